@@ -1,0 +1,314 @@
+"""What a backend offers to the checks: a mesh of pods and places that flows start from."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+from typing import Protocol
+
+from pytest_fsmredir.implementations.base import Completed, IptablesVariant
+from pytest_fsmredir.spec.flow import Acceptance, Address, Fate
+from pytest_fsmredir.traffic.host import Connection
+from pytest_fsmredir.traffic.tap import Packet
+
+
+class Need(StrEnum):
+    """Something a check wants from a backend beyond pods and flows.
+
+    A check whose needs the backend cannot meet is "not run" there.
+    """
+
+    PROGRAMMING = "programs pods on demand"
+    TAP = "sees the packets on the pod's link"
+    SECOND_INTERFACE = "pods with a second interface and a second address"
+    FOREIGN_RULES = "rules of others in the pod"
+    FORGED_PACKETS = "packets made by hand"
+    SIDECAR_CONTROL = "a sidecar that can be stopped, and told to answer or to forward"
+    REMOTE_ADDRESSES = "any remote address can be dialled"
+    BOTH_VARIANTS = "both iptables variants in one pod"
+
+
+@dataclass(frozen=True, slots=True)
+class Programming:
+    """How an attempt to program a pod ended.
+
+    Attributes:
+        accepted: The implementation said "programmed".
+        reason: Why it declined; empty when it accepted.
+    """
+
+    accepted: bool
+    reason: str = ""
+
+    @property
+    def refused(self) -> bool:
+        """The implementation declined the configuration."""
+        return not self.accepted
+
+    def __repr__(self) -> str:
+        return "programmed" if self.accepted else f"refused: {self.reason}"
+
+
+class Place(Protocol):
+    """Somewhere flows start from and arrive at: a pod, or the world outside it.
+
+    A destination is another place, meaning its address, or an address as text.
+    """
+
+    @property
+    def address(self) -> str:
+        """The place's primary address in the family of the check."""
+        ...
+
+    def connect(
+        self,
+        to: Place | str,
+        port: int,
+        *,
+        uid: int | None = None,
+        gid: int = 0,
+        source: Address | None = None,
+        answer: bool = True,
+        interface: str = "eth0",
+        prepare: Callable[[socket.socket], None] | None = None,
+    ) -> Fate:
+        """Open a TCP connection, learn who accepted it, and close it.
+
+        Args:
+            to: Destination.
+            port: Destination port.
+            uid: Owner of the client socket; an application user (1000) by default in a pod.
+            gid: Group that owns the client socket.
+            source: Local address to bind; port 0 lets the kernel choose.
+            answer: See to it that the destination listens. With False nothing is arranged: the
+                destination refuses unless the check made it listen.
+            interface: The pod's interface on the way, for the record.
+            prepare: Called with the client socket before it is bound.
+        """
+        ...
+
+    def open(
+        self,
+        to: Place | str,
+        port: int,
+        *,
+        uid: int | None = None,
+        gid: int = 0,
+        source: Address | None = None,
+        answer: bool = True,
+        interface: str = "eth0",
+        prepare: Callable[[socket.socket], None] | None = None,
+    ) -> AbstractContextManager[Connection]:
+        """Like :meth:`connect`, but the connection lives for the block."""
+        ...
+
+    def connect_all(
+        self, to: Place | str, ports: Iterable[int], *, uid: int | None = None
+    ) -> Iterator[Fate]:
+        """Connect to many ports of one destination, several at once; nothing is made to listen."""
+        ...
+
+    def datagram(
+        self,
+        to: Place | str,
+        port: int,
+        *,
+        uid: int | None = None,
+        source: Address | None = None,
+        payload: bytes = b"",
+    ) -> Fate:
+        """Send one UDP datagram to a destination that answers, and learn who got it."""
+        ...
+
+    def ping(self, to: Place | str) -> Fate:
+        """Send one ICMP echo request and learn which host answered it."""
+        ...
+
+    def listen(self, port: int, *, host: str | None = None, uid: int | None = None) -> None:
+        """Make this place listen for TCP until the check ends; on all its addresses by default."""
+        ...
+
+
+class Sidecar(Protocol):
+    """The sidecar of a pod."""
+
+    def forwarding(self) -> AbstractContextManager[None]:
+        """Pass captured flows on for the block, as a proxy does, instead of answering them."""
+        ...
+
+    def stopped(self) -> AbstractContextManager[None]:
+        """Have no sidecar for the block: its ports are closed."""
+        ...
+
+
+class Tap(Protocol):
+    """The packets on a pod's link, seen from outside the pod."""
+
+    def packets(self) -> list[Packet]:
+        """Return what passed since the last call, both directions, in order."""
+        ...
+
+
+class Pod(Place, Protocol):
+    """A pod with a sidecar, programmed by the implementation under test."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address of the pod, IPv4 first, loopback aside."""
+        ...
+
+    @property
+    def second_address(self) -> str:
+        """A further address on the same interface. Needs SECOND_INTERFACE."""
+        ...
+
+    @property
+    def second_interface_address(self) -> str:
+        """The address of the interface ``net1``. Needs SECOND_INTERFACE."""
+        ...
+
+    @property
+    def sidecar(self) -> Sidecar:
+        """The pod's sidecar."""
+        ...
+
+    def program(
+        self,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        mesh_config: Mapping[str, Sequence[object]] | None = None,
+    ) -> None:
+        """Run the implementation on the pod, again if it was run before.
+
+        Without arguments the configuration stays as it was.
+
+        Raises:
+            AssertionError: The implementation refused.
+        """
+        ...
+
+    def try_program(
+        self,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        mesh_config: Mapping[str, Sequence[object]] | None = None,
+        capabilities: frozenset[int] | None = None,
+        kill_after_s: float | None = None,
+    ) -> Programming:
+        """Like :meth:`program`, and return how it ended. Needs PROGRAMMING.
+
+        Args:
+            annotations: New pod annotations.
+            mesh_config: New MeshConfig lists.
+            capabilities: What the command may have at most, by capability number.
+            kill_after_s: Kill the command, children included, after this time.
+        """
+        ...
+
+    def tap(self) -> AbstractContextManager[Tap]:
+        """See the packets on the pod's link. Needs TAP."""
+        ...
+
+    def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
+        """Run a program of somebody else in the pod as root, for example to add foreign rules.
+
+        Needs FOREIGN_RULES. The iptables programs are of the check's variant.
+        """
+        ...
+
+    def acceptances(self) -> tuple[Acceptance, ...]:
+        """Return every acceptance of the run so far, anywhere, in order."""
+        ...
+
+
+class Mesh(Protocol):
+    """What a check is given: pods on demand, and the world around them.
+
+    Attributes:
+        family: IP version of this run of the check, 4 or 6.
+        iptables: The iptables variant of this run of the check.
+        timeout_s: How long a flow may take before it counts as unanswered.
+        exhaustive: Whether whole ranges are wanted instead of samples.
+    """
+
+    family: int
+    iptables: IptablesVariant
+    timeout_s: float
+    exhaustive: bool
+
+    @property
+    def server(self) -> Place:
+        """A host outside the pod that answers on every port it is dialled on."""
+        ...
+
+    @property
+    def client(self) -> Place:
+        """A host outside the pod that dials in; another address than the server's."""
+        ...
+
+    def pod(
+        self,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        mesh_config: Mapping[str, Sequence[object]] | None = None,
+        fresh: bool = False,
+        second_interface: bool = False,
+    ) -> Pod:
+        """Return a programmed pod with these settings.
+
+        Pods with equal settings are shared between checks, so a check that changes a pod asks for
+        a fresh one.
+
+        Raises:
+            AssertionError: The implementation refused the configuration.
+        """
+        ...
+
+    def bare_pod(self, *, second_interface: bool = False) -> Pod:
+        """Return a fresh pod with a running sidecar that nobody has programmed yet."""
+        ...
+
+    def try_pod(
+        self,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        mesh_config: Mapping[str, Sequence[object]] | None = None,
+    ) -> Programming:
+        """Have a fresh pod programmed with these settings, and return how it ended."""
+        ...
+
+    def subnet(self, number: int) -> IPv4Network | IPv6Network:
+        """Return a range of 256 remote addresses of the family; 0-99 do not touch each other."""
+        ...
+
+    def beyond_second_interface(self) -> str:
+        """Return a remote address that ``net1`` leads to. Needs SECOND_INTERFACE."""
+        ...
+
+    def loopback(self) -> str:
+        """Return the loopback address of the family."""
+        ...
+
+
+class Backend(Protocol):
+    """Makes meshes.
+
+    Attributes:
+        name: As on the command line.
+        offers: The needs of checks it can meet.
+    """
+
+    name: str
+    offers: frozenset[Need]
+
+    def preflight(self) -> None:
+        """Look for everything the backend needs, changing nothing.
+
+        Raises:
+            PreflightError: Something is missing; the message says how to get it.
+        """
+        ...

@@ -1,0 +1,126 @@
+"""The embedded backend: one world, and pods in it, all in this process."""
+
+from __future__ import annotations
+
+import json
+import resource
+from contextlib import ExitStack, suppress
+
+from pytest_fsmredir.backends.base import Need, Programming
+from pytest_fsmredir.backends.netns.mesh import NetnsMesh
+from pytest_fsmredir.backends.netns.namespace import Namespace
+from pytest_fsmredir.backends.netns.programs import Confinement, Toolbox
+from pytest_fsmredir.backends.netns.site import Site
+from pytest_fsmredir.backends.netns.wiring import Link, link_of, wire_world
+from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
+from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.traffic.engine import Engine
+from pytest_fsmredir.traffic.host import Host
+
+_HUNG_ENOUGH = 2
+
+
+class NetnsBackend:
+    """Pods as network namespaces. Needs the privileges of :mod:`.privileges`.
+
+    Attributes:
+        world: The namespace outside all pods.
+        outside: Where flows of the world start and arrive.
+        confinement: How init commands are held unless a check says otherwise.
+    """
+
+    name = "netns"
+    offers = frozenset(Need)
+
+    def __init__(
+        self,
+        implementation: Implementation,
+        *,
+        families: tuple[int, ...],
+        timeout_s: float,
+        confinement: Confinement = Confinement(),  # noqa: B008 - immutable
+    ) -> None:
+        self.confinement = confinement
+        self._implementation = implementation
+        self._families = families
+        self._timeout_s = timeout_s
+        self._shared: dict[str, Site] = {}
+        self._toolboxes: dict[IptablesVariant, Toolbox] = {}
+        self._links_made = 0
+        self._hung = 0
+        _raise_descriptor_limit()
+        with ExitStack() as undo:
+            self._engine = Engine()
+            undo.callback(self._engine.close)
+            self.world = Namespace()
+            undo.callback(self.world.close)
+            wire_world(self.world, families)
+            self.outside = Host(self._engine, self.world.socket, timeout_s)
+            self._undo = undo.pop_all()
+
+    def mesh(self, family: int, iptables: IptablesVariant, *, exhaustive: bool) -> NetnsMesh:
+        """Return the mesh of one run of one check; the caller closes it."""
+        return NetnsMesh(
+            self, family, iptables, timeout_s=self._timeout_s, exhaustive=exhaustive
+        )
+
+    def shared_site(
+        self, configuration: Configuration, iptables: IptablesVariant, second_interface: bool
+    ) -> Site:
+        """Return the pod of these settings that checks share, made and programmed on first use."""
+        key = json.dumps(
+            [
+                dict(configuration.annotations),
+                {name: list(values) for name, values in configuration.traffic.items()},
+                iptables,
+                second_interface,
+            ],
+            sort_keys=True,
+        )
+        site = self._shared.get(key)
+        if site is None:
+            site = self._shared[key] = self.new_site(configuration, second_interface)
+            self._undo.callback(site.close)
+            self.program(site, iptables, self.confinement)
+        return site
+
+    def new_site(self, configuration: Configuration, second_interface: bool) -> Site:
+        """Return a new pod that nobody has programmed."""
+        links = self._links(second_interface)
+        return Site(self._engine, self.world, links, configuration, self._timeout_s)
+
+    def program(
+        self, site: Site, iptables: IptablesVariant, confinement: Confinement
+    ) -> Programming:
+        """Run the implementation on a pod."""
+        return site.program(
+            self._implementation, site.init_run(self.toolbox(iptables), confinement)
+        )
+
+    def toolbox(self, variant: IptablesVariant) -> Toolbox:
+        """Return the programs of a variant."""
+        if variant not in self._toolboxes:
+            self._toolboxes[variant] = toolbox = Toolbox(variant)
+            self._undo.callback(toolbox.close)
+        return self._toolboxes[variant]
+
+    def close(self) -> None:
+        """Remove every pod and the world."""
+        self._undo.close()
+
+    def _links(self, second_interface: bool) -> tuple[Link, ...]:
+        self._links_made += 1
+        number = self._links_made
+        primary = link_of(number, "eth0", self._families, kind=0)
+        if not second_interface:
+            return (primary,)
+        extra = link_of(number, "eth0", self._families, kind=2).addresses
+        primary = Link("eth0", primary.outside, primary.addresses + extra, number)
+        return (primary, link_of(number, "net1", self._families, kind=1))
+
+
+def _raise_descriptor_limit() -> None:
+    """Let this process have as many descriptors as it may: each pod holds a few dozen."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

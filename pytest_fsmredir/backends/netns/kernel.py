@@ -1,0 +1,75 @@
+"""The few system calls that Python has no name for.
+
+Every call here changes the calling thread alone, never the process: namespaces, file system user
+and capability bounding set are all kept per task by the kernel.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+CAP_NET_ADMIN = 12
+CAP_NET_RAW = 13
+
+_PR_SET_DUMPABLE = 4
+_PR_CAPBSET_READ = 23
+_PR_CAPBSET_DROP = 24
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def unshare(flags: int) -> None:
+    """Move the calling thread (or, for a user namespace, the process) into new namespaces.
+
+    Raises:
+        OSError: EPERM without the privilege, EINVAL for a user namespace with several threads.
+    """
+    _checked(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def setns(descriptor: int, kind: int) -> None:
+    """Move the calling thread into the namespace behind a descriptor."""
+    _checked(_libc.setns(ctypes.c_int(descriptor), ctypes.c_int(kind)), "setns")
+
+
+def set_owner(uid: int, gid: int) -> None:
+    """Set the thread's file system user and group, which own every socket it makes from now on.
+
+    ``-m owner`` and ``meta skuid`` look at the credentials the socket's file was opened with
+    (``f_cred->fsuid``, linux/net/netfilter/xt_owner.c), so nothing else has to change.
+
+    Raises:
+        OSError: The kernel kept another one, because it is not mapped in this user namespace.
+    """
+    _libc.setfsgid(ctypes.c_uint(gid))
+    _libc.setfsuid(ctypes.c_uint(uid))
+    # Both report the former value instead of an error, so asking with an invalid one reads it back.
+    invalid = ctypes.c_uint(0xFFFFFFFF)
+    if (_libc.setfsuid(invalid), _libc.setfsgid(invalid)) != (uid, gid):
+        raise OSError(f"user {uid} or group {gid} is not mapped in this user namespace")
+
+
+def bound_capabilities(kept: frozenset[int]) -> None:
+    """Drop all other capabilities from what programs started by this thread can have."""
+    capability = 0
+    while (held := _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0)) >= 0:
+        if held and capability not in kept:
+            _checked(_libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0), "prctl")
+        capability += 1
+
+
+def make_dumpable() -> None:
+    """Give the files under /proc/self back to the process's own user (proc(5), dumpable)."""
+    _checked(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "prctl")
+
+
+def _checked(result: int, name: str) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{name}: {os.strerror(code)}")

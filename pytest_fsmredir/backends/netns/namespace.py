@@ -1,0 +1,118 @@
+"""A network namespace held by a file descriptor, and work done inside it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pytest_fsmredir.backends.netns.kernel import CLONE_NEWNET, set_owner, setns, unshare
+from pytest_fsmredir.traffic.sockets import address_family
+
+T = TypeVar("T")
+
+_LARGEST_BATCH = 32
+
+_Key = tuple[int, int, int, int, int]
+
+
+class Namespace:
+    """A network namespace without a name: it is gone with its last descriptor and socket.
+
+    The kernel closes the descriptor even when the process is killed, so nothing can stay behind.
+
+    Attributes:
+        descriptor: Open file of the namespace.
+    """
+
+    def __init__(self) -> None:
+        self.descriptor = in_thread(_unshared)
+        self._stock: dict[_Key, list[socket.socket]] = defaultdict(list)
+        self._batch: dict[_Key, int] = defaultdict(lambda: 1)
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Do the work in a thread of its own inside the namespace, and return its result."""
+
+        def inside() -> T:
+            setns(self.descriptor, CLONE_NEWNET)
+            return work()
+
+        return in_thread(inside)
+
+    def socket(
+        self, family: int, kind: int, proto: int = 0, *, uid: int = 0, gid: int = 0
+    ) -> socket.socket:
+        """Return a non-blocking socket of this namespace, owned by the user and group.
+
+        Sockets are made ahead in growing batches, because entering the namespace costs as much as
+        several flows.
+        """
+        key = (family, kind, proto, uid, gid)
+        stock = self._stock[key]
+        if not stock:
+            count = self._batch[key]
+            self._batch[key] = min(2 * count, _LARGEST_BATCH)
+            stock.extend(self.run(lambda: _make(count, *key)))
+        return stock.pop()
+
+    def sysctl(self, values: dict[str, str]) -> None:
+        """Write kernel settings of this namespace, by their path under /proc/sys/net."""
+
+        def write() -> None:
+            for name, value in values.items():
+                Path("/proc/sys/net", name).write_text(value)
+
+        self.run(write)
+
+    def close(self) -> None:
+        """Let the namespace go."""
+        for stock in self._stock.values():
+            for sock in stock:
+                sock.close()
+        self._stock.clear()
+        os.close(self.descriptor)
+
+
+def in_thread(work: Callable[[], T]) -> T:
+    """Do the work in a thread that ends with it, and return its result or raise its error.
+
+    The thread may enter namespaces and give up privileges: both end with it.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # raised again in the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=body, name="fsmredir-namespace", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _unshared() -> int:
+    unshare(CLONE_NEWNET)
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _make(
+    count: int, family: int, kind: int, proto: int, uid: int, gid: int
+) -> list[socket.socket]:
+    # Raw sockets are checked against capabilities, not against the owner; nothing but sockets may
+    # be made under the changed owner, since even an import could be refused.
+    set_owner(uid, gid)
+    made = [
+        socket.socket(address_family(family), kind | socket.SOCK_NONBLOCK, proto)
+        for _ in range(count)
+    ]
+    set_owner(0, 0)
+    return made

@@ -1,0 +1,118 @@
+"""Becoming able to make network namespaces: root as it is, or a user namespace of our own.
+
+A plain user's process moves into a user namespace in which it is root. That works only while the
+process has a single thread, which is why it happens when pytest is configured, and in the
+controlling process alone: the workers of pytest-xdist are its children and inherit it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+from pathlib import Path
+
+from pytest_fsmredir import procs
+from pytest_fsmredir.backends.netns.kernel import CLONE_NEWUSER, make_dumpable, unshare
+from pytest_fsmredir.backends.netns.namespace import Namespace
+from pytest_fsmredir.backends.netns.programs import find
+from pytest_fsmredir.errors import PreflightError
+from pytest_fsmredir.spec.reserved import SIDECAR_UID
+
+_LEAST_IDS = SIDECAR_UID + 2  # the checks use the sidecar's neighbours as well
+_UNSHARED = "unshare --user --map-auto --map-root-user --mount --net pytest --fsm-conformance"
+
+# Run outside the new user namespace, which may not write its own maps beyond one id.
+_MAP = (
+    'read -r go && newuidmap "$1" 0 "$2" 1 1 "$3" "$4"'
+    ' && newgidmap "$1" 0 "$5" 1 1 "$6" "$7"'
+)
+
+
+def acquire(mode: str) -> str:
+    """Get the privileges, and return how: ``root`` or ``rootless``.
+
+    Args:
+        mode: ``auto``, ``root`` or ``rootless``.
+
+    Raises:
+        PreflightError: Neither way works; the message holds the line to run.
+    """
+    if mode == "rootless" or (mode == "auto" and os.geteuid() != 0):
+        _enter_user_namespace()
+        return "rootless"
+    if os.geteuid() != 0:
+        raise PreflightError("--fsm-privilege=root, but you are not root; run: sudo -E pytest ...")
+    try:
+        Namespace().close()
+    except OSError as error:
+        raise PreflightError(
+            f"root may not make network namespaces here ({error}): the container or sandbox"
+            " withholds CAP_SYS_ADMIN; start it with --privileged"
+        ) from None
+    return "root"
+
+
+def id_range(file: Path, user: str, uid: int) -> tuple[int, int]:
+    """Return (first, count) of a user's subordinate ids.
+
+    Args:
+        file: ``/etc/subuid`` or ``/etc/subgid``, see subuid(5).
+        user: Login name.
+        uid: Its number, which the file may hold instead.
+
+    Raises:
+        PreflightError: There is no range, or none that holds the sidecar's id.
+    """
+    lines = file.read_text().splitlines() if file.exists() else []
+    for fields in (line.split(":") for line in lines):
+        if len(fields) == 3 and fields[0] in (user, str(uid)) and int(fields[2]) >= _LEAST_IDS:
+            return int(fields[1]), int(fields[2])
+    raise PreflightError(
+        f"user {user} has no range of at least {_LEAST_IDS} ids in {file};"
+        f" run: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
+        " (or run pytest as root)"
+    )
+
+
+def _enter_user_namespace() -> None:
+    """Move this process into a user namespace in which it is root, and every id it needs exists."""
+    uid, gid = os.getuid(), os.getgid()
+    for tool in ("newuidmap", "newgidmap"):
+        find(tool, "install it: sudo apt-get install uidmap (or run pytest as root)")
+    user = _login(uid)
+    numbers = (
+        os.getpid(),
+        uid,
+        *id_range(Path("/etc/subuid"), user, uid),
+        gid,
+        *id_range(Path("/etc/subgid"), user, uid),
+    )
+    with procs.held(["/bin/sh", "-c", _MAP, "sh", *map(str, numbers)]) as mapper:
+        try:
+            unshare(CLONE_NEWUSER)
+        except OSError as error:
+            raise PreflightError(_refusal(error)) from None
+        mapper.release()
+    # The new credentials keep this process's /proc files from its children until this is undone.
+    make_dumpable()
+
+
+def _login(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _refusal(error: OSError) -> str:
+    if error.errno == errno.EINVAL:
+        return (
+            "cannot make a user namespace: this process already has several threads, started by"
+            f" another plugin or a debugger; run: {_UNSHARED}"
+        )
+    return (
+        f"cannot make a user namespace ({error}); a container or a kernel setting forbids it."
+        " On Ubuntu run: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+        " — or run pytest as root"
+    )

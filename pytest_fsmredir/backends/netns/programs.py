@@ -1,0 +1,130 @@
+"""The iptables programs, by variant, and how an init command is run inside a pod."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_fsmredir import procs
+from pytest_fsmredir.backends.netns.kernel import (
+    CAP_NET_ADMIN,
+    CAP_NET_RAW,
+    CLONE_NEWPID,
+    bound_capabilities,
+    unshare,
+)
+from pytest_fsmredir.backends.netns.namespace import Namespace
+from pytest_fsmredir.errors import PreflightError
+from pytest_fsmredir.implementations.base import Completed, IptablesVariant
+
+# What a container runtime gives an init container (the runtime's default set), plus NET_ADMIN.
+# Without SYS_ADMIN and SYS_PTRACE it can't reach any other namespace.
+_CHOWN, _DAC_OVERRIDE, _FOWNER, _FSETID, _KILL, _SETGID, _SETUID, _SETPCAP = 0, 1, 3, 4, 5, 6, 7, 8
+_NET_BIND_SERVICE, _SYS_CHROOT, _MKNOD, _AUDIT_WRITE, _SETFCAP = 10, 18, 27, 29, 31
+DEFAULT_CAPABILITIES = frozenset(
+    {
+        _CHOWN, _DAC_OVERRIDE, _FOWNER, _FSETID, _KILL, _SETGID, _SETUID, _SETPCAP,
+        _NET_BIND_SERVICE, _SYS_CHROOT, _MKNOD, _AUDIT_WRITE, _SETFCAP, CAP_NET_RAW,
+    }
+)  # fmt: skip
+INIT_CAPABILITIES = DEFAULT_CAPABILITIES | {CAP_NET_ADMIN}
+NETWORK_CAPABILITIES = frozenset({CAP_NET_ADMIN, CAP_NET_RAW})
+
+_TOOLS = ("", "-save", "-restore")
+_INSTALL = "install it: apt-get install iptables"
+
+
+def search_path() -> str:
+    """Return PATH with the system directories that a plain user's often lacks."""
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+
+def find(program: str, remedy: str) -> str:
+    """Return the full path of a program.
+
+    Raises:
+        PreflightError: It is not installed; the message holds the remedy.
+    """
+    found = shutil.which(program, path=search_path())
+    if found is None:
+        raise PreflightError(f"the program {program!r} is not installed; {remedy}")
+    return found
+
+
+def default_variant() -> IptablesVariant:
+    """Return the variant that the machine's plain ``iptables`` is of.
+
+    Raises:
+        PreflightError: iptables is not installed or does not tell its version.
+    """
+    version = procs.run([find("iptables", _INSTALL), "--version"])
+    return IptablesVariant.NFT if "nf_tables" in version else IptablesVariant.LEGACY
+
+
+def iptables_version(variant: IptablesVariant) -> str:
+    """Return, for example, ``1.8.9``."""
+    words = procs.run([find(f"iptables-{variant}", _INSTALL), "--version"]).split()
+    return words[1].removeprefix("v") if len(words) > 1 else "unknown"
+
+
+class Toolbox:
+    """A directory whose ``iptables``, ``ip6tables-restore``, ... are all of one variant."""
+
+    def __init__(self, variant: IptablesVariant) -> None:
+        self.variant = variant
+        self._directory = tempfile.TemporaryDirectory(prefix="fsmredir-tools-")
+        for family in ("iptables", "ip6tables"):
+            for tool in _TOOLS:
+                target = find(f"{family}-{variant}{tool}", _INSTALL)
+                Path(self._directory.name, family + tool).symlink_to(target)
+
+    @property
+    def path(self) -> str:
+        """PATH with these programs first."""
+        return os.pathsep.join([self._directory.name, search_path()])
+
+    def close(self) -> None:
+        """Remove the directory."""
+        self._directory.cleanup()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confinement:
+    """How a command inside a pod is held.
+
+    Attributes:
+        capabilities: What it may have at most.
+        timeout_s: When it is killed, with all its children.
+    """
+
+    capabilities: frozenset[int] = INIT_CAPABILITIES
+    timeout_s: float = 30.0
+
+
+def run_inside(
+    namespace: Namespace,
+    argv: Sequence[str],
+    *,
+    stdin: str,
+    env: Mapping[str, str],
+    cwd: Path,
+    confinement: Confinement,
+) -> Completed:
+    """Run a program as uid 0 of a network namespace.
+
+    It is the first process of a process namespace of its own, so that whatever it leaves running
+    dies with it, as in an init container.
+    """
+
+    def work() -> Completed:
+        bound_capabilities(confinement.capabilities)
+        unshare(CLONE_NEWPID)
+        return Completed(
+            *procs.run_any(argv, stdin=stdin, timeout_s=confinement.timeout_s, env=env, cwd=cwd)
+        )
+
+    return namespace.run(work)

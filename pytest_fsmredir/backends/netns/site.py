@@ -1,0 +1,148 @@
+"""One pod: its namespace, links, sidecar, and the running of the implementation on it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_fsmredir.backends.base import Programming
+from pytest_fsmredir.backends.netns.namespace import Namespace
+from pytest_fsmredir.backends.netns.programs import Confinement, Toolbox, run_inside
+from pytest_fsmredir.backends.netns.wiring import Link, family_of, wire_pod
+from pytest_fsmredir.implementations.base import (
+    Completed,
+    Implementation,
+    IptablesVariant,
+    Refused,
+)
+from pytest_fsmredir.implementations.environment import contract_environment
+from pytest_fsmredir.sidecars.recorder import Recorder
+from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.traffic.engine import Engine
+from pytest_fsmredir.traffic.host import Host
+
+
+@dataclass
+class InitRun:
+    """A pod as its implementation sees it: where commands run, and with what environment.
+
+    Satisfies :class:`pytest_fsmredir.implementations.base.Target`.
+    """
+
+    name: str
+    addresses: tuple[str, ...]
+    configuration: Configuration
+    namespace: Namespace
+    toolbox: Toolbox
+    lock: Path
+    confinement: Confinement = Confinement()
+
+    @property
+    def iptables(self) -> IptablesVariant:
+        """The variant of the programs first on PATH."""
+        return self.toolbox.variant
+
+    def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
+        """Run a program inside the pod by the contract."""
+        with (
+            tempfile.TemporaryDirectory(prefix="fsmredir-documents-") as documents,
+            tempfile.TemporaryDirectory(prefix="fsmredir-work-") as work,
+        ):
+            pod, mesh_config = Path(documents, "pod.json"), Path(documents, "mesh-config.json")
+            pod.write_text(json.dumps(self.configuration.pod_document(self.name)))
+            mesh_config.write_text(json.dumps(self.configuration.mesh_config_document()))
+            env = contract_environment(
+                self, pod_file=pod, mesh_config_file=mesh_config, path=self.toolbox.path
+            )
+            # Legacy iptables keeps one lock for the whole machine; a pod has its own.
+            env["XTABLES_LOCKFILE"] = str(self.lock)
+            return run_inside(
+                self.namespace, argv, stdin=stdin, env=env, cwd=Path(work),
+                confinement=self.confinement,
+            )  # fmt: skip
+
+
+class Site:
+    """A pod that lives as long as somebody needs it; checks see it through a handle of their own.
+
+    Attributes:
+        link: The primary link.
+        host: Where the pod's flows start and arrive.
+        recorder: Its sidecar.
+        programming: How the last run of the implementation ended; None before the first.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        world: Namespace,
+        links: tuple[Link, ...],
+        configuration: Configuration,
+        timeout_s: float,
+    ) -> None:
+        self.links = links
+        self.configuration = configuration
+        self.programming: Programming | None = None
+        with ExitStack() as undo:
+            self.namespace = Namespace()
+            undo.callback(self.namespace.close)
+            scratch = undo.enter_context(tempfile.TemporaryDirectory(prefix="fsmredir-pod-"))
+            self.lock = Path(scratch, "xtables.lock")
+            wire_pod(self.namespace, world, links)
+            self.host = Host(engine, self.namespace.socket, timeout_s)
+            self.recorder = Recorder(self.host, self.link.families, set(self.addresses))
+            self.recorder.start()
+            undo.callback(self.recorder.stop)
+            self._undo = undo.pop_all()
+
+    @property
+    def link(self) -> Link:
+        """The primary link, ``eth0``."""
+        return self.links[0]
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address, IPv4 first."""
+        every = [address for link in self.links for address in link.addresses]
+        return tuple(sorted(every, key=family_of))
+
+    def init_run(self, toolbox: Toolbox, confinement: Confinement) -> InitRun:
+        """Return what an implementation needs to program this pod."""
+        return InitRun(
+            name=self.link.outside,
+            addresses=self.addresses,
+            configuration=self.configuration,
+            namespace=self.namespace,
+            toolbox=toolbox,
+            lock=self.lock,
+            confinement=confinement,
+        )
+
+    def program(self, implementation: Implementation, run: InitRun) -> Programming:
+        """Run the implementation, and remember how that ended."""
+        try:
+            implementation.program(run)
+        except Refused as refusal:
+            self.programming = Programming(accepted=False, reason=str(refusal))
+        else:
+            self.programming = Programming(accepted=True)
+        return self.programming
+
+    def close(self) -> None:
+        """Remove the pod; the kernel takes its links with it."""
+        self._undo.close()
+
+
+def confined(
+    base: Confinement, capabilities: frozenset[int] | None, kill_after_s: float | None
+) -> Confinement:
+    """Return a confinement changed where something is given."""
+    return replace(
+        base,
+        capabilities=base.capabilities if capabilities is None else capabilities,
+        timeout_s=base.timeout_s if kill_after_s is None else kill_after_s,
+    )

@@ -1,0 +1,62 @@
+"""The one tree of errors.
+
+An error here means that the harness, the machine or the user's input is at fault. What the
+implementation under test does wrong is never an exception of this tree: it is an
+``AssertionError``, raised by a check.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+
+class FsmRedirError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class PreflightError(FsmRedirError):
+    """The machine lacks something; the message names it and the line that mends it."""
+
+
+class ConfigurationError(FsmRedirError):
+    """A pod's or the mesh's redirection settings are malformed; the message names the value."""
+
+
+class AnnotationError(ConfigurationError):
+    """A pod annotation is malformed."""
+
+
+class MeshConfigError(ConfigurationError):
+    """A MeshConfig field is malformed."""
+
+
+class CatalogueError(FsmRedirError):
+    """The set of checks is inconsistent: a double id, an unknown sentence, a bad level."""
+
+
+class SettingsError(FsmRedirError):
+    """A command line option, environment variable or file holds a value that cannot be used."""
+
+
+class BackendError(FsmRedirError):
+    """The harness could not make or drive a pod: our fault, never the implementation's."""
+
+
+class CommandError(BackendError):
+    """A command of the harness exited non-zero or overran its deadline."""
+
+    def __init__(self, argv: Sequence[str], status: int | None, stderr: str) -> None:
+        how = "overran its deadline" if status is None else f"exited {status}"
+        super().__init__(f"{shlex.join(argv)} {how}: {tail(stderr)}")
+        self.argv, self.status, self.stderr = tuple(argv), status, stderr
+
+
+class DeadlineError(BackendError):
+    """A named condition did not come true in time."""
+
+
+def tail(text: str, lines: int = 5) -> str:
+    """Return the last non-empty lines of a program's output, joined for one-line messages."""
+    kept = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join(kept[-lines:]) or "(no output)"

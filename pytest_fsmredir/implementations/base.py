@@ -1,0 +1,84 @@
+"""What an implementation under test is, and what it is given: the contract as types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.spec.features import Feature
+
+
+class IptablesVariant(StrEnum):
+    """Which of the two iptables back ends the programs on PATH are of."""
+
+    NFT = "nft"
+    LEGACY = "legacy"
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a command run inside a pod ended.
+
+    Attributes:
+        status: Exit status; None when it overran its deadline and was killed.
+        stdout: What it printed, undecodable bytes replaced.
+        stderr: The same for standard error.
+    """
+
+    status: int | None
+    stdout: str
+    stderr: str
+
+
+class Refused(Exception):
+    """An implementation declined to program a pod; the message says why.
+
+    Not an error of the harness: whether declining was right is for the check to say.
+    """
+
+
+class Target(Protocol):
+    """A pod as its implementation sees it while programming it.
+
+    Attributes:
+        name: The pod's name.
+        addresses: Its addresses, IPv4 first.
+        configuration: What the user wrote.
+        iptables: The variant the programs on PATH are of.
+    """
+
+    name: str
+    addresses: tuple[str, ...]
+    configuration: Configuration
+    iptables: IptablesVariant
+
+    def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
+        """Run a program inside the pod's network namespace, with the contract's environment.
+
+        It runs as uid 0 with an init container's capabilities, in an empty private directory, and
+        is killed, with all its children, after the contract's deadline.
+        """
+        ...
+
+
+class Implementation(Protocol):
+    """Whatever programs the redirection of a pod; the thing judged.
+
+    Attributes:
+        name: Shown in the header and the report.
+        features: What it claims to honour beyond the core.
+    """
+
+    name: str
+    features: frozenset[Feature]
+
+    def program(self, target: Target) -> None:
+        """Program one pod.
+
+        Raises:
+            Refused: The configuration can't be honoured; nothing was programmed.
+        """
+        ...

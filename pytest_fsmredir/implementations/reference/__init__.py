@@ -1,0 +1,7 @@
+"""The built-in reference implementation: the seed's behaviour as iptables rules."""
+
+from __future__ import annotations
+
+from pytest_fsmredir.implementations.reference.programming import Reference
+
+__all__ = ["Reference"]

@@ -1,0 +1,200 @@
+"""``reference apply|remove|print``: the reference as an init command, by the contract's variables.
+
+Exit status: 0 done, 1 refused (the reason is on standard error), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+from pytest_fsmredir.errors import CommandError, ConfigurationError
+from pytest_fsmredir.implementations.base import Completed, IptablesVariant, Refused
+from pytest_fsmredir.implementations.reference.programming import apply, families_of, remove
+from pytest_fsmredir.implementations.reference.rules import (
+    Family,
+    Sidecar,
+    creation,
+    reject_unsupported,
+    rule_set,
+)
+from pytest_fsmredir.procs import run_any
+from pytest_fsmredir.spec.configuration import parse_interface, parse_ip_range, parse_port
+from pytest_fsmredir.spec.policy import ListName, Policy
+from pytest_fsmredir.spec.reserved import INBOUND_PORT, OUTBOUND_PORT, SIDECAR_UID
+
+Environment = Mapping[str, str]
+T = TypeVar("T")
+
+_VARIANT_MARKS: Final = {IptablesVariant.NFT: "(nf_tables)", IptablesVariant.LEGACY: "(legacy)"}
+_HIGHEST_UID: Final = 2**32 - 2  # (uid_t) -1 means "no user" (chown(2))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one action of the reference on the network namespace this process is in.
+
+    Args:
+        argv: The action, ``apply``, ``remove`` or ``print``.
+
+    Returns:
+        Exit status: 0 done, 1 refused, 2 wrong usage.
+    """
+    actions = {"apply": _apply, "remove": _remove, "print": _print}
+    try:
+        chosen = _parser(actions).parse_args(argv).action
+    except SystemExit as end:  # argparse has said why already
+        return int(end.code or 0)
+    try:
+        actions[chosen](os.environ)
+    except (CommandError, ConfigurationError, Refused) as why:
+        sys.stderr.write(f"refused: {why}\n")
+        return 1
+    return 0
+
+
+def policy_from(environment: Environment) -> Policy:
+    """Return the policy that the lists of the contract describe.
+
+    Raises:
+        ConfigurationError: A value is malformed; the message names it and its variable.
+    """
+    return Policy(
+        outbound_ip_range_exclusion_list=_listed(
+            environment, ListName.OUTBOUND_IP_RANGE_EXCLUSION, parse_ip_range
+        ),
+        outbound_ip_range_inclusion_list=_listed(
+            environment, ListName.OUTBOUND_IP_RANGE_INCLUSION, parse_ip_range
+        ),
+        outbound_port_exclusion_list=_listed(
+            environment, ListName.OUTBOUND_PORT_EXCLUSION, parse_port
+        ),
+        inbound_port_exclusion_list=_listed(
+            environment, ListName.INBOUND_PORT_EXCLUSION, parse_port
+        ),
+        network_interface_exclusion_list=_listed(
+            environment, ListName.NETWORK_INTERFACE_EXCLUSION, parse_interface
+        ),
+    )
+
+
+def sidecar_from(environment: Environment) -> Sidecar:
+    """Return the sidecar that the contract's variables describe; the seed's where they are unset.
+
+    Raises:
+        ConfigurationError: A value is malformed; the message names it and its variable.
+    """
+    sidecar = Sidecar(
+        uid=_single(environment, "FSM_PROXY_UID", SIDECAR_UID, _parse_uid),
+        inbound_port=_single(environment, "FSM_INBOUND_PORT", INBOUND_PORT, parse_port),
+        outbound_port=_single(environment, "FSM_OUTBOUND_PORT", OUTBOUND_PORT, parse_port),
+    )
+    if sidecar.inbound_port == sidecar.outbound_port:
+        message = (
+            f"FSM_INBOUND_PORT and FSM_OUTBOUND_PORT are both {sidecar.inbound_port};"
+            " give the sidecar two listeners"
+        )
+        raise ConfigurationError(message)
+    return sidecar
+
+
+def _apply(environment: Environment) -> None:
+    policy, sidecar = policy_from(environment), sidecar_from(environment)
+    families = _families(environment)
+    if not families:
+        message = "POD_IPS is empty; set it to the pod's addresses, comma separated"
+        raise ConfigurationError(message)
+    _check_variant(environment)
+    apply(policy, sidecar, families, _run)
+
+
+def _remove(environment: Environment) -> None:
+    _check_variant(environment)
+    remove(_families(environment) or tuple(Family), _run)
+
+
+def _print(environment: Environment) -> None:
+    policy, sidecar = policy_from(environment), sidecar_from(environment)
+    reject_unsupported(policy, sidecar)
+    for family in Family:
+        sys.stdout.write(f"# {family.program}-restore --noflush\n")
+        sys.stdout.write(creation(rule_set(policy, sidecar, family)))
+
+
+def _parser(actions: Mapping[str, object]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="reference",
+        description="Program this network namespace as a pod, by the variables of the contract.",
+    )
+    parser.add_argument("action", choices=list(actions))
+    return parser
+
+
+def _families(environment: Environment) -> tuple[Family, ...]:
+    """Return the families of ``POD_IPS``, or of ``POD_IP`` where only that is set."""
+    variable = "POD_IPS" if environment.get("POD_IPS", "").strip() else "POD_IP"
+    addresses = [item.strip() for item in environment.get(variable, "").split(",")]
+    try:
+        return families_of(address for address in addresses if address)
+    except ValueError as why:
+        message = f"{variable}: {why}; set it to the pod's addresses, comma separated"
+        raise ConfigurationError(message) from None
+
+
+def _check_variant(environment: Environment) -> None:
+    """Refuse to program the variant nobody asked for: its rules may not be the ones looked at."""
+    wanted = _single(environment, "FSM_IPTABLES", None, _parse_variant)
+    if wanted is None:
+        return
+    seen = _run(["iptables-restore", "--version"]).stdout.strip()
+    if _VARIANT_MARKS[wanted] not in seen:
+        message = (
+            f"FSM_IPTABLES is {wanted}, but iptables-restore on PATH is {seen!r};"
+            f" put the {wanted} programs first on PATH"
+        )
+        raise Refused(message)
+
+
+def _run(argv: Sequence[str], stdin: str = "") -> Completed:
+    return Completed(*run_any(argv, stdin=stdin))
+
+
+def _listed(environment: Environment, name: ListName, parse: Callable[[str], T]) -> tuple[T, ...]:
+    text = environment.get(name.variable, "").strip()
+    if not text:
+        return ()
+    values = (_parsed(name.variable, item.strip(), parse) for item in text.split(","))
+    return tuple(dict.fromkeys(values))
+
+
+def _single(environment: Environment, variable: str, default: T, parse: Callable[[str], T]) -> T:
+    text = environment.get(variable, "").strip()
+    return _parsed(variable, text, parse) if text else default
+
+
+def _parsed(variable: str, text: str, parse: Callable[[str], T]) -> T:
+    try:
+        return parse(text)
+    except ValueError as why:
+        message = f"{variable}: {text!r} {why}; correct or remove that value, then run again"
+        raise ConfigurationError(message) from None
+
+
+def _parse_uid(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST_UID):
+        message = f"is not a user id from 0 to {_HIGHEST_UID}"
+        raise ValueError(message)
+    return int(text)
+
+
+def _parse_variant(text: str) -> IptablesVariant:
+    if text not in set(IptablesVariant):
+        message = f"is not one of {', '.join(IptablesVariant)}"
+        raise ValueError(message)
+    return IptablesVariant(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

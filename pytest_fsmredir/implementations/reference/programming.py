@@ -1,0 +1,170 @@
+"""Loading the reference rules into a pod, replacing them and taking them away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
+from typing import Final, Protocol
+
+from pytest_fsmredir.errors import ConfigurationError, tail
+from pytest_fsmredir.implementations.base import Completed, Refused, Target
+from pytest_fsmredir.implementations.reference.rules import (
+    NOTHING,
+    Family,
+    RuleSet,
+    Sidecar,
+    creation,
+    read_back,
+    reject_unsupported,
+    rule_set,
+    transition,
+)
+from pytest_fsmredir.spec.features import ALL_FEATURES
+from pytest_fsmredir.spec.policy import Policy
+
+LOCK_WAIT_S: Final = 5
+"""How long a restore waits for the xtables lock (legacy; the nft programs take none).
+
+At most four restores of a pod wait, which together stay below the contract's deadline of 30 s.
+"""
+
+
+class Run(Protocol):
+    """Runs a program in the pod's network namespace, as ``Target.run`` does."""
+
+    def __call__(self, argv: Sequence[str], stdin: str = "") -> Completed:
+        """Run it to its end."""
+        ...
+
+
+class Reference:
+    """The built-in implementation: redirection by iptables, IPv4 and IPv6, every list.
+
+    It programs the families the pod has addresses of. A pod may be programmed again at any time;
+    the new configuration then replaces the old one and rules of others stay as they are.
+    """
+
+    name = "reference"
+    features = ALL_FEATURES
+
+    def program(self, target: Target) -> None:
+        """Program one pod.
+
+        Raises:
+            Refused: The configuration can't be honoured, or iptables did not take the rules. The
+                pod is as it was before.
+        """
+        try:
+            policy = target.configuration.policy()
+        except ConfigurationError as why:
+            raise Refused(str(why)) from None
+        apply(policy, Sidecar(), families_of(target.addresses), target.run)
+
+    def remove(self, target: Target) -> None:
+        """Take away from a pod what :meth:`program` put there.
+
+        Raises:
+            Refused: iptables did not list or change its rules.
+        """
+        remove(families_of(target.addresses), target.run)
+
+
+def families_of(addresses: Iterable[str]) -> tuple[Family, ...]:
+    """Return the families that addresses belong to, IPv4 first.
+
+    Raises:
+        ValueError: One is no IP address.
+    """
+    return tuple(sorted({Family(ip_address(address).version) for address in addresses}))
+
+
+def apply(policy: Policy, sidecar: Sidecar, families: Iterable[Family], run: Run) -> None:
+    """Make the rules of some families be those of a policy: of all of them, or of none.
+
+    Raises:
+        Refused: Nothing was changed, or what was changed was put back.
+    """
+    try:
+        reject_unsupported(policy, sidecar)
+    except ConfigurationError as why:
+        raise Refused(str(why)) from None
+    changed: list[tuple[Family, RuleSet, RuleSet]] = []
+    for family in families:
+        wanted = rule_set(policy, sidecar, family)
+        try:
+            changed.append((family, wanted, _install(wanted, family, run)))
+        except Refused as why:
+            raise Refused("; ".join([str(why), *_put_back(changed, run)])) from None
+
+
+def remove(families: Iterable[Family], run: Run) -> None:
+    """Take our chains, and the jumps into them, out of some families.
+
+    Raises:
+        Refused: iptables did not list or change its rules.
+    """
+    for family in families:
+        found = _installed(family, run)
+        if found != NOTHING:
+            _restore(transition(found, NOTHING), family, run)
+
+
+def _install(wanted: RuleSet, family: Family, run: Run) -> RuleSet:
+    """Load a rule set in place of what is there, and return that."""
+    try:
+        _restore(creation(wanted), family, run)
+    except Refused:
+        found = _installed(family, run)
+        if found == NOTHING:
+            raise
+        _restore(transition(found, wanted), family, run)
+        return found
+    return NOTHING
+
+
+def _put_back(changed: Sequence[tuple[Family, RuleSet, RuleSet]], run: Run) -> list[str]:
+    """Undo what was changed, and return what went wrong meanwhile."""
+    complaints = []
+    for family, current, before in reversed(changed):
+        try:
+            _restore(transition(current, before), family, run)
+        except Refused as why:
+            complaints.append(f"and its {family.program} rules could not be taken back: {why}")
+    return complaints
+
+
+def _installed(family: Family, run: Run) -> RuleSet:
+    program = f"{family.program}-save"
+    ended = run([program, "-t", "nat"])
+    if ended.status != 0:
+        message = f"{program} {_how(ended)}"
+        raise Refused(message)
+    # A listing is empty when there is no table yet. One without its head was cut short on its way
+    # to us; the jumps, which come first, would be missing, and be added a second time.
+    if ended.stdout.strip() and "*nat" not in ended.stdout.splitlines():
+        message = f"{program} did not list the whole nat table: {tail(ended.stdout, lines=1)}"
+        raise Refused(message)
+    return read_back(ended.stdout)
+
+
+def _restore(text: str, family: Family, run: Run) -> None:
+    program = f"{family.program}-restore"
+    ended = run([program, "--noflush", f"--wait={LOCK_WAIT_S}"], text)
+    if ended.status != 0:
+        message = f"{program} {_how(ended)}{_line_at_fault(ended.stderr, text)}"
+        raise Refused(message)
+
+
+def _how(ended: Completed) -> str:
+    how = "overran its deadline" if ended.status is None else f"exited {ended.status}"
+    return f"{how}: {tail(ended.stderr)}"
+
+
+def _line_at_fault(stderr: str, text: str) -> str:
+    """Return the input line that an error message names by its number, as a parenthesis."""
+    found = re.search(r"\bline:? (\d+)", stderr)
+    lines = text.splitlines()
+    if found is None or not 1 <= int(found[1]) <= len(lines):
+        return ""
+    return f" ({lines[int(found[1]) - 1]})"

@@ -1,0 +1,231 @@
+"""The reference rules as text: input for ``iptables-restore --noflush``. Pure; runs nothing.
+
+"Left alone" is always RETURN, never ACCEPT: rules of others that come later in the same hook still
+see the packet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Final
+
+from pytest_fsmredir.errors import ConfigurationError
+from pytest_fsmredir.spec.policy import Network, Policy
+from pytest_fsmredir.spec.reserved import (
+    ADMIN_PORT,
+    INBOUND_PORT,
+    OUTBOUND_PORT,
+    SERVED_PORTS,
+    SIDECAR_UID,
+)
+
+MULTIPORT_LIMIT: Final = 15
+"""Ports that one ``multiport`` match can hold (XT_MULTI_PORTS, linux/netfilter/xt_multiport.h)."""
+
+# The wildcard, the two characters of iptables-restore's quoting that iptables-save does not write
+# back escaped, and what would end the argument or the line.
+_UNWRITABLE = re.compile(r'[+"\\\s\x00-\x1f\x7f]')
+
+
+class Family(IntEnum):
+    """An IP version; each has its own set of rules and its own programs."""
+
+    IPV4 = 4
+    IPV6 = 6
+
+    @property
+    def program(self) -> str:
+        """The common beginning of the names of the family's programs."""
+        return "iptables" if self is Family.IPV4 else "ip6tables"
+
+    @property
+    def loopback(self) -> str:
+        """The range of addresses that never leave a host."""
+        return "127.0.0.0/8" if self is Family.IPV4 else "::1/128"
+
+
+class Chain(StrEnum):
+    """The chains of the reference, all in the ``nat`` table."""
+
+    INBOUND = "FSMREDIR_IN"
+    OUTBOUND = "FSMREDIR_OUT"
+    TO_INBOUND = "FSMREDIR_TO_INBOUND"
+    TO_OUTBOUND = "FSMREDIR_TO_OUTBOUND"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sidecar:
+    """Whom the rules serve: where its listeners are, and how its own traffic is told apart."""
+
+    uid: int = SIDECAR_UID
+    inbound_port: int = INBOUND_PORT
+    outbound_port: int = OUTBOUND_PORT
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """Everything of ours in one family's ``nat`` table, wanted or found.
+
+    Attributes:
+        chains: Names of our chains.
+        rules: ``-A`` lines of those chains, in order.
+        jumps: ``-A`` lines of other chains that lead into ours, in order.
+    """
+
+    chains: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    jumps: tuple[str, ...] = ()
+
+
+NOTHING: Final = RuleSet()
+
+
+def reject_unsupported(policy: Policy, sidecar: Sidecar) -> None:
+    """Refuse what is valid by the seed but can't be honoured by these rules.
+
+    Raises:
+        ConfigurationError: The message names the value and what to do about it.
+    """
+    for name in policy.network_interface_exclusion_list:
+        if _UNWRITABLE.search(name):
+            message = (
+                f"interface name {name!r} can't be written in a rule without changing its meaning"
+                " ('+' is iptables' wildcard); name each interface in full"
+            )
+            raise ConfigurationError(message)
+    for port in (ADMIN_PORT, sidecar.outbound_port, sidecar.inbound_port):
+        if port in policy.inbound_port_exclusion_list:
+            message = (
+                f"inbound port {port} can't be excluded: it is the sidecar's own and must not be"
+                " open to the network; remove it from the inbound port exclusion list"
+            )
+            raise ConfigurationError(message)
+
+
+def rule_set(policy: Policy, sidecar: Sidecar, family: Family) -> RuleSet:
+    """Return the rules that make one family of a pod behave as the policy wants."""
+    to_inbound = f"-p tcp -j REDIRECT --to-ports {sidecar.inbound_port}"
+    to_outbound = f"-p tcp -j REDIRECT --to-ports {sidecar.outbound_port}"
+    return RuleSet(
+        chains=tuple(Chain),
+        rules=(
+            *_appended(Chain.TO_INBOUND, [to_inbound]),
+            *_appended(Chain.TO_OUTBOUND, [to_outbound]),
+            *_appended(Chain.INBOUND, _inbound(policy)),
+            *_appended(Chain.OUTBOUND, _outbound(policy, sidecar, family)),
+        ),
+        jumps=(
+            f"-A PREROUTING -p tcp -j {Chain.INBOUND}",
+            f"-A OUTPUT -p tcp -j {Chain.OUTBOUND}",
+        ),
+    )
+
+
+def creation(wanted: RuleSet) -> str:
+    """Return input that adds a rule set where there is none of ours, and else fails as a whole.
+
+    ``-N`` of a chain that exists is an error, and a restore is all or nothing: so a fresh pod needs
+    one program and no look at the table, and a pod programmed before is not harmed by the attempt.
+    """
+    made = [f"-N {chain}" for chain in wanted.chains]
+    return _nat_table([*made, *wanted.rules, *wanted.jumps])
+
+
+def transition(found: RuleSet, wanted: RuleSet) -> str:
+    """Return input that turns one rule set of ours into another and touches nothing else.
+
+    A jump that is right already stays where it is, so that its place among the rules of others
+    does not change. ``NOTHING`` as what is wanted is removal.
+    """
+    chains = dict.fromkeys((*found.chains, *wanted.chains))
+    kept = {jump for jump in wanted.jumps if found.jumps.count(jump) == 1}
+    return _nat_table(
+        [
+            *(f":{chain} - [0:0]" for chain in chains),  # empties a chain that exists
+            *(f"-D{jump.removeprefix('-A')}" for jump in found.jumps if jump not in kept),
+            *wanted.rules,
+            *(jump for jump in wanted.jumps if jump not in kept),
+            *(f"-X {chain}" for chain in chains if chain not in wanted.chains),
+        ]
+    )
+
+
+def read_back(listing: str) -> RuleSet:
+    """Return what an ``iptables-save -t nat`` listing shows of ours."""
+    chains, rules, jumps = [], [], []
+    for line in listing.splitlines():
+        words = line.split()
+        if line.startswith(":") and words[0][1:] in set(Chain):
+            chains.append(words[0][1:])
+        elif line.startswith("-A") and words[1] in set(Chain):
+            rules.append(line)
+        elif line.startswith("-A") and words[-2] in {"-j", "-g"} and words[-1] in set(Chain):
+            jumps.append(line)
+    return RuleSet(tuple(chains), tuple(rules), tuple(jumps))
+
+
+def multiport_groups(ports: Iterable[int]) -> list[tuple[int, ...]]:
+    """Split ports into groups that one ``multiport`` match can hold; order kept, no doubles."""
+    unique = list(dict.fromkeys(ports))
+    starts = range(0, len(unique), MULTIPORT_LIMIT)
+    return [tuple(unique[start : start + MULTIPORT_LIMIT]) for start in starts]
+
+
+def _inbound(policy: Policy) -> list[str]:
+    return [
+        "-i lo -j RETURN",
+        *_interfaces_left_alone("-i", policy),
+        *_ports_left_alone((*SERVED_PORTS, *policy.inbound_port_exclusion_list)),
+        f"-j {Chain.TO_INBOUND}",
+    ]
+
+
+def _outbound(policy: Policy, sidecar: Sidecar, family: Family) -> list[str]:
+    owned_by_sidecar = f"-m owner --uid-owner {sidecar.uid}"
+    excluded = _of_family(policy.outbound_ip_range_exclusion_list, family)
+    return [
+        f"-d {family.loopback} -j RETURN",
+        # A packet to one of the pod's own addresses leaves by lo. From the sidecar it is a call of
+        # the pod to itself through the mesh, which still owes the inbound side its turn.
+        f"-o lo {owned_by_sidecar} -j {Chain.TO_INBOUND}",
+        "-o lo -j RETURN",
+        f"{owned_by_sidecar} -j RETURN",
+        *_interfaces_left_alone("-o", policy),
+        *(f"-d {network} -j RETURN" for network in excluded),
+        *_ports_left_alone(policy.outbound_port_exclusion_list),
+        *_captured(policy.outbound_ip_range_inclusion_list, family),
+    ]
+
+
+def _captured(inclusions: Sequence[Network], family: Family) -> list[str]:
+    # The list of both families together decides whether there is one: a pod that includes only
+    # IPv4 ranges includes no IPv6 destination.
+    if not inclusions:
+        return [f"-j {Chain.TO_OUTBOUND}"]
+    return [f"-d {network} -j {Chain.TO_OUTBOUND}" for network in _of_family(inclusions, family)]
+
+
+def _interfaces_left_alone(option: str, policy: Policy) -> list[str]:
+    return [f"{option} {name} -j RETURN" for name in policy.network_interface_exclusion_list]
+
+
+def _ports_left_alone(ports: Iterable[int]) -> list[str]:
+    return [
+        f"-p tcp -m multiport --dports {','.join(map(str, group))} -j RETURN"
+        for group in multiport_groups(ports)
+    ]
+
+
+def _of_family(networks: Iterable[Network], family: Family) -> list[Network]:
+    return [network for network in networks if network.version == family]
+
+
+def _appended(chain: Chain, bodies: Iterable[str]) -> list[str]:
+    return [f"-A {chain} {body}" for body in bodies]
+
+
+def _nat_table(lines: Iterable[str]) -> str:
+    return "\n".join(["*nat", *lines, "COMMIT", ""])

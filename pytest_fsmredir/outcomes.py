@@ -1,0 +1,103 @@
+"""Outcomes of checks, and what a run of one check leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Outcome(StrEnum):
+    """How one run of one check ended."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    WARN = "warn"
+    NOTE = "note"
+    ERROR = "error"
+    UNSUPPORTED = "unsupported"
+    WAIVED = "waived"
+    NOT_RUN = "not-run"
+
+
+# When a check ran more than once (a re-run plugin, two workers), the most telling outcome stands:
+# a pass that needed a second try is no pass.
+_TELLING = (
+    Outcome.ERROR,
+    Outcome.FAIL,
+    Outcome.WAIVED,
+    Outcome.WARN,
+    Outcome.NOTE,
+    Outcome.NOT_RUN,
+    Outcome.UNSUPPORTED,
+    Outcome.PASS,
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Variant:
+    """One point of the matrix that every check is run on.
+
+    Attributes:
+        backend: Name of the backend.
+        iptables: The iptables variant on the implementation's PATH, ``nft`` or ``legacy``.
+        family: IP version of the flows.
+    """
+
+    backend: str
+    iptables: str
+    family: int
+
+    def __str__(self) -> str:
+        return f"{self.backend}-{self.iptables}-v{self.family}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """The result of one check on one variant.
+
+    Attributes:
+        check: The check's id.
+        variant: Where it ran.
+        outcome: How it ended.
+        reason: Why, in one line; empty for a pass.
+        probes: Flows sent and programming attempts made.
+        attempts: How often it ran.
+    """
+
+    check: str
+    variant: Variant
+    outcome: Outcome
+    reason: str = ""
+    probes: int = 0
+    attempts: int = 1
+
+    def merged(self, other: Row) -> Row:
+        """Return the row that stands when a check ran twice."""
+        first, _ = sorted((self, other), key=lambda row: _TELLING.index(row.outcome))
+        return Row(
+            check=first.check,
+            variant=first.variant,
+            outcome=first.outcome,
+            reason=first.reason,
+            probes=first.probes,
+            attempts=self.attempts + other.attempts,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, as a pytest report can carry them between processes."""
+        return {
+            "check": self.check,
+            "variant": asdict(self.variant),
+            "outcome": self.outcome.value,
+            "reason": self.reason,
+            "probes": self.probes,
+            "attempts": self.attempts,
+        }
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Row:
+        """Return the row of :meth:`as_dict`."""
+        variant = Variant(**document["variant"])
+        outcome = Outcome(document["outcome"])
+        return cls(**{**document, "variant": variant, "outcome": outcome})

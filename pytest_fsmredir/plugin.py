@@ -1,0 +1,43 @@
+"""The pytest hooks; each delegates."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_fsmredir.options import add_options
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    add_options(parser)
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Answer the options that run nothing."""
+    if config.getoption("fsm_list") or config.getoption("fsm_explain"):
+        from pytest_fsmredir.session import describe
+
+        return describe(config)
+    return None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare a conformance run, when one was asked for."""
+    if config.getoption("fsm_conformance") is None and not _asked_elsewhere(config):
+        return
+    from pytest_fsmredir.session import ConformanceHooks, prepare
+
+    run = prepare(config)
+    if run is not None:
+        config.pluginmanager.register(ConformanceHooks(config, run), "fsmredir-conformance")
+
+
+def _asked_elsewhere(config: pytest.Config) -> bool:
+    import os
+
+    return bool(os.environ.get("FSM_CONFORMANCE") or config.getini("fsm_conformance"))

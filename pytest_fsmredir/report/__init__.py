@@ -1,0 +1,1 @@
+"""From rows to verdicts, and to what is shown and written."""

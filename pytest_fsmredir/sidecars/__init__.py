@@ -1,0 +1,1 @@
+"""Who plays the sidecar in a pod."""

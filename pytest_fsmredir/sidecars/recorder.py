@@ -1,0 +1,135 @@
+"""The recorder: a stand-in for Pipy that logs every flow it is handed."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address, Direction, Flow
+from pytest_fsmredir.spec.reserved import (
+    ADMIN_PORT,
+    HEALTH_PORT,
+    INBOUND_PORT,
+    LIVENESS_PORT,
+    METRICS_PORT,
+    OUTBOUND_PORT,
+    READINESS_PORT,
+    SIDECAR_UID,
+    STARTUP_PORT,
+)
+from pytest_fsmredir.traffic.host import Host
+from pytest_fsmredir.traffic.services import Serve, answer
+from pytest_fsmredir.traffic.sockets import make_transparent
+from pytest_fsmredir.traffic.stream import Stream
+
+HEALTH_UID = 65532
+"""Owner of the health responder, which is a container of its own and not the sidecar."""
+
+FORWARDING_LIMIT = 64
+"""Flows forwarded at once. A redirection loop ends here instead of at the descriptor limit."""
+
+LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - the sidecar listens on every address of its own pod
+INBOUND_SOURCE = Address("127.0.0.6", 0)
+"""Source of inbound forwarding, as Pipy binds it; IPv6 has one loopback address only."""
+
+_OTHER_LISTENERS = {
+    METRICS_PORT: Acceptor.METRICS,
+    LIVENESS_PORT: Acceptor.LIVENESS,
+    READINESS_PORT: Acceptor.READINESS,
+    STARTUP_PORT: Acceptor.STARTUP,
+}
+_OWN_PORTS = {ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT, HEALTH_PORT, *_OTHER_LISTENERS}
+
+
+class Recorder:
+    """The sidecar of one pod: listens as uid 1500 on the reserved ports.
+
+    By default it answers captured flows itself, which tells the client all at once; while
+    forwarding it passes them on as Pipy does.
+
+    Attributes:
+        forwarding: Pass captured flows on instead of answering them.
+    """
+
+    def __init__(self, host: Host, families: tuple[int, ...], own_addresses: set[str]) -> None:
+        self.forwarding = False
+        self._host = host
+        self._families = families
+        self._own = own_addresses | set(LOOPBACK.values())
+        self._listening = ExitStack()
+        self._upstreams: list[Stream] = []
+
+    def start(self) -> None:
+        """Open every listener."""
+        with ExitStack() as undo:
+            for family in self._families:
+                self._listen(undo, family)
+            self._listening = undo.pop_all()
+
+    def stop(self) -> None:
+        """Close every listener and every connection through it, as a sidecar that died."""
+        self._listening.close()
+        for stream in self._upstreams:
+            stream.close()
+        self._upstreams.clear()
+
+    def _listen(self, undo: ExitStack, family: int) -> None:
+        def open_port(
+            port: int, by: Acceptor, serve: Serve = answer, uid: int = SIDECAR_UID
+        ) -> None:
+            host = LOOPBACK[family] if port == ADMIN_PORT else ANY[family]
+            intercepts = by in (Acceptor.SIDECAR_INBOUND, Acceptor.SIDECAR_OUTBOUND)
+            prepare: Callable[[socket.socket], None] | None = (
+                make_transparent if intercepts else None
+            )
+            listener = self._host.listen(
+                Address(host, port), by=by, uid=uid, serve=serve, prepare=prepare
+            )
+            undo.callback(listener.close)
+
+        open_port(OUTBOUND_PORT, Acceptor.SIDECAR_OUTBOUND, self._outbound)
+        open_port(INBOUND_PORT, Acceptor.SIDECAR_INBOUND, self._inbound)
+        open_port(ADMIN_PORT, Acceptor.ADMIN)
+        open_port(HEALTH_PORT, Acceptor.HEALTH, uid=HEALTH_UID)
+        for port, by in _OTHER_LISTENERS.items():
+            open_port(port, by)
+
+    def _outbound(self, stream: Stream, acceptance: Acceptance) -> None:
+        self._serve(stream, acceptance, acceptance.destination, None)
+
+    def _inbound(self, stream: Stream, acceptance: Acceptance) -> None:
+        destination = acceptance.destination
+        source = INBOUND_SOURCE if destination.family == 4 else None
+        target = Address(LOOPBACK[destination.family], destination.port)
+        self._serve(stream, acceptance, target, source)
+
+    def _serve(
+        self, stream: Stream, acceptance: Acceptance, target: Address, source: Address | None
+    ) -> None:
+        if not self.forwarding:
+            answer(stream, acceptance)
+            return
+        self._upstreams = [upstream for upstream in self._upstreams if not upstream.closed]
+        # A connection made to a listener of ours without redirection names that listener as its
+        # destination: forwarding it would go round for ever.
+        to_ourselves = target.host in self._own and target.port in _OWN_PORTS
+        if to_ourselves or len(self._upstreams) >= FORWARDING_LIMIT:
+            stream.close()
+            return
+        flow = Flow(Direction.OUTBOUND, target, uid=SIDECAR_UID)
+        upstream = self._host.stream(flow, source=source)
+        if upstream is None:
+            stream.close()
+            return
+        self._upstreams.append(upstream)
+        join(stream, upstream)
+
+
+def join(one: Stream, other: Stream) -> None:
+    """Copy both ways, half-close included; losing one side loses the other."""
+    one.copy_to(other)
+    other.copy_to(one)
+    one.on_loss = lambda _: other.close()
+    other.on_loss = lambda _: one.close()

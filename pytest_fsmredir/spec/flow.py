@@ -1,0 +1,229 @@
+"""Flows and their fates: what was sent, and what became of it as both ends saw it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Protocol(StrEnum):
+    """What a flow travels on."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    ICMP = "icmp"
+
+
+class Direction(StrEnum):
+    """Which way a flow goes, seen from the pod; a flow inside the pod counts as outbound."""
+
+    OUTBOUND = "outbound"
+    INBOUND = "inbound"
+
+
+class Route(StrEnum):
+    """Where a flow has to arrive first."""
+
+    DIRECT = "direct"
+    SIDECAR_OUTBOUND = "captured outbound"
+    SIDECAR_INBOUND = "captured inbound"
+
+
+class Address(NamedTuple):
+    """An IP address and a port (0 where the protocol has none)."""
+
+    host: str
+    port: int
+
+    @property
+    def family(self) -> int:
+        """IP version of the address, 4 or 6."""
+        return 6 if ":" in self.host else 4
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if self.family == 6 else f"{self.host}:{self.port}"
+
+
+class Acceptor(StrEnum):
+    """Who answered a flow."""
+
+    ORIGIN = "the destination itself"
+    SIDECAR_OUTBOUND = "the sidecar's outbound listener"
+    SIDECAR_INBOUND = "the sidecar's inbound listener"
+    ADMIN = "the sidecar's admin listener"
+    METRICS = "the sidecar's metrics listener"
+    LIVENESS = "the sidecar's liveness listener"
+    READINESS = "the sidecar's readiness listener"
+    STARTUP = "the sidecar's startup listener"
+    HEALTH = "the health responder"
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """One flow as the one who accepted it saw it.
+
+    Attributes:
+        serial: Position in the order of acceptances of the run (or of the probing process).
+        by: The listener that accepted.
+        local: Address of the accepted socket (``getsockname``); of a TPROXY listener this is the
+            original destination.
+        peer: Address of the client as the acceptor saw it.
+        original: Destination before NAT, from ``SO_ORIGINAL_DST``; None when the kernel tracks no
+            such flow (ENOENT). Equal to ``local`` when nothing rewrote it.
+    """
+
+    serial: int
+    by: Acceptor
+    local: Address
+    peer: Address
+    original: Address | None = None
+
+    @property
+    def destination(self) -> Address:
+        """The address the client had dialled, whatever the kind of redirection."""
+        return self.original or self.local
+
+    def __str__(self) -> str:
+        return f"{self.by.value} (destination {self.destination}, source {self.peer})"
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One connection or datagram to send.
+
+    Attributes:
+        direction: Seen from the pod under test.
+        destination: Where the client sends to.
+        protocol: TCP, UDP or ICMP.
+        uid: Owner of the client socket; None for clients outside the pod.
+        interface: The pod's interface that the flow uses.
+    """
+
+    direction: Direction
+    destination: Address
+    protocol: Protocol = Protocol.TCP
+    uid: int | None = None
+    interface: str = "eth0"
+
+    def __str__(self) -> str:
+        who = "a client outside" if self.uid is None else f"uid {self.uid}"
+        return f"{self.protocol.value} from {who} to {self.destination}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Claim:
+    """Whether a fate is what a check wants; true or false, and always explained.
+
+    Its text is what a failing ``assert`` shows, so it holds the expected and the seen fate.
+    """
+
+    holds: bool
+    expected: str
+    fate: Fate
+
+    def __bool__(self) -> bool:
+        return self.holds
+
+    def __repr__(self) -> str:
+        return f"{self.fate.flow}: expected {self.expected}; seen {self.fate.seen}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Fate:
+    """What became of one flow.
+
+    Attributes:
+        flow: What was sent.
+        client: The client's own address (``getsockname``); None if it never got a socket bound.
+        path: Every acceptance the flow caused, in order: one for a flow that was answered where it
+            arrived, more when a sidecar forwarded it.
+        lost: How the client's side ended when it got no answer ("refused", "no answer", "reset",
+            "unreachable", "closed"); None when it was answered.
+    """
+
+    flow: Flow
+    client: Address | None
+    path: tuple[Acceptance, ...]
+    lost: str | None = None
+
+    @property
+    def accepted(self) -> Acceptance | None:
+        """The first acceptance: who got the flow, before any forwarding."""
+        return self.path[0] if self.path else None
+
+    @property
+    def accepted_by(self) -> Acceptor | None:
+        """Who got the flow first, or None."""
+        return self.path[0].by if self.path else None
+
+    @property
+    def seen(self) -> str:
+        """The fate in plain words."""
+        hops = ", then ".join(str(acceptance) for acceptance in self.path)
+        if self.lost is None:
+            return f"answered through {hops}" if len(self.path) > 1 else f"accepted by {hops}"
+        return f"accepted by {hops}, but the client saw: {self.lost}" if hops else self.lost
+
+    @property
+    def captured_outbound(self) -> Claim:
+        """Redirected to the sidecar's outbound listener, original destination kept."""
+        return self._captured(Acceptor.SIDECAR_OUTBOUND, Route.SIDECAR_OUTBOUND)
+
+    @property
+    def captured_inbound(self) -> Claim:
+        """Redirected to the sidecar's inbound listener, original destination kept."""
+        return self._captured(Acceptor.SIDECAR_INBOUND, Route.SIDECAR_INBOUND)
+
+    @property
+    def direct(self) -> Claim:
+        """Answered by the destination itself, which saw the client's own address, and nobody else."""
+        holds = (
+            self.lost is None
+            and len(self.path) == 1
+            and self.path[0].by is Acceptor.ORIGIN
+            and self.path[0].destination == self.flow.destination
+            and self.path[0].peer == self.client
+        )
+        return Claim(holds, Route.DIRECT.value, self)
+
+    @property
+    def refused(self) -> Claim:
+        """Refused, with nobody having accepted it."""
+        return Claim(self.lost == "refused" and not self.path, "refused", self)
+
+    @property
+    def unanswered(self) -> Claim:
+        """Accepted by nobody, whichever way the client was told."""
+        return Claim(self.lost is not None and not self.path, "accepted by nobody", self)
+
+    def reached(self, acceptor: Acceptor) -> Claim:
+        """Answered first by that listener, at the very port that was dialled."""
+        holds = (
+            self.lost is None
+            and self.accepted_by is acceptor
+            and self.path[0].destination == self.flow.destination
+        )
+        return Claim(holds, f"accepted by {acceptor.value}", self)
+
+    def avoided(self, *acceptors: Acceptor) -> Claim:
+        """Accepted by none of those listeners, at no hop."""
+        names = " nor ".join(acceptor.value for acceptor in acceptors)
+        return Claim(all(a.by not in acceptors for a in self.path), f"never at {names}", self)
+
+    def takes(self, route: Route) -> Claim:
+        """The claim that fits a route: what the oracle expected came true."""
+        if route is Route.SIDECAR_OUTBOUND:
+            return self.captured_outbound
+        return self.captured_inbound if route is Route.SIDECAR_INBOUND else self.direct
+
+    def _captured(self, by: Acceptor, route: Route) -> Claim:
+        holds = (
+            self.lost is None
+            and self.accepted_by is by
+            and self.path[0].destination == self.flow.destination
+        )
+        return Claim(holds, route.value, self)
+
+    def __repr__(self) -> str:
+        return f"<Fate of {self.flow}: {self.seen}>"

@@ -1,0 +1,56 @@
+"""The effective redirection policy of one pod."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+
+Network = IPv4Network | IPv6Network
+
+
+class ListName(StrEnum):
+    """The five lists that shape a pod's redirection, by their name in the contract."""
+
+    OUTBOUND_IP_RANGE_EXCLUSION = "outbound_ip_range_exclusion_list"
+    OUTBOUND_IP_RANGE_INCLUSION = "outbound_ip_range_inclusion_list"
+    OUTBOUND_PORT_EXCLUSION = "outbound_port_exclusion_list"
+    INBOUND_PORT_EXCLUSION = "inbound_port_exclusion_list"
+    NETWORK_INTERFACE_EXCLUSION = "network_interface_exclusion_list"
+
+    @property
+    def annotation(self) -> str | None:
+        """Key of the pod annotation, or None for the interface list, which has mesh scope only."""
+        if self is ListName.NETWORK_INTERFACE_EXCLUSION:
+            return None
+        return "flomesh.io/" + self.value.replace("_", "-")
+
+    @property
+    def mesh_config_key(self) -> str:
+        """Key under ``spec.traffic`` of a MeshConfig, for example ``outboundIPRangeExclusionList``."""
+        first, *rest = self.value.split("_")
+        return first + "".join("IP" if word == "ip" else word.capitalize() for word in rest)
+
+    @property
+    def variable(self) -> str:
+        """Name of the environment variable of the contract."""
+        return "FSM_" + self.value.upper()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What one pod's redirection must honour: both scopes merged, every value valid.
+
+    Attributes:
+        outbound_ip_range_exclusion_list: Destinations that outbound TCP reaches unredirected.
+        outbound_ip_range_inclusion_list: When not empty, the only destinations redirected.
+        outbound_port_exclusion_list: Destination ports that outbound TCP reaches unredirected.
+        inbound_port_exclusion_list: Pod ports that inbound TCP reaches unredirected.
+        network_interface_exclusion_list: Interfaces whose traffic is left alone both ways.
+    """
+
+    outbound_ip_range_exclusion_list: tuple[Network, ...] = ()
+    outbound_ip_range_inclusion_list: tuple[Network, ...] = ()
+    outbound_port_exclusion_list: tuple[int, ...] = ()
+    inbound_port_exclusion_list: tuple[int, ...] = ()
+    network_interface_exclusion_list: tuple[str, ...] = ()

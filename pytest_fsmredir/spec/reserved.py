@@ -1,0 +1,19 @@
+"""The numbers FSM reserves (seed, "Ports reserved ..." and "Application User ID ...")."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SIDECAR_UID: Final = 1500
+
+ADMIN_PORT: Final = 15000
+OUTBOUND_PORT: Final = 15001
+INBOUND_PORT: Final = 15003
+METRICS_PORT: Final = 15010
+LIVENESS_PORT: Final = 15901
+READINESS_PORT: Final = 15902
+STARTUP_PORT: Final = 15903
+HEALTH_PORT: Final = 15904
+
+SERVED_PORTS: Final = (METRICS_PORT, LIVENESS_PORT, READINESS_PORT, STARTUP_PORT, HEALTH_PORT)
+"""Ports that answer for themselves from outside the pod instead of being redirected inbound."""

@@ -1,0 +1,88 @@
+"""Opening sockets and reading what the kernel knows about them."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from typing import Protocol
+
+from pytest_fsmredir.spec.flow import Address
+
+SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; IP6T_SO_ORIGINAL_DST has the same number
+IP_TRANSPARENT = 19  # linux/in.h
+IPV6_TRANSPARENT = 75  # linux/in6.h
+IPV6_FREEBIND = 78  # linux/in6.h
+
+# Closing with a zero linger time sends RST: no TIME_WAIT socket stays behind, and the connection
+# tracking entry goes after seconds instead of minutes.
+_ABORT = struct.pack("ii", 1, 0)
+
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+_LOSSES = {
+    0: "closed",
+    errno.ECONNREFUSED: "refused",
+    errno.ECONNRESET: "reset",
+    errno.ETIMEDOUT: "no answer",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.ENETUNREACH: "unreachable",
+    errno.EPERM: "forbidden",
+    errno.EPIPE: "reset",
+}
+
+
+class SocketMaker(Protocol):
+    """Makes non-blocking sockets that belong to one place and one user."""
+
+    def __call__(
+        self, family: int, kind: int, proto: int = 0, *, uid: int = 0, gid: int = 0
+    ) -> socket.socket:
+        """Return a socket of IP version ``family`` (4 or 6) owned by ``uid`` and ``gid``."""
+        ...
+
+
+def address_family(version: int) -> socket.AddressFamily:
+    """Return the socket constant of an IP version, 4 or 6."""
+    return _FAMILIES[version]
+
+
+def sockname(sock: socket.socket) -> Address:
+    """Return the socket's own address."""
+    return Address(*sock.getsockname()[:2])
+
+
+def original_destination(sock: socket.socket) -> Address | None:
+    """Return where an accepted connection was going before NAT; None if conntrack has no entry."""
+    try:
+        if sock.family == socket.AF_INET6:
+            raw = sock.getsockopt(socket.IPPROTO_IPV6, SO_ORIGINAL_DST, 28)
+            host = socket.inet_ntop(socket.AF_INET6, raw[8:24])
+        else:
+            raw = sock.getsockopt(socket.IPPROTO_IP, SO_ORIGINAL_DST, 16)
+            host = socket.inet_ntop(socket.AF_INET, raw[4:8])
+    except OSError:
+        return None  # ENOENT: not tracked; ENOPROTOOPT: no NAT in this namespace at all
+    return Address(host, int.from_bytes(raw[2:4], "big"))
+
+
+def make_transparent(sock: socket.socket) -> None:
+    """Let a listener take connections that TPROXY hands to it. Needs CAP_NET_ADMIN."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
+
+
+def abort(sock: socket.socket) -> None:
+    """Close at once, telling the peer with RST."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+    except OSError:
+        pass  # ENOTCONN and the like: there is nobody to tell
+    sock.close()
+
+
+def loss(code: int) -> str:
+    """Return the plain word for an errno that ended a connection attempt."""
+    return _LOSSES.get(code) or errno.errorcode.get(code, f"errno {code}")
