@@ -1,42 +1,68 @@
 """A pytest plugin and conformance suite for sidecar traffic redirection.
 
-The names here are what checks, implementations and users' own tests are written with.
+The names here are what checks, implementations and users' own tests are written with. They are
+loaded on first use: pytest imports this package in every run of an environment that has it.
 """
 
 from __future__ import annotations
 
-from pytest_fsmredir.backends.base import Mesh, Need, Place, Pod, Programming
-from pytest_fsmredir.spec.checks import INFO, MUST, SHOULD, Level, Profile, check
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.features import Feature
-from pytest_fsmredir.spec.flow import Acceptor, Address, Direction, Fate, Flow, Protocol, Route
-from pytest_fsmredir.spec.oracle import expected
-from pytest_fsmredir.spec.policy import ListName, Policy
-from pytest_fsmredir.spec.reserved import SIDECAR_UID
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "INFO",
-    "MUST",
-    "SHOULD",
-    "SIDECAR_UID",
-    "Acceptor",
-    "Address",
-    "Configuration",
-    "Direction",
-    "Fate",
-    "Feature",
-    "Flow",
-    "Level",
-    "ListName",
-    "Mesh",
-    "Need",
-    "Place",
-    "Pod",
-    "Policy",
-    "Profile",
-    "Programming",
-    "Protocol",
-    "Route",
-    "check",
-    "expected",
-]
+if TYPE_CHECKING:
+    from pytest_fsmredir.backends.base import Mesh as Mesh
+    from pytest_fsmredir.backends.base import Need as Need
+    from pytest_fsmredir.backends.base import Place as Place
+    from pytest_fsmredir.backends.base import Pod as Pod
+    from pytest_fsmredir.backends.base import Programming as Programming
+    from pytest_fsmredir.implementations.base import Completed as Completed
+    from pytest_fsmredir.implementations.base import Implementation as Implementation
+    from pytest_fsmredir.implementations.base import Refused as Refused
+    from pytest_fsmredir.implementations.base import Target as Target
+    from pytest_fsmredir.spec.checks import INFO as INFO
+    from pytest_fsmredir.spec.checks import MUST as MUST
+    from pytest_fsmredir.spec.checks import SHOULD as SHOULD
+    from pytest_fsmredir.spec.checks import Level as Level
+    from pytest_fsmredir.spec.checks import Profile as Profile
+    from pytest_fsmredir.spec.checks import check as check
+    from pytest_fsmredir.spec.configuration import Configuration as Configuration
+    from pytest_fsmredir.spec.features import Feature as Feature
+    from pytest_fsmredir.spec.flow import Acceptance as Acceptance
+    from pytest_fsmredir.spec.flow import Acceptor as Acceptor
+    from pytest_fsmredir.spec.flow import Address as Address
+    from pytest_fsmredir.spec.flow import Direction as Direction
+    from pytest_fsmredir.spec.flow import Fate as Fate
+    from pytest_fsmredir.spec.flow import Flow as Flow
+    from pytest_fsmredir.spec.flow import Protocol as Protocol
+    from pytest_fsmredir.spec.flow import Route as Route
+    from pytest_fsmredir.spec.oracle import expected as expected
+    from pytest_fsmredir.spec.policy import ListName as ListName
+    from pytest_fsmredir.spec.policy import Policy as Policy
+    from pytest_fsmredir.spec.reserved import SIDECAR_UID as SIDECAR_UID
+
+_NAMES = {
+    "backends.base": ("Mesh", "Need", "Place", "Pod", "Programming"),
+    "implementations.base": ("Completed", "Implementation", "Refused", "Target"),
+    "spec.checks": ("INFO", "MUST", "SHOULD", "Level", "Profile", "check"),
+    "spec.configuration": ("Configuration",),
+    "spec.features": ("Feature",),
+    "spec.flow": (
+        "Acceptance", "Acceptor", "Address", "Direction", "Fate", "Flow", "Protocol", "Route",
+    ),
+    "spec.oracle": ("expected",),
+    "spec.policy": ("ListName", "Policy"),
+    "spec.reserved": ("SIDECAR_UID",),
+}  # fmt: skip
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

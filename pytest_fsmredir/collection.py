@@ -6,17 +6,20 @@ call hooks do not reach it: what is judged is the implementation and nothing els
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
-from _pytest._code.code import ExceptionInfo, TerminalRepr
 
 from pytest_fsmredir import catalogue, layout
-from pytest_fsmredir.outcomes import Outcome, Variant
-from pytest_fsmredir.run import RUN, Run, Undecided, Violated
+from pytest_fsmredir.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.run import RUN, Undecided, Violated
 from pytest_fsmredir.spec.checks import Check, checks_of
+
+if TYPE_CHECKING:
+    from _pytest._code.code import TerminalRepr, TracebackStyle
 
 
 class ConformanceDirectory(pytest.Directory):
@@ -47,11 +50,15 @@ class CheckItem(pytest.Item):
     Attributes:
         check: What is checked.
         variant: Where.
+        row: The result, once it ran.
     """
 
-    def __init__(self, *, check: Check, variant: Variant, **keywords: Any) -> None:
-        super().__init__(**keywords)
+    def __init__(
+        self, *, name: str, parent: pytest.Collector, check: Check, variant: Variant
+    ) -> None:
+        super().__init__(name, parent)
         self.check, self.variant = check, variant
+        self.row: Row | None = None
         self.extra_keyword_matches |= {
             check.function.__name__, check.level, check.profile_for(variant.family), check.spec,
         }  # fmt: skip
@@ -59,24 +66,37 @@ class CheckItem(pytest.Item):
 
     def runtest(self) -> None:
         """Run the check."""
-        run: Run = self.config.stash[RUN]
-        row = run.execute(self.check, self.variant)
-        self.user_properties.append(("fsm_outcome", row.outcome.value))
-        if row.outcome in (Outcome.UNSUPPORTED, Outcome.NOT_RUN):
-            pytest.skip(row.reason)
+        result = self.config.stash[RUN].execute(self.check, self.variant)
+        self.row = result.row
+        self.user_properties.append(("fsm_outcome", result.row.outcome.value))
+        if result.error is not None:
+            raise result.error
+        if result.row.outcome in (Outcome.UNSUPPORTED, Outcome.NOT_RUN):
+            pytest.skip(result.row.reason)
+
+    def row_of(self, report: pytest.TestReport) -> Row | None:
+        """Return the row that a report of this item stands for, None if it stands for none."""
+        if report.when == "call" and self.row is not None:
+            return self.row
+        if report.passed:
+            return None
+        outcome = Outcome.NOT_RUN if report.skipped else Outcome.ERROR
+        reason = f"kept from running by somebody's hook, in {report.when}"
+        return Row(check=self.check.id, variant=self.variant, outcome=outcome, reason=reason)
 
     def repr_failure(
-        self, excinfo: ExceptionInfo[BaseException], style: Any = None
+        self,
+        excinfo: pytest.ExceptionInfo[BaseException],
+        style: TracebackStyle | None = None,
     ) -> str | TerminalRepr:
         """Explain a violated requirement in words, and a harness error with its traceback."""
-        del style
         if isinstance(excinfo.value, Violated):
-            return excinfo.value.explanation
-        if isinstance(excinfo.value, Undecided):
-            cause = excinfo.value.__cause__
-            shown = super().repr_failure(ExceptionInfo.from_exception(cause)) if cause else ""
-            return f"{excinfo.value}\n\n{shown}"
-        return super().repr_failure(excinfo)
+            return str(excinfo.value)
+        cause = excinfo.value.__cause__
+        if isinstance(excinfo.value, Undecided) and cause is not None:
+            trace = "".join(traceback.format_exception(cause))
+            return f"{excinfo.value}\n\n{trace}"
+        return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Return where the check stands and what it is called."""

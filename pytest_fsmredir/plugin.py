@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from pytest_fsmredir.options import add_options

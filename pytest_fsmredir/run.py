@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
+from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.programs import Confinement
 from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
@@ -18,24 +19,28 @@ from pytest_fsmredir.spec.features import Feature
 
 RUN = pytest.StashKey["Run"]()
 
-
 _VIOLATED = {Level.MUST: Outcome.FAIL, Level.SHOULD: Outcome.WARN, Level.INFO: Outcome.NOTE}
 
 
 class Violated(AssertionError):
-    """A check failed: the implementation is at fault.
-
-    Attributes:
-        explanation: All there is to say, over several lines.
-    """
-
-    def __init__(self, summary: str, explanation: str) -> None:
-        super().__init__(summary)
-        self.explanation = explanation
+    """The implementation violates a requirement; the text explains it over several lines."""
 
 
 class Undecided(FsmRedirError):
     """A check could not be decided: the harness, or the check itself, is at fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of running one check.
+
+    Attributes:
+        row: For the report.
+        error: For pytest to raise; None when the run is no failure.
+    """
+
+    row: Row
+    error: Exception | None = None
 
 
 @dataclass
@@ -75,34 +80,27 @@ class Run:
         key = (row.check, row.variant)
         self.rows[key] = self.rows[key].merged(row) if key in self.rows else row
 
-    def execute(self, check: Check, variant: Variant) -> Row:
-        """Run one check and return its row.
+    def results(self) -> list[ProfileResult]:
+        """Return what every profile comes to so far."""
+        every = complete(self.catalogue, self.variants, self.features, self.rows)
+        return judge(every, strict=self.settings.strict)
 
-        Raises:
-            Violated: The implementation violates the requirement, and that counts.
-            Undecided: Anything else went wrong.
-        """
-        missing = check.features_for(variant.family) - self.features
-        if missing:
-            names = ", ".join(sorted(missing))
-            return self._row(check, variant, Outcome.UNSUPPORTED, f"not claimed: {names}")
-        unmet = check.needs - self.backend.offers
-        if unmet:
-            return self._row(check, variant, Outcome.NOT_RUN, f"the backend lacks: {sorted(unmet)}")
-        mesh = self.backend.mesh(
-            variant.family,
-            IptablesVariant(variant.iptables),
-            exhaustive=self.settings.exhaustive,
+    def execute(self, check: Check, variant: Variant) -> Result:
+        """Run one check, if it applies, and tell its outcome by the type of what it raises."""
+        if missing := check.features_for(variant.family) - self.features:
+            reason = f"not claimed: {', '.join(sorted(missing))}"
+            return _result(check, variant, Outcome.UNSUPPORTED, reason)
+        backend = self.backend
+        if unmet := check.needs - backend.offers:
+            reason = f"the backend lacks: {', '.join(sorted(unmet))}"
+            return _result(check, variant, Outcome.NOT_RUN, reason)
+        mesh = backend.mesh(
+            variant.family, IptablesVariant(variant.iptables), exhaustive=self.settings.exhaustive
         )
         try:
             return self._decide(check, variant, mesh)
         finally:
             mesh.close()
-
-    def results(self) -> list[ProfileResult]:
-        """Return what every profile comes to so far."""
-        every = complete(self.catalogue, self.variants, self.features, self.rows)
-        return judge(every, strict=self.settings.strict)
 
     @property
     def backend(self) -> NetnsBackend:
@@ -122,40 +120,46 @@ class Run:
             self._backend.close()
             self._backend = None
 
-    def _decide(self, check: Check, variant: Variant, mesh: NetnsMesh) -> Row:
-        """Call the check and tell its outcome by the type of what it raised."""
+    def _decide(self, check: Check, variant: Variant, mesh: NetnsMesh) -> Result:
         try:
             check.function(mesh)
         except AssertionError as error:
-            return self._violation(check, variant, mesh, _first_line(error))
+            return self._violated(check, variant, mesh, _first_line(error))
         except Exception as error:
             reason = f"{type(error).__name__}: {_first_line(error)}"
-            self._row(check, variant, Outcome.ERROR, reason, mesh.observed)
-            raise Undecided(
-                f"{check.id} could not be decided. This is an error of the harness or of the"
-                f" machine, not of the implementation: {reason}"
-            ) from error
+            return _undecided(check, variant, reason, cause=error)
         if mesh.observed == 0:
-            reason = "the check sent nothing"
-            self._row(check, variant, Outcome.ERROR, reason)
-            raise Undecided(f"{check.id} could not be decided: {reason}")
-        return self._row(check, variant, Outcome.PASS, probes=mesh.observed)
+            return _undecided(check, variant, "the check sent nothing")
+        return _result(check, variant, Outcome.PASS, probes=mesh.observed)
 
-    def _violation(self, check: Check, variant: Variant, mesh: NetnsMesh, seen: str) -> Row:
+    def _violated(self, check: Check, variant: Variant, mesh: NetnsMesh, seen: str) -> Result:
         outcome = _VIOLATED[check.level]
-        row = self._row(check, variant, outcome, seen, mesh.observed)
-        if outcome is Outcome.FAIL or (outcome is Outcome.WARN and self.settings.strict):
-            raise Violated(seen, _explanation(check, variant, seen))
-        return row
+        fails = outcome is Outcome.FAIL or (outcome is Outcome.WARN and self.settings.strict)
+        error = Violated(_explanation(check, variant, seen)) if fails else None
+        return _result(check, variant, outcome, seen, mesh.observed, error)
 
-    def _row(
-        self, check: Check, variant: Variant, outcome: Outcome, reason: str = "", probes: int = 0
-    ) -> Row:
-        row = Row(
-            check=check.id, variant=variant, outcome=outcome, reason=reason, probes=probes
-        )
-        self.record(row)
-        return row
+
+def _result(
+    check: Check,
+    variant: Variant,
+    outcome: Outcome,
+    reason: str = "",
+    probes: int = 0,
+    error: Exception | None = None,
+) -> Result:
+    row = Row(check=check.id, variant=variant, outcome=outcome, reason=reason, probes=probes)
+    return Result(row, error)
+
+
+def _undecided(
+    check: Check, variant: Variant, reason: str, cause: Exception | None = None
+) -> Result:
+    error = Undecided(
+        f"{check.id} could not be decided. This is an error of the harness or of the machine,"
+        f" not of the implementation: {reason}"
+    )
+    error.__cause__ = cause
+    return _result(check, variant, Outcome.ERROR, reason, error=error)
 
 
 def _explanation(check: Check, variant: Variant, seen: str) -> str:
@@ -164,7 +168,7 @@ def _explanation(check: Check, variant: Variant, seen: str) -> str:
             f"{check.id} {check.title}",
             f"  requirement  {check.requirement}  [{check.spec}]",
             f"  on           {variant}",
-            f"  {seen}",
+            f"  what         {seen}",
             f"  again        pytest --fsm-conformance --fsm-check {check.id}",
         ]
     )

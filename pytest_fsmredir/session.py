@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -56,6 +55,8 @@ def prepare(config: pytest.Config) -> Run | None:
     Raises:
         pytest.UsageError: A setting cannot be used, or the machine lacks something.
     """
+    # The host project's naming patterns may not match our files, so say it outright.
+    pytest.register_assert_rewrite(catalogue.PACKAGE)
     try:
         settings = read_settings(config)
         if not settings.conformance:
@@ -90,29 +91,21 @@ class ConformanceHooks:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Send a check's row along with its report, so that it survives the way from a worker."""
         report = yield
-        if isinstance(item, CheckItem):
-            row = self._run.rows.get((item.check.id, item.variant))
-            if row is None and not report.passed:
-                # Somebody's hook kept the check from running.
-                outcome = Outcome.NOT_RUN if report.skipped else Outcome.ERROR
-                reason = f"stopped before it ran, in {report.when}"
-                row = Row(
-                    check=item.check.id, variant=item.variant, outcome=outcome, reason=reason
-                )
-            if row is not None and (report.when == "call" or not report.passed):
-                setattr(report, _ROW, row.as_dict())
+        row = item.row_of(report) if isinstance(item, CheckItem) else None
+        if row is not None:
+            setattr(report, _ROW, row.as_dict())
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in a row, from this process or a worker."""
         document = getattr(report, _ROW, None)
-        if document is not None and not hasattr(report, "fsm_taken"):
-            row = Row.from_dict(document)
-            if hasattr(report, "node") or (row.check, row.variant) not in self._run.rows:
-                self._run.record(row)
+        if document is not None:
+            self._run.record(Row.from_dict(document))
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(self, report: Any) -> Any:
+    def pytest_report_teststatus(
+        self, report: pytest.CollectReport | pytest.TestReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
         """Show the outcomes that pytest has no word for."""
         document = getattr(report, _ROW, None)
         return _STATUS.get(Outcome(document["outcome"])) if document is not None else None
@@ -161,7 +154,7 @@ def _reject_unknown(settings: Settings, checks: Catalogue) -> None:
 
 
 def _aim_at_suite(config: pytest.Config) -> None:
-    """Collect the suite, beside the paths the user gave, instead of what pytest would default to."""
+    """Collect the suite: alone, or beside the paths the user gave."""
     suite = str(layout.conformance())
     given = config.args_source is pytest.Config.ArgsSource.ARGS
     config.args = [*config.args, suite] if given else [suite]

@@ -102,8 +102,8 @@ class Place(Protocol):
         answer: bool = True,
         interface: str = "eth0",
         prepare: Callable[[socket.socket], None] | None = None,
-    ) -> AbstractContextManager[Connection]:
-        """Like :meth:`connect`, but the connection lives for the block."""
+    ) -> Connection:
+        """Like :meth:`connect`, but the connection lives until the caller's block closes it."""
         ...
 
     def connect_all(

@@ -41,19 +41,27 @@ class Refused(Exception):
 
 
 class Target(Protocol):
-    """A pod as its implementation sees it while programming it.
+    """A pod as its implementation sees it while programming it."""
 
-    Attributes:
-        name: The pod's name.
-        addresses: Its addresses, IPv4 first.
-        configuration: What the user wrote.
-        iptables: The variant the programs on PATH are of.
-    """
+    @property
+    def name(self) -> str:
+        """The pod's name."""
+        ...
 
-    name: str
-    addresses: tuple[str, ...]
-    configuration: Configuration
-    iptables: IptablesVariant
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its addresses, IPv4 first."""
+        ...
+
+    @property
+    def configuration(self) -> Configuration:
+        """What the user wrote."""
+        ...
+
+    @property
+    def iptables(self) -> IptablesVariant:
+        """The variant that the programs on PATH are of."""
+        ...
 
     def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
         """Run a program inside the pod's network namespace, with the contract's environment.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from pytest_fsmredir.spec.policy import ListName, Network, Policy
 IP_RANGE_LISTS = (ListName.OUTBOUND_IP_RANGE_EXCLUSION, ListName.OUTBOUND_IP_RANGE_INCLUSION)
 PORT_LISTS = (ListName.OUTBOUND_PORT_EXCLUSION, ListName.INBOUND_PORT_EXCLUSION)
 
-_INTERFACE = re.compile(r"[^\s/:,]{1,15}")  # IFNAMSIZ less the NUL (linux/if.h)
+_INTERFACE = re.compile(r"[^\s/:,\0]+")
+_INTERFACE_BYTES = 15  # IFNAMSIZ less the NUL (linux/if.h)
 _DECIMAL = re.compile(r"[0-9]{1,5}")
 
 T = TypeVar("T")
@@ -110,7 +112,8 @@ class Configuration:
         for key in self.traffic:
             if key not in known:
                 raise MeshConfigError(
-                    f"MeshConfig spec.traffic.{key}: no such list; known: {', '.join(sorted(known))}"
+                    f"MeshConfig spec.traffic.{key}: no such list;"
+                    f" known: {', '.join(sorted(known))}"
                 )
 
 
@@ -141,13 +144,14 @@ def parse_ip_range(text: str) -> Network:
 
 
 def parse_interface(text: str) -> str:
-    """Return a network interface name, 1-15 characters.
+    """Return a network interface name, 1-15 bytes.
 
     Raises:
         ValueError: The kernel could not have an interface of that name.
     """
-    if not _INTERFACE.fullmatch(text) or text in {".", ".."}:
-        raise ValueError("is not an interface name of 1 to 15 characters")
+    too_long = len(os.fsencode(text)) > _INTERFACE_BYTES
+    if too_long or not _INTERFACE.fullmatch(text) or text in {".", ".."}:
+        raise ValueError("is not an interface name of 1 to 15 bytes")
     return text
 
 

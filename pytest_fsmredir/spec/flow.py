@@ -177,7 +177,7 @@ class Fate:
 
     @property
     def direct(self) -> Claim:
-        """Answered by the destination itself, which saw the client's own address, and nobody else."""
+        """Answered by the destination itself, which saw the client's own address."""
         holds = (
             self.lost is None
             and len(self.path) == 1

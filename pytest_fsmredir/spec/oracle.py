@@ -7,7 +7,16 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from pytest_fsmredir.spec.flow import Direction, Flow, Protocol, Route
 from pytest_fsmredir.spec.policy import Network, Policy
-from pytest_fsmredir.spec.reserved import SERVED_PORTS, SIDECAR_UID
+from pytest_fsmredir.spec.reserved import (
+    ADMIN_PORT,
+    INBOUND_PORT,
+    OUTBOUND_PORT,
+    SERVED_PORTS,
+    SIDECAR_UID,
+)
+
+_NEVER_EXCLUDED = (ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT)
+"""Inbound ports that no exclusion opens to the network (SPEC.md, reserved ports)."""
 
 
 def expected(policy: Policy, flow: Flow, own_addresses: Collection[str]) -> Route:
@@ -30,10 +39,11 @@ def expected(policy: Policy, flow: Flow, own_addresses: Collection[str]) -> Rout
 
 
 def _inbound(policy: Policy, flow: Flow) -> Route:
+    port = flow.destination.port
     left_alone = (
         flow.interface in policy.network_interface_exclusion_list
-        or flow.destination.port in SERVED_PORTS
-        or flow.destination.port in policy.inbound_port_exclusion_list
+        or port in SERVED_PORTS
+        or (port in policy.inbound_port_exclusion_list and port not in _NEVER_EXCLUDED)
     )
     return Route.DIRECT if left_alone else Route.SIDECAR_INBOUND
 

@@ -27,7 +27,7 @@ class ListName(StrEnum):
 
     @property
     def mesh_config_key(self) -> str:
-        """Key under ``spec.traffic`` of a MeshConfig, for example ``outboundIPRangeExclusionList``."""
+        """Key under ``spec.traffic`` of a MeshConfig, such as ``outboundPortExclusionList``."""
         first, *rest = self.value.split("_")
         return first + "".join("IP" if word == "ip" else word.capitalize() for word in rest)
 

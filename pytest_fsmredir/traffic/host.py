@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
+from typing import Self
 
 from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address, Fate, Flow
 from pytest_fsmredir.traffic.engine import READABLE, Engine
@@ -29,7 +29,7 @@ Prepare = Callable[[socket.socket], None]
 
 
 class Connection:
-    """A TCP connection attempt, and what came of it.
+    """A TCP connection attempt, and what came of it; as a context manager it closes itself.
 
     Attributes:
         flow: What was dialled.
@@ -51,9 +51,14 @@ class Connection:
         self._stream: Stream | None = None
         self._dial(sock)
 
-    @property
-    def settled(self) -> bool:
-        """The attempt has been answered or lost."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def is_settled(self) -> bool:
+        """Whether the attempt has been answered or lost."""
         return self.answered_by is not None or self.lost is not None
 
     @property
@@ -103,7 +108,7 @@ class Connection:
 
     def give_up(self) -> None:
         """Call the attempt lost because nobody answered in time."""
-        if not self.settled:
+        if not self.is_settled():
             self.lost = "no answer"
 
     def _dial(self, sock: socket.socket) -> None:
@@ -148,7 +153,6 @@ class Host:
         self.engine, self.timeout_s = engine, timeout_s
         self._sockets = sockets
 
-    @contextmanager
     def open(
         self,
         flow: Flow,
@@ -156,8 +160,8 @@ class Host:
         source: Address | None = None,
         gid: int = 0,
         prepare: Prepare | None = None,
-    ) -> Iterator[Connection]:
-        """Dial, wait for the fate, and keep the connection open for the block.
+    ) -> Connection:
+        """Dial, wait for the fate, and return the connection, which the caller closes.
 
         Args:
             flow: What to dial; its uid owns the socket (0 where it has none).
@@ -167,23 +171,12 @@ class Host:
         """
         connection = self._dial(flow, source, gid, prepare)
         try:
-            self.engine.pump(lambda: connection.settled, self.timeout_s)
-            connection.give_up()
-            yield connection
-        finally:
+            self.engine.pump(connection.is_settled, self.timeout_s)
+        except BaseException:
             connection.close()
-
-    def connect(
-        self,
-        flow: Flow,
-        *,
-        source: Address | None = None,
-        gid: int = 0,
-        prepare: Prepare | None = None,
-    ) -> Fate:
-        """Dial, take the fate, and close."""
-        with self.open(flow, source=source, gid=gid, prepare=prepare) as connection:
-            return connection.fate
+            raise
+        connection.give_up()
+        return connection
 
     def connect_all(self, flows: Iterable[Flow]) -> Iterator[Fate]:
         """Dial many flows, several at once, and yield their fates in the order given.
@@ -321,7 +314,7 @@ class Host:
 
         def all_settled() -> bool:
             nonlocal current
-            while current.settled:
+            while current.is_settled():
                 following = next(waiting, None)
                 if following is None:
                     return True

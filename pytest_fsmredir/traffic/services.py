@@ -45,21 +45,18 @@ class Listener:
             stream.close()
 
     def _ready(self, _: int) -> None:
-        while True:
-            try:
-                sock, peer = self._sock.accept()
-            except BlockingIOError:
-                return
-            except ConnectionAbortedError:
-                continue  # the client reset it before we came
-            sock.setblocking(False)
-            acceptance = self._engine.accepted(
-                self._by, sockname(sock), Address(*peer[:2]), original_destination(sock)
-            )
-            self._streams = [stream for stream in self._streams if not stream.closed]
-            stream = Stream(self._engine, sock)
-            self._streams.append(stream)
-            self._serve(stream, acceptance)
+        try:
+            sock, peer = self._sock.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # the client reset it before we came; what else is queued calls us again
+        sock.setblocking(False)
+        acceptance = self._engine.accepted(
+            self._by, sockname(sock), Address(*peer[:2]), original_destination(sock)
+        )
+        self._streams = [stream for stream in self._streams if not stream.closed]
+        stream = Stream(self._engine, sock)
+        self._streams.append(stream)
+        self._serve(stream, acceptance)
 
 
 class DatagramListener:
@@ -125,7 +122,7 @@ class PingEar:
         icmp, ancillary, _, source = self._sock.recvmsg(65536, 64)
         if icmp[0] != echo_request_type(6) or PING_TOKEN not in icmp:
             return None
-        destination = next(
+        destination: str = next(
             socket.inet_ntop(socket.AF_INET6, data[:16])
             for level, kind, data in ancillary
             if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO)
@@ -149,6 +146,6 @@ def echo_request(version: int, identifier: int) -> bytes:
 
 def _checksum(data: bytes) -> int:
     """Internet checksum of an even number of bytes (RFC 1071)."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     total = (total >> 16) + (total & 0xFFFF)
     return ~(total + (total >> 16)) & 0xFFFF

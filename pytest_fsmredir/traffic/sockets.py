@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from contextlib import suppress
 from typing import Protocol
 
 from pytest_fsmredir.spec.flow import Address
@@ -76,10 +77,8 @@ def make_transparent(sock: socket.socket) -> None:
 
 def abort(sock: socket.socket) -> None:
     """Close at once, telling the peer with RST."""
-    try:
+    with suppress(OSError):  # ENOTCONN and the like: there is nobody to tell
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
-    except OSError:
-        pass  # ENOTCONN and the like: there is nobody to tell
     sock.close()
 
 

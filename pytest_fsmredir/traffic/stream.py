@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from pytest_fsmredir.traffic.engine import BROKEN, READABLE, WRITABLE, Engine
 from pytest_fsmredir.traffic.sockets import abort, loss
@@ -106,10 +107,8 @@ class Stream:
             return
         if self._finishing and not self._out and not self._finished:
             self._finished = True
-            try:
+            with suppress(OSError):  # ENOTCONN: the peer was faster and has reset
                 self.sock.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass  # ENOTCONN: the peer was faster and has reset
         self._settle()
         if self._fed_by is not None:
             self._fed_by._settle()
@@ -119,9 +118,7 @@ class Stream:
         if self.closed:
             return
         if self.ended and self._finished:
-            self.closed = True
-            self._engine.forget(self.sock)
-            self.sock.close()  # no abort: the kernel may still hold data that it has to deliver
+            self._release()  # no abort: the kernel may still hold data that it has to deliver
             return
         full = self.feeds is not None and len(self.feeds._out) > HIGH_WATER
         events = (0 if self.ended or full else READABLE) | (WRITABLE if self._out else 0)
@@ -130,8 +127,13 @@ class Stream:
             self._engine.change(self.sock, events)
 
     def _lose(self, code: int) -> None:
-        self.close()
+        self._release()
         self.on_loss(loss(code))
+
+    def _release(self) -> None:
+        self.closed = True
+        self._engine.forget(self.sock)
+        self.sock.close()
 
 
 def _ignore(*_: object) -> None:

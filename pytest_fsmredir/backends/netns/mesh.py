@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.backends.base import Place, Programming
@@ -62,7 +62,6 @@ class NetnsPlace:
         ) as connection:  # fmt: skip
             return connection.fate
 
-    @contextmanager
     def open(
         self,
         to: Place | str,
@@ -74,18 +73,13 @@ class NetnsPlace:
         answer: bool = True,
         interface: str = "eth0",
         prepare: Prepare | None = None,
-    ) -> Iterator[Connection]:
-        """Open a TCP connection for the block."""
+    ) -> Connection:
+        """Open a TCP connection for the caller's block."""
         flow = self._flow(to, port, uid, interface=interface)
         if answer:
             self._mesh.answerer(self, flow.destination.host).answer(flow)
-        # Nothing binds to a source that the place does not have: an address of the world's is
-        # its own by sysctl, a pod's by its links.
-        with self._host.open(
-            flow, source=source or self._bound(flow), gid=gid, prepare=prepare
-        ) as connection:
-            self._mesh.observed += 1
-            yield connection
+        self._mesh.observed += 1
+        return self._host.open(flow, source=source or self._bound(flow), gid=gid, prepare=prepare)
 
     def connect_all(
         self, to: Place | str, ports: Iterable[int], *, uid: int | None = None
@@ -267,7 +261,7 @@ class NetnsPod(NetnsPlace):
 
     def is_own(self, host: str) -> bool:
         """Whether an address leads back to this pod."""
-        return host in self._site.addresses or ip_address(host).is_loopback
+        return host in self._site.addresses
 
     def _answer_tcp(self, destination: Address) -> None:
         if destination.port not in _TAKEN_PORTS:
@@ -375,7 +369,7 @@ class NetnsMesh:
 
     def answerer(self, dialler: NetnsPlace, host: str) -> NetnsPlace:
         """Return the place that an address belongs to, as the dialler sees it."""
-        if ip_address(host).is_loopback:
+        if host.startswith("127.") or host == "::1":
             return dialler
         return next((pod for pod in self._pods if pod.is_own(host)), self.server)
 

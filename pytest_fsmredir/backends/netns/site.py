@@ -26,7 +26,7 @@ from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.host import Host
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InitRun:
     """A pod as its implementation sees it: where commands run, and with what environment.
 
@@ -39,7 +39,7 @@ class InitRun:
     namespace: Namespace
     toolbox: Toolbox
     lock: Path
-    confinement: Confinement = Confinement()
+    confinement: Confinement
 
     @property
     def iptables(self) -> IptablesVariant:

@@ -1,0 +1,198 @@
+"""The reference as a command, in real network namespaces. Packets are the conformance suite's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_fsmredir.procs import run_any
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
+]
+
+COMMAND = (sys.executable, "-m", "pytest_fsmredir.implementations.reference.command")
+PROGRAMS = [
+    family + end for family in ("iptables", "ip6tables") for end in ("", "-restore", "-save")
+]
+# The namespace lives as long as the process that waits in it for the end of its input.
+HOLDER = ("unshare", "--net", "sh", "-c", "echo made; exec cat")
+ROOT = Path(__file__).parents[2]
+
+
+class Pod:
+    """A network namespace with one iptables variant first on PATH."""
+
+    def __init__(self, pid: int, variant: str, bin_dir: Path) -> None:
+        self.enter = ("nsenter", f"--net=/proc/{pid}/ns/net")
+        self.environment = {
+            "PATH": f"{bin_dir}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "FSM_IPTABLES": variant,
+            "POD_IPS": "10.77.0.2,fd00:77::2",
+        }
+        self.bin_dir = bin_dir
+
+    def reference(self, action: str, *before: str, **variables: str) -> tuple[int | None, str]:
+        """Run one action of the command and return (exit status, standard error)."""
+        argv = (*self.enter, *before, *COMMAND, action)
+        status, _, stderr = run_any(argv, env={**self.environment, **variables}, cwd=self.bin_dir)
+        return status, stderr
+
+    def run(self, *argv: str, stdin: str = "") -> str:
+        """Run a program that has to succeed and return what it printed."""
+        status, stdout, stderr = run_any((*self.enter, *argv), stdin=stdin, env=self.environment)
+        assert status == 0, stderr
+        return stdout
+
+    def rules(self, family: str = "iptables") -> list[str]:
+        """Return the ``nat`` table as ``iptables-save`` lists it, less what changes by itself."""
+        listing = self.run(f"{family}-save", "-t", "nat")
+        return [line for line in listing.splitlines() if not line.startswith("#")]
+
+
+@pytest.fixture(params=["nft", "legacy"])
+def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pod]:
+    """A fresh namespace of each variant, in whose ``nat`` tables others have rules already."""
+    for program in PROGRAMS:
+        real = shutil.which(program.replace("tables", f"tables-{request.param}"))
+        if real is None:
+            pytest.skip(f"iptables has no {request.param} variant here")
+        (tmp_path / program).symlink_to(real)
+    with subprocess.Popen(HOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"made\n"
+        made = Pod(holder.pid, request.param, tmp_path)
+        status, _, stderr = run_any(
+            (*made.enter, "iptables", "-t", "nat", "-S"), env=made.environment
+        )
+        if status != 0:  # kernels can be built without the legacy tables
+            pytest.skip(f"no nat table of the {request.param} variant here: {stderr}")
+        for family in ("iptables", "ip6tables"):
+            made.run(family, "-t", "nat", "-A", "OUTPUT", "-p", "udp", "-j", "ACCEPT")
+            made.run(family, "-t", "nat", "-N", "OTHERS")
+        yield made
+
+
+def test_apply_programs_both_families_once(pod: Pod) -> None:
+    """A family left out, or a jump doubled, by a run that says it is done."""
+    assert pod.reference("apply") == (0, "")
+
+    for family in ("iptables", "ip6tables"):
+        rules = pod.rules(family)
+        assert rules.count("-A PREROUTING -p tcp -j FSMREDIR_IN") == 1
+        assert rules.count("-A OUTPUT -p tcp -j FSMREDIR_OUT") == 1
+
+
+def test_ipv4_pod_leaves_ip6tables_alone(pod: Pod) -> None:
+    """A pod without IPv6 refused where the kernel has none."""
+    before = pod.rules("ip6tables")
+
+    assert pod.reference("apply", POD_IPS="10.77.0.2") == (0, "")
+    assert pod.rules("ip6tables") == before
+
+
+def test_second_run_changes_nothing(pod: Pod) -> None:
+    """Jumps or rules that pile up, also when others have added rules meanwhile."""
+    pod.reference("apply", FSM_OUTBOUND_PORT_EXCLUSION_LIST="6379")
+    pod.run("iptables", "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-j", "OTHERS")
+    before = pod.rules(), pod.rules("ip6tables")
+
+    assert pod.reference("apply", FSM_OUTBOUND_PORT_EXCLUSION_LIST="6379") == (0, "")
+    assert (pod.rules(), pod.rules("ip6tables")) == before
+
+
+def test_second_run_with_fewer_exclusions_drops_the_others(pod: Pod) -> None:
+    """An exclusion that outlives its list."""
+    pod.reference("apply")
+    wanted = pod.rules()
+    pod.reference("remove")
+    pod.reference("apply", FSM_OUTBOUND_PORT_EXCLUSION_LIST=",".join(map(str, range(1, 101))))
+    assert pod.rules() != wanted
+
+    assert pod.reference("apply") == (0, "")
+    assert sorted(pod.rules()) == sorted(wanted)
+
+
+def test_run_over_the_remains_of_another_completes_them(pod: Pod) -> None:
+    """A run that takes chains left without jumps for a programmed pod."""
+    pod.reference("apply")
+    wanted = sorted(pod.rules())
+    pod.run("iptables", "-t", "nat", "-D", "OUTPUT", "-p", "tcp", "-j", "FSMREDIR_OUT")
+    pod.run("iptables", "-t", "nat", "-F", "FSMREDIR_IN")
+
+    assert pod.reference("apply") == (0, "")
+    assert sorted(pod.rules()) == wanted
+
+
+def test_remove_restores_what_was_there(pod: Pod) -> None:
+    """A clean-up that leaves something of ours, or takes something of others."""
+    before = pod.rules(), pod.rules("ip6tables")
+    pod.reference("apply", FSM_OUTBOUND_IP_RANGE_EXCLUSION_LIST="2.2.2.2/24,fd00::/8,0.0.0.0/0")
+    assert (pod.rules(), pod.rules("ip6tables")) != before
+
+    assert pod.reference("remove") == (0, "")
+    assert (pod.rules(), pod.rules("ip6tables")) == before
+
+
+def test_remove_without_anything_to_remove_succeeds(pod: Pod) -> None:
+    """A clean-up that can't be repeated."""
+    before = pod.rules()
+
+    assert pod.reference("remove", POD_IPS="") == (0, "")
+    assert pod.rules() == before
+
+
+def test_malformed_value_is_refused_before_any_rule(pod: Pod) -> None:
+    """Half of a configuration honoured."""
+    before = pod.rules()
+
+    status, stderr = pod.reference("apply", FSM_INBOUND_PORT_EXCLUSION_LIST="80,70000")
+
+    assert status == 1
+    assert stderr.startswith("refused: FSM_INBOUND_PORT_EXCLUSION_LIST: '70000' is not a port")
+    assert pod.rules() == before
+
+
+def test_without_net_admin_it_is_refused(pod: Pod) -> None:
+    """A pod that starts unredirected because its init container lacks a capability."""
+    lacking = ("setpriv", "--inh-caps=-net_admin", "--bounding-set=-net_admin")
+
+    status, stderr = pod.reference("apply", *lacking)
+
+    assert status == 1
+    assert "ermission denied" in stderr
+
+
+@pytest.mark.parametrize("earlier", ["", "6379"], ids=["fresh", "programmed"])
+def test_failing_second_family_leaves_the_first_as_it_was(pod: Pod, earlier: str) -> None:
+    """A pod with the new IPv4 rules and the old IPv6 rules, after a run that was refused."""
+    if earlier:
+        pod.reference("apply", FSM_OUTBOUND_PORT_EXCLUSION_LIST=earlier)
+    before = pod.rules()
+    broken = pod.bin_dir / "ip6tables-restore"
+    broken.unlink()
+    broken.write_text("#!/bin/sh\necho no such table >&2\nexit 3\n")
+    broken.chmod(0o755)
+
+    status, stderr = pod.reference("apply")
+
+    assert (status, stderr) == (1, "refused: ip6tables-restore exited 3: no such table\n")
+    assert pod.rules() == before
+
+
+def test_programs_of_the_other_variant_are_refused(pod: Pod) -> None:
+    """Rules put where nobody looks for them."""
+    other = {"nft": "legacy", "legacy": "nft"}[pod.environment["FSM_IPTABLES"]]
+
+    status, stderr = pod.reference("apply", FSM_IPTABLES=other)
+
+    assert status == 1
+    assert stderr.startswith(f"refused: FSM_IPTABLES is {other}, but iptables-restore on PATH is")

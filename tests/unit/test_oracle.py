@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.spec.flow import Address, Direction, Flow, Protocol, Route
+from pytest_fsmredir.spec.oracle import expected
+from pytest_fsmredir.spec.policy import ListName, Network, Policy
+from pytest_fsmredir.spec.reserved import SERVED_PORTS, SIDECAR_UID
+
+OWN = ("10.77.0.2", "fd00:77::2")
+REMOTE = ("1.1.1.1", "2.2.2.7", "10.244.3.4", "169.254.169.254", "2001:db8::7", "fd00:1::9")
+LOCAL = ("127.0.0.1", "127.0.0.2", "::1")
+RANGES = ("0.0.0.0/0", "1.1.1.1/32", "2.2.2.2/24", "10.0.0.0/8", "::/0", "2001:db8::/32")
+PORT_NUMBERS = (1, 80, 6379, 7070, 15000, 15001, 15003, 15010, 15901, 15904, 65535)
+INTERFACES = ("eth0", "eth1")
+EXCLUSIONS = tuple(name for name in ListName if name is not ListName.OUTBOUND_IP_RANGE_INCLUSION)
+
+# Few values each, so that flows and lists meet often.
+networks = st.sampled_from(RANGES).map(lambda text: ip_network(text, strict=False))
+ports = st.sampled_from(PORT_NUMBERS)
+policies = st.builds(
+    Policy,
+    outbound_ip_range_exclusion_list=st.lists(networks, max_size=2, unique=True).map(tuple),
+    outbound_ip_range_inclusion_list=st.lists(networks, max_size=2, unique=True).map(tuple),
+    outbound_port_exclusion_list=st.lists(ports, max_size=3, unique=True).map(tuple),
+    inbound_port_exclusion_list=st.lists(ports, max_size=3, unique=True).map(tuple),
+    network_interface_exclusion_list=st.lists(
+        st.sampled_from(INTERFACES), max_size=1, unique=True
+    ).map(tuple),
+)
+outbound_flows = st.builds(
+    Flow,
+    direction=st.just(Direction.OUTBOUND),
+    destination=st.builds(Address, st.sampled_from(REMOTE + LOCAL + OWN), ports),
+    uid=st.sampled_from((0, 1000, 1499, SIDECAR_UID, 1501)),
+    interface=st.sampled_from(INTERFACES),
+)
+inbound_flows = st.builds(
+    Flow,
+    direction=st.just(Direction.INBOUND),
+    destination=st.builds(Address, st.sampled_from(OWN), ports),
+    interface=st.sampled_from(INTERFACES),
+)
+flows = outbound_flows | inbound_flows
+reproducible = settings(derandomize=True, database=None, deadline=None, max_examples=50)
+
+
+def app(host: str, port: int = 80, uid: int = 1000) -> Flow:
+    return Flow(Direction.OUTBOUND, Address(host, port), uid=uid)
+
+
+def client(port: int, host: str = OWN[0]) -> Flow:
+    return Flow(Direction.INBOUND, Address(host, port))
+
+
+def ranges(*texts: str) -> tuple[Network, ...]:
+    return tuple(ip_network(text) for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("flow", "route"),
+    [
+        (app("1.1.1.1"), Route.SIDECAR_OUTBOUND),
+        (app("1.1.1.1", uid=0), Route.SIDECAR_OUTBOUND),
+        (app("1.1.1.1", uid=1501), Route.SIDECAR_OUTBOUND),
+        (app("1.1.1.1", port=15000), Route.SIDECAR_OUTBOUND),
+        (app("2001:db8::7"), Route.SIDECAR_OUTBOUND),
+        (app("1.1.1.1", uid=SIDECAR_UID), Route.DIRECT),
+        (app("127.0.0.1"), Route.DIRECT),
+        (app("127.0.0.2"), Route.DIRECT),
+        (app("::1"), Route.DIRECT),
+        (app("127.0.0.1", uid=SIDECAR_UID), Route.DIRECT),
+        (app(OWN[0]), Route.DIRECT),
+        (app(OWN[1]), Route.DIRECT),
+        (app(OWN[0], uid=SIDECAR_UID), Route.SIDECAR_INBOUND),
+        (app(OWN[1], uid=SIDECAR_UID), Route.SIDECAR_INBOUND),
+        (client(80), Route.SIDECAR_INBOUND),
+        (client(80, host=OWN[1]), Route.SIDECAR_INBOUND),
+        (client(15000), Route.SIDECAR_INBOUND),
+        (client(15001), Route.SIDECAR_INBOUND),
+        (client(15003), Route.SIDECAR_INBOUND),
+        *((client(port), Route.DIRECT) for port in SERVED_PORTS),
+        (client(15900), Route.SIDECAR_INBOUND),
+        (client(15905), Route.SIDECAR_INBOUND),
+    ],
+    ids=str,
+)
+def test_route_without_any_list(flow: Flow, route: Route) -> None:
+    """A wrong row in the behaviour that every pod has before anything is configured."""
+    assert expected(Policy(), flow, OWN) is route
+
+
+def test_served_ports_are_the_seeds() -> None:
+    """A health port dropped from the constants, which oracle and rules would both follow."""
+    assert SERVED_PORTS == (15010, 15901, 15902, 15903, 15904)
+
+
+def test_exclusion_covers_its_range_and_no_more() -> None:
+    """Edges of a range off by one."""
+    policy = Policy(outbound_ip_range_exclusion_list=ranges("2.2.2.0/24"))
+    hosts = ("2.2.1.255", "2.2.2.0", "2.2.2.255", "2.2.3.0")
+
+    routes = [expected(policy, app(host), OWN) for host in hosts]
+
+    captured, direct = Route.SIDECAR_OUTBOUND, Route.DIRECT
+    assert routes == [captured, direct, direct, captured]
+
+
+def test_inclusion_of_one_family_includes_nothing_of_the_other() -> None:
+    """An inclusion list judged for each family by itself, so that IPv6 stays captured whole."""
+    policy = Policy(outbound_ip_range_inclusion_list=ranges("10.0.0.0/8"))
+
+    assert expected(policy, app("2001:db8::7"), OWN) is Route.DIRECT
+
+
+@pytest.mark.parametrize("flow", [app("1.1.1.1"), client(80)], ids=str)
+def test_excluded_interface_is_left_alone_both_ways_and_no_other_is(flow: Flow) -> None:
+    """An interface list that acts in one direction only, or on every interface."""
+    policy = Policy(network_interface_exclusion_list=("eth1",))
+
+    assert expected(policy, replace(flow, interface="eth1"), OWN) is Route.DIRECT
+    assert expected(policy, flow, OWN) is not Route.DIRECT
+
+
+@pytest.mark.parametrize("port", [15000, 15001, 15003])
+def test_inbound_exclusion_does_not_open_the_sidecars_own_ports(port: int) -> None:
+    """An oracle that wants the admin interface to be reachable from outside."""
+    policy = Policy(inbound_port_exclusion_list=(port,))
+
+    assert expected(policy, client(port), OWN) is Route.SIDECAR_INBOUND
+
+
+@reproducible
+@given(policy=policies, extra=policies, name=st.sampled_from(EXCLUSIONS), flow=flows)
+def test_more_exclusions_never_capture_more(
+    policy: Policy, extra: Policy, name: ListName, flow: Flow
+) -> None:
+    """An added exclusion that changes a route to anything but direct."""
+    both = (*getattr(policy, name.value), *getattr(extra, name.value))
+    excluding_more = replace(policy, **{name.value: both})
+
+    assert expected(excluding_more, flow, OWN) in {expected(policy, flow, OWN), Route.DIRECT}
+
+
+@reproducible
+@given(policy=policies, flow=outbound_flows)
+def test_sidecar_is_never_captured_outbound(policy: Policy, flow: Flow) -> None:
+    """A loop: the sidecar's onward connection given back to the sidecar."""
+    route = expected(policy, replace(flow, uid=SIDECAR_UID), OWN)
+
+    assert route is not Route.SIDECAR_OUTBOUND
+
+
+@reproducible
+@given(policy=policies, flow=outbound_flows, network=networks)
+def test_exclusion_beats_inclusion(policy: Policy, flow: Flow, network: Network) -> None:
+    """Inclusions looked at first, so that an exclusion inside one has no effect."""
+    both = replace(
+        policy,
+        outbound_ip_range_exclusion_list=(network,),
+        outbound_ip_range_inclusion_list=(network,),
+    )
+
+    assert expected(both, flow, OWN) is not Route.SIDECAR_OUTBOUND
+
+
+@reproducible
+@given(policy=policies, flow=flows, protocol=st.sampled_from((Protocol.UDP, Protocol.ICMP)))
+def test_only_tcp_is_captured(policy: Policy, flow: Flow, protocol: Protocol) -> None:
+    """UDP or ICMP captured under some list, the sidecar's self-call included."""
+    assert expected(policy, replace(flow, protocol=protocol), OWN) is Route.DIRECT
+
+
+@reproducible
+@given(policy=policies, flow=flows)
+def test_order_of_items_does_not_matter(policy: Policy, flow: Flow) -> None:
+    """A list whose first item decides."""
+    turned = Policy(**{name.value: getattr(policy, name.value)[::-1] for name in ListName})
+
+    assert expected(turned, flow, OWN) is expected(policy, flow, OWN)
+
+
+@reproducible
+@given(policy=policies, other=policies, flow=outbound_flows)
+def test_outbound_ignores_the_inbound_list(policy: Policy, other: Policy, flow: Flow) -> None:
+    """A port list that acts in the wrong direction."""
+    changed = replace(policy, inbound_port_exclusion_list=other.inbound_port_exclusion_list)
+
+    assert expected(changed, flow, OWN) is expected(policy, flow, OWN)
+
+
+@reproducible
+@given(policy=policies, flow=inbound_flows)
+def test_inbound_ignores_the_outbound_lists(policy: Policy, flow: Flow) -> None:
+    """An exclusion of 0.0.0.0/0, or an inclusion list, that turns inbound capture off."""
+    inbound_only = Policy(
+        inbound_port_exclusion_list=policy.inbound_port_exclusion_list,
+        network_interface_exclusion_list=policy.network_interface_exclusion_list,
+    )
+
+    assert expected(policy, flow, OWN) is expected(inbound_only, flow, OWN)
+
+
+@reproducible
+@given(
+    pod=st.lists(st.sampled_from(RANGES), min_size=1, max_size=2),
+    mesh=st.lists(st.sampled_from(RANGES), min_size=1, max_size=2),
+    host=st.sampled_from(REMOTE),
+)
+def test_inclusions_of_both_scopes_are_united(pod: list[str], mesh: list[str], host: str) -> None:
+    """One scope's inclusions hiding the other's, or narrowing them."""
+    name = ListName.OUTBOUND_IP_RANGE_INCLUSION
+    policy = Configuration(
+        annotations={str(name.annotation): ",".join(pod)}, traffic={name.mesh_config_key: mesh}
+    ).policy()
+    included = any(ip_address(host) in ip_network(text, strict=False) for text in (*pod, *mesh))
+
+    captured = expected(policy, app(host), OWN) is Route.SIDECAR_OUTBOUND
+
+    assert captured is included
+
+
+@reproducible
+@given(
+    pod=st.lists(ports, min_size=1, max_size=3),
+    mesh=st.lists(ports, min_size=1, max_size=3),
+    port=ports,
+)
+def test_exclusions_of_both_scopes_are_united(pod: list[int], mesh: list[int], port: int) -> None:
+    """One scope's exclusions hiding the other's."""
+    name = ListName.OUTBOUND_PORT_EXCLUSION
+    policy = Configuration(
+        annotations={str(name.annotation): ",".join(map(str, pod))},
+        traffic={name.mesh_config_key: mesh},
+    ).policy()
+
+    direct = expected(policy, app("1.1.1.1", port), OWN) is Route.DIRECT
+
+    assert direct is (port in pod or port in mesh)
