@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,8 +14,8 @@ from typing import IO
 
 from pytest_fsmredir.errors import CommandError
 
-OUTPUT_LIMIT = 64 * 1024
-"""Bytes kept of each output stream, counted from its end."""
+OUTPUT_LIMIT = 16 * 1024 * 1024
+"""Bytes kept of each output stream, counted from its end: more than any rule set fills."""
 
 
 def run(argv: Sequence[str], *, stdin: str = "", timeout_s: float = 10.0) -> str:
@@ -35,8 +37,11 @@ def run_any(
     timeout_s: float = 10.0,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    killed_by: int | None = None,
 ) -> tuple[int | None, str, str]:
     """Run a program to its end or its deadline, and return (exit status or None, stdout, stderr).
+
+    It is also killed, which gives None as well, once the descriptor ``killed_by`` can be read.
 
     Output goes through files, not pipes, so that a child which the program leaves behind cannot
     hold us up by keeping a pipe open.
@@ -55,6 +60,8 @@ def run_any(
             raise CommandError(argv, 127, str(error)) from None
         status: int | None
         try:
+            if killed_by is not None:
+                _await_end_or(killed_by, process, timeout_s)
             status = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             status = None
@@ -99,6 +106,24 @@ def held(argv: Sequence[str]) -> Iterator[Held]:
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+def _await_end_or(descriptor: int, process: subprocess.Popen[bytes], timeout_s: float) -> None:
+    """Wait until a program ends.
+
+    Raises:
+        TimeoutExpired: The deadline passed, or the descriptor can be read.
+    """
+    ended = os.pidfd_open(process.pid)
+    try:
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        poll.register(descriptor, select.POLLIN)
+        ready = [which for which, _ in poll.poll(timeout_s * 1000)]
+    finally:
+        os.close(ended)
+    if ended not in ready:
+        raise subprocess.TimeoutExpired(process.args, timeout_s)
 
 
 def _tail(stream: IO[bytes]) -> str:

@@ -132,12 +132,23 @@ class Place(Protocol):
         """Make this place listen for TCP until the check ends; on all its addresses by default."""
         ...
 
+    def listening(
+        self, port: int, *, host: str | None = None, uid: int | None = None
+    ) -> AbstractContextManager[None]:
+        """Like :meth:`listen`, for the block."""
+        ...
+
 
 class Sidecar(Protocol):
     """The sidecar of a pod."""
 
-    def forwarding(self) -> AbstractContextManager[None]:
-        """Pass captured flows on for the block, as a proxy does, instead of answering them."""
+    def forwarding(self, services: Mapping[str, str] = ...) -> AbstractContextManager[None]:
+        """Pass captured flows on for the block, as a proxy does, instead of answering them.
+
+        Args:
+            services: Addresses to pass outbound flows on to, by the address that was dialled;
+                others go where they were going.
+        """
         ...
 
     def stopped(self) -> AbstractContextManager[None]:
@@ -248,6 +259,11 @@ class Mesh(Protocol):
     @property
     def client(self) -> Place:
         """A host outside the pod that dials in; another address than the server's."""
+        ...
+
+    @property
+    def node(self) -> Place:
+        """The node that the pods run on, by its own address."""
         ...
 
     def pod(

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import textwrap
 
+from pytest_fsmredir import layout
 from pytest_fsmredir.errors import SettingsError
-from pytest_fsmredir.spec.checks import Catalogue
+from pytest_fsmredir.spec.checks import Catalogue, Check
+from pytest_fsmredir.spec.document import Sentence, sentences
+
+_TOPOLOGY = """\
+pod [ application, uid 1000 | sidecar, uid 1500: 15001 outbound, 15003 inbound ]
+  | eth0
+world [ server and client: every remote address answers ]"""
 
 
 def listing(catalogue: Catalogue, style: str) -> str:
     """Return every check, as a table or as JSON."""
     if style == "json":
         return json.dumps([check.as_dict() for check in catalogue.checks], indent=2)
-    return "\n".join(
+    lines = [
         f"{check.id:<9} {check.level:<6} {check.profile:<11} {check.title}"
         for check in catalogue.checks
-    )
+    ]
+    return "\n".join([*lines, f"{len(lines)} checks, catalogue {catalogue.digest[:12]}"])
 
 
 def explanation(catalogue: Catalogue, check_id: str) -> str:
-    """Return all there is to know about one check.
+    """Return all there is to know about one check: requirement, source, topology, flows, fates.
 
     Raises:
         SettingsError: There is no check of that id.
@@ -27,4 +37,45 @@ def explanation(catalogue: Catalogue, check_id: str) -> str:
     if check_id not in catalogue:
         raise SettingsError(f"--fsm-explain: no check is called {check_id!r}; see --fsm-list")
     check = catalogue[check_id]
-    return f"{check.id} {check.title}\n  {check.requirement}"
+    document = (layout.conformance() / "SPEC.md").read_text(encoding="utf-8")
+    sentence = sentences(document)[check.spec]
+    parts = [
+        f"{check.id}  {check.title}",
+        _field("requirement", check.requirement),
+        _field("sentence", f"{sentence.id}: {sentence.text}"),
+        _field("source", _source(sentence)),
+        _field("level", f"{check.level}, profile {check.profile}"),
+        _field("applies to", _conditions(check)),
+        "topology\n" + textwrap.indent(_TOPOLOGY, "  "),
+        "flows and expected fates\n" + textwrap.indent(_body(check), "  "),
+        _field("run it", f"pytest --fsm-conformance --fsm-check {check.id}"),
+    ]
+    return "\n".join(parts)
+
+
+def _field(name: str, text: str) -> str:
+    return textwrap.fill(
+        text, 100, initial_indent=f"{name:<13}", subsequent_indent=" " * 13, break_long_words=False
+    )
+
+
+def _source(sentence: Sentence) -> str:
+    if sentence.seed:
+        return f'the FSM document, "{sentence.seed}"'
+    return f"our reading, because {sentence.reason}"
+
+
+def _conditions(check: Check) -> str:
+    families = " and ".join(f"IPv{family}" for family in check.families)
+    claims = f"; implementations that claim {', '.join(sorted(check.features))}"
+    needs = f"; backends with: {', '.join(sorted(check.needs))}"
+    return families + (claims if check.features else "") + (needs if check.needs else "")
+
+
+def _body(check: Check) -> str:
+    """Return the check's own statements: they say what is sent and what has to become of it."""
+    lines = textwrap.dedent(inspect.getsource(check.function)).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("def "))
+    while not lines[start].rstrip().endswith(":"):
+        start += 1
+    return textwrap.dedent("\n".join(lines[start + 1 :]))

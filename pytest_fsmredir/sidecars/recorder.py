@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address, Direction, Flow
@@ -51,10 +51,13 @@ class Recorder:
 
     Attributes:
         forwarding: Pass captured flows on instead of answering them.
+        services: Addresses that outbound forwarding replaces with others, as a proxy chooses an
+            endpoint of a service.
     """
 
     def __init__(self, host: Host, families: tuple[int, ...], own_addresses: set[str]) -> None:
         self.forwarding = False
+        self.services: Mapping[str, str] = {}
         self._host = host
         self._families = families
         self._own = own_addresses | set(LOOPBACK.values())
@@ -97,7 +100,9 @@ class Recorder:
             open_port(port, by)
 
     def _outbound(self, stream: Stream, acceptance: Acceptance) -> None:
-        self._serve(stream, acceptance, acceptance.destination, None)
+        service = acceptance.destination
+        target = service._replace(host=self.services.get(service.host, service.host))
+        self._serve(stream, acceptance, target, None)
 
     def _inbound(self, stream: Stream, acceptance: Acceptance) -> None:
         destination = acceptance.destination

@@ -109,7 +109,9 @@ class Configuration:
 
     def _reject_unknown(self) -> None:
         known = {name.mesh_config_key for name in ListName}
-        for key in self.traffic:
+        for key, values in self.traffic.items():
+            if isinstance(values, str):
+                raise MeshConfigError(f"MeshConfig spec.traffic.{key}: {values!r} is not a list")
             if key not in known:
                 raise MeshConfigError(
                     f"MeshConfig spec.traffic.{key}: no such list;"
@@ -136,7 +138,7 @@ def parse_ip_range(text: str) -> Network:
     """
     address, slash, prefix = text.partition("/")
     try:
-        if slash and _DECIMAL.fullmatch(prefix):
+        if slash and _DECIMAL.fullmatch(prefix) and "%" not in address:
             return ip_network(f"{address}/{prefix}", strict=False)
     except ValueError:
         pass

@@ -113,7 +113,8 @@ class Connection:
 
     def _dial(self, sock: socket.socket) -> None:
         code = sock.connect_ex(tuple(self.flow.destination))
-        if code not in (0, errno.EINPROGRESS):
+        # EALREADY: the caller's preparation has sent the SYN (TCP fast open).
+        if code not in (0, errno.EINPROGRESS, errno.EALREADY):
             self.lost = loss(code)
             sock.close()
             return

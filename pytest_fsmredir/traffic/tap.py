@@ -38,6 +38,11 @@ class Packet:
         """A TCP connection request: SYN without ACK."""
         return self.flags & (SYN | ACK) == SYN
 
+    @property
+    def resets(self) -> bool:
+        """A TCP connection's abortion: RST."""
+        return bool(self.flags & RST)
+
 
 class Tap:
     """An AF_PACKET socket on one interface; reading it never blocks."""

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.backends.base import Place, Programming
@@ -14,6 +15,7 @@ from pytest_fsmredir.backends.netns.site import Site, confined
 from pytest_fsmredir.backends.netns.wiring import (
     BEHIND_SECOND_INTERFACE,
     CLIENT,
+    NODE,
     SERVER,
     open_tap,
 )
@@ -114,13 +116,21 @@ class NetnsPlace:
 
     def listen(self, port: int, *, host: str | None = None, uid: int | None = None) -> None:
         """Listen for TCP until the check ends."""
+        if ("tcp", Address(host or ANY[self._mesh.family], port)) not in self._listening:
+            self._mesh.undo.enter_context(self.listening(port, host=host, uid=uid))
+
+    @contextmanager
+    def listening(
+        self, port: int, *, host: str | None = None, uid: int | None = None
+    ) -> Iterator[None]:
+        """Listen for TCP for the block."""
         address = Address(host or ANY[self._mesh.family], port)
-        if ("tcp", address) not in self._listening:
-            listener = self._host.listen(
-                address, uid=self._default_uid if uid is None else uid
-            )
-            self._listening.add(("tcp", address))
-            self._mesh.undo.callback(self._ended, "tcp", address, listener.close)
+        listener = self._host.listen(address, uid=self._default_uid if uid is None else uid)
+        self._listening.add(("tcp", address))
+        try:
+            yield
+        finally:
+            self._ended("tcp", address, listener.close)
 
     def answer(self, flow: Flow) -> None:
         """Make this place answer a flow that arrives, if it does not already."""
@@ -278,13 +288,13 @@ class NetnsSidecar:
         self._recorder = recorder
 
     @contextmanager
-    def forwarding(self) -> Iterator[None]:
+    def forwarding(self, services: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
         """Pass captured flows on for the block."""
-        self._recorder.forwarding = True
+        self._recorder.forwarding, self._recorder.services = True, services
         try:
             yield
         finally:
-            self._recorder.forwarding = False
+            self._recorder.forwarding, self._recorder.services = False, {}
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
@@ -319,6 +329,7 @@ class NetnsMesh:
         self.confinement: Confinement = backend.confinement
         self.server = Outside(self, backend.outside, SERVER[family], 0)
         self.client = Outside(self, backend.outside, CLIENT[family], 0)
+        self.node = Outside(self, backend.outside, NODE[family], 0)
         self._pods: list[NetnsPod] = []
 
     def pod(
@@ -356,8 +367,8 @@ class NetnsMesh:
 
     def subnet(self, number: int) -> IPv4Network | IPv6Network:
         """Return a range of 256 remote addresses."""
-        text = f"198.18.{2 * number}.0/24" if self.family == 4 else f"2001:db8:{number + 16:x}::/120"
-        return ip_network(text)
+        v4, v6 = f"198.18.{2 * number}.0/24", f"2001:db8:{number + 16:x}::/120"
+        return ip_network(v4 if self.family == 4 else v6)
 
     def beyond_second_interface(self) -> str:
         """Return a remote address that a second interface leads to."""

@@ -99,10 +99,12 @@ class Confinement:
     Attributes:
         capabilities: What it may have at most.
         timeout_s: When it is killed, with all its children.
+        killed_by: Descriptor that has it killed as soon as it can be read.
     """
 
     capabilities: frozenset[int] = INIT_CAPABILITIES
     timeout_s: float = 30.0
+    killed_by: int | None = None
 
 
 def run_inside(
@@ -124,7 +126,10 @@ def run_inside(
         bound_capabilities(confinement.capabilities)
         unshare(CLONE_NEWPID)
         return Completed(
-            *procs.run_any(argv, stdin=stdin, timeout_s=confinement.timeout_s, env=env, cwd=cwd)
-        )
+            *procs.run_any(
+                argv, stdin=stdin, timeout_s=confinement.timeout_s, env=env, cwd=cwd,
+                killed_by=confinement.killed_by,
+            )
+        )  # fmt: skip
 
     return namespace.run(work)

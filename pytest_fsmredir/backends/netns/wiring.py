@@ -18,6 +18,7 @@ from pytest_fsmredir.traffic.tap import ETH_P_ALL
 
 SERVER = {4: "198.51.100.10", 6: "2001:db8:5::10"}
 CLIENT = {4: "203.0.113.20", 6: "2001:db8:c::20"}
+NODE = {4: "192.0.2.1", 6: "2001:db8:a::1"}
 GATEWAY = {4: "169.254.1.1", 6: "fe80::1"}
 BEHIND_SECOND_INTERFACE = {4: "198.19.0.0/16", 6: "2001:db8:ffff::/48"}
 
@@ -102,6 +103,7 @@ def wire_world(world: Namespace, families: tuple[int, ...]) -> None:
             "link set lo up",
             f"addr add {SERVER[family]}/{_HOST_PREFIX[family]} dev lo",
             f"addr add {CLIENT[family]}/{_HOST_PREFIX[family]} dev lo",
+            f"addr add {NODE[family]}/{_HOST_PREFIX[family]} dev lo",
             f"route add local {_EVERYTHING[family]} dev lo table {_ANYWHERE_TABLE}",
             f"rule add from {_EVERYTHING[family]} pref 40000 lookup {_ANYWHERE_TABLE}",
         ]

@@ -92,11 +92,10 @@ def sidecar_from(environment: Environment) -> Sidecar:
         outbound_port=_single(environment, "FSM_OUTBOUND_PORT", OUTBOUND_PORT, parse_port),
     )
     if sidecar.inbound_port == sidecar.outbound_port:
-        message = (
+        raise ConfigurationError(
             f"FSM_INBOUND_PORT and FSM_OUTBOUND_PORT are both {sidecar.inbound_port};"
             " give the sidecar two listeners"
         )
-        raise ConfigurationError(message)
     return sidecar
 
 
@@ -104,8 +103,7 @@ def _apply(environment: Environment) -> None:
     policy, sidecar = policy_from(environment), sidecar_from(environment)
     families = _families(environment)
     if not families:
-        message = "POD_IPS is empty; set it to the pod's addresses, comma separated"
-        raise ConfigurationError(message)
+        raise ConfigurationError("POD_IPS is empty; set it to the pod's addresses, comma separated")
     _check_variant(environment)
     apply(policy, sidecar, families, _run)
 
@@ -139,8 +137,9 @@ def _families(environment: Environment) -> tuple[Family, ...]:
     try:
         return families_of(address for address in addresses if address)
     except ValueError as why:
-        message = f"{variable}: {why}; set it to the pod's addresses, comma separated"
-        raise ConfigurationError(message) from None
+        raise ConfigurationError(
+            f"{variable}: {why}; set it to the pod's addresses, comma separated"
+        ) from None
 
 
 def _check_variant(environment: Environment) -> None:
@@ -150,11 +149,10 @@ def _check_variant(environment: Environment) -> None:
         return
     seen = _run(["iptables-restore", "--version"]).stdout.strip()
     if _VARIANT_MARKS[wanted] not in seen:
-        message = (
+        raise Refused(
             f"FSM_IPTABLES is {wanted}, but iptables-restore on PATH is {seen!r};"
             f" put the {wanted} programs first on PATH"
         )
-        raise Refused(message)
 
 
 def _run(argv: Sequence[str], stdin: str = "") -> Completed:
@@ -178,21 +176,20 @@ def _parsed(variable: str, text: str, parse: Callable[[str], T]) -> T:
     try:
         return parse(text)
     except ValueError as why:
-        message = f"{variable}: {text!r} {why}; correct or remove that value, then run again"
-        raise ConfigurationError(message) from None
+        raise ConfigurationError(
+            f"{variable}: {text!r} {why}; correct or remove that value, then run again"
+        ) from None
 
 
 def _parse_uid(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST_UID):
-        message = f"is not a user id from 0 to {_HIGHEST_UID}"
-        raise ValueError(message)
+        raise ValueError(f"is not a user id from 0 to {_HIGHEST_UID}")
     return int(text)
 
 
 def _parse_variant(text: str) -> IptablesVariant:
     if text not in set(IptablesVariant):
-        message = f"is not one of {', '.join(IptablesVariant)}"
-        raise ValueError(message)
+        raise ValueError(f"is not one of {', '.join(IptablesVariant)}")
     return IptablesVariant(text)
 
 

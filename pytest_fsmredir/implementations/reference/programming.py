@@ -138,13 +138,11 @@ def _installed(family: Family, run: Run) -> RuleSet:
     program = f"{family.program}-save"
     ended = run([program, "-t", "nat"])
     if ended.status != 0:
-        message = f"{program} {_how(ended)}"
-        raise Refused(message)
+        raise Refused(f"{program} {_how(ended)}")
     # A listing is empty when there is no table yet. One without its head was cut short on its way
     # to us; the jumps, which come first, would be missing, and be added a second time.
     if ended.stdout.strip() and "*nat" not in ended.stdout.splitlines():
-        message = f"{program} did not list the whole nat table: {tail(ended.stdout, lines=1)}"
-        raise Refused(message)
+        raise Refused(f"{program} did not list the whole nat table: {tail(ended.stdout, lines=1)}")
     return read_back(ended.stdout)
 
 
@@ -152,8 +150,7 @@ def _restore(text: str, family: Family, run: Run) -> None:
     program = f"{family.program}-restore"
     ended = run([program, "--noflush", f"--wait={LOCK_WAIT_S}"], text)
     if ended.status != 0:
-        message = f"{program} {_how(ended)}{_line_at_fault(ended.stderr, text)}"
-        raise Refused(message)
+        raise Refused(f"{program} {_how(ended)}{_line_at_fault(ended.stderr, text)}")
 
 
 def _how(ended: Completed) -> str:

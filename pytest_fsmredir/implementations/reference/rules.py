@@ -91,18 +91,16 @@ def reject_unsupported(policy: Policy, sidecar: Sidecar) -> None:
     """
     for name in policy.network_interface_exclusion_list:
         if _UNWRITABLE.search(name):
-            message = (
+            raise ConfigurationError(
                 f"interface name {name!r} can't be written in a rule without changing its meaning"
                 " ('+' is iptables' wildcard); name each interface in full"
             )
-            raise ConfigurationError(message)
     for port in (ADMIN_PORT, sidecar.outbound_port, sidecar.inbound_port):
         if port in policy.inbound_port_exclusion_list:
-            message = (
+            raise ConfigurationError(
                 f"inbound port {port} can't be excluded: it is the sidecar's own and must not be"
                 " open to the network; remove it from the inbound port exclusion list"
             )
-            raise ConfigurationError(message)
 
 
 def rule_set(policy: Policy, sidecar: Sidecar, family: Family) -> RuleSet:

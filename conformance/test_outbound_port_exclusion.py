@@ -1,0 +1,173 @@
+"""Outbound port exclusions."""
+
+from __future__ import annotations
+
+from pytest_fsmredir import MUST, SHOULD, Address, Feature, Mesh, Profile, check
+
+EXCLUSION_LIST = "flomesh.io/outbound-port-exclusion-list"
+SEED_EXAMPLE = {EXCLUSION_LIST: "6379,7070"}
+
+
+@check(
+    "OPX-001",
+    requirement="TCP to an excluded outbound port MUST be direct, other ports of the same host"
+    " staying captured.",
+    spec="SPEC-10.1",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_PORT_EXCLUSION},
+)
+def test_excluded_outbound_port_is_direct(mesh: Mesh) -> None:
+    pod = mesh.pod(annotations={EXCLUSION_LIST: "6379"})
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert pod.connect(mesh.server, 6379).direct
+
+
+@check(
+    "OPX-002",
+    requirement="Each comma-separated port of the outbound port exclusion list MUST count, the"
+    " seed's 6379,7070 exempting both.",
+    spec="SPEC-13.4",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_PORT_EXCLUSION},
+)
+def test_every_outbound_port_of_a_list_is_direct(mesh: Mesh) -> None:
+    pod = mesh.pod(annotations=SEED_EXAMPLE)
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert pod.connect(mesh.server, 6379).direct
+    assert pod.connect(mesh.server, 7070).direct
+
+
+@check(
+    "OPX-003",
+    requirement="An outbound port that is not listed MUST stay captured, be it between, beside or"
+    " spelt like listed ones.",
+    spec="SPEC-10.2",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_PORT_EXCLUSION},
+)
+def test_outbound_ports_not_listed_stay_captured(mesh: Mesh) -> None:
+    pod = mesh.pod(annotations=SEED_EXAMPLE)
+    near = (6, 70, 637, 707, 6378, 6380, 7000, 7069, 7071, 63790)
+    ports = set(range(1, 65536) if mesh.exhaustive else near) - {6379, 7070}
+
+    assert pod.connect(mesh.server, 7070).direct
+    for fate in pod.connect_all(mesh.server, sorted(ports)):
+        assert fate.captured_outbound
+
+
+@check(
+    "OPX-004",
+    requirement="An outbound port exclusion MUST NOT exempt the inbound port of the same number.",
+    spec="SPEC-12.1",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_PORT_EXCLUSION},
+)
+def test_outbound_exclusion_leaves_the_inbound_port_captured(mesh: Mesh) -> None:
+    pod = mesh.pod(annotations=SEED_EXAMPLE)
+
+    assert pod.connect(mesh.server, 6379).direct
+    for port in (6379, 7070):
+        assert mesh.client.connect(pod, port).captured_inbound
+
+
+@check(
+    "OPX-005",
+    requirement="Every port of an outbound port exclusion list MUST be direct however long the list"
+    " is, and no port between them.",
+    spec="SPEC-13.7",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_PORT_EXCLUSION},
+)
+def test_outbound_port_lists_of_any_length_hold(mesh: Mesh) -> None:
+    for length in (1, 15, 16, 17, 31, 100):
+        ports = range(20000, 20000 + 7 * length, 7)
+        pod = mesh.pod(annotations={EXCLUSION_LIST: ",".join(map(str, ports))})
+
+        for port in (19999, ports[length // 2] + 1, ports[-1] - 1, ports[-1] + 1):
+            assert pod.connect(mesh.server, port).captured_outbound
+        for port in ports:
+            assert pod.connect(mesh.server, port).direct
+
+
+@check(
+    "OPX-006",
+    requirement="A connection from a source port that equals an excluded outbound port MUST stay"
+    " captured.",
+    spec="SPEC-12.2",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_PORT_EXCLUSION},
+)
+def test_source_port_is_not_compared_with_outbound_exclusions(mesh: Mesh) -> None:
+    pod = mesh.pod(annotations=SEED_EXAMPLE)
+
+    assert pod.connect(mesh.server, 6379).direct
+    for port in (6379, 7070):
+        assert pod.connect(
+            mesh.server, 8080, source=Address(pod.address, port)
+        ).captured_outbound
+
+
+@check(
+    "OPX-007",
+    requirement="Eight outbound ports excluded for the mesh and eight for the pod MUST all be"
+    " direct in that pod.",
+    spec="SPEC-13.5",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_PORT_EXCLUSION},
+)
+def test_outbound_port_lists_of_both_scopes_add_up(mesh: Mesh) -> None:
+    of_mesh, of_pod = range(21000, 21016, 2), range(22000, 22016, 2)
+    pod = mesh.pod(
+        mesh_config={"outboundPortExclusionList": list(of_mesh)},
+        annotations={EXCLUSION_LIST: ",".join(map(str, of_pod))},
+    )
+
+    for port in (21001, 21500, 22013):
+        assert pod.connect(mesh.server, port).captured_outbound
+    for port in (*of_mesh, *of_pod):
+        assert pod.connect(mesh.server, port).direct
+
+
+@check(
+    "OPX-008",
+    requirement="An excluded outbound port MUST be direct at any remote address, UDP being no"
+    " concern of the list.",
+    spec="SPEC-10.1",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_PORT_EXCLUSION},
+)
+def test_excluded_outbound_port_is_direct_at_every_host(mesh: Mesh) -> None:
+    pod = mesh.pod(annotations=SEED_EXAMPLE)
+
+    for host in (mesh.server, mesh.client):
+        assert pod.connect(host, 8080).captured_outbound
+        assert pod.connect(host, 6379).direct
+        assert pod.datagram(host, 6379).direct
+        assert pod.datagram(host, 8080).direct
+
+
+@check(
+    "OPX-009",
+    requirement="The application's connection to its pod's own address SHOULD be direct on an"
+    " excluded outbound port as on any other.",
+    spec="SPEC-7.3",
+    level=SHOULD,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_PORT_EXCLUSION},
+)
+def test_own_address_is_direct_on_an_excluded_outbound_port(mesh: Mesh) -> None:
+    pod = mesh.pod(annotations=SEED_EXAMPLE)
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert pod.connect(pod, 6379).direct
+    assert pod.connect(pod, 8080).direct

@@ -1,0 +1,85 @@
+"""Telling what the netns backend needs, and how to get what is missing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pytest_fsmredir.backends.netns import preflight, privileges
+from pytest_fsmredir.backends.netns.programs import default_variant, find, iptables_version
+from pytest_fsmredir.errors import FsmRedirError
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.outcomes import Variant
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One prerequisite.
+
+    Attributes:
+        what: Its name.
+        present: Whether it is there.
+        detail: What was found, or how to get it.
+        required: Whether a default run needs it.
+    """
+
+    what: str
+    present: bool
+    detail: str
+    required: bool = True
+
+    def __str__(self) -> str:
+        mark = "✓" if self.present else ("✗" if self.required else "-")
+        return f"{mark} {self.what:<28} {self.detail}"
+
+
+def main() -> int:
+    """Print every finding, and return 0 when a default run would work."""
+    found = list(findings())
+    for finding in found:
+        sys.stdout.write(f"{finding}\n")
+    missing = [finding for finding in found if finding.required and not finding.present]
+    ready = "ready: run pytest --fsm-conformance"
+    sys.stdout.write(f"{'not ready: see ✗ above' if missing else ready}\n")
+    return 1 if missing else 0
+
+
+def findings() -> Iterator[Finding]:
+    """Yield every prerequisite, each looked at once."""
+    yield _finding("python 3.11 or newer", lambda: sys.version.split()[0])
+    yield _finding("program ip", lambda: find("ip", "run: apt-get install iproute2"))
+    yield _finding("program iptables", lambda: f"{default_variant()} is the default")
+    if os.geteuid() != 0:
+        for tool in ("newuidmap", "newgidmap"):
+            yield _finding(f"program {tool}", lambda tool=tool: find(tool, _UIDMAP))  # type: ignore[misc]
+    privilege = _finding("network namespaces", lambda: privileges.acquire("auto"))
+    yield privilege
+    if privilege.present:
+        yield from _variants()
+
+
+_UIDMAP = "run: apt-get install uidmap (or run as root)"
+
+
+def _variants() -> Iterator[Finding]:
+    for kind in IptablesVariant:
+        for family in (4, 6):
+            finding = _finding(
+                f"NAT with iptables-{kind}, IPv{family}",
+                lambda kind=kind, family=family: _nat(kind, family),  # type: ignore[misc]
+            )
+            yield Finding(finding.what, finding.present, finding.detail, required=False)
+
+
+def _nat(kind: IptablesVariant, family: int) -> str:
+    preflight.probe([Variant("netns", kind, family)])
+    return iptables_version(kind)
+
+
+def _finding(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, present=True, detail=look())
+    except (FsmRedirError, OSError) as error:
+        return Finding(what, present=False, detail=str(error))

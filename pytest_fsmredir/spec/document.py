@@ -1,0 +1,68 @@
+"""SPEC.md as data: its numbered sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pytest_fsmredir.errors import CatalogueError
+
+_SECTION = re.compile(r"## (\d+) (.+)")
+_SENTENCE = re.compile(r"- \*\*(SPEC-\d+\.\d+)\*\* \[(seed|reading): (.*?)\] (.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One normative sentence.
+
+    Attributes:
+        id: Such as ``SPEC-3.2``.
+        section: Title of the section it stands in.
+        seed: The seed's heading it comes from; empty for a reading.
+        reason: Why we read it so, where the seed is silent; empty otherwise.
+        text: What has to hold.
+    """
+
+    id: str
+    section: str
+    seed: str
+    reason: str
+    text: str
+
+
+def sentences(document: str) -> dict[str, Sentence]:
+    """Return every sentence of SPEC.md by its id, in order.
+
+    Raises:
+        CatalogueError: An id is given twice, or an item that names one cannot be read.
+    """
+    found: dict[str, Sentence] = {}
+    for section, item in _items(document):
+        match = _SENTENCE.fullmatch(item)
+        if match is None:
+            raise CatalogueError(f"SPEC.md: cannot read this sentence: {item[:80]}")
+        name, source, origin, text = match.groups()
+        if name in found:
+            raise CatalogueError(f"SPEC.md: {name} is given twice")
+        is_seed = source == "seed"
+        found[name] = Sentence(
+            name, section, origin if is_seed else "", "" if is_seed else origin, text
+        )
+    return found
+
+
+def _items(document: str) -> Iterator[tuple[str, str]]:
+    """Yield (section, list item on one line) for every item that opens with an id."""
+    section, item = "", ""
+    for line in [*document.splitlines(), ""]:
+        if item and line.startswith("  "):
+            item += " " + line.strip()
+            continue
+        if item:
+            yield section, item
+            item = ""
+        if heading := _SECTION.fullmatch(line):
+            section = heading.group(2)
+        elif line.startswith("- **SPEC-"):
+            item = line

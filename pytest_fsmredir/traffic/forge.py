@@ -1,0 +1,121 @@
+"""Packets made by hand: what no socket would send.
+
+Each function returns the packet as a tap would report it, complete with checksums.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from pytest_fsmredir.spec.flow import Address
+from pytest_fsmredir.traffic.sockets import address_family
+from pytest_fsmredir.traffic.tap import Packet, parsed
+
+FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+SCTP, UDP_LITE = 132, 136
+EXPERIMENTAL = 253  # RFC 3692: an IP protocol that nothing handles
+
+_TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
+_QUOTED = 64  # bytes of an offending packet that an ICMP error repeats; RFC 792 wants 28, v6 48
+_ANY_MAC = bytes.fromhex("020000000099")
+_CRC32C = 0x82F63B78  # reflected polynomial (RFC 9260, appendix A)
+
+
+def ip(source: str, destination: str, protocol: int, body: bytes, *, hops: int = 64) -> Packet:
+    """Return a packet of any protocol, with ``body`` behind its IP header."""
+    if Address(destination, 0).family == 6:
+        head = struct.pack("!IHBB", 6 << 28, len(body), protocol, hops)
+        return parsed(head + _ends(source, destination) + body)
+    # The kernel fills in the identification and the checksum (raw(7), IP_HDRINCL).
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, hops, protocol, 0)
+    return parsed(head + _ends(source, destination) + body)
+
+
+def tcp(
+    source: Address,
+    destination: Address,
+    flags: int,
+    *,
+    seq: int,
+    ack: int = 0,
+    payload: bytes = b"",
+) -> Packet:
+    """Return a TCP segment; sequence numbers wrap around."""
+    numbers = (seq & 0xFFFFFFFF, ack & 0xFFFFFFFF)
+    head = struct.pack(
+        "!HHIIBBHHH", source.port, destination.port, *numbers, 5 << 4, flags, 65535, 0, 0
+    )
+    body = _summed(source.host, destination.host, _TCP, head + payload, at=16)
+    return ip(source.host, destination.host, _TCP, body)
+
+
+def udp(
+    source: Address, destination: Address, payload: bytes, *, protocol: int = _UDP, hops: int = 64
+) -> Packet:
+    """Return a UDP datagram, or a UDP-Lite one whose checksum covers all of it (RFC 3828)."""
+    head = struct.pack("!HHHH", source.port, destination.port, 8 + len(payload), 0)
+    body = _summed(source.host, destination.host, protocol, head + payload, at=6)
+    return ip(source.host, destination.host, protocol, body, hops=hops)
+
+
+def sctp(source: Address, destination: Address) -> Packet:
+    """Return the INIT chunk that opens an SCTP association (RFC 9260, 3.3.2)."""
+    chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 1, 65535, 1, 1, 1)
+    ports = struct.pack("!HHI", source.port, destination.port, 0)
+    sum_ = struct.pack("<I", _crc32c(ports + bytes(4) + chunk))
+    return ip(source.host, destination.host, SCTP, ports + sum_ + chunk)
+
+
+def too_big(reporter: str, offending: Packet, mtu: int) -> Packet:
+    """Return the ICMP message that a packet did not fit a link on its way (RFC 792, RFC 4443)."""
+    source, quoted = offending.source.host, offending.raw[:_QUOTED]
+    if offending.source.family == 6:
+        body = struct.pack("!BBHI", 2, 0, 0, mtu) + quoted
+        return _icmpv6(reporter, source, body)
+    body = _filled(struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + quoted, b"", at=2)
+    return ip(reporter, source, _ICMP, body)
+
+
+def neighbour_solicitation(source: str, target: str) -> Packet:
+    """Return the question for a neighbour's link address, put to itself (RFC 4861, 4.3)."""
+    option = struct.pack("!BB", 1, 1) + _ANY_MAC
+    body = struct.pack("!BBHI", 135, 0, 0, 0) + socket.inet_pton(socket.AF_INET6, target) + option
+    return _icmpv6(source, target, body, hops=255)
+
+
+def _icmpv6(source: str, destination: str, body: bytes, *, hops: int = 64) -> Packet:
+    summed = _summed(source, destination, _ICMPV6, body, at=2)
+    return ip(source, destination, _ICMPV6, summed, hops=hops)
+
+
+def _ends(source: str, destination: str) -> bytes:
+    family = address_family(Address(destination, 0).family)
+    return socket.inet_pton(family, source) + socket.inet_pton(family, destination)
+
+
+def _summed(source: str, destination: str, protocol: int, body: bytes, *, at: int) -> bytes:
+    """Fill in the checksum over a body and the addresses around it (RFC 8200, 8.1)."""
+    return _filled(body, _ends(source, destination) + struct.pack("!II", len(body), protocol), at)
+
+
+def _filled(body: bytes, pseudo_header: bytes, at: int) -> bytes:
+    return body[:at] + struct.pack("!H", _checksum(pseudo_header + body)) + body[at + 2 :]
+
+
+def _checksum(data: bytes) -> int:
+    """Internet checksum (RFC 1071); 0xFFFF in place of 0, which UDP takes for "none"."""
+    data += bytes(len(data) % 2)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total > 0xFFFF:
+        total = (total >> 16) + (total & 0xFFFF)
+    return ~total & 0xFFFF or 0xFFFF
+
+
+def _crc32c(data: bytes) -> int:
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value >> 1) ^ (_CRC32C if value & 1 else 0)
+    return value ^ 0xFFFFFFFF

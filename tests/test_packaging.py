@@ -1,0 +1,74 @@
+"""The wheel itself: what is in it, and that it works where there is no checkout."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built wheel."""
+    target = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(target), str(ROOT)],
+        check=True,
+        timeout=300,
+    )
+    (built,) = target.glob("*.whl")
+    return built
+
+
+def tracked(folder: str) -> set[str]:
+    """Return the files of a folder that a release holds."""
+    files = (ROOT / folder).rglob("*")
+    return {str(f.relative_to(ROOT)) for f in files if f.is_file() and "__pycache__" not in str(f)}
+
+
+@pytest.mark.parametrize("folder", ["conformance", "fixtures"])
+def test_wheel_holds_the_shipped_folders(wheel: Path, folder: str) -> None:
+    """A wheel without its checks, or without its data."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"pytest_fsmredir/{name}" for name in tracked(folder)} <= names
+
+
+def test_wheel_ships_nothing_at_the_top(wheel: Path) -> None:
+    """A top-level package called ``conformance`` or ``tests`` in everybody's environment."""
+    tops = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"pytest_fsmredir"}
+
+
+def test_wheel_lists_its_checks_from_an_empty_directory(wheel: Path, tmp_path: Path) -> None:
+    """An installation that only works beside its checkout."""
+    site = tmp_path / "site"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", site, wheel],
+        check=True,
+        timeout=300,
+    )
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    script = (
+        f"import sys; sys.path.insert(0, {str(site)!r})\n"
+        "import pytest_fsmredir.catalogue as c\n"
+        "print(c.layout.conformance(), len(c.load().checks))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=empty,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    folder, count = done.stdout.split()
+    assert Path(folder) == site / "pytest_fsmredir" / "conformance"
+    assert int(count) >= 150

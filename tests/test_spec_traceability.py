@@ -1,0 +1,80 @@
+"""SPEC.md and the checks hold each other: every sentence is checked, every check names one."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pytest_fsmredir import catalogue, layout
+from pytest_fsmredir.spec.checks import Check, Level, Profile
+from pytest_fsmredir.spec.document import Sentence, sentences
+
+SPEC = sentences((layout.conformance() / "SPEC.md").read_text(encoding="utf-8"))
+CHECKS = catalogue.load().checks
+
+_KEYWORD = re.compile(r"\b(MUST NOT|MUST|SHOULD NOT|SHOULD|MAY)\b")
+_LEVELS = {"MUST": Level.MUST, "SHOULD": Level.SHOULD, "MAY": Level.INFO}
+
+KUBERNETES_SECTION = "Kubernetes"
+
+
+def by_id(check: Check) -> str:
+    return check.id
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=by_id)
+def test_check_names_a_sentence(check: Check) -> None:
+    """A check that certifies something nobody wrote down."""
+    assert check.spec in SPEC
+
+
+@pytest.mark.parametrize("sentence", SPEC.values(), ids=lambda sentence: sentence.id)
+def test_sentence_is_checked(sentence: Sentence) -> None:
+    """A requirement that every implementation meets, because nobody looks."""
+    if sentence.section == KUBERNETES_SECTION:
+        pytest.skip("needs a Kubernetes backend")
+    assert any(check.spec == sentence.id for check in CHECKS)
+
+
+@pytest.mark.parametrize("sentence", SPEC.values(), ids=lambda sentence: sentence.id)
+def test_sentence_says_how_binding_it_is_once(sentence: Sentence) -> None:
+    """A sentence with two requirements, or none."""
+    assert len(_KEYWORD.findall(sentence.text)) == 1
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=by_id)
+def test_check_is_as_binding_as_its_sentence(check: Check) -> None:
+    """A check that fails an implementation for what the document only recommends."""
+    (keyword,) = _KEYWORD.findall(SPEC[check.spec].text)
+    assert check.level is _LEVELS[keyword.removesuffix(" NOT")]
+
+
+def test_there_are_as_many_checks_as_promised() -> None:
+    """A catalogue that shrank unnoticed."""
+    assert len(CHECKS) >= 150
+
+
+def test_every_profile_but_kubernetes_has_checks() -> None:
+    """A profile that nothing can fail."""
+    used = {check.profile_for(family) for check in CHECKS for family in check.families}
+    assert used >= set(Profile) - {Profile.KUBERNETES}
+
+
+def test_seed_headings_are_the_documents() -> None:
+    """A sentence that claims a source which does not exist."""
+    headings = {
+        "How it works",
+        "Ports reserved for traffic redirection",
+        "Application User ID (UID) reserved for traffic redirection",
+        "Types of traffic intercepted",
+        "Iptables chains and rules",
+        "Outbound IP range exclusions",
+        "Outbound IP range inclusions",
+        "Outbound port exclusions",
+        "Inbound port exclusions",
+    }
+    # The two scopes of each list stand under headings such as "1. Global inbound port exclusions".
+    named = {sentence.seed for sentence in SPEC.values() if sentence.seed}
+    known = tuple(heading.casefold() for heading in headings)
+    assert {seed for seed in named if not seed.casefold().endswith(known)} == set()
