@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.base import Place as Place
     from pytest_fsmredir.backends.base import Pod as Pod
     from pytest_fsmredir.backends.base import Programming as Programming
+    from pytest_fsmredir.backends.base import Sabotage as Sabotage
     from pytest_fsmredir.implementations.base import Completed as Completed
     from pytest_fsmredir.implementations.base import Implementation as Implementation
     from pytest_fsmredir.implementations.base import Refused as Refused
@@ -39,9 +40,11 @@ if TYPE_CHECKING:
     from pytest_fsmredir.spec.policy import ListName as ListName
     from pytest_fsmredir.spec.policy import Policy as Policy
     from pytest_fsmredir.spec.reserved import SIDECAR_UID as SIDECAR_UID
+    from pytest_fsmredir.traffic import forge as forge
+    from pytest_fsmredir.traffic.tap import Packet as Packet
 
 _NAMES = {
-    "backends.base": ("Mesh", "Need", "Place", "Pod", "Programming"),
+    "backends.base": ("Mesh", "Need", "Place", "Pod", "Programming", "Sabotage"),
     "implementations.base": ("Completed", "Implementation", "Refused", "Target"),
     "spec.checks": ("INFO", "MUST", "SHOULD", "Level", "Profile", "check"),
     "spec.configuration": ("Configuration",),
@@ -52,17 +55,21 @@ _NAMES = {
     "spec.oracle": ("expected",),
     "spec.policy": ("ListName", "Policy"),
     "spec.reserved": ("SIDECAR_UID",),
+    "traffic.tap": ("Packet",),
 }  # fmt: skip
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
+_MODULES = {"forge": "traffic.forge"}
 
-__all__ = sorted(_HOMES)
+__all__ = sorted({*_HOMES, *_MODULES})
 
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{_MODULES[name]}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES, *_MODULES})

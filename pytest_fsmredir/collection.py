@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_fsmredir import catalogue, layout
+from pytest_fsmredir.deciding import Undecided, Violated
 from pytest_fsmredir.outcomes import Outcome, Row, Variant
-from pytest_fsmredir.run import RUN, Undecided, Violated
-from pytest_fsmredir.spec.checks import Check, checks_of
+from pytest_fsmredir.run import RUN
+from pytest_fsmredir.spec.checks import Check, Profile, checks_of
 
 if TYPE_CHECKING:
     from _pytest._code.code import TerminalRepr, TracebackStyle
@@ -60,9 +61,14 @@ class CheckItem(pytest.Item):
         self.check, self.variant = check, variant
         self.row: Row | None = None
         self.extra_keyword_matches |= {
-            check.function.__name__, check.level, check.profile_for(variant.family), check.spec,
+            check.function.__name__, check.level, self.profile, check.spec,
         }  # fmt: skip
         self.user_properties.append(("fsm_check", check.id))
+
+    @property
+    def profile(self) -> Profile:
+        """Where the check counts on this variant."""
+        return self.check.profile_for(self.variant.family)
 
     def runtest(self) -> None:
         """Run the check."""
@@ -71,8 +77,8 @@ class CheckItem(pytest.Item):
         self.user_properties.append(("fsm_outcome", result.row.outcome.value))
         if result.error is not None:
             raise result.error
-        if result.row.outcome in (Outcome.UNSUPPORTED, Outcome.NOT_RUN):
-            pytest.skip(result.row.reason)
+        if result.skipped:
+            pytest.skip(result.skipped)
 
     def row_of(self, report: pytest.TestReport) -> Row | None:
         """Return the row that a report of this item stands for, None if it stands for none."""

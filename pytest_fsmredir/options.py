@@ -1,25 +1,36 @@
-"""Command line, environment and ini settings become one :class:`Settings`.
+"""The options, and what was given for them on the command line, in the environment and in ini.
 
-The only module that reads :class:`pytest.Config`. Every option is also an ini key (``fsm_impl``)
-and an environment variable (``FSM_IMPL``); the command line wins, then the environment, then ini.
+The only module that reads :class:`pytest.Config`. Every option is also an ini key (``fsm_impl``),
+an environment variable (``FSM_IMPL``) and, but for a few, a key of the options file (``impl``).
+The command line wins, then the options file, then the environment, then ini. What the texts mean
+is for :mod:`pytest_fsmredir.settings` to say.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_fsmredir.errors import SettingsError
-from pytest_fsmredir.outcomes import Variant
-
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: its name without ``--fsm-``, and how it is given."""
+    """One option: its name without ``--fsm-``, and how it is given.
+
+    Attributes:
+        name: As on the command line.
+        help: One line.
+        default: What stands when nobody says anything.
+        metavar: What its value is called.
+        choices: The values it takes; empty for any.
+        flag: Takes no value on the command line.
+        in_file: May stand in the options file.
+        again: Whether the line that runs a failed check again has to repeat it.
+    """
 
     name: str
     help: str
@@ -27,6 +38,8 @@ class Option:
     metavar: str | None = None
     choices: tuple[str, ...] = ()
     flag: bool = False
+    in_file: bool = True
+    again: bool = False
 
     @property
     def key(self) -> str:
@@ -35,96 +48,98 @@ class Option:
 
 
 OPTIONS = (
-    Option("conformance", "collect the packaged conformance suite", flag=True),
-    Option("impl", "implementation under test: reference", "reference", "NAME"),
-    Option("init-cmd", "implementation under test: a shell command run in each pod", "", "COMMAND"),
-    Option("features", "change what the implementation claims: +a,-b", "", "+A,-B"),
-    Option("check", "run only these check ids; globs, comma separated", "", "ID[,ID]"),
-    Option("profile", "run only these profiles, comma separated", "", "P[,P]"),
+    Option("conformance", "collect the packaged conformance suite", flag=True, in_file=False),
+    Option(
+        "options",
+        "file of options, metadata, features and waivers (fsmredir.yaml where there is one)",
+        metavar="FILE",
+        in_file=False,
+        again=True,
+    ),
+    Option(
+        "impl",
+        "implementation under test: a built-in name, module:attribute, or an entry point",
+        "reference",
+        "NAME",
+        again=True,
+    ),
+    Option(
+        "init-cmd",
+        "implementation under test: a shell command run in each pod",
+        metavar="COMMAND",
+        again=True,
+    ),
+    Option(
+        "rules",
+        "implementation under test: a template of iptables-restore input",
+        metavar="FILE",
+        again=True,
+    ),
+    Option(
+        "features",
+        "what the implementation claims: a,b or, as a change, +a,-b (with =: --fsm-features=-b)",
+        metavar="+A,-B",
+        again=True,
+    ),
+    Option("check", "run only these check ids; globs, comma separated", metavar="ID[,ID]"),
+    Option("profile", "run only these profiles, comma separated", metavar="P[,P]"),
+    Option("waivers", "file of waivers: id, reason, link, expires", metavar="FILE", again=True),
     Option("iptables", "iptables variant", "auto", choices=("auto", "nft", "legacy", "both")),
     Option("ip", "IP versions", "both", choices=("4", "6", "both")),
-    Option("exhaustive", "every TCP port and every edge, instead of samples", flag=True),
-    Option("strict", "a violated SHOULD fails too", flag=True),
+    Option(
+        "exhaustive", "every TCP port and every edge, instead of samples", flag=True, again=True
+    ),
+    Option("strict", "a violated SHOULD fails too", flag=True, again=True),
     Option(
         "require",
         "exit with an error unless the verdict is at least this",
         "none",
         choices=("none", "partial", "conformant"),
     ),
+    Option("report", "write report.yaml, report.json and junit.xml here", metavar="DIR"),
     Option(
         "privilege",
         "how to get the privileges the network namespaces need",
         "auto",
         choices=("auto", "rootless", "root"),
+        again=True,
     ),
-    Option("timeout", "seconds after which a flow counts as unanswered", "5", "S"),
-    Option("init-timeout", "seconds an init command may take", "30", "S"),
+    Option("timeout", "seconds after which a flow counts as unanswered", "5", "S", again=True),
+    Option("init-timeout", "seconds an init command may take", "30", "S", again=True),
+    Option("seed", "seed of all that is generated", "0", "N", again=True),
 )
 
+IMPLEMENTATION = ("impl", "init-cmd", "rules")
+"""Options that name the implementation under test; one of them at a time."""
+
+DEFAULT_FILE = "fsmredir.yaml"
 LISTING = ("table", "json")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the user asked for.
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value as it was given.
 
     Attributes:
-        conformance: Run the packaged suite.
-        impl: Name of the implementation under test.
-        init_cmd: A shell command that is the implementation under test instead; may be empty.
-        features: Changes to what it claims, such as ``("+ipv6", "-removal")``.
-        checks: Globs of check ids; empty for all.
-        profiles: Names of profiles; empty for all.
-        iptables: ``auto``, ``nft``, ``legacy`` or ``both``.
-        families: IP versions.
-        exhaustive: Whole ranges instead of samples.
-        strict: A violated SHOULD fails.
-        require: The verdict that the exit status asks for.
-        privilege: ``auto``, ``rootless`` or ``root``.
-        timeout_s: When a flow counts as unanswered.
-        init_timeout_s: When an init command is killed.
+        text: The value.
+        where: Who gave it, for messages: ``--fsm-ip``, ``fsmredir.yaml: ip``, ``FSM_IP``.
+        base: The directory that a relative path starts from.
     """
 
-    conformance: bool
-    impl: str
-    init_cmd: str
-    features: tuple[str, ...]
-    checks: tuple[str, ...]
-    profiles: tuple[str, ...]
-    iptables: str
-    families: tuple[int, ...]
-    exhaustive: bool
-    strict: bool
-    require: str
-    privilege: str
-    timeout_s: float
-    init_timeout_s: float
+    text: str
+    where: str
+    base: Path
 
-    def selects(self, check_id: str, profile: str) -> bool:
-        """Whether a check is asked for by id and by profile."""
-        by_id = not self.checks or any(fnmatchcase(check_id, glob) for glob in self.checks)
-        return by_id and (not self.profiles or profile in self.profiles)
 
-    def variants(self, backend: str, default_iptables: str) -> tuple[Variant, ...]:
-        """Return the points of the matrix."""
-        kinds = {"auto": (default_iptables,), "both": ("nft", "legacy")}
-        iptables = kinds.get(self.iptables, (self.iptables,))
-        return tuple(Variant(backend, kind, f) for kind in iptables for f in self.families)
+Layer = Mapping[str, Given]
+"""What one source gave, by name of the option."""
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Declare every option, on the command line and as an ini key."""
     group = parser.getgroup("fsmredir", "conformance of sidecar traffic redirection")
     for option in OPTIONS:
-        keywords: dict[str, Any] = {"dest": option.key, "default": None, "help": option.help}
-        if option.flag:
-            keywords["action"] = "store_true"
-        else:
-            keywords["metavar"] = option.metavar
-        if option.choices:
-            keywords["choices"] = option.choices
-            del keywords["metavar"]
-        group.addoption(f"--fsm-{option.name}", **keywords)
+        group.addoption(f"--fsm-{option.name}", **_keywords(option))
         parser.addini(option.key, option.help, default=option.default)
     group.addoption(
         "--fsm-list",
@@ -139,66 +154,61 @@ def add_options(parser: pytest.Parser) -> None:
     )
 
 
-def read_settings(config: pytest.Config) -> Settings:
-    """Return the settings of this run.
-
-    Raises:
-        SettingsError: A value cannot be used; the message names the option and the value.
-    """
-    raw = {option.key: _value(config, option) for option in OPTIONS}
-    ip = raw["fsm_ip"]
-    if raw["fsm_init_cmd"] and raw["fsm_impl"] != "reference":
-        raise SettingsError("--fsm-init-cmd and --fsm-impl both name an implementation: give one")
-    return Settings(
-        conformance=_truth("conformance", raw["fsm_conformance"]),
-        impl=raw["fsm_impl"],
-        init_cmd=raw["fsm_init_cmd"],
-        features=_items(raw["fsm_features"]),
-        checks=_items(raw["fsm_check"]),
-        profiles=_items(raw["fsm_profile"]),
-        iptables=raw["fsm_iptables"],
-        families=(4, 6) if ip == "both" else (int(ip),),
-        exhaustive=_truth("exhaustive", raw["fsm_exhaustive"]),
-        strict=_truth("strict", raw["fsm_strict"]),
-        require=raw["fsm_require"],
-        privilege=raw["fsm_privilege"],
-        timeout_s=_seconds("timeout", raw["fsm_timeout"]),
-        init_timeout_s=_seconds("init-timeout", raw["fsm_init_timeout"]),
+def is_asked_for(config: pytest.Config) -> bool:
+    """Whether anybody said anything about running the suite; decided without reading a file."""
+    option = OPTIONS[0]
+    return bool(
+        config.getoption(option.key)
+        or os.environ.get(option.key.upper())
+        or config.getini(option.key)
     )
 
 
-def _value(config: pytest.Config, option: Option) -> str:
-    given = config.getoption(option.key)
-    if given is None:
-        given = os.environ.get(option.key.upper()) or config.getini(option.key)
-    text = str(given)
-    if option.choices and text not in option.choices:
-        raise SettingsError(
-            f"--fsm-{option.name}: {text!r} is not one of {', '.join(option.choices)}"
-        )
-    return text
+def command_line(config: pytest.Config) -> Layer:
+    """Return what the command line says."""
+    base = config.invocation_params.dir
+    given = {option.name: config.getoption(option.key) for option in OPTIONS}
+    return {
+        name: Given("true" if value is True else str(value), f"--fsm-{name}", base)
+        for name, value in given.items()
+        if value is not None
+    }
 
 
-def _items(text: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in text.split(",") if item.strip())
+def environment(config: pytest.Config) -> Layer:
+    """Return what the environment says; an empty variable says nothing."""
+    base = config.invocation_params.dir
+    given = {option.name: option.key.upper() for option in OPTIONS}
+    return {
+        name: Given(os.environ[variable], variable, base)
+        for name, variable in given.items()
+        if os.environ.get(variable)
+    }
 
 
-def _truth(name: str, text: str) -> bool:
-    words = {"true": True, "1": True, "yes": True, "on": True}
-    words |= {"": False, "false": False, "0": False, "no": False, "off": False}
-    try:
-        return words[text.lower()]
-    except KeyError:
-        raise SettingsError(f"--fsm-{name}: {text!r} is neither true nor false") from None
+def ini(config: pytest.Config) -> Layer:
+    """Return what the project's pytest settings say, and the default of everything else."""
+    return {
+        option.name: Given(str(config.getini(option.key)), f"ini {option.key}", config.rootpath)
+        for option in OPTIONS
+    }
 
 
-def _seconds(name: str, text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 3600:
-        raise SettingsError(f"--fsm-{name}: {text!r} is not a number of seconds from 0 to 3600")
-    return seconds
+def default_file(config: pytest.Config) -> Path | None:
+    """Return the options file of the root directory, None if it has none."""
+    path = config.rootpath / DEFAULT_FILE
+    return path if path.is_file() else None
 
 
+def arguments(config: pytest.Config) -> list[str]:
+    """Return the command line as it was given."""
+    return [str(argument) for argument in config.invocation_params.args]
+
+
+def _keywords(option: Option) -> dict[str, Any]:
+    common: dict[str, Any] = {"dest": option.key, "default": None, "help": option.help}
+    if option.flag:
+        return {**common, "action": "store_true"}
+    if option.choices:
+        return {**common, "choices": option.choices}
+    return {**common, "metavar": option.metavar}

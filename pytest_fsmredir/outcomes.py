@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -61,39 +61,37 @@ class Row:
         variant: Where it ran.
         outcome: How it ended.
         reason: Why, in one line; empty for a pass.
+        flow: The flow that decided, where one did.
+        expected: What should have become of it.
+        seen: What became of it.
         probes: Flows sent and programming attempts made.
         attempts: How often it ran.
+        seconds: How long it took.
     """
 
     check: str
     variant: Variant
     outcome: Outcome
     reason: str = ""
+    flow: str = ""
+    expected: str = ""
+    seen: str = ""
     probes: int = 0
     attempts: int = 1
+    seconds: float = 0.0
 
     def merged(self, other: Row) -> Row:
         """Return the row that stands when a check ran twice."""
         first, _ = sorted((self, other), key=lambda row: _TELLING.index(row.outcome))
-        return Row(
-            check=first.check,
-            variant=first.variant,
-            outcome=first.outcome,
-            reason=first.reason,
-            probes=first.probes,
+        return replace(
+            first,
             attempts=self.attempts + other.attempts,
+            seconds=self.seconds + other.seconds,
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values, as a pytest report can carry them between processes."""
-        return {
-            "check": self.check,
-            "variant": asdict(self.variant),
-            "outcome": self.outcome.value,
-            "reason": self.reason,
-            "probes": self.probes,
-            "attempts": self.attempts,
-        }
+        return {**asdict(self), "outcome": self.outcome.value}
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_fsmredir.options import add_options
+from pytest_fsmredir.options import add_options, is_asked_for
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,16 +24,10 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare a conformance run, when one was asked for."""
-    if config.getoption("fsm_conformance") is None and not _asked_elsewhere(config):
+    if not is_asked_for(config):
         return
-    from pytest_fsmredir.session import ConformanceHooks, prepare
+    from pytest_fsmredir.session import prepare
 
-    run = prepare(config)
-    if run is not None:
-        config.pluginmanager.register(ConformanceHooks(config, run), "fsmredir-conformance")
-
-
-def _asked_elsewhere(config: pytest.Config) -> bool:
-    import os
-
-    return bool(os.environ.get("FSM_CONFORMANCE") or config.getini("fsm_conformance"))
+    hooks = prepare(config)
+    if hooks is not None:
+        config.pluginmanager.register(hooks, "fsmredir-conformance")

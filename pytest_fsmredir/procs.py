@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import SEEK_END
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import IO
 
 from pytest_fsmredir.errors import CommandError
 
 OUTPUT_LIMIT = 16 * 1024 * 1024
 """Bytes kept of each output stream, counted from its end: more than any rule set fills."""
+
+_FILE_LIMIT = 4 * OUTPUT_LIMIT
 
 
 def run(argv: Sequence[str], *, stdin: str = "", timeout_s: float = 10.0) -> str:
@@ -49,7 +52,7 @@ def run_any(
     Raises:
         CommandError: It could not be started.
     """
-    with TemporaryFile() as source, TemporaryFile() as out, TemporaryFile() as err:
+    with _memory() as source, _memory() as out, _memory() as err:
         source.write(stdin.encode())
         source.seek(0)
         try:
@@ -58,18 +61,123 @@ def run_any(
             )
         except OSError as error:
             raise CommandError(argv, 127, str(error)) from None
-        status: int | None
         try:
-            if killed_by is not None:
-                _await_end_or(killed_by, process, timeout_s)
-            status = process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            status = None
+            # What prints without end is stopped by SIGXFSZ, not by our running out of memory.
+            with suppress(ProcessLookupError):
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_FILE_LIMIT, _FILE_LIMIT))
+            ended = _ends(process.pid, timeout_s, killed_by)
         finally:
-            if process.returncode is None:
-                process.kill()
-                process.wait()
-        return status, _tail(out), _tail(err)
+            process.kill()  # harmless once it has ended
+            process.wait()
+        return process.returncode if ended else None, _tail(out), _tail(err)
+
+
+def _ends(pid: int, timeout_s: float, killed_by: int | None) -> bool:
+    """Wait for a child's end; False if the deadline or the word to kill it comes first."""
+    handle = os.pidfd_open(pid)
+    try:
+        ready = select.poll()
+        ready.register(handle, select.POLLIN)
+        if killed_by is not None:
+            ready.register(killed_by, select.POLLIN)
+        return handle in [descriptor for descriptor, _ in ready.poll(timeout_s * 1000)]
+    finally:
+        os.close(handle)
+
+
+def _memory() -> IO[bytes]:
+    """Return a file without a name that no disk has to be waited for."""
+    return os.fdopen(os.memfd_create("fsmredir"), "w+b")
+
+
+class Survivor:
+    """A program that sees the end of its standard input when this process has ended.
+
+    It has a session of its own, so that a signal to our process group does not reach it.
+    """
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def release(self) -> None:
+        """Let it go on now, and wait for its end."""
+        self._process.communicate()
+
+
+# The program is a member of this shell's process group. Our end of the shell's standard input
+# closes with this process, whatever that dies of.
+_KEEPER = """
+last_words=$1
+shift
+{ "$@" </dev/null; printf '%s\\n' "$last_words"; } &
+read -r _
+kill -KILL 0
+"""
+
+
+class Running:
+    """A program that runs beside this process and dies with it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+        self._process, self._errors = process, errors
+
+    def errors(self) -> str:
+        """Return what it has written to its standard error."""
+        return _tail(self._errors)
+
+    def stop(self) -> None:
+        """Kill it, and wait until it is gone."""
+        if self._process.returncode is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.communicate()
+            self._errors.close()
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    stdout: int,
+    last_words: str,
+    uid: int,
+    gid: int,
+    env: Mapping[str, str],
+    inherited: Sequence[int] = (),
+) -> Running:
+    """Start a program that goes on running.
+
+    It ends when it is stopped or this process ends. Called in a thread that has entered a process
+    namespace of its own, it also cannot outlive the shell that sees to this, and
+    :meth:`Running.stop` returns when every process in there is gone.
+
+    Args:
+        argv: The program, which may be ``/proc/self/fd/N`` of an inherited descriptor.
+        stdout: Descriptor of its standard output.
+        last_words: A line written there if it ends before it is stopped.
+        uid: Its user.
+        gid: Its only group.
+        env: Its whole environment.
+        inherited: Descriptors it keeps, under the same numbers.
+
+    Raises:
+        CommandError: It could not be started.
+    """
+    errors = _memory()
+    try:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", _KEEPER, "sh", last_words, *argv],
+            stdin=subprocess.PIPE, stdout=stdout, stderr=errors, env=env, cwd="/",
+            user=uid, group=gid, extra_groups=(), pass_fds=inherited, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        errors.close()
+        raise CommandError(argv, 127, str(error)) from None
+    return Running(process, errors)
 
 
 class Held:
@@ -106,24 +214,6 @@ def held(argv: Sequence[str]) -> Iterator[Held]:
         finally:
             if process.poll() is None:
                 process.kill()
-
-
-def _await_end_or(descriptor: int, process: subprocess.Popen[bytes], timeout_s: float) -> None:
-    """Wait until a program ends.
-
-    Raises:
-        TimeoutExpired: The deadline passed, or the descriptor can be read.
-    """
-    ended = os.pidfd_open(process.pid)
-    try:
-        poll = select.poll()
-        poll.register(ended, select.POLLIN)
-        poll.register(descriptor, select.POLLIN)
-        ready = [which for which, _ in poll.poll(timeout_s * 1000)]
-    finally:
-        os.close(ended)
-    if ended not in ready:
-        raise subprocess.TimeoutExpired(process.args, timeout_s)
 
 
 def _tail(stream: IO[bytes]) -> str:

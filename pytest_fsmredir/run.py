@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from time import monotonic
 
 import pytest
 
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
-from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.programs import Confinement
-from pytest_fsmredir.errors import FsmRedirError
+from pytest_fsmredir.deciding import Result, as_failure, decide, inapplicable
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
-from pytest_fsmredir.options import Settings
+from pytest_fsmredir.implementations.patience import Patience
+from pytest_fsmredir.implementations.select import Claims
 from pytest_fsmredir.outcomes import Outcome, Row, Variant
-from pytest_fsmredir.report.verdict import ProfileResult, complete, judge
-from pytest_fsmredir.spec.checks import Catalogue, Check, Level
+from pytest_fsmredir.report.verdict import ProfileResult, Verdict, complete, judge, worst
+from pytest_fsmredir.settings import Settings
+from pytest_fsmredir.spec.checks import Catalogue, Check, Profile
 from pytest_fsmredir.spec.features import Feature
+from pytest_fsmredir.waivers import Waiver, stale
 
 RUN = pytest.StashKey["Run"]()
 
-_VIOLATED = {Level.MUST: Outcome.FAIL, Level.SHOULD: Outcome.WARN, Level.INFO: Outcome.NOTE}
+Watch = Callable[[str, int, int | None], None]
+"""Told of each flow of a sweep: the check's name, flows so far, flows in all where known."""
 
 
-class Violated(AssertionError):
-    """The implementation violates a requirement; the text explains it over several lines."""
-
-
-class Undecided(FsmRedirError):
-    """A check could not be decided: the harness, or the check itself, is at fault."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of running one check.
-
-    Attributes:
-        row: For the report.
-        error: For pytest to raise; None when the run is no failure.
-    """
-
-    row: Row
-    error: Exception | None = None
+def _nobody(_name: str, _done: int, _total: int | None) -> None:
+    pass
 
 
 @dataclass
@@ -52,27 +42,39 @@ class Run:
         catalogue: Every check there is.
         implementation: What is judged.
         variants: The points of the matrix.
-        features: What it claims, after the user's changes.
+        claims: What it claims, after the user's changes.
         privilege: How the process got its privileges.
         rows: The results so far, in the controlling process those of every worker.
+        watch: Told of the progress of sweeps.
+        started: When.
+        trouble: What broke the harness; empty while it is whole.
+        interrupted: The user ended it early.
     """
 
     settings: Settings
     catalogue: Catalogue
     implementation: Implementation
     variants: tuple[Variant, ...]
-    features: frozenset[Feature]
+    claims: Claims
     privilege: str
     rows: dict[tuple[str, Variant], Row] = field(default_factory=dict)
+    watch: Watch = _nobody
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    trouble: str = ""
+    interrupted: bool = False
     _backend: NetnsBackend | None = None
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What the implementation claims."""
+        return self.claims.features
 
     def variants_of(self, check: Check) -> list[Variant]:
         """Return the variants a check is wanted on."""
         return [
             variant
             for variant in self.variants
-            if variant.family in check.families
-            and self.settings.selects(check.id, check.profile_for(variant.family))
+            if variant.family in check.families and self._is_selected(check, variant)
         ]
 
     def record(self, row: Row) -> None:
@@ -80,37 +82,54 @@ class Run:
         key = (row.check, row.variant)
         self.rows[key] = self.rows[key].merged(row) if key in self.rows else row
 
+    def all_rows(self) -> list[tuple[Profile, Row]]:
+        """Return one row for each check and variant of the catalogue, with its profile."""
+        return complete(self.catalogue, self.variants, self.features, self.rows, self._is_selected)
+
     def results(self) -> list[ProfileResult]:
         """Return what every profile comes to so far."""
-        every = complete(self.catalogue, self.variants, self.features, self.rows)
-        return judge(every, strict=self.settings.strict)
+        return judge(
+            self.all_rows(),
+            strict=self.settings.strict,
+            stale=frozenset(waiver.id for waiver in self.stale_waivers()),
+            broken=bool(self.trouble),
+        )
+
+    def verdict(self) -> Verdict:
+        """Return what the whole run comes to so far."""
+        return (
+            Verdict.INVALID if self.trouble else worst(self.results(), interrupted=self.interrupted)
+        )
+
+    def stale_waivers(self) -> list[Waiver]:
+        """Return the waivers of checks that pass."""
+        return stale(self.settings.waivers, self.rows.values())
+
+    def failed(self) -> bool:
+        """Whether anything happened that must not end in exit status 0."""
+        bad = {Outcome.FAIL, Outcome.ERROR}
+        if self.settings.strict:
+            bad.add(Outcome.WARN)
+        found = any(row.outcome in bad for row in self.rows.values())
+        return found or bool(self.trouble) or bool(self.stale_waivers())
 
     def execute(self, check: Check, variant: Variant) -> Result:
-        """Run one check, if it applies, and tell its outcome by the type of what it raises."""
-        if missing := check.features_for(variant.family) - self.features:
-            reason = f"not claimed: {', '.join(sorted(missing))}"
-            return _result(check, variant, Outcome.UNSUPPORTED, reason)
-        backend = self.backend
-        if unmet := check.needs - backend.offers:
-            reason = f"the backend lacks: {', '.join(sorted(unmet))}"
-            return _result(check, variant, Outcome.NOT_RUN, reason)
-        mesh = backend.mesh(
-            variant.family, IptablesVariant(variant.iptables), exhaustive=self.settings.exhaustive
-        )
-        try:
-            return self._decide(check, variant, mesh)
-        finally:
-            mesh.close()
+        """Run one check, if it applies."""
+        started = monotonic()
+        result = self._execute(check, variant)
+        seconds = round(monotonic() - started, 3)
+        return replace(result, row=replace(result.row, seconds=seconds))
 
     @property
     def backend(self) -> NetnsBackend:
         """The backend, made on first use."""
         if self._backend is None:
+            deadline_s = self.settings.init_timeout_s
             self._backend = NetnsBackend(
-                self.implementation,
+                Patience(self.implementation, deadline_s),
                 families=self.settings.families,
                 timeout_s=self.settings.timeout_s,
-                confinement=Confinement(timeout_s=self.settings.init_timeout_s),
+                confinement=Confinement(timeout_s=deadline_s),
             )
         return self._backend
 
@@ -120,61 +139,37 @@ class Run:
             self._backend.close()
             self._backend = None
 
-    def _decide(self, check: Check, variant: Variant, mesh: NetnsMesh) -> Result:
+    def _is_selected(self, check: Check, variant: Variant) -> bool:
+        return self.settings.selects(check.id, check.profile_for(variant.family))
+
+    def _execute(self, check: Check, variant: Variant) -> Result:
+        if missing := check.features_for(variant.family) - self.features:
+            reason = f"not claimed: {', '.join(sorted(missing))}"
+            return inapplicable(check, variant, Outcome.UNSUPPORTED, reason)
+        backend = self.backend
+        if unmet := check.needs - backend.offers:
+            reason = f"the backend lacks: {', '.join(sorted(unmet))}"
+            return inapplicable(check, variant, Outcome.NOT_RUN, reason)
+        mesh = backend.mesh(
+            variant.family, IptablesVariant(variant.iptables), exhaustive=self.settings.exhaustive
+        )
+        mesh.watch = partial(self.watch, f"{check.id}[{variant}]")
         try:
-            check.function(mesh)
-        except AssertionError as error:
-            return self._violated(check, variant, mesh, _first_line(error))
-        except Exception as error:
-            reason = f"{type(error).__name__}: {_first_line(error)}"
-            return _undecided(check, variant, reason, cause=error)
-        if mesh.observed == 0:
-            return _undecided(check, variant, "the check sent nothing")
-        return _result(check, variant, Outcome.PASS, probes=mesh.observed)
+            result = decide(check, variant, mesh)
+        finally:
+            mesh.close()
+        return self._weighed(result, check)
 
-    def _violated(self, check: Check, variant: Variant, mesh: NetnsMesh, seen: str) -> Result:
-        outcome = _VIOLATED[check.level]
-        fails = outcome is Outcome.FAIL or (outcome is Outcome.WARN and self.settings.strict)
-        error = Violated(_explanation(check, variant, seen)) if fails else None
-        return _result(check, variant, outcome, seen, mesh.observed, error)
-
-
-def _result(
-    check: Check,
-    variant: Variant,
-    outcome: Outcome,
-    reason: str = "",
-    probes: int = 0,
-    error: Exception | None = None,
-) -> Result:
-    row = Row(check=check.id, variant=variant, outcome=outcome, reason=reason, probes=probes)
-    return Result(row, error)
-
-
-def _undecided(
-    check: Check, variant: Variant, reason: str, cause: Exception | None = None
-) -> Result:
-    error = Undecided(
-        f"{check.id} could not be decided. This is an error of the harness or of the machine,"
-        f" not of the implementation: {reason}"
-    )
-    error.__cause__ = cause
-    return _result(check, variant, Outcome.ERROR, reason, error=error)
-
-
-def _explanation(check: Check, variant: Variant, seen: str) -> str:
-    return "\n".join(
-        [
-            f"{check.id} {check.title}",
-            f"  requirement  {check.requirement}  [{check.spec}]",
-            f"  on           {variant}",
-            f"  what         {seen}",
-            f"  again        pytest --fsm-conformance --fsm-check {check.id}",
-        ]
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    """Return what an assertion says: pytest's rewriting puts the claim on the first line."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0].removeprefix("assert ")
+    def _weighed(self, result: Result, check: Check) -> Result:
+        """Say what a violated requirement means for this run: a failure, a waiver, or neither."""
+        row = result.row
+        fails = row.outcome is Outcome.FAIL or (
+            row.outcome is Outcome.WARN and self.settings.strict
+        )
+        if not fails:
+            return result
+        for waiver in self.settings.waivers:
+            if waiver.id == check.id:
+                waived = replace(row, outcome=Outcome.WAIVED)
+                return Result(waived, skipped=f"waived: {waiver.reason} ({waiver.link})")
+        return as_failure(row, check, self.settings.again(check.id, row.variant))

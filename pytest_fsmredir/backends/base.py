@@ -27,9 +27,26 @@ class Need(StrEnum):
     SECOND_INTERFACE = "pods with a second interface and a second address"
     FOREIGN_RULES = "rules of others in the pod"
     FORGED_PACKETS = "packets made by hand"
+    KERNEL_SETTINGS = "network settings of a pod's kernel"
     SIDECAR_CONTROL = "a sidecar that can be stopped, and told to answer or to forward"
     REMOTE_ADDRESSES = "any remote address can be dialled"
     BOTH_VARIANTS = "both iptables variants in one pod"
+    SABOTAGE = "disturbs an implementation at work: fails its programs, kills it, holds its lock"
+    NESTED_CONTAINERS = "containers nested in a pod"
+
+
+@dataclass(frozen=True, slots=True)
+class Sabotage:
+    """Harm to the packet filter programs (iptables and its kin) that an implementation starts.
+
+    Attributes:
+        at: Which start it happens at, before the program has done anything: 1 is the first, None
+            is every one, 0 is none (they are only counted).
+        kills: The implementation is killed there, children included; otherwise the program fails.
+    """
+
+    at: int | None
+    kills: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +56,34 @@ class Programming:
     Attributes:
         accepted: The implementation said "programmed".
         reason: Why it declined; empty when it accepted.
+        started: Packet filter programs that it started, as far as they are found by PATH; counted
+            only under sabotage.
     """
 
     accepted: bool
     reason: str = ""
+    started: int = 0
 
     @property
-    def refused(self) -> bool:
-        """The implementation declined the configuration."""
-        return not self.accepted
+    def refused(self) -> Refusal:
+        """The implementation declined to program the pod."""
+        return Refusal(self)
 
     def __repr__(self) -> str:
         return "programmed" if self.accepted else f"refused: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Refusal:
+    """Whether an implementation declined to program a pod; true or false, and always explained."""
+
+    programming: Programming
+
+    def __bool__(self) -> bool:
+        return not self.programming.accepted
+
+    def __repr__(self) -> str:
+        return f"expected a refusal; seen: {self.programming}"
 
 
 class Place(Protocol):
@@ -75,6 +108,7 @@ class Place(Protocol):
         answer: bool = True,
         interface: str = "eth0",
         prepare: Callable[[socket.socket], None] | None = None,
+        mapped: bool = False,
     ) -> Fate:
         """Open a TCP connection, learn who accepted it, and close it.
 
@@ -88,6 +122,7 @@ class Place(Protocol):
                 destination refuses unless the check made it listen.
             interface: The pod's interface on the way, for the record.
             prepare: Called with the client socket before it is bound.
+            mapped: Dial an IPv4 destination from an IPv6 socket, by its IPv4-mapped address.
         """
         ...
 
@@ -102,6 +137,7 @@ class Place(Protocol):
         answer: bool = True,
         interface: str = "eth0",
         prepare: Callable[[socket.socket], None] | None = None,
+        mapped: bool = False,
     ) -> Connection:
         """Like :meth:`connect`, but the connection lives until the caller's block closes it."""
         ...
@@ -120,8 +156,25 @@ class Place(Protocol):
         uid: int | None = None,
         source: Address | None = None,
         payload: bytes = b"",
+        answer: bool = True,
     ) -> Fate:
-        """Send one UDP datagram to a destination that answers, and learn who got it."""
+        """Send one UDP datagram to a destination that answers, and learn who got it.
+
+        Args:
+            to: Destination.
+            port: Destination port.
+            uid: Owner of the socket; an application user (1000) by default in a pod.
+            source: Local address to bind; port 0 lets the kernel choose.
+            payload: What the answer has to repeat.
+            answer: See to it that the destination listens.
+        """
+        ...
+
+    def inject(self, packet: Packet, *, uid: int | None = None) -> None:
+        """Send a packet made by hand (see ``forge``), whoever it says it is from.
+
+        Needs FORGED_PACKETS.
+        """
         ...
 
     def ping(self, to: Place | str) -> Fate:
@@ -161,6 +214,18 @@ class Tap(Protocol):
 
     def packets(self) -> list[Packet]:
         """Return what passed since the last call, both directions, in order."""
+        ...
+
+    def expect(self, what: str, wanted: Callable[[Packet], bool]) -> Packet:
+        """Wait for a packet, passing over the ones before it.
+
+        Args:
+            what: The packet in words, for the message.
+            wanted: Whether a packet is the one.
+
+        Raises:
+            AssertionError: No such packet passed in time.
+        """
         ...
 
 
@@ -209,6 +274,7 @@ class Pod(Place, Protocol):
         mesh_config: Mapping[str, Sequence[object]] | None = None,
         capabilities: frozenset[int] | None = None,
         kill_after_s: float | None = None,
+        sabotage: Sabotage | None = None,
     ) -> Programming:
         """Like :meth:`program`, and return how it ended. Needs PROGRAMMING.
 
@@ -217,6 +283,21 @@ class Pod(Place, Protocol):
             mesh_config: New MeshConfig lists.
             capabilities: What the command may have at most, by capability number.
             kill_after_s: Kill the command, children included, after this time.
+            sabotage: What happens to the programs it starts. Needs SABOTAGE.
+        """
+        ...
+
+    def holding_xtables_lock(self) -> AbstractContextManager[None]:
+        """Hold the lock of legacy iptables until a program waits for it, or the block ends.
+
+        Nobody takes that lock on the nft variant. Needs SABOTAGE.
+        """
+        ...
+
+    def nested(self) -> Place:
+        """Return a container nested in the pod, whose traffic the pod forwards.
+
+        Needs NESTED_CONTAINERS.
         """
         ...
 
@@ -228,6 +309,20 @@ class Pod(Place, Protocol):
         """Run a program of somebody else in the pod as root, for example to add foreign rules.
 
         Needs FOREIGN_RULES. The iptables programs are of the check's variant.
+        """
+        ...
+
+    def limit_source_ports(self, low: int, high: int) -> None:
+        """Let the kernel choose source ports of the pod's flows from a range, both ends included.
+
+        Needs KERNEL_SETTINGS, and a fresh pod.
+        """
+        ...
+
+    def forget_gateway(self) -> None:
+        """Have the pod ask anew for its gateway's link address when it next sends a packet.
+
+        Needs KERNEL_SETTINGS, and a fresh pod.
         """
         ...
 
@@ -297,12 +392,27 @@ class Mesh(Protocol):
         """Have a fresh pod programmed with these settings, and return how it ended."""
         ...
 
+    def programs_started(self) -> int:
+        """Return how many packet filter programs the implementation starts to program a pod.
+
+        They are counted once in a run, on a pod without lists, as far as they are found by PATH.
+        Needs SABOTAGE.
+        """
+        ...
+
     def subnet(self, number: int) -> IPv4Network | IPv6Network:
         """Return a range of 256 remote addresses of the family; 0-99 do not touch each other."""
         ...
 
     def beyond_second_interface(self) -> str:
         """Return a remote address that ``net1`` leads to. Needs SECOND_INTERFACE."""
+        ...
+
+    def silent_address(self) -> str:
+        """Return an address outside that answers nothing: for clients made by hand.
+
+        Needs FORGED_PACKETS.
+        """
         ...
 
     def loopback(self) -> str:

@@ -40,6 +40,10 @@ class Refused(Exception):
     """
 
 
+class Hung(Refused):
+    """An implementation did not end in time and was killed."""
+
+
 class Target(Protocol):
     """A pod as its implementation sees it while programming it."""
 

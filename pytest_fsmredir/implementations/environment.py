@@ -1,31 +1,50 @@
-"""The contract's environment variables."""
+"""The contract's variables: what an implementation is told about a pod."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_fsmredir.implementations.base import Target
+from pytest_fsmredir.spec.policy import ListName
 from pytest_fsmredir.spec.reserved import INBOUND_PORT, OUTBOUND_PORT, SIDECAR_UID
+
+LISTS = {name: name.variable.removeprefix("FSM_").lower() for name in ListName}
+"""The name a rules template has for each list."""
+
+
+def contract_values(target: Target) -> dict[str, str | tuple[str, ...]]:
+    """Return what the contract says of a pod, by lower case name, lists as tuples of text."""
+    effective = target.configuration.effective()
+    return {
+        **{LISTS[name]: values for name, values in effective.items()},
+        "pod_ip": next((a for a in target.addresses if ":" not in a), target.addresses[0]),
+        "pod_ips": target.addresses,
+        "proxy_uid": str(SIDECAR_UID),
+        "inbound_port": str(INBOUND_PORT),
+        "outbound_port": str(OUTBOUND_PORT),
+        "iptables": target.iptables.value,
+    }
 
 
 def contract_environment(
     target: Target, *, pod_file: Path, mesh_config_file: Path, path: str
 ) -> dict[str, str]:
     """Return the environment of an init command: ours, with the contract's variables on top."""
-    lists = {
-        name.variable: ",".join(values) for name, values in target.configuration.effective().items()
-    }
     return {
         **os.environ,
-        **lists,
+        **_variables(contract_values(target)),
         "PATH": path,
-        "POD_IP": next((a for a in target.addresses if ":" not in a), target.addresses[0]),
-        "POD_IPS": ",".join(target.addresses),
-        "FSM_PROXY_UID": str(SIDECAR_UID),
-        "FSM_INBOUND_PORT": str(INBOUND_PORT),
-        "FSM_OUTBOUND_PORT": str(OUTBOUND_PORT),
         "FSM_POD": str(pod_file),
         "FSM_MESH_CONFIG": str(mesh_config_file),
-        "FSM_IPTABLES": target.iptables.value,
+    }
+
+
+def _variables(values: Mapping[str, str | tuple[str, ...]]) -> dict[str, str]:
+    return {
+        (name if name.startswith("pod_") else f"fsm_{name}").upper(): (
+            value if isinstance(value, str) else ",".join(value)
+        )
+        for name, value in values.items()
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_fsmredir.errors import tail
-from pytest_fsmredir.implementations.base import Refused, Target
+from pytest_fsmredir.implementations.base import Hung, Refused, Target
 from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
 
 
@@ -24,8 +24,9 @@ class InitCommand:
 
     def program(self, target: Target) -> None:
         """Run the command; any exit status but 0 says "refused"."""
-        done = target.run(["/bin/sh", "-c", self.command])
+        # It may run for long, so it is told to die with us; that costs the start of one program.
+        done = target.run(["setpriv", "--pdeathsig", "KILL", "/bin/sh", "-c", self.command])
         if done.status is None:
-            raise Refused("the init command did not end in time and was killed")
+            raise Hung("the init command did not end in time and was killed")
         if done.status != 0:
             raise Refused(f"the init command exited {done.status}: {tail(done.stderr)}")

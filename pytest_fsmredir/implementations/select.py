@@ -1,46 +1,190 @@
-"""From settings to the implementation under test."""
+"""From a name to the implementation under test, and from claims to features."""
 
 from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import cast
 
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.implementations.init_command import InitCommand
-from pytest_fsmredir.options import Settings
 from pytest_fsmredir.spec.features import Feature
+from pytest_fsmredir.words import nearest
+
+GROUP = "pytest_fsmredir.implementations"
+"""Entry point group in which other packages register theirs."""
 
 
-def select(settings: Settings) -> Implementation:
-    """Return the implementation that the settings name.
+class Source(StrEnum):
+    """Where it comes from what an implementation claims."""
+
+    DECLARED = "declared"
+    INFERRED = "inferred"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What an implementation claims to honour.
+
+    Attributes:
+        features: The optional features it claims.
+        source: Declared by somebody, or inferred: an init command is taken to claim everything.
+    """
+
+    features: frozenset[Feature]
+    source: Source
+
+
+def select(
+    name: str, *, init_cmd: str = "", rules: Path | None = None, directory: Path | None = None
+) -> Implementation:
+    """Return the implementation under test.
+
+    Args:
+        name: A built-in one, ``module:attribute``, or an entry point; unless one of the next two
+            is given.
+        init_cmd: A shell command.
+        rules: A rules template.
+        directory: Where modules are looked for, beside the places Python looks.
 
     Raises:
-        SettingsError: There is none of that name.
+        SettingsError: There is none of that name, or it is no implementation.
     """
-    if settings.init_cmd:
-        return InitCommand(settings.init_cmd)
-    if settings.impl == "reference":
-        from pytest_fsmredir.implementations.reference.programming import Reference
+    if rules is not None:
+        from pytest_fsmredir.implementations.rules_file import RulesFile
 
-        return Reference()
-    raise SettingsError(f"--fsm-impl: no implementation is called {settings.impl!r}: reference")
+        return RulesFile(rules)
+    if init_cmd:
+        return InitCommand(init_cmd)
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]()
+    found = _from_module(name, directory) if ":" in name else _from_entry_point(name)
+    return _implementation(found, f"--fsm-impl {name}")
 
 
-def claimed_features(
-    implementation: Implementation, changes: tuple[str, ...]
-) -> frozenset[Feature]:
-    """Return what is claimed after the user's ``+a`` and ``-b``.
+def claims(
+    implementation: Implementation, statements: Iterable[Sequence[str]], *, inferred: bool
+) -> Claims:
+    """Return what is claimed when all has been said.
+
+    Args:
+        implementation: What it says itself.
+        statements: What others say, least binding first: each either a whole list of features, or
+            changes such as ``+ipv6`` and ``-removal``.
+        inferred: The implementation cannot say it itself.
 
     Raises:
-        SettingsError: A change is malformed or names no feature.
+        SettingsError: A statement mixes the two, or names no feature.
     """
-    claimed = set(implementation.features)
-    for change in changes:
-        sign, name = change[:1], change[1:]
-        if sign not in "+-" or name not in list(Feature):
+    features = frozenset(Feature(each) for each in implementation.features)
+    stated = [statement for statement in statements if statement]
+    for statement in stated:
+        features = _applied(statement, features)
+    undeclared = inferred and not stated
+    return Claims(features, Source.INFERRED if undeclared else Source.DECLARED)
+
+
+def _applied(statement: Sequence[str], features: frozenset[Feature]) -> frozenset[Feature]:
+    signs = {item[:1] if item[:1] in ("+", "-") else "" for item in statement}
+    if "" in signs and len(signs) > 1:
+        raise SettingsError(
+            f"features: {', '.join(statement)}: give either a list of features, or changes that"
+            " all begin with + or -"
+        )
+    added = {_feature(item) for item in statement if not item.startswith("-")}
+    removed = {_feature(item) for item in statement if item.startswith("-")}
+    return frozenset(added) if "" in signs else (features | added) - removed
+
+
+def _feature(item: str, where: str = "features") -> Feature:
+    name = item.lstrip("+-").strip()
+    if name not in list(Feature):
+        raise SettingsError(
+            f"{where}: there is no feature {name!r}{nearest(name, Feature)}"
+            f" (known: {', '.join(Feature)})"
+        )
+    return Feature(name)
+
+
+def _reference() -> Implementation:
+    from pytest_fsmredir.implementations.reference.programming import Reference
+
+    return Reference()
+
+
+_BUILT_IN: dict[str, Callable[[], Implementation]] = {"reference": _reference}
+
+
+def _from_module(name: str, directory: Path | None) -> object:
+    module_name, _, attribute = name.partition(":")
+    with _importable(directory):
+        module = _loaded(lambda: import_module(module_name), name)
+    found: object = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            public = [each for each in dir(found) if not each.startswith("_")]
             raise SettingsError(
-                f"--fsm-features: {change!r} is not + or - and one of {', '.join(Feature)}"
+                f"--fsm-impl: {module_name} has no {attribute!r}{nearest(part, public)}"
             )
-        if sign == "+":
-            claimed.add(Feature(name))
-        else:
-            claimed.discard(Feature(name))
-    return frozenset(claimed)
+        found = getattr(found, part)
+    return found
+
+
+def _from_entry_point(name: str) -> object:
+    registered = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in registered:
+        known = sorted({*_BUILT_IN, *registered})
+        raise SettingsError(
+            f"--fsm-impl: no implementation is called {name!r}{nearest(name, known)}"
+            f" (there are: {', '.join(known)}; or give module:attribute)"
+        )
+    return _loaded(registered[name].load, name)
+
+
+def _loaded(load: Callable[[], object], name: str) -> object:
+    try:
+        return load()
+    except Exception as error:  # whatever a vendor's module does while it is imported
+        raise SettingsError(
+            f"--fsm-impl {name} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _implementation(found: object, where: str) -> Implementation:
+    """Return an implementation, made by calling what was found where that is no such object."""
+    if isinstance(found, type) or (callable(found) and not hasattr(found, "program")):
+        try:
+            found = found()
+        except Exception as error:
+            raise SettingsError(
+                f"{where}: calling it without arguments raised {type(error).__name__}: {error}"
+            ) from error
+    missing = [name for name in ("name", "features", "program") if not hasattr(found, name)]
+    if missing:
+        raise SettingsError(
+            f"{where}: {type(found).__name__} object has no {' and no '.join(missing)}: an"
+            " implementation is an object with name, features and program(target)"
+        )
+    made = cast("Implementation", found)
+    for feature in made.features:
+        _feature(str(feature), f"{where}: features")
+    return made
+
+
+@contextmanager
+def _importable(directory: Path | None) -> Iterator[None]:
+    """Let modules of a directory be imported for the block, after all others."""
+    if directory is not None:
+        sys.path.append(str(directory))
+    try:
+        yield
+    finally:
+        if directory is not None:
+            sys.path.remove(str(directory))

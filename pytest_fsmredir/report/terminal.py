@@ -1,57 +1,141 @@
-"""What a run prints: the header, and at the end the table of profiles and the verdict."""
+"""What a run prints: the header, and at the end profiles, verdict, and what to do next."""
 
 from __future__ import annotations
 
+import os
 import platform
-from importlib.metadata import version
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
 
 import pytest
 
-from pytest_fsmredir.backends.netns.programs import iptables_version
-from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.outcomes import Outcome, Row
-from pytest_fsmredir.report.verdict import ProfileResult, Verdict, worst
+from pytest_fsmredir.report.facts import iptables_versions, suite_version
+from pytest_fsmredir.report.verdict import ProfileResult, Verdict
 from pytest_fsmredir.run import Run
+from pytest_fsmredir.spec.checks import Profile
+from pytest_fsmredir.words import counted
 
-_MARKUP = {
+_MARKUP: Mapping[Verdict, Mapping[str, bool]] = {
     Verdict.CONFORMANT: {"green": True, "bold": True},
     Verdict.PARTIAL: {"yellow": True, "bold": True},
     Verdict.NONCONFORMANT: {"red": True, "bold": True},
     Verdict.INVALID: {"red": True, "bold": True},
 }
-_NAMED = (Outcome.ERROR, Outcome.FAIL, Outcome.WARN, Outcome.NOTE)
+_NAMED = (Outcome.ERROR, Outcome.FAIL, Outcome.WAIVED, Outcome.WARN)
+_WORDS = {
+    Outcome.PASS: "passed",
+    Outcome.FAIL: "FAILED",
+    Outcome.WARN: "warned",
+    Outcome.NOTE: "noted",
+    Outcome.ERROR: "ERRORS",
+    Outcome.UNSUPPORTED: "unsupported",
+    Outcome.WAIVED: "waived",
+    Outcome.NOT_RUN: "not run",
+}
+_AT_MOST = 20  # lines of one outcome; the report has them all
+
+_NEXT = """\
+next         judge your own, by the command that programs a pod or by its rules:
+               pytest --fsm-conformance --fsm-init-cmd './my-init.sh'
+               pytest --fsm-conformance --fsm-rules rules.v4
+             see what is checked: pytest --fsm-list, pytest --fsm-explain {check}"""
 
 
 def header(run: Run) -> list[str]:
     """Return the lines that say what is judged, on what."""
-    kinds = sorted({variant.iptables for variant in run.variants})
-    iptables = ", ".join(f"{iptables_version(IptablesVariant(kind))} {kind}" for kind in kinds)
-    checks = len(run.catalogue.checks)
+    versions = iptables_versions(run.variants)
+    iptables = ", ".join(f"{version} {kind}" for kind, version in versions.items())
+    version = run.settings.identity.version
+    project = run.settings.identity.project
+    subject = (
+        f"{project} {version} ({run.implementation.name})" if project else (run.implementation.name)
+    )
     return [
-        f"fsm-redir {version('pytest-fsmredir')} · {checks} checks,"
+        f"fsm-redir {suite_version()} · {len(run.catalogue.checks)} checks,"
         f" catalogue {run.catalogue.digest[:12]} · backend netns ({run.privilege})"
         f" · iptables {iptables} · kernel {platform.release()}",
-        f"implementation: {run.implementation.name}",
+        f"implementation: {subject}",
     ]
 
 
-def summary(reporter: pytest.TerminalReporter, run: Run) -> None:
-    """Print what the run came to."""
+def collected(profiles: Iterable[Profile]) -> str:
+    """Return how many checks of each profile are about to run."""
+    counts = Counter(profiles)
+    parts = [f"{profile} {counts[profile]}" for profile in Profile if counts[profile]]
+    return f"conformance: {' · '.join(parts)}" if parts else ""
+
+
+def summary(
+    reporter: pytest.TerminalReporter, run: Run, remarks: Iterable[str], files: Iterable[Path]
+) -> None:
+    """Print what the run came to.
+
+    Args:
+        reporter: Where to.
+        run: What ran.
+        remarks: What else a reader should know.
+        files: Of the report that was written.
+    """
     reporter.section("conformance")
     results = run.results()
-    for row in sorted(run.rows.values(), key=lambda row: (row.check, row.variant)):
-        if row.outcome in _NAMED:
-            reporter.write_line(_named(row))
+    for line in _named(run):
+        reporter.write_line(line)
     for result in results:
-        reporter.write_line(_line(result), **_MARKUP.get(result.verdict, {}))
-    verdict = worst(results)
+        reporter.write_line(_profile(result), **_MARKUP.get(result.verdict, {}))
+    for name, text in _notices(run, remarks):
+        reporter.write_line(f"{name:<12} {text}", yellow=True)
+    print_verdict(reporter, run)
+    if shown := [os.path.relpath(file) for file in files]:
+        reporter.write_line(f"{'report':<12} {'  '.join(shown)}")
+    if _is_first_minute(run):
+        reporter.write_line(_NEXT.format(check=run.catalogue.checks[0].id))
+
+
+def print_verdict(reporter: pytest.TerminalReporter, run: Run) -> None:
+    """Print the verdict of the whole run."""
+    verdict = run.verdict()
     reporter.write_line(f"verdict: {verdict}", **_MARKUP[verdict])
 
 
-def _named(row: Row) -> str:
-    return f"{row.outcome.upper():<6} {row.check} [{row.variant}] {row.reason}"
+def _named(run: Run) -> Iterator[str]:
+    """Yield a line for each check that somebody has to look at, up to a number of each kind."""
+    rows = sorted(run.rows.values(), key=lambda row: (row.check, row.variant))
+    for outcome in _NAMED:
+        found = [row for row in rows if row.outcome is outcome]
+        lines = [_check(list(same)) for _, same in groupby(found, key=lambda row: row.check)]
+        yield from lines[:_AT_MOST]
+        if len(lines) > _AT_MOST:
+            yield f"{outcome.upper():<6} ... and {counted(len(lines) - _AT_MOST, 'check')} more"
+    if notes := sorted({row.check for row in rows if row.outcome is Outcome.NOTE}):
+        yield f"noted, with no bearing on the verdict: {', '.join(notes)} (pytest --fsm-explain ID)"
 
 
-def _line(result: ProfileResult) -> str:
-    counts = ", ".join(f"{n} {outcome}" for outcome in Outcome if (n := result.counts[outcome]))
-    return f"{result.profile:<12} {result.verdict:<14} {counts}"
+def _check(rows: list[Row]) -> str:
+    """Return the line of a check that came to the same on some variants."""
+    first = rows[0]
+    variants = " ".join(str(row.variant) for row in rows)
+    return f"{first.outcome.upper():<6} {first.check} [{variants}] {first.reason}"
+
+
+def _profile(result: ProfileResult) -> str:
+    counts = ", ".join(f"{n} {_WORDS[kind]}" for kind in Outcome if (n := result.counts[kind]))
+    return f"{result.profile:<12} {result.verdict:<14} {counts:<36} {result.seconds:.1f}s"
+
+
+def _notices(run: Run, remarks: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for waiver in run.stale_waivers():
+        yield "stale waiver", f"{waiver.id} passes, so there is nothing to waive: remove it"
+    if run.trouble:
+        yield "trouble", run.trouble
+    if run.interrupted:
+        yield "interrupted", "before the end: this is what was learnt so far"
+    if found := "; ".join(remarks):
+        yield "note", found
+
+
+def _is_first_minute(run: Run) -> bool:
+    """Whether somebody has just seen the built-in implementation pass, and nothing of their own."""
+    return run.settings.impl == "reference" and run.verdict() is Verdict.CONFORMANT

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from pytest_fsmredir.outcomes import Outcome, Row, Variant
-from pytest_fsmredir.spec.checks import Catalogue, Profile
+from pytest_fsmredir.spec.checks import Catalogue, Check, Profile
 from pytest_fsmredir.spec.features import Feature
 
 
@@ -34,11 +34,13 @@ class ProfileResult:
         profile: Which.
         verdict: What it comes to.
         counts: Rows per outcome.
+        seconds: How long its checks took.
     """
 
     profile: Profile
     verdict: Verdict
     counts: Counter[Outcome]
+    seconds: float = 0.0
 
     @property
     def total(self) -> int:
@@ -51,8 +53,17 @@ def complete(
     variants: Iterable[Variant],
     features: frozenset[Feature],
     rows: Mapping[tuple[str, Variant], Row],
+    selected: Callable[[Check, Variant], bool] = lambda _check, _variant: True,
 ) -> list[tuple[Profile, Row]]:
-    """Return one row for every check and variant of the catalogue, ran or not."""
+    """Return one row for every check and variant of the catalogue, ran or not.
+
+    Args:
+        catalogue: Every check there is.
+        variants: The points of the matrix.
+        features: What the implementation claims.
+        rows: What ran.
+        selected: Whether the user asked for a check on a variant.
+    """
     every = []
     for check in catalogue.checks:
         for variant in variants:
@@ -60,38 +71,66 @@ def complete(
                 continue
             row = rows.get((check.id, variant))
             if row is None:
-                unclaimed = check.features_for(variant.family) - features
-                row = Row(
-                    check=check.id,
-                    variant=variant,
-                    outcome=Outcome.UNSUPPORTED if unclaimed else Outcome.NOT_RUN,
-                    reason=f"not claimed: {', '.join(sorted(unclaimed))}" if unclaimed else "",
-                )
+                row = _absent(check, variant, features, selected)
             every.append((check.profile_for(variant.family), row))
     return every
 
 
-def judge(rows: Iterable[tuple[Profile, Row]], *, strict: bool) -> list[ProfileResult]:
-    """Return the result of every profile that has rows."""
+def judge(
+    rows: Iterable[tuple[Profile, Row]],
+    *,
+    strict: bool,
+    stale: frozenset[str] = frozenset(),
+    broken: bool = False,
+) -> list[ProfileResult]:
+    """Return the result of every profile that has rows.
+
+    Args:
+        rows: Of the whole catalogue, each with its profile.
+        strict: A violated SHOULD makes a profile nonconformant.
+        stale: Checks that are waived though they pass: their profiles are invalid.
+        broken: The harness broke: every profile is invalid.
+    """
     grouped: dict[Profile, list[Row]] = {}
     for profile, row in rows:
         grouped.setdefault(profile, []).append(row)
-    return [
-        ProfileResult(profile, _verdict(grouped[profile], strict), _counts(grouped[profile]))
-        for profile in Profile
-        if profile in grouped
-    ]
+    results = []
+    for profile in (each for each in Profile if each in grouped):
+        of_profile = grouped[profile]
+        invalid = broken or any(row.check in stale for row in of_profile)
+        verdict = Verdict.INVALID if invalid else _verdict(of_profile, strict)
+        seconds = sum(row.seconds for row in of_profile)
+        results.append(ProfileResult(profile, verdict, _counts(of_profile), seconds))
+    return results
 
 
-def worst(results: Iterable[ProfileResult]) -> Verdict:
+def worst(results: Iterable[ProfileResult], *, interrupted: bool = False) -> Verdict:
     """Return the verdict of the whole run: that of its worst profile.
 
-    A profile that did not run makes a conformant run partial; a run of nothing is invalid.
+    A profile that did not run makes a conformant run partial, and so does an interruption; a run
+    of nothing is invalid.
     """
     found = {result.verdict for result in results}
     verdict = next((each for each in _WORST_FIRST if each in found), Verdict.INVALID)
-    partly = verdict is Verdict.CONFORMANT and Verdict.NOT_RUN in found
+    partly = verdict is Verdict.CONFORMANT and (interrupted or Verdict.NOT_RUN in found)
     return Verdict.PARTIAL if partly else verdict
+
+
+def _absent(
+    check: Check,
+    variant: Variant,
+    features: frozenset[Feature],
+    selected: Callable[[Check, Variant], bool],
+) -> Row:
+    """Return the row of a check that left none."""
+    unclaimed = check.features_for(variant.family) - features
+    if unclaimed:
+        outcome, reason = Outcome.UNSUPPORTED, f"not claimed: {', '.join(sorted(unclaimed))}"
+    elif selected(check, variant):
+        outcome, reason = Outcome.NOT_RUN, "asked for, but it did not run"
+    else:
+        outcome, reason = Outcome.NOT_RUN, "not selected"
+    return Row(check=check.id, variant=variant, outcome=outcome, reason=reason)
 
 
 def _counts(rows: list[Row]) -> Counter[Outcome]:

@@ -20,7 +20,7 @@ from pytest_fsmredir.spec.reserved import (
 )
 from pytest_fsmredir.traffic.host import Host
 from pytest_fsmredir.traffic.services import Serve, answer
-from pytest_fsmredir.traffic.sockets import make_transparent
+from pytest_fsmredir.traffic.sockets import set_transparent
 from pytest_fsmredir.traffic.stream import Stream
 
 HEALTH_UID = 65532
@@ -53,13 +53,24 @@ class Recorder:
         forwarding: Pass captured flows on instead of answering them.
         services: Addresses that outbound forwarding replaces with others, as a proxy chooses an
             endpoint of a service.
+
+    Args:
+        health: Be the health responder too, which in Kubernetes is a container of its own.
     """
 
-    def __init__(self, host: Host, families: tuple[int, ...], own_addresses: set[str]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        families: tuple[int, ...],
+        own_addresses: set[str],
+        *,
+        health: bool = True,
+    ) -> None:
         self.forwarding = False
         self.services: Mapping[str, str] = {}
         self._host = host
         self._families = families
+        self._health = health
         self._own = own_addresses | set(LOOPBACK.values())
         self._listening = ExitStack()
         self._upstreams: list[Stream] = []
@@ -85,7 +96,7 @@ class Recorder:
             host = LOOPBACK[family] if port == ADMIN_PORT else ANY[family]
             intercepts = by in (Acceptor.SIDECAR_INBOUND, Acceptor.SIDECAR_OUTBOUND)
             prepare: Callable[[socket.socket], None] | None = (
-                make_transparent if intercepts else None
+                set_transparent if intercepts else None
             )
             listener = self._host.listen(
                 Address(host, port), by=by, uid=uid, serve=serve, prepare=prepare
@@ -95,7 +106,8 @@ class Recorder:
         open_port(OUTBOUND_PORT, Acceptor.SIDECAR_OUTBOUND, self._outbound)
         open_port(INBOUND_PORT, Acceptor.SIDECAR_INBOUND, self._inbound)
         open_port(ADMIN_PORT, Acceptor.ADMIN)
-        open_port(HEALTH_PORT, Acceptor.HEALTH, uid=HEALTH_UID)
+        if self._health:
+            open_port(HEALTH_PORT, Acceptor.HEALTH, uid=HEALTH_UID)
         for port, by in _OTHER_LISTENERS.items():
             open_port(port, by)
 
@@ -106,6 +118,11 @@ class Recorder:
 
     def _inbound(self, stream: Stream, acceptance: Acceptance) -> None:
         destination = acceptance.destination
+        if acceptance.local != destination:
+            # A redirected connection, as a sidecar without capabilities has it: where the source
+            # port had to be changed, only a transparent socket would take what is not its own
+            # (nf_nat_ipv4_local_in, linux/net/netfilter/nf_nat_proto.c).
+            set_transparent(stream.sock, on=False)
         source = INBOUND_SOURCE if destination.family == 4 else None
         target = Address(LOOPBACK[destination.family], destination.port)
         self._serve(stream, acceptance, target, source)

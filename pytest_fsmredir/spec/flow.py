@@ -197,6 +197,12 @@ class Fate:
         """Accepted by nobody, whichever way the client was told."""
         return Claim(self.lost is not None and not self.path, "accepted by nobody", self)
 
+    @property
+    def failed_at_once(self) -> Claim:
+        """Accepted by nobody, and the client told so instead of left waiting."""
+        holds = self.lost not in (None, "no answer") and not self.path
+        return Claim(holds, "failed at once", self)
+
     def reached(self, acceptor: Acceptor) -> Claim:
         """Answered first by that listener, at the very port that was dialled."""
         holds = (

@@ -1,15 +1,16 @@
 """One event loop for every socket of a run: clients, origins and sidecars.
 
 All traffic is driven by the thread that calls :meth:`Engine.pump`, so there is no lock, no race
-and no sleep: when a flow is done, all that it caused inside this process has been seen.
+and no sleep: when a flow is done, all that it caused inside this process has been seen. What other
+processes accept is told by witnesses.
 """
 
 from __future__ import annotations
 
 import select
-import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
 
@@ -19,29 +20,61 @@ BROKEN = select.EPOLLERR | select.EPOLLHUP
 
 Handler = Callable[[int], None]
 
+Seen = tuple[Acceptor, Address, Address, Address | None]
+"""What :meth:`Engine.accepted` is given: by, local, peer, original."""
+
+Witness = Callable[[], Iterable[Seen]]
+
+
+class Watchable(Protocol):
+    """A socket, or one end of a pipe."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        ...
+
 
 class Engine:
-    """An epoll loop and the log of every acceptance it saw.
-
-    Attributes:
-        log: Acceptances in the order they happened; ``log[n].serial == n``.
-    """
+    """An epoll loop and the log of every acceptance it saw."""
 
     def __init__(self) -> None:
-        self.log: list[Acceptance] = []
+        self._log: list[Acceptance] = []
+        self._witnesses: list[Witness] = []
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
 
-    def watch(self, sock: socket.socket, events: int, handler: Handler) -> None:
+    @property
+    def log(self) -> list[Acceptance]:
+        """Acceptances in the order they happened; ``log[n].serial == n``."""
+        self.catch_up()
+        return self._log
+
+    def consult(self, witness: Witness) -> None:
+        """Ask this each time before an acceptance is logged and before the log is read.
+
+        Args:
+            witness: Returns what another process has accepted since the last call, in order. It
+                must be able to tell of an acceptance before anybody can see what that led to; so
+                the log stays in order without waiting.
+        """
+        self._witnesses.append(witness)
+
+    def catch_up(self) -> None:
+        """Log what the witnesses have to tell."""
+        for witness in self._witnesses:
+            for seen in witness():
+                self._log.append(Acceptance(len(self._log), *seen))
+
+    def watch(self, sock: Watchable, events: int, handler: Handler) -> None:
         """Call ``handler(events)`` whenever the socket is ready; broken sockets always are."""
         self._handlers[sock.fileno()] = handler
         self._epoll.register(sock.fileno(), events)
 
-    def change(self, sock: socket.socket, events: int) -> None:
+    def change(self, sock: Watchable, events: int) -> None:
         """Wait for other events on a watched socket."""
         self._epoll.modify(sock.fileno(), events)
 
-    def forget(self, sock: socket.socket) -> None:
+    def forget(self, sock: Watchable) -> None:
         """Stop watching; harmless for a socket that is not watched."""
         if self._handlers.pop(sock.fileno(), None) is not None:
             self._epoll.unregister(sock.fileno())
@@ -59,13 +92,15 @@ class Engine:
         self, by: Acceptor, local: Address, peer: Address, original: Address | None
     ) -> Acceptance:
         """Log an acceptance and return it."""
-        acceptance = Acceptance(len(self.log), by, local, peer, original)
-        self.log.append(acceptance)
+        log = self.log
+        acceptance = Acceptance(len(log), by, local, peer, original)
+        log.append(acceptance)
         return acceptance
 
     def close(self) -> None:
         """Release the loop; the sockets belong to whoever watched them."""
         self._handlers.clear()
+        self._witnesses.clear()
         self._epoll.close()
 
     def _serve(self, timeout_s: float) -> bool:

@@ -100,10 +100,10 @@ def _summed(source: str, destination: str, protocol: int, body: bytes, *, at: in
 
 
 def _filled(body: bytes, pseudo_header: bytes, at: int) -> bytes:
-    return body[:at] + struct.pack("!H", _checksum(pseudo_header + body)) + body[at + 2 :]
+    return body[:at] + struct.pack("!H", checksum(pseudo_header + body)) + body[at + 2 :]
 
 
-def _checksum(data: bytes) -> int:
+def checksum(data: bytes) -> int:
     """Internet checksum (RFC 1071); 0xFFFF in place of 0, which UDP takes for "none"."""
     data += bytes(len(data) % 2)
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Self
 
@@ -18,8 +19,9 @@ from pytest_fsmredir.traffic.services import (
     answer,
     echo_request,
 )
-from pytest_fsmredir.traffic.sockets import SocketMaker, loss, sockname
+from pytest_fsmredir.traffic.sockets import SocketMaker, as_seen_by, loss, sockname
 from pytest_fsmredir.traffic.stream import Stream
+from pytest_fsmredir.traffic.tap import Packet
 from pytest_fsmredir.traffic.wire import from_banner
 
 BACKLOG = 1024
@@ -112,7 +114,7 @@ class Connection:
             self.lost = "no answer"
 
     def _dial(self, sock: socket.socket) -> None:
-        code = sock.connect_ex(tuple(self.flow.destination))
+        code = sock.connect_ex(as_seen_by(sock, self.flow.destination))
         # EALREADY: the caller's preparation has sent the SYN (TCP fast open).
         if code not in (0, errno.EINPROGRESS, errno.EALREADY):
             self.lost = loss(code)
@@ -161,6 +163,7 @@ class Host:
         source: Address | None = None,
         gid: int = 0,
         prepare: Prepare | None = None,
+        mapped: bool = False,
     ) -> Connection:
         """Dial, wait for the fate, and return the connection, which the caller closes.
 
@@ -169,8 +172,9 @@ class Host:
             source: Local address to bind first; port 0 lets the kernel choose.
             gid: Group that owns the socket.
             prepare: Called with the socket before it is bound.
+            mapped: Dial an IPv4 destination from an IPv6 socket.
         """
-        connection = self._dial(flow, source, gid, prepare)
+        connection = self._dial(flow, source, gid, prepare, mapped=mapped)
         try:
             self.engine.pump(connection.is_settled, self.timeout_s)
         except BaseException:
@@ -179,20 +183,27 @@ class Host:
         connection.give_up()
         return connection
 
-    def connect_all(self, flows: Iterable[Flow]) -> Iterator[Fate]:
+    def connect_all(
+        self, flows: Iterable[Flow], *, source: Address | None = None
+    ) -> Iterator[Fate]:
         """Dial many flows, several at once, and yield their fates in the order given.
 
         The path of such a fate is what the banner told, so the sidecar must answer by itself.
+
+        Args:
+            flows: What to dial.
+            source: Local address to bind first; port 0 gives each its own port. Flows that share
+                one are alike to connection tracking once they are redirected, and may be delayed.
         """
         pending = iter(flows)
-        while window := [self._dial(flow) for flow in islice(pending, WINDOW)]:
+        while window := [self._dial(flow, source) for flow in islice(pending, WINDOW)]:
             self._settle(window)
             for connection in window:
                 connection.close()
                 yield connection.fate_by_banner
 
     def datagram(self, flow: Flow, *, source: Address | None = None, payload: bytes = b"") -> Fate:
-        """Send one UDP datagram and wait for its answer."""
+        """Send one UDP datagram and wait for its answer, which repeats the payload."""
         sock = self._sockets(flow.destination.family, socket.SOCK_DGRAM, uid=flow.uid or 0)
         with sock:
             return self.datagram_on(sock, flow, source=source, payload=payload)
@@ -209,7 +220,15 @@ class Host:
         if source is not None:
             sock.bind(tuple(source))
         sock.connect(tuple(flow.destination))
-        return self._ask(flow, sock, payload, lambda _: True, sockname(sock))
+        return self._ask(flow, sock, payload, lambda got: got.endswith(payload), sockname(sock))
+
+    def inject(self, packet: Packet, *, uid: int = 0) -> None:
+        """Send a packet made by hand, addresses and all."""
+        version = packet.destination.family
+        with self._sockets(version, socket.SOCK_RAW, socket.IPPROTO_RAW, uid=uid) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            with suppress(PermissionError):  # dropped by a rule: its fate, and no error of ours
+                sock.sendto(packet.raw, (packet.destination.host, 0))
 
     def ping(self, flow: Flow) -> Fate:
         """Send one ICMP echo request and wait for the reply and for the far host to report it."""
@@ -285,8 +304,15 @@ class Host:
         source: Address | None = None,
         gid: int = 0,
         prepare: Prepare | None = None,
+        *,
+        mapped: bool = False,
     ) -> Connection:
-        return Connection(self.engine, flow, self._socket(flow, source, gid, prepare))
+        sock = self._socket(flow, source, gid, prepare, mapped=mapped)
+        try:
+            return Connection(self.engine, flow, sock)
+        except BaseException:
+            sock.close()
+            raise
 
     def _socket(
         self,
@@ -294,16 +320,17 @@ class Host:
         source: Address | None,
         gid: int = 0,
         prepare: Prepare | None = None,
+        *,
+        mapped: bool = False,
     ) -> socket.socket:
-        sock = self._sockets(
-            flow.destination.family, socket.SOCK_STREAM, uid=flow.uid or 0, gid=gid
-        )
+        version = 6 if mapped else flow.destination.family
+        sock = self._sockets(version, socket.SOCK_STREAM, uid=flow.uid or 0, gid=gid)
         try:
             if prepare is not None:
                 prepare(sock)
             if source is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                sock.bind(tuple(source))
+                sock.bind(as_seen_by(sock, source))
         except OSError:
             sock.close()
             raise

@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 
 from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
 from pytest_fsmredir.traffic.engine import READABLE, Engine
+from pytest_fsmredir.traffic.forge import checksum
 from pytest_fsmredir.traffic.sockets import original_destination, sockname
 from pytest_fsmredir.traffic.stream import Stream
 from pytest_fsmredir.traffic.wire import banner
@@ -15,6 +17,7 @@ from pytest_fsmredir.traffic.wire import banner
 Serve = Callable[[Stream, Acceptance], None]
 
 PING_TOKEN = b"fsmredir"
+_LEAST_ROOM = 64  # streams kept before those that have closed are looked for
 _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 49, 50  # linux/in6.h
 
 
@@ -34,12 +37,16 @@ class Listener:
     def __init__(self, engine: Engine, sock: socket.socket, by: Acceptor, serve: Serve) -> None:
         self.address = sockname(sock)
         self._engine, self._sock, self._by, self._serve = engine, sock, by, serve
+        self._version = self.address.family
         self._streams: list[Stream] = []
+        self._room = _LEAST_ROOM
         engine.watch(sock, READABLE, self._ready)
 
     def close(self) -> None:
         """Stop listening and abort the connections that are still open."""
         self._engine.forget(self._sock)
+        # A program that another thread is just starting holds a copy until it runs (fork, exec).
+        self._sock.shutdown(socket.SHUT_RD)
         self._sock.close()
         for stream in self._streams:
             stream.close()
@@ -51,12 +58,17 @@ class Listener:
             return  # the client reset it before we came; what else is queued calls us again
         sock.setblocking(False)
         acceptance = self._engine.accepted(
-            self._by, sockname(sock), Address(*peer[:2]), original_destination(sock)
+            self._by, sockname(sock), Address(*peer[:2]), original_destination(sock, self._version)
         )
-        self._streams = [stream for stream in self._streams if not stream.closed]
         stream = Stream(self._engine, sock)
-        self._streams.append(stream)
+        self._keep(stream)
         self._serve(stream, acceptance)
+
+    def _keep(self, stream: Stream) -> None:
+        if len(self._streams) >= self._room:
+            self._streams = [stream for stream in self._streams if not stream.closed]
+            self._room = max(_LEAST_ROOM, 2 * len(self._streams))
+        self._streams.append(stream)
 
 
 class DatagramListener:
@@ -92,12 +104,19 @@ class PingEar:
         self._read = self._read_v6 if sock.family == socket.AF_INET6 else self._read_v4
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
+        self._forget()
         engine.watch(sock, READABLE, self._ready)
 
     def close(self) -> None:
         """Stop listening."""
         self._engine.forget(self._sock)
         self._sock.close()
+
+    def _forget(self) -> None:
+        """Throw away what the socket heard before it was ours: sockets are made ahead."""
+        with suppress(BlockingIOError):
+            while self._sock.recv(1):
+                pass
 
     def _ready(self, _: int) -> None:
         while True:
@@ -141,11 +160,4 @@ def echo_request(version: int, identifier: int) -> bytes:
     packet = head + PING_TOKEN
     if version == 6:
         return packet
-    return packet[:2] + struct.pack("!H", _checksum(packet)) + packet[4:]
-
-
-def _checksum(data: bytes) -> int:
-    """Internet checksum of an even number of bytes (RFC 1071)."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    total = (total >> 16) + (total & 0xFFFF)
-    return ~(total + (total >> 16)) & 0xFFFF
+    return packet[:2] + struct.pack("!H", checksum(packet)) + packet[4:]

@@ -19,6 +19,8 @@ IPV6_FREEBIND = 78  # linux/in6.h
 # tracking entry goes after seconds instead of minutes.
 _ABORT = struct.pack("ii", 1, 0)
 
+_MAPPED = "::ffff:"  # RFC 4291, 2.5.5.2
+
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 _LOSSES = {
@@ -49,14 +51,21 @@ def address_family(version: int) -> socket.AddressFamily:
 
 
 def sockname(sock: socket.socket) -> Address:
-    """Return the socket's own address."""
-    return Address(*sock.getsockname()[:2])
+    """Return the socket's own address, an IPv4-mapped one as the IPv4 address on the wire."""
+    host, port = sock.getsockname()[:2]
+    return Address(host.removeprefix(_MAPPED) if "." in host else host, port)
 
 
-def original_destination(sock: socket.socket) -> Address | None:
+def as_seen_by(sock: socket.socket, address: Address) -> tuple[str, int]:
+    """Return an address as this socket takes it: IPv4-mapped for IPv4 on an IPv6 socket."""
+    mapped = sock.family == socket.AF_INET6 and address.family == 4
+    return (_MAPPED + address.host if mapped else address.host), address.port
+
+
+def original_destination(sock: socket.socket, version: int) -> Address | None:
     """Return where an accepted connection was going before NAT; None if conntrack has no entry."""
     try:
-        if sock.family == socket.AF_INET6:
+        if version == 6:
             raw = sock.getsockopt(socket.IPPROTO_IPV6, SO_ORIGINAL_DST, 28)
             host = socket.inet_ntop(socket.AF_INET6, raw[8:24])
         else:
@@ -67,12 +76,15 @@ def original_destination(sock: socket.socket) -> Address | None:
     return Address(host, int.from_bytes(raw[2:4], "big"))
 
 
-def make_transparent(sock: socket.socket) -> None:
-    """Let a listener take connections that TPROXY hands to it. Needs CAP_NET_ADMIN."""
+def set_transparent(sock: socket.socket, *, on: bool = True) -> None:
+    """Let a listener take connections that TPROXY hands to it, which needs CAP_NET_ADMIN, or not.
+
+    Its connections inherit it.
+    """
     if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, int(on))
     else:
-        sock.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
+        sock.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, int(on))
 
 
 def abort(sock: socket.socket) -> None:

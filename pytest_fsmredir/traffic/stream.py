@@ -25,6 +25,11 @@ class Stream:
         closed: The socket is gone.
     """
 
+    __slots__ = (
+        "_engine", "_events", "_fed_by", "_finished", "_finishing", "_out",
+        "closed", "ended", "feeds", "on_data", "on_end", "on_loss", "sock",
+    )  # fmt: skip
+
     def __init__(self, engine: Engine, sock: socket.socket) -> None:
         self.sock = sock
         self.feeds: Stream | None = None
@@ -60,8 +65,7 @@ class Stream:
     def close(self) -> None:
         """Abort: the peer sees RST."""
         if not self.closed:
-            self.closed = True
-            self._engine.forget(self.sock)
+            self._let_go()
             abort(self.sock)
 
     @property
@@ -127,13 +131,20 @@ class Stream:
             self._engine.change(self.sock, events)
 
     def _lose(self, code: int) -> None:
+        on_loss = self.on_loss
         self._release()
-        self.on_loss(loss(code))
+        on_loss(loss(code))
 
     def _release(self) -> None:
+        self._let_go()
+        self.sock.close()
+
+    def _let_go(self) -> None:
+        """Stop watching, and know nobody any more, so that no garbage collector has to come."""
         self.closed = True
         self._engine.forget(self.sock)
-        self.sock.close()
+        self.feeds = self._fed_by = None
+        self.on_data = self.on_end = self.on_loss = _ignore
 
 
 def _ignore(*_: object) -> None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import resource
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 
-from pytest_fsmredir.backends.base import Need, Programming
+from pytest_fsmredir.backends.base import Need, Programming, Sabotage
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.programs import Confinement, Toolbox
+from pytest_fsmredir.backends.netns.reserve import Links, Reserve
+from pytest_fsmredir.backends.netns.sabotage import SabotagedToolbox
 from pytest_fsmredir.backends.netns.site import Site
-from pytest_fsmredir.backends.netns.wiring import Link, link_of, wire_world
+from pytest_fsmredir.backends.netns.wiring import Link, wire_world
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.host import Host
-
-_HUNG_ENOUGH = 2
 
 
 class NetnsBackend:
@@ -27,6 +28,7 @@ class NetnsBackend:
         world: The namespace outside all pods.
         outside: Where flows of the world start and arrive.
         confinement: How init commands are held unless a check says otherwise.
+        programs_started: By the implementation to program a pod, as far as counted so far.
     """
 
     name = "netns"
@@ -41,13 +43,13 @@ class NetnsBackend:
         confinement: Confinement = Confinement(),  # noqa: B008 - immutable
     ) -> None:
         self.confinement = confinement
+        self.programs_started: dict[IptablesVariant, int] = {}
         self._implementation = implementation
         self._families = families
         self._timeout_s = timeout_s
         self._shared: dict[str, Site] = {}
         self._toolboxes: dict[IptablesVariant, Toolbox] = {}
-        self._links_made = 0
-        self._hung = 0
+        self._links = Links(families)
         _raise_descriptor_limit()
         with ExitStack() as undo:
             self._engine = Engine()
@@ -56,6 +58,8 @@ class NetnsBackend:
             undo.callback(self.world.close)
             wire_world(self.world, families)
             self.outside = Host(self._engine, self.world.socket, timeout_s)
+            self._reserve = Reserve(lambda: self._site(self._links.plain()))
+            undo.callback(self._reserve.close)
             self._undo = undo.pop_all()
 
     def mesh(self, family: int, iptables: IptablesVariant, *, exhaustive: bool) -> NetnsMesh:
@@ -86,37 +90,38 @@ class NetnsBackend:
 
     def new_site(self, configuration: Configuration, second_interface: bool) -> Site:
         """Return a new pod that nobody has programmed."""
-        links = self._links(second_interface)
-        return Site(self._engine, self.world, links, configuration, self._timeout_s)
+        site = self._site(self._links.larger()) if second_interface else self._reserve.take()
+        site.configuration = configuration
+        return site
 
     def program(
-        self, site: Site, iptables: IptablesVariant, confinement: Confinement
+        self,
+        site: Site,
+        iptables: IptablesVariant,
+        confinement: Confinement,
+        sabotage: Sabotage | None = None,
     ) -> Programming:
         """Run the implementation on a pod."""
-        return site.program(
-            self._implementation, site.init_run(self.toolbox(iptables), confinement)
-        )
+        toolbox = self.toolbox(iptables)
+        if sabotage is None:
+            return site.program(self._implementation, site.init_run(toolbox, confinement))
+        with closing(SabotagedToolbox(toolbox, sabotage)) as harmed:
+            doomed = replace(confinement, killed_by=harmed.killed_by)
+            programming = site.program(self._implementation, site.init_run(harmed, doomed))
+            return replace(programming, started=harmed.started)
 
     def toolbox(self, variant: IptablesVariant) -> Toolbox:
         """Return the programs of a variant."""
         if variant not in self._toolboxes:
-            self._toolboxes[variant] = toolbox = Toolbox(variant)
-            self._undo.callback(toolbox.close)
+            self._toolboxes[variant] = Toolbox(variant)
         return self._toolboxes[variant]
 
     def close(self) -> None:
         """Remove every pod and the world."""
         self._undo.close()
 
-    def _links(self, second_interface: bool) -> tuple[Link, ...]:
-        self._links_made += 1
-        number = self._links_made
-        primary = link_of(number, "eth0", self._families, kind=0)
-        if not second_interface:
-            return (primary,)
-        extra = link_of(number, "eth0", self._families, kind=2).addresses
-        primary = Link("eth0", primary.outside, primary.addresses + extra, number)
-        return (primary, link_of(number, "net1", self._families, kind=1))
+    def _site(self, links: tuple[Link, ...]) -> Site:
+        return Site(self._engine, self.world, links, self._timeout_s)
 
 
 def _raise_descriptor_limit() -> None:

@@ -53,6 +53,7 @@ def set_owner(uid: int, gid: int) -> None:
     invalid = ctypes.c_uint(0xFFFFFFFF)
     if (_libc.setfsuid(invalid), _libc.setfsgid(invalid)) != (uid, gid):
         raise OSError(f"user {uid} or group {gid} is not mapped in this user namespace")
+    make_dumpable()  # the change took /proc/PID/fd from the programs that a plain user starts
 
 
 def bound_capabilities(kept: frozenset[int]) -> None:

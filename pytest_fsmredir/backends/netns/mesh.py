@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_fsmredir.backends.base import Place, Programming
+from pytest_fsmredir.backends.base import Place, Programming, Sabotage
+from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.programs import Confinement
+from pytest_fsmredir.backends.netns.sabotage import held_lock
 from pytest_fsmredir.backends.netns.site import Site, confined
 from pytest_fsmredir.backends.netns.wiring import (
     BEHIND_SECOND_INTERFACE,
     CLIENT,
     NODE,
     SERVER,
+    SILENT,
+    forget_gateway,
     open_tap,
+    wire_nested,
 )
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant
 from pytest_fsmredir.sidecars.recorder import ANY, LOOPBACK, Recorder
@@ -25,7 +30,7 @@ from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.spec.flow import Acceptance, Address, Direction, Fate, Flow, Protocol
 from pytest_fsmredir.spec.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT, SERVED_PORTS
 from pytest_fsmredir.traffic.host import Connection, Host
-from pytest_fsmredir.traffic.tap import Tap
+from pytest_fsmredir.traffic.tap import Packet, Tap
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.netns.backend import NetnsBackend
@@ -56,11 +61,12 @@ class NetnsPlace:
         answer: bool = True,
         interface: str = "eth0",
         prepare: Prepare | None = None,
+        mapped: bool = False,
     ) -> Fate:
         """Open a TCP connection, learn its fate, and close it."""
         with self.open(
             to, port, uid=uid, gid=gid, source=source, answer=answer, interface=interface,
-            prepare=prepare,
+            prepare=prepare, mapped=mapped,
         ) as connection:  # fmt: skip
             return connection.fate
 
@@ -75,21 +81,27 @@ class NetnsPlace:
         answer: bool = True,
         interface: str = "eth0",
         prepare: Prepare | None = None,
+        mapped: bool = False,
     ) -> Connection:
         """Open a TCP connection for the caller's block."""
         flow = self._flow(to, port, uid, interface=interface)
         if answer:
             self._mesh.answerer(self, flow.destination.host).answer(flow)
         self._mesh.observed += 1
-        return self._host.open(flow, source=source or self._bound(flow), gid=gid, prepare=prepare)
+        return self._host.open(
+            flow, source=source or self._bound(flow), gid=gid, prepare=prepare, mapped=mapped
+        )
 
     def connect_all(
         self, to: Place | str, ports: Iterable[int], *, uid: int | None = None
     ) -> Iterator[Fate]:
         """Connect to many ports, several at once."""
         flows = (self._flow(to, port, uid) for port in ports)
-        for fate in self._host.connect_all(flows):
+        source = self._bound(self._flow(to, 0, uid))
+        total = len(ports) if isinstance(ports, Sized) else None
+        for done, fate in enumerate(self._host.connect_all(flows, source=source), 1):
             self._mesh.observed += 1
+            self._mesh.watch(done, total)
             yield fate
 
     def datagram(
@@ -100,10 +112,12 @@ class NetnsPlace:
         uid: int | None = None,
         source: Address | None = None,
         payload: bytes = b"",
+        answer: bool = True,
     ) -> Fate:
         """Send one UDP datagram."""
         flow = self._flow(to, port, uid, Protocol.UDP)
-        self._mesh.answerer(self, flow.destination.host).answer(flow)
+        if answer:
+            self._mesh.answerer(self, flow.destination.host).answer(flow)
         self._mesh.observed += 1
         return self._host.datagram(flow, source=source or self._bound(flow), payload=payload)
 
@@ -113,6 +127,11 @@ class NetnsPlace:
         self._mesh.answerer(self, flow.destination.host).answer(flow)
         self._mesh.observed += 1
         return self._host.ping(flow)
+
+    def inject(self, packet: Packet, *, uid: int | None = None) -> None:
+        """Send a packet made by hand."""
+        self._mesh.observed += 1
+        self._host.inject(packet, uid=self._default_uid if uid is None else uid)
 
     def listen(self, port: int, *, host: str | None = None, uid: int | None = None) -> None:
         """Listen for TCP until the check ends."""
@@ -240,6 +259,7 @@ class NetnsPod(NetnsPlace):
         mesh_config: Mapping[str, Sequence[object]] | None = None,
         capabilities: frozenset[int] | None = None,
         kill_after_s: float | None = None,
+        sabotage: Sabotage | None = None,
     ) -> Programming:
         """Run the implementation on the pod, and return how it ended."""
         old = self._site.configuration
@@ -249,12 +269,23 @@ class NetnsPod(NetnsPlace):
         )
         confinement = confined(self._mesh.confinement, capabilities, kill_after_s)
         self._mesh.observed += 1
-        return self._mesh.backend.program(self._site, self._mesh.iptables, confinement)
+        return self._mesh.backend.program(
+            self._site, self._mesh.iptables, confinement, sabotage
+        )
+
+    def holding_xtables_lock(self) -> AbstractContextManager[None]:
+        """Hold the lock of the pod's legacy iptables until a program waits for it."""
+        return held_lock(self._site.lock)
+
+    def nested(self) -> NetnsPlace:
+        """Return a container nested in the pod."""
+        return self._mesh.nested(self._site)
 
     @contextmanager
     def tap(self) -> Iterator[Tap]:
         """See the packets on the primary link."""
-        tap = Tap(open_tap(self._mesh.backend.world, self._site.link))
+        sock = open_tap(self._mesh.backend.world, self._site.link)
+        tap = Tap(sock, self._host.engine, self._mesh.timeout_s)
         try:
             yield tap
         finally:
@@ -264,6 +295,14 @@ class NetnsPod(NetnsPlace):
         """Run somebody else's program in the pod."""
         toolbox = self._mesh.backend.toolbox(self._mesh.iptables)
         return self._site.init_run(toolbox, self._mesh.confinement).run(argv, stdin)
+
+    def limit_source_ports(self, low: int, high: int) -> None:
+        """Let the kernel choose source ports from a range."""
+        self._site.namespace.sysctl({"ipv4/ip_local_port_range": f"{low} {high}"})
+
+    def forget_gateway(self) -> None:
+        """Have the pod ask anew for its gateway's link address."""
+        forget_gateway(self._site.namespace, self._site.link, self._mesh.family)
 
     def acceptances(self) -> tuple[Acceptance, ...]:
         """Every acceptance of the run so far."""
@@ -311,6 +350,8 @@ class NetnsMesh:
 
     Attributes:
         observed: Flows sent and programming attempts made, to tell a check that looked at nothing.
+        watch: Called after each flow of :meth:`NetnsPlace.connect_all`, with the flows so far and
+            their number in all where that is known.
     """
 
     def __init__(
@@ -325,6 +366,7 @@ class NetnsMesh:
         self.backend, self.family, self.iptables = backend, family, iptables
         self.timeout_s, self.exhaustive = timeout_s, exhaustive
         self.observed = 0
+        self.watch: Callable[[int, int | None], None] = lambda _done, _total: None
         self.undo = ExitStack()
         self.confinement: Confinement = backend.confinement
         self.server = Outside(self, backend.outside, SERVER[family], 0)
@@ -365,6 +407,23 @@ class NetnsMesh:
         configuration = Configuration(annotations or {}, mesh_config or {})
         return self._fresh(configuration, second_interface=False).try_program()
 
+    def nested(self, site: Site) -> NetnsPlace:
+        """Return a container nested in a pod; both end with the check."""
+        namespace = Namespace()
+        self.undo.callback(namespace.close)
+        link = wire_nested(namespace, site.namespace, self.backend.world, site.link)
+        host = Host(site.host.engine, namespace.socket, self.timeout_s)
+        address = next(a for a in link.addresses if Address(a, 0).family == self.family)
+        return NetnsPlace(self, host, address, APP_UID)
+
+    def programs_started(self) -> int:
+        """Return how many packet filter programs the implementation starts to program a pod."""
+        counted = self.backend.programs_started
+        if self.iptables not in counted:
+            counting = self.bare_pod().try_program(sabotage=Sabotage(at=0))
+            counted[self.iptables] = counting.started
+        return counted[self.iptables]
+
     def subnet(self, number: int) -> IPv4Network | IPv6Network:
         """Return a range of 256 remote addresses."""
         v4, v6 = f"198.18.{2 * number}.0/24", f"2001:db8:{number + 16:x}::/120"
@@ -373,6 +432,10 @@ class NetnsMesh:
     def beyond_second_interface(self) -> str:
         """Return a remote address that a second interface leads to."""
         return str(ip_network(BEHIND_SECOND_INTERFACE[self.family])[10])
+
+    def silent_address(self) -> str:
+        """Return an outside address that answers nothing."""
+        return SILENT[self.family]
 
     def loopback(self) -> str:
         """Return the loopback address."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Protocol
 
-from pytest_fsmredir import procs
+from pytest_fsmredir import procs, scratch
 from pytest_fsmredir.backends.netns.kernel import (
     CAP_NET_ADMIN,
     CAP_NET_RAW,
@@ -43,13 +45,18 @@ def search_path() -> str:
     return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
+@cache
+def _which(program: str, path: str) -> str | None:
+    return shutil.which(program, path=path)
+
+
 def find(program: str, remedy: str) -> str:
     """Return the full path of a program.
 
     Raises:
         PreflightError: It is not installed; the message holds the remedy.
     """
-    found = shutil.which(program, path=search_path())
+    found = _which(program, search_path())
     if found is None:
         raise PreflightError(f"the program {program!r} is not installed; {remedy}")
     return found
@@ -71,25 +78,35 @@ def iptables_version(variant: IptablesVariant) -> str:
     return words[1].removeprefix("v") if len(words) > 1 else "unknown"
 
 
+class Tools(Protocol):
+    """Where a command finds its iptables programs."""
+
+    @property
+    def variant(self) -> IptablesVariant:
+        """The variant they are of."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """PATH with them first."""
+        ...
+
+
 class Toolbox:
     """A directory whose ``iptables``, ``ip6tables-restore``, ... are all of one variant."""
 
     def __init__(self, variant: IptablesVariant) -> None:
         self.variant = variant
-        self._directory = tempfile.TemporaryDirectory(prefix="fsmredir-tools-")
+        self._directory = scratch.directory("tools")
         for family in ("iptables", "ip6tables"):
             for tool in _TOOLS:
                 target = find(f"{family}-{variant}{tool}", _INSTALL)
-                Path(self._directory.name, family + tool).symlink_to(target)
+                (self._directory / (family + tool)).symlink_to(target)
 
     @property
     def path(self) -> str:
         """PATH with these programs first."""
-        return os.pathsep.join([self._directory.name, search_path()])
-
-    def close(self) -> None:
-        """Remove the directory."""
-        self._directory.cleanup()
+        return os.pathsep.join([str(self._directory), search_path()])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +138,8 @@ def run_inside(
     It is the first process of a process namespace of its own, so that whatever it leaves running
     dies with it, as in an init container.
     """
+    if confinement.killed_by is not None and _can_be_read(confinement.killed_by):
+        return Completed(None, "", "")  # who has been killed starts nothing more
 
     def work() -> Completed:
         bound_capabilities(confinement.capabilities)
@@ -133,3 +152,19 @@ def run_inside(
         )  # fmt: skip
 
     return namespace.run(work)
+
+
+def start_inside(namespace: Namespace, start: Callable[[], procs.Running]) -> procs.Running:
+    """Start a program inside a network namespace, and inside a process namespace of its own."""
+
+    def work() -> procs.Running:
+        unshare(CLONE_NEWPID)
+        return start()
+
+    return namespace.run(work)
+
+
+def _can_be_read(descriptor: int) -> bool:
+    poll = select.poll()  # select(2) takes no descriptor from 1024 on
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))

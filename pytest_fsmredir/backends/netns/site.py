@@ -9,9 +9,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_fsmredir import scratch
 from pytest_fsmredir.backends.base import Programming
 from pytest_fsmredir.backends.netns.namespace import Namespace
-from pytest_fsmredir.backends.netns.programs import Confinement, Toolbox, run_inside
+from pytest_fsmredir.backends.netns.programs import Confinement, Tools, run_inside
 from pytest_fsmredir.backends.netns.wiring import Link, family_of, wire_pod
 from pytest_fsmredir.implementations.base import (
     Completed,
@@ -37,8 +38,8 @@ class InitRun:
     addresses: tuple[str, ...]
     configuration: Configuration
     namespace: Namespace
-    toolbox: Toolbox
-    lock: Path
+    toolbox: Tools
+    scratch: Path
     confinement: Confinement
 
     @property
@@ -48,29 +49,26 @@ class InitRun:
 
     def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
         """Run a program inside the pod by the contract."""
-        with (
-            tempfile.TemporaryDirectory(prefix="fsmredir-documents-") as documents,
-            tempfile.TemporaryDirectory(prefix="fsmredir-work-") as work,
-        ):
-            pod, mesh_config = Path(documents, "pod.json"), Path(documents, "mesh-config.json")
-            pod.write_text(json.dumps(self.configuration.pod_document(self.name)))
-            mesh_config.write_text(json.dumps(self.configuration.mesh_config_document()))
-            env = contract_environment(
-                self, pod_file=pod, mesh_config_file=mesh_config, path=self.toolbox.path
-            )
-            # Legacy iptables keeps one lock for the whole machine; a pod has its own.
-            env["XTABLES_LOCKFILE"] = str(self.lock)
-            return run_inside(
-                self.namespace, argv, stdin=stdin, env=env, cwd=Path(work),
-                confinement=self.confinement,
-            )  # fmt: skip
+        pod, mesh_config = self.scratch / "pod.json", self.scratch / "mesh-config.json"
+        pod.write_text(json.dumps(self.configuration.pod_document(self.name)))
+        mesh_config.write_text(json.dumps(self.configuration.mesh_config_document()))
+        work = Path(tempfile.mkdtemp(prefix="work-", dir=self.scratch))
+        env = contract_environment(
+            self, pod_file=pod, mesh_config_file=mesh_config, path=self.toolbox.path
+        )
+        # Legacy iptables keeps one lock for the whole machine; a pod has its own.
+        env["XTABLES_LOCKFILE"] = str(lock_of(self.scratch))
+        return run_inside(
+            self.namespace, argv, stdin=stdin, env=env, cwd=work, confinement=self.confinement
+        )
 
 
 class Site:
     """A pod that lives as long as somebody needs it; checks see it through a handle of their own.
 
     Attributes:
-        link: The primary link.
+        links: Its links, the primary one first.
+        configuration: What the next run of the implementation is given.
         host: Where the pod's flows start and arrive.
         recorder: Its sidecar.
         programming: How the last run of the implementation ended; None before the first.
@@ -81,23 +79,26 @@ class Site:
         engine: Engine,
         world: Namespace,
         links: tuple[Link, ...],
-        configuration: Configuration,
         timeout_s: float,
     ) -> None:
         self.links = links
-        self.configuration = configuration
+        self.configuration = Configuration()
         self.programming: Programming | None = None
+        self._scratch = scratch.directory(self.link.outside)
         with ExitStack() as undo:
             self.namespace = Namespace()
             undo.callback(self.namespace.close)
-            scratch = undo.enter_context(tempfile.TemporaryDirectory(prefix="fsmredir-pod-"))
-            self.lock = Path(scratch, "xtables.lock")
             wire_pod(self.namespace, world, links)
             self.host = Host(engine, self.namespace.socket, timeout_s)
             self.recorder = Recorder(self.host, self.link.families, set(self.addresses))
             self.recorder.start()
             undo.callback(self.recorder.stop)
             self._undo = undo.pop_all()
+
+    @property
+    def lock(self) -> Path:
+        """The file that legacy iptables locks."""
+        return lock_of(self._scratch)
 
     @property
     def link(self) -> Link:
@@ -110,7 +111,7 @@ class Site:
         every = [address for link in self.links for address in link.addresses]
         return tuple(sorted(every, key=family_of))
 
-    def init_run(self, toolbox: Toolbox, confinement: Confinement) -> InitRun:
+    def init_run(self, toolbox: Tools, confinement: Confinement) -> InitRun:
         """Return what an implementation needs to program this pod."""
         return InitRun(
             name=self.link.outside,
@@ -118,7 +119,7 @@ class Site:
             configuration=self.configuration,
             namespace=self.namespace,
             toolbox=toolbox,
-            lock=self.lock,
+            scratch=self._scratch,
             confinement=confinement,
         )
 
@@ -146,3 +147,8 @@ def confined(
         capabilities=base.capabilities if capabilities is None else capabilities,
         timeout_s=base.timeout_s if kill_after_s is None else kill_after_s,
     )
+
+
+def lock_of(scratch_directory: Path) -> Path:
+    """Return the file that legacy iptables locks in a pod with that directory."""
+    return scratch_directory / "xtables.lock"

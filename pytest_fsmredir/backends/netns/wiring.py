@@ -9,36 +9,55 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 
 from pytest_fsmredir import procs
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.programs import find
+from pytest_fsmredir.backends.netns.readiness import Readiness
 from pytest_fsmredir.traffic.tap import ETH_P_ALL
 
 SERVER = {4: "198.51.100.10", 6: "2001:db8:5::10"}
 CLIENT = {4: "203.0.113.20", 6: "2001:db8:c::20"}
+SILENT = {4: "203.0.113.99", 6: "2001:db8:c::99"}
 NODE = {4: "192.0.2.1", 6: "2001:db8:a::1"}
 GATEWAY = {4: "169.254.1.1", 6: "fe80::1"}
 BEHIND_SECOND_INTERFACE = {4: "198.19.0.0/16", 6: "2001:db8:ffff::/48"}
 
-_ANYWHERE_TABLE = 100
+_ANYWHERE = {
+    # IPv4 sends from an address only if the table "local" has it (__ip_dev_find in
+    # net/ipv4/devinet.c), so that table comes after the routes to the pods.
+    4: (
+        "route add local default dev lo table local",
+        "rule add pref 40000 lookup local",
+        "rule del pref 0",
+    ),
+    6: ("route add local default dev lo table 100", "rule add pref 40000 lookup 100"),
+}
+_SO_RCVBUFFORCE = 33  # linux/socket.h
+_TAP_BUFFER = 64 * 1024 * 1024  # a limit, not an allocation: bulk transfers pass the taps, too
+
 _HOST_PREFIX = {4: 32, 6: 128}
 _EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
 # Duplicate address detection and reverse path filters delay or drop the first packets of a fresh
-# link; the values are read when a link is made.
+# link; the values are read when a link is made. The seventh ICMP error in a row would be kept back.
 _QUIET = {
+    "ipv4/icmp_ratelimit": "0",
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
 }
 _QUIET_V6 = {
+    "ipv6/icmp/ratelimit": "0",
     "ipv6/conf/all/accept_dad": "0",
     "ipv6/conf/default/accept_dad": "0",
     "ipv6/conf/default/router_solicitations": "0",
 }
-_FOREIGN_BIND = {"ipv4/ip_forward": "1", "ipv4/ip_nonlocal_bind": "1"}
-_FOREIGN_BIND_V6 = {"ipv6/conf/all/forwarding": "1", "ipv6/ip_nonlocal_bind": "1"}
+_FORWARD = {"ipv4/ip_forward": "1"}
+_FORWARD_V6 = {"ipv6/conf/all/forwarding": "1"}
+_FOREIGN_BIND = _FORWARD | {"ipv4/ip_nonlocal_bind": "1"}
+_FOREIGN_BIND_V6 = _FORWARD_V6 | {"ipv6/ip_nonlocal_bind": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +123,8 @@ def wire_world(world: Namespace, families: tuple[int, ...]) -> None:
             f"addr add {SERVER[family]}/{_HOST_PREFIX[family]} dev lo",
             f"addr add {CLIENT[family]}/{_HOST_PREFIX[family]} dev lo",
             f"addr add {NODE[family]}/{_HOST_PREFIX[family]} dev lo",
-            f"route add local {_EVERYTHING[family]} dev lo table {_ANYWHERE_TABLE}",
-            f"rule add from {_EVERYTHING[family]} pref 40000 lookup {_ANYWHERE_TABLE}",
+            f"route add blackhole {SILENT[family]}",
+            *_ANYWHERE[family],
         ]
         _ip(world, lines, f"-{family}")  # a rule takes its family from nowhere else
 
@@ -117,19 +136,40 @@ def wire_pod(pod: Namespace, world: Namespace, links: tuple[Link, ...]) -> None:
     for link in links:
         inside += _inside(link, world, with_default=link is links[0])
         outside += _outside(link)
-    _ip(pod, inside)
-    _ip(world, outside)
+    addresses = [a for link in links for a in link.addresses if family_of(a) == 6]
+    with closing(pod.run(Readiness)) as readiness:
+        _ip(pod, inside)
+        _ip(world, outside)
+        readiness.wait([link.interface for link in links], addresses)
+
+
+def wire_nested(nested: Namespace, pod: Namespace, world: Namespace, primary: Link) -> Link:
+    """Put a namespace behind a pod that forwards for it, and return its link to the pod."""
+    link = link_of(primary.number, "eth0", primary.families, kind=3)
+    wire_pod(nested, pod, (link,))
+    # A REDIRECT of what enters by an interface needs an address on it.
+    bridge = link_of(primary.number, link.outside, primary.families, kind=4)
+    with closing(pod.run(Readiness)) as readiness:
+        _ip(pod, [_address(host, link.outside) for host in bridge.addresses])
+        readiness.wait([], [host for host in bridge.addresses if family_of(host) == 6])
+    pod.sysctl(_FORWARD | (_FORWARD_V6 if 6 in primary.families else {}))
+    _ip(world, _outside(replace(primary, addresses=link.addresses)))
+    return link
+
+
+def forget_gateway(pod: Namespace, link: Link, family: int) -> None:
+    """Have a pod ask for its gateway's hardware address instead of knowing it."""
+    _ip(pod, [f"neigh del {GATEWAY[family]} dev {link.interface}"])
 
 
 def open_tap(world: Namespace, link: Link) -> socket.socket:
     """Return a packet socket that sees what passes a pod's link."""
 
     def bound() -> socket.socket:
-        sock = socket.socket(
-            socket.AF_PACKET,
-            socket.SOCK_DGRAM | socket.SOCK_NONBLOCK,
-            socket.htons(ETH_P_ALL),
-        )
+        # With no protocol at first it hears no other link, and has no bind to one to wait for.
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
+        with suppress(PermissionError):  # root of a user namespace keeps to net.core.rmem_max
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _TAP_BUFFER)
         sock.bind((link.outside, ETH_P_ALL))
         return sock
 
@@ -143,8 +183,7 @@ def _inside(link: Link, world: Namespace, *, with_default: bool) -> list[str]:
         f" address {link.gateway_mac} netns /proc/{os.getpid()}/fd/{world.descriptor}",
     ]
     for address in link.addresses:
-        nodad = " nodad" if family_of(address) == 6 else ""
-        lines.append(f"addr add {address}/{_HOST_PREFIX[family_of(address)]} dev {name}{nodad}")
+        lines.append(_address(address, name))
     lines.append(f"link set {name} up")
     for family in link.families:
         via = f"via {GATEWAY[family]} dev {name} onlink"
@@ -157,8 +196,15 @@ def _inside(link: Link, world: Namespace, *, with_default: bool) -> list[str]:
     return lines
 
 
+def _address(address: str, interface: str) -> str:
+    nodad = " nodad" if family_of(address) == 6 else ""
+    return f"addr add {address}/{_HOST_PREFIX[family_of(address)]} dev {interface}{nodad}"
+
+
 def _outside(link: Link) -> list[str]:
     lines = [f"link set {link.outside} up"]
+    if 6 in link.families:
+        lines.append(f"addr replace {GATEWAY[6]}/64 dev {link.outside} nodad")
     for address in link.addresses:
         lines += [
             f"neigh add {address} lladdr {link.pod_mac} dev {link.outside} nud permanent",

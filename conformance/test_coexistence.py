@@ -1,0 +1,150 @@
+"""Rules of others in the pod, and traffic that the pod only forwards."""
+
+from __future__ import annotations
+
+from pytest_fsmredir import INFO, MUST, SHOULD, Fate, Feature, Mesh, Need, Pod, Profile, check
+
+OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
+INBOUND_PORTS = "flomesh.io/inbound-port-exclusion-list"
+
+# One effect in each table, all on traffic that the redirection leaves alone or does not rewrite.
+FOREIGN = """\
+*nat
+:FOREIGN - [0:0]
+-A OUTPUT -p udp --dport 5301 -j FOREIGN
+-A PREROUTING -p udp --dport 5301 -j FOREIGN
+-A FOREIGN -p udp -j REDIRECT --to-ports 5302
+COMMIT
+*mangle
+-A OUTPUT -p udp --dport 5303 -j MARK --set-mark 0x5303
+COMMIT
+*filter
+-A OUTPUT -m mark --mark 0x5303 -j REJECT
+-A OUTPUT -p tcp --dport 5304 -m owner --uid-owner 1500 -j REJECT --reject-with tcp-reset
+-A INPUT -p tcp --syn -s {denied} -j REJECT --reject-with tcp-reset
+COMMIT
+"""
+
+FOREIGN_AFTERWARDS = """\
+*nat
+-A OUTPUT -p tcp --dport 6379 -j REDIRECT --to-ports 5305
+-A PREROUTING -p tcp --dport 6379 -j REDIRECT --to-ports 5305
+COMMIT
+"""
+
+
+def _add_rules(mesh: Mesh, pod: Pod, rules: str) -> None:
+    program = "iptables-restore" if mesh.family == 4 else "ip6tables-restore"
+    done = pod.run([program, "--noflush"], rules.format(denied=mesh.server.address))
+    if done.status != 0:
+        message = f"foreign rules could not be added: {done.stderr}"
+        raise RuntimeError(message)
+
+
+def _arrived_at(fate: Fate) -> int | None:
+    """Return the port at which a flow was accepted."""
+    return fate.accepted.local.port if fate.accepted else None
+
+
+def _assert_foreign_effects(mesh: Mesh, pod: Pod) -> None:
+    for here, there in ((pod, mesh.loopback()), (mesh.client, pod)):
+        here.datagram(there, 5302)  # has the pod listen there
+    assert _arrived_at(pod.datagram(mesh.server, 5301)) == 5302, "a nat OUTPUT rule is lost"
+    assert _arrived_at(mesh.client.datagram(pod, 5301)) == 5302, "a nat PREROUTING rule is lost"
+    assert pod.datagram(mesh.server, 5303).unanswered
+    assert pod.connect(mesh.server, 5304, uid=1500).unanswered
+    assert mesh.server.connect(pod, 8080).unanswered
+
+
+@check(
+    "COEX-001",
+    requirement="Rules that were in the pod before it is programmed MUST keep their effect.",
+    spec="SPEC-18.1",
+    level=MUST,
+    profile=Profile.LIFECYCLE,
+    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
+)
+def test_foreign_rules_from_before_survive(mesh: Mesh) -> None:
+    pod = mesh.bare_pod()
+    _add_rules(mesh, pod, FOREIGN)
+
+    pod.program()
+    _assert_foreign_effects(mesh, pod)
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert pod.connect(mesh.server, 8080, uid=1500).direct
+    assert mesh.client.connect(pod, 8080).captured_inbound
+
+
+@check(
+    "COEX-002",
+    requirement="Excluded traffic SHOULD still meet the foreign rules that come after those of the"
+    " redirection.",
+    spec="SPEC-18.2",
+    level=SHOULD,
+    profile=Profile.LIFECYCLE,
+    features={Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION},
+    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
+)
+def test_excluded_traffic_meets_later_rules(mesh: Mesh) -> None:
+    pod = mesh.pod(annotations={OUTBOUND_PORTS: "6379", INBOUND_PORTS: "6379"}, fresh=True)
+    _add_rules(mesh, pod, FOREIGN_AFTERWARDS)
+    pod.listen(5305)
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    assert _arrived_at(pod.connect(mesh.server, 6379)) == 5305
+    assert _arrived_at(mesh.client.connect(pod, 6379)) == 5305
+
+
+@check(
+    "COEX-004",
+    requirement="TCP that the pod only forwards SHOULD NOT loop through the sidecar.",
+    spec="SPEC-4.5",
+    level=SHOULD,
+    profile=Profile.LIFECYCLE,
+    needs={Need.NESTED_CONTAINERS, Need.SIDECAR_CONTROL},
+    families=(4,),
+)
+def test_forwarded_traffic_does_not_loop(mesh: Mesh) -> None:
+    pod = mesh.pod(fresh=True)
+    nested = pod.nested()
+
+    with pod.sidecar.forwarding():
+        assert pod.connect(mesh.server, 8080).captured_outbound
+        fate = nested.connect(mesh.server, 8080)
+    assert len(fate.path) <= 2, fate
+
+
+@check(
+    "COEX-005",
+    requirement="Rules that came into the pod after it was programmed MUST keep their effect when"
+    " it is programmed again.",
+    spec="SPEC-18.1",
+    level=MUST,
+    profile=Profile.LIFECYCLE,
+    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
+    families=(4,),
+)
+def test_foreign_rules_survive_another_run(mesh: Mesh) -> None:
+    pod = mesh.pod(fresh=True)
+    _add_rules(mesh, pod, FOREIGN)
+
+    pod.try_program()
+    _assert_foreign_effects(mesh, pod)
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert mesh.client.connect(pod, 8080).captured_inbound
+
+
+@check(
+    "COEX-006",
+    requirement="TCP that the pod only forwards, for a container nested in it, may be captured.",
+    spec="SPEC-18.3",
+    level=INFO,
+    profile=Profile.LIFECYCLE,
+    needs={Need.NESTED_CONTAINERS},
+    families=(4,),
+)
+def test_forwarded_traffic_is_direct(mesh: Mesh) -> None:
+    pod = mesh.pod(fresh=True)
+
+    assert pod.nested().connect(mesh.server, 8080).direct

@@ -1,0 +1,199 @@
+"""Connection tracking: flows that the kernel finds hard to follow, or to tell apart."""
+
+from __future__ import annotations
+
+from pytest_fsmredir import (
+    INFO,
+    MUST,
+    SHOULD,
+    Address,
+    Direction,
+    Fate,
+    Flow,
+    Mesh,
+    Need,
+    Profile,
+    check,
+    forge,
+)
+
+BEYOND_ANY_WINDOW = 1 << 30
+WITH_DATA = 60  # a TCP header with all its options is no longer
+
+
+@check(
+    "CT-001",
+    requirement="Two connections from one client address and port to two ports of the pod SHOULD"
+    " both be captured, each with its own original destination.",
+    spec="SPEC-15.2",
+    level=SHOULD,
+    profile=Profile.CORE,
+)
+def test_one_client_port_reaches_two_pod_ports_at_once(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    source = Address(mesh.client.address, 20001)
+
+    with (
+        mesh.client.open(pod, 8080, source=source) as one,
+        mesh.client.open(pod, 8081, source=source) as other,
+    ):
+        assert one.fate_by_banner.captured_inbound
+        assert other.fate_by_banner.captured_inbound
+        assert other.exchange(b"other", mesh.timeout_s) == b"other"
+        assert one.exchange(b"one", mesh.timeout_s) == b"one"
+
+
+@check(
+    "CT-002",
+    requirement="Connections from one application address and port to several remote ends SHOULD"
+    " all be captured, each with its own original destination.",
+    spec="SPEC-15.2",
+    level=SHOULD,
+    profile=Profile.CORE,
+)
+def test_one_application_port_reaches_several_servers_at_once(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    source = Address(pod.address, 20002)
+
+    with (
+        pod.open(mesh.server, 8080, source=source) as one,
+        pod.open(mesh.server, 8081, source=source) as same_host,
+        pod.open(mesh.client, 8080, source=source) as same_port,
+    ):
+        for connection in (one, same_host, same_port):
+            assert connection.fate_by_banner.captured_outbound
+            assert connection.exchange(b"each its own", mesh.timeout_s) == b"each its own"
+
+
+@check(
+    "CT-003",
+    requirement="With three source ports to choose from, each of many connections of the"
+    " application SHOULD be captured or fail at once.",
+    spec="SPEC-15.3",
+    level=SHOULD,
+    profile=Profile.CORE,
+    needs={Need.KERNEL_SETTINGS},
+)
+def test_connections_short_of_source_ports_do_not_leak(mesh: Mesh) -> None:
+    pod = mesh.pod(fresh=True)
+    pod.limit_source_ports(40000, 40002)
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    for n in range(1000 if mesh.exhaustive else 40):
+        fate = pod.connect(mesh.server, 8080 + n % 2)
+        assert fate.captured_outbound or fate.failed_at_once
+
+
+@check(
+    "CT-004",
+    requirement="A segment from beyond the window SHOULD NOT end a captured inbound connection.",
+    spec="SPEC-15.4",
+    level=SHOULD,
+    profile=Profile.CORE,
+    needs={Need.FORGED_PACKETS, Need.TAP},
+)
+def test_captured_connection_outlives_a_stray_segment(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with pod.tap() as tap, mesh.client.open(pod, 8080) as connection:
+        assert connection.fate.captured_inbound
+        client, server = connection.client, connection.flow.destination
+        last = [packet for packet in tap.packets() if packet.destination == server][-1]
+        seq = last.seq + BEYOND_ANY_WINDOW
+        stray = forge.tcp(last.source, server, forge.ACK, seq=seq, ack=last.ack, payload=b"stray")
+        mesh.client.inject(stray)
+        tap.expect("the stray segment", stray.matches)
+        echoed = connection.exchange(b"still here", mesh.timeout_s)
+        assert echoed == b"still here", f"the stray segment left the connection {connection.lost}"
+        assert connection.client == client
+
+
+@check(
+    "CT-005",
+    requirement="A connection that reuses the source port of an ended one SHOULD be captured or"
+    " fail at once.",
+    spec="SPEC-15.3",
+    level=SHOULD,
+    profile=Profile.CORE,
+)
+def test_reused_source_port_does_not_leak(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    source = Address(pod.address, 20005)
+
+    with pod.open(mesh.server, 8080, source=source) as connection:
+        assert connection.fate.captured_outbound
+        assert connection.finish(mesh.timeout_s)
+    for port in (8081, 8081, 8082, 8080):  # another end, one that was reset, the one that waits
+        fate = pod.connect(mesh.server, port, source=source)
+        assert fate.captured_outbound or fate.failed_at_once
+
+
+@check(
+    "CT-006",
+    requirement="An inbound connection whose SYN has to be sent again MUST be captured.",
+    spec="SPEC-15.1",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.FORGED_PACKETS, Need.TAP},
+)
+def test_connection_with_a_repeated_syn_is_captured(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    client, server = Address(mesh.silent_address(), 20006), Address(pod.address, 8080)
+    mark = len(pod.acceptances())
+    syn = forge.tcp(client, server, forge.SYN, seq=1000)
+
+    with pod.tap() as tap:
+        mesh.client.inject(syn)
+        answer = tap.expect("an answer to the SYN", lambda packet: packet.goes(server, client))
+        assert not answer.resets, "the pod refused the connection"
+        mesh.client.inject(syn)  # as if that answer had been lost
+        reply = tap.expect("another answer", lambda packet: packet.goes(server, client))
+        mesh.client.inject(forge.tcp(client, server, forge.ACK, seq=1001, ack=reply.seq + 1))
+        tap.expect(
+            "data", lambda packet: packet.goes(server, client) and len(packet.body) > WITH_DATA
+        )
+        mesh.client.inject(forge.tcp(client, server, forge.RST, seq=1001))
+    path = tuple(each for each in pod.acceptances()[mark:] if each.peer == client)
+    assert Fate(Flow(Direction.INBOUND, server), client, path).captured_inbound
+
+
+@check(
+    "CT-007",
+    requirement="An outbound connection that mirrors an open inbound one, in one end or in both,"
+    " SHOULD NOT be mixed up with it.",
+    spec="SPEC-15.2",
+    level=SHOULD,
+    profile=Profile.CORE,
+)
+def test_mirrored_connections_do_not_mix(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    here, there = Address(pod.address, 20008), Address(mesh.client.address, 20007)
+
+    with mesh.client.open(pod, here.port, source=there, answer=False) as inbound:
+        assert inbound.fate_by_banner.captured_inbound
+        assert pod.connect(mesh.client, there.port, answer=False).captured_outbound
+        assert pod.connect(mesh.client, 8080, source=here).captured_outbound
+        mirror = pod.connect(mesh.client, there.port, source=here, answer=False)
+        # By TPROXY the sidecar's socket has these very ends already: the kernel has no second.
+        assert mirror.captured_outbound or mirror.failed_at_once
+        assert inbound.exchange(b"not mixed", mesh.timeout_s) == b"not mixed"
+
+
+@check(
+    "CT-008",
+    requirement="A connection that the kernel does not track, as when its table is full, MAY be"
+    " refused or go uncaptured.",
+    spec="SPEC-15.5",
+    level=INFO,
+    profile=Profile.CORE,
+    needs={Need.FOREIGN_RULES},
+)
+def test_untracked_connection_is_captured(mesh: Mesh) -> None:
+    pod = mesh.pod(fresh=True)
+    iptables = "iptables" if mesh.family == 4 else "ip6tables"
+    for chain, port in (("OUTPUT", "--dport"), ("PREROUTING", "--sport")):
+        rule = [chain, "-p", "tcp", port, "8080", "-j", "CT", "--notrack"]
+        assert pod.run([iptables, "-t", "raw", "-A", *rule]).status == 0
+
+    assert pod.connect(mesh.server, 8081).captured_outbound
+    assert pod.connect(mesh.server, 8080).captured_outbound

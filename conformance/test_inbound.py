@@ -1,0 +1,295 @@
+"""Inbound capture: which connections from outside the sidecar gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+from pytest_fsmredir import (
+    INFO,
+    MUST,
+    SHOULD,
+    Acceptor,
+    Address,
+    Mesh,
+    Need,
+    Pod,
+    Profile,
+    check,
+)
+
+# 1500, 15002 and 15005 are numbers near FSM's own; 15900 and 15905 border on its health ports;
+# other meshes leave the rest, or some of it, to themselves.
+PORTS = (1, 22, 53, 80, 443, 1500, 3306, 6060, 8080, 9090, 9901, 10250, 14999, 15002, 15004, 15005)
+HIGH_PORTS = (15006, 15009, 15011, 15020, 15021, 15090, 15900, 15905, 32767, 32768, 61000, 65535)
+NEVER_CAPTURED = {15000, 15001, 15003, 15010, 15901, 15902, 15903, 15904}
+PASSED_ON = [Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN]
+PAYLOAD = bytes(range(251)) * 2000
+FORWARDING = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
+
+
+def publish(node: Pod, port: int, at: Address, family: int) -> None:
+    """Make a port of a pod lead to another pod, as a node port does.
+
+    Raises:
+        OSError: The rules could not be set.
+    """
+    program = "iptables-restore" if family == 4 else "ip6tables-restore"
+    rules = f"""\
+*nat
+-A PREROUTING -p tcp --dport {port} -j DNAT --to-destination {at}
+-A POSTROUTING -p tcp -j MASQUERADE
+COMMIT
+"""
+    script = f"echo 1 > /proc/sys/net/{FORWARDING[family]} && {program} --noflush"
+    done = node.run(["/bin/sh", "-c", script], rules)
+    if done.status != 0:
+        raise OSError(done.stderr)
+
+
+@check(
+    "IN-001",
+    requirement="TCP from outside to a port of the pod MUST reach the sidecar's inbound listener.",
+    spec="SPEC-2.1",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_connection_from_outside_is_captured(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    for place in (mesh.client, mesh.server, mesh.node):
+        assert place.connect(pod, 8080).captured_inbound
+
+
+@check(
+    "IN-002",
+    requirement="Inbound capture MUST hold for every port that is neither reserved nor excluded.",
+    spec="SPEC-2.2",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_every_port_of_the_pod_is_captured(mesh: Mesh) -> None:
+    ports: Iterable[int] = range(1, 65536) if mesh.exhaustive else PORTS + HIGH_PORTS
+    tried = (port for port in ports if port not in NEVER_CAPTURED)
+
+    for fate in mesh.client.connect_all(mesh.pod(), tried):
+        assert fate.captured_inbound
+
+
+@check(
+    "IN-003",
+    requirement="An inbound connection MUST pass the sidecar's inbound listener and none of its"
+    " others.",
+    spec="SPEC-3.3",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_inbound_connection_passes_the_inbound_listener_alone(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with pod.sidecar.forwarding():
+        for port in (80, 8080, 15002):
+            fate = mesh.client.connect(pod, port)
+            assert fate.captured_inbound
+            assert [hop.by for hop in fate.path] == PASSED_ON, fate
+
+
+@check(
+    "IN-004",
+    requirement="Inbound capture MUST hold whether or not an application listens on the port.",
+    spec="SPEC-2.2",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_capture_does_not_depend_on_a_listener(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert mesh.client.connect(pod, 8084, answer=False).captured_inbound
+    with pod.listening(8084):
+        assert mesh.client.connect(pod, 8084).captured_inbound
+    with pod.listening(8084, host=pod.address):
+        assert mesh.client.connect(pod, 8084).captured_inbound
+    with pod.listening(8084, host=mesh.loopback()):
+        assert mesh.client.connect(pod, 8084, answer=False).captured_inbound
+
+
+@check(
+    "IN-005",
+    requirement="The sidecar MUST learn the pod address and the port that each of several"
+    " simultaneous connections had dialled.",
+    spec="SPEC-1.4",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_dialled_ports_are_told_apart(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with ExitStack() as held:
+        for place in (mesh.client, mesh.server):
+            for port in (80, 81, 8080):
+                connection = held.enter_context(place.open(pod, port))
+                assert connection.fate_by_banner.captured_inbound
+
+
+@check(
+    "IN-006",
+    requirement="The sidecar MUST see the client's own address and port on an inbound connection.",
+    spec="SPEC-2.3",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_sidecar_sees_the_real_client(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    for place in (mesh.client, mesh.server, mesh.node):
+        for port in (1023, 1500, 15001, 15003, 29006):
+            source = Address(place.address, port)
+            fate = place.connect(pod, 8080, source=source)
+            assert fate.captured_inbound
+            assert fate.path[0].peer == source, fate
+
+
+@check(
+    "IN-007",
+    requirement="The application MUST NOT see any connection from outside but those that the"
+    " sidecar passes on, when no port is excluded.",
+    spec="SPEC-2.1",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_application_sees_nothing_directly(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    pod.listen(8087, uid=0)
+    pod.listen(8088, host=pod.address)
+    before = len(pod.acceptances())
+
+    for place in (mesh.client, mesh.server, mesh.node):
+        assert place.connect(pod, 8087).captured_inbound
+        assert place.connect(pod, 8088).captured_inbound
+    assert {each.by for each in pod.acceptances()[before:]} == {Acceptor.SIDECAR_INBOUND}
+
+
+@check(
+    "IN-008",
+    requirement="A connection whose destination was translated on its way to the pod MUST be"
+    " captured at the port that it arrives at.",
+    spec="SPEC-2.1",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.FOREIGN_RULES},
+)
+def test_connection_through_a_node_port_is_captured(mesh: Mesh) -> None:
+    pod, node = mesh.pod(), mesh.bare_pod()
+    pod.listen(8080)
+    publish(node, 30080, Address(pod.address, 8080), mesh.family)
+
+    fate = mesh.client.connect(node, 30080, answer=False)
+    assert [hop.by for hop in fate.path] == [Acceptor.SIDECAR_INBOUND], fate
+    assert fate.path[0].destination == Address(pod.address, 8080), fate
+    assert fate.lost is None, fate
+
+
+@check(
+    "IN-009",
+    requirement="A connection to a further address on the pod's interface SHOULD be captured, that"
+    " address being its original destination.",
+    spec="SPEC-2.4",
+    level=SHOULD,
+    profile=Profile.CORE,
+    needs={Need.SECOND_INTERFACE},
+)
+def test_second_address_is_captured(mesh: Mesh) -> None:
+    pod = mesh.pod(second_interface=True)
+
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    assert mesh.client.connect(pod.second_address, 8080).captured_inbound
+
+
+@check(
+    "IN-010",
+    requirement="A connection to an address on a second interface of the pod SHOULD be captured,"
+    " that address being its original destination.",
+    spec="SPEC-2.4",
+    level=SHOULD,
+    profile=Profile.CORE,
+    needs={Need.SECOND_INTERFACE},
+)
+def test_second_interface_is_captured(mesh: Mesh) -> None:
+    pod = mesh.pod(second_interface=True)
+    address = pod.second_interface_address
+
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    assert mesh.client.connect(address, 8080, interface="net1").captured_inbound
+
+
+@check(
+    "IN-011",
+    requirement="Each of 500 connections that are open at once MUST be captured and answered.",
+    spec="SPEC-15.1",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_many_connections_at_once_are_captured(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with ExitStack() as held:
+        for _ in range(500):
+            connection = held.enter_context(mesh.client.open(pod, 8080))
+            assert connection.fate_by_banner.captured_inbound
+
+
+@check(
+    "IN-012",
+    requirement="The sidecar's connection to 127.0.0.1 on behalf of a client MUST reach the"
+    " application in one hop.",
+    spec="SPEC-6.1",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_sidecar_reaches_the_application_in_one_hop(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with pod.sidecar.forwarding():
+        fate = mesh.client.connect(pod, 8080)
+    assert [hop.by for hop in fate.path] == PASSED_ON, fate
+    assert fate.path[1].destination == Address(mesh.loopback(), 8080), fate
+
+
+@check(
+    "IN-013",
+    requirement="An application that listens on localhost only MAY be reachable from outside"
+    " through the sidecar.",
+    spec="SPEC-2.5",
+    level=INFO,
+    profile=Profile.CORE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_localhost_only_application_is_not_exposed(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    pod.listen(8093, host=mesh.loopback())
+
+    with pod.sidecar.forwarding():
+        fate = mesh.client.connect(pod, 8093, answer=False)
+    assert fate.captured_inbound
+    assert fate.avoided(Acceptor.ORIGIN)
+
+
+@check(
+    "IN-014",
+    requirement="Redirection MUST deliver what a client sends and gets back unchanged, half-close"
+    " included.",
+    spec="SPEC-1.5",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_inbound_payload_passes_unchanged(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with pod.sidecar.forwarding(), mesh.client.open(pod, 8080) as connection:
+        assert connection.fate.captured_inbound
+        connection.send(PAYLOAD)
+        assert connection.finish(mesh.timeout_s), "the other side did not half-close"
+        assert connection.received == PAYLOAD, "damaged on its way"

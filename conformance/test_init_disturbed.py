@@ -1,0 +1,114 @@
+"""The init command when something goes wrong: killed half-way, failing programs, a held lock."""
+
+from __future__ import annotations
+
+from pytest_fsmredir import MUST, SHOULD, Acceptor, Mesh, Need, Pod, Profile, Sabotage, check
+
+
+def _assert_complete(mesh: Mesh, pod: Pod) -> None:
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert pod.connect(mesh.server, 8080, uid=1500).direct
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    assert mesh.client.connect(pod, 15904).reached(Acceptor.HEALTH)
+
+
+def _untouched(mesh: Mesh, pod: Pod) -> bool:
+    outbound, inbound = pod.connect(mesh.server, 8080), mesh.client.connect(pod, 8080)
+    return bool(outbound.direct and inbound.direct)
+
+
+def _telling_starts(mesh: Mesh) -> list[int]:
+    """Return at which of the programs that a run starts to disturb it: early, half-way and late."""
+    started = mesh.programs_started()
+    every = range(1, started + 1)
+    return list(every) if mesh.exhaustive else sorted({2, started // 2 + 1, started} & {*every})
+
+
+@check(
+    "INIT-005",
+    requirement="A run that exits 0 after another was killed half-way MUST leave behind the"
+    " complete redirection.",
+    spec="SPEC-17.5",
+    level=MUST,
+    profile=Profile.LIFECYCLE,
+    needs={Need.PROGRAMMING, Need.SABOTAGE},
+)
+def test_run_after_a_killed_one_is_complete(mesh: Mesh) -> None:
+    _assert_complete(mesh, mesh.pod())
+    for start in _telling_starts(mesh):
+        pod = mesh.bare_pod()
+        pod.try_program(sabotage=Sabotage(at=start, kills=True))
+        if pod.try_program().accepted:
+            _assert_complete(mesh, pod)
+
+
+@check(
+    "INIT-007",
+    requirement="An init command that finds the xtables lock held SHOULD wait for it or fail.",
+    spec="SPEC-17.7",
+    level=SHOULD,
+    profile=Profile.LIFECYCLE,
+    needs={Need.PROGRAMMING, Need.SABOTAGE},
+    families=(4,),
+)
+def test_held_lock_costs_no_rules(mesh: Mesh) -> None:
+    pod = mesh.bare_pod()
+
+    with pod.holding_xtables_lock():
+        programming = pod.try_program()
+    if programming.accepted:
+        _assert_complete(mesh, pod)
+    _assert_complete(mesh, mesh.pod())
+
+
+@check(
+    "INIT-011",
+    requirement="A run that is killed SHOULD leave behind either its complete redirection or what"
+    " was there before it.",
+    spec="SPEC-17.10",
+    level=SHOULD,
+    profile=Profile.LIFECYCLE,
+    needs={Need.PROGRAMMING, Need.SABOTAGE},
+)
+def test_killed_run_leaves_all_or_nothing(mesh: Mesh) -> None:
+    _assert_complete(mesh, mesh.pod())
+    for start in _telling_starts(mesh):
+        pod = mesh.bare_pod()
+        pod.try_program(sabotage=Sabotage(at=start, kills=True))
+        if not _untouched(mesh, pod):
+            _assert_complete(mesh, pod)
+
+
+@check(
+    "INIT-014",
+    requirement="An init command whose programs can set no rule MUST exit non-zero.",
+    spec="SPEC-17.4",
+    level=MUST,
+    profile=Profile.LIFECYCLE,
+    needs={Need.PROGRAMMING, Need.SABOTAGE},
+    families=(4,),
+)
+def test_table_that_takes_no_rules_is_refused(mesh: Mesh) -> None:
+    pod = mesh.bare_pod()
+
+    programming = pod.try_program(sabotage=Sabotage(at=None))
+    if programming.accepted:
+        _assert_complete(mesh, pod)
+    _assert_complete(mesh, mesh.pod())
+
+
+@check(
+    "INIT-015",
+    requirement="An init command one of whose programs fails SHOULD exit non-zero unless the"
+    " redirection is complete.",
+    spec="SPEC-17.11",
+    level=SHOULD,
+    profile=Profile.LIFECYCLE,
+    needs={Need.PROGRAMMING, Need.SABOTAGE},
+)
+def test_failing_program_is_not_hidden(mesh: Mesh) -> None:
+    _assert_complete(mesh, mesh.pod())
+    for start in _telling_starts(mesh):
+        pod = mesh.bare_pod()
+        if pod.try_program(sabotage=Sabotage(at=start)).accepted:
+            _assert_complete(mesh, pod)

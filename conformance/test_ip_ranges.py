@@ -1,0 +1,242 @@
+"""What a range covers, and what a list of ranges does, excluded and included alike."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from pytest_fsmredir import MUST, SHOULD, Feature, Mesh, Need, Profile, check
+
+EXCLUSION_LIST = "flomesh.io/outbound-ip-range-exclusion-list"
+INCLUSION_LIST = "flomesh.io/outbound-ip-range-inclusion-list"
+
+Network = IPv4Network | IPv6Network
+
+
+def _blocks(mesh: Mesh) -> list[Network]:
+    """Return ranges of many prefix lengths, far from each other."""
+    if mesh.family == 4:
+        lengths = range(8, 33) if mesh.exhaustive else (8, 9, 15, 16, 17, 23, 24, 25, 31, 32)
+        return [ip_network(f"{4 * n - 12}.170.170.170/{n}", strict=False) for n in lengths]
+    lengths = range(16, 129) if mesh.exhaustive else (16, 31, 32, 33, 48, 63, 64, 65, 127, 128)
+    tail = ":aaaa" * 7
+    return [ip_network(f"{0x2000 + 16 * n:x}{tail}/{n}", strict=False) for n in lengths]
+
+
+def _quarters(block: Network) -> list[Network]:
+    return [ip_network(f"{block[64 * n]}/{block.prefixlen + 2}") for n in range(4)]
+
+
+def _written(ranges: list[Network]) -> str:
+    return ",".join(map(str, ranges))
+
+
+def _ends(block: Network) -> set[str]:
+    return {str(block[0]), str(block[-1])}
+
+
+def _beside(block: Network) -> set[str]:
+    return {str(block[0] - 1), str(block[-1] + 1)}
+
+
+@check(
+    "OIX-002",
+    requirement="The first and the last address of an excluded range MUST be direct, whatever its"
+    " prefix length.",
+    spec="SPEC-8.2",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
+    needs={Need.REMOTE_ADDRESSES},
+)
+def test_both_ends_of_an_excluded_range_are_direct(mesh: Mesh) -> None:
+    pod = mesh.pod(annotations={EXCLUSION_LIST: _written(_blocks(mesh))})
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    for block in _blocks(mesh):
+        for address in _ends(block):
+            assert pod.connect(address, 8080).direct
+
+
+@check(
+    "OIX-003",
+    requirement="The addresses just below and just above an excluded range MUST stay captured, a"
+    " full-length prefix excluding one address.",
+    spec="SPEC-8.2",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
+    needs={Need.REMOTE_ADDRESSES},
+)
+def test_addresses_beside_an_excluded_range_are_captured(mesh: Mesh) -> None:
+    pod = mesh.pod(annotations={EXCLUSION_LIST: _written(_blocks(mesh))})
+
+    assert pod.connect(str(_blocks(mesh)[-1][0]), 8080).direct
+    for block in _blocks(mesh):
+        for address in _beside(block):
+            assert pod.connect(address, 8080).captured_outbound
+
+
+@check(
+    "OIX-004",
+    requirement="Every range of an exclusion list MUST be direct however long the list is, and"
+    " nothing between them.",
+    spec="SPEC-13.7",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
+    needs={Need.REMOTE_ADDRESSES},
+)
+def test_exclusion_lists_of_any_length_hold(mesh: Mesh) -> None:
+    for length in (2, 15, 16, 17, 64) if mesh.exhaustive else (16, 64):
+        hosts = [mesh.subnet(length)[n] for n in range(2 * length)]
+        ranges = [ip_network(host) for host in hosts[::2]]
+        pod = mesh.pod(annotations={EXCLUSION_LIST: _written(ranges)})
+
+        for host in (hosts[1], hosts[length | 1], hosts[-1]):
+            assert pod.connect(str(host), 8080).captured_outbound
+        for host in hosts[::2]:
+            assert pod.connect(str(host), 8080).direct
+
+
+@check(
+    "OIX-005",
+    requirement="The seed's excluded ranges 1.1.1.1/32 and 2.2.2.2/24 MUST exempt 1.1.1.1 and"
+    " 2.2.2.0 to 2.2.2.255, and nothing else.",
+    spec="SPEC-8.3",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
+    needs={Need.REMOTE_ADDRESSES},
+    families=(4,),
+)
+def test_seed_example_with_host_bits_excludes_the_whole_network(mesh: Mesh) -> None:
+    pod = mesh.pod(mesh_config={"outboundIPRangeExclusionList": ["1.1.1.1/32", "2.2.2.2/24"]})
+
+    for address in ("1.1.1.0", "1.1.1.2", "2.2.1.255", "2.2.3.0"):
+        assert pod.connect(address, 8080).captured_outbound
+    for address in ("1.1.1.1", "2.2.2.0", "2.2.2.2", "2.2.2.3", "2.2.2.255"):
+        assert pod.connect(address, 8080).direct
+
+
+@check(
+    "OIX-009",
+    requirement="Overlapping, nested and repeated excluded ranges SHOULD act as their union.",
+    spec="SPEC-8.4",
+    level=SHOULD,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
+    needs={Need.REMOTE_ADDRESSES},
+)
+def test_overlapping_excluded_ranges_are_united(mesh: Mesh) -> None:
+    before, whole, after = mesh.subnet(1), mesh.subnet(2), mesh.subnet(3)
+    quarters = _quarters(whole)
+    pod = mesh.pod(annotations={EXCLUSION_LIST: _written([quarters[1], whole, quarters[2], whole])})
+
+    for address in (str(before[-1]), str(after[0])):
+        assert pod.connect(address, 8080).captured_outbound
+    for quarter in quarters:
+        for address in _ends(quarter):
+            assert pod.connect(address, 8080).direct
+
+
+@check(
+    "OIX-013",
+    requirement="An excluded range written with host bits MUST stand for its whole network.",
+    spec="SPEC-8.3",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
+    needs={Need.REMOTE_ADDRESSES},
+)
+def test_host_bits_of_an_excluded_range_mean_nothing(mesh: Mesh) -> None:
+    block = _quarters(mesh.subnet(4))[1]
+    pod = mesh.pod(annotations={EXCLUSION_LIST: f"{block[9]}/{block.prefixlen}"})
+
+    for address in _beside(block):
+        assert pod.connect(address, 8080).captured_outbound
+    for address in (*_ends(block), str(block[9])):
+        assert pod.connect(address, 8080).direct
+
+
+@check(
+    "OII-003",
+    requirement="An included range MUST cover the addresses of its block from the first to the"
+    " last and none beside them, whatever its prefix length.",
+    spec="SPEC-8.2",
+    level=MUST,
+    profile=Profile.INCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
+    needs={Need.REMOTE_ADDRESSES},
+    families=(6,),
+)
+def test_included_range_covers_its_block_exactly(mesh: Mesh) -> None:
+    pod = mesh.pod(annotations={INCLUSION_LIST: _written(_blocks(mesh))})
+
+    for block in _blocks(mesh):
+        for address in _ends(block):
+            assert pod.connect(address, 8080).captured_outbound
+        for address in _beside(block):
+            assert pod.connect(address, 8080).direct
+
+
+@check(
+    "OII-009",
+    requirement="Every range of an inclusion list MUST be captured however long the list is, and"
+    " nothing between them.",
+    spec="SPEC-13.7",
+    level=MUST,
+    profile=Profile.INCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
+    needs={Need.REMOTE_ADDRESSES},
+)
+def test_inclusion_lists_of_any_length_hold(mesh: Mesh) -> None:
+    for length in (2, 15, 16, 17, 64) if mesh.exhaustive else (16, 64):
+        hosts = [mesh.subnet(length)[n] for n in range(2 * length)]
+        ranges = [ip_network(host) for host in hosts[::2]]
+        pod = mesh.pod(annotations={INCLUSION_LIST: _written(ranges)})
+
+        for host in hosts[::2]:
+            assert pod.connect(str(host), 8080).captured_outbound
+        for host in (hosts[1], hosts[length | 1], hosts[-1]):
+            assert pod.connect(str(host), 8080).direct
+
+
+@check(
+    "OII-010",
+    requirement="The seed's included ranges 1.1.1.1/32 and 2.2.2.2/24 MUST cover 1.1.1.1 and"
+    " 2.2.2.0 to 2.2.2.255, and nothing else.",
+    spec="SPEC-8.3",
+    level=MUST,
+    profile=Profile.INCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
+    needs={Need.REMOTE_ADDRESSES},
+    families=(4,),
+)
+def test_seed_example_with_host_bits_includes_the_whole_network(mesh: Mesh) -> None:
+    pod = mesh.pod(mesh_config={"outboundIPRangeInclusionList": ["1.1.1.1/32", "2.2.2.2/24"]})
+
+    for address in ("1.1.1.1", "2.2.2.0", "2.2.2.2", "2.2.2.3", "2.2.2.255"):
+        assert pod.connect(address, 8080).captured_outbound
+    for address in ("1.1.1.0", "1.1.1.2", "2.2.1.255", "2.2.3.0"):
+        assert pod.connect(address, 8080).direct
+
+
+@check(
+    "OII-011",
+    requirement="Overlapping, nested and repeated included ranges SHOULD act as their union.",
+    spec="SPEC-8.4",
+    level=SHOULD,
+    profile=Profile.INCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
+    needs={Need.REMOTE_ADDRESSES},
+)
+def test_overlapping_included_ranges_are_united(mesh: Mesh) -> None:
+    before, whole, after = mesh.subnet(1), mesh.subnet(2), mesh.subnet(3)
+    quarters = _quarters(whole)
+    pod = mesh.pod(annotations={INCLUSION_LIST: _written([quarters[1], whole, quarters[2], whole])})
+
+    for quarter in quarters:
+        for address in _ends(quarter):
+            assert pod.connect(address, 8080).captured_outbound
+    for address in (str(before[-1]), str(after[0])):
+        assert pod.connect(address, 8080).direct

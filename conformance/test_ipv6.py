@@ -1,0 +1,102 @@
+"""IPv6: what a dual-stack pod owes, and what an implementation of IPv4 only must not leak."""
+
+from __future__ import annotations
+
+from pytest_fsmredir import MUST, SHOULD, Feature, Mesh, Need, Profile, check, forge
+
+EXCLUSION_LIST = "flomesh.io/outbound-ip-range-exclusion-list"
+BOTH_FAMILIES = {EXCLUSION_LIST: "10.244.0.0/16,2001:db8:7::/64"}
+INSIDE = {4: "10.244.3.4", 6: "2001:db8:7::34"}
+ADVERTISEMENT = 136  # RFC 4861, 4.4
+SOMEWHERE = {4: "198.51.100.10", 6: "2001:db8:5::10"}
+
+
+@check(
+    "V6-001",
+    requirement="Outbound IPv6 TCP SHOULD NOT slip past the sidecar, being captured or blocked.",
+    spec="SPEC-14.1",
+    level=SHOULD,
+    profile=Profile.IPV6,
+    families=(6,),
+)
+def test_outbound_ipv6_does_not_leak(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    fate = pod.connect(mesh.server, 8080)
+    assert fate.captured_outbound or fate.unanswered
+
+
+@check(
+    "V6-002",
+    requirement="Inbound IPv6 TCP SHOULD NOT slip past the sidecar, being captured or blocked.",
+    spec="SPEC-14.1",
+    level=SHOULD,
+    profile=Profile.IPV6,
+    families=(6,),
+)
+def test_inbound_ipv6_does_not_leak(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    fate = mesh.client.connect(pod, 8080)
+    assert fate.captured_inbound or fate.unanswered
+
+
+@check(
+    "V6-003",
+    requirement="IPv6 neighbour discovery and ping MUST work in a programmed pod, both ways.",
+    spec="SPEC-14.2",
+    level=MUST,
+    profile=Profile.IPV6,
+    needs={Need.KERNEL_SETTINGS, Need.REMOTE_ADDRESSES, Need.FORGED_PACKETS, Need.TAP},
+    families=(6,),
+)
+def test_neighbour_discovery_and_ping_work(mesh: Mesh) -> None:
+    pod = mesh.pod(fresh=True)
+
+    fates = [pod.connect(address, 8080, answer=False) for address in SOMEWHERE.values()]
+    assert any(fate.captured_outbound for fate in fates), f"nothing is captured: {fates}"
+    pod.forget_gateway()
+    assert pod.ping(mesh.server).direct
+    assert mesh.client.ping(pod).direct
+    with pod.tap() as tap:
+        mesh.client.inject(forge.neighbour_solicitation(mesh.client.address, pod.address))
+        tap.expect(
+            "the pod's neighbour advertisement",
+            lambda packet: packet.source.host == pod.address and packet.body[0] == ADVERTISEMENT,
+        )
+
+
+@check(
+    "V6-004",
+    requirement="A connection to an IPv4 address from an IPv6 socket SHOULD be captured.",
+    spec="SPEC-1.6",
+    level=SHOULD,
+    profile=Profile.CORE,
+    families=(4,),
+)
+def test_ipv4_mapped_connection_is_captured(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, 8080, uid=1500, mapped=True).direct
+    assert pod.connect(mesh.server, 8080, mapped=True).captured_outbound
+
+
+@check(
+    "V6-005",
+    requirement="An IPv6 range in a list SHOULD be honoured, or be refused before any rule is set.",
+    spec="SPEC-14.3",
+    level=SHOULD,
+    profile=Profile.IPV6,
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
+    needs={Need.PROGRAMMING},
+)
+def test_ipv6_range_is_honoured_or_refused(mesh: Mesh) -> None:
+    pod = mesh.bare_pod()
+    programming = pod.try_program(annotations=BOTH_FAMILIES)
+
+    assert pod.connect(INSIDE[mesh.family], 8080).direct
+    if programming.accepted:
+        assert pod.connect(mesh.server, 8080).captured_outbound
+    else:
+        assert pod.connect(mesh.server, 8080).direct
+        assert mesh.client.connect(pod, 8080).direct

@@ -1,0 +1,180 @@
+"""The sidecar, the application and their flows over time."""
+
+from __future__ import annotations
+
+from pytest_fsmredir import INFO, MUST, SHOULD, Feature, Mesh, Need, Pod, Profile, check
+
+OUTBOUND_PORT_EXCLUSION_LIST = "outboundPortExclusionList"
+
+# Has the kernel track connections, and does nothing else: a rule without a target only counts.
+TRACKING = """\
+*filter
+-A INPUT -m conntrack --ctstate NEW
+COMMIT
+"""
+
+
+def _track_connections(mesh: Mesh, pod: Pod) -> None:
+    program = "iptables-restore" if mesh.family == 4 else "ip6tables-restore"
+    done = pod.run([program, "--noflush"], TRACKING)
+    if done.status != 0:
+        message = f"connection tracking could not be switched on: {done.stderr}"
+        raise RuntimeError(message)
+
+
+@check(
+    "LIFE-001",
+    requirement="While the sidecar is absent, TCP from the application MUST fail without leaving"
+    " the pod.",
+    spec="SPEC-16.1",
+    level=MUST,
+    profile=Profile.LIFECYCLE,
+    needs={Need.SIDECAR_CONTROL, Need.TAP},
+)
+def test_outbound_fails_closed_without_a_sidecar(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    with pod.sidecar.stopped(), pod.tap() as tap:
+        assert pod.connect(mesh.server, 8080).unanswered
+        assert pod.connect(mesh.server, 8081, uid=1500).direct
+        opened = [packet.destination.port for packet in tap.packets() if packet.opens]
+    assert opened == [8081]
+
+
+@check(
+    "LIFE-002",
+    requirement="While the sidecar is absent, TCP into the pod MUST fail although the application"
+    " listens.",
+    spec="SPEC-16.1",
+    level=MUST,
+    profile=Profile.LIFECYCLE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_inbound_fails_closed_without_a_sidecar(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    pod.listen(8080)
+
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    with pod.sidecar.stopped():
+        assert pod.connect(mesh.loopback(), 8080).direct
+        assert mesh.client.connect(pod, 8080).unanswered
+
+
+@check(
+    "LIFE-003",
+    requirement="Once the sidecar is back, the next connection in either direction MUST be captured"
+    " without another run of the init command.",
+    spec="SPEC-16.2",
+    level=MUST,
+    profile=Profile.LIFECYCLE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_sidecar_that_is_back_gets_the_next_connection(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with pod.sidecar.stopped():
+        assert pod.connect(mesh.server, 8080).unanswered
+        assert mesh.client.connect(pod, 8080).unanswered
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert mesh.client.connect(pod, 8080).captured_inbound
+
+
+@check(
+    "LIFE-004",
+    requirement="A flow that was open before the pod was programmed may stay direct to its end;"
+    " without connection tracking until then it may break.",
+    spec="SPEC-16.3",
+    level=INFO,
+    profile=Profile.LIFECYCLE,
+    needs={Need.PROGRAMMING},
+    families=(4,),
+)
+def test_flow_from_before_stays_direct(mesh: Mesh) -> None:
+    pod = mesh.bare_pod()
+
+    with pod.open(mesh.server, 8080) as flow:
+        assert flow.fate.direct
+        pod.program()
+        echoed = flow.exchange(b"still there", mesh.timeout_s)
+        assert echoed == b"still there", f"a flow that was open before ended: {flow.lost}"
+    assert pod.connect(mesh.server, 8080).captured_outbound
+
+
+@check(
+    "LIFE-005",
+    requirement="Programming the pod MUST NOT break a flow that is open and known to connection"
+    " tracking.",
+    spec="SPEC-16.4",
+    level=MUST,
+    profile=Profile.LIFECYCLE,
+    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
+)
+def test_tracked_flow_outlives_the_programming(mesh: Mesh) -> None:
+    pod = mesh.bare_pod()
+    _track_connections(mesh, pod)
+
+    with pod.open(mesh.server, 8080) as leaving, mesh.client.open(pod, 8080) as entering:
+        pod.program()
+        assert leaving.exchange(b"out", mesh.timeout_s) == b"out", f"outbound: {leaving.lost}"
+        assert entering.exchange(b"in", mesh.timeout_s) == b"in", f"inbound: {entering.lost}"
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert mesh.client.connect(pod, 8080).captured_inbound
+
+
+@check(
+    "LIFE-006",
+    requirement="A changed mesh-wide list MUST act in full on pods programmed from then on, and not"
+    " on those programmed before.",
+    spec="SPEC-13.11",
+    level=MUST,
+    profile=Profile.LIFECYCLE,
+    features={Feature.OUTBOUND_PORT_EXCLUSION},
+)
+def test_changed_list_reaches_a_pod_when_it_is_programmed(mesh: Mesh) -> None:
+    before = mesh.pod(mesh_config={OUTBOUND_PORT_EXCLUSION_LIST: [6379, 7070]})
+    after = mesh.pod(mesh_config={OUTBOUND_PORT_EXCLUSION_LIST: [7070, 9090]}, fresh=True)
+
+    assert before.connect(mesh.server, 6379).direct
+    assert before.connect(mesh.server, 9090).captured_outbound
+    assert after.connect(mesh.server, 6379).captured_outbound
+    assert after.connect(mesh.server, 7070).direct
+    assert after.connect(mesh.server, 9090).direct
+
+
+@check(
+    "LIFE-008",
+    requirement="An application that restarts, under whatever user, SHOULD stay captured in both"
+    " directions.",
+    spec="SPEC-16.5",
+    level=SHOULD,
+    profile=Profile.LIFECYCLE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_restarted_application_stays_captured(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with pod.sidecar.forwarding():
+        for uid in (1000, 2000):
+            with pod.listening(8080, uid=uid):
+                assert mesh.client.connect(pod, 8080).captured_inbound
+                assert pod.connect(mesh.server, 8080, uid=uid).captured_outbound
+
+
+@check(
+    "LIFE-009",
+    requirement="A pod that is programmed before its sidecar first starts MUST be captured from"
+    " that start on.",
+    spec="SPEC-16.2",
+    level=MUST,
+    profile=Profile.LIFECYCLE,
+    needs={Need.PROGRAMMING, Need.SIDECAR_CONTROL},
+)
+def test_pod_may_be_programmed_before_its_sidecar_starts(mesh: Mesh) -> None:
+    pod = mesh.bare_pod()
+
+    with pod.sidecar.stopped():
+        pod.program()
+        assert pod.connect(mesh.server, 8080).unanswered
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert mesh.client.connect(pod, 8080).captured_inbound

@@ -1,0 +1,170 @@
+"""Protocols: TCP is captured whatever it carries, UDP and ICMP are left alone."""
+
+from __future__ import annotations
+
+from pytest_fsmredir import MUST, SHOULD, Address, Feature, Mesh, Profile, check
+
+NOTABLE_PORTS = (1, 53, 443, 8080, 15000, 15001, 15003, 15010, 15901, 15904, 65535)
+SEED_EXAMPLE = {
+    "flomesh.io/outbound-port-exclusion-list": "6379,7070",
+    "flomesh.io/inbound-port-exclusion-list": "6379,7070",
+}
+CLOSED_PORT = 9
+LOCAL_RESOLVERS = {4: ("127.0.0.1", "127.0.0.53", "127.0.0.153"), 6: ("::1",)}
+LONGER_THAN_ANY_LINK = bytes(20_000)
+
+
+@check(
+    "PROTO-001",
+    requirement="A UDP datagram from the pod to any remote port MUST reach its destination with"
+    " the sender's own address.",
+    spec="SPEC-5.2",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_outbound_datagram_is_direct(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    for port in NOTABLE_PORTS:
+        assert pod.datagram(mesh.server, port).direct
+    for uid in (0, 1499, 1500):
+        assert pod.datagram(mesh.client, 8080, uid=uid).direct
+
+
+@check(
+    "PROTO-002",
+    requirement="A UDP datagram from outside to any port of the pod MUST reach the application with"
+    " the sender's own address.",
+    spec="SPEC-5.2",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_inbound_datagram_is_direct(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    for port in NOTABLE_PORTS:
+        assert mesh.client.datagram(pod, port).direct
+
+
+@check(
+    "PROTO-003",
+    requirement="DNS MUST be captured over TCP and be direct over UDP, whoever in the pod asks.",
+    spec="SPEC-5.1",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_dns_is_captured_over_tcp_only(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    for uid in (0, 1000, 65534):
+        assert pod.connect(mesh.server, 53, uid=uid).captured_outbound
+        assert pod.datagram(mesh.server, 53, uid=uid).direct
+
+
+@check(
+    "PROTO-004",
+    requirement="An ICMP echo request MUST be answered by the host it was sent to, out of the pod"
+    " and into it.",
+    spec="SPEC-5.3",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_ping_is_direct_both_ways(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    assert pod.ping(mesh.server).direct
+    assert mesh.client.ping(pod).direct
+
+
+@check(
+    "PROTO-005",
+    requirement="The ICMP error about a datagram to a closed port MUST come back to its sender, out"
+    " of the pod and into it.",
+    spec="SPEC-5.3",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_port_unreachable_comes_back(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, CLOSED_PORT).captured_outbound
+    assert pod.datagram(mesh.server, 8080).direct
+    assert pod.datagram(mesh.server, CLOSED_PORT, answer=False).refused
+    assert mesh.client.datagram(pod, 8080).direct
+    assert mesh.client.datagram(pod, CLOSED_PORT, answer=False).refused
+
+
+@check(
+    "PROTO-007",
+    requirement="A UDP datagram longer than the link's MTU SHOULD arrive whole and direct, out of"
+    " the pod and into it.",
+    spec="SPEC-5.4",
+    level=SHOULD,
+    profile=Profile.CORE,
+)
+def test_fragmented_datagram_arrives_whole(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert pod.datagram(mesh.server, 8080, payload=LONGER_THAN_ANY_LINK).direct
+    assert mesh.client.datagram(pod, 8080, payload=LONGER_THAN_ANY_LINK).direct
+
+
+@check(
+    "PROTO-009",
+    requirement="Datagrams from one source port to alternating targets SHOULD each be direct,"
+    " whatever TCP does on the same ports.",
+    spec="SPEC-5.4",
+    level=SHOULD,
+    profile=Profile.CORE,
+)
+def test_reused_udp_source_port_is_never_translated(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    source = Address(pod.address, 20009)
+
+    with pod.open(mesh.server, 53, source=source) as tcp:
+        assert tcp.fate.captured_outbound
+        for target in (mesh.server, mesh.client) * 3:
+            assert pod.datagram(target, 53, source=source).direct
+            assert pod.datagram(target, 15001, source=source).direct
+
+
+@check(
+    "PROTO-012",
+    requirement="A port exclusion MUST NOT change anything for UDP, on the listed ports or on"
+    " others.",
+    spec="SPEC-5.2",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION},
+)
+def test_port_exclusions_mean_nothing_to_udp(mesh: Mesh) -> None:
+    pod = mesh.pod(annotations=SEED_EXAMPLE)
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert pod.connect(mesh.server, 6379).direct
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    for port in (6379, 7070, 8080):
+        assert pod.datagram(mesh.server, port).direct
+        assert mesh.client.datagram(pod, port).direct
+
+
+@check(
+    "PROTO-013",
+    requirement="UDP inside the pod, to a resolver on loopback or to the pod's own address, MUST be"
+    " untouched.",
+    spec="SPEC-5.2",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_datagram_inside_the_pod_is_direct(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, 53).captured_outbound
+    for resolver in (*LOCAL_RESOLVERS[mesh.family], pod.address):
+        for port in (53, 8080, 15001, 15003):
+            assert pod.datagram(resolver, port).direct

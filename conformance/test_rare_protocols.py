@@ -1,0 +1,146 @@
+"""Protocols: traffic that only a packet made by hand, or a look at the link, can judge."""
+
+from __future__ import annotations
+
+import socket
+
+from pytest_fsmredir import (
+    INFO,
+    SHOULD,
+    Address,
+    Mesh,
+    Need,
+    Packet,
+    Profile,
+    Protocol,
+    check,
+    forge,
+)
+
+SMALL_MTU = 1280
+BULK = bytes(range(256)) * 1024
+TO_EVERYBODY = {
+    4: ("224.0.0.251", "239.255.0.1", "255.255.255.255"),
+    6: ("ff05::fb", "ff0e::1:2:3"),
+}
+
+
+def expire_at_the_first_hop(sock: socket.socket) -> None:
+    """Send what a traceroute sends first."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+
+
+def unusual_packets(source: Address, destination: Address) -> list[Packet]:
+    """Return packets of IP protocols that are neither TCP, UDP nor ICMP."""
+    return [
+        forge.sctp(source, destination),
+        forge.udp(source, destination, b"lite", protocol=forge.UDP_LITE),
+        forge.ip(source.host, destination.host, forge.EXPERIMENTAL, b"whatever"),
+    ]
+
+
+@check(
+    "PROTO-006",
+    requirement="A path MTU message about the sidecar's own connection SHOULD reach the pod and be"
+    " honoured, while the captured connection goes on.",
+    spec="SPEC-5.4",
+    level=SHOULD,
+    profile=Profile.CORE,
+    needs={Need.FORGED_PACKETS, Need.TAP, Need.SIDECAR_CONTROL},
+)
+def test_path_mtu_message_is_honoured(mesh: Mesh) -> None:
+    pod = mesh.pod(fresh=True)
+
+    with pod.sidecar.forwarding(), pod.tap() as tap, pod.open(mesh.server, 8080) as connection:
+        assert connection.fate.captured_outbound
+        upstream = tap.expect(
+            "the sidecar's connection", lambda packet: packet.destination.port == 8080
+        )
+        acknowledged = tap.expect(
+            "its next packet", lambda packet: packet.source == upstream.source
+        )
+        mesh.client.inject(forge.too_big(mesh.client.address, acknowledged, SMALL_MTU))
+        assert pod.datagram(mesh.server, 8080, payload=bytes(1400)).direct
+        tap.expect(
+            f"the datagram in fragments of {SMALL_MTU} bytes at most",
+            lambda packet: (
+                packet.source.host == pod.address
+                and packet.source.port != upstream.source.port
+                and SMALL_MTU - 16 < len(packet.raw) <= SMALL_MTU
+            ),
+        )
+        assert connection.exchange(BULK, mesh.timeout_s) == BULK
+
+
+@check(
+    "PROTO-008",
+    requirement="A packet of another protocol, such as SCTP or UDP-Lite, SHOULD leave and enter the"
+    " pod untouched.",
+    spec="SPEC-5.4",
+    level=SHOULD,
+    profile=Profile.CORE,
+    needs={Need.FORGED_PACKETS, Need.TAP},
+)
+def test_other_protocols_are_left_alone(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    here, there = Address(pod.address, 20010), Address(mesh.client.address, 8080)
+
+    assert pod.connect(mesh.client, 8080).captured_outbound
+    assert mesh.client.connect(pod, 20010).captured_inbound
+    with pod.tap() as tap:
+        for packet in unusual_packets(here, there):
+            pod.inject(packet)
+            tap.expect("the packet as it was sent", packet.matches)
+        for packet in unusual_packets(there, here):
+            mesh.client.inject(packet)
+            tap.expect("the packet as it was sent", packet.matches)
+            # Nothing in the pod takes such packets: its kernel says so to those that get there.
+            tap.expect(
+                "the pod's answer",
+                lambda answer: (
+                    answer.source.host == pod.address and answer.protocol is not Protocol.TCP
+                ),
+            )
+
+
+@check(
+    "PROTO-010",
+    requirement="A multicast or broadcast datagram SHOULD leave the pod untouched.",
+    spec="SPEC-5.4",
+    level=SHOULD,
+    profile=Profile.CORE,
+    needs={Need.FORGED_PACKETS, Need.TAP},
+)
+def test_multicast_and_broadcast_leave_the_pod(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    source = Address(pod.address, 20010)
+
+    assert pod.connect(mesh.server, 5353).captured_outbound
+    with pod.tap() as tap:
+        for group in TO_EVERYBODY[mesh.family]:
+            for port in (5353, 15001):
+                packet = forge.udp(source, Address(group, port), b"to everybody")
+                pod.inject(packet)
+                tap.expect("the datagram as it was sent", packet.matches)
+
+
+@check(
+    "PROTO-011",
+    requirement="A traceroute over TCP MAY be answered by the sidecar, one over UDP going its way.",
+    spec="SPEC-5.5",
+    level=INFO,
+    profile=Profile.CORE,
+    needs={Need.FORGED_PACKETS, Need.TAP},
+)
+def test_traceroute_over_tcp_ends_at_the_sidecar(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    source, target = Address(pod.address, 20011), Address(mesh.server.address, 33434)
+
+    assert pod.connect(mesh.server, target.port, prepare=expire_at_the_first_hop).captured_outbound
+    with pod.tap() as tap:
+        probe = forge.udp(source, target, b"probe", hops=1)
+        pod.inject(probe)
+        tap.expect("the UDP probe as it was sent", probe.matches)

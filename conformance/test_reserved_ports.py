@@ -1,0 +1,271 @@
+"""The ports that FSM reserves, and their neighbours."""
+
+from __future__ import annotations
+
+from pytest_fsmredir import (
+    INFO,
+    MUST,
+    SHOULD,
+    Acceptor,
+    Feature,
+    Mesh,
+    Need,
+    Pod,
+    Profile,
+    check,
+)
+
+INBOUND_PORT_EXCLUSION_LIST = "flomesh.io/inbound-port-exclusion-list"
+NEIGHBOURS = (14999, 15002, 15004, 15009, 15011, 15900, 15905)
+HEALTH_RESPONDER = 1001  # a container of its own: neither the sidecar nor the application
+
+
+def open_admin_port(pod: Pod) -> None:
+    """Have the admin interface listen on the pod's own address too, as FSM's sidecar does."""
+    pod.listen(15000, host=pod.address, uid=1500)
+
+
+@check(
+    "RES-001",
+    requirement="The admin interface on port 15000 MUST NOT be reachable from outside.",
+    spec="SPEC-3.2",
+    level=MUST,
+    profile=Profile.CORE,
+    families=(4,),
+)
+def test_admin_interface_is_closed_to_the_outside(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    open_admin_port(pod)
+
+    for place in (mesh.client, mesh.node):
+        assert place.connect(pod, 15000).avoided(Acceptor.ADMIN, Acceptor.ORIGIN)
+
+
+@check(
+    "RES-002",
+    requirement="The admin interface on port 15000 MUST answer a process of the pod over 127.0.0.1"
+    " with no redirection.",
+    spec="SPEC-3.1",
+    level=MUST,
+    profile=Profile.CORE,
+    families=(4,),
+)
+def test_admin_interface_answers_inside_the_pod(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, 15000).captured_outbound
+    for uid in (0, 1000, 1500):
+        assert pod.connect("127.0.0.1", 15000, uid=uid).reached(Acceptor.ADMIN)
+
+
+@check(
+    "RES-003",
+    requirement="The admin interface on port 15000 MUST NOT be reachable from outside over IPv6.",
+    spec="SPEC-3.2",
+    level=MUST,
+    profile=Profile.IPV6,
+    families=(6,),
+)
+def test_admin_interface_is_closed_to_ipv6(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    open_admin_port(pod)
+
+    # No control that another port is captured: to block IPv6 altogether is permitted.
+    assert mesh.client.connect(pod, 15000).avoided(Acceptor.ADMIN, Acceptor.ORIGIN)
+
+
+@check(
+    "RES-004",
+    requirement="A connection from outside to port 15010 MUST reach the metrics listener itself.",
+    spec="SPEC-3.4",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_metrics_port_is_served_by_its_own_listener(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert mesh.client.connect(pod, 15010).reached(Acceptor.METRICS)
+    assert mesh.client.connect(pod, 15011).captured_inbound
+
+
+@check(
+    "RES-005",
+    requirement="A connection from outside to port 15901 MUST reach the liveness listener itself.",
+    spec="SPEC-3.4",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_liveness_port_is_served_by_its_own_listener(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert mesh.node.connect(pod, 15901).reached(Acceptor.LIVENESS)
+    assert mesh.node.connect(pod, 15900).captured_inbound
+
+
+@check(
+    "RES-006",
+    requirement="A connection from outside to port 15902 MUST reach the readiness listener itself.",
+    spec="SPEC-3.4",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_readiness_port_is_served_by_its_own_listener(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert mesh.node.connect(pod, 15902).reached(Acceptor.READINESS)
+    assert mesh.node.connect(pod, 15900).captured_inbound
+
+
+@check(
+    "RES-007",
+    requirement="A connection from outside to port 15903 MUST reach the startup listener itself.",
+    spec="SPEC-3.4",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_startup_port_is_served_by_its_own_listener(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert mesh.node.connect(pod, 15903).reached(Acceptor.STARTUP)
+    assert mesh.node.connect(pod, 15900).captured_inbound
+
+
+@check(
+    "RES-008",
+    requirement="A connection from outside to port 15904 MUST reach fsm-healthcheck with no sidecar"
+    " listener taking part.",
+    spec="SPEC-3.5",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_health_port_bypasses_the_sidecar(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    for place in (mesh.client, mesh.node):
+        fate = place.connect(pod, 15904)
+        assert fate.reached(Acceptor.HEALTH)
+        assert len(fate.path) == 1, fate
+        assert place.connect(pod, 15905).captured_inbound
+
+
+@check(
+    "RES-009",
+    requirement="Ports beside the reserved ones MUST be captured.",
+    spec="SPEC-2.2",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_neighbours_of_reserved_ports_are_captured(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    for port in NEIGHBOURS:
+        assert mesh.client.connect(pod, port).captured_inbound
+
+
+@check(
+    "RES-010",
+    requirement="A connection from outside to port 15001 MUST NOT reach the outbound listener.",
+    spec="SPEC-3.3",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_outbound_listener_is_closed_to_the_outside(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    assert mesh.client.connect(pod, 15001).avoided(Acceptor.SIDECAR_OUTBOUND)
+    assert mesh.client.connect(pod, 15003).avoided(Acceptor.SIDECAR_OUTBOUND)
+
+
+@check(
+    "RES-011",
+    requirement="A connection from outside to port 15001 or 15003 MUST NOT loop: it causes at most"
+    " two connections.",
+    spec="SPEC-4.2",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_dialling_the_listeners_from_outside_does_not_loop(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with pod.sidecar.forwarding():
+        assert mesh.client.connect(pod, 8080).captured_inbound
+        for port in (15001, 15003):
+            assert len((fate := mesh.client.connect(pod, port)).path) <= 2, fate
+
+
+@check(
+    "RES-012",
+    requirement="An application that dials its pod's own port 15001 SHOULD NOT cause a loop.",
+    spec="SPEC-4.5",
+    level=SHOULD,
+    profile=Profile.CORE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_dialling_the_outbound_listener_inside_does_not_loop(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with pod.sidecar.forwarding():
+        assert pod.connect(mesh.server, 15001).captured_outbound
+        for host in (mesh.loopback(), pod.address):
+            assert len((fate := pod.connect(host, 15001)).path) <= 2, fate
+
+
+@check(
+    "RES-013",
+    requirement="An inbound port exclusion of 15000, 15001 or 15003 SHOULD be refused or open"
+    " nothing.",
+    spec="SPEC-3.7",
+    level=SHOULD,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.INBOUND_PORT_EXCLUSION},
+    needs={Need.PROGRAMMING},
+)
+def test_excluding_the_sidecars_own_ports_opens_nothing(mesh: Mesh) -> None:
+    own = {15000: Acceptor.ORIGIN, 15001: Acceptor.SIDECAR_OUTBOUND}
+
+    for port, listener in own.items():
+        pod = mesh.bare_pod()
+        excluded = pod.try_program(annotations={INBOUND_PORT_EXCLUSION_LIST: f"8080,{port}"})
+        if excluded.accepted:
+            open_admin_port(pod)
+            assert mesh.client.connect(pod, 8080).direct
+            assert mesh.client.connect(pod, 8081).captured_inbound
+            assert mesh.client.connect(pod, port).avoided(listener)
+
+
+@check(
+    "RES-014",
+    requirement="The connection by which fsm-healthcheck asks for a dead application port MUST fail"
+    " and not be answered by the sidecar.",
+    spec="SPEC-3.6",
+    level=MUST,
+    profile=Profile.CORE,
+    families=(4,),
+)
+def test_health_probe_of_a_dead_application_fails(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert mesh.node.connect(pod, 8094, answer=False).captured_inbound
+    assert mesh.node.connect(pod, 15904).reached(Acceptor.HEALTH)
+    probe = pod.connect("127.0.0.1", 8094, uid=HEALTH_RESPONDER, answer=False)
+    assert probe.unanswered
+    assert pod.connect("127.0.0.1", 8094, uid=HEALTH_RESPONDER).direct
+
+
+@check(
+    "RES-015",
+    requirement="An application that occupies the sidecar's inbound port MAY get the connections"
+    " meant for the sidecar.",
+    spec="SPEC-3.8",
+    level=INFO,
+    profile=Profile.CORE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_application_on_a_reserved_port_gets_no_redirected_traffic(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    with pod.sidecar.stopped(), pod.listening(15003):
+        assert mesh.client.connect(pod, 8080, answer=False).avoided(Acceptor.ORIGIN)

@@ -1,0 +1,126 @@
+"""What the verdicts rest on: the harness's own instruments, proven in pods that nobody programmed.
+
+No implementation has had a hand in such a pod, so what fails here is an error and no verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pytest_fsmredir import MUST, Acceptor, Address, Mesh, Need, Profile, Protocol, check
+
+OWNERS = (0, 1000, 1499, 1500, 1501)
+MARKED_GROUP = 1500
+LISTENER_OF_UID = 20000
+LISTENER_OF_GROUP = 23000
+
+
+class InstrumentError(Exception):
+    """The harness does not do what the checks rely on; nothing it says can be trusted."""
+
+
+@contextmanager
+def instruments_on_trial() -> Iterator[None]:
+    """Make a failed assertion of the block an error of the harness."""
+    try:
+        yield
+    except AssertionError as error:
+        raise InstrumentError(str(error)) from None
+
+
+@check(
+    "SAN-001",
+    requirement="Before a pod is programmed, every flow into it and out of it MUST be direct.",
+    spec="SPEC-19.3",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_flows_of_an_unprogrammed_pod_are_direct(mesh: Mesh) -> None:
+    pod = mesh.bare_pod()
+
+    with instruments_on_trial():
+        for here, there in ((pod, mesh.server), (mesh.client, pod)):
+            assert here.connect(there, 8080).direct
+            assert here.datagram(there, 8080).direct
+            assert here.ping(there).direct
+        assert pod.connect(mesh.loopback(), 8080).direct
+        assert mesh.client.connect(pod, 8081, answer=False).refused
+
+
+@check(
+    "SAN-002",
+    requirement="The packet capture MUST see a flow's packets in both directions.",
+    spec="SPEC-19.3",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.TAP},
+)
+def test_tap_sees_both_directions(mesh: Mesh) -> None:
+    pod = mesh.bare_pod()
+
+    with instruments_on_trial(), pod.tap() as tap:
+        for here, there in ((pod, mesh.server), (mesh.client, pod)):
+            fate = here.connect(there, 8080)
+            opened = [packet for packet in tap.packets() if packet.opens]
+            assert [packet.source for packet in opened] == [fate.client]
+            assert [packet.destination for packet in opened] == [fate.flow.destination]
+        pod.datagram(mesh.server, 5353)
+        pod.ping(mesh.server)
+        assert {packet.protocol for packet in tap.packets()} >= {Protocol.UDP, Protocol.ICMP}
+
+
+@check(
+    "SAN-003",
+    requirement="Each connection to a listener of the sidecar MUST count exactly once, at that"
+    " listener.",
+    spec="SPEC-19.3",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_sidecar_listeners_count_each_connection_once(mesh: Mesh) -> None:
+    pod = mesh.bare_pod()
+    listeners = {
+        15000: Acceptor.ADMIN,
+        15001: Acceptor.SIDECAR_OUTBOUND,
+        15003: Acceptor.SIDECAR_INBOUND,
+        15010: Acceptor.METRICS,
+        15901: Acceptor.LIVENESS,
+        15902: Acceptor.READINESS,
+        15903: Acceptor.STARTUP,
+        15904: Acceptor.HEALTH,
+    }
+
+    with instruments_on_trial():
+        for port, listener in listeners.items():
+            counted = len(pod.acceptances())
+            assert pod.connect(mesh.loopback(), port).reached(listener)
+            assert len(pod.acceptances()) == counted + 1
+
+
+@check(
+    "SAN-004",
+    requirement="The kernel MUST confirm the owner of each socket that a check sends from.",
+    spec="SPEC-19.3",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.FOREIGN_RULES},
+)
+def test_kernel_confirms_socket_owners(mesh: Mesh) -> None:
+    pod = mesh.bare_pod()
+    rules = [(f"--uid-owner {uid}", LISTENER_OF_UID + uid) for uid in OWNERS]
+    rules.insert(0, (f"--uid-owner 1000 --gid-owner {MARKED_GROUP}", LISTENER_OF_GROUP))
+    lines = [f"-A OUTPUT -p tcp -m owner {who} -j REDIRECT --to-ports {to}" for who, to in rules]
+    program = "iptables-restore" if mesh.family == 4 else "ip6tables-restore"
+
+    with instruments_on_trial():
+        done = pod.run([program, "--noflush"], "\n".join(["*nat", *lines, "COMMIT", ""]))
+        assert done.status == 0, done.stderr
+        for _, port in rules:
+            pod.listen(port)
+        for uid in OWNERS:
+            arrived = pod.connect(mesh.server, 8080, uid=uid).path[0].local
+            assert arrived == Address(mesh.loopback(), LISTENER_OF_UID + uid)
+        by_group = pod.connect(mesh.server, 8080, uid=1000, gid=MARKED_GROUP).path[0].local
+        assert by_group == Address(mesh.loopback(), LISTENER_OF_GROUP)
+        assert pod.connect(mesh.server, 8080, uid=1001).direct

@@ -1,0 +1,187 @@
+"""The user id that FSM reserves for the sidecar."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from pytest_fsmredir import (
+    INFO,
+    MUST,
+    SHOULD,
+    Acceptor,
+    Feature,
+    Mesh,
+    Need,
+    Profile,
+    check,
+)
+
+OUTBOUND_IP_RANGE_EXCLUSION_LIST = "flomesh.io/outbound-ip-range-exclusion-list"
+OUTBOUND_IP_RANGE_INCLUSION_LIST = "flomesh.io/outbound-ip-range-inclusion-list"
+
+
+def hand_over(sock: socket.socket) -> None:
+    """Give the socket to the application's user, who did not make it."""
+    os.fchown(sock.fileno(), 1000, -1)
+
+
+@check(
+    "UID-001",
+    requirement="A connection of UID 1500 to a remote address MUST be direct.",
+    spec="SPEC-4.1",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_sidecar_reaches_remote_addresses_directly(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    for port in (80, 443, 8080, 15001, 15003):
+        assert pod.connect(mesh.server, port, uid=1500).direct
+        assert pod.connect(mesh.server, port, uid=1000).captured_outbound
+
+
+@check(
+    "UID-002",
+    requirement="A captured connection that the sidecar passes on MUST NOT loop: one accept by the"
+    " sidecar, then one by the destination.",
+    spec="SPEC-4.2",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_forwarded_connection_does_not_loop(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with pod.sidecar.forwarding():
+        fate = pod.connect(mesh.server, 8080)
+    assert [hop.by for hop in fate.path] == [Acceptor.SIDECAR_OUTBOUND, Acceptor.ORIGIN], fate
+    assert fate.path[1].destination == fate.flow.destination, fate
+
+
+@check(
+    "UID-003",
+    requirement="The exemption of UID 1500 MUST hold for excluded and for included destinations"
+    " alike.",
+    spec="SPEC-4.1",
+    level=MUST,
+    profile=Profile.CORE,
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION, Feature.OUTBOUND_IP_RANGE_INCLUSION},
+)
+def test_lists_do_not_touch_the_sidecars_exemption(mesh: Mesh) -> None:
+    listed, other = str(mesh.subnet(0)[7]), str(mesh.subnet(1)[7])
+    excluding = mesh.pod(annotations={OUTBOUND_IP_RANGE_EXCLUSION_LIST: str(mesh.subnet(0))})
+    including = mesh.pod(annotations={OUTBOUND_IP_RANGE_INCLUSION_LIST: str(mesh.subnet(0))})
+
+    assert excluding.connect(other, 8080).captured_outbound
+    assert including.connect(listed, 8080).captured_outbound
+    for pod in (excluding, including):
+        for host in (listed, other):
+            assert pod.connect(host, 8080, uid=1500).direct
+
+
+@check(
+    "UID-004",
+    requirement="A connection of UID 0 MUST be captured.",
+    spec="SPEC-4.3",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_root_is_captured(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, 8080, uid=0).captured_outbound
+    assert pod.connect(mesh.server, 8080, uid=1500).direct
+
+
+@check(
+    "UID-005",
+    requirement="A connection of a UID near 1500, or of one that other meshes reserve, MUST be"
+    " captured.",
+    spec="SPEC-4.3",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_other_uids_are_captured(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, 8080, uid=1500).direct
+    for uid in (1, 15, 150, 1337, 1400, 1499, 1501):
+        assert pod.connect(mesh.server, 8080, uid=uid).captured_outbound
+
+
+@check(
+    "UID-006",
+    requirement="The UID alone MUST decide: GID 1500 exempts nobody, and no GID takes the exemption"
+    " from UID 1500.",
+    spec="SPEC-4.3",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_group_makes_no_difference(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    for uid in (0, 1000, 1501):
+        assert pod.connect(mesh.server, 8080, uid=uid, gid=1500).captured_outbound
+    for gid in (0, 1000, 1500):
+        assert pod.connect(mesh.server, 8080, uid=1500, gid=gid).direct
+
+
+@check(
+    "UID-007",
+    requirement="An application that runs as UID 1500 MAY bypass the sidecar.",
+    spec="SPEC-4.7",
+    level=INFO,
+    profile=Profile.CORE,
+)
+def test_application_under_the_sidecars_uid_is_captured(mesh: Mesh) -> None:
+    assert mesh.pod().connect(mesh.server, 8080, uid=1500, gid=1000).captured_outbound
+
+
+@check(
+    "UID-008",
+    requirement="The UID under which a socket was made SHOULD decide, and not that of the process"
+    " that connects it.",
+    spec="SPEC-4.6",
+    level=SHOULD,
+    profile=Profile.CORE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_maker_of_the_socket_decides(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with pod.sidecar.forwarding():
+        for maker in (0, 1000):
+            fate = pod.connect(mesh.server, 8080, uid=maker)
+            assert [hop.by for hop in fate.path] == [Acceptor.SIDECAR_OUTBOUND, Acceptor.ORIGIN]
+        assert pod.connect(mesh.server, 8080, uid=1500).direct
+
+
+@check(
+    "UID-009",
+    requirement="A socket that UID 1500 made and handed to another user MAY bypass the sidecar.",
+    spec="SPEC-4.7",
+    level=INFO,
+    profile=Profile.CORE,
+)
+def test_socket_handed_over_by_the_sidecar_is_captured(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert pod.connect(mesh.server, 8080, uid=1500, prepare=hand_over).captured_outbound
+
+
+@check(
+    "UID-011",
+    requirement="A connection from outside to a server that runs as UID 1500 MUST be captured.",
+    spec="SPEC-4.4",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_server_under_the_sidecars_uid_is_captured(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    pod.listen(8111, uid=1500)
+
+    assert pod.connect(mesh.server, 8111, uid=1500).direct
+    for place in (mesh.client, mesh.server, mesh.node):
+        assert place.connect(pod, 8111).captured_inbound

@@ -1,0 +1,46 @@
+"""Write docs/checks.md from the catalogue: ``python docs/generate.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from pytest_fsmredir import catalogue, layout
+from pytest_fsmredir.spec.checks import Check
+from pytest_fsmredir.spec.document import Sentence, sentences
+
+TARGET = Path(__file__).parent / "checks.md"
+
+_HEAD = """\
+# The checks
+
+Generated from the code by `python docs/generate.py`. A check's id never changes its meaning and is
+never reused. An IPv6 run of a check counts under the profile `ipv6`.
+"""
+
+
+def page() -> str:
+    """Return the whole page."""
+    spec = sentences((layout.conformance() / "SPEC.md").read_text(encoding="utf-8"))
+    order = list(spec)
+    checks = sorted(catalogue.load().checks, key=lambda check: (order.index(check.spec), check.id))
+    parts = [_HEAD, f"{len(checks)} checks of {len(spec)} sentences.\n"]
+    for section, members in groupby(checks, key=lambda check: spec[check.spec].section):
+        parts.append(f"## {section}\n")
+        parts += _section(members, spec)
+    return "\n".join(parts)
+
+
+def _section(checks: Iterator[Check], spec: dict[str, Sentence]) -> Iterator[str]:
+    for sentence_id, members in groupby(checks, key=lambda check: check.spec):
+        yield f"**{sentence_id}** {spec[sentence_id].text}\n"
+        for check in members:
+            families = "" if check.families == (4, 6) else f", IPv{check.families[0]} only"
+            claims = f", claims {', '.join(sorted(check.features))}" if check.features else ""
+            yield f"- `{check.id}` {check.requirement} *({check.profile}{families}{claims})*"
+        yield ""
+
+
+if __name__ == "__main__":
+    TARGET.write_text(page(), encoding="utf-8")

@@ -1,0 +1,34 @@
+"""``agent serve NAME`` runs an agent; ``agent relay NAME...`` joins the pod's agents in a stream."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_fsmredir.agent.relay import relay
+
+SOCKETS = Path("/run/fsmredir")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one action, and return the exit status."""
+    action, *names = argv
+    if action == "relay":
+        return relay(SOCKETS, names)
+    from pytest_fsmredir.agent.server import Server
+
+    (name,) = names
+    server = Server(SOCKETS / f"{name}.sock")
+    addresses = os.environ.get("POD_IPS", "").split(",")
+    if name == "sidecar":
+        server.commands.sidecar(addresses)
+    elif name == "health":
+        server.commands.health(addresses)
+    server.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,196 @@
+"""What an agent can be told to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+
+from pytest_fsmredir.agent.forms import (
+    Json,
+    Report,
+    acceptance_form,
+    address_of,
+    bytes_form,
+    bytes_of,
+)
+from pytest_fsmredir.agent.pod import ContainerHost, NumberedEngine
+from pytest_fsmredir.agent.preparation import prepared_by
+from pytest_fsmredir.agent.users import OwnedSockets
+from pytest_fsmredir.sidecars.recorder import Recorder
+from pytest_fsmredir.spec.flow import Acceptor, Address, Direction, Fate, Flow, Protocol
+from pytest_fsmredir.spec.reserved import HEALTH_PORT
+from pytest_fsmredir.traffic.host import Connection
+
+ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - the health responder answers on every address
+
+
+class Commands:
+    """One method a command; a method's keyword arguments are the command's.
+
+    Attributes:
+        engine: Serves all sockets of this agent.
+    """
+
+    def __init__(self, engine: NumberedEngine, timeout_s: float = 5.0) -> None:
+        self.engine = engine
+        self._host = ContainerHost(engine, OwnedSockets(), timeout_s)
+        self._recorder: Recorder | None = None
+        self._numbers = count(1)
+        self._connections: dict[int, Connection] = {}
+        self._closing: dict[int, Callable[[], None]] = {}
+
+    def hello(self, number: int, timeout_s: float) -> None:
+        """Take a number and a time limit for flows."""
+        self.engine.number, self._host.timeout_s = number, timeout_s
+
+    def sidecar(self, addresses: list[str]) -> None:
+        """Be the sidecar of a pod with these addresses."""
+        families = tuple(sorted({Address(host, 0).family for host in addresses}))
+        self._recorder = Recorder(self._host, families, set(addresses), health=False)
+        self._recorder.start()
+
+    def health(self, addresses: list[str]) -> None:
+        """Be the health responder of a pod with these addresses."""
+        for family in sorted({Address(host, 0).family for host in addresses}):
+            self._host.listen(Address(ANY[family], HEALTH_PORT), by=Acceptor.HEALTH)
+
+    def start(self) -> None:
+        """Open the sidecar's listeners."""
+        self._own_recorder().start()
+
+    def stop(self) -> None:
+        """Close the sidecar's listeners."""
+        self._own_recorder().stop()
+
+    def forward(self, on: bool, services: dict[str, str]) -> None:
+        """Forward captured flows, or answer them."""
+        recorder = self._own_recorder()
+        recorder.forwarding, recorder.services = on, services
+
+    def open(
+        self,
+        to: Json,
+        uid: int = 0,
+        gid: int = 0,
+        source: Json = None,
+        mapped: bool = False,
+        prepare: Json = None,
+        keep: bool = False,
+    ) -> Json:
+        """Dial, and report; the connection lives on if it is to be kept."""
+        connection = self._host.open(
+            _flow(to, uid),
+            source=address_of(source),
+            gid=gid,
+            prepare=prepared_by(prepare),
+            mapped=mapped,
+        )
+        number = 0
+        if keep:
+            number = next(self._numbers)
+            self._connections[number] = connection
+        report = self._report(connection)
+        if not keep:
+            connection.close()
+        return [number, report]
+
+    def sweep(self, to: str, ports: list[int], uid: int = 0, source: Json = None) -> Json:
+        """Dial many ports, and report each."""
+        flows = (_flow([to, port], uid) for port in ports)
+        fates = self._host.connect_all(flows, source=address_of(source))
+        return [_fate_form(fate) for fate in fates]
+
+    def exchange(self, number: int, payload: str, within_s: float) -> Json:
+        """Send a payload and return what came back, and a report."""
+        connection = self._connections[number]
+        echoed = connection.exchange(bytes_of(payload), within_s)
+        return [bytes_form(echoed), self._report(connection)]
+
+    def send(self, number: int, payload: str) -> Json:
+        """Send a payload."""
+        self._connections[number].send(bytes_of(payload))
+        self.engine.settle()
+        return self._report(self._connections[number])
+
+    def finish(self, number: int, within_s: float) -> Json:
+        """Half-close, and tell whether the other side did too."""
+        finished = self._connections[number].finish(within_s)
+        return [finished, self._report(self._connections[number])]
+
+    def look(self, number: int) -> Json:
+        """Report on a connection."""
+        self.engine.settle()
+        return self._report(self._connections[number])
+
+    def close(self, number: int) -> None:
+        """Abort a connection."""
+        self._connections.pop(number).close()
+        self.engine.settle()
+
+    def datagram(self, to: Json, uid: int = 0, source: Json = None, payload: str = "") -> Json:
+        """Send a UDP datagram and wait for the answer."""
+        flow = _flow(to, uid, Protocol.UDP)
+        fate = self._host.datagram(flow, source=address_of(source), payload=bytes_of(payload))
+        return _fate_form(fate)
+
+    def ping(self, to: Json, uid: int = 0) -> Json:
+        """Send an ICMP echo request and wait for the answer."""
+        return _fate_form(self._host.ping(_flow(to, uid, Protocol.ICMP)))
+
+    def listen(self, at: Json, uid: int = 0) -> int:
+        """Listen for TCP until told otherwise."""
+        return self._keep(self._host.listen(_address(at), uid=uid).close)
+
+    def hear(self, at: Json, protocol: str, uid: int = 0) -> int:
+        """Answer UDP, or log echo requests, until told otherwise."""
+        address = _address(at)
+        if protocol == Protocol.UDP.value:
+            return self._keep(self._host.listen_datagrams(address, uid=uid).close)
+        return self._keep(self._host.hear_pings(address.family).close)
+
+    def unlisten(self, number: int) -> None:
+        """Stop listening."""
+        self._closing.pop(number)()
+
+    def log(self, since: int) -> Json:
+        """Return the acceptances from an index on, each with its time."""
+        self.engine.settle()
+        log, times = self.engine.log, self.engine.times
+        return [[times[n], acceptance_form(log[n])] for n in range(since, len(log))]
+
+    def _keep(self, close: Callable[[], None]) -> int:
+        number = next(self._numbers)
+        self._closing[number] = close
+        return number
+
+    def _own_recorder(self) -> Recorder:
+        if self._recorder is None:
+            raise OSError("this agent is no sidecar")
+        return self._recorder
+
+    def _report(self, connection: Connection) -> Json:
+        received = bytes(connection.received)
+        connection.received.clear()
+        return Report(
+            connection.client, connection.lost, connection.answered_by, received, connection.ended
+        ).as_form()
+
+
+def names() -> Iterator[str]:
+    """Yield the commands there are."""
+    return (name for name in vars(Commands) if not name.startswith("_"))
+
+
+def _flow(to: Json, uid: int, protocol: Protocol = Protocol.TCP) -> Flow:
+    return Flow(Direction.OUTBOUND, _address(to), protocol, uid=uid)
+
+
+def _address(form: Json) -> Address:
+    return Address(str(form[0]), int(form[1]))
+
+
+def _fate_form(fate: Fate) -> Json:
+    return Report(fate.client, fate.lost, fate.accepted).as_form()
+
+
+

@@ -1,0 +1,96 @@
+"""The JSON forms that commands and replies are made of, for both ends."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
+
+Json = Any
+"""A value as the json module makes it."""
+
+SPAN = 10_000_000
+"""Serial numbers that one agent has to itself; agent ``n`` starts at ``n * SPAN``."""
+
+
+def address_form(address: Address | None) -> Json:
+    """Return an address as JSON."""
+    return None if address is None else [address.host, address.port]
+
+
+def address_of(form: Json) -> Address | None:
+    """Return the address of its JSON form."""
+    return None if form is None else Address(str(form[0]), int(form[1]))
+
+
+def acceptance_form(acceptance: Acceptance | None) -> Json:
+    """Return an acceptance as JSON."""
+    if acceptance is None:
+        return None
+    ends = (acceptance.local, acceptance.peer, acceptance.original)
+    return [acceptance.serial, acceptance.by.name, *(address_form(end) for end in ends)]
+
+
+def acceptance_of(form: Json) -> Acceptance | None:
+    """Return the acceptance of its JSON form."""
+    if form is None:
+        return None
+    serial, by, local, peer, original = form
+    return Acceptance(
+        int(serial), Acceptor[by], Address(*local), Address(*peer), address_of(original)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What has become of a flow so far.
+
+    Attributes:
+        client: The client's own address.
+        lost: How it ended without an answer, in a plain word.
+        answered_by: What the banner told.
+        received: What has arrived since the last report.
+        ended: The other side has half-closed, or the connection is gone.
+    """
+
+    client: Address | None = None
+    lost: str | None = None
+    answered_by: Acceptance | None = None
+    received: bytes = b""
+    ended: bool = False
+
+    def as_form(self) -> Json:
+        """Return it as JSON."""
+        return [
+            address_form(self.client),
+            self.lost,
+            acceptance_form(self.answered_by),
+            bytes_form(self.received),
+            self.ended,
+        ]
+
+    @classmethod
+    def of(cls, form: Json) -> Report:
+        """Return the report of its JSON form."""
+        client, lost, answered_by, received, ended = form
+        return cls(
+            address_of(client), lost, acceptance_of(answered_by), bytes_of(received), bool(ended)
+        )
+
+
+def bytes_form(data: bytes) -> str:
+    """Return bytes as JSON."""
+    return b64encode(data).decode()
+
+
+def bytes_of(form: str) -> bytes:
+    """Return the bytes of their JSON form."""
+    return b64decode(form)
+
+
+Arguments = Mapping[str, Json]
+Moments = Sequence[tuple[int, Acceptance]]
+"""Acceptances, each with the time at its agent in nanoseconds since the epoch."""

@@ -1,0 +1,57 @@
+"""Sockets of other users, made by a process that may."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pytest_fsmredir.traffic.sockets import address_family
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class OwnedSockets:
+    """Makes sockets of any user as root, and of its own user otherwise.
+
+    ``-m owner`` looks at the credentials a socket's file was opened with (``f_cred->fsuid``,
+    linux/net/netfilter/xt_owner.c), so the file system user decides. Changing it takes CAP_SETUID
+    and CAP_SETGID, which are in a container runtime's default set.
+    """
+
+    def __call__(
+        self, family: int, kind: int, proto: int = 0, *, uid: int = 0, gid: int = 0
+    ) -> socket.socket:
+        """Return a non-blocking socket owned by ``uid`` and ``gid``, where that is possible."""
+        with owner(uid, gid):
+            sock = socket.socket(address_family(family), kind, proto)
+        sock.setblocking(False)
+        return sock
+
+
+@contextmanager
+def owner(uid: int, gid: int) -> Iterator[None]:
+    """Have the file system user and group for the block; nothing happens in a process not root's.
+
+    Raises:
+        OSError: Root lacks the capability.
+    """
+    if os.geteuid() != 0 or (uid, gid) == (0, 0):
+        yield
+        return
+    _set(uid, gid)
+    try:
+        yield
+    finally:
+        _set(0, 0)
+
+
+def _set(uid: int, gid: int) -> None:
+    _libc.setfsgid(ctypes.c_uint(gid))
+    _libc.setfsuid(ctypes.c_uint(uid))
+    # Both return the former value and never an error; asking with an invalid one reads it back.
+    invalid = ctypes.c_uint(0xFFFFFFFF)
+    if (_libc.setfsuid(invalid), _libc.setfsgid(invalid)) != (uid, gid):
+        raise OSError(f"this container may not make sockets of user {uid}, group {gid}")

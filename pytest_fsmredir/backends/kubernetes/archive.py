@@ -1,0 +1,50 @@
+"""The part of this package that runs in pods, as one executable zip archive."""
+
+from __future__ import annotations
+
+import io
+import zipapp
+import zipfile
+from functools import cache
+from pathlib import Path
+
+import pytest_fsmredir
+
+_PACKAGE = Path(pytest_fsmredir.__file__).parent
+_SHIPPED = (
+    "__init__.py", "errors.py", "procs.py", "agent", "traffic", "spec", "implementations",
+    "sidecars/__init__.py", "sidecars/recorder.py",
+)  # fmt: skip
+_MAIN = """\
+import sys
+if sys.argv[1:2] == ["reference"]:
+    from pytest_fsmredir.implementations.reference.command import main
+    sys.exit(main(sys.argv[2:]))
+from pytest_fsmredir.agent.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@cache
+def agent_archive() -> bytes:
+    """Return the archive: ``serve NAME``, ``relay NAME...`` and ``reference apply``.
+
+    It holds sources only, so that any Python from 3.11 on can run it.
+    """
+    plain = io.BytesIO()
+    with zipfile.ZipFile(plain, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in _files():
+            archive.write(file, file.relative_to(_PACKAGE.parent))
+        archive.writestr("__main__.py", _MAIN)
+    plain.seek(0)
+    executable = io.BytesIO()
+    zipapp.create_archive(plain, executable, interpreter="/usr/bin/env python3")
+    return executable.getvalue()
+
+
+def _files() -> list[Path]:
+    found: list[Path] = []
+    for name in _SHIPPED:
+        path = _PACKAGE / name
+        found += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    return found

@@ -1,0 +1,185 @@
+"""The Kubernetes API, as far as it is needed: the one module that knows the untyped client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_fsmredir.errors import BackendError, PreflightError
+
+Object = dict[str, Any]
+"""An object of the API, as JSON has it."""
+
+REQUEST_S = 20.0
+"""How long the API server may take for one answer."""
+
+
+class ApiError(BackendError):
+    """The API server refused, or did not answer.
+
+    Attributes:
+        status: HTTP status; 0 without an answer.
+    """
+
+    def __init__(self, what: str, status: int, reason: str) -> None:
+        super().__init__(f"{what}: {reason}")
+        self.status = status
+
+
+class Cluster:
+    """A cluster, by its kubeconfig."""
+
+    def __init__(self, kubeconfig: Path | None, context: str | None = None) -> None:
+        kubernetes = _kubernetes()
+        configuration = kubernetes.client.Configuration()
+        try:
+            kubernetes.config.load_kube_config(
+                str(kubeconfig) if kubeconfig else None, context, configuration
+            )
+        except Exception as error:
+            raise PreflightError(f"no cluster can be reached: {error}") from None
+        configuration.retries = False
+        self._configuration = configuration
+        self._api = kubernetes.client.ApiClient(configuration)
+
+    def get(self, path: str, **query: str) -> Object:
+        """Return what is at a path of the API."""
+        return self._call("GET", path, None, query)
+
+    def create(self, path: str, body: Object) -> Object:
+        """Create an object in a collection."""
+        return self._call("POST", path, body)
+
+    def patch(self, path: str, body: Object) -> Object:
+        """Merge changes into an object."""
+        return self._call("PATCH", path, body)
+
+    def delete(self, path: str, **query: str) -> None:
+        """Delete an object; nothing happens if there is none."""
+        try:
+            self._call("DELETE", path, {"gracePeriodSeconds": 0}, query)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    def log(self, namespace: str, pod: str, container: str) -> str:
+        """Return the end of a container's log."""
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        return self._raw("GET", path, None, {"container": container, "tailLines": "20"}).decode(
+            errors="replace"
+        )
+
+    def exec(self, namespace: str, pod: str, container: str, argv: Sequence[str]) -> Stream:
+        """Start a program in a container, and return its standard streams.
+
+        Raises:
+            ApiError: It could not be started.
+        """
+        kubernetes = _kubernetes()
+        # The stream call replaces the client's request function for good, so it has its own.
+        core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(self._configuration))
+        try:
+            socket = kubernetes.stream.stream(
+                core.connect_get_namespaced_pod_exec,
+                pod,
+                namespace,
+                container=container,
+                command=list(argv),
+                stdin=True,
+                stdout=True,
+                stderr=True,
+                tty=False,
+                _preload_content=False,
+                _request_timeout=REQUEST_S,
+            )
+        except Exception as error:
+            raise ApiError(f"exec in {pod}", getattr(error, "status", 0) or 0, _why(error)) from None
+        return Stream(socket, f"{namespace}/{pod}")
+
+    def close(self) -> None:
+        """Close the connections to the API server."""
+        self._api.close()
+
+    def _call(
+        self, method: str, path: str, body: Object | None, query: dict[str, str] | None = None
+    ) -> Object:
+        answer: Object = json.loads(self._raw(method, path, body, query or {}))
+        return answer
+
+    def _raw(self, method: str, path: str, body: Object | None, query: dict[str, str]) -> bytes:
+        headers = {"Accept": "application/json, */*", "Content-Type": "application/json"}
+        if method == "PATCH":
+            headers["Content-Type"] = "application/merge-patch+json"
+        try:
+            response = self._api.call_api(
+                *self._api.param_serialize(
+                    method, path, query_params=list(query.items()), header_params=headers, body=body
+                ),
+                _request_timeout=REQUEST_S,
+            ) if hasattr(self._api, "param_serialize") else self._api.call_api(
+                path, method, query_params=list(query.items()), header_params=headers, body=body,
+                auth_settings=["BearerToken"], _preload_content=False,
+                _return_http_data_only=True, _request_timeout=REQUEST_S,
+            )
+            data: bytes = response.data if response.data is not None else response.read()
+        except Exception as error:
+            status = getattr(error, "status", 0) or 0
+            raise ApiError(f"{method} {path}", status, _why(error)) from None
+        return data
+
+
+class Stream:
+    """The standard streams of a program in a container, line by line."""
+
+    def __init__(self, socket: Any, where: str) -> None:  # noqa: ANN401 - the client has no types
+        self._socket, self._where = socket, where
+
+    def write(self, text: str) -> None:
+        """Send text to the standard input."""
+        try:
+            self._socket.write_stdin(text)
+        except Exception as error:
+            raise ApiError(f"the stream to {self._where} was cut", 0, _why(error)) from None
+
+    def read_line(self, within_s: float) -> str:
+        """Return the next line of the standard output, without its end.
+
+        Raises:
+            ApiError: The program ended, the stream was cut, or no line came in time.
+        """
+        try:
+            line: str | None = self._socket.readline_stdout(timeout=within_s)
+        except Exception as error:
+            raise ApiError(f"the stream to {self._where} was cut", 0, _why(error)) from None
+        if line is None or (not line and not self._socket.is_open()):
+            said = self._socket.peek_stderr(timeout=0) if self._socket.is_open() else ""
+            how = "said nothing in time" if self._socket.is_open() else "ended"
+            raise ApiError(f"the agents of {self._where}", 0, f"{how} {said}".strip())
+        return line
+
+    def close(self) -> None:
+        """End the program's standard input."""
+        self._socket.close()
+
+
+def _kubernetes() -> Any:  # noqa: ANN401 - the client has no types
+    try:
+        import kubernetes.client
+        import kubernetes.config
+        import kubernetes.stream
+    except ImportError:
+        raise PreflightError(
+            "the Kubernetes client is missing; install it: pip install 'pytest-fsmredir[kind]'"
+        ) from None
+    return kubernetes
+
+
+def _why(error: Exception) -> str:
+    """Return what the API server or the network said."""
+    body = getattr(error, "body", None)
+    try:
+        return str(json.loads(body)["message"]) if body else f"{type(error).__name__}: {error}"
+    except (ValueError, KeyError, TypeError):
+        return str(body)

@@ -1,0 +1,88 @@
+"""Waiting until fresh links and addresses really carry packets.
+
+Two things go on in kernel workers after the command that asked for them has returned. Of a veth
+pair, the end that is brought up first gets its transmit queue (net/core/link_watch.c); and an IPv6
+address gets its local route, without which packets to it are dropped (addrconf_dad_work in
+net/ipv6/addrconf.c). A packet lost to either comes again only after a second. The kernel announces
+both moments on netlink sockets.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import time
+from collections.abc import Iterable, Iterator
+
+from pytest_fsmredir.errors import DeadlineError
+
+_RTMGRP_LINK, _RTMGRP_IPV6_ROUTE = 0x1, 0x400  # linux/rtnetlink.h
+_RTM_NEWLINK, _RTM_NEWROUTE = 16, 24
+_IFLA_IFNAME, _IFLA_OPERSTATE = 3, 16  # linux/if_link.h
+_RTA_DST, _RTN_LOCAL = 1, 2
+_IF_OPER_UP = 6  # linux/if.h; set together with the transmit queue
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
+_LINK_SIZE = 16  # struct ifinfomsg
+_ROUTE = struct.Struct("=7xBI")  # struct rtmsg: type, flags
+_ATTRIBUTE = struct.Struct("=HH")  # struct rtattr
+
+
+class Readiness:
+    """Hears what gets ready in the network namespace it is made in; make it before asking."""
+
+    def __init__(self) -> None:
+        self._sock = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
+        )
+        self._sock.bind((0, _RTMGRP_LINK | _RTMGRP_IPV6_ROUTE))
+        self._poll = select.poll()  # select(2) takes no descriptor from 1024 on
+        self._poll.register(self._sock, select.POLLIN)
+
+    def wait(self, links: Iterable[str], addresses: Iterable[str], within_s: float = 5.0) -> None:
+        """Wait until links of these names carry packets and these IPv6 addresses take them.
+
+        Raises:
+            DeadlineError: They did not in time; the message names those that are missing.
+        """
+        missing = {*links, *addresses}
+        deadline = time.monotonic() + within_s
+        while missing:
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._poll.poll(left * 1000):
+                raise DeadlineError(f"not ready after {within_s} s: {', '.join(sorted(missing))}")
+            missing.difference_update(_ready(self._sock.recv(65536)))
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._sock.close()
+
+
+def _ready(data: bytes) -> Iterator[str]:
+    """Yield the names and addresses that a netlink datagram says are ready."""
+    while len(data) >= _HEADER.size:
+        length, kind, *_ = _HEADER.unpack_from(data)
+        body = data[_HEADER.size : length]
+        if kind == _RTM_NEWLINK:
+            attributes = _attributes(body[_LINK_SIZE:])
+            if attributes.get(_IFLA_OPERSTATE, b"\0")[0] == _IF_OPER_UP:
+                yield attributes[_IFLA_IFNAME].rstrip(b"\0").decode()
+        elif kind == _RTM_NEWROUTE and _ROUTE.unpack_from(body)[0] == _RTN_LOCAL:
+            destination = _attributes(body[_ROUTE.size :]).get(_RTA_DST, b"")
+            if len(destination) == 16:
+                yield socket.inet_ntop(socket.AF_INET6, destination)
+        data = data[_aligned(length) :]
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    found = {}
+    while len(data) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(data)
+        found[kind] = data[_ATTRIBUTE.size : length]
+        data = data[_aligned(length) :]
+    return found
+
+
+def _aligned(length: int) -> int:
+    """Return where the next netlink message or attribute begins."""
+    return (length + 3) & ~3

@@ -1,0 +1,58 @@
+"""Pods made ahead, while the one before is being looked at."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from pytest_fsmredir.backends.netns.site import Site
+from pytest_fsmredir.backends.netns.wiring import Link, link_of
+
+_AHEAD = 3
+_LARGER_FROM = 32768
+
+
+class Reserve:
+    """Pods that nobody has programmed, made in a thread of their own, taken in that order."""
+
+    def __init__(self, make: Callable[[], Site]) -> None:
+        self._make = make
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="fsmredir-reserve")
+        self._coming: deque[Future[Site]] = deque()
+
+    def take(self) -> Site:
+        """Return the next pod; who takes it closes it."""
+        while len(self._coming) <= _AHEAD:
+            self._coming.append(self._thread.submit(self._make))
+        return self._coming.popleft().result()
+
+    def close(self) -> None:
+        """Remove the pods that nobody took."""
+        self._thread.shutdown(cancel_futures=True)
+        for future in self._coming:
+            if not future.cancelled() and future.exception() is None:
+                future.result().close()
+
+
+class Links:
+    """Numbers links, so that the n-th pod of a kind has the same addresses in every run."""
+
+    def __init__(self, families: tuple[int, ...]) -> None:
+        self._families = families
+        self._plain = 0
+        self._larger = _LARGER_FROM
+
+    def plain(self) -> tuple[Link, ...]:
+        """Return the link of the next pod that has one."""
+        self._plain += 1
+        return (link_of(self._plain, "eth0", self._families, kind=0),)
+
+    def larger(self) -> tuple[Link, ...]:
+        """Return the links of the next pod with a second address and a second interface."""
+        self._larger += 1
+        number = self._larger
+        primary = link_of(number, "eth0", self._families, kind=0)
+        extra = link_of(number, "eth0", self._families, kind=2).addresses
+        both = Link("eth0", primary.outside, primary.addresses + extra, number)
+        return (both, link_of(number, "net1", self._families, kind=1))

@@ -1,0 +1,137 @@
+"""Running one check: its outcome is told by the type of what it raises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Protocol
+
+from pytest_fsmredir.backends.base import Mesh
+from pytest_fsmredir.errors import FsmRedirError
+from pytest_fsmredir.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.spec.checks import Check, Level
+from pytest_fsmredir.spec.flow import Claim
+from pytest_fsmredir.words import printable
+
+_VIOLATED = {Level.MUST: Outcome.FAIL, Level.SHOULD: Outcome.WARN, Level.INFO: Outcome.NOTE}
+
+
+class Violated(AssertionError):
+    """The implementation violates a requirement; the text explains it over several lines."""
+
+
+class Undecided(FsmRedirError):
+    """A check could not be decided: the harness, or the check itself, is at fault."""
+
+
+class ObservedMesh(Mesh, Protocol):
+    """A mesh that counts.
+
+    Attributes:
+        observed: Flows sent and programming attempts made.
+    """
+
+    observed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of running one check.
+
+    Attributes:
+        row: For the report.
+        error: For pytest to raise; None when the run is no failure.
+        skipped: Why pytest shall show it as neither passed nor failed; empty where it shall not.
+    """
+
+    row: Row
+    error: Exception | None = None
+    skipped: str = ""
+
+
+def inapplicable(check: Check, variant: Variant, outcome: Outcome, reason: str) -> Result:
+    """Return the result of a check that is not run here."""
+    row = Row(check=check.id, variant=variant, outcome=outcome, reason=reason)
+    return Result(row, skipped=reason)
+
+
+def decide(check: Check, variant: Variant, mesh: ObservedMesh) -> Result:
+    """Run one check on a mesh.
+
+    The result of a violated requirement holds no error yet: what it means for the run is for
+    :func:`as_failure` and others to say.
+    """
+    row = Row(check=check.id, variant=variant, outcome=Outcome.PASS)
+    try:
+        check.function(mesh)
+    except AssertionError as error:
+        return Result(_violated(row, check, mesh, error))
+    except Exception as error:
+        return _undecided(row, f"{type(error).__name__}: {_first_line(error)}", cause=error)
+    if mesh.observed == 0:
+        return _undecided(row, "the check sent nothing")
+    return Result(replace(row, probes=mesh.observed))
+
+
+def as_failure(row: Row, check: Check, again: str) -> Result:
+    """Return the result of a violated requirement that makes the run fail.
+
+    Args:
+        row: What was seen.
+        check: What was required.
+        again: The line that runs it again.
+    """
+    what = [
+        ("requirement", f"{check.requirement}  [{check.spec}]"),
+        ("on", str(row.variant)),
+        *([("flow", row.flow), ("expected", row.expected), ("seen", row.seen)] if row.flow else []),
+        *([("what", row.reason)] if not row.flow else []),
+        ("again", again),
+    ]
+    lines = [f"{check.id} {check.title}", *(f"  {name:<12} {text}" for name, text in what)]
+    return Result(row, error=Violated("\n".join(lines)))
+
+
+def false_claim(trace: TracebackType | None) -> Claim | None:
+    """Return the claim that an assertion found false, None where it was about something else.
+
+    The text of an assertion holds the claim too, but pytest cuts a long one. Its rewriting of
+    assertions leaves their parts among the frame's variables.
+    """
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return None
+    parts = [value for name, value in trace.tb_frame.f_locals.items() if name.startswith("@py_")]
+    claims = [value for value in parts if isinstance(value, Claim) and not value]
+    return claims[-1] if claims else None
+
+
+def _violated(row: Row, check: Check, mesh: ObservedMesh, error: AssertionError) -> Row:
+    row = replace(row, outcome=_VIOLATED[check.level], probes=mesh.observed)
+    claim = false_claim(error.__traceback__)
+    if claim is None:
+        return replace(row, reason=printable(_first_line(error)))
+    return replace(
+        row,
+        reason=printable(repr(claim)),
+        flow=str(claim.fate.flow),
+        expected=claim.expected,
+        seen=claim.fate.seen,
+    )
+
+
+def _undecided(row: Row, reason: str, cause: Exception | None = None) -> Result:
+    text = printable(reason)
+    error = Undecided(
+        f"{row.check} could not be decided. This is an error of the harness or of the machine,"
+        f" not of the implementation: {text}"
+    )
+    error.__cause__ = cause
+    return Result(replace(row, outcome=Outcome.ERROR, reason=text), error=error)
+
+
+def _first_line(error: BaseException) -> str:
+    """Return what an assertion says: pytest's rewriting puts the claim on the first line."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].removeprefix("assert ")

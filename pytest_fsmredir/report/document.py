@@ -1,0 +1,146 @@
+"""The report as plain values, by the schema beside this file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pytest_fsmredir.implementations.init_command import InitCommand
+from pytest_fsmredir.implementations.rules_file import RulesFile
+from pytest_fsmredir.implementations.select import Source
+from pytest_fsmredir.outcomes import Outcome, Row
+from pytest_fsmredir.report.facts import suite_version
+from pytest_fsmredir.report.verdict import ProfileResult
+from pytest_fsmredir.run import Run
+from pytest_fsmredir.spec.checks import Check, Profile
+from pytest_fsmredir.spec.features import Feature
+from pytest_fsmredir.words import printable
+
+API_VERSION = "fsmredir/v1"
+
+# The port a client gets is the kernel's choice, and differs where nothing else does.
+_SOURCE_PORT = re.compile(r"(source [^\s(),]+):\d+")
+
+
+def document(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the report of a run; equal runs differ under the key ``run`` alone."""
+    rows = run.all_rows()
+    suite = {
+        "name": "pytest-fsmredir",
+        "version": suite_version(),
+        "catalogue": f"sha256:{run.catalogue.digest}",
+        "checks": len(run.catalogue.checks),
+    }
+    subject = _implementation(run)
+    made = {
+        "apiVersion": API_VERSION,
+        "kind": "ConformanceReport",
+        "suite": suite,
+        "implementation": subject,
+        "verdict": run.verdict().value,
+        "strict": run.settings.strict,
+        "profiles": [_profile(result) for result in run.results()],
+        "features": _features(run.claims.features, run.claims.source),
+        "waivers": [waiver.as_dict() for waiver in run.settings.waivers],
+        "staleWaivers": [waiver.id for waiver in run.stale_waivers()],
+        "checks": [_row(run.catalogue[row.check], profile, row) for profile, row in rows],
+        "resultsDigest": results_digest(suite, subject, (row for _, row in rows)),
+        "run": dict(facts),
+    }
+    return {key: _writable(value) for key, value in made.items()}
+
+
+def results_digest(
+    suite: Mapping[str, Any], implementation: Mapping[str, Any], rows: Iterable[Row]
+) -> str:
+    """Return a digest that is equal for equal results, whoever ran the suite wherever.
+
+    It covers the suite's version and catalogue, who was judged, and the outcome of every check on
+    every variant.
+    """
+    named = ("organization", "project", "version", "mode", "rulesDigest")
+    material = {
+        "suite": {key: suite[key] for key in ("version", "catalogue")},
+        "implementation": {key: implementation.get(key, "") for key in named},
+        "rows": sorted([row.check, str(row.variant), row.outcome.value] for row in rows),
+    }
+    return f"sha256:{hashlib.sha256(canonical(material).encode()).hexdigest()}"
+
+
+def canonical(value: object) -> str:
+    """Return the one JSON text of a value: keys sorted, no blanks."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _implementation(run: Run) -> dict[str, Any]:
+    judged, identity = run.implementation, run.settings.identity
+    told = {
+        "name": judged.name,
+        "organization": identity.organization,
+        "project": identity.project or judged.name,
+        "url": identity.url,
+        "version": identity.version or str(getattr(judged, "version", "")),
+        "contact": list(identity.contact),
+        "mode": identity.mode,
+        "command": judged.command if isinstance(judged, InitCommand) else "",
+        "rulesDigest": f"sha256:{judged.digest}" if isinstance(judged, RulesFile) else "",
+    }
+    return {key: value for key, value in told.items() if value}
+
+
+def _profile(result: ProfileResult) -> dict[str, Any]:
+    counts = {_camel(outcome): result.counts[outcome] for outcome in Outcome}
+    return {
+        "name": result.profile.value,
+        "verdict": result.verdict.value,
+        "total": result.total,
+        **counts,
+    }
+
+
+def _features(claimed: frozenset[Feature], source: Source) -> dict[str, Any]:
+    return {
+        "claimed": sorted(claimed),
+        "notClaimed": sorted(frozenset(Feature) - claimed),
+        "source": source.value,
+    }
+
+
+def _row(check: Check, profile: Profile, row: Row) -> dict[str, Any]:
+    return {
+        "id": check.id,
+        "title": check.title,
+        "backend": row.variant.backend,
+        "variant": f"{row.variant.iptables}/v{row.variant.family}",
+        "profile": profile.value,
+        "level": check.level.value,
+        "features": sorted(check.features_for(row.variant.family)),
+        "spec": check.spec,
+        "outcome": row.outcome.value,
+        "reason": _stable(row.reason),
+        "flow": row.flow,
+        "expected": row.expected,
+        "seen": _stable(row.seen),
+        "probes": row.probes,
+        "attempts": row.attempts,
+    }
+
+
+def _writable(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    """Return a value without control bytes, wherever a text of a stranger has got in."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable(str(key)): _writable(item) for key, item in value.items()}
+    return [_writable(item) for item in value] if isinstance(value, list) else value
+
+
+def _stable(text: str) -> str:
+    return _SOURCE_PORT.sub(r"\1:*", text)
+
+
+def _camel(outcome: Outcome) -> str:
+    return "notRun" if outcome is Outcome.NOT_RUN else outcome.value

@@ -1,0 +1,80 @@
+"""Volatile facts of a run: when, where, how it was asked for. None of them bears on a verdict."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+from pytest_fsmredir.backends.netns.programs import iptables_version
+from pytest_fsmredir.errors import FsmRedirError
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.options import arguments
+from pytest_fsmredir.outcomes import Variant
+from pytest_fsmredir.report.hygiene import Hygiene
+from pytest_fsmredir.run import Run
+
+
+class Ended(StrEnum):
+    """How a run came to its end."""
+
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    BROKEN = "broken"
+
+
+@cache
+def suite_version() -> str:
+    """Return the version of this package."""
+    return version("pytest-fsmredir")
+
+
+def iptables_versions(variants: Iterable[Variant]) -> dict[str, str]:
+    """Return the version of each iptables variant that is used; "unknown" where it tells none."""
+    return {kind: _version(kind) for kind in sorted({variant.iptables for variant in variants})}
+
+
+def ended(run: Run) -> Ended:
+    """Return how a run ended."""
+    if run.trouble:
+        return Ended.BROKEN
+    return Ended.INTERRUPTED if run.interrupted else Ended.FINISHED
+
+
+def facts(run: Run, hygiene: Hygiene, config: pytest.Config) -> dict[str, Any]:
+    """Return the volatile facts as plain values."""
+    reruns = sum(row.attempts - 1 for row in run.rows.values())
+    seconds = (datetime.now(UTC) - run.started).total_seconds()
+    return {
+        "ended": ended(run).value,
+        **({"trouble": run.trouble} if run.trouble else {}),
+        "started": run.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "seconds": round(seconds, 2),
+        "host": {
+            "kernel": platform.release(),
+            "arch": platform.machine(),
+            "iptables": iptables_versions(run.variants),
+            "python": platform.python_version(),
+            "pytest": pytest.__version__,
+            "privilege": run.privilege,
+        },
+        "argv": ["pytest", *arguments(config)],
+        "options": dict(run.settings.texts),
+        "seed": run.settings.seed,
+        "attempts": 1,
+        "hygiene": hygiene.as_dict(reruns),
+    }
+
+
+@cache
+def _version(kind: str) -> str:
+    try:
+        return iptables_version(IptablesVariant(kind))
+    except (FsmRedirError, ValueError):
+        return "unknown"

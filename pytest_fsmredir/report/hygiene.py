@@ -1,0 +1,135 @@
+"""What else had a say in a run: deselection, re-runs, other people's plugins and settings.
+
+None of it can make a verdict better, since that comes from the catalogue; a reader of the report
+sees it all the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_fsmredir.words import counted
+
+_OWN = "pytest-fsmredir"
+_INI = (
+    "addopts",
+    "filterwarnings",
+    "python_files",
+    "pythonpath",
+    "required_plugins",
+    "testpaths",
+    "usefixtures",
+    "xfail_strict",
+)
+_VARIABLES = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+
+
+@dataclass
+class Hygiene:
+    """What was found.
+
+    Attributes:
+        deselected: Checks that our options selected and somebody took out again.
+        reordered: Somebody changed the order of the checks.
+        workers: Processes of pytest-xdist; 0 without it.
+        plugins: Other distributions, and modules without one, that pytest has loaded.
+        conftests: Every ``conftest.py``, from the root directory.
+        settings: Settings of pytest's own that bear on what is collected and run.
+    """
+
+    deselected: int = 0
+    reordered: bool = False
+    workers: int = 0
+    plugins: list[str] = field(default_factory=list)
+    conftests: list[str] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def notice_selection(self, collected: list[str], left: list[str]) -> None:
+        """Compare the names of the checks we collected with those that pytest will run."""
+        self.deselected = len(collected) - len(left)
+        kept = set(left)
+        self.reordered = [name for name in collected if name in kept] != left
+
+    def notice_surroundings(self, config: pytest.Config) -> None:
+        """Look at everything but the selection."""
+        modules = [p for p in config.pluginmanager.get_plugins() if hasattr(p, "__file__")]
+        files = {str(module.__name__): Path(module.__file__ or "") for module in modules}
+        conftests = [file for file in files.values() if file.name == "conftest.py"]
+        self.conftests = sorted(_relative(file, config.rootpath) for file in conftests)
+        self.plugins = sorted({*_distributions(config), *_loose(config, files)})
+        self.settings = _settings(config)
+        self.workers = int(getattr(config.option, "numprocesses", None) or 0)
+
+    def merge(self, document: Mapping[str, Any]) -> None:
+        """Take in what a worker found, as :meth:`for_controller` gives it."""
+        self.deselected = max(self.deselected, int(document["deselected"]))
+        self.reordered = self.reordered or bool(document["reordered"])
+        self.conftests = sorted({*self.conftests, *map(str, document["conftests"])})
+
+    def for_controller(self) -> dict[str, Any]:
+        """Return what only a worker can know."""
+        return {
+            "deselected": self.deselected,
+            "reordered": self.reordered,
+            "conftests": self.conftests,
+        }
+
+    def as_dict(self, reruns: int) -> dict[str, Any]:
+        """Return plain values for a report."""
+        return {
+            "deselected": self.deselected,
+            "reruns": reruns,
+            "reordered": self.reordered,
+            "workers": self.workers,
+            "plugins": self.plugins,
+            "foreignConftests": self.conftests,
+            "settings": self.settings,
+        }
+
+    def remarks(self, reruns: int) -> list[str]:
+        """Return what a reader of the verdict should know, in a few words each."""
+        found = []
+        if self.deselected:
+            found.append(f"{counted(self.deselected, 'selected check')} deselected by pytest")
+        if reruns:
+            found.append(f"{counted(reruns, 'check')} run again (the worst outcome stands)")
+        if self.reordered:
+            found.append("order of the checks changed by a plugin")
+        return found
+
+
+def _distributions(config: pytest.Config) -> Iterable[str]:
+    for _, distribution in config.pluginmanager.list_plugin_distinfo():
+        if distribution.project_name != _OWN:
+            yield f"{distribution.project_name} {distribution.version}"
+
+
+def _loose(config: pytest.Config, files: Mapping[str, Path]) -> Iterable[str]:
+    """Yield the plugins that belong to no distribution: given with ``-p``, or by a conftest."""
+    packaged = {getattr(p, "__name__", "") for p, _ in config.pluginmanager.list_plugin_distinfo()}
+    roots = tuple({name.partition(".")[0] for name in packaged} | {"_pytest", "pytest_fsmredir"})
+    for name, file in files.items():
+        if file.name != "conftest.py" and name.partition(".")[0] not in roots:
+            yield name
+
+
+def _settings(config: pytest.Config) -> dict[str, str]:
+    found = {name: os.environ[name] for name in _VARIABLES if os.environ.get(name)}
+    for name in _INI:
+        try:
+            value = config.getini(name)
+        except (KeyError, ValueError):  # the plugin that knows it was switched off
+            continue
+        if value:
+            found[name] = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return found
+
+
+def _relative(file: Path, root: Path) -> str:
+    return os.path.relpath(file, root)

@@ -1,0 +1,63 @@
+"""Writing the files of a report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pytest_fsmredir.errors import SettingsError
+from pytest_fsmredir.report.document import canonical, document
+from pytest_fsmredir.report.junit import junit
+from pytest_fsmredir.run import Run
+
+
+def prepare_directory(directory: Path) -> None:
+    """Make the directory of a report, and see to it that files can be made there.
+
+    Raises:
+        SettingsError: They cannot.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        trial = directory / ".writable"
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise SettingsError(f"--fsm-report: {directory}: {error.strerror}") from None
+
+
+def write_report(run: Run, facts: Mapping[str, Any], directory: Path) -> list[Path]:
+    """Write the report of a run and return its files.
+
+    A file that is there is replaced at once, so that nobody ever reads half of one.
+
+    Raises:
+        OSError: One cannot be written.
+    """
+    made = document(run, facts)
+    texts = {
+        "report.yaml": _yaml(made),
+        "report.json": canonical(made) + "\n",
+        "junit.xml": junit(run.catalogue, run.all_rows(), run.trouble),
+    }
+    return [_written(directory / name, text) for name, text in texts.items()]
+
+
+def _yaml(value: Mapping[str, Any]) -> str:
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the one in C where libyaml is there
+    text: str = yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
+def _written(path: Path, text: str) -> Path:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,238 @@
+"""From the texts that were given to one :class:`Settings`, each value checked."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from pytest_fsmredir import options
+from pytest_fsmredir.errors import SettingsError
+from pytest_fsmredir.identity import Identity
+from pytest_fsmredir.options import IMPLEMENTATION, OPTIONS, Given, Layer
+from pytest_fsmredir.options_file import OptionsFile, read_options_file, read_waivers_file
+from pytest_fsmredir.outcomes import Variant
+from pytest_fsmredir.waivers import Waiver
+from pytest_fsmredir.words import nearest
+
+_TRUTH = {"true": True, "1": True, "yes": True, "on": True}
+_TRUTH |= {"": False, "false": False, "0": False, "no": False, "off": False}
+_CHOICES = {option.name: option.choices for option in OPTIONS if option.choices}
+_DEFAULT_IMPL = next(option.default for option in OPTIONS if option.name == "impl")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the user asked for.
+
+    Attributes:
+        conformance: Run the packaged suite.
+        impl: Name of the implementation under test; empty when one of the next two is given.
+        init_cmd: A shell command that is the implementation under test; may be empty.
+        rules: A rules template that is; None for none.
+        features: What is said about its features, least binding first; each a list of features,
+            or of changes such as ``("+ipv6", "-removal")``.
+        checks: Globs of check ids; empty for all.
+        profiles: Names of profiles; empty for all.
+        waivers: Failures that are accepted.
+        identity: Who is judged.
+        iptables: ``auto``, ``nft``, ``legacy`` or ``both``.
+        families: IP versions.
+        exhaustive: Whole ranges instead of samples.
+        strict: A violated SHOULD fails.
+        require: The verdict that the exit status asks for.
+        report: The directory of the report; None for no report.
+        privilege: ``auto``, ``rootless`` or ``root``.
+        timeout_s: When a flow counts as unanswered.
+        init_timeout_s: When an init command is killed.
+        seed: Of all that is generated.
+        texts: Every option that does not have its default, as it was given.
+        repeat: Arguments that the line to run a check again has to repeat.
+    """
+
+    conformance: bool
+    impl: str
+    init_cmd: str
+    rules: Path | None
+    features: tuple[tuple[str, ...], ...]
+    checks: tuple[str, ...]
+    profiles: tuple[str, ...]
+    waivers: tuple[Waiver, ...]
+    identity: Identity
+    iptables: str
+    families: tuple[int, ...]
+    exhaustive: bool
+    strict: bool
+    require: str
+    report: Path | None
+    privilege: str
+    timeout_s: float
+    init_timeout_s: float
+    seed: int
+    texts: Mapping[str, str]
+    repeat: tuple[str, ...]
+
+    def selects(self, check_id: str, profile: str) -> bool:
+        """Whether a check is asked for by id and by profile."""
+        by_id = not self.checks or any(fnmatchcase(check_id, glob) for glob in self.checks)
+        return by_id and (not self.profiles or profile in self.profiles)
+
+    def variants(self, backend: str, default_iptables: str) -> tuple[Variant, ...]:
+        """Return the points of the matrix."""
+        kinds = {"auto": (default_iptables,), "both": ("nft", "legacy")}
+        iptables = kinds.get(self.iptables, (self.iptables,))
+        return tuple(Variant(backend, kind, f) for kind in iptables for f in self.families)
+
+    def again(self, check_id: str, variant: Variant) -> str:
+        """Return the line that runs one check on one variant again."""
+        iptables = () if self.iptables == "auto" else ("--fsm-iptables", variant.iptables)
+        words = ("pytest", "--fsm-conformance", *self.repeat, *iptables)
+        return shlex.join([*words, "--fsm-ip", str(variant.family), "--fsm-check", check_id])
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Return the settings of this run.
+
+    Raises:
+        SettingsError: A value cannot be used; the message names who gave it, and the value.
+    """
+    upper, lower = options.command_line(config), [options.environment(config), options.ini(config)]
+    if not _truth(_first([upper, *lower])["conformance"]):
+        return _settings([upper, *lower], None)
+    file = _options_file(config, _first([upper, *lower])["options"])
+    return _settings([upper, *([file.layer] if file else []), *lower], file)
+
+
+def _options_file(config: pytest.Config, named: Given) -> OptionsFile | None:
+    path = named.base / named.text if named.text else options.default_file(config)
+    return read_options_file(path) if path is not None else None
+
+
+def _first(layers: Sequence[Layer]) -> dict[str, Given]:
+    """Return, for each option, what the most binding of the layers gives."""
+    return {name: given for layer in reversed(layers) for name, given in layer.items()}
+
+
+def _settings(layers: Sequence[Layer], file: OptionsFile | None) -> Settings:
+    given = _first(layers) | _implementation(layers)
+    report = _path(given["report"])
+    identity = file.identity if file else Identity()
+    if report is not None and file is not None:
+        identity.require_complete(str(file.path))
+    return Settings(
+        conformance=_truth(given["conformance"]),
+        impl=given["impl"].text,
+        init_cmd=given["init-cmd"].text,
+        rules=_path(given["rules"]),
+        features=tuple(
+            _items(layer["features"]) for layer in reversed(layers) if "features" in layer
+        ),
+        checks=_items(given["check"]),
+        profiles=_items(given["profile"]),
+        waivers=_waivers(given["waivers"], file, layers[0]),
+        identity=identity,
+        iptables=_choice("iptables", given),
+        families={"4": (4,), "6": (6,), "both": (4, 6)}[_choice("ip", given)],
+        exhaustive=_truth(given["exhaustive"]),
+        strict=_truth(given["strict"]),
+        require=_choice("require", given),
+        report=report,
+        privilege=_choice("privilege", given),
+        timeout_s=_seconds(given["timeout"]),
+        init_timeout_s=_seconds(given["init-timeout"]),
+        seed=_whole(given["seed"]),
+        texts=_texts(given),
+        repeat=tuple(_repeated(layers[0])),
+    )
+
+
+def _implementation(layers: Sequence[Layer]) -> dict[str, Given]:
+    """Return what names the implementation: one option of the most binding layer that has any.
+
+    An init command on the command line thus wins over a rules file in the options file.
+    """
+    nothing = Given("", "", Path())
+    for layer in layers:
+        named = [name for name in IMPLEMENTATION if name in layer and layer[name].text]
+        # The last layer holds the defaults as well, and a default stands back.
+        if len(named) > 1 and layer["impl"].text == _DEFAULT_IMPL and layer is layers[-1]:
+            named.remove("impl")
+        if len(named) > 1:
+            both = " and ".join(layer[name].where for name in named)
+            raise SettingsError(f"{both} each name an implementation: give one")
+        if named:
+            return dict.fromkeys(IMPLEMENTATION, nothing) | {named[0]: layer[named[0]]}
+    return {}
+
+
+def _waivers(given: Given, file: OptionsFile | None, command_line: Layer) -> tuple[Waiver, ...]:
+    if given.text and not (file and file.waivers and "waivers" not in command_line):
+        return read_waivers_file(given.base / given.text)
+    return file.waivers if file else ()
+
+
+def _texts(given: Mapping[str, Given]) -> dict[str, str]:
+    return {
+        option.name: given[option.name].text
+        for option in OPTIONS
+        if option.name != "conformance" and given[option.name].text != option.default
+    }
+
+
+def _repeated(command_line: Layer) -> Iterable[str]:
+    for option in OPTIONS:
+        if option.again and option.name in command_line:
+            text, name = command_line[option.name].text, f"--fsm-{option.name}"
+            if option.flag:
+                yield name
+            elif text.startswith("-"):  # argparse would take it for an option
+                yield f"{name}={text}"
+            else:
+                yield from (name, text)
+
+
+def _path(given: Given) -> Path | None:
+    return (given.base / given.text).absolute() if given.text else None
+
+
+def _items(given: Given) -> tuple[str, ...]:
+    return tuple(item.strip() for item in given.text.split(",") if item.strip())
+
+
+def _choice(name: str, given: dict[str, Given]) -> str:
+    text, choices = given[name].text, _CHOICES[name]
+    if text not in choices:
+        raise SettingsError(
+            f"{given[name].where}: {text!r} is not one of {', '.join(choices)}"
+            f"{nearest(text, choices)}"
+        )
+    return text
+
+
+def _truth(given: Given) -> bool:
+    try:
+        return _TRUTH[given.text.lower()]
+    except KeyError:
+        raise SettingsError(f"{given.where}: {given.text!r} is neither true nor false") from None
+
+
+def _seconds(given: Given) -> float:
+    try:
+        seconds = float(given.text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3600:
+        raise SettingsError(
+            f"{given.where}: {given.text!r} is not a number of seconds from 0 to 3600"
+        )
+    return seconds
+
+
+def _whole(given: Given) -> int:
+    if not given.text.isdecimal() or not given.text.isascii():
+        raise SettingsError(f"{given.where}: {given.text!r} is not a whole number from 0 up")
+    return int(given.text)

@@ -1,0 +1,238 @@
+"""The real Pipy as the sidecar: a process of uid 1500 in the pod that runs our script."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
+from itertools import count
+from pathlib import Path
+
+from pytest_fsmredir import procs
+from pytest_fsmredir.errors import BackendError, PreflightError, tail
+from pytest_fsmredir.sidecars.recorder import ANY, HEALTH_UID
+from pytest_fsmredir.spec.flow import Acceptor, Address
+from pytest_fsmredir.spec.reserved import HEALTH_PORT, SIDECAR_UID
+from pytest_fsmredir.traffic.engine import READABLE, Engine, Seen
+from pytest_fsmredir.traffic.host import Host
+
+START_TIMEOUT_S = 10.0
+"""Pipy opens its ports within a tenth of a second; this is for a machine that is overloaded."""
+
+_PIPE_SIZE = 1024 * 1024  # about 4,000 flows; beyond that Pipy waits until the engine is pumped
+
+_OPTIONS = ("--log-level=error", "--no-graph", "--no-reload", "--admin-port-off")
+
+Enter = Callable[[Callable[[], procs.Running]], procs.Running]
+"""Does what it is given inside a pod, and inside a process namespace of its own."""
+
+
+class Pipy:
+    """The program, and what all its processes of one run have recorded.
+
+    They share one pipe. Our script writes a line, whole and at once, before it does anything with
+    the flow. So whenever a consequence of a flow can be seen, through however many sidecars it has
+    passed, its line is in the pipe already and stands after those of its causes: taking in all the
+    pipe holds before anything else is logged puts every acceptance in its place.
+    """
+
+    def __init__(self, binary: Path, script: Path, engine: Engine) -> None:
+        """Open the program.
+
+        Raises:
+            PreflightError: It is not there.
+        """
+        self._engine = engine
+        self._script = script.read_text()
+        self._names = count(1)
+        self._running: dict[str, procs.Running] = {}
+        self._ready: set[str] = set()
+        self._ended: dict[str, str] = {}
+        self._rest = b""
+        with ExitStack() as undo:
+            self._program = _open_program(binary)
+            undo.callback(os.close, self._program)
+            reading, self._writing = os.pipe()
+            undo.callback(os.close, self._writing)
+            self._reader = undo.enter_context(io.FileIO(reading))
+            os.set_blocking(reading, False)
+            with suppress(OSError):  # a limit of the machine for plain users
+                fcntl.fcntl(self._writing, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+            engine.consult(self._heard)
+            engine.watch(self._reader, READABLE, lambda _: engine.catch_up())
+            undo.callback(engine.forget, self._reader)
+            self._undo = undo.pop_all()
+
+    def start(self, enter: Enter, orders: int, environment: Mapping[str, str]) -> str:
+        """Start a process, wait until its ports are open, and return its name.
+
+        Args:
+            enter: Enters the pod.
+            orders: Descriptor of the file that tells it what to do with captured flows.
+            environment: What else the script is told.
+
+        Raises:
+            BackendError: It did not open its ports.
+        """
+        name = f"pipy-{next(self._names)}"
+        env = {**environment, "FSM_NAME": name, "FSM_ORDERS": f"/proc/self/fd/{orders}"}
+        # By their descriptors the program and the file are within reach of uid 1500, wherever they
+        # are; the script is an argument for the same reason.
+        self._running[name] = enter(
+            lambda: procs.spawn(
+                [f"/proc/self/fd/{self._program}", *_OPTIONS, "-e", self._script],
+                stdout=self._writing,
+                last_words=json.dumps({"event": "ended", "name": name}),
+                uid=SIDECAR_UID,
+                gid=0,  # as in an FSM pod, where runAsGroup is not set
+                env=env,
+                inherited=[self._program, orders],
+            )
+        )
+        try:
+            self._await_ports(name)
+        except BaseException:
+            self.stop(name)
+            raise
+        return name
+
+    def stop(self, name: str) -> None:
+        """Kill a process; its flows end as when a sidecar dies."""
+        self._running.pop(name).stop()
+        self._ended.pop(name, None)
+
+    def close(self) -> None:
+        """Stop every process, and release the pipe."""
+        for name in list(self._running):
+            self.stop(name)
+        self._undo.close()
+
+    def _await_ports(self, name: str) -> None:
+        if not self._engine.pump(lambda: name in self._ready, START_TIMEOUT_S):
+            errors = tail(self._running[name].errors())
+            raise BackendError(f"{name} has no ports after {START_TIMEOUT_S:.0f} s: {errors}")
+
+    def _heard(self) -> Iterable[Seen]:
+        seen = [acceptance for line in self._lines() if (acceptance := self._take(line))]
+        if self._ended:
+            # Else the flows of a dead sidecar would be held against the implementation.
+            raise BackendError("; ".join(self._ended.values()))
+        return seen
+
+    def _lines(self) -> list[bytes]:
+        data = self._rest
+        while chunk := self._reader.read(_PIPE_SIZE):
+            data += chunk
+        *lines, self._rest = data.split(b"\n")
+        return lines
+
+    def _take(self, line: bytes) -> Seen | None:
+        record = json.loads(line)
+        match record["event"]:
+            case "open":
+                original = record["original"]
+                return (
+                    Acceptor[record["by"]],
+                    Address(*record["local"]),
+                    Address(*record["peer"]),
+                    Address(*original) if original else None,
+                )
+            case "ready":
+                self._ready.add(record["name"])
+            case "ended" if record["name"] in self._running:
+                name = record["name"]
+                errors = tail(self._running[name].errors())
+                self._ended[name] = f"{name} has ended by itself: {errors}"
+        return None
+
+
+class PipySidecar:
+    """The sidecar of one pod, with the interface of :class:`.recorder.Recorder`.
+
+    Where the recorder answers captured flows, so does Pipy, by our script: a sweep of ports that
+    nobody listens on could not be told otherwise. While forwarding it does what a sidecar of FSM
+    does.
+    """
+
+    def __init__(
+        self,
+        pipy: Pipy,
+        host: Host,
+        families: tuple[int, ...],
+        own_addresses: set[str],
+        enter: Enter,
+    ) -> None:
+        self._pipy, self._host, self._enter = pipy, host, enter
+        self._families = families
+        self._environment = {
+            "POD_IPS": ",".join(sorted(own_addresses)),
+            "FSM_LISTEN": ANY[max(families)],
+        }
+        self._forwarding = False
+        self._services: Mapping[str, str] = {}
+        self._orders: int | None = None
+        self._undo = ExitStack()
+
+    @property
+    def forwarding(self) -> bool:
+        """Pass captured flows on instead of answering them."""
+        return self._forwarding
+
+    @forwarding.setter
+    def forwarding(self, wanted: bool) -> None:
+        self._forwarding = wanted
+        self._order()
+
+    @property
+    def services(self) -> Mapping[str, str]:
+        """Addresses that outbound forwarding replaces with others."""
+        return self._services
+
+    @services.setter
+    def services(self, wanted: Mapping[str, str]) -> None:
+        self._services = wanted
+        self._order()
+
+    def start(self) -> None:
+        """Open every listener.
+
+        Raises:
+            BackendError: Pipy did not start.
+        """
+        with ExitStack() as undo:
+            # Not a part of the sidecar, but a container of its own beside it.
+            for family in self._families:
+                health = self._host.listen(
+                    Address(ANY[family], HEALTH_PORT), by=Acceptor.HEALTH, uid=HEALTH_UID
+                )
+                undo.callback(health.close)
+            self._orders = os.memfd_create("fsmredir-orders")
+            undo.callback(self._forget_orders, self._orders)
+            self._order()
+            name = self._pipy.start(self._enter, self._orders, self._environment)
+            undo.callback(self._pipy.stop, name)
+            self._undo = undo.pop_all()
+
+    def stop(self) -> None:
+        """Kill Pipy, and close the health responder."""
+        self._undo.close()
+
+    def _order(self) -> None:
+        """Write what Pipy reads whenever it accepts a captured flow."""
+        if self._orders is not None:
+            orders = {"answer": not self._forwarding, "services": dict(self._services)}
+            os.ftruncate(self._orders, 0)
+            os.pwrite(self._orders, json.dumps(orders).encode(), 0)
+
+    def _forget_orders(self, descriptor: int) -> None:
+        self._orders = None
+        os.close(descriptor)
+
+
+def _open_program(binary: Path) -> int:
+    if not os.access(binary, os.X_OK):
+        raise PreflightError(f"there is no Pipy at {binary}")
+    return os.open(binary, os.O_RDONLY | os.O_CLOEXEC)

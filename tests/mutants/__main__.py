@@ -1,0 +1,76 @@
+"""``python -m tests.mutants``: how many of the mutants does the suite kill?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from pytest_fsmredir import catalogue
+from pytest_fsmredir.backends.netns import privileges
+from tests.mutants.catalogue import by_name, matching
+from tests.mutants.hints import Hints
+from tests.mutants.learning import learn
+from tests.mutants.parallel import cores, spread
+from tests.mutants.printing import as_document, line, summary
+from tests.mutants.runner import Verdict, judge_mutant
+
+
+def main(argv: Sequence[str]) -> int:
+    """Judge the mutants that the arguments name, and return the exit status: 0 if all is well."""
+    arguments = _parser().parse_args(argv)
+    names = matching(*arguments.globs)
+    if not names:
+        sys.stderr.write("no mutant has such a name\n")
+        return 2
+    if arguments.list:
+        for name in names:
+            sys.stdout.write(f"{name}: {by_name(name).what} [{by_name(name).source}]\n")
+        return 0
+    privileges.acquire("auto")
+    if arguments.learn:
+        learn(names, arguments.jobs)
+        return 0
+    return _judge(names, arguments)
+
+
+def _judge(names: Sequence[str], arguments: argparse.Namespace) -> int:
+    began = time.perf_counter()
+    hints = Hints() if arguments.no_hints else Hints.load()
+    verdicts: list[Verdict] = []
+    # The equivalent ones take the longest, so they must not come last.
+    names = sorted(names, key=lambda name: by_name(name).killable)
+    for verdict in spread(partial(judge_mutant, hints=hints), names, arguments.jobs):
+        verdicts.append(verdict)
+        if arguments.verbose or not verdict.as_wanted:
+            sys.stdout.write(line(verdict) + "\n")
+            sys.stdout.flush()
+    seconds = time.perf_counter() - began
+    sys.stdout.write(summary(verdicts, catalogue.load(), seconds) + "\n")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(as_document(verdicts, seconds), indent=1) + "\n")
+    return 0 if all(verdict.as_wanted for verdict in verdicts) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("globs", nargs="*", metavar="NAME-GLOB", help="only mutants named so")
+    parser.add_argument("--jobs", type=int, default=cores(), help="processes (default: one a core)")
+    parser.add_argument("--list", action="store_true", help="list the mutants and exit")
+    parser.add_argument("--verbose", "-v", action="store_true", help="a line for each mutant")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts to a file")
+    parser.add_argument("--no-hints", action="store_true", help="try the checks by cost alone")
+    parser.add_argument(
+        "--learn",
+        action="store_true",
+        help="run every check on each mutant, and keep in hints.json which kills which",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,266 @@
+"""How the rules get into the pod: half, twice, late, over others, and with failures hidden."""
+
+from __future__ import annotations
+
+from tests.mutants import loading
+from tests.mutants.changes import first, last
+from tests.mutants.correct import IN, OUT
+from tests.mutants.loading import followed_by, preceded_by, without_status
+from tests.mutants.mutant import Mutant
+from tests.mutants.rules import Rule
+
+
+def _half(text: str) -> str:
+    """Keep the first half of a table's lines."""
+    head, *lines = text.removesuffix("COMMIT\n").splitlines()
+    return "\n".join([head, *lines[: len(lines) // 2], "COMMIT", ""])
+
+
+def _without_last(text: str) -> str:
+    head, *lines = text.removesuffix("COMMIT\n").splitlines()
+    return "\n".join([head, *lines[:-1], "COMMIT", ""])
+
+
+def _inserted(text: str) -> str:
+    return text.replace("-A PREROUTING", "-I PREROUTING").replace("-A OUTPUT", "-I OUTPUT")
+
+
+def _each(command: str) -> str:
+    """Run an iptables command for both families."""
+    return f"iptables {command} && ip6tables {command}"
+
+
+def _after(name: str, what: str, source: str, *scripts: str) -> Mutant:
+    return Mutant(name=name, what=what, source=source, load=followed_by(*scripts))
+
+
+def _before(name: str, what: str, source: str, *scripts: str) -> Mutant:
+    return Mutant(name=name, what=what, source=source, load=preceded_by(*scripts))
+
+
+MUTANTS = (
+    Mutant(
+        name="half-the-lines",
+        what="the first half of the rules, loaded as if it were all",
+        source="B18: linkerd/linkerd2 9267, proxy-init PR 164",
+        text=_half,
+    ),
+    Mutant(
+        name="last-line-lost",
+        what="the last rule is lost: no jump from OUTPUT",
+        source="B02: istio/istio PR 59544, a cut buffer",
+        text=_without_last,
+    ),
+    Mutant(
+        name="second-run-fails",
+        what="a second run fails, because the chains exist",
+        source="B17: linkerd/linkerd2 5786, 3563; istio/istio 42792",
+        load=loading.only_creating,
+    ),
+    Mutant(
+        name="second-run-does-nothing",
+        what="a second run leaves the rules of the first one",
+        source="B18: linkerd/linkerd2 13171; B45: istio/istio 56587",
+        load=loading.unless_there,
+    ),
+    Mutant(
+        name="second-run-appends",
+        what="a second run adds its rules behind those of the first one",
+        source="B19: metalbear-co/mirrord 3006",
+        load=loading.appending,
+    ),
+    Mutant(
+        name="one-command-a-line",
+        what="each rule is a command of its own: a failure leaves half of them",
+        source="B18: linkerd/linkerd2 9267; the seed's ancestor OSM 0.7",
+        load=loading.one_by_one,
+    ),
+    Mutant(
+        name="first-family-stays",
+        what="when IPv6 fails, the rules for IPv4 stay",
+        source="B32: istio/istio 19940; B18",
+        load=loading.first_family_at_least,
+    ),
+    Mutant(
+        name="failures-hidden",
+        what="exit status 0 whatever the programs said",
+        source="B14: linkerd/linkerd2 8732, openservicemesh/osm 4609",
+        load=without_status(loading.install),
+    ),
+    Mutant(
+        name="failures-of-commands-hidden",
+        what="each rule is a command of its own, and no exit status is looked at",
+        source="B12: istio/istio 15519",
+        load=without_status(loading.one_by_one),
+    ),
+    Mutant(
+        name="lock-not-waited-for",
+        what="a held lock makes the programs fail, which is hidden",
+        source="B20: istio/cni 23, linkerd/linkerd2 2970",
+        load=loading.impatient,
+    ),
+    Mutant(
+        name="programmed-in-background",
+        what="the init command ends before its work is done",
+        source="B43: linkerd/linkerd2 4788",
+        load=loading.in_background,
+    ),
+    Mutant(
+        name="restored-over-all",
+        what="iptables-restore without --noflush: rules of others are gone",
+        source="B50: kumahq/kuma 8071",
+        load=loading.flushing,
+    ),
+    _before(
+        "nat-flushed-first",
+        "the nat table is emptied first",
+        "B50: kumahq/kuma 6093",
+        _each("-t nat -F"),
+    ),
+    _before(
+        "filter-flushed-first",
+        "the filter table is emptied first",
+        "B50: kumahq/kuma PR 10890",
+        _each("-F"),
+    ),
+    _before(
+        "mangle-flushed-first",
+        "the mangle table is emptied first",
+        "B50: kumahq/kuma PR 10890",
+        _each("-t mangle -F"),
+    ),
+    _before(
+        "raw-flushed-first",
+        "the raw table is emptied first",
+        "B50: kumahq/kuma PR 10890",
+        _each("-t raw -F"),
+    ),
+    _before(
+        "everything-flushed-first",
+        "all tables are emptied and foreign chains deleted",
+        "B50",
+        *(
+            _each(f"-t {t} -F && ip6tables -t {t} -X && iptables -t {t} -X")
+            for t in ("nat", "filter", "mangle", "raw")
+        ),
+    ),
+    _after(
+        "prerouting-flushed-after",
+        "foreign rules of PREROUTING are removed",
+        "B50: kumahq/kuma 8071",
+        "iptables -t nat -F PREROUTING && iptables -t nat -A PREROUTING -p tcp -j MESH_IN",
+        "ip6tables -t nat -F PREROUTING && ip6tables -t nat -A PREROUTING -p tcp -j MESH_IN",
+    ),
+    Mutant(
+        name="inserted-before-others",
+        what="the jumps stand before the rules of others",
+        source="B51: istio/istio 1428",
+        text=_inserted,
+    ),
+    Mutant(
+        name="others-never-reached",
+        what="what is left alone is accepted: rules of others never see it",
+        source="B51: istio/istio 1428",
+        rules=last(
+            Rule("", OUT, "", "ACCEPT"),
+            Rule("", "PREROUTING", "-p tcp", "ACCEPT"),
+            Rule("", "OUTPUT", "-p tcp", "ACCEPT"),
+        ),
+    ),
+    _after(
+        "forwarding-turned-off",
+        "the pod no longer forwards",
+        "B54: linkerd/linkerd2-proxy-init PR 53",
+        "echo 0 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv6/conf/all/forwarding",
+    ),
+    Mutant(
+        name="forwarded-dropped",
+        what="what the pod forwards is dropped",
+        source="B54: linkerd/linkerd2-proxy-init PR 53",
+        rules=last(Rule("", "FORWARD", "", "DROP", table="filter")),
+    ),
+    _after(
+        "conntrack-flushed",
+        "connection tracking forgets every open flow",
+        "B42: istio/istio 35157",
+        "conntrack -F 2>/dev/null",
+    ),
+    _after(
+        "open-flows-reset",
+        "open flows are reset",
+        "B42: istio/istio 35157",
+        "ss -K 2>/dev/null >/dev/null; true",
+    ),
+    Mutant(
+        name="open-flows-dropped",
+        what="flows that were open before are dropped in the filter table",
+        source="B42: istio/istio 35157",
+        rules=first(
+            Rule("", "INPUT", "-p tcp ! --syn -m conntrack --ctstate NEW", "DROP", table="filter")
+        ),
+    ),
+    _after(
+        "localhost-routed",
+        "route_localnet is on: neighbours reach what listens on 127.0.0.1",
+        "kubernetes/kubernetes 92315 (CVE-2020-8558); B49",
+        "for f in all eth0; do echo 1 >/proc/sys/net/ipv4/conf/$f/route_localnet; done",
+    ),
+    _after(
+        "link-taken-down",
+        "the pod's link is down for a moment: its routes are gone",
+        "B41: istio/istio 55139",
+        "ip link set eth0 down && ip link set eth0 up",
+    ),
+    _after(
+        "default-route-lost",
+        "a clean-up of routes takes the default route",
+        "B41: Azure/azure-workload-identity 1050",
+        "ip route del default; ip -6 route del default; true",
+    ),
+    _after(
+        "mtu-lowered",
+        "the interface's MTU is 1000",
+        "B52: projectcalico/calico 7120",
+        "ip link set eth0 mtu 1300",
+    ),
+    _after(
+        "mark-routed-to-nowhere",
+        "a left-over rule sends marked packets to a table without routes",
+        "merbridge; Istio's TPROXY mode",
+        "ip rule add fwmark 1337 blackhole",
+    ),
+    _after(
+        "reverse-path-strict",
+        "strict reverse path filtering: a second interface loses packets",
+        "B40: istio/istio 7182",
+        "cd /proc/sys/net/ipv4/conf;"
+        " for f in all eth0 net1; do [ ! -e $f ] || echo 1 >$f/rp_filter; done",
+    ),
+    _after(
+        "ephemeral-ports-few",
+        "the pod has 3 ephemeral ports",
+        "B38: istio/istio 51210",
+        "echo 40000 40002 >/proc/sys/net/ipv4/ip_local_port_range",
+    ),
+    _after(
+        "conntrack-table-small",
+        "the table of connections holds 16 entries",
+        "B38: catalogue CT-008",
+        "echo 16 >/proc/sys/net/netfilter/nf_conntrack_max",
+    ),
+    _after(
+        "conntrack-forgets-established",
+        "connection tracking forgets an idle connection after a second",
+        "catalogue LIFE-007; B42",
+        "echo 1 >/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established",
+    ),
+    Mutant(
+        name="rules-inbound-only-after-restart",
+        what="only the first connection of a pod is captured",
+        source="B42: istio/istio 35157",
+        rules=first(
+            Rule("", IN, "-m recent --name seen --rcheck"),
+            Rule("", IN, "-m recent --name seen --set", "MESH_TO_IN"),
+        ),
+    ),
+)

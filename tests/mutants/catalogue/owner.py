@@ -1,0 +1,163 @@
+"""The sidecar's user id: whom the rules spare."""
+
+from __future__ import annotations
+
+from tests.mutants.changes import (
+    drop,
+    first,
+    in_turn,
+    match,
+    narrow,
+    substitute,
+    to_end,
+    verdict,
+)
+from tests.mutants.correct import OUT, TO_OUT, Tag
+from tests.mutants.mutant import Mutant
+from tests.mutants.rules import Rule
+
+_ALL = (Tag.HAIRPIN, Tag.LOCAL, Tag.SIDECAR)
+
+
+def _uid(new: str) -> Mutant:
+    return Mutant(
+        name=f"sidecar-is-uid-{new}",
+        what=f"the rules spare uid {new} instead of 1500",
+        source={
+            "1337": "B30: istio/istio PR 30306; Istio's sidecar uid",
+            "1340": "B30: the user of the pipy image",
+            "2102": "B30: linkerd's proxy uid",
+            "5678": "B30: Kuma's sidecar uid",
+            "0": "B29: telepresenceio/telepresence 4156",
+        }.get(new, "B29: istio/istio PR 31993; off by one"),
+        rules=in_turn(*(substitute(tag, "--uid-owner 1500", f"--uid-owner {new}") for tag in _ALL)),
+    )
+
+
+def _also(name: str, words: str, what: str, source: str) -> Mutant:
+    return Mutant(name=name, what=what, source=source, rules=first(Rule("", OUT, words)))
+
+
+MUTANTS = (
+    *(_uid(new) for new in ("1337", "1340", "2102", "5678", "0", "1499", "1501")),
+    Mutant(
+        name="sidecar-by-group",
+        what="the sidecar is told by --gid-owner 1500",
+        source="B29: istio/istio 4286",
+        rules=in_turn(*(substitute(tag, "--uid-owner", "--gid-owner") for tag in _ALL)),
+    ),
+    Mutant(
+        name="sidecar-by-user-and-group",
+        what="the sidecar is told by uid and gid 1500 together",
+        source="B30: istio/istio PR 30306",
+        rules=narrow(Tag.SIDECAR, "-m owner --gid-owner 1500"),
+    ),
+    Mutant(
+        name="sidecar-by-mark",
+        what="the sidecar is told by a mark that it does not set",
+        source="merbridge/merbridge PR 163; Istio's TPROXY mode",
+        rules=match(Tag.SIDECAR, "-m mark --mark 1337"),
+    ),
+    Mutant(
+        name="sidecar-rule-lost",
+        what="the sidecar's own traffic is captured again",
+        source="B30: istio/istio PR 30306",
+        rules=drop(Tag.SIDECAR),
+    ),
+    Mutant(
+        name="sidecar-rule-after-capture",
+        what="the sidecar's rule stands after the redirect",
+        source="B30: istio/istio PR 30306",
+        rules=to_end(Tag.SIDECAR),
+    ),
+    Mutant(
+        name="sidecar-rule-inverted",
+        what="everybody but the sidecar is spared",
+        source="B29: istio/istio 4286",
+        rules=substitute(Tag.SIDECAR, "--uid-owner", "! --uid-owner"),
+    ),
+    Mutant(
+        name="sidecar-spared-when-established",
+        what="the sidecar is spared for established connections only",
+        source="B42: istio/istio 35157",
+        rules=narrow(Tag.SIDECAR, "-m conntrack --ctstate ESTABLISHED,RELATED"),
+    ),
+    Mutant(
+        name="sidecar-spared-on-web-ports",
+        what="the sidecar is spared on the ports 80, 443 and 8080 only",
+        source="B30: a loop on any other port",
+        rules=narrow(Tag.SIDECAR, "-p tcp -m multiport --dports 80,443,8080"),
+    ),
+    Mutant(
+        name="sidecar-spared-on-eth0",
+        what="the sidecar is spared on eth0 only",
+        source="B11: istio/istio 40326",
+        rules=narrow(Tag.SIDECAR, "-o eth0"),
+    ),
+    Mutant(
+        name="sidecar-sent-to-inbound",
+        what="the sidecar's own traffic goes to its inbound listener",
+        source="B21: istio/istio 14242",
+        rules=verdict(Tag.SIDECAR, "MESH_TO_IN"),
+    ),
+    Mutant(
+        name="hairpin-for-everything-of-sidecar",
+        what="whatever the sidecar sends goes to its inbound listener unless it stays on lo",
+        source="B22: istio/istio PR 12110",
+        rules=substitute(Tag.HAIRPIN, "-o lo ", "! -o lo "),
+    ),
+    _also(
+        "root-exempt",
+        "-m owner --uid-owner 0",
+        "uid 0 is exempt as well",
+        "B29: telepresenceio/telepresence 4156",
+    ),
+    _also(
+        "system-users-exempt",
+        "-m owner --uid-owner 0-999",
+        "the uids 0 to 999 are exempt as well",
+        "B29: istio/istio 4286",
+    ),
+    _also(
+        "neighbours-exempt",
+        "-m owner --uid-owner 1499-1501",
+        "the uids 1499 to 1501 are exempt",
+        "B29: istio/istio PR 31993",
+    ),
+    _also(
+        "application-user-exempt",
+        "-m owner --uid-owner 1000",
+        "uid 1000 is exempt as well",
+        "B29: istio/istio PR 31993",
+    ),
+    _also(
+        "group-exempt-too",
+        "-m owner --gid-owner 1500",
+        "gid 1500 is exempt as well as uid 1500, as Istio does with 1337",
+        "B29: istio/istio 4286",
+    ),
+    _also(
+        "istio-users-exempt",
+        "-m owner --uid-owner 1337",
+        "uid 1337 is exempt as well",
+        "B29: a rule set copied from istio/istio",
+    ),
+    Mutant(
+        name="root-alone-captured",
+        what="only uid 0 is captured",
+        source="B29: telepresenceio/telepresence 4156",
+        rules=narrow(Tag.CAPTURE_OUT, "-m owner --uid-owner 0"),
+    ),
+    Mutant(
+        name="application-user-alone-captured",
+        what="only uid 1000 is captured",
+        source="B29: istio/istio PR 31993",
+        rules=narrow(Tag.CAPTURE_OUT, "-m owner --uid-owner 1000"),
+    ),
+    Mutant(
+        name="two-redirects-for-root",
+        what="uid 0 is sent to the outbound listener before any exclusion is looked at",
+        source="B35: istio/istio 29639",
+        rules=first(Rule("", OUT, "-m owner --uid-owner 0", TO_OUT)),
+    ),
+)

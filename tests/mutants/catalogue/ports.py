@@ -1,0 +1,328 @@
+"""The two port lists: each mistake once outbound and once inbound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from pytest_fsmredir.implementations.base import Refused
+from pytest_fsmredir.spec.policy import ListName
+from tests.mutants.changes import (
+    Change,
+    copied,
+    each,
+    filtered,
+    first,
+    in_turn,
+    last,
+    narrow,
+    narrow_for,
+    substitute,
+    to_end,
+    verdict,
+    when,
+)
+from tests.mutants.correct import IN, OUT, Case, Tag
+from tests.mutants.mutant import Mutant
+from tests.mutants.policies import (
+    Listed,
+    PolicyChange,
+    at_most,
+    ignored,
+    items,
+    without_first,
+    without_last,
+    without_sixteenth,
+)
+from tests.mutants.rules import Rule, Rules
+
+
+@dataclass(frozen=True)
+class Direction:
+    """What differs between the outbound and the inbound list."""
+
+    name: str
+    listed: ListName
+    tag: str
+    chain: str
+    other_chain: str
+    filter_chain: str
+
+
+OUTBOUND = Direction("outbound", ListName.OUTBOUND_PORT_EXCLUSION, Tag.PORT_OUT, OUT, IN, "OUTPUT")
+INBOUND = Direction("inbound", ListName.INBOUND_PORT_EXCLUSION, Tag.PORT_IN, IN, OUT, "INPUT")
+
+
+def _in_policy(way: Direction) -> Iterator[tuple[str, str, str, PolicyChange]]:
+    """Yield (name, what, source, change) of mistakes with the list itself."""
+
+    def edit(change: Callable[[Listed], Listed]) -> PolicyChange:
+        return items(way.listed, change)
+
+    yield "ignored", "the list is ignored", "B09: istio/istio 38415", ignored(way.listed)
+    yield "first-lost", "the first port is lost", "B01", edit(without_first)
+    yield "last-lost", "the last port is lost", "B01", edit(without_last)
+    yield "only-first", "only the first port counts", "B09: istio/istio 30280", edit(at_most(1))
+    yield "cut-at-15", "ports from the 16th on are lost", "B01, F01", edit(at_most(15))
+    yield "cut-at-16", "ports from the 17th on are lost", "B01: off by one", edit(at_most(16))
+    yield "cut-at-30", "ports from the 31st on are lost", "B01: two matches", edit(at_most(30))
+    yield "cut-at-64", "ports from the 65th on are lost", "B02: a fixed buffer", edit(at_most(64))
+    yield "sixteenth-lost", "the 16th port is lost", "B03: slots of 15", edit(without_sixteenth)
+    yield (
+        "last-of-even-lists-lost",
+        "ports are read in pairs",
+        "B03",
+        edit(lambda p: p[: len(p) // 2 * 2]),
+    )
+    yield (
+        "one-up",
+        "each port is off by one, upwards",
+        "off by one",
+        edit(lambda p: tuple(min(port + 1, 65535) for port in p)),
+    )
+    yield (
+        "one-down",
+        "each port is off by one, downwards",
+        "off by one",
+        edit(lambda p: tuple(max(port - 1, 1) for port in p)),
+    )
+    yield (
+        "above-32767-lost",
+        "ports above 32767 are lost",
+        "F02: a port as a signed 16-bit number",
+        edit(lambda p: tuple(port for port in p if port < 32768)),
+    )
+    yield (
+        "65535-lost",
+        "port 65535 is lost",
+        "F02: an off by one at the upper limit",
+        edit(lambda p: tuple(port for port in p if port < 65535)),
+    )
+    yield (
+        "port-1-lost",
+        "port 1 is lost",
+        "F02: an off by one at the lower limit",
+        edit(lambda p: tuple(port for port in p if port > 1)),
+    )
+
+
+def _span(rules: Rules, case: Case, way: Direction) -> Rules:
+    ports = getattr(case.policy, way.listed.value)
+    if not ports:
+        return rules
+    words = f"-p tcp --dport {min(ports)}:{max(ports)}"
+    return (Rule("", way.chain, words), *rules)
+
+
+def _one_match(rules: Rules, case: Case, way: Direction) -> Rules:
+    ports = getattr(case.policy, way.listed.value)
+    if len(ports) > 15:
+        raise Refused(f"iptables-restore: too many ports specified ({len(ports)})")
+    return rules
+
+
+def _split_span(rule: Rule) -> Rule:
+    """Turn runs of ports into ranges, each a port too long, as a wrong compression does."""
+    ports = rule.match.rpartition(" ")[2].split(",")
+    spans = [f"{port}:{int(port) + 1}" if int(port) < 65535 else port for port in ports[:7]]
+    return replace(rule, match=f"-p tcp -m multiport --dports {','.join(spans + ports[7:8])}")
+
+
+def _in_rules(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
+    """Yield (name, what, source, change) of mistakes with the rules made of the list."""
+    tag = way.tag
+    yield (
+        "as-range",
+        "the list is taken as a range from its least to its greatest port",
+        "B03: linkerd/linkerd2-proxy-init PR 7",
+        lambda r, c: _span(r, c, way),
+    )
+    yield (
+        "more-than-15-refused",
+        "more than 15 ports are refused",
+        "B01: aws/amazon-vpc-cni-plugins PR 77; F01",
+        lambda r, c: _one_match(r, c, way),
+    )
+    yield (
+        "each-one-too-long",
+        "each port is written as a range that is one too long",
+        "B03: linkerd/linkerd2-proxy-init PR 7",
+        each(tag, _split_span),
+    )
+    yield (
+        "by-source",
+        "the list is compared with the source port",
+        "source for destination",
+        substitute(tag, "--dports", "--sports"),
+    )
+    yield (
+        "by-either",
+        "the list is compared with either port",
+        "-m multiport --ports",
+        substitute(tag, "--dports", "--ports"),
+    )
+    yield (
+        "for-udp",
+        "the rule matches UDP, which our chain never sees",
+        "wrong protocol",
+        substitute(tag, "-p tcp", "-p udp"),
+    )
+    yield (
+        "other-direction",
+        "the list acts in the other direction",
+        "wrong chain",
+        each(tag, lambda rule: replace(rule, chain=way.other_chain)),
+    )
+    yield (
+        "both-directions",
+        "the list acts in both directions",
+        "B06: istio/istio 9330",
+        copied(tag, way.other_chain),
+    )
+    yield (
+        "after-capture",
+        "the rule stands after the capture",
+        "B05: istio/istio PR 13970",
+        to_end(tag),
+    )
+    yield (
+        "dropped",
+        "excluded ports are dropped instead of left alone",
+        "a wrong verdict",
+        filtered(tag, way.filter_chain, "DROP"),
+    )
+    yield (
+        "rejected",
+        "excluded ports are rejected instead of left alone",
+        "a wrong verdict",
+        filtered(tag, way.filter_chain, "REJECT"),
+    )
+    yield (
+        "accepted",
+        "excluded ports are accepted, which ends the hook for rules of others",
+        "B51: istio/istio 1428",
+        verdict(tag, "ACCEPT"),
+    )
+    yield (
+        "inverted",
+        "all ports but the listed ones are left alone",
+        "a wrong negation",
+        substitute(tag, "--dports", "! --dports"),
+    )
+    yield (
+        "for-established",
+        "the rule matches established connections only",
+        "B42: istio/istio 35157",
+        narrow(tag, "-m conntrack --ctstate ESTABLISHED"),
+    )
+    yield (
+        "for-clusters-only",
+        "the list holds for peers in private ranges only",
+        "B09: istio/istio 38588",
+        narrow_for(tag, lambda case: _peer(way, case)),
+    )
+    yield (
+        "udp-redirected",
+        "with a list in force, UDP to the sidecar's side of it is redirected",
+        "B35: istio/istio 29639; catalogue OPX-008",
+        when(
+            lambda case: getattr(case.policy, way.listed.value),
+            last(_udp(way)),
+        ),
+    )
+
+
+def _udp(way: Direction) -> Rule:
+    hook, port = ("OUTPUT", 15001) if way is OUTBOUND else ("PREROUTING", 15003)
+    return Rule("", hook, "-p udp", f"REDIRECT --to-ports {port}")
+
+
+def _peer(way: Direction, case: Case) -> str:
+    return f"{'-d' if way is OUTBOUND else '-s'} {'10.0.0.0/8' if case.family == 4 else 'fd00::/8'}"
+
+
+def _mutants(way: Direction) -> Iterator[Mutant]:
+    for name, what, source, policy in _in_policy(way):
+        yield Mutant(
+            name=f"{way.name}-ports-{name}",
+            what=f"{way.name} port exclusion: {what}",
+            source=source,
+            policy=policy,
+        )
+    for name, what, source, rules in _in_rules(way):
+        yield Mutant(
+            name=f"{way.name}-ports-{name}",
+            what=f"{way.name} port exclusion: {what}",
+            source=source,
+            rules=rules,
+        )
+
+
+def _anded(rules: Rules, case: Case) -> Rules:
+    ranges = [rule.match for rule in rules if rule.tag == Tag.RANGE]
+    if not ranges:
+        return rules
+    ports = [rule for rule in rules if rule.tag == Tag.PORT_OUT]
+    kept = tuple(rule for rule in rules if rule.tag != Tag.PORT_OUT)
+    both = (replace(rule, match=f"{rule.match} {words}") for rule in ports for words in ranges)
+    return (*both, *kept)
+
+
+def _fake(case: Case) -> str:
+    return "127.0.0.6" if case.family == 4 else case.addresses[0]
+
+
+MUTANTS = (
+    *_mutants(OUTBOUND),
+    *_mutants(INBOUND),
+    Mutant(
+        name="port-lists-swapped",
+        what="the outbound list acts inbound and the inbound list outbound",
+        source="B09: istio/istio 38588",
+        rules=in_turn(
+            each(Tag.PORT_OUT, lambda rule: replace(rule, chain=IN, tag="swapped")),
+            each(Tag.PORT_IN, lambda rule: replace(rule, chain=OUT)),
+            lambda rules, case: tuple(sorted(rules, key=lambda rule: rule.tag != "swapped")),
+        ),
+    ),
+    Mutant(
+        name="port-exclusion-needs-range-exclusion",
+        what="with ranges excluded as well, an excluded port counts only inside them",
+        source="catalogue PREC-003: anded instead of ored",
+        rules=_anded,
+    ),
+    Mutant(
+        name="inbound-excluded-from-localhost",
+        what="the application sees 127.0.0.6 instead of the client on an excluded port",
+        source="B47: linkerd/linkerd2 5913, istio/istio 5679",
+        rules=lambda rules, case: (
+            *rules,
+            *(
+                Rule("", "INPUT", r.match, f"SNAT --to-source {_fake(case)}")
+                for r in rules
+                if r.tag == Tag.PORT_IN
+            ),
+        ),
+    ),
+    Mutant(
+        name="inbound-exclusion-opens-reserved",
+        what="an inbound exclusion of 15000, 15001 or 15003 is honoured",
+        source="F06",
+        rules=lambda rules, case: first(
+            *(
+                Rule("", IN, f"-p tcp --dport {port}")
+                for port in (15000, 15001, 15003)
+                if port in case.policy.inbound_port_exclusion_list
+            )
+        )(rules, case),
+    ),
+    Mutant(
+        name="inbound-exclusion-opens-admin",
+        what="any inbound exclusion opens 15000 as well",
+        source="F06; B49: istio/istio.io PR 17303",
+        rules=when(
+            lambda case: case.policy.inbound_port_exclusion_list,
+            first(Rule("", IN, "-p tcp --dport 15000")),
+        ),
+    ),
+)

@@ -1,0 +1,411 @@
+"""The two lists of ranges: each mistake once for exclusions and once for inclusions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from pytest_fsmredir.spec.policy import ListName, Network
+from tests.mutants.changes import (
+    Change,
+    before,
+    drop,
+    filtered,
+    first,
+    moved_before,
+    narrow,
+    narrow_for,
+    substitute,
+    to_end,
+    to_front,
+    verdict,
+    when,
+)
+from tests.mutants.correct import IN, OUT, TO_IN, TO_OUT, Case, Tag, of_family, slots
+from tests.mutants.mutant import Mutant
+from tests.mutants.policies import (
+    Listed,
+    PolicyChange,
+    at_most,
+    ignored,
+    items,
+    without_first,
+    without_last,
+    without_sixteenth,
+)
+from tests.mutants.rules import Rule, Rules
+
+_EXCLUDED = ListName.OUTBOUND_IP_RANGE_EXCLUSION
+_INCLUDED = ListName.OUTBOUND_IP_RANGE_INCLUSION
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What differs between exclusions and inclusions."""
+
+    name: str
+    listed: ListName
+    tag: str
+
+
+EXCLUSION = Kind("excluded", _EXCLUDED, Tag.RANGE)
+INCLUSION = Kind("included", _INCLUDED, Tag.INCLUDED)
+
+
+def _prefixed(change: Callable[[Network], int]) -> Callable[[Listed], Listed]:
+    """Give every range another prefix length."""
+
+    def edit(networks: Listed) -> Listed:
+        return tuple(
+            ip_network(
+                f"{network[0]}/{min(max(change(network), 0), network.max_prefixlen)}", strict=False
+            )
+            for network in networks
+        )
+
+    return edit
+
+
+def _octets(network: Network) -> int:
+    """The prefix length rounded up to a whole octet."""
+    return -(-network.prefixlen // 8) * 8
+
+
+def _disjoint(networks: Listed) -> Listed:
+    """Keep a range only if it touches none that was kept before."""
+    kept: list[Network] = []
+    for network in networks:
+        if not any(network.version == k.version and network.overlaps(k) for k in kept):
+            kept.append(network)
+    return tuple(kept)
+
+
+def _in_policy(kind: Kind) -> Iterator[tuple[str, str, str, PolicyChange]]:
+    """Yield (name, what, source, change) of mistakes with the list itself."""
+
+    def edit(change: Callable[[Listed], Listed]) -> PolicyChange:
+        return items(kind.listed, change)
+
+    yield "ignored", "the list is ignored", "B09: istio/istio 38415", ignored(kind.listed)
+    yield "first-lost", "the first range is lost", "B02", edit(without_first)
+    yield "last-lost", "the last range is lost", "B02: istio/istio PR 59544", edit(without_last)
+    yield "only-first", "only the first range counts", "B09: istio/istio 30280", edit(at_most(1))
+    yield "cut-at-15", "ranges from the 16th on are lost", "B01, B02", edit(at_most(15))
+    yield "cut-at-32", "ranges from the 33rd on are lost", "B02", edit(at_most(32))
+    yield "sixteenth-lost", "the 16th range is lost", "B03: slots of 15", edit(without_sixteenth)
+    yield (
+        "prefix-one-short",
+        "each range is twice as large",
+        "off by one",
+        edit(_prefixed(lambda n: n.prefixlen - 1)),
+    )
+    yield (
+        "prefix-one-long",
+        "each range is half as large",
+        "off by one",
+        edit(_prefixed(lambda n: n.prefixlen + 1)),
+    )
+    yield (
+        "prefix-in-octets",
+        "prefix lengths are rounded up to 8, 16, 24 or 32",
+        "a mask written as 255.255.0.0",
+        edit(_prefixed(_octets)),
+    )
+    yield (
+        "prefix-8-for-16",
+        "ranges of 16 bits are taken as ranges of 8",
+        "a /8 for a /16",
+        edit(_prefixed(lambda n: 8 if n.prefixlen == 16 else n.prefixlen)),
+    )
+    yield (
+        "prefix-24-for-32",
+        "single addresses are taken as ranges of 24 bits",
+        "a /24 for a /32",
+        edit(
+            _prefixed(lambda n: n.prefixlen - 8 if n.prefixlen == n.max_prefixlen else n.prefixlen)
+        ),
+    )
+    yield (
+        "prefix-ignored",
+        "each range is taken as its first address",
+        "the prefix is lost",
+        edit(_prefixed(lambda n: n.max_prefixlen)),
+    )
+    yield (
+        "everything-skipped",
+        "0.0.0.0/0 and ::/0 are skipped as invalid",
+        "B10: istio/istio 36509",
+        edit(lambda p: tuple(n for n in p if n.prefixlen)),
+    )
+    yield (
+        "overlaps-skipped",
+        "a range that touches an earlier one is skipped",
+        "nft sets refuse overlapping intervals (auto-merge is off by default)",
+        edit(_disjoint),
+    )
+
+
+def _span(rules: Rules, case: Case, kind: Kind) -> Rules:
+    networks = of_family(getattr(case.policy, kind.listed.value), case.family)
+    if not networks:
+        return rules
+    least, greatest = min(n[0] for n in networks), max(n[-1] for n in networks)
+    target = "RETURN" if kind is EXCLUSION else TO_OUT
+    new = Rule("", OUT, f"-m iprange --dst-range {least}-{greatest}", target)
+    return before(kind.tag, new)(rules, case)
+
+
+def _in_rules(kind: Kind) -> Iterator[tuple[str, str, str, Change]]:
+    """Yield (name, what, source, change) of mistakes with the rules made of the list."""
+    tag = kind.tag
+    yield (
+        "by-source",
+        "the list is compared with the source address",
+        "source for destination",
+        substitute(tag, "-d ", "-s "),
+    )
+    yield (
+        "inverted",
+        "all but the listed ranges are meant",
+        "a wrong negation",
+        substitute(tag, "-d ", "! -d "),
+    )
+    yield (
+        "as-one-range",
+        "everything from the first to the last address is meant",
+        "B03: a list turned into a range",
+        lambda rules, case: _span(rules, case, kind),
+    )
+    yield (
+        "port-443-only",
+        "the list holds for port 443 only",
+        "B09: istio/istio 38588",
+        narrow(tag, "-p tcp --dport 443"),
+    )
+    yield (
+        "port-8080-only",
+        "the list holds for port 8080 only",
+        "B09: istio/istio 38588",
+        narrow(tag, "-p tcp --dport 8080"),
+    )
+    yield (
+        "on-eth0-only",
+        "the list holds on eth0 only",
+        "B11: istio/istio 40326",
+        narrow(tag, "-o eth0"),
+    )
+    yield (
+        "for-root-only",
+        "the list holds for uid 0 only",
+        "B29: istio/istio 4286",
+        narrow(tag, "-m owner --uid-owner 0"),
+    )
+
+
+def _mutants(kind: Kind) -> Iterator[Mutant]:
+    for name, what, source, policy in _in_policy(kind):
+        yield Mutant(
+            name=f"{kind.name}-ranges-{name}",
+            what=f"{kind.name} ranges: {what}",
+            source=source,
+            policy=policy,
+        )
+    for name, what, source, rules in _in_rules(kind):
+        yield Mutant(
+            name=f"{kind.name}-ranges-{name}",
+            what=f"{kind.name} ranges: {what}",
+            source=source,
+            rules=rules,
+        )
+
+
+def _hidden(name: str, v4: str, v6: str, source: str) -> Mutant:
+    return Mutant(
+        name=f"hidden-{name}-exempt",
+        what=f"{v4} and {v6} are exempt by default",
+        source=source,
+        rules=lambda rules, case: first(Rule("", OUT, f"-d {v4 if case.family == 4 else v6}"))(
+            rules, case
+        ),
+    )
+
+
+def _included_only_inbound(rules: Rules, case: Case) -> Rules:
+    ranges = [rule.match for rule in rules if rule.tag == Tag.INCLUDED]
+    if not ranges:
+        return rules
+    sources = (Rule("", IN, words.replace("-d ", "-s "), TO_IN) for words in ranges)
+    return (*sources, *(rule for rule in rules if rule.tag != Tag.CAPTURE_IN))
+
+
+def _first_ports(case: Case) -> str:
+    return f"-p tcp -m multiport --dports {slots(case.policy.outbound_port_exclusion_list)[0]}"
+
+
+def _including(case: Case) -> bool:
+    return bool(case.policy.outbound_ip_range_inclusion_list)
+
+
+MUTANTS = (
+    *_mutants(EXCLUSION),
+    *_mutants(INCLUSION),
+    Mutant(
+        name="excluded-ranges-after-capture",
+        what="excluded ranges: the rules stand after the capture",
+        source="B04: istio/istio 6027",
+        rules=to_end(Tag.RANGE),
+    ),
+    Mutant(
+        name="excluded-ranges-inbound-too",
+        what="excluded ranges: clients from them reach the application",
+        source="catalogue OIX-007",
+        rules=lambda rules, case: (
+            *(
+                Rule("", IN, rule.match.replace("-d ", "-s "))
+                for rule in rules
+                if rule.tag == Tag.RANGE
+            ),
+            *rules,
+        ),
+    ),
+    Mutant(
+        name="excluded-ranges-dropped",
+        what="excluded ranges: dropped instead of left alone",
+        source="a wrong verdict",
+        rules=filtered(Tag.RANGE, "OUTPUT", "DROP"),
+    ),
+    Mutant(
+        name="excluded-ranges-rejected",
+        what="excluded ranges: rejected instead of left alone",
+        source="a wrong verdict",
+        rules=filtered(Tag.RANGE, "OUTPUT", "REJECT"),
+    ),
+    Mutant(
+        name="excluded-ranges-accepted",
+        what="excluded ranges: accepted, which ends the hook for rules of others",
+        source="B51: istio/istio 1428",
+        rules=verdict(Tag.RANGE, "ACCEPT"),
+    ),
+    Mutant(
+        name="excluded-ranges-need-excluded-port",
+        what="with ports excluded as well, an excluded range counts only on them",
+        source="catalogue PREC-003: anded instead of ored",
+        rules=when(
+            lambda case: case.policy.outbound_port_exclusion_list,
+            narrow_for(Tag.RANGE, _first_ports),
+        ),
+    ),
+    Mutant(
+        name="everything-excluded-uninstalls",
+        what="an exclusion of 0.0.0.0/0 turns inbound capture off as well",
+        source="B10: istio/istio 36509",
+        rules=when(
+            lambda case: any(
+                not network.prefixlen for network in case.policy.outbound_ip_range_exclusion_list
+            ),
+            drop(Tag.CAPTURE_IN),
+        ),
+    ),
+    Mutant(
+        name="empty-exclusion-matches-all",
+        what="an empty exclusion list becomes a rule without a range",
+        source="B53: kumahq/kuma 10799",
+        rules=when(
+            lambda case: not case.policy.outbound_ip_range_exclusion_list,
+            before(Tag.CAPTURE_OUT, Rule("", OUT)),
+        ),
+    ),
+    Mutant(
+        name="empty-inclusion-includes-nothing",
+        what="an empty inclusion list leaves nothing captured",
+        source="B53: kumahq/kuma 10799; catalogue OII-004",
+        rules=verdict(Tag.CAPTURE_OUT, "RETURN"),
+    ),
+    Mutant(
+        name="inclusion-without-closing-return",
+        what="after the included ranges everything else is captured too",
+        source="B07: istio/istio 32677",
+        rules=verdict(Tag.CAPTURE_OUT, TO_OUT),
+    ),
+    Mutant(
+        name="inclusion-before-range-exclusion",
+        what="included ranges win over excluded ranges",
+        source="B04: istio/istio 6027, PR 6051",
+        rules=moved_before(Tag.INCLUDED, Tag.RANGE),
+    ),
+    Mutant(
+        name="inclusion-before-port-exclusion",
+        what="included ranges win over excluded ports",
+        source="B04: istio/istio 6027; catalogue PREC-002",
+        rules=moved_before(Tag.INCLUDED, Tag.PORT_OUT),
+    ),
+    Mutant(
+        name="inclusion-before-all",
+        what="included ranges win over everything, the sidecar's rule included",
+        source="B30: istio/istio PR 30306; catalogue OII-005",
+        rules=to_front(Tag.INCLUDED),
+    ),
+    Mutant(
+        name="range-exclusion-ignored-with-inclusion",
+        what="excluded ranges are ignored once there is an inclusion",
+        source="B06: istio/istio 9330",
+        rules=when(_including, drop(Tag.RANGE)),
+    ),
+    Mutant(
+        name="port-exclusion-ignored-with-inclusion",
+        what="excluded ports are ignored once there is an inclusion",
+        source="B06: istio/istio 9330",
+        rules=when(_including, drop(Tag.PORT_OUT)),
+    ),
+    Mutant(
+        name="inbound-exclusion-ignored-with-inclusion",
+        what="excluded inbound ports are ignored once there is an inclusion",
+        source="B06: istio/istio 9330",
+        rules=when(_including, drop(Tag.PORT_IN)),
+    ),
+    Mutant(
+        name="inclusion-limits-inbound",
+        what="with an inclusion only clients from its ranges are captured inbound",
+        source="catalogue OII-006",
+        rules=_included_only_inbound,
+    ),
+    Mutant(
+        name="inclusion-of-own-pod-captured",
+        what="an included address of the pod itself is captured when the application dials it",
+        source="catalogue OII-008",
+        rules=moved_before(Tag.INCLUDED, Tag.LOCAL),
+    ),
+    Mutant(
+        name="inclusion-opens-sidecar-loop",
+        what="with an inclusion the sidecar's own rule is lost",
+        source="B30: istio/istio PR 30306",
+        rules=when(_including, drop(Tag.SIDECAR)),
+    ),
+    _hidden("metadata", "169.254.0.0/16", "fe80::/10", "B56; the instance metadata service"),
+    _hidden("private-10", "10.0.0.0/8", "fd00::/8", "B56: capture of the internet only"),
+    _hidden("private-172", "172.16.0.0/12", "fc00::/7", "B56: docker's own networks"),
+    _hidden("private-192", "192.168.0.0/16", "fec0::/10", "B56: the home network"),
+    _hidden("shared", "100.64.0.0/10", "64:ff9b::/96", "B56: carrier-grade NAT and NAT64"),
+    _hidden("api-server", "10.96.0.1/32", "fd00:10:96::1/128", "linkerd's and FSM's API server"),
+    _hidden("service-network", "10.96.0.0/12", "fd00:10:96::/112", "the default service network"),
+    _hidden("pod-network", "10.244.0.0/16", "fd00:10:244::/56", "the default pod network of kind"),
+    _hidden("internet-resolvers", "8.8.8.0/24", "2001:4860::/32", "B35: DNS exempt by address"),
+    _hidden("node", "192.0.2.1/32", "2001:db8:a::1/128", "B55: istio/istio 29904"),
+    Mutant(
+        name="private-only-captured",
+        what="only private destinations are captured: the internet leaks",
+        source="B09: a default inclusion of the cluster's ranges",
+        rules=lambda rules, case: narrow(
+            Tag.CAPTURE_OUT, f"-d {'10.0.0.0/8' if case.family == 4 else 'fd00::/8'}"
+        )(rules, case),
+    ),
+    Mutant(
+        name="lower-half-captured",
+        what="only the lower half of all addresses is captured",
+        source="an address as a signed 32-bit number",
+        rules=lambda rules, case: narrow(
+            Tag.CAPTURE_OUT, f"-d {'0.0.0.0/1' if case.family == 4 else '::/1'}"
+        )(rules, case),
+    ),
+)

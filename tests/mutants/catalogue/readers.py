@@ -1,0 +1,266 @@
+"""How the items of a list are read: what is refused, and what is made of the rest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import TypeVar
+
+from pytest_fsmredir.errors import AnnotationError
+from pytest_fsmredir.spec.configuration import (
+    IP_RANGE_LISTS,
+    PORT_LISTS,
+    Configuration,
+    parse_interface,
+    parse_ip_range,
+    parse_port,
+)
+from pytest_fsmredir.spec.policy import ListName, Network, Policy
+from tests.mutants.mutant import Mutant
+
+T = TypeVar("T")
+
+Ports = Callable[[str], Sequence[int]]
+Ranges = Callable[[str], Sequence[Network]]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads raw lists, item by item; an item may turn into none, one or several values."""
+
+    ports: Ports = lambda text: [parse_port(text)]
+    ranges: Ranges = lambda text: [parse_ip_range(text)]
+    lists: Callable[[Configuration], dict[ListName, tuple[str, ...]]] = lambda configuration: (
+        configuration.effective()
+    )
+
+    def __call__(self, configuration: Configuration, earlier: Sequence[Configuration]) -> Policy:
+        """Return the policy."""
+        del earlier
+        lists = self.lists(configuration)
+        try:
+            ports = [_flat(self.ports(item) for item in lists[name]) for name in PORT_LISTS]
+            ranges = [_flat(self.ranges(item) for item in lists[name]) for name in IP_RANGE_LISTS]
+            interfaces = map(parse_interface, lists[ListName.NETWORK_INTERFACE_EXCLUSION])
+            return Policy(
+                outbound_ip_range_exclusion_list=ranges[0],
+                outbound_ip_range_inclusion_list=ranges[1],
+                outbound_port_exclusion_list=ports[0],
+                inbound_port_exclusion_list=ports[1],
+                network_interface_exclusion_list=tuple(interfaces),
+            )
+        except ValueError as why:
+            raise AnnotationError(str(why)) from None
+
+
+def _flat(found: Iterable[Sequence[T]]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(item for items in found for item in items))
+
+
+def _or_none(parse: Callable[[str], T]) -> Callable[[str], Sequence[T]]:
+    """Skip what cannot be read."""
+
+    def read(text: str) -> Sequence[T]:
+        try:
+            return [parse(text)]
+        except ValueError:
+            return []
+
+    return read
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise ValueError(f"{text!r} is no number")
+    return int(text)
+
+
+def _modulo(text: str) -> Sequence[int]:
+    """Read a number as C does: what does not fit into 16 bits is cut off."""
+    return [port] if (port := _number(text) % 65536) else []
+
+
+def _positive(text: str) -> Sequence[int]:
+    """Read as FSM's webhook does, and forget what iptables would refuse."""
+    number = _number(text)
+    if number <= 0:
+        raise ValueError(f"Invalid port value {text!r}")
+    return [number] if number <= 65535 else []
+
+
+def _clamped(text: str) -> Sequence[int]:
+    return [min(max(_number(text), 1), 65535)]
+
+
+def _leading_number(text: str) -> Sequence[int]:
+    """Read the digits that the item begins with, as C's atoi does."""
+    digits = re.match(r"[0-9]+", text)
+    return [parse_port(digits[0])] if digits else []
+
+
+def _spans(text: str) -> Sequence[int]:
+    """Read ``80-90`` and ``80:90`` as a range of ports."""
+    low, _, high = text.replace(":", "-").partition("-")
+    return range(parse_port(low), parse_port(high or low) + 1)
+
+
+def _zero_is_all(text: str) -> Sequence[int]:
+    """Read port 0 as "any port"."""
+    return range(1, 65536, 4369) if text == "0" else [parse_port(text)]
+
+
+def _skipping(text: str) -> Callable[[str], Sequence[int]]:
+    """Skip one item, and read the others strictly."""
+    return lambda item: [] if item == text else [parse_port(item)]
+
+
+def _below_the_top(text: str) -> Sequence[int]:
+    if (port := parse_port(text)) == 65535:
+        raise ValueError(f"{text!r} is not a port from 1 to 65534")
+    return [port]
+
+
+def _above_the_bottom(text: str) -> Sequence[int]:
+    if (port := parse_port(text)) == 1:
+        raise ValueError(f"{text!r} is not a port from 2 to 65535")
+    return [port]
+
+
+def _bare_address(text: str) -> Sequence[Network]:
+    """Take an address without a prefix length as that one address."""
+    return [parse_ip_range(text)] if "/" in text else [ip_network(ip_address(text))]
+
+
+def _strict_network(text: str) -> Sequence[Network]:
+    parse_ip_range(text)
+    return [ip_network(text)]
+
+
+def _host_part(text: str) -> Sequence[Network]:
+    """Take a range with host bits as that one address."""
+    network = parse_ip_range(text)
+    address = ip_address(text.partition("/")[0])
+    return [network] if network[0] == address else [ip_network(address)]
+
+
+def _ipv4_only(text: str) -> Sequence[Network]:
+    network = parse_ip_range(text)
+    return [network] if network.version == 4 else []
+
+
+def _ipv4_or_refused(text: str) -> Sequence[Network]:
+    network = parse_ip_range(text)
+    if network.version == 6:
+        raise ValueError(f"{text!r}: host/network not found")
+    return [network]
+
+
+def _raw(
+    split: Callable[[str], Sequence[str]],
+) -> Callable[[Configuration], dict[ListName, tuple[str, ...]]]:
+    """Split annotations some other way, and take the MeshConfig's lists as they are."""
+
+    def lists(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
+        found = {}
+        for name in ListName:
+            given = configuration.annotations.get(name.annotation or "")
+            own = tuple(split(given)) if given is not None else ()
+            mesh = tuple(map(str, configuration.traffic.get(name.mesh_config_key, ())))
+            found[name] = (*mesh, *own)
+        return found
+
+    return lists
+
+
+def _refusing_doubles(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
+    lists = _raw(lambda text: [item.strip() for item in text.split(",")])(configuration)
+    for name, listed in lists.items():
+        if len(set(listed)) != len(listed):
+            raise AnnotationError(f"{name} names an item twice")
+    return lists
+
+
+def _cancelling_doubles(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
+    """Lose an item that both scopes name, as a symmetric difference does."""
+    lists = _raw(lambda text: [item.strip() for item in text.split(",")])(configuration)
+    return {
+        name: tuple(x for x in listed if listed.count(x) == 1) for name, listed in lists.items()
+    }
+
+
+def _ports(name: str, what: str, source: str, ports: Ports) -> Mutant:
+    return Mutant(name=name, what=what, source=source, read=Reader(ports=ports))
+
+
+def _ranges(name: str, what: str, source: str, ranges: Ranges) -> Mutant:
+    return Mutant(name=name, what=what, source=source, read=Reader(ranges=ranges))
+
+
+MUTANTS = (
+    _ports("bad-port-skipped", "a malformed port is skipped", "B14, F02", _or_none(parse_port)),
+    _ports("large-port-skipped", "port 70000 is accepted and forgotten", "F02", _positive),
+    _ports("large-port-wraps", "port 70000 is taken as 4464", "F02: 16 bits", _modulo),
+    _ports("port-clamped", "a port out of range is moved into it", "F02", _clamped),
+    _ports(
+        "port-by-leading-digits", "'80-90' and '80x' are taken as 80", "F02: atoi", _leading_number
+    ),
+    _ports(
+        "port-span-expanded", "'80-90' is taken as eleven ports", "B03: proxy-init PR 7", _spans
+    ),
+    _ports("port-0-skipped", "port 0 is accepted and forgotten", "F02", _skipping("0")),
+    _ports("empty-item-skipped", "an empty item is accepted", "F02", _skipping("")),
+    _ports("port-0-is-any", "port 0 is taken as a wildcard", "F02", _zero_is_all),
+    _ports("port-65535-refused", "port 65535 is refused", "off by one", _below_the_top),
+    _ports("port-1-refused", "port 1 is refused", "off by one", _above_the_bottom),
+    _ranges(
+        "bad-range-skipped", "a malformed range is skipped", "B14, F03", _or_none(parse_ip_range)
+    ),
+    _ranges(
+        "bare-address-accepted", "an address without a prefix is accepted", "F03", _bare_address
+    ),
+    _ranges("host-bits-refused", "a range with host bits is refused", "F12", _strict_network),
+    _ranges("host-bits-are-an-address", "a range with host bits is one address", "F12", _host_part),
+    _ranges("ipv6-range-skipped", "an IPv6 range is accepted and forgotten", "F03", _ipv4_only),
+    _ranges(
+        "ipv6-range-refused",
+        "an IPv6 range is refused, IPv6 being claimed",
+        "F03",
+        _ipv4_or_refused,
+    ),
+    Mutant(
+        name="blanks-not-trimmed",
+        what="a blank before an item makes it malformed",
+        source="S-SET: catalogue CFG-005",
+        read=Reader(lists=_raw(lambda text: text.split(","))),
+    ),
+    Mutant(
+        name="blank-ends-list",
+        what="an annotation ends at the first blank",
+        source="F12: an unquoted shell word",
+        read=Reader(
+            lists=_raw(
+                lambda text: text.split()[0].rstrip(",").split(",") if text.split() else [""]
+            )
+        ),
+    ),
+    Mutant(
+        name="split-at-comma-and-blank-only",
+        what="items are split at ', ' only",
+        source="S-SET: catalogue CFG-005",
+        read=Reader(lists=_raw(lambda text: text.split(", "))),
+    ),
+    Mutant(
+        name="doubles-refused",
+        what="an item that is named twice is refused",
+        source="catalogue CFG-004; nft refuses a double element of a set",
+        read=Reader(lists=_refusing_doubles),
+    ),
+    Mutant(
+        name="doubles-cancel",
+        what="an item that both scopes name is lost",
+        source="catalogue CFG-004",
+        read=Reader(lists=_cancelling_doubles),
+    ),
+)

@@ -1,0 +1,223 @@
+"""Where the lists come from: the pod's annotations, the MeshConfig, and how they are united."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from pytest_fsmredir.spec.configuration import PORT_LISTS, Configuration
+from pytest_fsmredir.spec.policy import ListName, Policy
+from tests.mutants.mutant import Mutant, Read
+from tests.mutants.policies import items
+
+_POD_LISTS = tuple(name for name in ListName if name.annotation)
+
+Merge = Callable[[Configuration], Configuration]
+
+
+def _reading(change: Merge) -> Read:
+    def read(configuration: Configuration, earlier: Sequence[Configuration]) -> Policy:
+        del earlier
+        return change(configuration).policy()
+
+    return read
+
+
+def _without_annotations(*names: ListName) -> Merge:
+    """Do not look at some annotations."""
+    keys = {name.annotation for name in names}
+
+    def change(configuration: Configuration) -> Configuration:
+        kept = {k: v for k, v in configuration.annotations.items() if k not in keys}
+        return Configuration(kept, configuration.traffic)
+
+    return change
+
+
+def _without_mesh(*names: ListName) -> Merge:
+    """Do not look at some lists of the MeshConfig."""
+    keys = {name.mesh_config_key for name in names}
+
+    def change(configuration: Configuration) -> Configuration:
+        kept = {k: v for k, v in configuration.traffic.items() if k not in keys}
+        return Configuration(configuration.annotations, kept)
+
+    return change
+
+
+def _pod_replaces_mesh(*names: ListName) -> Merge:
+    """Forget the mesh's list where the pod has its own."""
+
+    def change(configuration: Configuration) -> Configuration:
+        own = [name for name in names if name.annotation in configuration.annotations]
+        return _without_mesh(*own)(configuration)
+
+    return change
+
+
+def _mesh_replaces_pod(*names: ListName) -> Merge:
+    """Forget the pod's list where the mesh has its own."""
+
+    def change(configuration: Configuration) -> Configuration:
+        given = [name for name in names if configuration.traffic.get(name.mesh_config_key)]
+        return _without_annotations(*given)(configuration)
+
+    return change
+
+
+def _any_annotation_replaces_mesh(configuration: Configuration) -> Configuration:
+    """Forget the whole MeshConfig once the pod has any annotation."""
+    annotated = any(name.annotation in configuration.annotations for name in _POD_LISTS)
+    return Configuration(configuration.annotations, {} if annotated else configuration.traffic)
+
+
+def _only_in_both(configuration: Configuration) -> Configuration:
+    """Where a list is given twice, keep what both scopes name."""
+    annotations = dict(configuration.annotations)
+    traffic = dict(configuration.traffic)
+    for name in _POD_LISTS:
+        if name.annotation in annotations and traffic.get(name.mesh_config_key):
+            own = [item.strip() for item in annotations[name.annotation].split(",")]
+            both = [str(v) for v in traffic[name.mesh_config_key] if str(v) in own]
+            del annotations[name.annotation]
+            traffic[name.mesh_config_key] = both
+    return Configuration(annotations, traffic)
+
+
+def _of_all_pods(configuration: Configuration, earlier: Sequence[Configuration]) -> Policy:
+    """Let the annotations of every pod before act on this one too."""
+    policies = [one.policy() for one in (*earlier, configuration)]
+    changed = policies[-1]
+    for name in (*PORT_LISTS, ListName.OUTBOUND_IP_RANGE_EXCLUSION):
+        every = [item for policy in policies for item in getattr(policy, name.value)]
+        changed = items(name, lambda _, every=every: tuple(dict.fromkeys(every)))(changed)  # type: ignore[misc]
+    return changed
+
+
+def _of_previous_pod(configuration: Configuration, earlier: Sequence[Configuration]) -> Policy:
+    """Read the MeshConfig as it was for the pod before."""
+    traffic = earlier[-1].traffic if earlier else configuration.traffic
+    return Configuration(configuration.annotations, traffic).policy()
+
+
+def _of_first_pod(configuration: Configuration, earlier: Sequence[Configuration]) -> Policy:
+    """Read the MeshConfig once, for the first pod."""
+    traffic = earlier[0].traffic if earlier else configuration.traffic
+    return Configuration(configuration.annotations, traffic).policy()
+
+
+def _swapped_keys(pairs: Mapping[ListName, ListName]) -> Merge:
+    """Read annotations under the names of others."""
+
+    def change(configuration: Configuration) -> Configuration:
+        renamed = {a.annotation: b.annotation for a, b in pairs.items()}
+        annotations = {
+            renamed.get(key, key) or key: value for key, value in configuration.annotations.items()
+        }
+        return Configuration(annotations, configuration.traffic)
+
+    return change
+
+
+def _one_list(name: ListName) -> Iterator[Mutant]:
+    short = name.value.removesuffix("_list").replace("_", "-")
+    words = name.value.replace("_", " ")
+    yield Mutant(
+        name=f"annotation-ignored-{short}",
+        what=f"the pod's {words} is ignored",
+        source="B09: istio/istio 38415, 38588, 30280",
+        read=_reading(_without_annotations(name)),
+    )
+    yield Mutant(
+        name=f"mesh-ignored-{short}",
+        what=f"the mesh's {words} is ignored",
+        source="B09: istio/istio 38415",
+        read=_reading(_without_mesh(name)),
+    )
+    yield Mutant(
+        name=f"pod-replaces-mesh-{short}",
+        what=f"the pod's {words} takes the place of the mesh's",
+        source="S-SCOPE; Istio's annotations replace the mesh's settings",
+        read=_reading(_pod_replaces_mesh(name)),
+    )
+    yield Mutant(
+        name=f"mesh-replaces-pod-{short}",
+        what=f"the mesh's {words} takes the place of the pod's",
+        source="S-SCOPE: B09: istio/istio 30280",
+        read=_reading(_mesh_replaces_pod(name)),
+    )
+
+
+MUTANTS = (
+    *(mutant for name in _POD_LISTS for mutant in _one_list(name)),
+    Mutant(
+        name="annotations-ignored",
+        what="no annotation is looked at",
+        source="B09: istio/istio 38588",
+        read=_reading(_without_annotations(*_POD_LISTS)),
+    ),
+    Mutant(
+        name="mesh-config-ignored",
+        what="the MeshConfig is not looked at",
+        source="B09: istio/istio 38588",
+        read=_reading(_without_mesh(*ListName)),
+    ),
+    Mutant(
+        name="any-annotation-replaces-mesh",
+        what="a pod with any annotation does not get the mesh's lists",
+        source="S-SCOPE; Linkerd's proxy configuration works so",
+        read=_reading(_any_annotation_replaces_mesh),
+    ),
+    Mutant(
+        name="scopes-intersected",
+        what="with a list at both scopes only what both name counts",
+        source="S-SCOPE",
+        read=_reading(_only_in_both),
+    ),
+    Mutant(
+        name="annotations-leak-to-other-pods",
+        what="annotations of pods before act on a pod as well",
+        source="SPEC-13.3; F01: lists kept in a shared slice",
+        read=_of_all_pods,
+    ),
+    Mutant(
+        name="mesh-config-of-previous-pod",
+        what="the MeshConfig is read one pod late",
+        source="catalogue LIFE-006; an informer's stale cache",
+        read=_of_previous_pod,
+    ),
+    Mutant(
+        name="mesh-config-read-once",
+        what="the MeshConfig is read for the first pod and then kept",
+        source="catalogue LIFE-006; an informer's stale cache",
+        read=_of_first_pod,
+    ),
+    Mutant(
+        name="annotations-of-directions-swapped",
+        what="the annotations of the two port lists are taken for each other",
+        source="B09: istio/istio 30280",
+        read=_reading(
+            _swapped_keys(
+                {
+                    ListName.INBOUND_PORT_EXCLUSION: ListName.OUTBOUND_PORT_EXCLUSION,
+                    ListName.OUTBOUND_PORT_EXCLUSION: ListName.INBOUND_PORT_EXCLUSION,
+                }
+            )
+        ),
+    ),
+    Mutant(
+        name="inclusion-annotation-read-as-exclusion",
+        what="the annotation of included ranges is taken for that of excluded ranges",
+        source="B09: istio/istio 38588",
+        read=_reading(
+            _swapped_keys(
+                {ListName.OUTBOUND_IP_RANGE_INCLUSION: ListName.OUTBOUND_IP_RANGE_EXCLUSION}
+            )
+        ),
+    ),
+    Mutant(
+        name="interface-list-ignored",
+        what="the list of excluded interfaces is ignored",
+        source="B11: istio/istio PR 59019",
+        read=_reading(_without_mesh(ListName.NETWORK_INTERFACE_EXCLUSION)),
+    ),
+)

@@ -1,0 +1,211 @@
+"""Getting rule sets into a pod: the right way, and the wrong ways of the field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pytest_fsmredir.errors import tail
+from pytest_fsmredir.implementations.base import Completed, IptablesVariant, Refused, Target
+from tests.mutants import rules as text
+from tests.mutants.rules import Rules, chains_of
+
+Edit = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one family of a pod is to hold.
+
+    Attributes:
+        family: IP version.
+        rules: The rules.
+        edit: A last change to every text that is loaded.
+    """
+
+    family: int
+    rules: Rules
+    edit: Edit
+
+    @property
+    def program(self) -> str:
+        """The common beginning of the names of the family's programs."""
+        return "iptables" if self.family == 4 else "ip6tables"
+
+    @property
+    def creation(self) -> str:
+        """Input that adds the rules where there are none."""
+        return self.edit(text.creation(self.rules))
+
+    @property
+    def renewal(self) -> str:
+        """Input that refills the chains."""
+        return self.edit(text.renewal(self.rules))
+
+
+class Load(Protocol):
+    """A way to get rule sets into a pod."""
+
+    def __call__(self, pod: Target, plans: Sequence[Plan]) -> None:
+        """Load them.
+
+        Raises:
+            Refused: They could not be loaded.
+        """
+        ...
+
+
+def install(pod: Target, plans: Sequence[Plan]) -> None:
+    """Load every family or none: in place of our own rules of an earlier run, beside others'."""
+    done: list[tuple[Plan, str]] = []
+    for plan in plans:
+        try:
+            done.append((plan, _replace(pod, plan)))
+        except Refused:
+            for other, undo in reversed(done):
+                restore(pod, other, undo)
+            raise
+
+
+def restore(pod: Target, plan: Plan, lines: str, *options: str) -> Completed:
+    """Run the family's restore program on some input."""
+    return pod.run([f"{plan.program}-restore", "--noflush", "--wait=5", *options], lines)
+
+
+def must(done: Completed) -> None:
+    """Refuse if a program failed.
+
+    Raises:
+        Refused: It did.
+    """
+    if done.status != 0:
+        raise Refused(f"exit status {done.status}: {tail(done.stderr)}")
+
+
+def without_status(load: Load) -> Load:
+    """Load, and say that all is well whatever came of it."""
+
+    def careless(pod: Target, plans: Sequence[Plan]) -> None:
+        try:
+            load(pod, plans)
+        except Refused:
+            return
+
+    return careless
+
+
+def preceded_by(*scripts: str) -> Load:
+    """Run shell lines in the pod before the rules are loaded."""
+    return _around(scripts, ())
+
+
+def followed_by(*scripts: str) -> Load:
+    """Run shell lines in the pod after the rules are loaded."""
+    return _around((), scripts)
+
+
+def only_creating(pod: Target, plans: Sequence[Plan]) -> None:
+    """Load as if the pod were always fresh: a second run fails, because the chains exist."""
+    for plan in plans:
+        must(restore(pod, plan, plan.creation))
+
+
+def unless_there(pod: Target, plans: Sequence[Plan]) -> None:
+    """Take any chains of ours for a complete rule set, and leave them as they are."""
+    for plan in plans:
+        listing = pod.run([f"{plan.program}-save", "-t", "nat"]).stdout
+        if not any(f":{chain} " in listing for chain in chains_of(plan.rules, "nat")):
+            must(restore(pod, plan, plan.creation))
+
+
+def appending(pod: Target, plans: Sequence[Plan]) -> None:
+    """Add the rules to what is there, without emptying the chains first."""
+    for plan in plans:
+        if restore(pod, plan, plan.creation).status != 0:
+            lines = [line for line in plan.renewal.splitlines() if not line.startswith("-F")]
+            must(restore(pod, plan, "\n".join([*lines, ""])))
+
+
+def one_by_one(pod: Target, plans: Sequence[Plan]) -> None:
+    """Run one command a line, as the first meshes did: a failure leaves half of the rules."""
+    for plan in plans:
+        for line in plan.creation.splitlines():
+            if line.startswith("-"):
+                must(pod.run([plan.program, "--wait", "5", "-t", "nat", *line.split()]))
+
+
+def flushing(pod: Target, plans: Sequence[Plan]) -> None:
+    """Load without ``--noflush``: the whole table is replaced, rules of others included."""
+    for plan in plans:
+        must(pod.run([f"{plan.program}-restore", "--wait=5"], plan.creation))
+
+
+def other_variant(pod: Target, plans: Sequence[Plan]) -> None:
+    """Load with the programs of the variant that was not asked for."""
+    name = {IptablesVariant.NFT: "legacy", IptablesVariant.LEGACY: "nft"}[pod.iptables]
+    for plan in plans:
+        program = f"{plan.program}-{name}-restore"
+        if pod.run([program, "--noflush"], plan.creation).status != 0:
+            must(pod.run([program, "--noflush"], plan.renewal))
+
+
+def both_variants(pod: Target, plans: Sequence[Plan]) -> None:
+    """Load with the programs of either variant."""
+    install(pod, plans)
+    other_variant(pod, plans)
+
+
+def in_background(pod: Target, plans: Sequence[Plan]) -> None:
+    """Say "programmed" while the programs are still to run."""
+    for plan in plans:
+        script = f"(sleep 1; {plan.program}-restore --noflush) <<'END' &\n{plan.creation}END\n"
+        must(pod.run(["/bin/sh", "-c", script]))
+
+
+def nothing(pod: Target, plans: Sequence[Plan]) -> None:
+    """Load nothing and call it done."""
+    del pod, plans
+
+
+def impatient(pod: Target, plans: Sequence[Plan]) -> None:
+    """Neither wait for the lock nor look at the exit status."""
+    for plan in plans:
+        done = pod.run([f"{plan.program}-restore", "--noflush"], plan.creation)
+        if "exist" in done.stderr:
+            pod.run([f"{plan.program}-restore", "--noflush"], plan.renewal)
+
+
+def twice(pod: Target, plans: Sequence[Plan]) -> None:
+    """Load, and load again."""
+    install(pod, plans)
+    install(pod, plans)
+
+
+def first_family_at_least(pod: Target, plans: Sequence[Plan]) -> None:
+    """Leave the families that were loaded when a later one fails."""
+    for plan in plans:
+        _replace(pod, plan)
+
+
+def _around(first: Sequence[str], then: Sequence[str]) -> Load:
+    def load(pod: Target, plans: Sequence[Plan]) -> None:
+        for script in first:
+            must(pod.run(["/bin/sh", "-c", script]))
+        install(pod, plans)
+        for script in then:
+            must(pod.run(["/bin/sh", "-c", script]))
+
+    return load
+
+
+def _replace(pod: Target, plan: Plan) -> str:
+    """Load one family, and return the input that undoes it."""
+    created = restore(pod, plan, plan.creation)
+    if created.status == 0:
+        return text.removal(plan.rules)
+    listing = pod.run([f"{plan.program}-save", "-t", "nat"]).stdout
+    if not any(f":{chain} " in listing for chain in chains_of(plan.rules, "nat")):
+        must(created)
+    must(restore(pod, plan, plan.renewal))
+    return text.refill(plan.rules, listing)

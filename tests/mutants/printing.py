@@ -1,0 +1,77 @@
+"""Verdicts as text, and as JSON for the tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_fsmredir.spec.checks import Catalogue, Level
+from tests.mutants.catalogue import by_name
+from tests.mutants.runner import Verdict
+
+
+def line(verdict: Verdict) -> str:
+    """Return one line on one mutant."""
+    if verdict.killer is None:
+        how = f"SURVIVED {verdict.trials} trials" if verdict.killable else "left in peace"
+    else:
+        how = f"{'killed' if verdict.killable else 'FALSE ALARM'} by {verdict.killer}"
+    text = f"{verdict.seconds:6.2f} s  {verdict.mutant}: {how}"
+    if verdict.as_wanted:
+        return text
+    details = [f"    {by_name(verdict.mutant).what}"]
+    if verdict.killer is not None:
+        details.append(f"    {verdict.killer.detail}")
+    details += [f"    error in {trial}: {trial.detail}" for trial in verdict.errors[:5]]
+    return "\n".join([text, *details])
+
+
+def summary(verdicts: Sequence[Verdict], checks: Catalogue, seconds: float) -> str:
+    """Return the score, and what to look at."""
+    killable = [verdict for verdict in verdicts if verdict.killable]
+    killed = [verdict for verdict in killable if verdict.killer is not None]
+    spared = [verdict for verdict in verdicts if not verdict.killable]
+    by_should = [v for v in killed if v.killer and checks[v.killer.check].level is Level.SHOULD]
+    erring = [verdict for verdict in verdicts if verdict.errors]
+    return "\n".join(
+        [
+            "",
+            f"{len(killed)} of {len(killable)} mutants killed in {seconds:.0f} s"
+            f" ({sum(v.seconds for v in verdicts):.0f} s of work)",
+            _names("survivors", [v for v in killable if v.killer is None]),
+            _names("killed by a SHOULD only", by_should),
+            f"{len(spared)} equivalent or permitted,"
+            f" {sum(v.killer is None for v in spared)} of them left in peace",
+            _names("false alarms", [v for v in spared if v.killer is not None]),
+            _names("with trials that the harness could not decide", erring),
+            f"busiest killers: {_busiest(killed)}",
+        ]
+    )
+
+
+def as_document(verdicts: Sequence[Verdict], seconds: float) -> dict[str, Any]:
+    """Return everything as plain JSON values."""
+    return {
+        "seconds": seconds,
+        "mutants": {
+            verdict.mutant: {
+                "killable": verdict.killable,
+                "as_wanted": verdict.as_wanted,
+                "killer": str(verdict.killer) if verdict.killer else None,
+                "detail": verdict.killer.detail if verdict.killer else "",
+                "errors": [f"{trial}: {trial.detail}" for trial in verdict.errors],
+                "seconds": verdict.seconds,
+            }
+            for verdict in verdicts
+        },
+    }
+
+
+def _names(what: str, verdicts: Sequence[Verdict]) -> str:
+    return f"{what}: {', '.join(sorted(v.mutant for v in verdicts)) or 'none'}"
+
+
+def _busiest(killed: Sequence[Verdict]) -> str:
+    counted = Counter(verdict.killer.check for verdict in killed if verdict.killer)
+    return ", ".join(f"{check} {count}" for check, count in counted.most_common(8))

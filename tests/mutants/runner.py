@@ -1,0 +1,85 @@
+"""Trying the checks on one mutant until one kills it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pytest_fsmredir import catalogue
+from pytest_fsmredir.outcomes import Outcome
+from pytest_fsmredir.spec.checks import Check, Level
+from tests.mutants.catalogue import by_name
+from tests.mutants.hints import Hints
+from tests.mutants.judge import MATRIX, Judge, Point, Trial, judging
+from tests.mutants.mutant import MutantImplementation
+
+TIMEOUT_S = 1.0
+"""When a flow counts as unanswered; those of a correct rule set are answered in milliseconds."""
+
+_KILLS = {Level.MUST: Outcome.FAIL, Level.SHOULD: Outcome.WARN}
+
+
+@dataclass
+class Verdict:
+    """What became of one mutant.
+
+    Attributes:
+        mutant: Its name.
+        killable: Whether it has to be killed; one that is equivalent must not be.
+        killer: The trial that told it from a correct implementation; None if none did.
+        trials: How many were needed.
+        errors: Trials that the harness could not decide: they count as nothing.
+        seconds: How long all that took.
+    """
+
+    mutant: str
+    killable: bool
+    killer: Trial | None = None
+    trials: int = 0
+    errors: list[Trial] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def as_wanted(self) -> bool:
+        """Killed if it is killable, left in peace if it is not."""
+        return (self.killer is not None) is self.killable
+
+
+def judge_mutant(name: str, hints: Hints) -> Verdict:
+    """Run the checks on a mutant: the hinted one, then all that MUST hold, then all that SHOULD."""
+    began = time.perf_counter()
+    mutant = by_name(name)
+    verdict = Verdict(name, mutant.killable)
+    with judging(MutantImplementation(mutant), TIMEOUT_S) as judge:
+        for check, point in _order(judge, hints, hints.killers.get(name)):
+            trial = judge.run(check, point)
+            verdict.trials += 1
+            if trial.outcome is Outcome.ERROR:
+                verdict.errors.append(trial)
+            elif trial.outcome is _KILLS[check.level]:
+                verdict.killer = trial
+                break
+    verdict.seconds = time.perf_counter() - began
+    return verdict
+
+
+def matrix_row(name: str, points: Sequence[Point]) -> list[Trial]:
+    """Run every check on a mutant, whatever the others say."""
+    checks = [check for check in catalogue.load().checks if check.level in _KILLS]
+    with judging(MutantImplementation(by_name(name)), TIMEOUT_S) as judge:
+        return list(judge.run_all(checks, points))
+
+
+def _order(judge: Judge, hints: Hints, hint: str | None) -> Iterator[tuple[Check, Point]]:
+    every = hints.cheapest_first(c for c in catalogue.load().checks if c.level in _KILLS)
+    pairs = [
+        (check, point)
+        for level in (Level.MUST, Level.SHOULD)
+        for point in MATRIX
+        for check in every
+        if check.level is level and judge.applies(check, point)
+    ]
+    hinted = [pair for pair in pairs if f"{pair[0].id}[{pair[1]}]" == hint]
+    yield from hinted
+    yield from (pair for pair in pairs if pair not in hinted)

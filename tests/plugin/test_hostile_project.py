@@ -1,0 +1,106 @@
+"""Projects whose settings, fixtures and hooks get in the way: never a silent pass."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("namespaces")]
+
+SKIP_EVERYTHING = """\
+import pytest
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.skip(reason="not today"))
+"""
+DROP_EVERY_SECOND = """\
+def pytest_collection_modifyitems(items):
+    del items[::2]
+    items.reverse()
+"""
+BREAK_SETUP = """\
+def pytest_runtest_setup(item):
+    raise RuntimeError("no")
+"""
+PASS_EVERYTHING = """\
+import pytest
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    report.outcome = "passed"
+    return report
+"""
+
+
+def test_settings_and_fixtures_of_the_project_do_not_matter(project) -> None:
+    """A suite that collects nothing, or fails, because of somebody's pytest.ini."""
+    project.write(
+        pytest__ini="[pytest]\npython_files = check_*.py\npython_functions = check_*\n"
+        "filterwarnings = error\n"
+        "addopts = --strict-markers --strict-config --import-mode=importlib -ra\n",
+        conftest__py="import pytest\n"
+        "@pytest.fixture(autouse=True)\n"
+        "def nobody_expects_this():\n"
+        "    raise RuntimeError('autouse')\n",
+    )
+    ended = project.conform("--fsm-check=OUT-001", "--fsm-report=out")
+    assert ended.status == pytest.ExitCode.OK, ended.output
+    assert set(ended.outcomes().values()) == {"pass"}
+    hygiene = ended.report["run"]["hygiene"]
+    assert hygiene["foreignConftests"] == ["conftest.py"]
+    assert hygiene["settings"]["python_files"] == "check_*.py"
+
+
+def test_deselected_check_is_no_conformant_verdict(project) -> None:
+    """A certificate for the checks that somebody liked."""
+    addopts = "--deselect conformance/test_uid.py --deselect test_uid.py"
+    ended = project.conform(
+        "--fsm-profile=core", "--fsm-ip=4", "--fsm-check=UID-00[12],OUT-001", "-k", "not UID-001",
+        "--fsm-require=conformant", "--fsm-report=out", PYTEST_ADDOPTS=addopts,
+    )  # fmt: skip
+    assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "partial")
+    assert ended.report["run"]["hygiene"]["deselected"] >= 1
+    assert "deselected by pytest" in ended.output
+    assert ended.report["run"]["hygiene"]["settings"]["PYTEST_ADDOPTS"] == addopts
+
+
+def test_checks_that_a_hook_drops_are_missed(project) -> None:
+    """A hook that takes checks out without telling pytest."""
+    project.write(conftest__py=DROP_EVERY_SECOND)
+    ended = project.conform("--fsm-check=OUT-00[1-4]", "--fsm-ip=4", "--fsm-report=out")
+    hygiene = ended.report["run"]["hygiene"]
+    assert (hygiene["deselected"], hygiene["reordered"]) == (2, True)
+    assert "order of the checks changed" in ended.output
+    assert ended.verdict == "partial"
+
+
+def test_skipped_checks_did_not_run(project) -> None:
+    """A conformant verdict from a project that skips everything."""
+    project.write(conftest__py=SKIP_EVERYTHING)
+    ended = project.conform("--fsm-check=OUT-001", "--fsm-report=out")
+    assert ended.verdict == "invalid"
+    assert ended.outcomes() == {}
+
+
+def test_hook_that_breaks_checks_is_not_blamed_on_the_implementation(project) -> None:
+    """A nonconformant verdict because of somebody's conftest."""
+    project.write(conftest__py=BREAK_SETUP)
+    ended = project.conform("--fsm-check=OUT-001", "--fsm-ip=4", "--fsm-report=out")
+    assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "invalid")
+    assert ended.outcomes() == {("OUT-001", "nft/v4"): "error"} or len(ended.outcomes()) == 1
+
+
+def test_hook_that_passes_everything_passes_nothing(project) -> None:
+    """A green run of an implementation that does nothing."""
+    project.write(conftest__py=PASS_EVERYTHING)
+    ended = project.conform("--fsm-check=OUT-001", "--fsm-ip=4", "--fsm-init-cmd=true")
+    assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "nonconformant")
+
+
+def test_nothing_is_lost_without_a_terminal(project) -> None:
+    """A crash, or a forgotten exit status, where the project has switched the terminal off."""
+    ended = project.conform(
+        "-p", "no:terminal", "--fsm-check=OUT-001", "--fsm-ip=4", "--fsm-init-cmd=true",
+        "--fsm-report=out",
+    )  # fmt: skip
+    assert ended.status == pytest.ExitCode.TESTS_FAILED, ended.output
+    assert ended.report["verdict"] == "nonconformant"

@@ -1,0 +1,121 @@
+"""Implementations that do nothing, refuse, hang, print rubbish or leave something running."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("namespaces")]
+
+ACME = Path(__file__).parent / "acme_mesh"
+
+
+def test_command_that_does_nothing_is_nonconformant(project) -> None:
+    """An empty command that passes, or a failure that says nothing about the flow."""
+    ended = project.conform("--fsm-init-cmd=true", "--fsm-check=OUT-001,UID-001", "--fsm-ip=4")
+    assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "nonconformant")
+    lines = [line.strip() for line in ended.output.splitlines()]
+    assert "expected     captured outbound" in lines
+    assert any(line.startswith("seen         accepted by the destination") for line in lines)
+    assert (
+        "again        pytest --fsm-conformance --fsm-init-cmd true --fsm-ip 4 --fsm-check OUT-001"
+    ) in lines
+
+
+def test_refusal_is_told_with_its_reason_and_without_its_rubbish(project) -> None:
+    """Control bytes of an init command on the terminal, or a refusal without a reason."""
+    project.write(init__sh="printf '\\033[2J\\000\\377 cannot do that\\n' >&2\nexit 3\n")
+    command = f"sh {project.path}/init.sh; exit $?"
+    ended = project.conform(
+        "--fsm-init-cmd", command, "--fsm-check=OUT-001", "--fsm-ip=4", "--fsm-report=out"
+    )
+    assert ended.status == pytest.ExitCode.TESTS_FAILED
+    assert "the init command exited 3: \\x1b[2J\\x00\ufffd cannot do that" in ended.output
+    assert "\x1b" not in ended.output.replace("\x1b[", "", 0)
+    assert ended.report["verdict"] == "nonconformant"
+
+
+def test_command_that_hangs_is_given_up(project) -> None:
+    """A run that waits half a minute in each of a hundred pods."""
+    project.write(init__sh="echo x >>$0.count\nsleep 30\n")
+    ended = project.conform(
+        "--fsm-init-cmd", f"sh {project.path}/init.sh", "--fsm-init-timeout=0.3",
+        "--fsm-check=OUT-001,OPX-00*", "--fsm-ip=4",
+    )  # fmt: skip
+    assert ended.verdict == "nonconformant"
+    assert (project.path / "init.sh.count").read_text() == "x\nx\n"
+    assert "was not run: it hung for 0.3 s on each of the last 2 pods" in ended.output
+
+
+def test_child_that_a_command_leaves_ends_with_it(project) -> None:
+    """A process that is still there after the run."""
+    marker = f"7{os.getpid()}"
+    command = f"sleep {marker} & python3 -m pytest_fsmredir reference apply"
+    ended = project.conform(
+        "--fsm-init-cmd", command.replace("python3", sys.executable), "--fsm-check=OUT-001"
+    )
+    assert ended.status == pytest.ExitCode.OK, ended.output
+    found = subprocess.run(["pgrep", "-f", f"sleep {marker}"], check=False, capture_output=True)
+    assert found.stdout == b""
+
+
+def test_rules_file_is_judged_like_any_other(project) -> None:
+    """Rules that are loaded without the lists, or an IPv6 run without IPv6 rules."""
+    project.write(
+        rules__v4="*nat\n:OUT - [0:0]\n-A OUTPUT -p tcp -j OUT\n"
+        "-A OUT -m owner --uid-owner {{ proxy_uid }} -j RETURN\n-A OUT -o lo -j RETURN\n"
+        "{% for port in outbound_port_exclusion_list %}\n"
+        "-A OUT -p tcp --dport {{ port }} -j RETURN\n"
+        "{% endfor %}\n"
+        "-A OUT -p tcp -j REDIRECT --to-ports {{ outbound_port }}\nCOMMIT\n"
+    )
+    ended = project.conform(
+        "--fsm-rules=rules.v4", "--fsm-check=OUT-001,OPX-001", "--fsm-report=out"
+    )
+    assert ended.status == pytest.ExitCode.OK, ended.output
+    outcomes = {(each, variant[-2:]): end for (each, variant), end in ended.outcomes().items()}
+    assert outcomes == {
+        ("OUT-001", "v4"): "pass", ("OPX-001", "v4"): "pass",
+        ("OUT-001", "v6"): "unsupported", ("OPX-001", "v6"): "unsupported",
+    }  # fmt: skip
+    assert ended.report["implementation"]["rulesDigest"].startswith("sha256:")
+    assert ended.report["features"]["source"] == "inferred"
+
+
+def test_implementation_of_another_package(project) -> None:
+    """An entry point that is not found, or whose claims are not heard."""
+    site = install(project.path / "site")
+    ended = project.conform(
+        "--fsm-impl=acme", "--fsm-check=OUT-001,OPX-001,OIX-001", "--fsm-report=out",
+        PYTHONPATH=str(site),
+    )  # fmt: skip
+    assert ended.status == pytest.ExitCode.OK, ended.output
+    by_id = {check: end for (check, variant), end in ended.outcomes().items() if variant[-1] == "4"}
+    assert by_id == {"OUT-001": "pass", "OPX-001": "pass", "OIX-001": "unsupported"}
+    assert ended.report["implementation"]["version"] == "1.3.0"
+    assert ended.report["features"]["claimed"] == ["outbound-port-exclusion"]
+
+
+def install(site: Path) -> Path:
+    """Put the example where pip would, which needs no network this way."""
+    import tomllib
+
+    project = tomllib.loads((ACME / "pyproject.toml").read_text())["project"]
+    information = site / f"acme_mesh_fsmredir-{project['version']}.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    groups = project["entry-points"]
+    (information / "entry_points.txt").write_text(
+        "".join(
+            f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+            for group, points in groups.items()
+        )
+    )
+    (site / "acme_mesh.py").write_text((ACME / "acme_mesh.py").read_text())
+    return site

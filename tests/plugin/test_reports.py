@@ -1,0 +1,91 @@
+"""The files that a run leaves, and what waivers do to its verdict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from pytest_fsmredir import report
+
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("namespaces")]
+
+SCHEMA = Draft202012Validator(json.loads(Path(report.__path__[0], "schema.json").read_text()))
+OPTIONS = """\
+implementation:
+  organization: ACME
+  project: acme-mesh
+  url: https://example.com/acme
+  version: 1.3.0
+  contact: [someone@example.com]
+init-cmd: "true"
+features: [outbound-port-exclusion]
+check: [OUT-001, INIT-003]
+ip: 4
+waivers:
+- {id: OUT-001, reason: the reason, link: 'https://example.com/1', expires: 2999-12-31}
+"""
+LACKING = """\
+from pytest_fsmredir.backends.netns import privileges
+from pytest_fsmredir.errors import PreflightError
+def acquire(mode):
+    raise PreflightError("this machine lacks everything; buy another")
+privileges.acquire = acquire
+"""
+BREAKING = """\
+def pytest_runtest_protocol(item):
+    raise ValueError("broken hook")
+"""
+
+
+def test_options_file_makes_a_whole_run(project) -> None:
+    """A waived failure that fails, metadata that is lost, or a report nobody can read."""
+    project.write(fsmredir__yaml=OPTIONS.replace(", INIT-003", ""))
+    ended = project.conform("--fsm-report=out", "--fsm-require=partial")
+    assert (ended.status, ended.verdict) == (pytest.ExitCode.OK, "partial"), ended.output
+    assert "1 waived" in ended.output
+    SCHEMA.validate(ended.report)
+    assert list(ended.outcomes().values()).count("waived") == 1
+    assert ended.report["implementation"]["version"] == "1.3.0"
+    assert ended.report["features"]["source"] == "declared"
+    (case,) = [
+        case
+        for case in ET.parse(project.path / "out/junit.xml").iter("testcase")
+        if str(case.get("name")).startswith("OUT-001")
+    ]
+    assert case[0].tag == "skipped"
+    assert str(case[0].get("message")).startswith("waived: tcp from uid 1000")
+
+
+def test_stale_waiver_fails_the_run(project) -> None:
+    """A waiver that outlives its defect, and hides the next one."""
+    project.write(fsmredir__yaml=OPTIONS.replace('init-cmd: "true"', "impl: reference"))
+    ended = project.conform("--fsm-check=OUT-001")
+    assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "invalid")
+    assert "stale waiver OUT-001 passes" in ended.output
+
+
+def test_set_up_that_dies_leaves_a_report(project) -> None:
+    """CI that has nothing to show, or yesterday's report, when the machine lacks something."""
+    project.write(lacking__py=LACKING)
+    ended = project.conform("-p", "lacking", "--fsm-report=out", PYTHONPATH=str(project.path))
+    assert ended.status == pytest.ExitCode.USAGE_ERROR
+    assert "lacks everything; buy another" in ended.output
+    SCHEMA.validate(ended.report)
+    assert ended.report["verdict"] == "invalid"
+    assert ended.report["run"]["ended"] == "broken"
+    assert ended.outcomes() == {}
+    suites = ET.parse(project.path / "out/junit.xml").getroot()
+    assert suites.find("testsuite[@name='harness']/testcase/error") is not None
+
+
+def test_internal_error_leaves_a_report(project) -> None:
+    """A run that dies with a good report."""
+    project.write(conftest__py=BREAKING)
+    ended = project.conform("--fsm-check=OUT-001", "--fsm-report=out")
+    assert (ended.status, ended.verdict) == (pytest.ExitCode.INTERNAL_ERROR, "invalid")
+    assert "broken hook" in ended.report["run"]["trouble"]
+    SCHEMA.validate(ended.report)

@@ -1,0 +1,89 @@
+"""Running the suite as pytest users are used to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from xml.etree import ElementTree as ET
+
+import pytest
+
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("namespaces")]
+
+
+def test_workers_find_what_one_process_finds(project) -> None:
+    """Rows that get lost on the way from a worker, or a verdict of half of them."""
+    pytest.importorskip("xdist")
+    few = ("--fsm-check=OUT-00[1-5],UID-001", "--fsm-report=out")
+    alone = project.conform(*few)
+    spread = project.conform(*few, "-n", "2")
+    assert (alone.status, spread.status) == (0, 0)
+    digest = alone.report["resultsDigest"]
+    assert spread.report["resultsDigest"] == digest
+    assert spread.report["run"]["hygiene"]["workers"] == 2
+
+
+def test_keyword_junit_and_verbose_names(project) -> None:
+    """Ids that cannot be found in the places where pytest users look."""
+    ended = project.conform(
+        "-k", "remote_address_is_captured or (UID-001 and v4)", "-v", "--fsm-iptables=nft",
+        "--junitxml=own.xml", "--fsm-check=OUT-00*,UID-00*",
+    )  # fmt: skip
+    assert ended.status == pytest.ExitCode.OK
+    names = {case.get("name") for case in ET.parse(project.path / "own.xml").iter("testcase")}
+    assert names == {"OUT-001[netns-nft-v4]", "OUT-001[netns-nft-v6]", "UID-001[netns-nft-v4]"}
+    assert "OUT-001[netns-nft-v4]" in ended.output
+
+
+def test_stopping_at_the_first_failure_leaves_the_rest_not_run(project) -> None:
+    """A check that counts as passed because it was never reached."""
+    ended = project.conform(
+        "-x", "--fsm-init-cmd=true", "--fsm-check=OUT-00*", "--fsm-ip=4", "--fsm-report=out"
+    )
+    assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "nonconformant")
+    assert list(ended.outcomes().values()) == ["fail"]
+
+
+@pytest.mark.parametrize(
+    ("require", "status"),
+    [("none", 0), ("partial", 0), ("conformant", 1)],
+)
+def test_verdict_becomes_the_exit_status_on_demand(project, require: str, status: int) -> None:
+    """A CI job that stays green on a partial verdict although it asked for more."""
+    ended = project.conform("--fsm-check=OUT-001", "--fsm-ip=4", f"--fsm-require={require}")
+    assert (ended.status, ended.verdict) == (status, "partial")
+
+
+def test_own_tests_run_beside_the_suite(project) -> None:
+    """A path on the command line that is forgotten, or that replaces the suite."""
+    project.write(test_own__py="def test_own(): pass\n")
+    ended = project.conform("test_own.py", "--fsm-check=OUT-001", "--fsm-ip=4", "-v")
+    assert "test_own.py::test_own PASSED" in ended.output
+    assert "2 passed" in ended.output
+
+
+def test_interruption_ends_with_what_was_learnt(project) -> None:
+    """A Ctrl-C that waits for an init command, says nothing, or leaves it running."""
+    ready = project.path / "ready"
+    os.mkfifo(ready)
+    marker = f"sleep 6{os.getpid()}"
+    command = f'[ "$POD_IP" = 10.77.0.1 ] || {{ echo >{ready}; {marker}; }}'
+    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
+    run = subprocess.Popen(
+        [*argv, "--fsm-conformance", "--fsm-report=out", "--fsm-init-cmd", command,
+         "--fsm-check=OUT-001,OPX-001"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=project.path,
+    )  # fmt: skip
+    ready.read_text()  # returns once the command is at work in the second pod
+    started = time.monotonic()
+    run.send_signal(signal.SIGINT)
+    output, _ = run.communicate(timeout=20)
+    assert time.monotonic() - started < 10  # not the 30 s of the command; the machine may be busy
+    assert run.returncode == pytest.ExitCode.INTERRUPTED
+    assert "interrupted  before the end" in output
+    assert "verdict: nonconformant" in output
+    assert "ended: interrupted" in (project.path / "out/report.yaml").read_text()
+    assert not subprocess.run(["pgrep", "-f", marker], check=False, capture_output=True).stdout

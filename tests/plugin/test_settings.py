@@ -1,0 +1,52 @@
+"""What can be learnt, or refused, before anything is run."""
+
+from __future__ import annotations
+
+import pytest
+
+LINK = "https://example.com/1"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--fsm-check=OUT-0001", "no check is called 'OUT-0001'; did you mean 'OUT-001'?"),
+        ("--fsm-profile=cor", "no profile is called 'cor'; did you mean 'core'?"),
+        ("--fsm-impl=referense", "no implementation is called 'referense'; did you mean"),
+        ("--fsm-features=+ipv7", "there is no feature 'ipv7'; did you mean 'ipv6'?"),
+        ("--fsm-waivers=own.yaml", "waiver OUT-001 expired on 2020-01-01"),
+        ("--fsm-options=bad.yaml", "iptable: no such key; did you mean 'iptables'?"),
+        ("--fsm-report=own.yaml", "--fsm-report: "),
+    ],
+)
+def test_bad_setting_ends_in_a_usage_error(project, option: str, message: str) -> None:
+    """A traceback, a silent default, or an exit status that CI takes for failed checks."""
+    project.write(
+        own__yaml=f"- {{id: OUT-001, reason: r, link: '{LINK}', expires: 2020-01-01}}",
+        bad__yaml="iptable: nft",
+    )
+    ended = project.conform(option)
+    assert ended.status == pytest.ExitCode.USAGE_ERROR
+    assert message in ended.output
+
+
+def test_collecting_only_needs_no_privilege(project) -> None:
+    """A list of tests that asks for root, or that leaves a report behind."""
+    ended = project.conform("--co", "-q", "--fsm-check=OUT-001", "--fsm-report=out")
+    assert ended.status == pytest.ExitCode.OK
+    assert [line.split("::")[-1][:8] for line in ended.output.splitlines()[:2]] == 2 * ["OUT-001["]
+    assert not (project.path / "out").exists()
+
+
+def test_run_of_something_else_is_left_alone(project) -> None:
+    """A project whose own tests fail because of an options file, or take longer to start."""
+    project.write(
+        fsmredir__yaml="nonsense: [",
+        test_own__py="import sys\n"
+        "def test_light():\n"
+        "    heavy = ('yaml', 'jinja2', 'pytest_fsmredir.session', 'pytest_fsmredir.settings')\n"
+        "    assert not [name for name in heavy if name in sys.modules]\n",
+    )
+    ended = project.pytest()
+    assert ended.status == pytest.ExitCode.OK
+    assert "fsm-redir" not in ended.output

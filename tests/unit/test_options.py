@@ -1,0 +1,238 @@
+"""From the command line, the options file, the environment and ini to settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from pytest_fsmredir.errors import SettingsError
+from pytest_fsmredir.options import OPTIONS
+from pytest_fsmredir.outcomes import Variant
+from pytest_fsmredir.settings import Settings, read_settings
+
+METADATA = """\
+implementation:
+  organization: ACME
+  project: acme-mesh
+  url: https://example.com
+  version: 1.30
+  contact: [someone@example.com]
+"""
+
+
+class Project:
+    """A host project: a directory, ini settings, and a command line to read settings from."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ini = {option.key: option.default for option in OPTIONS}
+
+    def write(self, text: str, name: str = "fsmredir.yaml") -> Path:
+        (self.path / name).write_text(text)
+        return self.path / name
+
+    def settings(self, *, conformance: bool = True, **options: str | bool) -> Settings:
+        """Read settings; an option is given by its name with underscores."""
+        given = {option.key: options.get(option.key[4:]) for option in OPTIONS}
+        given["fsm_conformance"] = conformance or None
+        config = SimpleNamespace(
+            getoption=given.__getitem__,
+            getini=self.ini.__getitem__,
+            rootpath=self.path,
+            invocation_params=SimpleNamespace(dir=self.path, args=()),
+        )
+        return read_settings(cast("pytest.Config", config))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    for option in OPTIONS:
+        monkeypatch.delenv(option.key.upper(), raising=False)
+    return Project(tmp_path)
+
+
+def test_defaults_judge_the_reference(project: Project) -> None:
+    """A first run that asks for something."""
+    settings = project.settings()
+    assert (settings.impl, settings.init_cmd, settings.rules) == ("reference", "", None)
+    assert settings.families == (4, 6)
+    assert settings.texts == {}
+
+
+def test_every_layer_wins_over_the_next(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that beats the command line, an ini setting that beats the environment."""
+    seen = [project.settings().timeout_s]
+    project.ini["fsm_timeout"] = "1"
+    seen.append(project.settings().timeout_s)
+    monkeypatch.setenv("FSM_TIMEOUT", "2")
+    seen.append(project.settings().timeout_s)
+    project.write("timeout: 3")
+    seen.append(project.settings().timeout_s)
+    seen.append(project.settings(timeout="4").timeout_s)
+    assert seen == [5, 1, 2, 3, 4]
+
+
+def test_every_option_but_a_few_can_stand_in_the_file(project: Project) -> None:
+    """An option that the file does not know."""
+    project.write(
+        "init-cmd: sh init.sh\ncheck: [OUT-*, IN-001]\nprofile: core\niptables: both\nip: 4\n"
+        "exhaustive: yes\nstrict: true\nrequire: none\nreport: out\nprivilege: root\n"
+        "timeout: 1.5\ninit-timeout: 9\nseed: 7\nfeatures: [ipv6]\nwaivers: []\n"
+    )
+    settings = project.settings()
+    assert settings.init_cmd == "sh init.sh"
+    assert settings.checks == ("OUT-*", "IN-001")
+    assert (settings.iptables, settings.families) == ("both", (4,))
+    assert (settings.exhaustive, settings.strict, settings.seed) == (True, True, 7)
+    assert settings.report == project.path / "out"
+    assert settings.features == ((), ("ipv6",))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("iptable: nft", "iptable: no such key; did you mean 'iptables'"),
+        ("init_cmd: x", "init_cmd: no such key; did you mean 'init-cmd'"),
+        ("iptables: nftt", r"fsmredir.yaml: iptables: 'nftt' is not one of .*; did you mean 'nft'"),
+        ("strict: maybe", "fsmredir.yaml: strict: 'maybe' is neither true nor false"),
+        ("timeout: soon", "'soon' is not a number of seconds"),
+        ("seed: -1", "'-1' is not a whole number"),
+        ("timeout: [1]", "timeout: .* is no single value"),
+        ("check: {a: b}", "check: .* is neither a text nor a list of texts"),
+        ("conformance: true", "give this one as --fsm-conformance, not in this file"),
+        ("- a\n- b", "no set of keys and values"),
+        ("strict: true\nstrict: false", "line 2, column 1: the key 'strict' is given twice"),
+        ("a: [b", "line 1, column"),
+        ("a: &x [*x]", "recursive"),
+        ("check: " + 2000 * "[", "."),
+    ],
+)
+def test_bad_options_file_is_refused(project: Project, text: str, message: str) -> None:
+    """A misspelt key that is ignored, or an error that does not say where."""
+    file = project.write(text)
+    with pytest.raises(SettingsError, match=message) as caught:
+        project.settings()
+    assert str(caught.value).startswith(str(file))
+
+
+def test_file_makes_no_objects(project: Project) -> None:
+    """A file from somebody else that runs code when it is read."""
+    project.write("init-cmd: !!python/object/apply:os.system ['touch owned']")
+    with pytest.raises(SettingsError):
+        project.settings()
+    assert not (project.path / "owned").exists()
+
+
+def test_file_that_is_named_must_exist(project: Project) -> None:
+    """A misspelt ``--fsm-options`` that means "no options"."""
+    with pytest.raises(SettingsError, match="nowhere.yaml: No such file"):
+        project.settings(options="nowhere.yaml")
+
+
+def test_file_that_is_no_text_is_refused(project: Project) -> None:
+    """A traceback for a file of another kind."""
+    (project.path / "fsmredir.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match="not UTF-8"):
+        project.settings()
+
+
+def test_file_is_not_read_unless_the_suite_is_to_run(project: Project) -> None:
+    """A broken options file that stops somebody's own tests."""
+    project.write("nonsense: [")
+    assert not project.settings(conformance=False).conformance
+
+
+def test_paths_of_a_file_start_where_the_file_is(project: Project) -> None:
+    """A rules file that is found from one directory only."""
+    (project.path / "sub").mkdir()
+    project.write("rules: rules.v4", "sub/own.yaml")
+    assert project.settings(options="sub/own.yaml").rules == project.path / "sub" / "rules.v4"
+
+
+def test_more_binding_layer_names_the_implementation(project: Project) -> None:
+    """A command on the command line that loses against, or quarrels with, one in the file."""
+    project.write("rules: rules.v4")
+    settings = project.settings(init_cmd="true")
+    assert (settings.init_cmd, settings.rules, settings.impl) == ("true", None, "")
+
+
+def test_two_implementations_of_one_layer_are_refused(project: Project) -> None:
+    """A run that judges another implementation than the user believes."""
+    with pytest.raises(SettingsError, match="--fsm-impl and --fsm-init-cmd each name"):
+        project.settings(impl="reference", init_cmd="true")
+
+
+def test_features_are_collected_least_binding_first(project: Project) -> None:
+    """A change on the command line that forgets what the file declares."""
+    project.write("features: [ipv6, hairpin]")
+    assert project.settings(features="-hairpin").features == (
+        (),
+        ("ipv6", "hairpin"),
+        ("-hairpin",),
+    )
+
+
+def test_metadata_is_taken_as_written(project: Project) -> None:
+    """A version 1.30 that YAML makes 1.3."""
+    project.write(METADATA)
+    identity = project.settings().identity
+    assert (identity.project, identity.version, identity.mode) == ("acme-mesh", "1.30", "default")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("implementation: acme", "no set of keys"),
+        ("implementation: {projct: x}", "projct: no such key; did you mean 'project'"),
+        ("implementation: {project: x}", "implementation.version is missing"),
+        ("implementation: {version: 1}", "implementation.project is missing"),
+        ("implementation: {project: x, version: main}", "'main' is a branch"),
+        ("implementation: {project: x, version: 1, url: acme}", "no http or https"),
+        ("implementation: {project: x, version: 1, contact: []}", "contact"),
+        ("implementation: {project: [x], version: 1}", "is no text"),
+    ],
+)
+def test_bad_metadata_is_refused(project: Project, text: str, message: str) -> None:
+    """A report that names nobody, or a moving target."""
+    project.write(text)
+    with pytest.raises(SettingsError, match=message):
+        project.settings()
+
+
+def test_report_needs_complete_metadata_before_the_run(project: Project) -> None:
+    """A vendor who learns after the run that the report cannot be submitted."""
+    project.write("implementation: {project: x, version: 1}")
+    assert project.settings().identity.project == "x"
+    with pytest.raises(SettingsError, match="also needs organization, url and contact"):
+        project.settings(report="out")
+
+
+def test_waivers_come_from_either_file(project: Project) -> None:
+    """Waivers that are dropped because another file holds them."""
+    listed = "[{id: OUT-001, reason: r, link: 'https://example.com/1'}]"
+    project.write(f"waivers: {listed}")
+    project.write(listed.replace("001", "002"), "list.yaml")
+    project.write(f"waivers: {listed.replace('001', '003')}", "keyed.yaml")
+    seen = [
+        project.settings(),
+        project.settings(waivers="list.yaml"),
+        project.settings(waivers="keyed.yaml"),
+    ]
+    assert [[waiver.id for waiver in each.waivers] for each in seen] == [
+        ["OUT-001"], ["OUT-002"], ["OUT-003"],
+    ]  # fmt: skip
+
+
+def test_line_to_run_again_repeats_what_matters(project: Project) -> None:
+    """A line that judges another implementation, or the other address family."""
+    settings = project.settings(
+        init_cmd="sh my init.sh", features="-ipv6", iptables="both", report="out", strict=True
+    )
+    line = settings.again("OUT-001", Variant("netns", "legacy", 4))
+    assert line == (
+        "pytest --fsm-conformance --fsm-init-cmd 'sh my init.sh' --fsm-features=-ipv6 --fsm-strict"
+        " --fsm-iptables legacy --fsm-ip 4 --fsm-check OUT-001"
+    )

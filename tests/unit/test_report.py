@@ -1,0 +1,444 @@
+"""From a run to the files of its report and the lines on the terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from xml.etree import ElementTree as ET
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from pytest_fsmredir import report
+from pytest_fsmredir.deciding import decide
+from pytest_fsmredir.errors import SettingsError
+from pytest_fsmredir.identity import Identity
+from pytest_fsmredir.implementations.init_command import InitCommand
+from pytest_fsmredir.implementations.select import claims
+from pytest_fsmredir.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.report.facts import facts
+from pytest_fsmredir.report.hygiene import Hygiene
+from pytest_fsmredir.report.junit import junit
+from pytest_fsmredir.report.progress import Progress
+from pytest_fsmredir.report.terminal import collected, summary
+from pytest_fsmredir.report.write import prepare_directory, write_report
+from pytest_fsmredir.run import Run
+from pytest_fsmredir.settings import Settings
+from pytest_fsmredir.spec.checks import MUST, SHOULD, Catalogue, Check, Level, Profile
+from pytest_fsmredir.spec.features import Feature
+from pytest_fsmredir.spec.flow import Address, Claim, Direction, Fate, Flow
+from pytest_fsmredir.waivers import Waiver
+
+V4, V6 = Variant("netns", "nft", 4), Variant("netns", "nft", 6)
+SETTINGS = Settings(
+    conformance=True,
+    impl="",
+    init_cmd="sh init.sh",
+    rules=None,
+    features=(),
+    checks=(),
+    profiles=(),
+    waivers=(),
+    identity=Identity(),
+    iptables="nft",
+    families=(4, 6),
+    exhaustive=False,
+    strict=False,
+    require="none",
+    report=None,
+    privilege="auto",
+    timeout_s=5,
+    init_timeout_s=30,
+    seed=0,
+    texts={"init-cmd": "sh init.sh"},
+    repeat=(),
+)
+WAIVER = Waiver(id="OUT-002", reason="known", link="https://example.com/2")
+IDENTITY = Identity(
+    organization="ACME", project="acme-mesh", url="https://example.com", version="1.3.0",
+    contact=("a@example.com",),
+)  # fmt: skip
+
+
+def does_this_and_that(_mesh: object) -> None:
+    """A check's function gives it its title."""
+
+
+def check(check_id: str, level: Level = MUST, profile: Profile = Profile.CORE) -> Check:
+    return Check(
+        id=check_id,
+        requirement=f"It {level} work.",
+        spec="SPEC-1.1",
+        level=level,
+        profile=profile,
+        features=frozenset({Feature.OUTBOUND_PORT_EXCLUSION} if check_id == "OUT-003" else ()),
+        needs=frozenset(),
+        families=(4, 6) if check_id == "OUT-001" else (4,),
+        function=does_this_and_that,
+    )
+
+
+CATALOGUE = Catalogue([check("OUT-001"), check("OUT-002"), check("OUT-003"), check("OUT-004")])
+
+
+def run_of(*rows: Row, settings: Settings = SETTINGS) -> Run:
+    implementation = InitCommand(settings.init_cmd)
+    claimed = claims(implementation, [("-outbound-port-exclusion",)], inferred=True)
+    run = Run(settings, CATALOGUE, implementation, (V4, V6), claimed, "root")
+    for row in rows:
+        run.record(row)
+    return run
+
+
+def row(check_id: str, outcome: Outcome, variant: Variant = V4, **more: Any) -> Row:
+    return Row(check=check_id, variant=variant, outcome=outcome, **{"probes": 1, **more})
+
+
+ROWS = (
+    row("OUT-001", Outcome.PASS, seconds=0.25),
+    row("OUT-001", Outcome.FAIL, V6, reason="x: expected a; seen b", flow="x", expected="a",
+        seen="b (source 10.77.0.1:4711)"),
+    row("OUT-002", Outcome.WAIVED, reason="lost"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> pytest.Config:
+    """A pytest configuration with one strange plugin, a conftest and a setting."""
+    conftest = SimpleNamespace(__name__="conftest", __file__=str(tmp_path / "conftest.py"))
+    loose = SimpleNamespace(__name__="my_plugin", __file__="/x/my_plugin.py")
+    ours = SimpleNamespace(__name__="pytest_fsmredir.plugin", __file__="/x/plugin.py")
+    xdist = SimpleNamespace(__name__="xdist.plugin", __file__="/x/xdist/plugin.py")
+    distributions = [
+        (ours, SimpleNamespace(project_name="pytest-fsmredir", version="1")),
+        (xdist, SimpleNamespace(project_name="pytest-xdist", version="3.8")),
+    ]
+    settings = {"addopts": ["-x"], "python_files": ["check_*.py"]}
+    made = SimpleNamespace(
+        pluginmanager=SimpleNamespace(
+            get_plugins=lambda: {id(p): p for p in (conftest, loose, ours, xdist)}.values(),
+            list_plugin_distinfo=lambda: distributions,
+        ),
+        getini=lambda name: settings.get(name, []),
+        rootpath=tmp_path,
+        option=SimpleNamespace(numprocesses=2),
+        invocation_params=SimpleNamespace(args=("--fsm-conformance", "x\udcff"), dir=tmp_path),
+    )
+    return cast("pytest.Config", made)
+
+
+def written(run: Run, config: pytest.Config, directory: Path) -> dict[str, Any]:
+    """Write a report and return the document, after a look at both its forms."""
+    hygiene = Hygiene()
+    hygiene.notice_surroundings(config)
+    files = write_report(run, facts(run, hygiene, config), directory)
+    assert sorted(file.name for file in files) == sorted(f.name for f in directory.iterdir())
+    document: dict[str, Any] = json.loads((directory / "report.json").read_text())
+    assert yaml.safe_load((directory / "report.yaml").read_text()) == document
+    return document
+
+
+def faults(document: dict[str, Any]) -> list[str]:
+    """Return where a document is not as the shipped schema says."""
+    schema = json.loads(Path(report.__path__[0], "schema.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+
+
+def test_report_is_as_its_schema_says(config: pytest.Config, tmp_path: Path) -> None:
+    """A report that nobody else's tool can read."""
+    settings = replace(SETTINGS, waivers=(WAIVER,), identity=IDENTITY)
+    document = written(run_of(*ROWS, settings=settings), config, tmp_path)
+    assert faults(document) == []
+    assert document["verdict"] == "nonconformant"
+    assert document["implementation"] == {
+        "name": "sh init.sh", "organization": "ACME", "project": "acme-mesh", "version": "1.3.0",
+        "url": "https://example.com", "contact": ["a@example.com"], "mode": "default",
+        "command": "sh init.sh",
+    }  # fmt: skip
+    assert document["profiles"][0] == {
+        "name": "core", "verdict": "partial", "total": 4, "pass": 1, "fail": 0, "warn": 0,
+        "note": 0, "error": 0, "unsupported": 1, "waived": 1, "notRun": 1,
+    }  # fmt: skip
+    assert document["waivers"] == [WAIVER.as_dict()]
+
+
+def test_every_check_and_variant_is_in_the_report(config: pytest.Config, tmp_path: Path) -> None:
+    """A check that is not mentioned because it did not run."""
+    document = written(run_of(*ROWS), config, tmp_path)
+    assert [(each["id"], each["variant"], each["outcome"]) for each in document["checks"]] == [
+        ("OUT-001", "nft/v4", "pass"),
+        ("OUT-001", "nft/v6", "fail"),
+        ("OUT-002", "nft/v4", "waived"),
+        ("OUT-003", "nft/v4", "unsupported"),
+        ("OUT-004", "nft/v4", "not-run"),
+    ]
+
+
+def test_schema_notices_a_strange_report(config: pytest.Config, tmp_path: Path) -> None:
+    """A schema that allows everything."""
+    document = written(run_of(*ROWS), config, tmp_path)
+    document["checks"][0]["outcome"] = "fine"
+    document["extra"] = 1
+    assert len(faults(document)) == 2
+
+
+def test_report_of_a_run_that_never_began(config: pytest.Config, tmp_path: Path) -> None:
+    """No report, or a good one, where the machine lacked something."""
+    run = run_of()
+    run.trouble = "set-up failed: no \x1b[31miptables"
+    document = written(run, config, tmp_path)
+    assert faults(document) == []
+    assert document["verdict"] == "invalid"
+    assert {each["outcome"] for each in document["checks"]} == {"not-run", "unsupported"}
+    assert (document["run"]["ended"], document["run"]["trouble"]) == (
+        "broken", r"set-up failed: no \x1b[31miptables",
+    )  # fmt: skip
+
+
+def test_equal_results_have_equal_digests(config: pytest.Config, tmp_path: Path) -> None:
+    """A digest that depends on who ran the suite, how often, or how long it took."""
+    other = (replace(ROWS[0], seconds=9, attempts=2, probes=7), replace(ROWS[1], reason="other"))
+    settings = replace(SETTINGS, identity=IDENTITY, seed=4, timeout_s=1)
+    here = run_of(*ROWS, settings=settings)
+    elsewhere = run_of(*other, ROWS[2], settings=replace(settings, init_cmd="/opt/init.sh"))
+    assert digest(here, config, tmp_path) == digest(elsewhere, config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes"),
+    [
+        ((ROWS[0], ROWS[1]), {}),
+        ((ROWS[0], replace(ROWS[1], outcome=Outcome.PASS), ROWS[2]), {}),
+        ((replace(ROWS[0], variant=replace(V4, iptables="legacy")), *ROWS[1:]), {}),
+        (ROWS, {"version": "1.3.1"}),
+        (ROWS, {"project": "other"}),
+    ],
+)
+def test_other_results_have_other_digests(
+    rows: tuple[Row, ...], changes: dict[str, Any], config: pytest.Config, tmp_path: Path
+) -> None:
+    """Two different results that pass for one."""
+    same = run_of(*ROWS, settings=replace(SETTINGS, identity=IDENTITY))
+    other = run_of(*rows, settings=replace(SETTINGS, identity=replace(IDENTITY, **changes)))
+    assert digest(same, config, tmp_path) != digest(other, config, tmp_path)
+
+
+def digest(run: Run, config: pytest.Config, directory: Path) -> str:
+    return str(written(run, config, directory)["resultsDigest"])
+
+
+def test_equal_runs_differ_in_volatile_facts_alone(config: pytest.Config, tmp_path: Path) -> None:
+    """Reports that cannot be compared because the kernel chose other ports."""
+    first = written(run_of(*ROWS), config, tmp_path)
+    other_port = replace(ROWS[1], seen="b (source 10.77.0.1:4712)")
+    second = written(run_of(ROWS[0], other_port, ROWS[2]), config, tmp_path)
+    del first["run"], second["run"]
+    assert first == second
+    assert first["checks"][1]["seen"] == "b (source 10.77.0.1:*)"
+
+
+def test_junit_names_check_profile_and_reason() -> None:
+    """A CI page that says no more than "1 failed"."""
+    run = run_of(*ROWS, row("OUT-004", Outcome.ERROR, reason="broke \x00\x1b\ud800 it"))
+    root = ET.fromstring(junit(CATALOGUE, run.all_rows(), "internal error"))
+    told = {
+        (suite.get("name"), case.get("classname"), case.get("name")): [
+            (each.tag, each.get("message")) for each in case
+        ]
+        for suite in root
+        for case in suite
+    }
+    v4 = "netns/nft-v4"
+    assert told == {
+        (v4, "core", "OUT-001 does this and that"): [],
+        (v4, "core", "OUT-002 does this and that"): [("skipped", "waived: lost")],
+        (v4, "core", "OUT-003 does this and that"): [
+            ("skipped", "unsupported: not claimed: outbound-port-exclusion")
+        ],
+        (v4, "core", "OUT-004 does this and that"): [("error", r"broke \x00\x1b\ud800 it")],
+        ("netns/nft-v6", "ipv6", "OUT-001 does this and that"): [
+            ("failure", "x: expected a; seen b")
+        ],
+        ("harness", "harness", "the harness works"): [("error", "internal error")],
+    }
+    assert root[0].attrib == {
+        "name": v4, "tests": "4", "failures": "0", "errors": "1", "skipped": "2", "time": "0.250",
+    }  # fmt: skip
+
+
+def test_directory_that_cannot_be_written_is_refused_early(tmp_path: Path) -> None:
+    """An hour of checks whose report is lost at the end."""
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="--fsm-report"):
+        prepare_directory(tmp_path / "file")
+    prepare_directory(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_hygiene_tells_what_else_had_a_say(config: pytest.Config) -> None:
+    """A plugin that skips checks, and a report that does not mention it."""
+    hygiene = Hygiene()
+    hygiene.notice_surroundings(config)
+    hygiene.notice_selection(["a", "b", "c"], ["c", "a"])
+    hygiene.merge({"deselected": 0, "reordered": False, "conftests": ["sub/conftest.py"]})
+    told = hygiene.as_dict(reruns=2)
+    assert told == {
+        "deselected": 1, "reruns": 2, "reordered": True, "workers": 2,
+        "plugins": ["my_plugin", "pytest-xdist 3.8"],
+        "foreignConftests": ["conftest.py", "sub/conftest.py"],
+        "settings": {"addopts": "-x", "python_files": "check_*.py", **variables(told)},
+    }  # fmt: skip
+    assert hygiene.remarks(2) == [
+        "1 selected check deselected by pytest",
+        "2 checks run again (the worst outcome stands)",
+        "order of the checks changed by a plugin",
+    ]
+
+
+def variables(told: dict[str, Any]) -> dict[str, str]:
+    """Return what the tests' own environment adds."""
+    return {name: text for name, text in told["settings"].items() if name.startswith("PYTEST_")}
+
+
+def test_ordinary_run_has_no_remarks() -> None:
+    """A note under every run, which nobody reads any more."""
+    hygiene = Hygiene()
+    hygiene.notice_selection(["a", "b"], ["a", "b"])
+    assert hygiene.remarks(0) == []
+
+
+class Screen:
+    """A terminal reporter that remembers what is written."""
+
+    def __init__(self, *, isatty: bool = False) -> None:
+        self.isatty, self.lines = isatty, [""]
+
+    def section(self, title: str) -> None:
+        self.lines.append(title)
+
+    def write_line(self, line: str, **_markup: bool) -> None:
+        self.lines.append(line)
+
+    def rewrite(self, line: str, *, erase: bool = False) -> None:
+        self.lines.append(f"\r{line}")
+
+    def ensure_newline(self) -> None:
+        pass
+
+
+def shown(run: Run, *remarks: str) -> list[str]:
+    screen = Screen()
+    summary(cast("pytest.TerminalReporter", screen), run, remarks, [])
+    return screen.lines
+
+
+def test_summary_groups_variants_and_counts_profiles() -> None:
+    """Two lines for one defect, or a profile that is missing."""
+    failed = [row("OUT-001", Outcome.FAIL, variant, reason="lost") for variant in (V4, V6)]
+    lines = shown(run_of(*failed), "a remark")
+    assert "FAIL   OUT-001 [netns-nft-v4 netns-nft-v6] lost" in lines
+    assert any(re.fullmatch(r"core +nonconformant +1 FAILED, 1 unsupp.* 0\.0s", x) for x in lines)
+    assert lines[-2:] == ["note         a remark", "verdict: nonconformant"]
+
+
+def test_stale_waiver_is_named() -> None:
+    """An invalid verdict without a reason."""
+    run = run_of(row("OUT-002", Outcome.PASS), settings=replace(SETTINGS, waivers=(WAIVER,)))
+    assert "stale waiver OUT-002 passes, so there is nothing to waive: remove it" in shown(run)
+    assert shown(run)[-1] == "verdict: invalid"
+
+
+def test_first_minute_ends_with_the_next_thing_to_try() -> None:
+    """A user who saw the reference pass and does not know what for."""
+    only = Catalogue([check("OUT-001")])
+    run = run_of(row("OUT-001", Outcome.PASS), row("OUT-001", Outcome.PASS, V6))
+    own = replace(run, catalogue=only)
+    reference = replace(own, settings=replace(SETTINGS, impl="reference"))
+    assert shown(reference)[-1].startswith("next ")
+    assert shown(own)[-1] == "verdict: conformant"
+
+
+def test_profiles_to_be_run_are_counted() -> None:
+    """A user who waits without knowing for how much."""
+    line = collected([Profile.IPV6, Profile.CORE, Profile.CORE])
+    assert (line, collected([])) == ("conformance: core 2 · ipv6 1", "")
+
+
+def progress(*, isatty: bool, total: int) -> list[str]:
+    """Return what a whole sweep shows."""
+    screen = Screen(isatty=isatty)
+    config = SimpleNamespace(pluginmanager=SimpleNamespace(getplugin=lambda _name: None))
+    watch = Progress(cast("pytest.Config", config), cast("pytest.TerminalReporter", screen))
+    for done in range(1, total + 1):
+        watch("OUT-002", done, total)
+    return screen.lines[1:]
+
+
+def test_sweep_shows_a_line_every_quarter_in_a_log() -> None:
+    """A CI log with a line for every port."""
+    assert progress(isatty=False, total=8001) == [
+        f"OUT-002: {percent}% of 8,001 flows" for percent in (25, 50, 75, 100)
+    ]
+
+
+def test_sweep_counts_on_a_terminal_and_cleans_up() -> None:
+    """A count that stays on the screen under the next line."""
+    lines = progress(isatty=True, total=8001)
+    assert lines[0] == "\rOUT-002: 1 of 8,001 flows"
+    assert lines[-1] == "\r"
+
+
+def test_short_sweep_shows_nothing() -> None:
+    """A line for each check that dials a few ports."""
+    assert progress(isatty=False, total=100) == []
+
+
+class Mesh:
+    """As much of a mesh as a check without a pod needs."""
+
+    observed = 1
+
+
+LONG = Claim(
+    holds=False,
+    expected="direct",
+    fate=Fate(Flow(Direction.OUTBOUND, Address("192.0.2.1", 80), uid=1000), None, (), "x" * 400),
+)
+
+
+def asserts_a_claim(_mesh: object) -> None:
+    claim = SimpleNamespace(direct=LONG)
+    assert claim.direct
+
+
+def test_claim_is_told_whole() -> None:
+    """An explanation with "..." where the answer stood, because pytest cuts long texts."""
+    result = decide(replace(check("OUT-001"), function=asserts_a_claim), V4, cast("Any", Mesh()))
+    assert (result.row.outcome, result.row.expected) == (Outcome.FAIL, "direct")
+    assert result.row.flow == "tcp from uid 1000 to 192.0.2.1:80"
+    assert result.row.seen == "x" * 400
+    assert result.row.reason.endswith("x" * 400)
+
+
+def breaks(_mesh: object) -> None:
+    raise OSError("no \x1b[2Jmore descriptors")
+
+
+def test_harness_fault_is_an_error_of_ours() -> None:
+    """An implementation that is blamed for a full machine, or a terminal that is cleared by it."""
+    result = decide(replace(check("OUT-001"), function=breaks), V4, cast("Any", Mesh()))
+    assert result.row.outcome is Outcome.ERROR
+    assert result.row.reason == r"OSError: no \x1b[2Jmore descriptors"
+
+
+def test_violated_should_is_a_warning() -> None:
+    """A recommendation that turns a run red."""
+    made = replace(check("OUT-001", SHOULD), function=asserts_a_claim)
+    assert decide(made, V4, cast("Any", Mesh())).row.outcome is Outcome.WARN

@@ -1,0 +1,143 @@
+"""Finding the implementation under test, what it claims, and when it is given up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from pytest_fsmredir.errors import SettingsError
+from pytest_fsmredir.implementations.base import Hung, Refused, Target
+from pytest_fsmredir.implementations.init_command import InitCommand
+from pytest_fsmredir.implementations.patience import Patience
+from pytest_fsmredir.implementations.select import Source, claims, select
+from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
+
+MODULE = """\
+class Good:
+    name = "good"
+    features = frozenset({"ipv6"})
+    def program(self, target): ...
+
+good = Good()
+class Needy(Good):
+    def __init__(self, something): ...
+class Nameless:
+    features = frozenset()
+    def program(self, target): ...
+class Odd(Good):
+    features = frozenset({"ipv7"})
+"""
+
+
+@pytest.fixture
+def acme(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A directory with a module of implementations, under a name of its own."""
+    (tmp_path / "acme_implementations.py").write_text(MODULE)
+    return tmp_path
+
+
+@pytest.mark.parametrize("attribute", ["Good", "good"])
+def test_class_and_object_will_do(acme: Path, attribute: str) -> None:
+    """A module beside the project that cannot be found, or a class taken for its object."""
+    found = select(f"acme_implementations:{attribute}", directory=acme)
+    assert found.name == "good"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("referense", "did you mean 'reference'.*there are: .*reference"),
+        ("acme_implementations:Goood", "has no 'Goood'; did you mean 'Good'"),
+        ("acme_implementations:Needy", "calling it without arguments raised TypeError"),
+        ("acme_implementations:Nameless", "has no name"),
+        ("acme_implementations:Odd", "no feature 'ipv7'; did you mean 'ipv6'"),
+        ("no_such_module:x", "cannot be imported: ModuleNotFoundError"),
+    ],
+)
+def test_what_is_no_implementation_is_refused(acme: Path, name: str, message: str) -> None:
+    """A traceback, or a message that does not say what there is."""
+    with pytest.raises(SettingsError, match=message):
+        select(name, directory=acme)
+
+
+@pytest.mark.parametrize(
+    ("statements", "features"),
+    [
+        ([], ALL_FEATURES),
+        ([("-ipv6",)], ALL_FEATURES - {Feature.IPV6}),
+        ([("ipv6", "hairpin")], {Feature.IPV6, Feature.HAIRPIN}),
+        ([("ipv6",), ("+hairpin", "-ipv6")], {Feature.HAIRPIN}),
+        ([("-ipv6",), ("removal",), ()], {Feature.REMOVAL}),
+    ],
+)
+def test_later_statement_stands_on_the_earlier(
+    statements: list[Sequence[str]], features: frozenset[Feature]
+) -> None:
+    """A change on the command line that starts from the wrong set."""
+    assert claims(InitCommand("true"), statements, inferred=True).features == features
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        (("ipv6", "-hairpin"), "either a list of features, or changes"),
+        (("+ipv7",), "no feature 'ipv7'; did you mean 'ipv6'"),
+    ],
+)
+def test_bad_statement_is_refused(statement: Sequence[str], message: str) -> None:
+    """A claim that is dropped because it is misspelt."""
+    with pytest.raises(SettingsError, match=message):
+        claims(InitCommand("true"), [statement], inferred=True)
+
+
+def test_source_says_who_claims() -> None:
+    """A report that calls declared what nobody said."""
+    command = InitCommand("true")
+    assert claims(command, [()], inferred=True).source is Source.INFERRED
+    assert claims(command, [("+ipv6",)], inferred=True).source is Source.DECLARED
+    assert claims(select("reference"), [], inferred=False).source is Source.DECLARED
+
+
+class Sleepy:
+    """An implementation that hangs, ends or refuses as told."""
+
+    name = "sleepy"
+    features = ALL_FEATURES
+
+    def __init__(self, *ends: type[Exception] | None) -> None:
+        self.ends = list(ends)
+
+    def program(self, target: Target) -> None:
+        end = self.ends.pop(0)
+        if end is not None:
+            raise end("so it ended")
+
+
+def endings(implementation: Sleepy, deadline_s: float, pods: int) -> list[str]:
+    """Program some pods and return how each ended."""
+    patience, seen = Patience(implementation, deadline_s), []
+    for _ in range(pods):
+        try:
+            patience.program(cast("Target", None))
+            seen.append("done")
+        except Refused as refusal:
+            seen.append(f"{type(refusal).__name__}: {refusal}")
+    return seen
+
+
+def test_two_hangs_in_a_row_are_enough() -> None:
+    """An init command that hangs in each of a hundred pods, for 30 s each."""
+    seen = endings(Sleepy(Hung, None, Hung, Refused, Hung, Hung), 0, 8)
+    assert [each.partition(":")[0] for each in seen] == [
+        "Hung", "done", "Hung", "Refused", "Hung", "Hung", "Hung", "Hung",
+    ]  # fmt: skip
+    assert seen[-1] == "Hung: sleepy was not run: it hung for 0 s on each of the last 2 pods"
+
+
+def test_kill_before_the_deadline_is_no_hang() -> None:
+    """A check that kills the command half-way, and thereby ends the whole run."""
+    seen = endings(Sleepy(Hung, Hung, Hung, None), 30, 4)
+    assert seen[-1] == "done"

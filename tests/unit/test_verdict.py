@@ -1,0 +1,146 @@
+"""What rows come to."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_fsmredir.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.report.verdict import ProfileResult, Verdict, complete, judge, worst
+from pytest_fsmredir.spec.checks import MUST, Catalogue, Check, Profile
+from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
+
+V4, V6 = Variant("netns", "nft", 4), Variant("netns", "nft", 6)
+
+
+def check(check_id: str, profile: Profile = Profile.CORE, *features: Feature) -> Check:
+    return Check(
+        id=check_id,
+        requirement="It MUST.",
+        spec="SPEC-1.1",
+        level=MUST,
+        profile=profile,
+        features=frozenset(features),
+        needs=frozenset(),
+        families=(4, 6),
+        function=lambda _mesh: None,
+    )
+
+
+def row(outcome: Outcome, check_id: str = "OUT-001", probes: int = 1) -> Row:
+    return Row(check=check_id, variant=V4, outcome=outcome, probes=probes)
+
+
+def verdict_of(*rows: Row, strict: bool = False) -> Verdict:
+    (result,) = judge([(Profile.CORE, each) for each in rows], strict=strict)
+    return result.verdict
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict"),
+    [
+        ([Outcome.PASS], Verdict.CONFORMANT),
+        ([Outcome.PASS, Outcome.WARN, Outcome.NOTE], Verdict.CONFORMANT),
+        ([Outcome.PASS, Outcome.UNSUPPORTED], Verdict.CONFORMANT),
+        ([Outcome.PASS, Outcome.NOT_RUN], Verdict.PARTIAL),
+        ([Outcome.PASS, Outcome.WAIVED], Verdict.PARTIAL),
+        ([Outcome.WAIVED], Verdict.PARTIAL),
+        ([Outcome.PASS, Outcome.FAIL, Outcome.NOT_RUN], Verdict.NONCONFORMANT),
+        ([Outcome.FAIL, Outcome.ERROR], Verdict.INVALID),
+        ([Outcome.PASS, Outcome.ERROR], Verdict.INVALID),
+        ([Outcome.NOT_RUN, Outcome.UNSUPPORTED], Verdict.NOT_RUN),
+        ([Outcome.UNSUPPORTED], Verdict.NOT_CLAIMED),
+    ],
+)
+def test_profile_comes_to_its_worst_row(outcomes: list[Outcome], verdict: Verdict) -> None:
+    """A waived or missing check in a conformant profile, a harness fault blamed on the subject."""
+    assert verdict_of(*map(row, outcomes)) is verdict
+
+
+def test_violated_should_counts_when_strict() -> None:
+    """A ``--fsm-strict`` that changes the exit status but not the verdict."""
+    assert verdict_of(row(Outcome.WARN), strict=True) is Verdict.NONCONFORMANT
+
+
+def test_run_that_observed_no_flow_is_invalid() -> None:
+    """A conformant verdict on checks that looked at nothing."""
+    assert verdict_of(row(Outcome.PASS, probes=0)) is Verdict.INVALID
+
+
+def test_stale_waiver_makes_its_profile_invalid_and_no_other() -> None:
+    """A waiver that hides a check for ever, though it passes."""
+    rows = [(Profile.CORE, row(Outcome.PASS)), (Profile.IPV6, row(Outcome.PASS, "OUT-002"))]
+    core, ipv6 = judge(rows, strict=False, stale=frozenset({"OUT-001"}))
+    assert (core.verdict, ipv6.verdict) == (Verdict.INVALID, Verdict.CONFORMANT)
+
+
+def test_broken_harness_makes_every_profile_invalid() -> None:
+    """A certificate from a run that died."""
+    (result,) = judge([(Profile.CORE, row(Outcome.PASS))], strict=False, broken=True)
+    assert result.verdict is Verdict.INVALID
+
+
+def result(verdict: Verdict) -> ProfileResult:
+    (made,) = judge([(Profile.CORE, row(Outcome.PASS))], strict=False)
+    return ProfileResult(made.profile, verdict, made.counts)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "whole"),
+    [
+        ([Verdict.CONFORMANT, Verdict.NOT_CLAIMED], Verdict.CONFORMANT),
+        ([Verdict.CONFORMANT, Verdict.NOT_RUN], Verdict.PARTIAL),
+        ([Verdict.CONFORMANT, Verdict.PARTIAL], Verdict.PARTIAL),
+        ([Verdict.PARTIAL, Verdict.NONCONFORMANT], Verdict.NONCONFORMANT),
+        ([Verdict.NONCONFORMANT, Verdict.INVALID], Verdict.INVALID),
+        ([Verdict.NOT_RUN], Verdict.INVALID),
+        ([], Verdict.INVALID),
+    ],
+)
+def test_run_comes_to_its_worst_profile(verdicts: list[Verdict], whole: Verdict) -> None:
+    """A conformant run of one profile out of five, or of nothing."""
+    assert worst(map(result, verdicts)) is whole
+
+
+def test_interrupted_run_is_partial_at_best() -> None:
+    """A certificate from a run that somebody stopped."""
+    assert worst([result(Verdict.CONFORMANT)], interrupted=True) is Verdict.PARTIAL
+    assert worst([result(Verdict.NONCONFORMANT)], interrupted=True) is Verdict.NONCONFORMANT
+
+
+def test_every_check_and_variant_has_a_row() -> None:
+    """A check that is missing from the report because somebody deselected it."""
+    catalogue = Catalogue([check("OUT-001"), check("OUT-002")])
+    ran = {("OUT-001", V4): row(Outcome.PASS)}
+
+    rows = complete(catalogue, [V4, V6], ALL_FEATURES, ran, lambda each, _: each.id == "OUT-002")
+
+    assert [(r.check, r.variant.family, r.outcome, r.reason) for _, r in rows] == [
+        ("OUT-001", 4, Outcome.PASS, ""),
+        ("OUT-001", 6, Outcome.NOT_RUN, "not selected"),
+        ("OUT-002", 4, Outcome.NOT_RUN, "asked for, but it did not run"),
+        ("OUT-002", 6, Outcome.NOT_RUN, "asked for, but it did not run"),
+    ]
+
+
+def test_unclaimed_feature_is_unsupported_even_where_nothing_ran() -> None:
+    """A profile called "not run" although the implementation never claimed it."""
+    catalogue = Catalogue([check("EXC-001", Profile.EXCLUSIONS, Feature.OUTBOUND_PORT_EXCLUSION)])
+    ((profile, absent),) = complete(catalogue, [V4], frozenset(), {})
+    assert (profile, absent.outcome) == (Profile.EXCLUSIONS, Outcome.UNSUPPORTED)
+
+
+@pytest.mark.parametrize("first", [Outcome.FAIL, Outcome.ERROR, Outcome.WAIVED, Outcome.WARN])
+def test_pass_at_the_second_try_is_no_pass(first: Outcome) -> None:
+    """A re-run plugin that turns a failure into a pass."""
+    for one, other in [(row(first), row(Outcome.PASS)), (row(Outcome.PASS), row(first))]:
+        assert one.merged(other).outcome is first
+        assert one.merged(other).attempts == 2
+
+
+def test_row_survives_its_way_from_a_worker() -> None:
+    """A result that a worker of pytest-xdist cannot send, or that arrives changed."""
+    sent = Row(
+        check="OUT-001", variant=V6, outcome=Outcome.WAIVED, reason="r", flow="f", expected="e",
+        seen="s", probes=3, attempts=2, seconds=0.5,
+    )  # fmt: skip
+    assert Row.from_dict(sent.as_dict()) == sent
