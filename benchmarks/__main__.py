@@ -38,7 +38,7 @@ def flows() -> None:
     server = mesh.server.address
     site = backend.new_site(Configuration(), second_interface=False)
     backend.program(site, variant, backend.confinement)
-    site.recorder.stop()  # the bare loop listens there itself
+    site.sidecar.stop()  # the bare loop listens there itself
 
     def ours() -> None:
         for _ in range(FLOWS):

@@ -76,7 +76,7 @@ def test_lowest_and_highest_port_can_be_excluded(mesh: Mesh) -> None:
 
 @check(
     "CFG-011",
-    requirement="An annotation that is present with an empty value may be refused or be taken as no"
+    requirement="An annotation that is present with an empty value MAY be refused or be taken as no"
     " list; a refusal is recorded.",
     spec="SPEC-13.10",
     level=INFO,

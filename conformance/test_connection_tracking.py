@@ -145,7 +145,7 @@ def test_connection_with_a_repeated_syn_is_captured(mesh: Mesh) -> None:
     with pod.tap() as tap:
         mesh.client.inject(syn)
         answer = tap.expect("an answer to the SYN", lambda packet: packet.goes(server, client))
-        assert not answer.resets, "the pod refused the connection"
+        assert not answer.ends, "the pod refused the connection"
         mesh.client.inject(syn)  # as if that answer had been lost
         reply = tap.expect("another answer", lambda packet: packet.goes(server, client))
         mesh.client.inject(forge.tcp(client, server, forge.ACK, seq=1001, ack=reply.seq + 1))

@@ -147,7 +147,7 @@ def test_call_to_itself_through_a_service_passes_both_listeners(mesh: Mesh) -> N
 @check(
     "LO-008",
     requirement="The sidecar's connection to 127.0.0.2 MAY be captured inbound.",
-    spec="SPEC-7.7",
+    spec="SPEC-7.6",
     level=INFO,
     profile=Profile.CORE,
     families=(4,),

@@ -159,7 +159,7 @@ def test_connection_to_the_node_is_captured_once(mesh: Mesh) -> None:
     pod = mesh.pod()
 
     with pod.sidecar.forwarding():
-        fate = pod.connect(mesh.node, 10250)
+        fate = pod.connect(mesh.node, 8015)
         assert fate.captured_outbound
         assert [hop.by for hop in fate.path[1:]] == [Acceptor.ORIGIN], fate
 

@@ -52,11 +52,11 @@ def test_every_outbound_port_of_a_list_is_direct(mesh: Mesh) -> None:
 )
 def test_outbound_ports_not_listed_stay_captured(mesh: Mesh) -> None:
     pod = mesh.pod(annotations=SEED_EXAMPLE)
-    near = (6, 70, 637, 707, 6378, 6380, 7000, 7069, 7071, 63790)
-    ports = set(range(1, 65536) if mesh.exhaustive else near) - {6379, 7070}
+    near = {6, 70, 637, 707, 6378, 6380, 7000, 7069, 7071, 63790}
+    wide = set(range(6000, 8000)) if mesh.exhaustive else set()
 
     assert pod.connect(mesh.server, 7070).direct
-    for fate in pod.connect_all(mesh.server, sorted(ports)):
+    for fate in pod.connect_all(mesh.server, sorted((near | wide) - {6379, 7070})):
         assert fate.captured_outbound
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from ipaddress import ip_network
 
 from pytest_fsmredir import (
     INFO,
@@ -69,14 +70,14 @@ def test_forwarded_connection_does_not_loop(mesh: Mesh) -> None:
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION, Feature.OUTBOUND_IP_RANGE_INCLUSION},
 )
 def test_lists_do_not_touch_the_sidecars_exemption(mesh: Mesh) -> None:
-    listed, other = str(mesh.subnet(0)[7]), str(mesh.subnet(1)[7])
-    excluding = mesh.pod(annotations={OUTBOUND_IP_RANGE_EXCLUSION_LIST: str(mesh.subnet(0))})
-    including = mesh.pod(annotations={OUTBOUND_IP_RANGE_INCLUSION_LIST: str(mesh.subnet(0))})
+    server = str(ip_network(mesh.server.address))
+    excluding = mesh.pod(annotations={OUTBOUND_IP_RANGE_EXCLUSION_LIST: server})
+    including = mesh.pod(annotations={OUTBOUND_IP_RANGE_INCLUSION_LIST: server})
 
-    assert excluding.connect(other, 8080).captured_outbound
-    assert including.connect(listed, 8080).captured_outbound
+    assert excluding.connect(mesh.client, 8080).captured_outbound
+    assert including.connect(mesh.server, 8080).captured_outbound
     for pod in (excluding, including):
-        for host in (listed, other):
+        for host in (mesh.server, mesh.client):
             assert pod.connect(host, 8080, uid=1500).direct
 
 
@@ -185,3 +186,22 @@ def test_server_under_the_sidecars_uid_is_captured(mesh: Mesh) -> None:
     assert pod.connect(mesh.server, 8111, uid=1500).direct
     for place in (mesh.client, mesh.server, mesh.node):
         assert place.connect(pod, 8111).captured_inbound
+
+
+@check(
+    "UID-012",
+    requirement="The sidecar's connection to its pod's own address MUST NOT be captured outbound,"
+    " which would be a loop.",
+    spec="SPEC-4.2",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_sidecars_call_to_its_own_pod_does_not_loop(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    with pod.sidecar.forwarding():
+        fate = pod.connect(pod, 8080, uid=1500)
+    assert fate.avoided(Acceptor.SIDECAR_OUTBOUND)
+    assert fate.lost is None, fate

@@ -103,7 +103,7 @@ class ConformanceHooks:
     def pytest_report_collectionfinish(self, items: Iterable[pytest.Item]) -> list[str]:
         """Say how many checks of each profile are about to run."""
         line = collected(item.profile for item in items if isinstance(item, CheckItem))
-        return [line] if line else []
+        return [line] if line and not self._config.option.collectonly else []
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

@@ -96,6 +96,10 @@ OPTIONS = (
         "none",
         choices=("none", "partial", "conformant"),
     ),
+    Option(
+        "sidecar", "who plays the sidecar", "recorder", choices=("recorder", "pipy"), again=True
+    ),
+    Option("pipy-bin", "the Pipy program of --fsm-sidecar=pipy", metavar="PATH", again=True),
     Option("report", "write report.yaml, report.json and junit.xml here", metavar="DIR"),
     Option(
         "privilege",

@@ -130,6 +130,7 @@ class Run:
                 families=self.settings.families,
                 timeout_s=self.settings.timeout_s,
                 confinement=Confinement(timeout_s=deadline_s),
+                pipy=self.settings.pipy,
             )
         return self._backend
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,8 @@ from pytest_fsmredir import procs
 
 # Its standard input ends when we do, whatever we die of.
 _REMOVE_AFTERWARDS = 'read -r line; rm -rf -- "$1"'
+
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - nothing there is guessed: mkdtemp makes it ours alone
 
 
 def directory(purpose: str) -> Path:
@@ -21,7 +24,14 @@ def directory(purpose: str) -> Path:
 @cache
 def _base() -> Path:
     """Return the one directory of this process that holds all the others."""
-    base = Path(tempfile.mkdtemp(prefix="fsmredir-"))
+    base = Path(tempfile.mkdtemp(prefix="fsmredir-", dir=_parent()))
     guardian = procs.Survivor(["/bin/sh", "-c", _REMOVE_AFTERWARDS, "sh", str(base)])
     atexit.register(guardian.release)
     return base
+
+
+def _parent() -> Path | None:
+    """Return where to make it: in memory if possible, since every pod writes a few small files."""
+    if "TMPDIR" in os.environ or not os.access(_IN_MEMORY, os.W_OK | os.X_OK):
+        return None
+    return None if os.statvfs(_IN_MEMORY).f_flag & os.ST_NOEXEC else _IN_MEMORY

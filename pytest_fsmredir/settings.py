@@ -45,6 +45,7 @@ class Settings:
         exhaustive: Whole ranges instead of samples.
         strict: A violated SHOULD fails.
         require: The verdict that the exit status asks for.
+        pipy: The Pipy program that plays the sidecar; None for the recorder.
         report: The directory of the report; None for no report.
         privilege: ``auto``, ``rootless`` or ``root``.
         timeout_s: When a flow counts as unanswered.
@@ -68,6 +69,7 @@ class Settings:
     exhaustive: bool
     strict: bool
     require: str
+    pipy: Path | None
     report: Path | None
     privilege: str
     timeout_s: float
@@ -140,6 +142,7 @@ def _settings(layers: Sequence[Layer], file: OptionsFile | None) -> Settings:
         exhaustive=_truth(given["exhaustive"]),
         strict=_truth(given["strict"]),
         require=_choice("require", given),
+        pipy=_pipy(given),
         report=report,
         privilege=_choice("privilege", given),
         timeout_s=_seconds(given["timeout"]),
@@ -197,6 +200,15 @@ def _repeated(command_line: Layer) -> Iterable[str]:
 
 def _path(given: Given) -> Path | None:
     return (given.base / given.text).absolute() if given.text else None
+
+
+def _pipy(given: dict[str, Given]) -> Path | None:
+    if _choice("sidecar", given) != "pipy":
+        return None
+    program = _path(given["pipy-bin"])
+    if program is None:
+        raise SettingsError(f"{given['sidecar'].where}: which Pipy? name it with --fsm-pipy-bin")
+    return program
 
 
 def _items(given: Given) -> tuple[str, ...]:

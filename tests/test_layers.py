@@ -14,15 +14,19 @@ PACKAGE = ROOT / "pytest_fsmredir"
 # Each layer may import itself and what stands to its right.
 ALLOWED = {
     "errors": set(),
+    "words": set(),
     "layout": {"errors"},
     "procs": {"errors"},
+    "scratch": {"procs"},
     "spec": {"errors"},
     "outcomes": set(),
     "catalogue": {"spec", "layout"},
     "traffic": {"spec"},
     "sidecars": {"traffic", "spec", "procs", "errors"},
-    "implementations": {"spec", "errors", "options", "procs"},
-    "backends": {"implementations", "sidecars", "traffic", "spec", "procs", "errors", "outcomes"},
+    "implementations": {"spec", "errors", "settings", "procs"},
+    "backends": {
+        "implementations", "sidecars", "traffic", "spec", "procs", "scratch", "errors", "outcomes",
+    },
     "options": {"errors", "outcomes"},
 }
 

@@ -1,4 +1,4 @@
-"""``agent serve NAME`` runs an agent; ``agent relay NAME...`` joins the pod's agents in a stream."""
+"""``serve NAME`` runs an agent; ``relay NAME...`` joins a pod's agents in one stream."""
 
 from __future__ import annotations
 

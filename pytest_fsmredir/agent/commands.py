@@ -49,10 +49,10 @@ class Commands:
         self._recorder = Recorder(self._host, families, set(addresses), health=False)
         self._recorder.start()
 
-    def health(self, addresses: list[str]) -> None:
+    def health(self, addresses: list[str], uid: int = 0) -> None:
         """Be the health responder of a pod with these addresses."""
         for family in sorted({Address(host, 0).family for host in addresses}):
-            self._host.listen(Address(ANY[family], HEALTH_PORT), by=Acceptor.HEALTH)
+            self._host.listen(Address(ANY[family], HEALTH_PORT), by=Acceptor.HEALTH, uid=uid)
 
     def start(self) -> None:
         """Open the sidecar's listeners."""
@@ -191,6 +191,3 @@ def _address(form: Json) -> Address:
 
 def _fate_form(fate: Fate) -> Json:
     return Report(fate.client, fate.lost, fate.accepted).as_form()
-
-
-

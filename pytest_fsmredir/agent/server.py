@@ -1,4 +1,4 @@
-"""The loop of an agent: commands come in by a unix socket, replies go out, flows go on meanwhile."""
+"""The loop of an agent: commands come in by a unix socket, and flows go on meanwhile."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Server:
         self.engine = NumberedEngine()
         self.inbox: deque[tuple[Caller, bytes]] = deque()
         self.commands = Commands(self.engine)
-        self._known = frozenset(names())
+        self._known = {name: getattr(self.commands, name) for name in names()}
         path.unlink(missing_ok=True)
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._sock.bind(str(path))
@@ -92,9 +92,7 @@ class Server:
     def _answer(self, line: bytes) -> str:
         try:
             name, arguments = json.loads(line)
-            if name not in self._known:
-                raise ValueError(f"there is no command {name!r}")
-            result = getattr(self.commands, name)(**arguments)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller has to learn of it
+            result = self._known[name](**arguments)
+        except Exception as error:  # whatever it is, the caller has to learn of it
             return json.dumps({"error": f"{type(error).__name__}: {error}"})
         return json.dumps({"result": result})

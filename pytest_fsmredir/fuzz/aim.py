@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from itertools import cycle, islice, product
+from itertools import chain, cycle, islice, product
 from typing import NamedTuple
 
 from pytest_fsmredir.spec.flow import Address, Direction, Flow, Protocol
@@ -26,7 +26,7 @@ APP_UIDS = (1000, 0, 1499, 1501)
 SIDECARS_OWN_PORTS = (ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT)
 RESERVED_PORTS = frozenset({*SIDECARS_OWN_PORTS, *SERVED_PORTS})
 
-_CROSSED = 200  # combinations of address, port and user, besides each of them by itself
+_CROSSED = 300  # combinations of address, port and user, besides each of them by itself
 _FEW = 3  # values of a list that are tried where the list must mean nothing
 _ORDINARY_PORTS = (8080, 8081, 9000, 9001, 20000, 20001, 30000, 30001)
 _DNS_PORT = 53
@@ -181,7 +181,7 @@ def _inside(policy: Policy, scene: Scene) -> Iterator[Flow]:
         for uid in (APP_UIDS[0], 0, SIDECAR_UID):
             for address in (scene.pod, scene.loopback):
                 yield Flow(Direction.OUTBOUND, Address(address, port), uid=uid)
-        if scene.family == 4:  # what the sidecar does there is left open (SPEC-7.7)
+        if scene.family == 4:  # what the sidecar does there is left open (SPEC-7.6)
             yield Flow(Direction.OUTBOUND, Address("127.0.0.2", port), uid=APP_UIDS[0])
 
 
@@ -229,7 +229,7 @@ def _ordinary_port(policy: Policy) -> int:
     """Return a port that is in no list, nor beside one that is."""
     listed = {*policy.outbound_port_exclusion_list, *policy.inbound_port_exclusion_list}
     taken = listed | {port + step for port in listed for step in (-1, 1)}
-    return next(port for port in (*_ORDINARY_PORTS, *range(40000, 65535)) if port not in taken)
+    return next(port for port in chain(_ORDINARY_PORTS, range(40000, 65536)) if port not in taken)
 
 
 def _crossed(

@@ -1,13 +1,11 @@
-"""What a flow's fate has to be under a policy, how binding that is, and whether it came true."""
+"""How binding it is what has to become of a flow, and whether that became of it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from ipaddress import ip_address
 
 from pytest_fsmredir.spec.checks import Level
 from pytest_fsmredir.spec.flow import Acceptor, Claim, Direction, Fate, Flow, Protocol, Route
-from pytest_fsmredir.spec.oracle import expected
 from pytest_fsmredir.spec.policy import Policy
 from pytest_fsmredir.spec.reserved import (
     HEALTH_PORT,
@@ -27,10 +25,9 @@ _SERVED_BY = {
 }
 
 
-def claim(policy: Policy, fate: Fate, own_addresses: Collection[str]) -> Claim:
-    """Return whether a fate is what the oracle wants."""
+def claim(route: Route, fate: Fate) -> Claim:
+    """Return whether a fate is what the oracle's route means for its flow."""
     flow = fate.flow
-    route = expected(policy, flow, own_addresses)
     to_sidecar = flow.direction is Direction.INBOUND and flow.protocol is Protocol.TCP
     if route is Route.DIRECT and to_sidecar and flow.destination.port in _SERVED_BY:
         return fate.reached(_SERVED_BY[flow.destination.port])

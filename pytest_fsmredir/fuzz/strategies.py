@@ -1,9 +1,13 @@
-"""Strategies for configurations: valid ones only, and mostly odd ones."""
+"""Strategies for configurations: valid ones only, and mostly odd ones.
+
+Each value costs one draw, which with hypothesis is what generating takes time for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
+from itertools import product
 from typing import TypeVar
 
 from hypothesis import strategies as st
@@ -15,29 +19,33 @@ from pytest_fsmredir.spec.policy import ListName
 
 SHORT = 3
 LONG = (7, 8, 14, 15, 16, 17, 100)
-"""Lengths at which lists break: at 16 ports one iptables match is full, and 8 and 8 are 16."""
+"""Lengths at which lists break: 16 ports are too many for one iptables match; 8 and 8 are 16."""
 
 _FEATURES = {name: Feature(name.value.removesuffix("_list").replace("_", "-")) for name in ListName}
-_PORTS = (1, 2, 53, 80, 443, 1023, 1024, 6379, 7070, 32768, 60999, 65534, 65535)
-_BESIDE_RESERVED = (14999, 15000, 15001, 15002, 15003, 15004, 15010, 15900, 15901, 15904, 15905)
-_INTERFACES = ("eth0", "net1", "eth", "eth1", "eth00", "e", "eth0.4094", "enp129s0f1np1.42")
+_PORTS = (
+    1, 2, 53, 80, 443, 1023, 1024, 6379, 7070, 14999, 15000, 15001, 15002, 15003, 15004, 15009,
+    15010, 15011, 15900, 15901, 15902, 15903, 15904, 15905, 32768, 60999, 65534, 65535,
+)  # fmt: skip
+_HIGHEST_PORT = 65535
+_INTERFACES = ("eth0", "net1", "eth", "eth1", "eth00", "e", "eth0.4094", "enp129s0f1np142")
+_SCOPES = ((False, False), (False, False), (True, False), (False, True), (True, True))
 _SEPARATORS = (",", ", ", " ,")
-_ADDRESSES = {
+_KNOWN_ADDRESSES = {
     4: ("2.2.2.2", "1.1.1.1", "10.1.2.3", "10.244.0.10", "172.16.0.1", "192.168.1.1",
         "198.51.100.10", "203.0.113.20", "223.255.255.254"),
     6: ("2001:db8::2", "2001:db8:5::10", "2001:db8:c::20", "2606:4700::1111", "fd00:1::9",
         "fdff:ffff::1"),
 }  # fmt: skip
+_ANYWHERE = {4: ("1.0.0.0", "223.255.255.255"), 6: ("2000::", "3fff::")}
 _PREFIXES = {
     4: (32, 31, 30, 25, 24, 23, 17, 16, 15, 12, 9, 8, 7, 1, 0),
     6: (128, 127, 120, 96, 65, 64, 63, 49, 48, 32, 16, 8, 3, 1, 0),
 }
-_ANYWHERE = {4: ("1.0.0.0", "223.255.255.255"), 6: ("2000::", "3fff::")}
-_STEPS = (0, 1, -1, 2, 127, 128, 255, 256, -256)
-_NEAR = 2**17
+_STEPS = (0, 1, -1, 2, 127, 128, 255, 256, -256, 32768, 65536)
+
+Place = IPv4Address | IPv6Address
 
 T = TypeVar("T")
-Draw = Callable[["st.SearchStrategy[T]"], T]
 
 
 @st.composite
@@ -49,88 +57,78 @@ def configurations(
 ) -> Configuration:
     """Return a configuration that is valid in every part.
 
-    A list without a feature that claims it stays away, as do inbound exclusions of the sidecar's
-    own ports, which may be refused, and empty annotations, which may be refused as well.
+    A list that no feature claims stays away. So do inbound exclusions of the sidecar's own ports
+    and empty annotations, which may be refused.
 
     Args:
         draw: Draws from a strategy.
-        families: Of the IP ranges.
+        families: Of the IP ranges; one that is given twice comes twice as often.
         features: What the implementation claims.
     """
     lengths = LONG if draw(st.sampled_from((False, False, True))) else ()
-    ranges = ip_ranges(draw(st.lists(anchors(families), min_size=1, max_size=2)))
+    places = draw(st.lists(st.one_of([_places(each) for each in families]), min_size=1, max_size=2))
+    ranges = st.sampled_from(ranges_at(places))
     annotations: dict[str, str] = {}
     traffic: dict[str, Sequence[object]] = {}
     for name in ListName:
         if _FEATURES[name] not in features:
             continue
-        if name is ListName.NETWORK_INTERFACE_EXCLUSION:
-            traffic |= draw(_interface_list())
-            continue
-        items = ranges if name in IP_RANGE_LISTS else ports(name)
-        if pod := draw(values(items, lengths)):
+        values = _values(name, ranges, lengths)
+        in_pod, in_mesh = draw(st.sampled_from(_SCOPES))
+        if in_pod and name.annotation is not None:
             separator = draw(st.sampled_from(_SEPARATORS))
-            annotations[str(name.annotation)] = separator.join(map(str, pod))
-        if mesh := draw(values(items, lengths)):
-            traffic[name.mesh_config_key] = mesh
+            annotations[name.annotation] = separator.join(map(str, draw(values)))
+        if in_mesh:
+            traffic[name.mesh_config_key] = draw(values)
     return Configuration(annotations, traffic)
 
 
-def values(items: st.SearchStrategy[T], lengths: Sequence[int]) -> st.SearchStrategy[list[T]]:
+def ranges_at(places: Iterable[Place]) -> list[str]:
+    """Return CIDR ranges at and near some addresses, which overlap and nest, host bits kept."""
+    found: dict[str, None] = {}
+    for place in places:
+        for prefix, step in product(_PREFIXES[place.version], _STEPS):
+            found[f"{place + step}/{prefix}"] = None
+    return list(found)
+
+
+def _values(
+    name: ListName, ranges: st.SearchStrategy[str], lengths: Sequence[int]
+) -> st.SearchStrategy[Sequence[object]]:
+    """Return a strategy for the values of one scope of a list."""
+    if name is ListName.NETWORK_INTERFACE_EXCLUSION:
+        return _lists(st.sampled_from(_INTERFACES), ())
+    return _lists(ranges, lengths) if name in IP_RANGE_LISTS else _lists(_ports(name), lengths)
+
+
+def _lists(items: st.SearchStrategy[T], lengths: Sequence[int]) -> st.SearchStrategy[list[T]]:
     """Return a strategy for short lists, doubles included, and for lists of some lengths."""
-    short = st.lists(items, max_size=SHORT)
+    short = st.lists(items, min_size=1, max_size=SHORT)
     if not lengths:
         return short
-    return st.one_of(short, st.sampled_from(lengths).flatmap(lambda n: _distinct(items, n)))
+    return st.one_of(short, st.sampled_from(lengths).flatmap(lambda count: _exactly(items, count)))
 
 
-def ports(name: ListName) -> st.SearchStrategy[int]:
-    """Return a strategy for the ports of a list."""
-    every = st.one_of(
-        st.integers(1, 65535), st.sampled_from(_PORTS), st.sampled_from(_BESIDE_RESERVED)
-    )
-    if name is ListName.INBOUND_PORT_EXCLUSION:
-        return every.filter(lambda port: port not in SIDECARS_OWN_PORTS)
-    return every
-
-
-def anchors(families: tuple[int, ...]) -> st.SearchStrategy[tuple[int, int]]:
-    """Return a strategy for addresses that ranges lie at, as (family, number)."""
-    return st.one_of([_anchors(family) for family in families])
-
-
-def ip_ranges(places: Sequence[tuple[int, int]]) -> st.SearchStrategy[str]:
-    """Return a strategy for CIDR ranges near some addresses, so that they overlap and nest.
-
-    Host bits stay as they come.
-    """
-    return st.one_of([_ranges_at(family, number) for family, number in places])
-
-
-def _anchors(family: int) -> st.SearchStrategy[tuple[int, int]]:
-    address = IPv4Address if family == 4 else IPv6Address
-    low, high = _ANYWHERE[family]
-    known = st.sampled_from([int(address(text)) for text in _ADDRESSES[family]])
-    anywhere = st.integers(int(address(low)), int(address(high)))
-    dialled = anywhere.filter(lambda number: can_be_dialled(str(address(number))))
-    return st.tuples(st.just(family), st.one_of(known, dialled))
-
-
-def _ranges_at(family: int, number: int) -> st.SearchStrategy[str]:
-    address = IPv4Address if family == 4 else IPv6Address
-
-    def written(step: int, prefix: int) -> str:
-        return f"{address(number + step)}/{prefix}"
-
-    steps = st.one_of(st.sampled_from(_STEPS), st.integers(-_NEAR, _NEAR))
-    return st.builds(written, steps, st.sampled_from(_PREFIXES[family]))
-
-
-def _interface_list() -> st.SearchStrategy[dict[str, Sequence[object]]]:
-    key = ListName.NETWORK_INTERFACE_EXCLUSION.mesh_config_key
-    names = st.lists(st.sampled_from(_INTERFACES), max_size=2)
-    return names.map(lambda chosen: {key: chosen} if chosen else {})
-
-
-def _distinct(items: st.SearchStrategy[T], count: int) -> st.SearchStrategy[list[T]]:
+def _exactly(items: st.SearchStrategy[T], count: int) -> st.SearchStrategy[list[T]]:
     return st.lists(items, min_size=count, max_size=count, unique=True)
+
+
+def _ports(name: ListName) -> st.SearchStrategy[int]:
+    """Return a strategy for the ports of a list, half of them special ones."""
+    ports = st.integers(1, 2 * _HIGHEST_PORT).map(_port)
+    if name is ListName.INBOUND_PORT_EXCLUSION:
+        return ports.filter(lambda port: port not in SIDECARS_OWN_PORTS)
+    return ports
+
+
+def _port(number: int) -> int:
+    return number if number <= _HIGHEST_PORT else _PORTS[number % len(_PORTS)]
+
+
+def _places(family: int) -> st.SearchStrategy[Place]:
+    """Return a strategy for addresses that ranges can lie at."""
+    address: Callable[[int | str], Place] = IPv4Address if family == 4 else IPv6Address
+    known = st.sampled_from([address(text) for text in _KNOWN_ADDRESSES[family]])
+    low, high = (int(address(text)) for text in _ANYWHERE[family])
+    anywhere = st.integers(low, high).map(address)
+    return known | anywhere.filter(lambda place: can_be_dialled(str(place)))

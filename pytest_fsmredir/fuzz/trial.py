@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import groupby
 
-from pytest_fsmredir.backends.base import Mesh, Pod
-from pytest_fsmredir.fuzz.aim import APP_UIDS, Probe, Scene, probes
+from pytest_fsmredir.fuzz.aim import APP_UIDS, Probe, probes
 from pytest_fsmredir.fuzz.judge import claim, level_of
+from pytest_fsmredir.fuzz.stage import Stage
 from pytest_fsmredir.spec.checks import Level
 from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.spec.features import Feature
-from pytest_fsmredir.spec.flow import Address, Claim, Direction, Fate, Flow, Protocol, Route
+from pytest_fsmredir.spec.flow import Claim, Fate, Flow, Protocol, Route
 from pytest_fsmredir.spec.oracle import expected
 from pytest_fsmredir.spec.policy import Policy
 from pytest_fsmredir.spec.reserved import SIDECAR_UID
 
-NewMesh = Callable[[], AbstractContextManager[Mesh]]
+NewStage = Callable[[Configuration], AbstractContextManager[Stage]]
 
-_PAYLOAD = b"fsmredir"
+_SILENCE = "no answer"
 _SILENT_ENOUGH = 3  # flows left without an answer, each for the whole timeout, before we give up
 
 
@@ -43,13 +44,16 @@ class Disagreement:
     seen: str
 
     @property
-    def unanswered(self) -> bool:
+    def is_silence(self) -> bool:
         """Nobody answered, which took a while to find out."""
-        return self.seen == "no answer"
+        return self.seen == _SILENCE
 
     def __str__(self) -> str:
-        said = f"expected {self.expected}; seen {self.seen}"
-        return f"{settings_text(self.configuration)}: {self.probe or 'programming'}: {said}"
+        what = "programming a pod" if self.probe is None else str(self.probe)
+        return (
+            f"{what}: expected {self.expected}; seen {self.seen};"
+            f" under {settings_text(self.configuration)}"
+        )
 
 
 class Trials:
@@ -60,16 +64,16 @@ class Trials:
         pods: Pods made so far.
     """
 
-    def __init__(self, new_mesh: NewMesh, features: frozenset[Feature]) -> None:
+    def __init__(self, new_stage: NewStage, features: frozenset[Feature]) -> None:
         self.flows = 0
         self.pods = 0
-        self._new_mesh = new_mesh
-        self._hairpin = Feature.HAIRPIN in features
+        self._new_stage = new_stage
+        self._claims_hairpin = Feature.HAIRPIN in features
 
     def disagreements(
         self, configuration: Configuration, *, listening: bool = False
-    ) -> Iterator[Disagreement]:
-        """Yield every disagreement on a configuration as it is found.
+    ) -> Generator[Disagreement, None, None]:
+        """Yield every disagreement on a configuration as it is found; whoever stops early closes it.
 
         Args:
             configuration: A valid one.
@@ -77,83 +81,58 @@ class Trials:
                 it tells so; else only those that ought to be reached, which is faster.
         """
         policy = configuration.policy()
-        with self._new_mesh() as mesh:
+        with self._new_stage(configuration) as stage:
             self.pods += 1
-            pod = mesh.bare_pod(second_interface=bool(policy.network_interface_exclusion_list))
-            programming = pod.try_program(
-                annotations=configuration.annotations, mesh_config=configuration.traffic
-            )
+            programming = stage.program()
             if programming.refused:
                 yield _refusal(configuration, policy, programming.reason)
                 return
-            yield from self._on_pod(configuration, policy, mesh, pod, listening)
+            yield from self._on_stage(configuration, policy, stage, listening)
 
-    def _on_pod(
-        self, configuration: Configuration, policy: Policy, mesh: Mesh, pod: Pod, listening: bool
+    def _on_stage(
+        self, configuration: Configuration, policy: Policy, stage: Stage, listening: bool
     ) -> Iterator[Disagreement]:
         silent = 0
-        for probe in self._probes(policy, mesh, pod):
-            verdict = self._judged(probe, policy, mesh, pod, listening)
+        for probe, verdict in self._verdicts(policy, stage, listening):
             if verdict:
                 continue
             yield Disagreement(
                 configuration=configuration,
-                level=level_of(policy, probe.flow, pod.address),
+                level=level_of(policy, probe.flow, stage.scene.pod),
                 probe=probe,
                 expected=verdict.expected,
                 seen=verdict.fate.seen,
             )
-            silent += verdict.fate.lost == "no answer"
+            silent += verdict.fate.lost == _SILENCE
             if silent >= _SILENT_ENOUGH:
                 return
 
+    def _verdicts(
+        self, policy: Policy, stage: Stage, listening: bool
+    ) -> Iterator[tuple[Probe, Claim]]:
+        every = [each for each in probes(policy, stage.scene) if self._applies(each.flow, stage)]
+        # A port that a host listens on cannot be a source port any more: those that need one first.
+        for _, batch in groupby(every, key=lambda probe: probe.source_port is None):
+            yield from self._judged(list(batch), policy, stage, listening)
+
     def _judged(
-        self, probe: Probe, policy: Policy, mesh: Mesh, pod: Pod, listening: bool
-    ) -> Claim:
-        """Send a flow, a second time if nobody answered: a packet can get lost on a busy host."""
-        direct = expected(policy, probe.flow, pod.addresses) is Route.DIRECT
-        for _ in range(2):
-            fate = send(probe, mesh, pod, answer=direct or listening)
+        self, batch: Sequence[Probe], policy: Policy, stage: Stage, listening: bool
+    ) -> Iterator[tuple[Probe, Claim]]:
+        routes = [expected(policy, probe.flow, stage.own_addresses) for probe in batch]
+        for probe, route in zip(batch, routes, strict=True):
+            if listening or route is Route.DIRECT:
+                stage.listen(probe.flow)
+        for probe, route, fate in zip(batch, routes, stage.send(batch), strict=True):
             self.flows += 1
-            if fate.lost != "no answer":
-                break
-        return claim(policy, fate, pod.addresses)
+            yield probe, claim(route, self._insisted(probe, fate, stage))
 
-    def _probes(self, policy: Policy, mesh: Mesh, pod: Pod) -> Iterator[Probe]:
-        second = bool(policy.network_interface_exclusion_list)
-        scene = Scene(
-            family=mesh.family,
-            server=mesh.server.address,
-            pod=pod.address,
-            loopback=mesh.loopback(),
-            silent=mesh.silent_address(),
-            second=pod.second_interface_address if second else None,
-            beyond=mesh.beyond_second_interface() if second else None,
-        )
-        for probe in probes(policy, scene):
-            if self._hairpin or not is_hairpin(probe.flow, pod.address):
-                yield probe
+    def _insisted(self, probe: Probe, fate: Fate, stage: Stage) -> Fate:
+        """Return the fate of a second try where nobody answered: packets get lost on busy hosts."""
+        return next(stage.send([probe])) if fate.lost == _SILENCE else fate
 
-
-def send(probe: Probe, mesh: Mesh, pod: Pod, *, answer: bool) -> Fate:
-    """Send a flow and return its fate.
-
-    Args:
-        probe: What to send.
-        mesh: Around the pod.
-        pod: Where it starts or ends.
-        answer: Let the destination listen.
-    """
-    flow = probe.flow
-    (host, port), place = flow.destination, pod if flow.uid is not None else mesh.client
-    if flow.protocol is Protocol.UDP:
-        return place.datagram(host, port, uid=flow.uid, payload=_PAYLOAD)
-    source = None
-    if probe.source_port is not None:
-        source = Address(place.address, probe.source_port)
-    return place.connect(
-        host, port, uid=flow.uid, source=source, answer=answer, interface=flow.interface
-    )
+    def _applies(self, flow: Flow, stage: Stage) -> bool:
+        is_hairpin = flow.uid == SIDECAR_UID and flow.destination.host in stage.own_addresses
+        return self._claims_hairpin or not is_hairpin
 
 
 def simplicity(probe: Probe | None) -> tuple[object, ...]:
@@ -165,21 +144,15 @@ def simplicity(probe: Probe | None) -> tuple[object, ...]:
     return (probe.source_port is not None, flow.protocol is Protocol.UDP, uids.index(flow.uid))
 
 
-def is_hairpin(flow: Flow, own_address: str) -> bool:
-    """Whether the sidecar calls its own pod."""
-    called = flow.direction is Direction.OUTBOUND and flow.destination.host == own_address
-    return called and flow.uid == SIDECAR_UID
-
-
 def settings_text(configuration: Configuration) -> str:
-    """Return a configuration on one line, as JSON that can be pasted into YAML."""
+    """Return a configuration on one line, as JSON, which can be pasted into YAML."""
     annotations = json.dumps(dict(configuration.annotations))
     traffic = json.dumps({name: list(values) for name, values in configuration.traffic.items()})
-    return f"annotations: {annotations}, spec.traffic: {traffic}"
+    return f"annotations: {annotations} and spec.traffic: {traffic}"
 
 
 def _refusal(configuration: Configuration, policy: Policy, reason: str) -> Disagreement:
-    # An interface list is an extension of the seed, so to refuse it is no violation of a MUST.
+    # The interface list extends the seed, so that refusing it breaks no MUST (SPEC-12.5).
     binding = not policy.network_interface_exclusion_list
     return Disagreement(
         configuration=configuration,

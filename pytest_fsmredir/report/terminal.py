@@ -79,7 +79,7 @@ def summary(
         remarks: What else a reader should know.
         files: Of the report that was written.
     """
-    reporter.section("conformance")
+    reporter.write_sep("=", "conformance")
     results = run.results()
     for line in _named(run):
         reporter.write_line(line)

@@ -14,18 +14,22 @@ from pytest_fsmredir.report.document import canonical, document
 from pytest_fsmredir.report.junit import junit
 from pytest_fsmredir.run import Run
 
+_FILES = ("report.yaml", "report.json", "junit.xml")
+
 
 def prepare_directory(directory: Path) -> None:
     """Make the directory of a report, and see to it that files can be made there.
+
+    Those of an earlier run are removed: one that is killed must not seem to have left them.
 
     Raises:
         SettingsError: They cannot.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        trial = directory / ".writable"
-        trial.touch()
-        trial.unlink()
+        for name in _FILES:
+            (directory / name).touch()
+            (directory / name).unlink()
     except OSError as error:
         raise SettingsError(f"--fsm-report: {directory}: {error.strerror}") from None
 
@@ -39,12 +43,13 @@ def write_report(run: Run, facts: Mapping[str, Any], directory: Path) -> list[Pa
         OSError: One cannot be written.
     """
     made = document(run, facts)
-    texts = {
-        "report.yaml": _yaml(made),
-        "report.json": canonical(made) + "\n",
-        "junit.xml": junit(run.catalogue, run.all_rows(), run.trouble),
-    }
-    return [_written(directory / name, text) for name, text in texts.items()]
+    texts = (
+        _yaml(made),
+        canonical(made) + "\n",
+        junit(run.catalogue, run.all_rows(), run.trouble),
+    )
+    pairs = zip(_FILES, texts, strict=True)
+    return [_written(directory / name, text) for name, text in pairs]
 
 
 def _yaml(value: Mapping[str, Any]) -> str:

@@ -197,9 +197,12 @@ class Host:
         """
         pending = iter(flows)
         while window := [self._dial(flow, source) for flow in islice(pending, WINDOW)]:
-            self._settle(window)
+            try:
+                self._settle(window)
+            finally:
+                for connection in window:
+                    connection.close()
             for connection in window:
-                connection.close()
                 yield connection.fate_by_banner
 
     def datagram(self, flow: Flow, *, source: Address | None = None, payload: bytes = b"") -> Fate:

@@ -12,7 +12,7 @@ from pytest_fsmredir.spec.flow import Address, Protocol
 from pytest_fsmredir.traffic.engine import READABLE, Engine
 
 ETH_P_ALL = 0x0003
-SYN, RST, ACK = 0x02, 0x04, 0x10
+FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
 _PROTOCOLS: dict[int | None, Protocol] = {
     1: Protocol.ICMP,
@@ -51,9 +51,9 @@ class Packet:
         return self.flags & (SYN | ACK) == SYN
 
     @property
-    def resets(self) -> bool:
-        """A TCP connection's abortion: RST."""
-        return bool(self.flags & RST)
+    def ends(self) -> bool:
+        """A TCP connection's end or abortion: FIN or RST."""
+        return bool(self.flags & (FIN | RST))
 
     @property
     def body(self) -> bytes:

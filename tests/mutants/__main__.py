@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pytest_fsmredir import catalogue
 from pytest_fsmredir.backends.netns import privileges
-from tests.mutants.catalogue import by_name, matching
+from tests.mutants.collected import by_name, matching
 from tests.mutants.hints import Hints
-from tests.mutants.learning import learn
+from tests.mutants.learning import compare_all, keep
 from tests.mutants.parallel import cores, spread
 from tests.mutants.printing import as_document, line, summary
 from tests.mutants.runner import Verdict, judge_mutant
@@ -32,8 +32,8 @@ def main(argv: Sequence[str]) -> int:
             sys.stdout.write(f"{name}: {by_name(name).what} [{by_name(name).source}]\n")
         return 0
     privileges.acquire("auto")
-    if arguments.learn:
-        learn(names, arguments.jobs)
+    if arguments.matrix:
+        compare_all(names, arguments.jobs, arguments.timeout)
         return 0
     return _judge(names, arguments)
 
@@ -42,15 +42,18 @@ def _judge(names: Sequence[str], arguments: argparse.Namespace) -> int:
     began = time.perf_counter()
     hints = Hints() if arguments.no_hints else Hints.load()
     verdicts: list[Verdict] = []
+    work = partial(judge_mutant, hints=hints, timeout_s=arguments.timeout)
     # The equivalent ones take the longest, so they must not come last.
     names = sorted(names, key=lambda name: by_name(name).killable)
-    for verdict in spread(partial(judge_mutant, hints=hints), names, arguments.jobs):
+    for verdict in spread(work, names, arguments.jobs):
         verdicts.append(verdict)
         if arguments.verbose or not verdict.as_wanted:
             sys.stdout.write(line(verdict) + "\n")
             sys.stdout.flush()
     seconds = time.perf_counter() - began
     sys.stdout.write(summary(verdicts, catalogue.load(), seconds) + "\n")
+    if arguments.learn:
+        keep(verdicts)
     if arguments.json:
         arguments.json.write_text(json.dumps(as_document(verdicts, seconds), indent=1) + "\n")
     return 0 if all(verdict.as_wanted for verdict in verdicts) else 1
@@ -64,10 +67,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--verbose", "-v", action="store_true", help="a line for each mutant")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts to a file")
     parser.add_argument("--no-hints", action="store_true", help="try the checks by cost alone")
+    parser.add_argument("--learn", action="store_true", help="keep the killers in hints.json")
     parser.add_argument(
-        "--learn",
-        action="store_true",
-        help="run every check on each mutant, and keep in hints.json which kills which",
+        "--matrix", action="store_true", help="run every check on each mutant, and keep who kills"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="when a flow counts as unanswered; a correct one is answered in milliseconds",
     )
     return parser
 

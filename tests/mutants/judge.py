@@ -13,6 +13,7 @@ from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.outcomes import Outcome
 from pytest_fsmredir.spec.checks import Check, Level
 
+VARIANTS = ("nft", "legacy")
 FAMILIES = (4, 6)
 _VIOLATED = {Level.MUST: Outcome.FAIL, Level.SHOULD: Outcome.WARN, Level.INFO: Outcome.NOTE}
 
@@ -28,7 +29,7 @@ class Point:
         return f"{self.iptables}-v{self.family}"
 
 
-MATRIX = tuple(Point(iptables, family) for iptables in ("nft", "legacy") for family in FAMILIES)
+MATRIX = tuple(Point(iptables, family) for iptables in VARIANTS for family in FAMILIES)
 
 
 @dataclass(frozen=True, slots=True)

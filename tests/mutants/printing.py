@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_fsmredir.spec.checks import Catalogue, Level
-from tests.mutants.catalogue import by_name
+from tests.mutants.collected import by_name
 from tests.mutants.runner import Verdict
 
 
@@ -44,7 +44,7 @@ def summary(verdicts: Sequence[Verdict], checks: Catalogue, seconds: float) -> s
             f"{len(spared)} equivalent or permitted,"
             f" {sum(v.killer is None for v in spared)} of them left in peace",
             _names("false alarms", [v for v in spared if v.killer is not None]),
-            _names("with trials that the harness could not decide", erring),
+            *(f"not decided: {trial}: {trial.detail}" for v in erring for trial in v.errors[:3]),
             f"busiest killers: {_busiest(killed)}",
         ]
     )

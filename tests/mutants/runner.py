@@ -9,13 +9,10 @@ from dataclasses import dataclass, field
 from pytest_fsmredir import catalogue
 from pytest_fsmredir.outcomes import Outcome
 from pytest_fsmredir.spec.checks import Check, Level
-from tests.mutants.catalogue import by_name
+from tests.mutants.collected import by_name
 from tests.mutants.hints import Hints
-from tests.mutants.judge import MATRIX, Judge, Point, Trial, judging
+from tests.mutants.judge import MATRIX, VARIANTS, Judge, Point, Trial, judging
 from tests.mutants.mutant import MutantImplementation
-
-TIMEOUT_S = 1.0
-"""When a flow counts as unanswered; those of a correct rule set are answered in milliseconds."""
 
 _KILLS = {Level.MUST: Outcome.FAIL, Level.SHOULD: Outcome.WARN}
 
@@ -31,6 +28,7 @@ class Verdict:
         trials: How many were needed.
         errors: Trials that the harness could not decide: they count as nothing.
         seconds: How long all that took.
+        costs: How long each check took that passed.
     """
 
     mutant: str
@@ -39,6 +37,7 @@ class Verdict:
     trials: int = 0
     errors: list[Trial] = field(default_factory=list)
     seconds: float = 0.0
+    costs: dict[str, float] = field(default_factory=dict)
 
     @property
     def as_wanted(self) -> bool:
@@ -46,12 +45,21 @@ class Verdict:
         return (self.killer is not None) is self.killable
 
 
-def judge_mutant(name: str, hints: Hints) -> Verdict:
-    """Run the checks on a mutant: the hinted one, then all that MUST hold, then all that SHOULD."""
+def judge_mutant(name: str, hints: Hints, timeout_s: float) -> Verdict:
+    """Run the checks on a mutant until one kills it.
+
+    The hinted one comes first; then, on one variant of iptables and then on the other, all that
+    MUST hold and all that SHOULD, the cheapest first.
+
+    Args:
+        name: The mutant's.
+        hints: What to try first.
+        timeout_s: When a flow counts as unanswered.
+    """
     began = time.perf_counter()
     mutant = by_name(name)
     verdict = Verdict(name, mutant.killable)
-    with judging(MutantImplementation(mutant), TIMEOUT_S) as judge:
+    with judging(MutantImplementation(mutant), timeout_s) as judge:
         for check, point in _order(judge, hints, hints.killers.get(name)):
             trial = judge.run(check, point)
             verdict.trials += 1
@@ -60,14 +68,16 @@ def judge_mutant(name: str, hints: Hints) -> Verdict:
             elif trial.outcome is _KILLS[check.level]:
                 verdict.killer = trial
                 break
+            elif trial.outcome is Outcome.PASS:
+                verdict.costs[trial.check] = round(trial.seconds, 4)
     verdict.seconds = time.perf_counter() - began
     return verdict
 
 
-def matrix_row(name: str, points: Sequence[Point]) -> list[Trial]:
+def matrix_row(name: str, points: Sequence[Point], timeout_s: float) -> list[Trial]:
     """Run every check on a mutant, whatever the others say."""
     checks = [check for check in catalogue.load().checks if check.level in _KILLS]
-    with judging(MutantImplementation(by_name(name)), TIMEOUT_S) as judge:
+    with judging(MutantImplementation(by_name(name)), timeout_s) as judge:
         return list(judge.run_all(checks, points))
 
 
@@ -75,10 +85,11 @@ def _order(judge: Judge, hints: Hints, hint: str | None) -> Iterator[tuple[Check
     every = hints.cheapest_first(c for c in catalogue.load().checks if c.level in _KILLS)
     pairs = [
         (check, point)
-        for level in (Level.MUST, Level.SHOULD)
+        for iptables in VARIANTS
+        for level in _KILLS
         for point in MATRIX
         for check in every
-        if check.level is level and judge.applies(check, point)
+        if point.iptables == iptables and check.level is level and judge.applies(check, point)
     ]
     hinted = [pair for pair in pairs if f"{pair[0].id}[{pair[1]}]" == hint]
     yield from hinted

@@ -1,30 +1,46 @@
 #!/bin/sh
 # What FSM (from 1.4.17 on) runs in its init container: IPv4 only, one restore, one match for all ports.
-# Rule order and validation as in fsm-and-pipy.md, sections 1 and 4; the contract gives the lists.
+# Its webhook is here too: it validates annotations, and has the lists of both scopes united.
 set -eu
 
-ports() { # what the webhook lets through: whole numbers above zero
-  IFS=,
-  for port in $1; do
-    case $port in '' | *[!0-9]*) echo "Invalid port value '$port'" >&2; exit 1 ;; esac
-    [ "$port" -gt 0 ] || { echo "Invalid port value '$port'" >&2; exit 1; }
-  done
-  unset IFS
+annotation() { # NAME: prints the value; status 1 without one
+  grep -q "\"flomesh.io/$1\":" "$FSM_POD" || return 1
+  sed -n 's|.*"flomesh.io/'"$1"'": "\([^"]*\)".*|\1|p' "$FSM_POD"
 }
 
-ranges() { # a prefix length is demanded by the webhook, the rest is left to iptables
-  IFS=,
-  for range in $1; do
-    case $range in */*) ;; *) echo "Invalid IP range '$range'" >&2; exit 1 ;; esac
-  done
-  unset IFS
+number() { # TEXT GREATEST
+  case $1 in '' | *[!0-9]*) return 1 ;; esac
+  [ "${#1}" -le 9 ] && [ "$1" -le "$2" ]
 }
 
-# The mesh-wide lists are not validated at all; the contract unites both scopes.
-ports "$FSM_OUTBOUND_PORT_EXCLUSION_LIST"
-ports "$FSM_INBOUND_PORT_EXCLUSION_LIST"
-ranges "$FSM_OUTBOUND_IP_RANGE_EXCLUSION_LIST"
-ranges "$FSM_OUTBOUND_IP_RANGE_INCLUSION_LIST"
+is_port() { number "$1" 999999999 && [ "$1" -gt 0 ]; } # the webhook knows no upper limit
+
+is_cidr() { # as Go's ParseCIDR; IPv6 passes
+  case $1 in */*/* | *[!0-9a-fA-F:./]*) return 1 ;; *?/?*) ;; *) return 1 ;; esac
+  case $1 in *:*) number "${1#*/}" 128; return ;; esac
+  number "${1#*/}" 32 || return 1
+  address=${1%/*}.
+  for _ in 1 2 3 4; do
+    number "${address%%.*}" 255 || return 1
+    address=${address#*.}
+  done
+  [ -z "$address" ]
+}
+
+webhook() { # NAME TEST: validates an annotation; the MeshConfig's lists are never validated
+  value=$(annotation "$1") || return 0
+  rest=$value,
+  while [ -n "$rest" ]; do
+    item=${rest%%,*} rest=${rest#*,}
+    item=${item#"${item%%[! ]*}"} item=${item%"${item##*[! ]}"}
+    "$2" "$item" || { echo "Invalid value '$item' specified for annotation '$1'" >&2; exit 1; }
+  done
+}
+
+webhook outbound-port-exclusion-list is_port
+webhook inbound-port-exclusion-list is_port
+webhook outbound-ip-range-exclusion-list is_cidr
+webhook outbound-ip-range-inclusion-list is_cidr
 
 split() { printf %s "$1" | tr , '\n'; [ -z "$1" ] || echo; }
 

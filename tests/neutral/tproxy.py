@@ -17,8 +17,9 @@ def _mangle(wanted: Lists) -> Table:
                 "-i lo -j RETURN",
                 *(f"-i {name} -j RETURN" for name in wanted.interfaces),
                 *(f"-p tcp -m tcp --dport {port} -j RETURN" for port in spared),
-                # The sidecar's own connections are answered to ports nobody could list.
-                "-p tcp -m conntrack --ctdir REPLY -j RETURN",
+                f"-p tcp -m socket --transparent -j MARK --set-mark {MARK}",
+                # Of a flow from before, the socket is not transparent: TPROXY would drop it.
+                "-p tcp -m conntrack ! --ctstate NEW -j RETURN",
                 f"-p tcp -j TPROXY --on-port 15003 --tproxy-mark {MARK}",
             ]
         },

@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
-
-QUICK = ("--fsm-check=OUT-001", "--fsm-ip=4")
-"""As little as can be run."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,13 @@ class Ended:
         document: dict[str, Any] = json.loads((self.directory / "out/report.json").read_text())
         return document
 
-    def outcomes(self) -> dict[tuple[str, str], str]:
-        """Return the outcome of each row of its report that ran."""
-        return {
-            (row["id"], row["variant"]): row["outcome"]
+    def outcomes(self, *checks: str) -> list[str]:
+        """Return the outcomes of some checks, or of all that ran, in the order of the report."""
+        return [
+            row["outcome"]
             for row in self.report["checks"]
-            if row["outcome"] != "not-run"
-        }
+            if (row["id"] in checks if checks else row["outcome"] not in ("not-run", "unsupported"))
+        ]
 
 
 class Project:
@@ -58,9 +57,9 @@ class Project:
         path: Where it is.
     """
 
-    def __init__(self, pytester: pytest.Pytester) -> None:
+    def __init__(self, pytester: pytest.Pytester, cache: Path) -> None:
         self.path = pytester.path
-        self._pytester = pytester
+        self._pytester, self._cache = pytester, cache
 
     def write(self, **files: str) -> None:
         """Write files; two underscores in a name stand for its dot."""
@@ -70,13 +69,28 @@ class Project:
     def pytest(self, *arguments: str, **environment: str) -> Ended:
         """Run pytest to its end, in a process of its own."""
         with pytest.MonkeyPatch.context() as patch:
-            for name, text in environment.items():
+            # One run compiles for the next, whatever the machine's settings for that are.
+            patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+            for name, text in {**environment, "PYTHONPYCACHEPREFIX": str(self._cache)}.items():
                 patch.setenv(name, text)
             # Hypothesis has its plugin import it at the end of every run, which takes a second.
             done = self._pytester.runpytest_subprocess(
                 "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments, timeout=60
             )
         return Ended(int(done.ret), "\n".join([*done.outlines, *done.errlines]), self.path)
+
+    def running(self, words: str) -> list[str]:
+        """Return the command lines of all processes that hold these words."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):  # it has ended meanwhile
+                line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                found += [line] if words in line else []
+        return found
+
+    def cases(self, file: str) -> list[ET.Element]:
+        """Return the test cases of a JUnit file."""
+        return list(ET.parse(self.path / file).iter("testcase"))  # noqa: S314 - we wrote it
 
     def conform(self, *arguments: str, **environment: str) -> Ended:
         """Run the suite to its end."""
@@ -91,10 +105,16 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(scope="session")
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for what the runs have compiled."""
+    return tmp_path_factory.mktemp("bytecode")
+
+
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> Project:
+def project(pytester: pytest.Pytester, bytecode: Path) -> Project:
     """An empty directory to run pytest in."""
-    return Project(pytester)
+    return Project(pytester, bytecode)
 
 
 @pytest.fixture(scope="session")

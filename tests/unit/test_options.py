@@ -128,7 +128,7 @@ def test_file_makes_no_objects(project: Project) -> None:
 
 def test_file_that_is_named_must_exist(project: Project) -> None:
     """A misspelt ``--fsm-options`` that means "no options"."""
-    with pytest.raises(SettingsError, match="nowhere.yaml: No such file"):
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml: No such file"):
         project.settings(options="nowhere.yaml")
 
 

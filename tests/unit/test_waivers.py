@@ -105,7 +105,7 @@ def test_waiver_is_stale_when_its_check_passes_wherever_it_ran(
 def test_withdrawn_check_is_told_from_an_unknown_one() -> None:
     """A user who is told that an id of last year never existed."""
     gone = Withdrawn("OUT-099", "0.4", "the seed does not say so")
-    with pytest.raises(SettingsError, match="OUT-099 was withdrawn in 0.4: the seed does not"):
+    with pytest.raises(SettingsError, match=r"OUT-099 was withdrawn in 0\.4: the seed does not"):
         reject_withdrawn("--fsm-check", "OUT-099", [gone])
     reject_withdrawn("--fsm-check", "OUT-001", [gone])
 

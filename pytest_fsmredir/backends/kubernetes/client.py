@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from pytest_fsmredir.errors import BackendError, PreflightError
 
 Object = dict[str, Any]
@@ -40,9 +42,10 @@ class Cluster:
             )
         except Exception as error:
             raise PreflightError(f"no cluster can be reached: {error}") from None
-        configuration.retries = False
         self._configuration = configuration
-        self._api = kubernetes.client.ApiClient(configuration)
+        self._session = requests.Session()
+        if configuration.cert_file:
+            self._session.cert = (configuration.cert_file, configuration.key_file)
 
     def get(self, path: str, **query: str) -> Object:
         """Return what is at a path of the API."""
@@ -95,12 +98,13 @@ class Cluster:
                 _request_timeout=REQUEST_S,
             )
         except Exception as error:
-            raise ApiError(f"exec in {pod}", getattr(error, "status", 0) or 0, _why(error)) from None
+            status = getattr(error, "status", 0) or 0
+            raise ApiError(f"exec in {pod}", status, _why(error)) from None
         return Stream(socket, f"{namespace}/{pod}")
 
     def close(self) -> None:
         """Close the connections to the API server."""
-        self._api.close()
+        self._session.close()
 
     def _call(
         self, method: str, path: str, body: Object | None, query: dict[str, str] | None = None
@@ -109,25 +113,27 @@ class Cluster:
         return answer
 
     def _raw(self, method: str, path: str, body: Object | None, query: dict[str, str]) -> bytes:
-        headers = {"Accept": "application/json, */*", "Content-Type": "application/json"}
-        if method == "PATCH":
-            headers["Content-Type"] = "application/merge-patch+json"
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Content-Type": kind}
+        if token := self._configuration.get_api_key_with_prefix("authorization"):
+            headers["Authorization"] = token
         try:
-            response = self._api.call_api(
-                *self._api.param_serialize(
-                    method, path, query_params=list(query.items()), header_params=headers, body=body
-                ),
-                _request_timeout=REQUEST_S,
-            ) if hasattr(self._api, "param_serialize") else self._api.call_api(
-                path, method, query_params=list(query.items()), header_params=headers, body=body,
-                auth_settings=["BearerToken"], _preload_content=False,
-                _return_http_data_only=True, _request_timeout=REQUEST_S,
+            response = self._session.request(
+                method,
+                self._configuration.host + path,
+                params=query,
+                data=None if body is None else json.dumps(body),
+                headers=headers,
+                timeout=REQUEST_S,
+                # Said here and not of the session, or REQUESTS_CA_BUNDLE would win.
+                verify=self._configuration.verify_ssl and (self._configuration.ssl_ca_cert or True),
             )
-            data: bytes = response.data if response.data is not None else response.read()
-        except Exception as error:
-            status = getattr(error, "status", 0) or 0
-            raise ApiError(f"{method} {path}", status, _why(error)) from None
-        return data
+        except requests.RequestException as error:
+            raise ApiError(f"{method} {path}", 0, f"{type(error).__name__}: {error}") from None
+        if not response.ok:
+            raise ApiError(f"{method} {path}", response.status_code, _said(response.text))
+        content: bytes = response.content
+        return content
 
 
 class Stream:
@@ -179,7 +185,12 @@ def _kubernetes() -> Any:  # noqa: ANN401 - the client has no types
 def _why(error: Exception) -> str:
     """Return what the API server or the network said."""
     body = getattr(error, "body", None)
+    return _said(body) if isinstance(body, str) and body else f"{type(error).__name__}: {error}"
+
+
+def _said(body: str) -> str:
+    """Return the message of a Status object, or the text as it is."""
     try:
-        return str(json.loads(body)["message"]) if body else f"{type(error).__name__}: {error}"
+        return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
-        return str(body)
+        return body

@@ -6,16 +6,22 @@ import json
 import resource
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
 
+from pytest_fsmredir import layout
 from pytest_fsmredir.backends.base import Need, Programming, Sabotage
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.namespace import Namespace
-from pytest_fsmredir.backends.netns.programs import Confinement, Toolbox
-from pytest_fsmredir.backends.netns.reserve import Links, Reserve
+from pytest_fsmredir.backends.netns.preflight import has_nat
+from pytest_fsmredir.backends.netns.programs import Confinement, Toolbox, start_inside
+from pytest_fsmredir.backends.netns.reserve import RESERVED_PODS, Links, Reserve
 from pytest_fsmredir.backends.netns.sabotage import SabotagedToolbox
-from pytest_fsmredir.backends.netns.site import Site
+from pytest_fsmredir.backends.netns.site import MakeSidecar, Site
 from pytest_fsmredir.backends.netns.wiring import Link, wire_world
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
+from pytest_fsmredir.sidecars.pipy import Pipy, PipySidecar
+from pytest_fsmredir.sidecars.recorder import Recorder
 from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.host import Host
@@ -32,7 +38,6 @@ class NetnsBackend:
     """
 
     name = "netns"
-    offers = frozenset(Need)
 
     def __init__(
         self,
@@ -41,6 +46,7 @@ class NetnsBackend:
         families: tuple[int, ...],
         timeout_s: float,
         confinement: Confinement = Confinement(),  # noqa: B008 - immutable
+        pipy: Path | None = None,
     ) -> None:
         self.confinement = confinement
         self.programs_started: dict[IptablesVariant, int] = {}
@@ -58,9 +64,19 @@ class NetnsBackend:
             undo.callback(self.world.close)
             wire_world(self.world, families)
             self.outside = Host(self._engine, self.world.socket, timeout_s)
-            self._reserve = Reserve(lambda: self._site(self._links.plain()))
+            self._make_sidecar = _recorder if pipy is None else self._pipy(pipy, undo)
+            # Pipy's records come in while the engine is pumped, which one thread at a time may do.
+            self._reserve = Reserve(
+                lambda: self._site(self._links.plain()), ahead=0 if pipy else RESERVED_PODS
+            )
             undo.callback(self._reserve.close)
             self._undo = undo.pop_all()
+
+    @cached_property
+    def offers(self) -> frozenset[Need]:
+        """The needs of checks it can meet."""
+        lacking = set() if all(map(has_nat, IptablesVariant)) else {Need.BOTH_VARIANTS}
+        return frozenset(Need) - lacking
 
     def mesh(self, family: int, iptables: IptablesVariant, *, exhaustive: bool) -> NetnsMesh:
         """Return the mesh of one run of one check; the caller closes it."""
@@ -121,7 +137,22 @@ class NetnsBackend:
         self._undo.close()
 
     def _site(self, links: tuple[Link, ...]) -> Site:
-        return Site(self._engine, self.world, links, self._timeout_s)
+        return Site(self._engine, self.world, links, self._timeout_s, self._make_sidecar)
+
+    def _pipy(self, program: Path, undo: ExitStack) -> MakeSidecar:
+        pipy = undo.enter_context(
+            closing(Pipy(program, layout.fixtures() / "sidecar" / "recorder.js", self._engine))
+        )
+
+        def make(site: Site) -> PipySidecar:
+            enter = partial(start_inside, site.namespace)
+            return PipySidecar(pipy, site.host, site.link.families, set(site.addresses), enter)
+
+        return make
+
+
+def _recorder(site: Site) -> Recorder:
+    return Recorder(site.host, site.link.families, set(site.addresses))
 
 
 def _raise_descriptor_limit() -> None:

@@ -25,7 +25,8 @@ from pytest_fsmredir.backends.netns.wiring import (
     wire_nested,
 )
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant
-from pytest_fsmredir.sidecars.recorder import ANY, LOOPBACK, Recorder
+from pytest_fsmredir.sidecars.base import SidecarProcess
+from pytest_fsmredir.sidecars.recorder import ANY, LOOPBACK
 from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.spec.flow import Acceptance, Address, Direction, Fate, Flow, Protocol
 from pytest_fsmredir.spec.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT, SERVED_PORTS
@@ -225,7 +226,7 @@ class NetnsPod(NetnsPlace):
         address = next(a for a in site.addresses if Address(a, 0).family == mesh.family)
         super().__init__(mesh, site.host, address, APP_UID)
         self._site = site
-        self.sidecar = NetnsSidecar(site.recorder)
+        self.sidecar = NetnsSidecar(site.sidecar)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -321,28 +322,28 @@ class NetnsPod(NetnsPlace):
 
 
 class NetnsSidecar:
-    """A handle on a pod's recorder."""
+    """A handle on a pod's sidecar."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, process: SidecarProcess) -> None:
+        self._process = process
 
     @contextmanager
     def forwarding(self, services: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
         """Pass captured flows on for the block."""
-        self._recorder.forwarding, self._recorder.services = True, services
+        self._process.forwarding, self._process.services = True, services
         try:
             yield
         finally:
-            self._recorder.forwarding, self._recorder.services = False, {}
+            self._process.forwarding, self._process.services = False, {}
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Have no sidecar for the block."""
-        self._recorder.stop()
+        self._process.stop()
         try:
             yield
         finally:
-            self._recorder.start()
+            self._process.start()
 
 
 class NetnsMesh:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable
+from contextlib import closing
 
-from pytest_fsmredir import procs
+from pytest_fsmredir import procs, scratch
 from pytest_fsmredir.backends.netns.namespace import Namespace
-from pytest_fsmredir.backends.netns.programs import default_variant, find
+from pytest_fsmredir.backends.netns.programs import default_variant, find, search_path
 from pytest_fsmredir.errors import CommandError, PreflightError
+from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.outcomes import Variant
 
 _PROGRAMS = {4: "iptables", 6: "ip6tables"}
@@ -33,6 +37,18 @@ def probe(variants: Iterable[Variant]) -> None:
             _probe_nat(namespace, variant)
     finally:
         namespace.close()
+
+
+def has_nat(variant: IptablesVariant) -> bool:
+    """Whether a variant of iptables is installed and the kernel has its NAT table."""
+    program = shutil.which(f"iptables-{variant}", path=search_path())
+    if program is None:
+        return False
+    argv, lock = [program, "-t", "nat", "-S"], scratch.directory("lock") / "xtables.lock"
+    with closing(Namespace()) as namespace:
+        env = {**os.environ, "XTABLES_LOCKFILE": str(lock)}
+        status, _, _ = namespace.run(lambda: procs.run_any(argv, env=env))
+    return status == 0
 
 
 def _probe_nat(namespace: Namespace, variant: Variant) -> None:

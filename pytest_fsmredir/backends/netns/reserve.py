@@ -9,21 +9,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pytest_fsmredir.backends.netns.site import Site
 from pytest_fsmredir.backends.netns.wiring import Link, link_of
 
-_AHEAD = 3
+RESERVED_PODS = 3
 _LARGER_FROM = 32768
 
 
 class Reserve:
     """Pods that nobody has programmed, made in a thread of their own, taken in that order."""
 
-    def __init__(self, make: Callable[[], Site]) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[], Site], ahead: int) -> None:
+        self._make, self._ahead = make, ahead
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fsmredir-reserve")
         self._coming: deque[Future[Site]] = deque()
 
     def take(self) -> Site:
         """Return the next pod; who takes it closes it."""
-        while len(self._coming) <= _AHEAD:
+        while len(self._coming) <= self._ahead:
             self._coming.append(self._thread.submit(self._make))
         return self._coming.popleft().result()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from pytest_fsmredir.implementations.base import (
     Refused,
 )
 from pytest_fsmredir.implementations.environment import contract_environment
-from pytest_fsmredir.sidecars.recorder import Recorder
+from pytest_fsmredir.sidecars.base import SidecarProcess
 from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.host import Host
@@ -63,6 +63,10 @@ class InitRun:
         )
 
 
+MakeSidecar = Callable[["Site"], SidecarProcess]
+"""Makes the sidecar of a pod that has its namespace, links and host."""
+
+
 class Site:
     """A pod that lives as long as somebody needs it; checks see it through a handle of their own.
 
@@ -70,7 +74,8 @@ class Site:
         links: Its links, the primary one first.
         configuration: What the next run of the implementation is given.
         host: Where the pod's flows start and arrive.
-        recorder: Its sidecar.
+        namespace: Where it is.
+        sidecar: Its sidecar.
         programming: How the last run of the implementation ended; None before the first.
     """
 
@@ -80,6 +85,7 @@ class Site:
         world: Namespace,
         links: tuple[Link, ...],
         timeout_s: float,
+        make_sidecar: MakeSidecar,
     ) -> None:
         self.links = links
         self.configuration = Configuration()
@@ -90,9 +96,9 @@ class Site:
             undo.callback(self.namespace.close)
             wire_pod(self.namespace, world, links)
             self.host = Host(engine, self.namespace.socket, timeout_s)
-            self.recorder = Recorder(self.host, self.link.families, set(self.addresses))
-            self.recorder.start()
-            undo.callback(self.recorder.stop)
+            self.sidecar = make_sidecar(self)
+            self.sidecar.start()
+            undo.callback(self.sidecar.stop)
             self._undo = undo.pop_all()
 
     @property

@@ -282,7 +282,7 @@ MUTANTS = (
         what="the hairpin rule spares 127.0.0.1 only",
         source="F08",
         rules=substitute(Tag.HAIRPIN, "127.0.0.0/8", "127.0.0.1/32"),
-        argument="SPEC-7.7: the sidecar's connection to 127.0.0.2 MAY be captured inbound",
+        argument="SPEC-7.6: the sidecar's connection to 127.0.0.2 MAY be captured inbound",
     ),
     Mutant(
         name="same-own-inbound-port-returned",

@@ -88,6 +88,36 @@ MUTANTS = (
         rules=narrow(Tag.REDIRECT_IN, "-m connlimit --connlimit-upto 64"),
     ),
     Mutant(
+        name="inbound-second-of-client-leaks",
+        what="a client that has a connection already passes by with its next",
+        source="B37: istio/istio 38982, linkerd/linkerd2 15505",
+        rules=first(Rule("", IN, "-m connlimit --connlimit-above 1")),
+    ),
+    Mutant(
+        name="outbound-second-leaks",
+        what="while a connection is open the next one leaks",
+        source="B38: istio/istio 43301",
+        rules=first(Rule("", OUT, "-m connlimit --connlimit-above 1 -m owner ! --uid-owner 1500")),
+    ),
+    Mutant(
+        name="inbound-client-ports-folded",
+        what="every client reaches the inbound listener from port 20001",
+        source="B37: istio/istio 38982; one tuple for two flows",
+        rules=first(
+            Rule("", "INPUT", "-p tcp --dport 15003 --sport 20000:20010", "SNAT --to-source :20001")
+        ),
+    ),
+    Mutant(
+        name="replies-told-by-address",
+        what="whoever has connected to the pod is dialled past the sidecar, as if in reply",
+        source="B37: istio/istio 38982",
+        rules=first(
+            Rule("", IN, "-m recent --name callers --set --rsource", "MESH_CALLER"),
+            Rule("", "MESH_CALLER", "-p udp"),
+            Rule("", OUT, "-m recent --name callers --rcheck --rdest"),
+        ),
+    ),
+    Mutant(
         name="outbound-untracked-range",
         what="connection tracking is off for the destination ports 8000 to 9000",
         source="B34: istio/istio 33469; NOTRACK for speed",

@@ -222,6 +222,19 @@ def _in_rules(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
         narrow_for(tag, lambda case: _peer(way, case)),
     )
     yield (
+        "udp-touched",
+        "UDP to the listed ports is redirected",
+        "catalogue OPX-008",
+        lambda rules, case: (
+            *rules,
+            *(
+                replace(_udp(way), match=rule.match.replace("-p tcp", "-p udp"))
+                for rule in rules
+                if rule.tag == tag
+            ),
+        ),
+    )
+    yield (
         "udp-redirected",
         "with a list in force, UDP to the sidecar's side of it is redirected",
         "B35: istio/istio 29639; catalogue OPX-008",

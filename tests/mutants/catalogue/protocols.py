@@ -59,6 +59,15 @@ MUTANTS = (
         _nat("OUTPUT", "-p udp --dport 53 -m owner --uid-owner 0", "REDIRECT --to-ports 15053"),
     ),
     _udp(
+        "dns-proxy-address-translated",
+        "UDP to 127.0.0.153:53 is translated to its port 5300",
+        "FSM 1.0 to 1.4.16 with its local DNS proxy",
+        for_family(
+            4,
+            _nat("OUTPUT", "-p udp -d 127.0.0.153 --dport 53", "DNAT --to-destination :5300"),
+        ),
+    ),
+    _udp(
         "udp-to-listener-numbers-captured",
         "inbound UDP to 15001 goes to 15003",
         "catalogue PROTO-002",

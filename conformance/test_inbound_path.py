@@ -1,0 +1,123 @@
+"""Inbound capture: the way from a client, through the sidecar, to the application."""
+
+from __future__ import annotations
+
+from pytest_fsmredir import INFO, MUST, Acceptor, Address, Mesh, Need, Pod, Profile, check
+
+PASSED_ON = [Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN]
+PAYLOAD = bytes(range(251)) * 2000
+FORWARDING = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
+
+
+def publish(node: Pod, port: int, at: Address, family: int) -> None:
+    """Make a port of a pod lead to another pod, as a node port does.
+
+    Raises:
+        OSError: The rules could not be set.
+    """
+    program = "iptables-restore" if family == 4 else "ip6tables-restore"
+    rules = f"""\
+*nat
+-A PREROUTING -p tcp --dport {port} -j DNAT --to-destination {at}
+-A POSTROUTING -p tcp -j MASQUERADE
+COMMIT
+"""
+    script = f"echo 1 > /proc/sys/net/{FORWARDING[family]} && {program} --noflush"
+    done = node.run(["/bin/sh", "-c", script], rules)
+    if done.status != 0:
+        raise OSError(done.stderr)
+
+
+@check(
+    "IN-003",
+    requirement="An inbound connection MUST pass the sidecar's inbound listener and none of its"
+    " others.",
+    spec="SPEC-3.3",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_inbound_connection_passes_the_inbound_listener_alone(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with pod.sidecar.forwarding():
+        for port in (80, 8080, 15002):
+            fate = mesh.client.connect(pod, port)
+            assert fate.captured_inbound
+            assert [hop.by for hop in fate.path] == PASSED_ON, fate
+
+
+@check(
+    "IN-008",
+    requirement="A connection whose destination was translated on its way to the pod MUST be"
+    " captured at the port that it arrives at.",
+    spec="SPEC-2.1",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.FOREIGN_RULES},
+)
+def test_connection_through_a_node_port_is_captured(mesh: Mesh) -> None:
+    pod, node = mesh.pod(), mesh.bare_pod()
+    pod.listen(8080)
+    publish(node, 30080, Address(pod.address, 8080), mesh.family)
+
+    fate = mesh.client.connect(node, 30080, answer=False)
+    assert [hop.by for hop in fate.path] == [Acceptor.SIDECAR_INBOUND], fate
+    assert fate.path[0].destination == Address(pod.address, 8080), fate
+    assert fate.lost is None, fate
+
+
+@check(
+    "IN-012",
+    requirement="The sidecar's connection to 127.0.0.1 on behalf of a client MUST reach the"
+    " application in one hop.",
+    spec="SPEC-6.1",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_sidecar_reaches_the_application_in_one_hop(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with pod.sidecar.forwarding():
+        fate = mesh.client.connect(pod, 8080)
+    assert [hop.by for hop in fate.path] == PASSED_ON, fate
+    assert fate.path[1].destination == Address(mesh.loopback(), 8080), fate
+
+
+@check(
+    "IN-013",
+    requirement="An application that listens on localhost only MAY be reachable from outside"
+    " through the sidecar.",
+    spec="SPEC-2.5",
+    level=INFO,
+    profile=Profile.CORE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_localhost_only_application_is_not_exposed(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    pod.listen(8093, host=mesh.loopback())
+
+    with pod.sidecar.forwarding():
+        fate = mesh.client.connect(pod, 8093, answer=False)
+    assert fate.captured_inbound
+    assert fate.avoided(Acceptor.ORIGIN)
+
+
+@check(
+    "IN-014",
+    requirement="Redirection MUST deliver what a client sends and gets back unchanged, half-close"
+    " included.",
+    spec="SPEC-1.5",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.SIDECAR_CONTROL},
+)
+def test_inbound_payload_passes_unchanged(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with pod.sidecar.forwarding(), mesh.client.open(pod, 8080) as connection:
+        assert connection.fate.captured_inbound
+        connection.send(PAYLOAD)
+        assert connection.finish(mesh.timeout_s), "the other side did not half-close"
+        assert connection.received == PAYLOAD, "damaged on its way"

@@ -1,0 +1,184 @@
+"""The Kubernetes backends: one namespace a run, and pods of the mesh in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from pytest_fsmredir.backends.base import Need
+from pytest_fsmredir.backends.kubernetes import manifests, runs
+from pytest_fsmredir.backends.kubernetes.client import Cluster
+from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order, Site
+from pytest_fsmredir.backends.kubernetes.ledger import Ledger
+from pytest_fsmredir.backends.kubernetes.link import Link
+from pytest_fsmredir.backends.kubernetes.manifests import Images
+from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
+from pytest_fsmredir.backends.kubernetes.planning import Orders, Wanted, is_final, plan
+from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
+from pytest_fsmredir.spec.flow import Address
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The places outside the mesh."""
+
+    server: Site
+    client: Site
+    node: Site
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """All of them."""
+        return (self.server, self.client, self.node)
+
+    @property
+    def addresses(self) -> dict[str, dict[int, str]]:
+        """Their addresses by name and IP version, as far as known."""
+        named = {"server": self.server, "client": self.client, "node": self.node}
+        return {
+            name: {Address(host, 0).family: host for host in reversed(site.addresses)}
+            for name, site in named.items()
+        }
+
+
+class KubernetesBackend:
+    """Pods in a namespace of a cluster, programmed by an init container.
+
+    Args:
+        cluster: Where.
+        implementation: What is judged; None where the init image holds it.
+        images: Where containers come from.
+        timeout_s: How long a flow may take.
+        init_timeout_s: How long the init container may take.
+        name: As on the command line.
+        remote_ranges: Addresses outside the cluster that its nodes answer for.
+        keep: Leave the namespace behind.
+
+    Attributes:
+        name: As on the command line.
+        world: The places outside the mesh.
+        ledger: Everything accepted in the run.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        implementation: Implementation | None,
+        *,
+        images: Images,
+        timeout_s: float,
+        init_timeout_s: float = 30.0,
+        name: str = "kind",
+        remote_ranges: Sequence[str] = (),
+        keep: bool = False,
+    ) -> None:
+        self.name = name
+        self._remote = tuple(ip_network(each) for each in remote_ranges)
+        self._timeout_s = timeout_s
+        self._shared: dict[str, Site] = {}
+        self.ledger = Ledger()
+        command = None
+        if implementation is not None:
+            command = manifests.init_command_of(implementation)
+        with ExitStack() as undo:
+            undo.callback(cluster.close)
+            runs.sweep(cluster)
+            namespace = undo.enter_context(runs.namespace(cluster, keep=keep))
+            self._fleet = Fleet(
+                cluster,
+                namespace,
+                images,
+                command,
+                init_timeout_s=init_timeout_s,
+                ledger=self.ledger,
+                timeout_s=timeout_s,
+            )
+            undo.callback(self._fleet.close)
+            self.world = World(
+                self._fleet.place("server"),
+                self._fleet.place("client"),
+                self._fleet.place("node", host_network=True),
+            )
+            self._undo = undo.pop_all()
+        self._up = False
+
+    @property
+    def offers(self) -> frozenset[Need]:
+        """The needs of checks it can meet."""
+        own = {Need.SIDECAR_CONTROL}
+        return frozenset(own | {Need.REMOTE_ADDRESSES} if self._reaches_remote() else own)
+
+    def preflight(self) -> None:
+        """Nothing is missing in a cluster whose API has answered."""
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """The IP versions of the cluster's pods."""
+        self._await_world()
+        return tuple(sorted({Address(host, 0).family for host in self.world.server.addresses}))
+
+    def prepare(self, wanted: Iterable[Wanted]) -> None:
+        """Make the pods that checks will want, all at once.
+
+        Raises:
+            BackendError: One of them cannot come up.
+        """
+        functions = list(wanted)
+        early = plan(functions, {}, self._timeout_s)
+        made = self._make([order for order in early if is_final(order)], early)
+        self._await_world()
+        late = plan(functions, self.world.addresses, self._timeout_s)
+        known = {site.order.key for site in made if site.order is not None}
+        missing = [o for o in late if is_final(o) and o.key not in known]
+        made += self._make(missing, late)
+        self._fleet.wait(made)
+
+    def mesh(self, family: int, iptables: IptablesVariant, *, exhaustive: bool) -> KubeMesh:
+        """Return the mesh of one run of one check; the caller closes it."""
+        self._await_world()
+        return KubeMesh(self, family, iptables, timeout_s=self._timeout_s, exhaustive=exhaustive)
+
+    def shared_site(self, order: Order) -> Site:
+        """Return the pod of these settings that checks share."""
+        if order.key not in self._shared:
+            self._shared[order.key] = self._fleet.take(order)
+        return self._shared[order.key]
+
+    def fresh_site(self, order: Order) -> Site:
+        """Return a pod of these settings that nobody has had."""
+        return self._fleet.take(order)
+
+    def link(self, site: Site) -> Link:
+        """Return the line to a pod's agents."""
+        return self._fleet.link(site)
+
+    def remove(self, site: Site) -> None:
+        """Delete a pod that nobody wants any more."""
+        self._fleet.remove(site)
+
+    def close(self) -> None:
+        """Remove everything."""
+        self._undo.close()
+
+    def _reaches_remote(self) -> bool:
+        """Whether remote ranges are there, and the cluster's pods are in none of them."""
+        self._await_world()
+        pods = [ip_address(a) for site in self.world.sites for a in site.addresses]
+        return bool(self._remote) and not any(a in each for a in pods for each in self._remote)
+
+    def _await_world(self) -> None:
+        if not self._up:
+            self._fleet.wait(self.world.sites)
+            self._up = True
+
+    def _make(self, orders: Sequence[Order], of: Orders) -> list[Site]:
+        """Make pods, shared ones apart from spare ones."""
+        sites = self._fleet.make(orders)
+        fresh = {id(order) for order in of.fresh}
+        for site in sites:
+            if site.order is not None and id(site.order) not in fresh:
+                self._shared[site.order.key] = site
+        self._fleet.keep_spare(site for site in sites if id(site.order) in fresh)
+        return sites

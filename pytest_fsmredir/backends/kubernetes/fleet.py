@@ -1,0 +1,261 @@
+"""The pods of a run: made all at once, awaited once, taken one by one."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count
+
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from pytest_fsmredir.backends.base import Programming
+from pytest_fsmredir.backends.kubernetes import manifests
+from pytest_fsmredir.backends.kubernetes.client import Cluster, Object, Stream
+from pytest_fsmredir.backends.kubernetes.ledger import Ledger
+from pytest_fsmredir.backends.kubernetes.link import Link
+from pytest_fsmredir.backends.kubernetes.manifests import APP, SIDECAR, Images
+from pytest_fsmredir.backends.kubernetes.states import PodState, Progress, Stage, state_of
+from pytest_fsmredir.errors import BackendError, DeadlineError, tail
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.sidecars.recorder import HEALTH_UID
+from pytest_fsmredir.spec.configuration import Configuration
+
+POD_READY_S = 180.0
+"""How long all pods of one batch may take to be up: scheduling and starting, on a busy machine."""
+
+LOOK_S = 0.4
+"""How often the pods are looked at meanwhile."""
+
+IDLE_S = 5.0
+"""How long no pod of a batch has got on before one of them can count as hung."""
+
+_HANDS = 4  # requests under way at once
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A pod that is wanted.
+
+    Attributes:
+        configuration: Its settings.
+        iptables: The variant its init container is to use.
+        bare: Leave the init container out: nobody programs the pod.
+    """
+
+    configuration: Configuration
+    iptables: IptablesVariant
+    bare: bool = False
+
+    @property
+    def key(self) -> str:
+        """The same for equal orders."""
+        traffic = {name: list(values) for name, values in self.configuration.traffic.items()}
+        parts = [dict(self.configuration.annotations), traffic, self.iptables, self.bare]
+        return json.dumps(parts, sort_keys=True)
+
+
+@dataclass
+class Site:
+    """A pod of the run.
+
+    Attributes:
+        name: As the cluster knows it.
+        agents: The agents in it.
+        order: What was ordered; None for a place outside the mesh.
+        addresses: Its addresses, IPv4 first.
+        programming: How its init container ended.
+    """
+
+    name: str
+    agents: tuple[str, ...]
+    order: Order | None = None
+    addresses: tuple[str, ...] = ()
+    programming: Programming = field(default_factory=lambda: Programming(accepted=True))
+    stream: Future[Stream] | None = None
+    link: Link | None = None
+
+
+class Fleet:
+    """Makes pods in the namespace of a run.
+
+    Args:
+        cluster: Where.
+        namespace: The run's.
+        images: Where containers come from.
+        init_command: What the init container runs; None for the image's own entrypoint.
+        init_timeout_s: When an init container counts as hung.
+        ledger: Where agents are enrolled.
+        timeout_s: How long a flow may take.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        images: Images,
+        init_command: Sequence[str] | None,
+        *,
+        init_timeout_s: float,
+        ledger: Ledger,
+        timeout_s: float,
+    ) -> None:
+        self._cluster, self._namespace, self._images = cluster, namespace, images
+        self._init_command, self._init_timeout_s = init_command, init_timeout_s
+        self._ledger, self._timeout_s = ledger, timeout_s
+        self._spare: dict[str, deque[Site]] = defaultdict(deque)
+        self._numbers, self._batches = count(1), count(1)
+        self._hands = ThreadPoolExecutor(_HANDS, thread_name_prefix="fsmredir-kube")
+        self._sites: list[Site] = []
+
+    def place(self, name: str, *, host_network: bool = False) -> Site:
+        """Make a pod outside the mesh; it is not awaited."""
+        site = Site(name, (APP,))
+        self._create(manifests.place(name, self._images, host_network=host_network))
+        self._sites.append(site)
+        return site
+
+    def make(self, orders: Iterable[Order]) -> list[Site]:
+        """Make a pod an order; they are not awaited."""
+        sites = [Site(f"pod-{next(self._numbers)}", (APP, SIDECAR), order) for order in orders]
+        if sites:
+            documents = f"documents-{next(self._batches)}"
+            configurations = {s.name: s.order.configuration for s in sites if s.order is not None}
+            self._post("configmaps", manifests.documents(documents, configurations))
+            pods = [self._manifest(site, documents) for site in sites]
+            list(self._hands.map(self._create, pods))
+            self._sites += sites
+        return sites
+
+    def keep_spare(self, sites: Iterable[Site]) -> None:
+        """Have pods ready for :meth:`take`."""
+        for site in sites:
+            if site.order is not None:
+                self._spare[site.order.key].append(site)
+
+    def take(self, order: Order) -> Site:
+        """Return a pod that nobody has: a spare one, or one made now."""
+        if spare := self._spare[order.key]:
+            return spare.popleft()
+        made = self.make([order])
+        self.wait(made)
+        return made[0]
+
+    def wait(self, sites: Sequence[Site]) -> None:
+        """Wait until pods are up, or refused by the implementation.
+
+        Raises:
+            BackendError: One cannot come up, for no fault of the implementation.
+            DeadlineError: Some are not up in time.
+        """
+        waiting = {site.name: site for site in sites}
+        states: dict[str, PodState] = {}
+        progress = Progress()
+
+        def look() -> bool:
+            pods = [pod for pod in self._list() if pod["metadata"]["name"] in waiting]
+            # Pods that start together slow each other down: none is hung while others get on.
+            idle_s = progress.idle_s([pod["status"] for pod in pods])
+            patience_s = self._init_timeout_s if idle_s > IDLE_S else float("inf")
+            for pod in pods:
+                name = pod["metadata"]["name"]
+                states[name] = state_of(pod, patience_s)
+                if self._settled(waiting[name], states[name]):
+                    del waiting[name]
+            return bool(waiting)
+
+        retrying = Retrying(
+            stop=stop_after_delay(POD_READY_S),
+            wait=wait_fixed(LOOK_S),
+            retry=retry_if_result(bool),
+        )
+        try:
+            retrying(look)
+        except RetryError:
+            seen = "; ".join(f"{name}: {states.get(name, 'not seen')}" for name in waiting)
+            raise DeadlineError(
+                f"waited {POD_READY_S:.0f} s for pods to be up; last seen: {seen}"
+            ) from None
+
+    def link(self, site: Site) -> Link:
+        """Return the line to a pod's agents."""
+        if site.link is None:
+            if site.stream is None:
+                site.stream = self._dial(site)
+            site.link = Link(site.name, site.stream.result(), site.agents)
+            self._ledger.enrol(site.link, self._timeout_s)
+            if site.order is not None:
+                # A pod without probes has no health responder (FSM puts none in), so the check's
+                # is a socket of another user than the sidecar's and the application's.
+                site.link.ask(APP, "health", addresses=list(site.addresses), uid=HEALTH_UID)
+        return site.link
+
+    def remove(self, site: Site) -> None:
+        """Delete a pod; nobody waits for its end."""
+        if site.link is not None:
+            site.link.close()
+        path = f"/api/v1/namespaces/{self._namespace}/pods/{site.name}"
+        self._hands.submit(self._cluster.delete, path)
+
+    def close(self) -> None:
+        """Hang up everywhere."""
+        self._hands.shutdown(cancel_futures=True)
+        for site in self._sites:
+            if site.link is not None:
+                site.link.close()
+            elif site.stream is not None and _came(site.stream):
+                site.stream.result().close()
+
+    def _settled(self, site: Site, state: PodState) -> bool:
+        if state.stage is Stage.WAITING:
+            return False
+        if state.stage is Stage.BROKEN:
+            raise BackendError(f"pod {site.name} cannot come up: {state}")
+        if state.stage is Stage.REFUSED:
+            log = self._cluster.log(self._namespace, site.name, "fsm-init")
+            reason = f"the init container {state.reason}: {tail(log)}"
+            site.programming = Programming(accepted=False, reason=reason)
+            return True
+        site.addresses = state.addresses
+        site.stream = self._dial(site)
+        return True
+
+    def _dial(self, site: Site) -> Future[Stream]:
+        return self._hands.submit(
+            self._cluster.exec,
+            self._namespace,
+            site.name,
+            manifests.AGENT_CONTAINER,
+            manifests.relay_command(site.agents),
+        )
+
+    def _manifest(self, site: Site, documents: str) -> Object:
+        if site.order is None:
+            raise ValueError("a place has no order")
+        return manifests.mesh_pod(
+            site.name,
+            site.order.configuration,
+            documents_in=documents,
+            images=self._images,
+            init_command=self._init_command,
+            iptables=site.order.iptables,
+            bare=site.order.bare,
+        )
+
+    def _create(self, pod: Mapping[str, object]) -> None:
+        self._post("pods", dict(pod))
+
+    def _post(self, collection: str, body: Object) -> None:
+        self._cluster.create(f"/api/v1/namespaces/{self._namespace}/{collection}", body)
+
+    def _list(self) -> list[Object]:
+        # From the API server's memory; what it misses is seen at the next look.
+        path = f"/api/v1/namespaces/{self._namespace}/pods"
+        items: list[Object] = self._cluster.get(path, resourceVersion="0")["items"]
+        return items
+
+
+def _came(stream: Future[Stream]) -> bool:
+    return not stream.cancelled() and stream.exception() is None

@@ -1,0 +1,218 @@
+"""A kind cluster: made or found by pytest-kind, with the images and addresses that a run wants."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_fsmredir import layout, procs
+from pytest_fsmredir.backends.kubernetes.client import Cluster
+from pytest_fsmredir.errors import BackendError, CommandError, PreflightError
+
+if TYPE_CHECKING:
+    from pytest_kind import KindCluster
+
+CREATE_S = 300.0
+"""How long kind may take to make a cluster; its own waits are longer."""
+
+COMMAND_S = 120.0
+"""How long any other command of kind or docker may take: loading an image is the longest."""
+
+REMOTE_RANGES = (
+    "1.1.1.0/24", "2.2.0.0/16", "10.96.0.0/15", "10.243.0.0/16", "10.244.0.0/15",
+    "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+)  # fmt: skip
+"""What the node answers for: the documentation's examples and addresses that belong to nobody."""
+
+_REMEDIES = {
+    "docker": "install Docker: https://docs.docker.com/engine/install/",
+    "kind": "install kind: https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
+    "kubectl": "install kubectl: https://kubernetes.io/docs/tasks/tools/",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindOptions:
+    """What pytest-kind's options say.
+
+    Attributes:
+        name: ``--cluster-name``.
+        keep: ``--keep-cluster``.
+        image: ``--kind-image``; empty for kind's default.
+        kind: ``--kind-bin``; empty for the one on PATH.
+        kubectl: ``--kind-kubectl-bin``; empty for the one on PATH.
+        kubeconfig: ``--kubeconfig``; None for pytest-kind's own place.
+    """
+
+    name: str = "pytest-kind"
+    keep: bool = False
+    image: str = ""
+    kind: str = ""
+    kubectl: str = ""
+    kubeconfig: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KindSite:
+    """A running kind cluster.
+
+    Attributes:
+        cluster: Its API.
+        nodes: Names of its node containers.
+        made: It was made for this run.
+    """
+
+    cluster: Cluster
+    nodes: tuple[str, ...]
+    made: bool
+
+
+def preflight(options: KindOptions) -> None:
+    """Look for the programs and a Docker that runs, changing nothing.
+
+    Raises:
+        PreflightError: Something is missing; the message says how to get it.
+    """
+    for given, name in ((options.kind, "kind"), (options.kubectl, "kubectl"), ("", "docker")):
+        _program(given, name)
+    try:
+        import pytest_kind  # noqa: F401
+    except ImportError:
+        raise PreflightError(
+            "pytest-kind is missing; install it: pip install 'pytest-fsmredir[kind]'"
+        ) from None
+    try:
+        procs.run(["docker", "info", "--format", "{{.ID}}"], timeout_s=COMMAND_S)
+    except CommandError as error:
+        raise PreflightError(f"Docker does not answer; start it: {error}") from None
+
+
+@contextmanager
+def kind_site(options: KindOptions) -> Iterator[KindSite]:
+    """Have a kind cluster for the block: one that runs already is used and left as it was.
+
+    Raises:
+        BackendError: kind could not make it.
+    """
+    from pytest_kind import KindCluster
+
+    kind = _program(options.kind, "kind")
+    made = options.name not in procs.run([kind, "get", "clusters"], timeout_s=COMMAND_S).split()
+    handle = KindCluster(
+        options.name,
+        options.kubeconfig,
+        image=options.image or None,
+        kind_path=Path(kind),
+        kubectl_path=Path(_program(options.kubectl, "kubectl")),
+    )
+    with ExitStack() as undo:
+        if made and not options.keep:
+            undo.callback(_delete, handle)
+        _bring_up(handle, kind, made=made)
+        cluster = Cluster(handle.kubeconfig_path)
+        undo.callback(cluster.close)
+        yield KindSite(cluster, _nodes(kind, options.name), made)
+
+
+@contextmanager
+def remote_ranges(site: KindSite) -> Iterator[Sequence[str]]:
+    """Have the nodes answer for :data:`REMOTE_RANGES` for the block.
+
+    Yields:
+        Those ranges; nothing where one of them is the cluster's own.
+    """
+    own = _own_ranges(site.cluster)
+    if any(mine.overlaps(IPv4Network(each)) for mine in own for each in REMOTE_RANGES):
+        yield ()
+        return
+    # IPv4 answers from an address only if the table "local" has it (__ip_dev_find).
+    routes = [f"local {each} dev lo table local" for each in REMOTE_RANGES]
+    with ExitStack() as undo:
+        for node in site.nodes:
+            _ip(node, [f"route replace {route}" for route in routes])
+            undo.callback(_ip, node, [f"route del {route}" for route in routes])
+        yield REMOTE_RANGES
+
+
+def image_in_nodes(site: KindSite, options: KindOptions, image: str) -> None:
+    """See to it that the nodes have an image that Docker has.
+
+    Raises:
+        PreflightError: Nobody has it.
+    """
+    if all(_has(node, image) for node in site.nodes):
+        return
+    require_image(image)
+    kind = _program(options.kind, "kind")
+    argv = [kind, "load", "docker-image", "--name", options.name, image]
+    procs.run(argv, timeout_s=COMMAND_S)
+
+
+def require_image(image: str) -> None:
+    """See that Docker has an image.
+
+    Raises:
+        PreflightError: It has not; the message holds the line to get it.
+    """
+    try:
+        procs.run(["docker", "image", "inspect", "--format", "{{.Id}}", image])
+    except CommandError:
+        raise PreflightError(
+            f"the image {image} is not here; get it: docker pull {image}"
+        ) from None
+
+
+def _bring_up(handle: KindCluster, kind: str, *, made: bool) -> None:
+    if not made:
+        path = str(handle.kubeconfig_path)
+        procs.run(
+            [kind, "export", "kubeconfig", "--name", handle.name, "--kubeconfig", path],
+            timeout_s=COMMAND_S,
+        )
+    try:
+        handle.create(layout.fixtures() / "manifests" / "kind.yaml" if made else None)
+    except Exception as error:
+        raise BackendError(f"kind could not make the cluster {handle.name}: {error}") from error
+
+
+def _delete(handle: KindCluster) -> None:
+    handle.delete()
+
+
+def _nodes(kind: str, name: str) -> tuple[str, ...]:
+    return tuple(procs.run([kind, "get", "nodes", "--name", name], timeout_s=COMMAND_S).split())
+
+
+def _in_node(node: str, argv: Sequence[str]) -> str:
+    return procs.run(["docker", "exec", node, *argv], timeout_s=COMMAND_S)
+
+
+def _ip(node: str, commands: Sequence[str]) -> None:
+    argv = ["docker", "exec", "--interactive", node, "ip", "-force", "-batch", "-"]
+    procs.run(argv, stdin="\n".join(commands) + "\n", timeout_s=COMMAND_S)
+
+
+def _own_ranges(cluster: Cluster) -> list[IPv4Network]:
+    nodes = cluster.get("/api/v1/nodes")["items"]
+    pods = [each for node in nodes for each in node["spec"].get("podCIDRs", ())]
+    service = cluster.get("/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"]
+    return [IPv4Network(each) for each in [*pods, service] if ":" not in each]
+
+
+def _has(node: str, image: str) -> bool:
+    listed = _in_node(node, ["ctr", "--namespace", "k8s.io", "images", "ls", "--quiet"]).split()
+    names = {image, f"docker.io/library/{image}", f"docker.io/{image}"}
+    return not names.isdisjoint(listed)
+
+
+def _program(given: str, name: str) -> str:
+    found = shutil.which(given or name)
+    if found is None:
+        raise PreflightError(f"the program {given or name!r} is not here; {_REMEDIES[name]}")
+    return os.path.abspath(found)  # noqa: PTH100 - a link of a version manager must stay one

@@ -1,0 +1,221 @@
+"""The objects of a run."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_fsmredir.backends.kubernetes.archive import agent_archive
+from pytest_fsmredir.backends.kubernetes.client import Object
+from pytest_fsmredir.backends.kubernetes.injection import (
+    DOCUMENTS,
+    MESH_CONFIG_FILE,
+    POD_FILE,
+    Parts,
+    injected,
+)
+from pytest_fsmredir.errors import PreflightError
+from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
+from pytest_fsmredir.implementations.init_command import InitCommand
+from pytest_fsmredir.implementations.reference.programming import Reference
+from pytest_fsmredir.sidecars.recorder import HEALTH_UID
+from pytest_fsmredir.spec.configuration import Configuration
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+OURS = "pytest-fsmredir"
+RUN_LABEL = "fsmredir/run"
+
+APP, SIDECAR, HEALTH = "app", "sidecar", "health"
+AGENT_CONTAINER = "app"
+
+_AGENT = "fsmredir-agent"
+_ARCHIVE = "agent.pyz"
+_PYTHON = ["python3", "-I", "-S", f"/fsmredir/agent/{_ARCHIVE}"]
+_WITH_VARIANT_FIRST = [
+    "/bin/sh",
+    "-c",
+    """
+export PATH="$PATH:/usr/sbin:/sbin"
+tools=/tmp/fsmredir-tools
+mkdir -p $tools
+for family in iptables ip6tables; do
+  for tool in '' -save -restore; do
+    ln -sf "$(command -v $family-$FSM_IPTABLES$tool)" $tools/$family$tool
+  done
+done
+cd "$(mktemp -d)" || exit
+PATH="$tools:$PATH" exec "$@" </dev/null
+""",
+    "sh",
+]
+"""Runs the rest of its arguments with the programs of the wanted variant first on PATH."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """Where containers come from.
+
+    Attributes:
+        pod: Holds Python and both variants of iptables.
+        init: The implementation's own; empty to run a command in the pod image.
+    """
+
+    pod: str
+    init: str = ""
+
+
+def relay_command(agents: Sequence[str]) -> list[str]:
+    """Return what joins the agents of a pod in one stream."""
+    return [*_PYTHON, "relay", *agents]
+
+
+def namespace(name: str, run: str, annotations: Mapping[str, str]) -> Object:
+    """Return the namespace of a run."""
+    labels = {MANAGED_BY: OURS, RUN_LABEL: run}
+    metadata = {"name": name, "labels": labels, "annotations": dict(annotations)}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
+def agent_config_map() -> Object:
+    """Return the agent's archive."""
+    data = {_ARCHIVE: b64encode(agent_archive()).decode()}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": _AGENT},
+        "binaryData": data,
+    }
+
+
+def documents(name: str, configurations: Mapping[str, Configuration]) -> Object:
+    """Return the two documents of every one of some pods."""
+    data: dict[str, str] = {}
+    for pod, configuration in configurations.items():
+        data[f"{pod}.{POD_FILE}"] = json.dumps(configuration.pod_document(pod))
+        data[f"{pod}.{MESH_CONFIG_FILE}"] = json.dumps(configuration.mesh_config_document())
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name},
+        "data": data,
+    }
+
+
+def place(name: str, images: Images, *, host_network: bool = False) -> Object:
+    """Return a pod outside the mesh that flows start from and arrive at."""
+    made = _pod(name, {}, images.pod)
+    made["spec"]["hostNetwork"] = host_network
+    return made
+
+
+def mesh_pod(
+    name: str,
+    configuration: Configuration,
+    *,
+    documents_in: str,
+    images: Images,
+    init_command: Sequence[str] | None,
+    iptables: IptablesVariant,
+    bare: bool = False,
+) -> Object:
+    """Return an injected pod of the mesh, whose documents are in that ConfigMap.
+
+    A bare one has its sidecar, and nobody programs it.
+    """
+    pod = _pod(name, configuration.annotations, images.pod)
+    pod["spec"]["volumes"].append(
+        {
+            "name": DOCUMENTS,
+            "configMap": {
+                "name": documents_in,
+                "items": [
+                    {"key": f"{name}.{file}", "path": file} for file in (POD_FILE, MESH_CONFIG_FILE)
+                ],
+            },
+        }
+    )
+    made = injected(pod, configuration.traffic, _parts(images, init_command, iptables))
+    if bare:
+        del made["spec"]["initContainers"]
+    return made
+
+
+def init_command_of(implementation: Implementation) -> list[str]:
+    """Return the command line that programs a pod in an init container of our image.
+
+    Raises:
+        PreflightError: The implementation can only program pods of this machine.
+    """
+    if isinstance(implementation, Reference):
+        return [*_PYTHON, "reference", "apply"]
+    if isinstance(implementation, InitCommand):
+        return ["/bin/sh", "-c", implementation.command]
+    raise PreflightError(
+        f"{implementation.name} cannot run in an init container; give an image that holds it:"
+        " --fsm-init-image IMAGE"
+    )
+
+
+def _parts(images: Images, init_command: Sequence[str] | None, iptables: IptablesVariant) -> Parts:
+    return Parts(
+        init=_init(images, init_command, iptables),
+        sidecar=_agent(images.pod, SIDECAR),
+        health={
+            **_agent(images.pod, HEALTH),
+            "securityContext": {"runAsUser": HEALTH_UID},
+        },
+        iptables=iptables.value,
+    )
+
+
+def _init(
+    images: Images, command: Sequence[str] | None, iptables: IptablesVariant
+) -> Mapping[str, object]:
+    if command is None:
+        return {"image": images.init, "imagePullPolicy": "IfNotPresent"}
+    return {
+        "image": images.init or images.pod,
+        "imagePullPolicy": "IfNotPresent",
+        # A literal $ of a command line is not for the kubelet to expand (Container.command).
+        "command": [word.replace("$(", "$$(") for word in [*_WITH_VARIANT_FIRST, *command]],
+        "volumeMounts": [_agent_mount()],
+    }
+
+
+def _pod(name: str, annotations: Mapping[str, str], image: str) -> Object:
+    app = {
+        "name": AGENT_CONTAINER,
+        **_agent(image, APP),
+        "securityContext": {"runAsUser": 0, "runAsGroup": 0},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "annotations": dict(annotations), "labels": {MANAGED_BY: OURS}},
+        "spec": {
+            "containers": [app],
+            "volumes": [
+                {"name": "agent", "configMap": {"name": _AGENT}},
+                {"name": "sockets", "emptyDir": {}},
+            ],
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+        },
+    }
+
+
+def _agent(image: str, name: str) -> dict[str, object]:
+    return {
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": [*_PYTHON, "serve", name],
+        "volumeMounts": [_agent_mount(), {"name": "sockets", "mountPath": "/run/fsmredir"}],
+    }
+
+
+def _agent_mount() -> dict[str, object]:
+    return {"name": "agent", "mountPath": "/fsmredir/agent", "readOnly": True}

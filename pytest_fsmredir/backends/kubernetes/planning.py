@@ -1,0 +1,198 @@
+"""Learning which pods the checks will want, by running them on a mesh that only takes orders.
+
+Nothing is sent: every flow has the fate its check hopes for, so that a check goes on to its next
+order. Whatever a check raises ends its planning; pods it would want later are made when it asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from typing import cast
+
+from pytest_fsmredir.backends.base import Mesh
+from pytest_fsmredir.backends.kubernetes.fleet import Order
+from pytest_fsmredir.backends.kubernetes.mesh import remote_subnet
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.sidecars.recorder import LOOPBACK
+from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.spec.flow import Address
+
+UNKNOWN = {4: "192.0.2.1", 6: "2001:db8::1"}
+"""Stands for an address that is not known yet (RFC 5737, RFC 3849)."""
+
+Wanted = tuple[Callable[..., None], int, IptablesVariant]
+"""A check's function, and the IP version and iptables variant it will be run with."""
+
+_CALLS = 2000  # of one check: ends one that waits for something that never happens here
+
+
+class _Enough(Exception):
+    """A check that has asked for more than any check does."""
+
+
+@dataclass
+class Orders:
+    """What was ordered.
+
+    Attributes:
+        shared: Pods that checks share, once each.
+        fresh: Pods of one check alone.
+    """
+
+    shared: dict[str, Order] = field(default_factory=dict)
+    fresh: list[Order] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Order]:
+        return iter([*self.shared.values(), *self.fresh])
+
+
+def plan(
+    functions: Iterable[Wanted],
+    addresses: Mapping[str, Mapping[int, str]],
+    timeout_s: float,
+) -> Orders:
+    """Return the pods that some checks will want.
+
+    Args:
+        functions: The checks' functions, each with an IP version and an iptables variant.
+        addresses: Of the places ``server``, ``client`` and ``node``, by IP version, where known.
+        timeout_s: What the mesh says about it.
+    """
+    orders = Orders()
+    for function, family, iptables in functions:
+        mesh = PlanningMesh(orders, family, iptables, addresses, timeout_s)
+        with suppress(Exception, _Enough):  # what is hoped for is not always what a check takes
+            function(cast("Mesh", mesh))
+    return orders
+
+
+def is_final(order: Order) -> bool:
+    """Whether an order names no address that is not known yet."""
+    configuration = order.configuration
+    text = repr((dict(configuration.annotations), dict(configuration.traffic)))
+    return not any(address in text for address in UNKNOWN.values())
+
+
+class Hopeful:
+    """Everything a check could wish for."""
+
+    def __init__(self, budget: list[int], **known: object) -> None:
+        self._budget, self._known = budget, known
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._known.get(name, self)
+
+    def __call__(self, *_: object, **__: object) -> Hopeful:
+        """Return more of it."""
+        self._budget[0] -= 1
+        if self._budget[0] < 0:
+            raise _Enough
+        return Hopeful(self._budget)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Hopeful]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, _: object) -> Hopeful:
+        return self
+
+    def __eq__(self, _: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __enter__(self) -> Hopeful:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class PlanningMesh:
+    """Takes orders; see :class:`pytest_fsmredir.backends.base.Mesh`."""
+
+    exhaustive = False
+
+    def __init__(
+        self,
+        orders: Orders,
+        family: int,
+        iptables: IptablesVariant,
+        addresses: Mapping[str, Mapping[int, str]],
+        timeout_s: float,
+    ) -> None:
+        self.family, self.iptables, self.timeout_s = family, iptables, timeout_s
+        self._orders = orders
+        self._budget = [_CALLS]
+        self.server, self.client, self.node = (
+            self._place(addresses.get(name, {}).get(family, UNKNOWN[family]))
+            for name in ("server", "client", "node")
+        )
+
+    def pod(
+        self,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        mesh_config: Mapping[str, Sequence[object]] | None = None,
+        fresh: bool = False,
+        second_interface: bool = False,
+    ) -> Hopeful:
+        """Take an order."""
+        del second_interface
+        self._take(annotations, mesh_config, fresh=fresh)
+        return self._place(UNKNOWN[self.family])
+
+    def bare_pod(self, *, second_interface: bool = False) -> Hopeful:
+        """Take an order for a pod without an init container."""
+        del second_interface
+        self._orders.fresh.append(Order(Configuration(), self.iptables, bare=True))
+        return self._place(UNKNOWN[self.family])
+
+    def try_pod(
+        self,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        mesh_config: Mapping[str, Sequence[object]] | None = None,
+    ) -> Hopeful:
+        """Take an order that may be refused."""
+        self._take(annotations, mesh_config, fresh=True)
+        return Hopeful(self._budget)
+
+    def subnet(self, number: int) -> IPv4Network | IPv6Network:
+        """Return a range of 256 remote addresses."""
+        return remote_subnet(self.family, number)
+
+    def loopback(self) -> str:
+        """Return the loopback address."""
+        return LOOPBACK[self.family]
+
+    def _place(self, address: str) -> Hopeful:
+        own = Address(address, 0)
+        return Hopeful(self._budget, address=own.host, addresses=(own.host,))
+
+    def _take(
+        self,
+        annotations: Mapping[str, str] | None,
+        mesh_config: Mapping[str, Sequence[object]] | None,
+        *,
+        fresh: bool,
+    ) -> None:
+        self._budget[0] -= 1
+        if self._budget[0] < 0:
+            raise _Enough
+        order = Order(Configuration(annotations or {}, mesh_config or {}), self.iptables)
+        if fresh:
+            self._orders.fresh.append(order)
+        else:
+            self._orders.shared.setdefault(order.key, order)

@@ -1,0 +1,52 @@
+"""Every mutant, by name."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from tests.mutants.catalogue import (
+    capture,
+    equivalent,
+    families,
+    limits,
+    loads,
+    local,
+    owner,
+    ports,
+    protocols,
+    ranges,
+    readers,
+    reserved,
+    scopes,
+)
+from tests.mutants.mutant import Mutant
+
+MUTANTS: tuple[Mutant, ...] = (
+    *capture.MUTANTS,
+    *limits.MUTANTS,
+    *owner.MUTANTS,
+    *local.MUTANTS,
+    *reserved.MUTANTS,
+    *ports.MUTANTS,
+    *ranges.MUTANTS,
+    *protocols.MUTANTS,
+    *scopes.MUTANTS,
+    *readers.MUTANTS,
+    *families.MUTANTS,
+    *loads.MUTANTS,
+    *equivalent.MUTANTS,
+)
+
+_BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
+if len(_BY_NAME) != len(MUTANTS):
+    raise ValueError("two mutants have the same name")
+
+
+def by_name(name: str) -> Mutant:
+    """Return a mutant; KeyError if there is none of that name."""
+    return _BY_NAME[name]
+
+
+def matching(*globs: str) -> list[str]:
+    """Return the names that match any of the patterns; all without a pattern."""
+    return [name for name in _BY_NAME if not globs or any(fnmatchcase(name, g) for g in globs)]

@@ -1,0 +1,139 @@
+"""The mutants as data: enough of them, each a change, each with a place in history."""
+
+from __future__ import annotations
+
+from functools import cache
+from ipaddress import ip_network
+
+import pytest
+
+from pytest_fsmredir.errors import ConfigurationError
+from pytest_fsmredir.implementations.base import Refused
+from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.spec.policy import Policy
+from tests.mutants.collected import MUTANTS
+from tests.mutants.correct import Case, correct
+from tests.mutants.loading import Plan, install
+from tests.mutants.mutant import Mutant, same_text
+from tests.mutants.rules import creation, removal, renewal
+
+OWN = {4: ("10.77.0.1", "10.79.0.1"), 6: ("fd77:1::1", "fd77:3::1")}
+
+_OUTBOUND = "flomesh.io/outbound-port-exclusion-list"
+_INBOUND = "flomesh.io/inbound-port-exclusion-list"
+_EXCLUDED = "flomesh.io/outbound-ip-range-exclusion-list"
+_INCLUDED = "flomesh.io/outbound-ip-range-inclusion-list"
+
+MANY = ",".join(map(str, range(5001, 5101)))
+RANGES = ",".join(
+    [
+        *(f"2.{n}.2.0/24,2001:db8:{n:x}::/64" for n in range(40)),
+        *("10.244.0.0/16", "8.0.0.0/7", "2.2.0.0/16", "1.1.1.1/32", "2001:db8::1/128"),
+    ]
+)
+CONFIGURATIONS = (
+    Configuration(),
+    Configuration({_OUTBOUND: "1,6379,40000,65535", _INBOUND: "1,7070,8080,40000,65535"}),
+    Configuration({_OUTBOUND: "6379,7070,9090", _INBOUND: "6379,7070,9090"}),
+    Configuration({_OUTBOUND: MANY, _INBOUND: MANY}),
+    Configuration({_EXCLUDED: RANGES}),
+    Configuration({_EXCLUDED: "0.0.0.0/0,::/0"}),
+    Configuration({_INCLUDED: RANGES, _INBOUND: "7070"}),
+    Configuration({_INCLUDED: "0.0.0.0/0,::/0"}),
+    Configuration({_INCLUDED: RANGES, _EXCLUDED: RANGES, _OUTBOUND: "6379,7070"}),
+    Configuration({_EXCLUDED: "2.2.2.2/24,2001:db8::2/64"}),
+    Configuration({_OUTBOUND: "6379, 7070"}),
+    Configuration({_OUTBOUND: "6379,6379", _EXCLUDED: "1.1.1.1/32,1.1.1.1/32"}),
+    Configuration({_OUTBOUND: "6379,70000"}),
+    Configuration({_OUTBOUND: "6379,0"}),
+    Configuration({_OUTBOUND: "6379,"}),
+    Configuration({_OUTBOUND: "80-90"}),
+    Configuration({_EXCLUDED: "10.0.0.0,10.0.0.0/33"}),
+    Configuration({_EXCLUDED: "10.0.0.1"}),
+    Configuration({_INBOUND: "15000,15001,15003"}),
+    Configuration({}, {"networkInterfaceExclusionList": ["net1"]}),
+    Configuration({_OUTBOUND: "6379,7070"}, {"outboundPortExclusionList": [7070, 9090]}),
+    Configuration({_INBOUND: "6379,7070"}, {"inboundPortExclusionList": [7070, 9090]}),
+    Configuration({_EXCLUDED: "1.1.1.1/32"}, {"outboundIPRangeExclusionList": ["3.3.3.3/32"]}),
+    Configuration({_INCLUDED: "1.1.1.1/32"}, {"outboundIPRangeInclusionList": ["3.3.3.3/32"]}),
+)
+
+
+def _loaded(mutant: Mutant, configuration: Configuration, family: int) -> str:
+    """Return what a mutant would load into a fresh pod, or why it refuses."""
+    try:
+        policy = mutant.read(configuration, CONFIGURATIONS[1:2])
+        plan = mutant.rules_for(Case(policy, family, OWN[family]))
+    except (ConfigurationError, Refused):
+        return "refused"
+    return plan.creation if family in mutant.families else ""
+
+
+@cache
+def _loaded_rightly(index: int, family: int) -> str:
+    return _loaded(Mutant(name="", what="", source=""), CONFIGURATIONS[index], family)
+
+
+def _changes_something(mutant: Mutant) -> bool:
+    return mutant.load is not install or any(
+        _loaded(mutant, configuration, family) != _loaded_rightly(index, family)
+        for index, configuration in enumerate(CONFIGURATIONS)
+        for family in OWN
+    )
+
+
+def test_there_are_at_least_a_hundred_killable_mutants() -> None:
+    assert sum(mutant.killable for mutant in MUTANTS) >= 100
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_is_described_and_changes_something(mutant: Mutant) -> None:
+    """A mutant that mutates nothing survives every suite, or is killed by chance."""
+    assert mutant.what
+    assert mutant.source
+    assert "\n" not in mutant.what + mutant.source
+    assert _changes_something(mutant) or mutant.name == "same-unchanged"
+
+
+def test_correct_rules_hold_every_port_of_a_long_list() -> None:
+    """F01: 16 ports in one multiport match are refused by iptables."""
+    policy = Policy(outbound_port_exclusion_list=tuple(range(1, 47)))
+    lists = [
+        rule.match.rpartition(" ")[2].split(",")
+        for rule in correct(Case(policy, 4, OWN[4]))
+        if rule.tag == "excluded outbound ports"
+    ]
+    assert [int(port) for listed in lists for port in listed] == list(range(1, 47))
+    assert max(map(len, lists)) == 15
+
+
+def test_correct_rules_take_each_range_to_its_family() -> None:
+    """B32: an IPv6 range in an IPv4 restore makes all of it fail."""
+    ranges = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+    policy = Policy(outbound_ip_range_exclusion_list=ranges)
+    for family, network in zip((4, 6), ranges, strict=True):
+        rules = correct(Case(policy, family, OWN[family]))
+        assert [r.match for r in rules if r.tag == "an excluded range"] == [f"-d {network}"]
+
+
+def test_renewal_neither_makes_chains_nor_touches_the_hooks() -> None:
+    """B19: a second run that adds its jumps again."""
+    rules = correct(Case(Policy(), 4, OWN[4]))
+    assert "-N MESH_IN\n" in creation(rules)
+    assert "-N" not in renewal(rules)
+    assert "PREROUTING" not in renewal(rules)
+
+
+def test_removal_takes_away_all_that_creation_added() -> None:
+    """B50: an uninstall that leaves its jumps behind."""
+    rules = correct(Case(Policy(), 4, OWN[4]))
+    added, removed = creation(rules).splitlines(), removal(rules).splitlines()
+    hooks = [line for line in added if line.startswith(("-A PREROUTING", "-A OUTPUT"))]
+    chains = [line for line in added if line.startswith("-N")]
+    assert {f"-D{hook[2:]}" for hook in hooks} <= set(removed)
+    assert {f"-X{chain[2:]}" for chain in chains} <= set(removed)
+
+
+def test_plan_edits_what_is_loaded() -> None:
+    rules = correct(Case(Policy(), 4, OWN[4]))
+    assert Plan(4, rules, str.lower).creation == Plan(4, rules, same_text).creation.lower()

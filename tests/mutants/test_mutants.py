@@ -1,0 +1,55 @@
+"""The suite against every mutant, by the command that a developer runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.mutants.collected import MUTANTS
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 600
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What became of each mutant, by name."""
+    return _verdicts(tmp_path_factory.mktemp("mutants") / "verdicts.json")
+
+
+@cache
+def _verdicts(file: Path) -> dict[str, dict[str, Any]]:
+    # A process of its own: without root it moves into a user namespace, by a single thread.
+    command = [sys.executable, "-m", "tests.mutants", "--json", str(file)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    if not file.exists():
+        pytest.fail(f"the mutants could not be judged: {done.stdout}{done.stderr}")
+    found: dict[str, dict[str, Any]] = json.loads(file.read_text())["mutants"]
+    return found
+
+
+@pytest.mark.parametrize("name", [mutant.name for mutant in MUTANTS if mutant.killable])
+def test_mutant_is_killed(name: str, verdicts: dict[str, dict[str, Any]]) -> None:
+    """A broken rule set that every check passes."""
+    assert verdicts[name]["killer"], verdicts[name]["errors"]
+
+
+@pytest.mark.parametrize("name", [mutant.name for mutant in MUTANTS if not mutant.killable])
+def test_equivalent_is_left_in_peace(name: str, verdicts: dict[str, dict[str, Any]]) -> None:
+    """A false alarm on a rule set that does nothing wrong."""
+    assert verdicts[name]["killer"] is None, verdicts[name]["detail"]
+
+
+def test_harness_decides_every_trial(verdicts: dict[str, dict[str, Any]]) -> None:
+    """An error of the harness that passes for a result."""
+    assert [error for verdict in verdicts.values() for error in verdict["errors"]] == []

@@ -1,0 +1,54 @@
+"""``python -m tests.neutral.judged NAME``: what the suite says of a neutral implementation."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_fsmredir import catalogue
+from pytest_fsmredir.backends.netns import privileges
+from pytest_fsmredir.implementations.init_command import InitCommand
+from pytest_fsmredir.outcomes import Outcome
+from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
+from tests.mutants.judge import MATRIX, judging
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ("per_port.sh", "fsm_current.sh")
+MODULES = ("reordered", "marks", "tproxy", "sets", "nftables")
+NFT_ONLY = frozenset({"nftables"})
+"""For these the variant of iptables means nothing: they run once."""
+
+UNCLAIMED = {"fsm_current.sh": frozenset({Feature.IPV6})}
+TIMEOUT_S = 2.0
+
+
+def command(name: str) -> str:
+    """Return the init command of a neutral implementation."""
+    if name in SCRIPTS:
+        return f"sh {shlex.quote(str(Path(__file__).with_name(name)))}"
+    return f"PYTHONPATH={shlex.quote(str(ROOT))} exec {sys.executable} -m tests.neutral.{name}"
+
+
+def judge(name: str) -> dict[str, list[str]]:
+    """Return what each check came to that did not pass, by outcome: ``ID[point]: why``."""
+    features = ALL_FEATURES - {Feature.REMOVAL} - UNCLAIMED.get(name, frozenset())
+    implementation = InitCommand(command(name), features=features)
+    points = [point for point in MATRIX if name not in NFT_ONLY or point.iptables == "nft"]
+    found: dict[str, list[str]] = {outcome.value: [] for outcome in Outcome}
+    with judging(implementation, TIMEOUT_S) as judge:
+        for trial in judge.run_all(catalogue.load().checks, points):
+            found[trial.outcome.value].append(f"{trial}: {trial.detail}")
+    return found
+
+
+def main(argv: Sequence[str]) -> None:
+    """Judge one implementation and print what came of it."""
+    privileges.acquire("auto")
+    json.dump(judge(argv[0]), sys.stdout, indent=1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,116 @@
+"""Running one check: what its outcome is told by, and what is said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from pytest_fsmredir.deciding import ObservedMesh, Result, as_failure, decide
+from pytest_fsmredir.outcomes import Outcome, Variant
+from pytest_fsmredir.spec.checks import INFO, MUST, SHOULD, Check, Level, Profile
+from pytest_fsmredir.spec.flow import Address, Claim, Direction, Fate, Flow
+
+V4 = Variant("netns", "nft", 4)
+
+
+class Mesh:
+    """As much of a mesh as a check without a pod needs."""
+
+    def __init__(self, observed: int = 1) -> None:
+        self.observed = observed
+
+
+LONG = Claim(
+    holds=False,
+    expected="direct",
+    fate=Fate(Flow(Direction.OUTBOUND, Address("192.0.2.1", 80), uid=1000), None, (), "x" * 400),
+)
+
+
+def asserts_a_claim(_mesh: object) -> None:
+    fate = SimpleNamespace(direct=LONG)
+    assert fate.direct
+
+
+def asserts_something_else(_mesh: object) -> None:
+    count = 3
+    assert count == 4, "three of four answered"
+
+
+def breaks(_mesh: object) -> None:
+    raise OSError("no \x1b[2Jmore descriptors")
+
+
+def passes(_mesh: object) -> None:
+    pass
+
+
+def check(function: Callable[..., None], level: Level = MUST) -> Check:
+    return Check(
+        id="OUT-001",
+        requirement=f"It {level} work.",
+        spec="SPEC-1.1",
+        level=level,
+        profile=Profile.CORE,
+        features=frozenset(),
+        needs=frozenset(),
+        families=(4,),
+        function=function,
+    )
+
+
+def decided(function: Callable[..., None], level: Level = MUST, observed: int = 1) -> Result:
+    return decide(check(function, level), V4, cast("ObservedMesh", Mesh(observed)))
+
+
+def test_claim_is_told_whole() -> None:
+    """An explanation with "..." where the answer stood, because pytest cuts long texts."""
+    row = decided(asserts_a_claim).row
+    assert (row.outcome, row.expected, row.seen) == (Outcome.FAIL, "direct", "x" * 400)
+    assert row.flow == "tcp from uid 1000 to 192.0.2.1:80"
+    assert row.reason.endswith("x" * 400)
+
+
+def test_assertion_about_something_else_is_told_by_its_text() -> None:
+    """A failure without a word because it was about no flow."""
+    row = decided(asserts_something_else).row
+    assert (row.reason, row.flow) == ("three of four answered", "")
+
+
+@pytest.mark.parametrize(
+    ("level", "outcome"),
+    [(MUST, Outcome.FAIL), (SHOULD, Outcome.WARN), (INFO, Outcome.NOTE)],
+)
+def test_level_says_what_a_violation_is(level: Level, outcome: Outcome) -> None:
+    """A recommendation that turns a run red."""
+    assert decided(asserts_a_claim, level).row.outcome is outcome
+
+
+def test_harness_fault_is_an_error_of_ours() -> None:
+    """An implementation that is blamed for a full machine, or a terminal that is cleared by it."""
+    row = decided(breaks).row
+    assert row.outcome is Outcome.ERROR
+    assert row.reason == r"OSError: no \x1b[2Jmore descriptors"
+
+
+def test_check_that_looked_at_nothing_is_undecided() -> None:
+    """A check that passes because its loop was empty."""
+    assert decided(passes, observed=0).row.outcome is Outcome.ERROR
+    assert decided(passes).row.outcome is Outcome.PASS
+
+
+def test_failure_says_requirement_flow_and_how_to_run_it_again() -> None:
+    """A failure that can be understood only with the source at hand."""
+    error = as_failure(decided(asserts_a_claim).row, check(asserts_a_claim), "pytest ...").error
+    assert str(error).splitlines() == [
+        "OUT-001 asserts a claim",
+        "  requirement  It MUST work.  [SPEC-1.1]",
+        "  on           netns-nft-v4",
+        "  flow         tcp from uid 1000 to 192.0.2.1:80",
+        "  expected     direct",
+        f"  seen         {'x' * 400}",
+        "  again        pytest ...",
+    ]
