@@ -15,20 +15,25 @@ PACKAGE = ROOT / "pytest_fsmredir"
 ALLOWED = {
     "errors": set(),
     "words": set(),
+    "outcomes": set(),
+    "spec": {"errors"},
     "layout": {"errors"},
     "procs": {"errors"},
     "scratch": {"procs"},
-    "spec": {"errors"},
-    "outcomes": set(),
     "catalogue": {"spec", "layout"},
     "traffic": {"spec"},
     "sidecars": {"traffic", "spec", "procs", "errors"},
-    "implementations": {"spec", "errors", "settings", "procs"},
+    "agent": {"sidecars", "traffic", "spec"},
+    "implementations": {"spec", "procs", "errors", "words"},
     "backends": {
-        "implementations", "sidecars", "traffic", "spec", "procs", "scratch", "errors", "outcomes",
+        "agent", "implementations", "sidecars", "traffic", "spec", "procs", "scratch", "layout",
+        "errors", "outcomes",
     },
-    "options": {"errors", "outcomes"},
-}
+    "fuzz": {"backends", "implementations", "sidecars", "traffic", "spec", "errors"},
+    "options": {"errors"},
+    "waivers": {"identity", "outcomes", "spec", "errors", "words"},
+    "deciding": {"backends", "outcomes", "spec", "errors", "words"},
+}  # fmt: skip
 
 
 def modules() -> list[Path]:

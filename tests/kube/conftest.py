@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from pytest_fsmredir import catalogue
-from pytest_fsmredir.backends.kubernetes.kind import KindOptions, preflight
+from pytest_fsmredir.backends.base import Programming
+from pytest_fsmredir.backends.kubernetes.kind import KindOptions, kind_site, preflight
 from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend
 from pytest_fsmredir.deciding import decide
 from pytest_fsmredir.errors import FsmRedirError, PreflightError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
-from pytest_fsmredir.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.outcomes import Row, Variant
 from pytest_fsmredir.spec.checks import Check
 
 NFT = IptablesVariant.NFT
@@ -49,8 +53,6 @@ def kind_options(pytestconfig: pytest.Config) -> KindOptions:
 @pytest.fixture(scope="session")
 def kind(kind_options: KindOptions) -> Iterator[KindOptions]:
     """A cluster that lives as long as the session, so that each backend finds it running."""
-    from pytest_fsmredir.backends.kubernetes.kind import kind_site
-
     try:
         with kind_site(kind_options):
             yield kind_options
@@ -58,21 +60,47 @@ def kind(kind_options: KindOptions) -> Iterator[KindOptions]:
         pytest.fail(str(error))
 
 
-def backend_of(options: KindOptions, implementation: Implementation | None) -> KindBackend:
-    """Return a backend on the session's cluster."""
-    return KindBackend(implementation, options=options, timeout_s=TIMEOUT_S)
+@dataclass
+class Judge:
+    """Runs checks of the catalogue on the session's cluster, as a conformance run does."""
+
+    options: KindOptions
+
+    def rows(self, implementation: Implementation, *ids: str) -> dict[str, Row]:
+        """Return the rows of some checks, by id."""
+        checks = [catalogue.load()[check_id] for check_id in ids]
+        with self.backend(implementation) as backend:
+            backend.prepare((check.function, 4, NFT) for check in checks)
+            return {check.id: _row(backend, check) for check in checks}
+
+    def programming(
+        self,
+        implementation: Implementation,
+        annotations: dict[str, str] | None = None,
+        mesh_config: dict[str, list[object]] | None = None,
+    ) -> Programming:
+        """Have one pod programmed, and return how that ended."""
+        with self.backend(implementation) as backend:
+            mesh = backend.mesh(4, NFT, exhaustive=False)
+            return mesh.try_pod(annotations=annotations, mesh_config=mesh_config)
+
+    @contextmanager
+    def backend(self, implementation: Implementation) -> Iterator[KindBackend]:
+        """Have a backend for the block."""
+        backend = KindBackend(
+            implementation,
+            options=self.options,
+            timeout_s=TIMEOUT_S,
+            image=os.environ.get("FSM_POD_IMAGE", ""),
+        )
+        with closing(backend):
+            yield backend
 
 
-def rows_of(backend: KindBackend, ids: tuple[str, ...]) -> dict[str, Row]:
-    """Run checks of the catalogue as a conformance run does, and return their rows."""
-    checks = [catalogue.load()[check_id] for check_id in ids]
-    backend.prepare((check.function, 4, NFT) for check in checks)
-    return {check.id: _row(backend, check) for check in checks}
-
-
-def outcomes_of(rows: dict[str, Row]) -> dict[str, Outcome]:
-    """Return the outcomes alone, by check id."""
-    return {check_id: row.outcome for check_id, row in rows.items()}
+@pytest.fixture
+def judge(kind: KindOptions) -> Judge:
+    """What runs checks in real pods."""
+    return Judge(kind)
 
 
 def _row(backend: KindBackend, check: Check) -> Row:

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 from tests.mutants.catalogue import (
     capture,
+    combined,
     equivalent,
     families,
     limits,
@@ -29,6 +30,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *reserved.MUTANTS,
     *ports.MUTANTS,
     *ranges.MUTANTS,
+    *combined.MUTANTS,
     *protocols.MUTANTS,
     *scopes.MUTANTS,
     *readers.MUTANTS,

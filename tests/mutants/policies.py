@@ -51,3 +51,19 @@ def at_most(count: int) -> Callable[[Listed], Listed]:
 def without_sixteenth(listed: Listed) -> Listed:
     """Lose what stands between two full slots of a multiport match."""
     return (*listed[:15], *listed[16:])
+
+
+def without_last_of_slots(listed: Listed) -> Listed:
+    """Lose the last item of each full slot of a multiport match."""
+    return tuple(item for place, item in enumerate(listed) if place % 15 != 14)
+
+
+def without_slot_of_one(listed: Listed) -> Listed:
+    """Lose the item that would be alone in its slot."""
+    return listed[:-1] if len(listed) > 1 and len(listed) % 15 == 1 else listed
+
+
+def without_middle(listed: Listed) -> Listed:
+    """Lose the item in the middle of a long list."""
+    middle = len(listed) // 2
+    return listed if len(listed) < 5 else (*listed[:middle], *listed[middle + 1 :])

@@ -19,6 +19,7 @@ from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.identity import Identity
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.select import claims
+from pytest_fsmredir.options import OPTIONS
 from pytest_fsmredir.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.report.facts import facts
 from pytest_fsmredir.report.hygiene import Hygiene
@@ -27,35 +28,27 @@ from pytest_fsmredir.report.progress import Progress
 from pytest_fsmredir.report.terminal import collected, summary
 from pytest_fsmredir.report.write import prepare_directory, write_report
 from pytest_fsmredir.run import Run
-from pytest_fsmredir.settings import Settings
+from pytest_fsmredir.settings import Settings, read_settings
 from pytest_fsmredir.spec.checks import MUST, Catalogue, Check, Profile
 from pytest_fsmredir.spec.features import Feature
 from pytest_fsmredir.waivers import Waiver
 
 V4, V6 = Variant("netns", "nft", 4), Variant("netns", "nft", 6)
-SETTINGS = Settings(
-    conformance=True,
-    impl="",
-    init_cmd="sh init.sh",
-    rules=None,
-    features=(),
-    checks=(),
-    profiles=(),
-    waivers=(),
-    identity=Identity(),
-    iptables="nft",
-    families=(4, 6),
-    exhaustive=False,
-    strict=False,
-    require="none",
-    report=None,
-    privilege="auto",
-    timeout_s=5,
-    init_timeout_s=30,
-    seed=0,
-    texts={"init-cmd": "sh init.sh"},
-    repeat=(),
-)
+
+
+def default_settings() -> Settings:
+    """Return what holds when only ``--fsm-init-cmd`` is given."""
+    given = {"fsm_conformance": True, "fsm_init_cmd": "sh init.sh"}
+    config = SimpleNamespace(
+        getoption=given.get,
+        getini={option.key: option.default for option in OPTIONS}.__getitem__,
+        rootpath=Path("/nowhere"),
+        invocation_params=SimpleNamespace(dir=Path("/nowhere"), args=()),
+    )
+    return read_settings(cast("pytest.Config", config))
+
+
+SETTINGS = default_settings()
 WAIVER = Waiver(id="OUT-002", reason="known", link="https://example.com/2")
 IDENTITY = Identity(
     organization="ACME", project="acme-mesh", url="https://example.com", version="1.3.0",

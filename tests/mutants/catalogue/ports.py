@@ -32,7 +32,10 @@ from tests.mutants.policies import (
     items,
     without_first,
     without_last,
+    without_last_of_slots,
+    without_middle,
     without_sixteenth,
+    without_slot_of_one,
 )
 from tests.mutants.rules import Rule, Rules
 
@@ -68,6 +71,19 @@ def _in_policy(way: Direction) -> Iterator[tuple[str, str, str, PolicyChange]]:
     yield "cut-at-30", "ports from the 31st on are lost", "B01: two matches", edit(at_most(30))
     yield "cut-at-64", "ports from the 65th on are lost", "B02: a fixed buffer", edit(at_most(64))
     yield "sixteenth-lost", "the 16th port is lost", "B03: slots of 15", edit(without_sixteenth)
+    yield "middle-lost", "the port in the middle is lost", "B01", edit(without_middle)
+    yield (
+        "last-of-slots-lost",
+        "the last port of each full match is lost",
+        "B03: slots of 15",
+        edit(without_last_of_slots),
+    )
+    yield (
+        "slot-of-one-lost",
+        "the 16th of 16 ports is lost, the 31st of 31",
+        "B03: slots of 15",
+        edit(without_slot_of_one),
+    )
     yield (
         "last-of-even-lists-lost",
         "ports are read in pairs",
@@ -106,6 +122,13 @@ def _in_policy(way: Direction) -> Iterator[tuple[str, str, str, PolicyChange]]:
     )
 
 
+def _full_slot_refused(rules: Rules, case: Case, way: Direction) -> Rules:
+    ports = getattr(case.policy, way.listed.value)
+    if ports and len(ports) % 15 == 0:
+        raise Refused("iptables-restore: invalid port/service `' specified")
+    return rules
+
+
 def _span(rules: Rules, case: Case, way: Direction) -> Rules:
     ports = getattr(case.policy, way.listed.value)
     if not ports:
@@ -142,6 +165,30 @@ def _in_rules(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
         "more than 15 ports are refused",
         "B01: aws/amazon-vpc-cni-plugins PR 77; F01",
         lambda r, c: _one_match(r, c, way),
+    )
+    yield (
+        "full-slot-refused",
+        "15 ports leave an empty match behind, which is refused",
+        "B03: slots of 15",
+        lambda r, c: _full_slot_refused(r, c, way),
+    )
+    yield (
+        "on-eth0-only",
+        "the list holds on eth0 only",
+        "B11: istio/istio 40326",
+        narrow(tag, "-o eth0" if way is OUTBOUND else "-i eth0"),
+    )
+    yield (
+        "for-primary-address-only",
+        "the list holds for the pod's first address only",
+        "B40: linkerd/linkerd2 9840",
+        narrow_for(tag, lambda case: f"{'-s' if way is OUTBOUND else '-d'} {case.addresses[0]}"),
+    )
+    yield (
+        "redirected-to-themselves",
+        "excluded ports are redirected to the same port of the pod",
+        "B40: istio/istio 7182",
+        verdict(tag, "REDIRECT"),
     )
     yield (
         "each-one-too-long",

@@ -13,16 +13,13 @@ from tests.mutants.changes import (
     drop,
     filtered,
     first,
-    moved_before,
     narrow,
-    narrow_for,
     substitute,
     to_end,
-    to_front,
     verdict,
     when,
 )
-from tests.mutants.correct import IN, OUT, TO_IN, TO_OUT, Case, Tag, of_family, slots
+from tests.mutants.correct import IN, OUT, TO_OUT, Case, Tag, of_family
 from tests.mutants.mutant import Mutant
 from tests.mutants.policies import (
     Listed,
@@ -70,6 +67,23 @@ def _prefixed(change: Callable[[Network], int]) -> Callable[[Listed], Listed]:
 def _octets(network: Network) -> int:
     """The prefix length rounded up to a whole octet."""
     return -(-network.prefixlen // 8) * 8
+
+
+def _without_end(*, first: bool) -> Callable[[Listed], Listed]:
+    """Leave out one end of each range."""
+
+    def edit(networks: Listed) -> Listed:
+        return tuple(
+            part
+            for network in networks
+            for part in (
+                network.address_exclude(ip_network(network[0 if first else -1]))
+                if network.prefixlen < network.max_prefixlen
+                else [network]
+            )
+        )
+
+    return edit
 
 
 def _disjoint(networks: Listed) -> Listed:
@@ -137,6 +151,24 @@ def _in_policy(kind: Kind) -> Iterator[tuple[str, str, str, PolicyChange]]:
         "0.0.0.0/0 and ::/0 are skipped as invalid",
         "B10: istio/istio 36509",
         edit(lambda p: tuple(n for n in p if n.prefixlen)),
+    )
+    yield (
+        "without-first-address",
+        "the first address of each range is left out",
+        "the network address is no host",
+        edit(_without_end(first=True)),
+    )
+    yield (
+        "without-last-address",
+        "the last address of each range is left out",
+        "the broadcast address is no host",
+        edit(_without_end(first=False)),
+    )
+    yield (
+        "one-a-first-address",
+        "of ranges that begin at the same address only the last counts",
+        "B09: ranges kept in a map by their address",
+        edit(lambda p: tuple({network[0]: network for network in p}.values())),
     )
     yield (
         "overlaps-skipped",
@@ -231,22 +263,6 @@ def _hidden(name: str, v4: str, v6: str, source: str) -> Mutant:
     )
 
 
-def _included_only_inbound(rules: Rules, case: Case) -> Rules:
-    ranges = [rule.match for rule in rules if rule.tag == Tag.INCLUDED]
-    if not ranges:
-        return rules
-    sources = (Rule("", IN, words.replace("-d ", "-s "), TO_IN) for words in ranges)
-    return (*sources, *(rule for rule in rules if rule.tag != Tag.CAPTURE_IN))
-
-
-def _first_ports(case: Case) -> str:
-    return f"-p tcp -m multiport --dports {slots(case.policy.outbound_port_exclusion_list)[0]}"
-
-
-def _including(case: Case) -> bool:
-    return bool(case.policy.outbound_ip_range_inclusion_list)
-
-
 MUTANTS = (
     *_mutants(EXCLUSION),
     *_mutants(INCLUSION),
@@ -288,15 +304,6 @@ MUTANTS = (
         rules=verdict(Tag.RANGE, "ACCEPT"),
     ),
     Mutant(
-        name="excluded-ranges-need-excluded-port",
-        what="with ports excluded as well, an excluded range counts only on them",
-        source="catalogue PREC-003: anded instead of ored",
-        rules=when(
-            lambda case: case.policy.outbound_port_exclusion_list,
-            narrow_for(Tag.RANGE, _first_ports),
-        ),
-    ),
-    Mutant(
         name="everything-excluded-uninstalls",
         what="an exclusion of 0.0.0.0/0 turns inbound capture off as well",
         source="B10: istio/istio 36509",
@@ -306,81 +313,6 @@ MUTANTS = (
             ),
             drop(Tag.CAPTURE_IN),
         ),
-    ),
-    Mutant(
-        name="empty-exclusion-matches-all",
-        what="an empty exclusion list becomes a rule without a range",
-        source="B53: kumahq/kuma 10799",
-        rules=when(
-            lambda case: not case.policy.outbound_ip_range_exclusion_list,
-            before(Tag.CAPTURE_OUT, Rule("", OUT)),
-        ),
-    ),
-    Mutant(
-        name="empty-inclusion-includes-nothing",
-        what="an empty inclusion list leaves nothing captured",
-        source="B53: kumahq/kuma 10799; catalogue OII-004",
-        rules=verdict(Tag.CAPTURE_OUT, "RETURN"),
-    ),
-    Mutant(
-        name="inclusion-without-closing-return",
-        what="after the included ranges everything else is captured too",
-        source="B07: istio/istio 32677",
-        rules=verdict(Tag.CAPTURE_OUT, TO_OUT),
-    ),
-    Mutant(
-        name="inclusion-before-range-exclusion",
-        what="included ranges win over excluded ranges",
-        source="B04: istio/istio 6027, PR 6051",
-        rules=moved_before(Tag.INCLUDED, Tag.RANGE),
-    ),
-    Mutant(
-        name="inclusion-before-port-exclusion",
-        what="included ranges win over excluded ports",
-        source="B04: istio/istio 6027; catalogue PREC-002",
-        rules=moved_before(Tag.INCLUDED, Tag.PORT_OUT),
-    ),
-    Mutant(
-        name="inclusion-before-all",
-        what="included ranges win over everything, the sidecar's rule included",
-        source="B30: istio/istio PR 30306; catalogue OII-005",
-        rules=to_front(Tag.INCLUDED),
-    ),
-    Mutant(
-        name="range-exclusion-ignored-with-inclusion",
-        what="excluded ranges are ignored once there is an inclusion",
-        source="B06: istio/istio 9330",
-        rules=when(_including, drop(Tag.RANGE)),
-    ),
-    Mutant(
-        name="port-exclusion-ignored-with-inclusion",
-        what="excluded ports are ignored once there is an inclusion",
-        source="B06: istio/istio 9330",
-        rules=when(_including, drop(Tag.PORT_OUT)),
-    ),
-    Mutant(
-        name="inbound-exclusion-ignored-with-inclusion",
-        what="excluded inbound ports are ignored once there is an inclusion",
-        source="B06: istio/istio 9330",
-        rules=when(_including, drop(Tag.PORT_IN)),
-    ),
-    Mutant(
-        name="inclusion-limits-inbound",
-        what="with an inclusion only clients from its ranges are captured inbound",
-        source="catalogue OII-006",
-        rules=_included_only_inbound,
-    ),
-    Mutant(
-        name="inclusion-of-own-pod-captured",
-        what="an included address of the pod itself is captured when the application dials it",
-        source="catalogue OII-008",
-        rules=moved_before(Tag.INCLUDED, Tag.LOCAL),
-    ),
-    Mutant(
-        name="inclusion-opens-sidecar-loop",
-        what="with an inclusion the sidecar's own rule is lost",
-        source="B30: istio/istio PR 30306",
-        rules=when(_including, drop(Tag.SIDECAR)),
     ),
     _hidden("metadata", "169.254.0.0/16", "fe80::/10", "B56; the instance metadata service"),
     _hidden("private-10", "10.0.0.0/8", "fd00::/8", "B56: capture of the internet only"),

@@ -1,0 +1,160 @@
+"""The agent and what is made of its words; needs no cluster."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_fsmredir.agent.commands import Commands
+from pytest_fsmredir.agent.forms import SPAN, Report, acceptance_form
+from pytest_fsmredir.agent.pod import NumberedEngine
+from pytest_fsmredir.agent.preparation import preparation_form, prepared_by
+from pytest_fsmredir.backends.base import Mesh
+from pytest_fsmredir.backends.kubernetes.archive import agent_archive
+from pytest_fsmredir.backends.kubernetes.ledger import Ledger
+from pytest_fsmredir.backends.kubernetes.link import Command, Link
+from pytest_fsmredir.backends.kubernetes.planning import UNKNOWN, is_final, plan
+from pytest_fsmredir.backends.kubernetes.states import Stage, state_of
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
+
+NFT = IptablesVariant.NFT
+LIST = "flomesh.io/outbound-ip-range-exclusion-list"
+
+
+@pytest.fixture
+def agent() -> Iterator[Commands]:
+    commands = Commands(NumberedEngine())
+    commands.hello(number=7, timeout_s=2.0)
+    yield commands
+    commands.engine.close()
+
+
+def lingering(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def test_flow_is_reported_with_the_agents_own_serial_number(agent: Commands) -> None:
+    """Acceptances of two agents that are taken for one another."""
+    listening = agent.listen(["127.0.0.1", 18111])
+    _, form = agent.open(["127.0.0.1", 18111])
+    agent.unlisten(listening)
+    report = Report.of(form)
+
+    assert report.lost is None
+    assert report.answered_by is not None
+    assert report.answered_by.by is Acceptor.ORIGIN
+    assert report.answered_by.serial == 7 * SPAN
+
+
+def test_kept_connection_carries_bytes(agent: Commands) -> None:
+    """A connection that is closed before the check has used it."""
+    listening = agent.listen(["127.0.0.1", 18112])
+    number, _ = agent.open(["127.0.0.1", 18112], keep=True)
+    echoed, _ = agent.exchange(number, "aGVsbG8=", within_s=2.0)
+    agent.close(number)
+    agent.unlisten(listening)
+
+    assert echoed == "aGVsbG8="
+
+
+def test_preparation_travels_as_text() -> None:
+    """A socket option that is not set in the pod."""
+    prepare = prepared_by(preparation_form(lingering))
+    with socket.socket() as sock:
+        assert prepare is not None
+        prepare(sock)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
+
+def test_preparation_that_cannot_travel_is_refused() -> None:
+    """A preparation that silently does something else in the pod."""
+    with pytest.raises(ValueError, match="no plain function"):
+        preparation_form(lambda sock: None)
+
+
+def test_archive_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
+    """An agent that only starts where this package's dependencies are installed."""
+    archive = tmp_path / "agent.pyz"
+    archive.write_bytes(agent_archive())
+    for arguments in (["relay"], ["reference", "print"]):
+        argv = [sys.executable, "-I", "-S", str(archive), *arguments]
+        done = subprocess.run(  # the archive is what is tested, not the package's own door
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+class Told(Link):
+    """A line to an agent that has one thing to tell."""
+
+    def ask_all(self, commands: Iterable[Command], *, wait_s: float = 0.0) -> list[Any]:
+        return [
+            [[5, acceptance_form(accepted(SPAN + 0))], [9, acceptance_form(accepted(SPAN + 1))]]
+            if command.name == "log"
+            else None
+            for command in commands
+        ]
+
+
+def accepted(serial: int) -> Acceptance:
+    return Acceptance(serial, Acceptor.ORIGIN, Address("10.0.0.1", 80), Address("10.0.0.2", 5))
+
+
+def test_ledger_notices_what_a_banner_skips() -> None:
+    """An acceptance that nobody was told of, lost from the log."""
+    ledger = Ledger()
+    link = Told("pod", None, ("app",))  # type: ignore[arg-type]
+    ledger.enrol(link, 1.0)
+
+    assert not ledger.note(accepted(SPAN + 1))
+    ledger.fetch([link])
+    assert [each.serial for each in ledger.log] == [SPAN, SPAN + 1]
+    assert ledger.note(accepted(SPAN + 1))
+    assert len(ledger.log) == 2
+
+
+def wants_pods(mesh: Mesh) -> None:
+    pod = mesh.pod(annotations={LIST: f"{mesh.server.address}/32"})
+    assert pod.connect(mesh.server, 80).direct
+    assert mesh.pod().connect(mesh.client, 80).captured_outbound
+    mesh.pod(fresh=True)
+
+
+def test_plan_finds_every_pod_of_a_check() -> None:
+    """Pods that are made one by one, in the middle of a run."""
+    orders = plan([(wants_pods, 4, NFT)] * 2, {"server": {4: "10.0.0.9"}}, 1.0)
+
+    assert len(orders.shared) == 2
+    assert len(orders.fresh) == 2
+    assert next(iter(orders)).configuration.annotations == {LIST: "10.0.0.9/32"}
+
+
+def test_order_with_an_unknown_address_waits() -> None:
+    """A pod whose list names an address that stands for another."""
+    orders = plan([(wants_pods, 4, NFT)], {}, 1.0)
+
+    assert [is_final(order) for order in orders] == [False, True, True]
+    assert UNKNOWN[4] in repr(orders)
+
+
+@pytest.mark.parametrize(
+    ("state", "stage"),
+    [
+        ({"terminated": {"exitCode": 2}}, Stage.REFUSED),
+        ({"waiting": {"reason": "ErrImageNeverPull"}}, Stage.BROKEN),
+        ({"waiting": {"reason": "PodInitializing"}}, Stage.WAITING),
+        ({"running": {"startedAt": "2020-01-01T00:00:00Z"}}, Stage.REFUSED),
+    ],
+)
+def test_state_of_the_init_container(state: dict[str, Any], stage: Stage) -> None:
+    """A missing image blamed on the implementation, or a refusal blamed on the cluster."""
+    pod = {"status": {"initContainerStatuses": [{"name": "fsm-init", "state": state}]}}
+
+    assert state_of(pod, init_timeout_s=30.0).stage is stage

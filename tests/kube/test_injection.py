@@ -1,0 +1,146 @@
+"""What the manual injection makes of a Pod; needs no cluster."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from pytest_fsmredir.backends.kubernetes.injection import (
+    BadAnnotation,
+    Parts,
+    injected,
+    wants_injection,
+)
+
+PARTS = Parts(
+    init={"image": "init:1"},
+    sidecar={"image": "sidecar:1"},
+    health={"image": "health:1"},
+    hold_hook=("wait-pipy",),
+)
+
+
+def pod(**container: object) -> dict[str, Any]:
+    """Return a Pod whose one container has these further fields."""
+    app = {"name": "app", "image": "app:1", "ports": [{"name": "http", "containerPort": 8080}]}
+    return {
+        "metadata": {"name": "web", "annotations": {}},
+        "spec": {"initContainers": [{"name": "own"}], "containers": [{**app, **container}]},
+    }
+
+
+def probe_of(made: dict[str, Any], kind: str) -> dict[str, Any]:
+    app = next(each for each in made["spec"]["containers"] if each["name"] == "app")
+    return dict(app[kind]["httpGet"])
+
+
+def test_sidecar_comes_first_and_init_container_last() -> None:
+    """An application that starts before its sidecar, or an own init container that is captured."""
+    made = injected(pod(), {}, PARTS)
+
+    assert [each["name"] for each in made["spec"]["containers"]] == ["sidecar", "app"]
+    assert [each["name"] for each in made["spec"]["initContainers"]] == ["own", "fsm-init"]
+
+
+def test_pod_given_stays_as_it_is() -> None:
+    """A second injection of one template that finds the first one's containers."""
+    given = pod(readinessProbe={"tcpSocket": {"port": 8080}})
+    before = copy.deepcopy(given)
+    injected(given, {}, PARTS)
+
+    assert given == before
+
+
+def test_users_and_capabilities() -> None:
+    """A sidecar that is not UID 1500, or an init container without NET_ADMIN."""
+    made = injected(pod(), {}, PARTS)
+    (init,) = [each for each in made["spec"]["initContainers"] if each["name"] == "fsm-init"]
+
+    assert made["spec"]["containers"][0]["securityContext"]["runAsUser"] == 1500
+    assert init["securityContext"]["runAsUser"] == 0
+    assert init["securityContext"]["capabilities"] == {"add": ["NET_ADMIN"]}
+
+
+def test_lists_of_both_scopes_are_literals() -> None:
+    """A scope that is forgotten, or a dollar that the kubelet expands."""
+    given = pod()
+    given["metadata"]["annotations"]["flomesh.io/outbound-port-exclusion-list"] = "6379,$(X)"
+    made = injected(given, {"outboundPortExclusionList": [80]}, PARTS)
+    env = {each["name"]: each for each in made["spec"]["initContainers"][-1]["env"]}
+
+    assert env["FSM_OUTBOUND_PORT_EXCLUSION_LIST"]["value"] == "80,6379,$$(X)"
+    assert env["POD_IP"]["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "port"),
+    [("livenessProbe", 15901), ("readinessProbe", 15902), ("startupProbe", 15903)],
+)
+def test_http_probe_goes_to_the_sidecar(kind: str, port: int) -> None:
+    """A kubelet whose probe is captured, or that asks the wrong port or path."""
+    probe = {"httpGet": {"port": "http", "path": "/ready?x=1"}, "periodSeconds": 3}
+    made = injected(pod(**{kind: probe}), {}, PARTS)
+    found = probe_of(made, kind)
+
+    assert (found["port"], found["path"]) == (port, "/fsm-healthcheck")
+    assert {"name": "Original-Http-Port", "value": "8080"} in found["httpHeaders"]
+    assert {"name": "Original-Http-Path", "value": "/ready?x=1"} in found["httpHeaders"]
+
+
+@pytest.mark.parametrize(
+    ("probe", "port"),
+    [
+        ({"tcpSocket": {"port": "http"}}, 15904),
+        ({"httpGet": {"port": 8080, "scheme": "HTTPS"}}, 15902),
+    ],
+)
+def test_other_probes_need_the_health_responder(probe: dict[str, Any], port: int) -> None:
+    """A TCP probe that the sidecar answers instead of the application."""
+    made = injected(pod(readinessProbe=probe), {}, PARTS)
+    found = probe_of(made, "readinessProbe")
+
+    assert (found["port"], found["scheme"]) == (port, "HTTP")
+    assert {"name": "Original-Tcp-Port", "value": "8080"} in found["httpHeaders"]
+    assert made["spec"]["containers"][-1]["name"] == "fsm-healthcheck"
+
+
+def test_exec_probe_is_untouched() -> None:
+    """A probe that never used the network and now does."""
+    probe = {"exec": {"command": ["true"]}}
+    made = injected(pod(livenessProbe=probe), {}, PARTS)
+
+    assert made["spec"]["containers"][1]["livenessProbe"] == probe
+
+
+@pytest.mark.parametrize(
+    ("annotation", "namespace", "wanted"),
+    [(None, True, True), (None, False, False), ("Yes", False, True), ("disabled", True, False)],
+)
+def test_pod_decides_before_its_namespace(
+    annotation: str | None, namespace: bool, wanted: bool
+) -> None:
+    """A pod that opted out and is injected, or the other way round."""
+    given = pod()
+    if annotation is not None:
+        given["metadata"]["annotations"]["flomesh.io/sidecar-injection"] = annotation
+
+    assert wants_injection(given, namespace_enabled=namespace) is wanted
+
+
+def test_host_network_is_never_injected() -> None:
+    """An init container that programs the node."""
+    given = pod()
+    given["spec"]["hostNetwork"] = True
+
+    assert not wants_injection(given)
+
+
+def test_unknown_annotation_value_is_refused() -> None:
+    """A typing error that silently leaves a pod out of the mesh."""
+    given = pod()
+    given["metadata"]["annotations"]["flomesh.io/sidecar-injection"] = "maybe"
+
+    with pytest.raises(BadAnnotation, match="maybe"):
+        wants_injection(given)
