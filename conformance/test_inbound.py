@@ -153,7 +153,7 @@ def test_second_interface_is_captured(mesh: Mesh) -> None:
 
 @check(
     "IN-011",
-    requirement="Each of 500 connections that are open at once MUST be captured and answered.",
+    requirement="Each of hundreds of connections open at once MUST be captured and answered.",
     spec="SPEC-15.1",
     level=MUST,
     profile=Profile.CORE,
@@ -162,6 +162,6 @@ def test_many_connections_at_once_are_captured(mesh: Mesh) -> None:
     pod = mesh.pod()
 
     with ExitStack() as held:
-        for _ in range(500):
+        for _ in range(500 if mesh.exhaustive else 200):
             connection = held.enter_context(mesh.client.open(pod, 8080))
             assert connection.fate_by_banner.captured_inbound

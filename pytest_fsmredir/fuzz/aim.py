@@ -141,6 +141,8 @@ def _outbound(policy: Policy, scene: Scene) -> Iterator[Flow]:
     ]
     uids = (*APP_UIDS, SIDECAR_UID)
     users = cycle(uids)
+    for uid in uids:
+        yield _from_pod(scene, addresses[0], ports[0], uid)
     for address in addresses:
         yield _from_pod(scene, address, ports[0], APP_UIDS[0])
     for port in ports:

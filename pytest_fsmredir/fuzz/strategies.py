@@ -18,8 +18,11 @@ from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
 from pytest_fsmredir.spec.policy import ListName
 
 SHORT = 3
-LONG = (7, 8, 14, 15, 16, 17, 100)
-"""Lengths at which lists break: 16 ports are too many for one iptables match; 8 and 8 are 16."""
+LONG = (16, 17, 15, 14, 8, 7, 100)
+"""Lengths at which lists break: 16 ports are too many for one iptables match; 8 and 8 are 16.
+
+The most telling come first, which is what shrinking prefers.
+"""
 
 _FEATURES = {name: Feature(name.value.removesuffix("_list").replace("_", "-")) for name in ListName}
 _PORTS = (
@@ -67,19 +70,17 @@ def configurations(
     """
     lengths = LONG if draw(st.sampled_from((False, False, True))) else ()
     places = draw(st.lists(st.one_of([_places(each) for each in families]), min_size=1, max_size=2))
-    ranges = st.sampled_from(ranges_at(places))
+    ranges = ranges_at(places)
     annotations: dict[str, str] = {}
     traffic: dict[str, Sequence[object]] = {}
     for name in ListName:
         if _FEATURES[name] not in features:
             continue
-        values = _values(name, ranges, lengths)
-        in_pod, in_mesh = draw(st.sampled_from(_SCOPES))
-        if in_pod and name.annotation is not None:
-            separator = draw(st.sampled_from(_SEPARATORS))
-            annotations[name.annotation] = separator.join(map(str, draw(values)))
-        if in_mesh:
-            traffic[name.mesh_config_key] = draw(values)
+        of_pod, of_mesh = draw(_scopes(_values(name, ranges, lengths)))
+        if of_pod and name.annotation is not None:
+            annotations[name.annotation] = of_pod
+        if of_mesh:
+            traffic[name.mesh_config_key] = of_mesh
     return Configuration(annotations, traffic)
 
 
@@ -92,37 +93,66 @@ def ranges_at(places: Iterable[Place]) -> list[str]:
     return list(found)
 
 
+@st.composite
+def _scopes(
+    draw: st.DrawFn, values: st.SearchStrategy[Sequence[object]]
+) -> tuple[str, Sequence[object]]:
+    """Return one list as the annotation and as the MeshConfig have it, empty where they do not."""
+    in_pod, in_mesh = draw(st.sampled_from(_SCOPES))
+    separator = draw(st.sampled_from(_SEPARATORS)) if in_pod else ""
+    of_pod = separator.join(map(str, draw(values))) if in_pod else ""
+    return of_pod, draw(values) if in_mesh else ()
+
+
 def _values(
-    name: ListName, ranges: st.SearchStrategy[str], lengths: Sequence[int]
+    name: ListName, ranges: Sequence[str], lengths: Sequence[int]
 ) -> st.SearchStrategy[Sequence[object]]:
     """Return a strategy for the values of one scope of a list."""
     if name is ListName.NETWORK_INTERFACE_EXCLUSION:
-        return _lists(st.sampled_from(_INTERFACES), ())
-    return _lists(ranges, lengths) if name in IP_RANGE_LISTS else _lists(_ports(name), lengths)
+        return _lists(st.sampled_from(_INTERFACES), _INTERFACES, ())
+    if name in IP_RANGE_LISTS:
+        return _lists(st.sampled_from(ranges), ranges, lengths)
+    closed = SIDECARS_OWN_PORTS if name is ListName.INBOUND_PORT_EXCLUSION else ()
+    return _lists(_ports(closed), range(1, _HIGHEST_PORT + 1), lengths, closed)
 
 
-def _lists(items: st.SearchStrategy[T], lengths: Sequence[int]) -> st.SearchStrategy[list[T]]:
-    """Return a strategy for short lists, doubles included, and for lists of some lengths."""
+def _lists(
+    items: st.SearchStrategy[T],
+    pool: Sequence[T],
+    lengths: Sequence[int],
+    closed: Collection[T] = (),
+) -> st.SearchStrategy[Sequence[T]]:
+    """Return a strategy for short lists, doubles included, and for lists of some lengths.
+
+    Args:
+        items: For single items.
+        pool: Has long lists of items that follow one another, which are quick to make smaller.
+        lengths: Of the long lists; without any all are short.
+        closed: Items that must not come.
+    """
     short = st.lists(items, min_size=1, max_size=SHORT)
     if not lengths:
         return short
-    return st.one_of(short, st.sampled_from(lengths).flatmap(lambda count: _exactly(items, count)))
+
+    def run(count: int, start: int) -> list[T]:
+        return [item for item in pool[start : start + count] if item not in closed]
+
+    starts = st.integers(0, len(pool) - max(lengths))
+    runs = st.builds(run, st.sampled_from(lengths), starts)
+    mixed = st.sampled_from(lengths).flatmap(
+        lambda count: st.lists(items, min_size=count, max_size=count, unique=True)
+    )
+    return st.one_of(short, runs, mixed)
 
 
-def _exactly(items: st.SearchStrategy[T], count: int) -> st.SearchStrategy[list[T]]:
-    return st.lists(items, min_size=count, max_size=count, unique=True)
+def _ports(closed: Collection[int]) -> st.SearchStrategy[int]:
+    """Return a strategy for ports, half of them special ones."""
 
+    def port(number: int) -> int:
+        return number if number <= _HIGHEST_PORT else _PORTS[number % len(_PORTS)]
 
-def _ports(name: ListName) -> st.SearchStrategy[int]:
-    """Return a strategy for the ports of a list, half of them special ones."""
-    ports = st.integers(1, 2 * _HIGHEST_PORT).map(_port)
-    if name is ListName.INBOUND_PORT_EXCLUSION:
-        return ports.filter(lambda port: port not in SIDECARS_OWN_PORTS)
-    return ports
-
-
-def _port(number: int) -> int:
-    return number if number <= _HIGHEST_PORT else _PORTS[number % len(_PORTS)]
+    ports = st.integers(1, 2 * _HIGHEST_PORT).map(port)
+    return ports.filter(lambda each: each not in closed) if closed else ports
 
 
 def _places(family: int) -> st.SearchStrategy[Place]:

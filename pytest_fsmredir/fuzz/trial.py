@@ -73,7 +73,7 @@ class Trials:
     def disagreements(
         self, configuration: Configuration, *, listening: bool = False
     ) -> Generator[Disagreement, None, None]:
-        """Yield every disagreement on a configuration as it is found; whoever stops early closes it.
+        """Yield every disagreement on a configuration as it is found; to stop early, close it.
 
         Args:
             configuration: A valid one.
@@ -159,5 +159,5 @@ def _refusal(configuration: Configuration, policy: Policy, reason: str) -> Disag
         level=Level.MUST if binding else Level.SHOULD,
         probe=None,
         expected="programmed",
-        seen=f"refused: {reason}",
+        seen=f"refused: {' '.join(reason.split())}",
     )

@@ -23,7 +23,7 @@ from pytest_fsmredir.traffic.services import Serve, answer
 from pytest_fsmredir.traffic.sockets import set_transparent
 from pytest_fsmredir.traffic.stream import Stream
 
-HEALTH_UID = 65532
+HEALTH_UID = 1600
 """Owner of the health responder, which is a container of its own and not the sidecar."""
 
 FORWARDING_LIMIT = 64

@@ -57,8 +57,11 @@ class Trial:
 class Judge:
     """Runs checks against one implementation; pods are shared between them as in the suite."""
 
-    def __init__(self, implementation: Implementation, backend: NetnsBackend) -> None:
+    def __init__(
+        self, implementation: Implementation, backend: NetnsBackend, timeout_s: float
+    ) -> None:
         self._implementation, self._backend = implementation, backend
+        self._timeout_s = timeout_s
 
     def applies(self, check: Check, point: Point) -> bool:
         """Whether the implementation has to answer for a check."""
@@ -69,16 +72,23 @@ class Judge:
         )
 
     def run(self, check: Check, point: Point) -> Trial:
-        """Run one check."""
-        began = time.perf_counter()
-        outcome, detail = self._decide(check, point)
-        return Trial(check.id, point, outcome, detail, time.perf_counter() - began)
+        """Run one check, and again if it failed for want of an answer in time."""
+        trial = self._run(check, point)
+        if trial.outcome in _VIOLATED.values() and trial.seconds >= self._timeout_s:
+            # On a loaded machine an answer can be late; what is wrong with rules stays wrong.
+            trial = self._run(check, point)
+        return trial
 
     def run_all(self, checks: Iterable[Check], points: Iterable[Point]) -> Iterator[Trial]:
         """Run every check that applies, on every point."""
         every = list(checks)
         for point in points:
             yield from (self.run(check, point) for check in every if self.applies(check, point))
+
+    def _run(self, check: Check, point: Point) -> Trial:
+        began = time.perf_counter()
+        outcome, detail = self._decide(check, point)
+        return Trial(check.id, point, outcome, detail, time.perf_counter() - began)
 
     def _decide(self, check: Check, point: Point) -> tuple[Outcome, str]:
         mesh = self._backend.mesh(point.family, IptablesVariant(point.iptables), exhaustive=False)
@@ -98,7 +108,7 @@ def judging(implementation: Implementation, timeout_s: float) -> Iterator[Judge]
     """Judge one implementation, in pods that end with the block."""
     backend = NetnsBackend(implementation, families=FAMILIES, timeout_s=timeout_s)
     try:
-        yield Judge(implementation, backend)
+        yield Judge(implementation, backend, timeout_s)
     finally:
         backend.close()
 

@@ -24,11 +24,21 @@ _INBOUND = "flomesh.io/inbound-port-exclusion-list"
 _EXCLUDED = "flomesh.io/outbound-ip-range-exclusion-list"
 _INCLUDED = "flomesh.io/outbound-ip-range-inclusion-list"
 
+FIFTEEN = ",".join(map(str, range(5001, 5016)))
+SIXTEEN = f"{FIFTEEN},5016"
 MANY = ",".join(map(str, range(5001, 5101)))
 RANGES = ",".join(
     [
         *(f"2.{n}.2.0/24,2001:db8:{n:x}::/64" for n in range(40)),
-        *("10.244.0.0/16", "8.0.0.0/7", "2.2.0.0/16", "1.1.1.1/32", "2001:db8::1/128"),
+        *(
+            "8.0.0.0/8",
+            "2001:db8::/96",
+            "10.244.0.0/16",
+            "8.0.0.0/7",
+            "2.2.0.0/16",
+            "1.1.1.1/32",
+            "2001:db8::1/128",
+        ),
     ]
 )
 CONFIGURATIONS = (
@@ -36,6 +46,8 @@ CONFIGURATIONS = (
     Configuration({_OUTBOUND: "1,6379,40000,65535", _INBOUND: "1,7070,8080,40000,65535"}),
     Configuration({_OUTBOUND: "6379,7070,9090", _INBOUND: "6379,7070,9090"}),
     Configuration({_OUTBOUND: MANY, _INBOUND: MANY}),
+    Configuration({_OUTBOUND: SIXTEEN, _INBOUND: SIXTEEN}),
+    Configuration({_OUTBOUND: FIFTEEN, _INBOUND: FIFTEEN}),
     Configuration({_EXCLUDED: RANGES}),
     Configuration({_EXCLUDED: "0.0.0.0/0,::/0"}),
     Configuration({_INCLUDED: RANGES, _INBOUND: "7070"}),

@@ -23,8 +23,16 @@ from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.sidecars.recorder import HEALTH_UID
 from pytest_fsmredir.spec.configuration import Configuration
 
-POD_READY_S = 180.0
-"""How long all pods of one batch may take to be up: scheduling and starting, on a busy machine."""
+STUCK_S = 60.0
+"""How long nothing may have happened to any of the pods that are waited for.
+
+A machine with other work to do may be slow, but it gets on.
+"""
+
+POD_READY_S = 600.0
+"""How long a batch may take however steadily it gets on."""
+
+_NAMED = 5  # pods that a message names
 
 LOOK_S = 0.4
 """How often the pods are looked at meanwhile."""
@@ -157,8 +165,8 @@ class Fleet:
         def look() -> bool:
             pods = [pod for pod in self._list() if pod["metadata"]["name"] in waiting]
             # Pods that start together slow each other down: none is hung while others get on.
-            idle_s = progress.idle_s([pod["status"] for pod in pods])
-            patience_s = self._init_timeout_s if idle_s > IDLE_S else float("inf")
+            progress.look([pod["status"] for pod in pods])
+            patience_s = self._init_timeout_s if progress.idle_s > IDLE_S else float("inf")
             for pod in pods:
                 name = pod["metadata"]["name"]
                 states[name] = state_of(pod, patience_s)
@@ -166,17 +174,20 @@ class Fleet:
                     del waiting[name]
             return bool(waiting)
 
+        overall = stop_after_delay(POD_READY_S)
         retrying = Retrying(
-            stop=stop_after_delay(POD_READY_S),
+            stop=lambda state: overall(state) or progress.idle_s > STUCK_S,
             wait=wait_fixed(LOOK_S),
             retry=retry_if_result(bool),
         )
         try:
             retrying(look)
-        except RetryError:
-            seen = "; ".join(f"{name}: {states.get(name, 'not seen')}" for name in waiting)
+        except RetryError as error:
+            waited_s = error.last_attempt.attempt_number * LOOK_S
+            seen = [f"{name}: {states.get(name, 'not seen')}" for name in waiting]
             raise DeadlineError(
-                f"waited {POD_READY_S:.0f} s for pods to be up; last seen: {seen}"
+                f"{len(waiting)} of {len(sites)} pods are not up after {waited_s:.0f} s or more;"
+                f" last seen: {'; '.join(seen[:_NAMED])}"
             ) from None
 
     def link(self, site: Site) -> Link:

@@ -50,17 +50,22 @@ class PodState:
 
 
 class Progress:
-    """Tells how long nothing has changed."""
+    """Tells how long nothing has changed.
+
+    Attributes:
+        idle_s: Seconds between the last change seen and the last look.
+    """
 
     def __init__(self) -> None:
+        self.idle_s = 0.0
         self._last: object = None
         self._changed = monotonic()
 
-    def idle_s(self, seen: object) -> float:
-        """Return the seconds since what was seen was last another."""
+    def look(self, seen: object) -> None:
+        """Take note of what is to be seen now."""
         if seen != self._last:
             self._last, self._changed = seen, monotonic()
-        return monotonic() - self._changed
+        self.idle_s = monotonic() - self._changed
 
 
 def state_of(pod: Mapping[str, Any], init_timeout_s: float) -> PodState:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable
 from contextlib import closing
 
 from pytest_fsmredir import procs, scratch
 from pytest_fsmredir.backends.netns.namespace import Namespace
-from pytest_fsmredir.backends.netns.programs import default_variant, find, search_path
-from pytest_fsmredir.errors import CommandError, PreflightError
+from pytest_fsmredir.backends.netns.programs import default_variant, find
+from pytest_fsmredir.errors import PreflightError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.outcomes import Variant
 
@@ -32,32 +31,33 @@ def probe(variants: Iterable[Variant]) -> None:
         namespace = Namespace()
     except OSError as error:
         raise PreflightError(f"cannot make a network namespace: {error}") from None
-    try:
+    with closing(namespace):
         for variant in sorted(set(variants)):
-            _probe_nat(namespace, variant)
-    finally:
-        namespace.close()
+            program = f"{_PROGRAMS[variant.family]}-{variant.iptables}"
+            if fault := _nat_fault(namespace, program):
+                raise PreflightError(
+                    f"this kernel has no working NAT for {program}: {fault};"
+                    " leave it out with --fsm-iptables or --fsm-ip"
+                )
 
 
 def has_nat(variant: IptablesVariant) -> bool:
     """Whether a variant of iptables is installed and the kernel has its NAT table."""
-    program = shutil.which(f"iptables-{variant}", path=search_path())
-    if program is None:
-        return False
-    argv, lock = [program, "-t", "nat", "-S"], scratch.directory("lock") / "xtables.lock"
     with closing(Namespace()) as namespace:
-        env = {**os.environ, "XTABLES_LOCKFILE": str(lock)}
-        status, _, _ = namespace.run(lambda: procs.run_any(argv, env=env))
-    return status == 0
+        try:
+            return not _nat_fault(namespace, f"iptables-{variant}")
+        except PreflightError:
+            return False
 
 
-def _probe_nat(namespace: Namespace, variant: Variant) -> None:
-    program = f"{_PROGRAMS[variant.family]}-{variant.iptables}"
+def _nat_fault(namespace: Namespace, program: str) -> str:
+    """Return what the program says against listing its NAT table; empty if it can.
+
+    Raises:
+        PreflightError: It is not installed.
+    """
     argv = [find(program, "install it: apt-get install iptables"), "-t", "nat", "-S"]
-    try:
-        namespace.run(lambda: procs.run(argv))
-    except CommandError as error:
-        raise PreflightError(
-            f"this kernel has no working NAT for {program}: {error.stderr.strip()};"
-            f" leave it out with --fsm-iptables or --fsm-ip"
-        ) from None
+    # Legacy iptables locks a file of the machine's, which only root may.
+    env = {**os.environ, "XTABLES_LOCKFILE": str(scratch.directory("lock") / "xtables.lock")}
+    status, _, stderr = namespace.run(lambda: procs.run_any(argv, env=env))
+    return "" if status == 0 else stderr.strip() or f"exit status {status}"

@@ -17,9 +17,8 @@ from pytest_fsmredir.backends.netns.kernel import CLONE_NEWUSER, make_dumpable, 
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.programs import find
 from pytest_fsmredir.errors import PreflightError
-from pytest_fsmredir.spec.reserved import SIDECAR_UID
 
-_LEAST_IDS = SIDECAR_UID + 2  # the checks use the sidecar's neighbours as well
+_LEAST_IDS = 2001  # the highest user that the checks send as is 2000
 _UNSHARED = "unshare --user --map-auto --map-root-user --mount --net pytest --fsm-conformance"
 
 # Run outside the new user namespace, which may not write its own maps beyond one id.

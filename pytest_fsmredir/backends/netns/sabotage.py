@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import shutil
 import threading
 from collections.abc import Iterator
@@ -33,13 +34,13 @@ _PROGRAMS = (
 
 _SHIM = """\
 #!/bin/sh
-here='{directory}' at={at} count=0
+here={directory} at={at} count=0
 echo >>"$here/started"
 while read -r _; do count=$((count + 1)); done <"$here/started"
 if [ $at -eq $count ] || [ $at -eq {every} ]; then
   {action}
 fi
-PATH='{path}'
+PATH={path}
 exec "${{0##*/}}" "$@"
 """
 _FAIL = 'echo "${0##*/}: this program has been made to fail" >&2; exit 4'
@@ -84,11 +85,11 @@ class SabotagedToolbox:
         shim = self._directory / "shim"
         shim.write_text(
             _SHIM.format(
-                directory=self._directory,
+                directory=shlex.quote(str(self._directory)),
                 at=_EVERY if sabotage.at is None else sabotage.at,
                 every=_EVERY,
                 action=_KILL if sabotage.kills else _FAIL,
-                path=path,
+                path=shlex.quote(path),
             )
         )
         shim.chmod(0o755)
