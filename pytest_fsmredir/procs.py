@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import select
@@ -55,12 +56,7 @@ def run_any(
     with _memory() as source, _memory() as out, _memory() as err:
         source.write(stdin.encode())
         source.seek(0)
-        try:
-            process = subprocess.Popen(
-                list(argv), stdin=source, stdout=out, stderr=err, env=env, cwd=cwd
-            )
-        except OSError as error:
-            raise CommandError(argv, 127, str(error)) from None
+        process = _started(argv, (source, out, err), env, cwd)
         try:
             # What prints without end is stopped by SIGXFSZ, not by our running out of memory.
             with suppress(ProcessLookupError):
@@ -70,6 +66,25 @@ def run_any(
             process.kill()  # harmless once it has ended
             process.wait()
         return process.returncode if ended else None, _tail(out), _tail(err)
+
+
+def _started(
+    argv: Sequence[str],
+    files: tuple[IO[bytes], IO[bytes], IO[bytes]],
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+) -> subprocess.Popen[bytes]:
+    for tries_left in (1, 0):
+        try:
+            return subprocess.Popen(
+                list(argv), stdin=files[0], stdout=files[1], stderr=files[2], env=env, cwd=cwd
+            )
+        except OSError as error:
+            # Under memory pressure execve(2) was seen to report EFAULT for arguments that are
+            # there, about once in 100,000 starts: nothing has run then, so it is tried again.
+            if error.errno != errno.EFAULT or not tries_left:
+                raise CommandError(argv, 127, str(error)) from None
+    raise AssertionError  # the second try returns or raises
 
 
 def _ends(pid: int, timeout_s: float, killed_by: int | None) -> bool:

@@ -19,7 +19,7 @@ from pytest_fsmredir.spec.checks import Level
 from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
 
-SHRINK_EFFORT = 500
+SHRINK_EFFORT = 300
 """How many further configurations may be tried to find a smaller one."""
 
 _EFFORT_OF_SILENCE = 20  # a flow that nobody answers takes as long as so many configurations

@@ -82,7 +82,7 @@ class NetnsStage:
     def listen(self, flow: Flow) -> None:
         """Make the destination of a flow answer, if it does not already."""
         host, port = flow.destination
-        in_pod = host in self.own_addresses or ip_address(host).is_loopback
+        in_pod = host in self.own_addresses or host.startswith("127.") or host == "::1"
         is_tcp = flow.protocol is Transport.TCP
         if is_tcp and in_pod and port in RESERVED_PORTS:
             return  # the sidecar listens there

@@ -6,6 +6,7 @@ Each value costs one draw, which with hypothesis is what generating takes time f
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address
 from itertools import product
 from typing import TypeVar
@@ -70,13 +71,14 @@ def configurations(
     """
     lengths = LONG if draw(st.sampled_from((False, False, True))) else ()
     places = draw(st.lists(st.one_of([_places(each) for each in families]), min_size=1, max_size=2))
-    ranges = ranges_at(places)
+    ranges = _lists(st.sampled_from(ranges_at(places)), ranges_at(places), lengths)
     annotations: dict[str, str] = {}
     traffic: dict[str, Sequence[object]] = {}
     for name in ListName:
         if _FEATURES[name] not in features:
             continue
-        of_pod, of_mesh = draw(_scopes(_values(name, ranges, lengths)))
+        values = ranges if name in IP_RANGE_LISTS else _other_lists(name, lengths)
+        of_pod, of_mesh = draw(_scopes(values))
         if of_pod and name.annotation is not None:
             annotations[name.annotation] = of_pod
         if of_mesh:
@@ -104,14 +106,11 @@ def _scopes(
     return of_pod, draw(values) if in_mesh else ()
 
 
-def _values(
-    name: ListName, ranges: Sequence[str], lengths: Sequence[int]
-) -> st.SearchStrategy[Sequence[object]]:
-    """Return a strategy for the values of one scope of a list."""
+@cache
+def _other_lists(name: ListName, lengths: Sequence[int]) -> st.SearchStrategy[Sequence[object]]:
+    """Return a strategy for the values of one scope of a list of ports or interfaces."""
     if name is ListName.NETWORK_INTERFACE_EXCLUSION:
         return _lists(st.sampled_from(_INTERFACES), _INTERFACES, ())
-    if name in IP_RANGE_LISTS:
-        return _lists(st.sampled_from(ranges), ranges, lengths)
     closed = SIDECARS_OWN_PORTS if name is ListName.INBOUND_PORT_EXCLUSION else ()
     return _lists(_ports(closed), range(1, _HIGHEST_PORT + 1), lengths, closed)
 

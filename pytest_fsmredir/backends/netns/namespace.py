@@ -15,7 +15,7 @@ from pytest_fsmredir.traffic.sockets import address_family
 
 T = TypeVar("T")
 
-_FIRST_BATCH, _LARGEST_BATCH = 8, 32
+_LARGEST_BATCH = 16
 
 _Key = tuple[int, int, int, int, int]
 
@@ -32,7 +32,7 @@ class Namespace:
     def __init__(self) -> None:
         self.descriptor = in_thread(_unshared)
         self._stock: dict[_Key, list[socket.socket]] = defaultdict(list)
-        self._batch: dict[_Key, int] = defaultdict(lambda: _FIRST_BATCH)
+        self._batch: dict[_Key, int] = defaultdict(lambda: 1)
 
     def run(self, work: Callable[[], T]) -> T:
         """Do the work in a thread of its own inside the namespace, and return its result."""

@@ -1,0 +1,76 @@
+"""Generated policies as checks, so that outcome, waiver, verdict and report are those of any."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from pytest_fsmredir.backends.base import Need
+from pytest_fsmredir.backends.netns.mesh import NetnsMesh
+from pytest_fsmredir.fuzz.campaign import Campaign
+from pytest_fsmredir.fuzz.stage import NetnsStage
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.spec.checks import Check, Level, Profile
+from pytest_fsmredir.spec.features import Feature
+
+_NEEDS = frozenset({Need.PROGRAMMING, Need.REMOTE_ADDRESSES, Need.SECOND_INTERFACE})
+
+
+class GeneratedChecks:
+    """Two checks, one a level, that share their pods.
+
+    They are no part of the catalogue that is shipped: how much they look at depends on how much is
+    asked for.
+
+    Attributes:
+        checks: FUZ-001 for what MUST hold, FUZ-002 for what SHOULD.
+    """
+
+    def __init__(self, *, policies: int, seed: int, features: frozenset[Feature]) -> None:
+        """Prepare checks.
+
+        Args:
+            policies: How many to generate for each variant.
+            seed: What to generate them from.
+            features: What the implementation claims; other lists stay empty.
+        """
+        self._policies, self._seed, self._features = policies, seed, features
+        self._campaigns: dict[tuple[int, IptablesVariant], Campaign] = {}
+        self.checks = (self._check("FUZ-001", Level.MUST), self._check("FUZ-002", Level.SHOULD))
+
+    def _check(self, check_id: str, level: Level) -> Check:
+        def test_generated_policies_are_followed(mesh: NetnsMesh) -> None:
+            campaign = self._campaign(mesh)
+            found = campaign.search(policies=self._policies, seed=self._seed, level=level)
+            mesh.observed += campaign.flows
+            if found.disagreement is not None:
+                raise AssertionError(str(found.disagreement))
+
+        return Check(
+            id=check_id,
+            requirement=f"Under any valid configuration every flow {level} end where the sentences"
+            " of that level say.",
+            spec="SPEC-13.7",
+            level=level,
+            profile=Profile.CORE,
+            features=frozenset(),
+            needs=_NEEDS,
+            families=(4, 6),
+            function=test_generated_policies_are_followed,
+        )
+
+    def _campaign(self, mesh: NetnsMesh) -> Campaign:
+        """Return the campaign of a variant, which the check of the other level may have begun."""
+        key = mesh.family, mesh.iptables
+        if key not in self._campaigns:
+            self._campaigns[key] = campaign_on(mesh, self._features)
+        return self._campaigns[key]
+
+
+def campaign_on(mesh: NetnsMesh, features: frozenset[Feature]) -> Campaign:
+    """Return a campaign on pods like those of a mesh, most ranges being of its family."""
+    backend, family, iptables = mesh.backend, mesh.family, mesh.iptables
+    return Campaign(
+        lambda configuration: closing(NetnsStage(backend, family, iptables, configuration)),
+        features=features,
+        families=(family, family, 10 - family),
+    )
