@@ -91,9 +91,7 @@ def plugin_import() -> None:
         "import time, pytest; t = time.perf_counter(); import pytest_fsmredir.plugin;"
         " print((time.perf_counter() - t) * 1000)"
     )
-    times = [
-        float(subprocess.check_output([sys.executable, "-c", script])) for _ in range(ROUNDS)
-    ]
+    times = [float(subprocess.check_output([sys.executable, "-c", script])) for _ in range(ROUNDS)]
     print(f"plugin import                     {statistics.median(times):8.1f} ms (target: 30)")
 
 
@@ -116,9 +114,7 @@ def _report(label: str, arguments: Iterable[str], target_s: int, rounds: int) ->
     measured = [_run(arguments) for _ in range(rounds)]
     seconds = statistics.median(seconds for seconds, _ in measured)
     mebibytes = statistics.median(mebibytes for _, mebibytes in measured)
-    print(
-        f"{label:<33} {seconds:8.2f} s (target: {target_s})   {mebibytes:5.0f} MB (target: 250)"
-    )
+    print(f"{label:<33} {seconds:8.2f} s (target: {target_s})   {mebibytes:5.0f} MB (target: 250)")
 
 
 def _run(arguments: Iterable[str]) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,7 @@ HOST_STATE = (
 
 
 @pytest.fixture
-def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory for temporary files of the run alone."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -47,26 +47,25 @@ def host_state() -> dict[str, str]:
     return state
 
 
-def network_namespaces(of: int) -> set[str]:
-    """Return the network namespaces that other processes than one are in."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != of:
-            try:
-                found.add(os.readlink(entry / "ns" / "net"))
-            except OSError:
-                continue
-    return found
+def open_descriptors() -> int:
+    """Return how many descriptors this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def init_commands(marker: str) -> list[str]:
+    """Return the running programs that have a word on their command line."""
+    lines = [entry / "cmdline" for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    found = []
+    for line in lines:
+        with suppress(OSError):  # it has ended meanwhile
+            found.append(line.read_bytes().replace(b"\0", b" ").decode())
+    return [line for line in found if marker in line]
 
 
 def wait_until_removed(base: Path) -> None:
     """Wait for the guardian, which notices our end by the closing of a pipe."""
-    lock = subprocess.run(
-        ["/bin/sh", "-c", 'while [ -n "$(ls -A "$1")" ]; do :; done', "sh", str(base)],
-        check=False,
-        timeout=30,
-    )
-    assert lock.returncode == 0
+    waiting = 'while [ -n "$(ls -A "$1")" ]; do :; done'
+    subprocess.run(["/bin/sh", "-c", waiting, "sh", str(base)], check=True, timeout=30)
 
 
 def test_finished_run_leaves_nothing(scratch: Path) -> None:
@@ -82,22 +81,21 @@ def test_killed_run_leaves_nothing(scratch: Path) -> None:
     before = host_state()
     waits = f"echo ready > {scratch}/ready.fifo; sleep 60"
     os.mkfifo(scratch / "ready.fifo")
-    run = subprocess.Popen(
-        [*ARGV, "--fsm-check=OUT-001", f"--fsm-init-cmd={waits}"], cwd=scratch
-    )
+    run = subprocess.Popen([*ARGV, "--fsm-check=OUT-001", f"--fsm-init-cmd={waits}"], cwd=scratch)
     (scratch / "ready.fifo").read_text()  # returns once the init command is at work in its pod
     run.send_signal(signal.SIGKILL)
     run.wait(30)
     (scratch / "ready.fifo").unlink()
     wait_until_removed(scratch)
+    assert init_commands(f"> {scratch}/ready.fifo") == []
     assert host_state() == before
 
 
 def test_preflight_makes_nothing(scratch: Path) -> None:
     """A namespace made for looking that stays open."""
-    descriptors = set(os.listdir("/proc/self/fd"))
+    descriptors = open_descriptors()
     try:
         privileges.acquire("root")
     except PreflightError:
         pytest.skip("not root")
-    assert set(os.listdir("/proc/self/fd")) == descriptors
+    assert open_descriptors() == descriptors

@@ -119,7 +119,7 @@ def add_pod(undo: ExitStack, backend: NetnsBackend, pipy: Pipy) -> Pod:
     annotations = {"flomesh.io/outbound-port-exclusion-list": str(EXCLUDED)}
     site = backend.new_site(Configuration(annotations), second_interface=False)
     undo.callback(site.close)
-    site.recorder.stop()
+    site.sidecar.stop()
     assert backend.program(site, default_variant(), backend.confinement).accepted
     sidecar = PipySidecar(
         pipy, site.host, (4, 6), set(site.addresses), partial(start_inside, site.namespace)

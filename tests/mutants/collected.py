@@ -12,6 +12,7 @@ from tests.mutants.catalogue import (
     limits,
     loads,
     local,
+    looks,
     owner,
     ports,
     protocols,
@@ -25,6 +26,7 @@ from tests.mutants.mutant import Mutant
 MUTANTS: tuple[Mutant, ...] = (
     *capture.MUTANTS,
     *limits.MUTANTS,
+    *looks.MUTANTS,
     *owner.MUTANTS,
     *local.MUTANTS,
     *reserved.MUTANTS,

@@ -127,6 +127,48 @@ def appending(pod: Target, plans: Sequence[Plan]) -> None:
             must(restore(pod, plan, "\n".join([*lines, ""])))
 
 
+def without_flushing(chain: str) -> Load:
+    """Refill all chains in a second run but one, which keeps what it has as well."""
+
+    def load(pod: Target, plans: Sequence[Plan]) -> None:
+        for plan in plans:
+            if restore(pod, plan, plan.creation).status != 0:
+                must(restore(pod, plan, plan.renewal.replace(f"-F {chain}\n", "")))
+
+    return load
+
+
+def toggling(pod: Target, plans: Sequence[Plan]) -> None:
+    """Take away in a second run what the first one added."""
+    for plan in plans:
+        if restore(pod, plan, plan.creation).status != 0:
+            must(restore(pod, plan, text.removal(plan.rules)))
+
+
+def flushing_when_there(pod: Target, plans: Sequence[Plan]) -> None:
+    """In a second run, empty the whole nat table first."""
+    for plan in plans:
+        if restore(pod, plan, plan.creation).status != 0:
+            must(pod.run([f"{plan.program}-restore"], plan.creation))
+
+
+def second_family_if_it_can(pod: Target, plans: Sequence[Plan]) -> None:
+    """Do not mind what becomes of any family but the first."""
+    install(pod, plans[:1])
+    for plan in plans[1:]:
+        without_status(install)(pod, [plan])
+
+
+def unless(condition: str) -> Load:
+    """Load nothing, and call it done, where a shell line succeeds."""
+
+    def load(pod: Target, plans: Sequence[Plan]) -> None:
+        if pod.run(["/bin/sh", "-c", condition]).status != 0:
+            install(pod, plans)
+
+    return load
+
+
 def one_by_one(pod: Target, plans: Sequence[Plan]) -> None:
     """Run one command a line, as the first meshes did: a failure leaves half of the rules."""
     for plan in plans:

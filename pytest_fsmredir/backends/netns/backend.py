@@ -80,9 +80,7 @@ class NetnsBackend:
 
     def mesh(self, family: int, iptables: IptablesVariant, *, exhaustive: bool) -> NetnsMesh:
         """Return the mesh of one run of one check; the caller closes it."""
-        return NetnsMesh(
-            self, family, iptables, timeout_s=self._timeout_s, exhaustive=exhaustive
-        )
+        return NetnsMesh(self, family, iptables, timeout_s=self._timeout_s, exhaustive=exhaustive)
 
     def shared_site(
         self, configuration: Configuration, iptables: IptablesVariant, second_interface: bool

@@ -270,9 +270,7 @@ class NetnsPod(NetnsPlace):
         )
         confinement = confined(self._mesh.confinement, capabilities, kill_after_s)
         self._mesh.observed += 1
-        return self._mesh.backend.program(
-            self._site, self._mesh.iptables, confinement, sabotage
-        )
+        return self._mesh.backend.program(self._site, self._mesh.iptables, confinement, sabotage)
 
     def holding_xtables_lock(self) -> AbstractContextManager[None]:
         """Hold the lock of the pod's legacy iptables until a program waits for it."""
@@ -468,5 +466,3 @@ class NetnsMesh:
         pod = NetnsPod(self, site)
         self._pods.append(pod)
         return pod
-
-

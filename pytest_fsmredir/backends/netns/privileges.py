@@ -22,10 +22,7 @@ _LEAST_IDS = 2001  # the highest user that the checks send as is 2000
 _UNSHARED = "unshare --user --map-auto --map-root-user --mount --net pytest --fsm-conformance"
 
 # Run outside the new user namespace, which may not write its own maps beyond one id.
-_MAP = (
-    'read -r go && newuidmap "$1" 0 "$2" 1 1 "$3" "$4"'
-    ' && newgidmap "$1" 0 "$5" 1 1 "$6" "$7"'
-)
+_MAP = 'read -r go && newuidmap "$1" 0 "$2" 1 1 "$3" "$4" && newgidmap "$1" 0 "$5" 1 1 "$6" "$7"'
 
 
 def acquire(mode: str) -> str:

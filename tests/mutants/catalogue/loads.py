@@ -70,6 +70,63 @@ MUTANTS = (
         load=loading.appending,
     ),
     Mutant(
+        name="second-run-keeps-inbound",
+        what="a second run does not empty the inbound chain",
+        source="B18: linkerd/linkerd2 9267",
+        load=loading.without_flushing(IN),
+    ),
+    Mutant(
+        name="second-run-keeps-outbound",
+        what="a second run does not empty the outbound chain",
+        source="B18: linkerd/linkerd2 9267",
+        load=loading.without_flushing(OUT),
+    ),
+    Mutant(
+        name="second-run-takes-away",
+        what="a second run takes away what the first one added",
+        source="B50: kumahq/kuma 8071; one program to install and to clean up",
+        load=loading.toggling,
+    ),
+    Mutant(
+        name="second-run-empties-nat",
+        what="a second run empties the nat table, rules of others included",
+        source="B50: kumahq/kuma 6093",
+        load=loading.flushing_when_there,
+    ),
+    Mutant(
+        name="second-family-if-it-can",
+        what="IPv6 is programmed if it happens to work",
+        source="B32: istio/istio 37410",
+        load=loading.second_family_if_it_can,
+    ),
+    Mutant(
+        name="only-with-a-sidecar",
+        what="nothing is programmed unless the sidecar listens already",
+        source="B43: istio/istio 16067",
+        load=loading.unless("! ss -ltnH 'sport = :15001' | grep -q ."),
+    ),
+    Mutant(
+        name="done-when-other-variant-holds-rules",
+        what="rules in the other variant are taken for its own: nothing is programmed",
+        source="B15: metalbear-co/mirrord 2272; B12: istio/istio 15519",
+        load=loading.unless(
+            '[ "$FSM_IPTABLES" = nft ] && other=legacy || other=nft;'
+            " iptables-$other-save 2>/dev/null | grep -q ^-A"
+        ),
+    ),
+    Mutant(
+        name="done-when-lock-is-held",
+        what="a held lock means that somebody else is programming the pod: nothing is done",
+        source="B20: istio/istio 10818",
+        load=loading.unless('! flock -n "$XTABLES_LOCKFILE" true'),
+    ),
+    Mutant(
+        name="needs-more-capabilities",
+        what="the init command has to change a file's owner",
+        source="B16: kumahq/kuma 8412",
+        load=preceded_by("touch file && chown 1000:1000 file"),
+    ),
+    Mutant(
         name="one-command-a-line",
         what="each rule is a command of its own: a failure leaves half of them",
         source="B18: linkerd/linkerd2 9267; the seed's ancestor OSM 0.7",
@@ -150,6 +207,18 @@ MUTANTS = (
         "B50: kumahq/kuma 8071",
         "iptables -t nat -F PREROUTING && iptables -t nat -A PREROUTING -p tcp -j MESH_IN",
         "ip6tables -t nat -F PREROUTING && ip6tables -t nat -A PREROUTING -p tcp -j MESH_IN",
+    ),
+    _before(
+        "sidecar-accepted-before-others",
+        "what the sidecar sends is accepted before the filter rules of others",
+        "B51: istio/istio 1428",
+        _each("-I OUTPUT -m owner --uid-owner 1500 -j ACCEPT"),
+    ),
+    _before(
+        "captured-accepted-before-others",
+        "what is captured inbound is accepted before the filter rules of others",
+        "B51: istio/istio 1428",
+        _each("-I INPUT -p tcp --dport 15003 -j ACCEPT"),
     ),
     Mutant(
         name="inserted-before-others",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.changes import (
     drop,
     first,
+    for_family,
     in_turn,
     last,
     made,
@@ -90,6 +91,18 @@ MUTANTS = (
         what="only 127.0.0.0/16 counts as loopback, and the own address is captured",
         source="B27: a mask of 16 for one of 8",
         rules=in_turn(drop(Tag.LOCAL), substitute(Tag.LOOPBACK, "127.0.0.0/8", "127.0.0.0/16")),
+    ),
+    Mutant(
+        name="loopback-mask-7",
+        what="126.0.0.0/7 counts as loopback",
+        source="B27: off by one",
+        rules=for_family(4, first(Rule("", OUT, "-d 126.0.0.0/7"))),
+    ),
+    Mutant(
+        name="loopback-mask-2",
+        what="64.0.0.0/2 counts as loopback",
+        source="B27: a mask of 2 for one of 8",
+        rules=for_family(4, first(Rule("", OUT, "! -o lo -d 64.0.0.0/2"))),
     ),
     Mutant(
         name="localhost-captured-inbound",

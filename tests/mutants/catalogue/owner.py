@@ -125,6 +125,12 @@ MUTANTS = (
         "B29: istio/istio PR 31993",
     ),
     _also(
+        "next-users-exempt",
+        "-m owner --uid-owner 1500-1510",
+        "the uids 1500 to 1510 are exempt",
+        "B29: istio/istio PR 31993",
+    ),
+    _also(
         "application-user-exempt",
         "-m owner --uid-owner 1000",
         "uid 1000 is exempt as well",
