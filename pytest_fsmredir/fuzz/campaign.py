@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 
-import hypothesis
-from hypothesis import HealthCheck, Phase, Verbosity
-from hypothesis.database import InMemoryExampleDatabase
-from hypothesis.strategies import SearchStrategy
-
+from pytest_fsmredir.fuzz.draws import Draws
 from pytest_fsmredir.fuzz.strategies import configurations
 from pytest_fsmredir.fuzz.trial import Disagreement, NewStage, Trials, settings_text, simplicity
 from pytest_fsmredir.spec.checks import Level
@@ -23,7 +17,6 @@ SHRINK_EFFORT = 300
 """How many further configurations may be tried to find a smaller one."""
 
 _EFFORT_OF_SILENCE = 20  # a flow that nobody answers takes as long as so many configurations
-_ENTROPY = 16 * 1024  # bytes that a configuration is drawn from; the largest takes about half
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +98,7 @@ class Campaign:
         def shows_one(configuration: Configuration) -> bool:
             return level in self._tried(configuration)
 
-        drawn = _Draws(self._strategy, seed, shows_one)
+        drawn = Draws(self._strategy, seed, shows_one)
         tried = drawn.first(policies)
         found: Disagreement | None = None
         if drawn.found is not None:
@@ -147,68 +140,3 @@ class Campaign:
             return min(again, key=lambda each: simplicity(each.probe))
         once = self._known[settings_text(configuration)][level]
         return replace(once, seen=f"{once.seen}, but not when tried again")
-
-
-class _Draws:
-    """Configurations drawn one after the other until a wanted one is found.
-
-    hypothesis is given the bytes to draw from. Left to itself it draws constants from whatever
-    source code is loaded, and a seed would mean something else in every project.
-
-    Attributes:
-        found: The wanted one that was drawn last.
-    """
-
-    def __init__(
-        self,
-        strategy: SearchStrategy[Configuration],
-        seed: int,
-        is_wanted: Callable[[Configuration], bool],
-    ) -> None:
-        self.found: Configuration | None = None
-        self._seed = seed
-
-        @hypothesis.settings(
-            database=InMemoryExampleDatabase(),
-            deadline=None,
-            phases=(Phase.reuse, Phase.shrink),
-            print_blob=False,
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-            verbosity=Verbosity.quiet,
-        )
-        @hypothesis.seed(seed)  # this one below, because it takes the database away
-        @hypothesis.given(strategy)
-        def draw(configuration: Configuration) -> None:
-            if is_wanted(configuration):
-                self.found = configuration
-                raise _Found
-
-        self._draw = draw
-
-    def first(self, count: int) -> int:
-        """Draw up to a number of configurations, the empty one first, and return how many.
-
-        The first wanted one ends it.
-        """
-        draw_from = self._draw.hypothesis.fuzz_one_input  # type: ignore[attr-defined]  # not typed
-        source = random.Random(self._seed)  # noqa: S311 - no secret
-        drawn = 0
-        with suppress(_Found):
-            for number in range(count):
-                entropy = source.randbytes(_ENTROPY) if number else bytes(_ENTROPY)
-                drawn += 1
-                draw_from(entropy)
-        return drawn
-
-    def smallest(self) -> Configuration:
-        """Return the smallest wanted configuration that can be made from the one found."""
-        with suppress(_Found):
-            self._draw()  # hypothesis replays what it was found with, and shrinks it
-        if self.found is None:
-            raise ValueError("nothing was found that could be shrunk")
-        return self.found
-
-
-class _Found(Exception):
-    """A wanted configuration was drawn."""

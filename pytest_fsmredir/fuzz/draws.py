@@ -1,0 +1,82 @@
+"""Drawing from a strategy by a seed, and shrinking what was found."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, Verbosity
+from hypothesis.database import InMemoryExampleDatabase
+from hypothesis.strategies import SearchStrategy
+
+_ENTROPY = 16 * 1024  # bytes that a value is drawn from; the largest configuration takes about half
+
+T = TypeVar("T")
+
+
+class Draws(Generic[T]):
+    """Values drawn one after the other until a wanted one is found.
+
+    hypothesis is given the bytes to draw from. Left to itself it draws constants from whatever
+    source code is loaded, and a seed would mean something else in every project.
+
+    Attributes:
+        found: The wanted one that was drawn last.
+    """
+
+    def __init__(
+        self,
+        strategy: SearchStrategy[T],
+        seed: int,
+        is_wanted: Callable[[T], bool],
+    ) -> None:
+        self.found: T | None = None
+        self._seed = seed
+
+        @hypothesis.settings(
+            database=InMemoryExampleDatabase(),
+            deadline=None,
+            phases=(Phase.reuse, Phase.shrink),
+            print_blob=False,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+            verbosity=Verbosity.quiet,
+        )
+        @hypothesis.seed(seed)  # this one below, because it takes the database away
+        @hypothesis.given(strategy)
+        def draw(value: T) -> None:
+            if is_wanted(value):
+                self.found = value
+                raise _Found
+
+        self._draw = draw
+
+    def first(self, count: int) -> int:
+        """Draw up to a number of values, the simplest first, and return how many.
+
+        The first wanted one ends it.
+        """
+        draw_from = self._draw.hypothesis.fuzz_one_input  # type: ignore[attr-defined]  # not typed
+        source = random.Random(self._seed)  # noqa: S311 - no secret
+        drawn = 0
+        with suppress(_Found):
+            for number in range(count):
+                entropy = source.randbytes(_ENTROPY) if number else bytes(_ENTROPY)
+                drawn += 1
+                draw_from(entropy)
+        return drawn
+
+    def smallest(self) -> T:
+        """Return the smallest wanted value that can be made from the one found."""
+        with suppress(_Found):
+            self._draw()  # hypothesis replays what it was found with, and shrinks it
+        if self.found is None:
+            raise ValueError("nothing was found that could be shrunk")
+        return self.found
+
+
+class _Found(Exception):
+    """A wanted value was drawn."""

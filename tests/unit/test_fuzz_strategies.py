@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from functools import cache
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given, settings
+
+from pytest_fsmredir.errors import PreflightError
+from pytest_fsmredir.fuzz import require_hypothesis
+from pytest_fsmredir.fuzz.aim import (
+    SIDECARS_OWN_PORTS,
+    Scene,
+    addresses_at,
+    can_be_dialled,
+    ports_at,
+    probes,
+)
+from pytest_fsmredir.fuzz.draws import Draws
+from pytest_fsmredir.fuzz.strategies import configurations
+from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
+from pytest_fsmredir.spec.flow import Address, Direction, Flow, Protocol
+from pytest_fsmredir.spec.oracle import expected
+from pytest_fsmredir.spec.policy import ListName, Policy
+from pytest_fsmredir.spec.reserved import SERVED_PORTS, SIDECAR_UID
+
+SCENE = Scene(
+    family=4,
+    server="198.51.100.10",
+    pod="10.77.0.2",
+    loopback="127.0.0.1",
+    silent="203.0.113.99",
+)
+reproducible = settings(derandomize=True, database=None, deadline=None, max_examples=50)
+
+
+@cache
+def drawn(count: int, seed: int = 1) -> tuple[Configuration, ...]:
+    """Return what a seed begins with."""
+    found: list[Configuration] = []
+    Draws(configurations(), seed, lambda each: bool(found.append(each))).first(count)
+    return tuple(found)
+
+
+def flows(policy: Policy, scene: Scene = SCENE) -> list[Flow]:
+    return [probe.flow for probe in probes(policy, scene)]
+
+
+def outbound(policy: Policy) -> set[Address]:
+    return {flow.destination for flow in flows(policy) if flow.direction is Direction.OUTBOUND}
+
+
+@reproducible
+@given(configurations())
+def test_every_configuration_is_valid(configuration: Configuration) -> None:
+    """An implementation blamed for refusing what it may refuse."""
+    policy = configuration.policy()
+
+    assert not {*policy.inbound_port_exclusion_list} & {*SIDECARS_OWN_PORTS}
+    assert all(configuration.annotations.values())
+    assert all(configuration.traffic.values())
+
+
+@reproducible
+@given(configurations(families=(4,), features={Feature.INBOUND_PORT_EXCLUSION}))
+def test_lists_that_nobody_claims_stay_empty(configuration: Configuration) -> None:
+    """A failure for a feature that is declared as unsupported."""
+    allowed = ListName.INBOUND_PORT_EXCLUSION
+
+    assert set(configuration.annotations) <= {allowed.annotation}
+    assert set(configuration.traffic) <= {allowed.mesh_config_key}
+
+
+@reproducible
+@given(configurations(families=(4,)))
+def test_only_ranges_of_the_families_come(configuration: Configuration) -> None:
+    """IPv6 ranges given to an implementation that may refuse them."""
+    policy = configuration.policy()
+    ranges = policy.outbound_ip_range_exclusion_list + policy.outbound_ip_range_inclusion_list
+
+    assert {network.version for network in ranges} <= {4}
+
+
+def test_same_seed_draws_the_same() -> None:
+    """A disagreement that nobody finds again."""
+    assert drawn.__wrapped__(10, 7) == drawn.__wrapped__(20, 7)[:10]
+    assert drawn(10, 7) != drawn(10, 8)
+
+
+def test_the_first_configuration_is_empty() -> None:
+    """A campaign that never looks at a pod without any list."""
+    assert drawn(1) == (Configuration(),)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 14, 15, 16, 17, 100])
+def test_lists_have_telling_lengths(length: int) -> None:
+    """A limit of 15 ports that no list is long enough to hit."""
+    lengths = {
+        len(values) for configuration in drawn(150) for values in configuration.traffic.values()
+    }
+
+    assert length in lengths
+
+
+def test_configurations_hold_all_that_is_odd() -> None:
+    """A generator that got stuck in the ordinary."""
+    policies = [configuration.policy() for configuration in drawn(150)]
+    ranges = [network for policy in policies for network in policy.outbound_ip_range_exclusion_list]
+    texts = [text for each in drawn(150) for text in each.effective()[ListName(RANGES)]]
+
+    assert {(4, 0), (4, 32), (6, 0), (6, 128)} <= {(n.version, n.prefixlen) for n in ranges}
+    assert any(ip_network(text, strict=False).network_address != ip_address(text.split("/")[0])
+               for text in texts)  # fmt: skip
+    assert any(_nested(policy) for policy in policies)
+    assert any(RANGES_KEY in each.traffic and RANGES_ANNOTATION in each.annotations
+               for each in drawn(150))  # fmt: skip
+    assert any("eth0" in policy.network_interface_exclusion_list for policy in policies)
+    assert any(", " in text for each in drawn(150) for text in each.annotations.values())
+
+
+RANGES = ListName.OUTBOUND_IP_RANGE_EXCLUSION
+RANGES_KEY = RANGES.mesh_config_key
+RANGES_ANNOTATION = str(RANGES.annotation)
+
+
+def _nested(policy: Policy) -> bool:
+    ranges = policy.outbound_ip_range_exclusion_list
+    return any(
+        one != other and one.version == other.version and one.overlaps(other)
+        for one in ranges
+        for other in ranges
+    )
+
+
+def test_edges_of_a_range_and_what_lies_beside_them() -> None:
+    """A range that ends one address early, and no flow that tells."""
+    networks = [ip_network("2.2.2.0/24"), ip_network("2001:db8::/64")]
+
+    assert addresses_at(networks, 4) == ["2.2.2.0", "2.2.2.255", "2.2.1.255", "2.2.3.0"]
+    assert addresses_at(networks, 6) == [
+        "2001:db8::",
+        "2001:db8::ffff:ffff:ffff:ffff",
+        "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff",
+        "2001:db8:0:1::",
+    ]
+
+
+def test_edges_of_everything_are_nobodys() -> None:
+    """A flow to 0.0.0.0 or to broadcast, which no implementation can answer for."""
+    assert addresses_at([ip_network("0.0.0.0/0"), ip_network("0.0.0.0/1")], 4) == ["128.0.0.0"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["0.0.0.1", "10.77.0.3", "127.0.0.1", "169.254.1.1", "198.19.0.1", "224.0.0.1",
+     "255.255.255.255", "::", "::1", "::ffff:1.2.3.4", "fe80::1", "ff02::1", "fd77:1::2"],
+)  # fmt: skip
+def test_addresses_that_nobody_answers_for(address: str) -> None:
+    """A flow lost in the harness and blamed on the implementation."""
+    assert not can_be_dialled(address)
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", "10.244.0.1", "223.255.255.255", "2001:db8::1"])
+def test_addresses_that_are_answered_for(address: str) -> None:
+    """An edge that is never looked at."""
+    assert can_be_dialled(address)
+
+
+def test_ports_and_their_neighbours() -> None:
+    """An exclusion that is off by one, or a port that does not exist."""
+    assert ports_at([1, 80, 65535]) == [1, 80, 65535, 2, 79, 81, 65534]
+
+
+def test_each_listed_thing_is_aimed_at() -> None:
+    """A list with no flow that depends on it."""
+    policy = Policy(
+        outbound_ip_range_exclusion_list=(ip_network("2.2.2.0/24"),),
+        outbound_ip_range_inclusion_list=(ip_network("10.0.0.0/9"),),
+        outbound_port_exclusion_list=(6379,),
+        inbound_port_exclusion_list=(7070,),
+    )
+    inbound = {flow.destination.port for flow in flows(policy) if flow.uid is None}
+
+    assert {"2.2.1.255", "2.2.2.0", "2.2.2.255", "2.2.3.0"} <= {
+        each.host for each in outbound(policy)
+    }
+    assert {"10.0.0.0", "10.127.255.255"} & {each.host for each in outbound(policy)}
+    assert {6378, 6379, 6380, 7070} <= {each.port for each in outbound(policy)}
+    assert {7069, 7070, 7071, 6379} <= inbound
+
+
+def test_who_sends_and_to_what_besides_the_lists() -> None:
+    """A user, a reserved port, the pod itself or UDP forgotten."""
+    everything = flows(Policy())
+    inbound = {flow.destination.port for flow in everything if flow.uid is None}
+
+    assert {flow.uid for flow in everything} == {None, 0, 1000, 1499, SIDECAR_UID, 1501}
+    assert {*SERVED_PORTS, *SIDECARS_OWN_PORTS, 14999, 15002, 15900, 15905} <= inbound
+    assert {"10.77.0.2", "127.0.0.1", "127.0.0.2"} <= {each.host for each in outbound(Policy())}
+    assert {flow.protocol for flow in everything} == {Protocol.TCP, Protocol.UDP}
+
+
+def test_listed_ports_are_source_ports_too_and_first() -> None:
+    """An exclusion compared with the source port; a source port that a listener holds already."""
+    policy = Policy(outbound_port_exclusion_list=(6379,), inbound_port_exclusion_list=(7070,))
+    from_ports = [probe for probe in probes(policy, SCENE) if probe.source_port is not None]
+
+    assert probes(policy, SCENE)[: len(from_ports)] == from_ports
+    assert [(probe.source_port, probe.flow.direction) for probe in from_ports] == [
+        (6379, Direction.OUTBOUND),
+        (7070, Direction.INBOUND),
+    ]
+    assert not {probe.flow.destination.port for probe in from_ports} & {6379, 7070}
+
+
+def test_second_interface_is_used_both_ways() -> None:
+    """An excluded interface that no flow goes through."""
+    scene = replace(SCENE, second="10.78.0.2", beyond="198.19.0.10")
+    through = [flow for flow in flows(Policy(), scene) if flow.interface == "net1"]
+
+    assert {flow.direction for flow in through} == {*Direction}
+    assert {flow.destination.host for flow in through} == {"10.78.0.2", "198.19.0.10"}
+
+
+def test_no_flow_is_sent_twice_nor_too_many() -> None:
+    """Time spent on what is known already."""
+    policy = drawn(150)[-1].policy()
+
+    assert len(set(probes(policy, SCENE))) == len(probes(policy, SCENE)) < 3000
+
+
+def test_flows_tell_routes_apart() -> None:
+    """Flows that all end in the same place, whatever the lists say."""
+    policy = Policy(outbound_port_exclusion_list=(6379,), inbound_port_exclusion_list=(7070,))
+    routes = {expected(policy, flow, ("10.77.0.2",)) for flow in flows(policy)}
+
+    assert len(routes) == 3
+
+
+def test_missing_hypothesis_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A traceback where a line to install something would do."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("pytest_fsmredir.fuzz.find_spec", lambda _: None)
+
+    with pytest.raises(PreflightError, match=r"pip install 'pytest-fsmredir\[fuzz\]'"):
+        require_hypothesis()
+
+
+def test_features_of_all_lists_are_known() -> None:
+    """A list that is generated although nobody claims it, since its feature has another name."""
+    assert {
+        Feature(name.removesuffix("_list").replace("_", "-")) for name in ListName
+    } < ALL_FEATURES
