@@ -7,7 +7,7 @@ call hooks do not reach it: what is judged is the implementation and nothing els
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,8 @@ class ConformanceDirectory(pytest.Directory):
         """Yield one collector a file of checks."""
         for file in sorted(self.path.glob("test_*.py")):
             yield CheckFile.from_parent(self, path=file)
+        if self.config.stash[RUN].generated:
+            yield GeneratedChecks.from_parent(self, name="generated")
 
 
 class CheckFile(pytest.File):
@@ -37,12 +39,24 @@ class CheckFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield one item a check and variant that was asked for."""
-        run = self.config.stash[RUN]
-        for check in checks_of(catalogue.load_module(self.path.stem)):
-            for variant in run.variants_of(check):
-                yield CheckItem.from_parent(
-                    self, name=f"{check.id}[{variant}]", check=check, variant=variant
-                )
+        return _items(self, checks_of(catalogue.load_module(self.path.stem)))
+
+
+class GeneratedChecks(pytest.Collector):
+    """The checks of generated policies."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield one item a check and variant that was asked for."""
+        return _items(self, self.config.stash[RUN].generated)
+
+
+def _items(parent: pytest.Collector, checks: Iterable[Check]) -> Iterator[pytest.Item]:
+    run = parent.config.stash[RUN]
+    for check in checks:
+        for variant in run.variants_of(check):
+            yield CheckItem.from_parent(
+                parent, name=f"{check.id}[{variant}]", check=check, variant=variant
+            )
 
 
 class CheckItem(pytest.Item):

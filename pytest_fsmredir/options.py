@@ -110,6 +110,7 @@ OPTIONS = (
     ),
     Option("timeout", "seconds after which a flow counts as unanswered", "5", "S", again=True),
     Option("init-timeout", "seconds an init command may take", "30", "S", again=True),
+    Option("fuzz", "generated policies to try on each variant as well", "0", "N", again=True),
     Option("seed", "seed of all that is generated", "0", "N", again=True),
 )
 

@@ -44,6 +44,7 @@ class Run:
         variants: The points of the matrix.
         claims: What it claims, after the user's changes.
         privilege: How the process got its privileges.
+        generated: Those checks of the catalogue that are made up for this run.
         rows: The results so far, in the controlling process those of every worker.
         watch: Told of the progress of sweeps.
         started: When.
@@ -57,6 +58,7 @@ class Run:
     variants: tuple[Variant, ...]
     claims: Claims
     privilege: str
+    generated: tuple[Check, ...] = ()
     rows: dict[tuple[str, Variant], Row] = field(default_factory=dict)
     watch: Watch = _nobody
     started: datetime = field(default_factory=lambda: datetime.now(UTC))

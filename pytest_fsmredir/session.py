@@ -11,13 +11,15 @@ import pytest
 from pytest_fsmredir import catalogue, layout
 from pytest_fsmredir.backends.netns import preflight, privileges
 from pytest_fsmredir.errors import FsmRedirError, SettingsError
+from pytest_fsmredir.fuzz import require_hypothesis
 from pytest_fsmredir.hooks import ConformanceHooks, is_worker
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.select import claims, select
 from pytest_fsmredir.report.describe import explanation, listing
 from pytest_fsmredir.run import RUN, Run
 from pytest_fsmredir.settings import Settings, read_settings
-from pytest_fsmredir.spec.checks import Catalogue, Profile
+from pytest_fsmredir.spec.checks import Catalogue, Check, Profile
+from pytest_fsmredir.spec.features import Feature
 from pytest_fsmredir.spec.withdrawn import reject_withdrawn
 from pytest_fsmredir.waivers import reject_unusable
 from pytest_fsmredir.words import nearest
@@ -66,9 +68,6 @@ def _planned(settings: Settings, config: pytest.Config) -> Run:
     Raises:
         SettingsError: Something that is asked for does not exist.
     """
-    checks = catalogue.load()
-    _reject_unknown(settings, checks)
-    reject_unusable(settings.waivers, checks, datetime.now(UTC).date())
     implementation = select(
         settings.impl,
         init_cmd=settings.init_cmd,
@@ -76,14 +75,29 @@ def _planned(settings: Settings, config: pytest.Config) -> Run:
         directory=config.invocation_params.dir,
     )
     inferred = isinstance(implementation, InitCommand) or settings.rules is not None
+    claimed = claims(implementation, settings.features, inferred=inferred)
+    generated = _generated(settings, claimed.features)
+    checks = Catalogue([*catalogue.load().checks, *generated])
+    _reject_unknown(settings, checks)
+    reject_unusable(settings.waivers, checks, datetime.now(UTC).date())
     return Run(
         settings,
         checks,
         implementation,
         settings.variants("netns", _default_iptables(settings)),
-        claims(implementation, settings.features, inferred=inferred),
+        claimed,
         privilege="not acquired",
+        generated=generated,
     )
+
+
+def _generated(settings: Settings, features: frozenset[Feature]) -> tuple[Check, ...]:
+    if not settings.fuzz:
+        return ()
+    require_hypothesis()
+    from pytest_fsmredir.fuzz.checks import GeneratedChecks
+
+    return GeneratedChecks(policies=settings.fuzz, seed=settings.seed, features=features).checks
 
 
 def _make_ready(hooks: ConformanceHooks) -> None:

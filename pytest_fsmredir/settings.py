@@ -50,6 +50,7 @@ class Settings:
         privilege: ``auto``, ``rootless`` or ``root``.
         timeout_s: When a flow counts as unanswered.
         init_timeout_s: When an init command is killed.
+        fuzz: How many policies to generate for each variant; 0 for none.
         seed: Of all that is generated.
         texts: Every option that does not have its default, as it was given.
         repeat: Arguments that the line to run a check again has to repeat.
@@ -74,6 +75,7 @@ class Settings:
     privilege: str
     timeout_s: float
     init_timeout_s: float
+    fuzz: int
     seed: int
     texts: Mapping[str, str]
     repeat: tuple[str, ...]
@@ -147,6 +149,7 @@ def _settings(layers: Sequence[Layer], file: OptionsFile | None) -> Settings:
         privilege=_choice("privilege", given),
         timeout_s=_seconds(given["timeout"]),
         init_timeout_s=_seconds(given["init-timeout"]),
+        fuzz=_whole(given["fuzz"]),
         seed=_whole(given["seed"]),
         texts=_texts(given),
         repeat=tuple(_repeated(layers[0])),

@@ -1,0 +1,225 @@
+"""Campaigns on a stage without packets: the oracle under a policy that somebody got wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from pytest_fsmredir.backends.base import Programming
+from pytest_fsmredir.fuzz.aim import Probe, Scene
+from pytest_fsmredir.fuzz.campaign import Campaign, CampaignResult
+from pytest_fsmredir.fuzz.stage import Stage
+from pytest_fsmredir.spec.checks import MUST, SHOULD, Level
+from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
+from pytest_fsmredir.spec.flow import (
+    Acceptance,
+    Acceptor,
+    Address,
+    Direction,
+    Fate,
+    Flow,
+    Protocol,
+    Route,
+)
+from pytest_fsmredir.spec.oracle import expected
+from pytest_fsmredir.spec.policy import ListName, Network, Policy
+from pytest_fsmredir.spec.reserved import SERVED_PORTS
+
+OWN = "10.77.0.2"
+CLIENT = Address("203.0.113.20", 40000)
+LISTENERS = (
+    Acceptor.METRICS, Acceptor.LIVENESS, Acceptor.READINESS, Acceptor.STARTUP, Acceptor.HEALTH,
+)  # fmt: skip
+BY = {
+    Route.DIRECT: Acceptor.ORIGIN,
+    Route.SIDECAR_OUTBOUND: Acceptor.SIDECAR_OUTBOUND,
+    Route.SIDECAR_INBOUND: Acceptor.SIDECAR_INBOUND,
+}
+
+Change = Callable[[Policy], Policy]
+
+
+class Paper:
+    """A pod that follows a changed policy to the letter."""
+
+    def __init__(self, policy: Policy, change: Change, limit: int) -> None:
+        with_second = bool(policy.network_interface_exclusion_list)
+        self.scene = Scene(
+            family=4, server="198.51.100.10", pod=OWN, loopback="127.0.0.1", silent="203.0.113.99",
+            second="10.78.0.2" if with_second else None,
+            beyond="198.19.0.10" if with_second else None,
+        )  # fmt: skip
+        self.own_addresses = (OWN, "10.78.0.2")
+        self._policy, self._limit = change(policy), limit
+
+    def program(self) -> Programming:
+        """Refuse lists of ports beyond the limit."""
+        lists = (
+            self._policy.outbound_port_exclusion_list,
+            self._policy.inbound_port_exclusion_list,
+        )
+        accepted = max(map(len, lists)) <= self._limit
+        return Programming(accepted, "" if accepted else "too many\nports")
+
+    def listen(self, flow: Flow) -> None:
+        """Everybody listens already."""
+
+    def send(self, probes: Iterable[Probe]) -> Iterator[Fate]:
+        """Let the oracle say what becomes of the flows."""
+        return (self._fate(probe.flow) for probe in probes)
+
+    def _fate(self, flow: Flow) -> Fate:
+        by = BY[expected(self._policy, flow, self.own_addresses)]
+        port = flow.destination.port
+        inbound_tcp = flow.direction is Direction.INBOUND and flow.protocol is Protocol.TCP
+        if by is Acceptor.ORIGIN and inbound_tcp and port in SERVED_PORTS:
+            by = LISTENERS[SERVED_PORTS.index(port)]
+        return Fate(flow, CLIENT, (Acceptance(0, by, flow.destination, CLIENT),))
+
+
+def campaign(
+    change: Change = lambda policy: policy,
+    *,
+    limit: int = 65535,
+    features: frozenset[Feature] = ALL_FEATURES,
+    effort: int = 300,
+) -> Campaign:
+    def on_paper(configuration: Configuration) -> AbstractContextManager[Stage]:
+        return nullcontext(Paper(configuration.policy(), change, limit))
+
+    return Campaign(on_paper, features=features, families=(4,), shrink_effort=effort)
+
+
+def search(change: Change, level: Level = MUST, *, policies: int = 40) -> CampaignResult:
+    return campaign(change).search(policies=policies, seed=1, level=level)
+
+
+def every_range(change: Callable[[Network], Network]) -> Change:
+    def changed(policy: Policy) -> Policy:
+        ranges = policy.outbound_ip_range_exclusion_list
+        return replace(policy, outbound_ip_range_exclusion_list=tuple(map(change, ranges)))
+
+    return changed
+
+
+def halved(network: Network) -> Network:
+    return next(network.subnets()) if network.prefixlen == 24 else network
+
+
+def inclusion_first(policy: Policy) -> Policy:
+    """Forget all exclusions where there is an inclusion."""
+    if not policy.outbound_ip_range_inclusion_list:
+        return policy
+    return replace(policy, outbound_port_exclusion_list=(), outbound_ip_range_exclusion_list=())
+
+
+def without(name: ListName, position: int) -> Change:
+    """Return a change that loses one item of a list that has several."""
+
+    def changed(policy: Policy) -> Policy:
+        items = list(getattr(policy, name.value))
+        if len(items) > 1:
+            items.pop(position)
+        return replace(policy, **{name.value: tuple(items)})
+
+    return changed
+
+
+def test_whoever_follows_the_policy_is_left_in_peace() -> None:
+    """A false alarm."""
+    tried = campaign()
+    results = [tried.search(policies=40, seed=1, level=level) for level in (MUST, SHOULD)]
+
+    assert [result.disagreement for result in results] == [None, None]
+    assert results[0].flows > 40 * 50
+    assert (results[1].pods, results[1].flows) == (0, 0)
+
+
+def test_sixteen_ports_are_found_and_no_more_than_sixteen() -> None:
+    """A limit of 15 ports a list that is missed, or shown with a hundred ports."""
+    found = campaign(limit=15).search(policies=40, seed=1, level=MUST).disagreement
+
+    assert found is not None
+    policy = found.configuration.policy()
+    lists = {policy.outbound_port_exclusion_list, policy.inbound_port_exclusion_list}
+    assert lists == {(), tuple(range(1, 17))}
+    assert policy.outbound_ip_range_exclusion_list == policy.outbound_ip_range_inclusion_list == ()
+    assert (found.probe, found.seen) == (None, "refused: too many ports")
+
+
+def test_wrong_range_is_shrunk_to_one_entry_and_the_flow_that_shows_it() -> None:
+    """A disagreement buried in a configuration of a hundred values."""
+    found = search(every_range(halved)).disagreement
+
+    assert found is not None
+    settings = {**found.configuration.annotations, **found.configuration.traffic}
+    assert list(settings.values()) in ([["2.2.2.2/24"]], ["2.2.2.2/24"])
+    assert found.probe == Probe(Flow(Direction.OUTBOUND, Address("2.2.2.255", 8080), uid=1000))
+    assert (found.expected, found.level) == ("direct", MUST)
+    assert found.seen.startswith("accepted by the sidecar's outbound listener")
+
+
+def test_what_should_hold_is_a_search_of_its_own() -> None:
+    """A broken SHOULD reported as a broken MUST, or hiding one."""
+    assert search(inclusion_first).disagreement is None
+
+    found = search(inclusion_first, SHOULD).disagreement
+    assert found is not None
+    policy = found.configuration.policy()
+    assert len(policy.outbound_ip_range_inclusion_list) == 1
+    excluded = policy.outbound_ip_range_exclusion_list or policy.outbound_port_exclusion_list
+    assert len(excluded) == 1
+
+
+@pytest.mark.parametrize("position", [0, -1])
+@pytest.mark.parametrize("name", [name for name in ListName if name.annotation is not None])
+def test_lost_item_is_found(name: ListName, position: int) -> None:
+    """A list whose first or last item counts for nothing."""
+    found = search(without(name, position)).disagreement
+
+    assert found is not None
+    assert len(getattr(found.configuration.policy(), name.value)) == 2
+
+
+def test_same_seed_finds_the_same() -> None:
+    """A disagreement that is another one each time."""
+    first, second = (search(every_range(halved)) for _ in range(2))
+
+    assert replace(first, seconds=0) == replace(second, seconds=0)
+
+
+def test_shrinking_ends_when_its_effort_is_spent() -> None:
+    """A campaign that shrinks for ever."""
+    none, some = (
+        campaign(limit=15, effort=effort).search(policies=40, seed=1, level=MUST)
+        for effort in (0, 5)
+    )
+
+    assert (none.pods, some.pods) == (none.policies + 1, none.policies + 6)
+    assert none.disagreement is not None
+
+
+def test_interfaces_are_not_given_to_who_does_not_claim_them() -> None:
+    """A failure for a feature that is declared as unsupported."""
+
+    def forgetful(policy: Policy) -> Policy:
+        return replace(policy, network_interface_exclusion_list=())
+
+    claimed = ALL_FEATURES - {Feature.NETWORK_INTERFACE_EXCLUSION}
+    tried = campaign(forgetful, features=claimed)
+
+    assert search(forgetful, SHOULD).disagreement is not None
+    assert tried.search(policies=40, seed=1, level=SHOULD).disagreement is None
+
+
+def test_result_says_what_to_paste() -> None:
+    """A disagreement that cannot be tried by hand."""
+    shown = str(search(every_range(lambda _: ip_network("9.9.9.9/32"))).disagreement)
+
+    assert shown.startswith("tcp from uid 1000 to 2.2.2.2:8080: expected direct; seen accepted by")
+    assert '{"flomesh.io/outbound-ip-range-exclusion-list": "2.2.2.2/32"}' in shown
