@@ -6,7 +6,7 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from pytest_fsmredir.fuzz.draws import Draws
+from pytest_fsmredir.fuzz.draws import Draws, Enough
 from pytest_fsmredir.fuzz.strategies import configurations
 from pytest_fsmredir.fuzz.trial import Disagreement, NewStage, Trials, settings_text, simplicity
 from pytest_fsmredir.spec.checks import Level
@@ -103,7 +103,8 @@ class Campaign:
         found: Disagreement | None = None
         if drawn.found is not None:
             self._effort_left = self._shrink_effort
-            found = self._explained(drawn.smallest(), level)
+            drawn.shrink()
+            found = self._explained(drawn.found, level)
         return CampaignResult(
             seed=seed,
             policies=tried,
@@ -119,7 +120,7 @@ class Campaign:
         if key in self._known:
             return self._known[key]
         if self._effort_left is not None and self._effort_left <= 0:
-            return {}
+            raise Enough
         found: dict[Level, Disagreement] = {}
         with closing(self._trials.disagreements(configuration)) as disagreements:
             for disagreement in disagreements:

@@ -18,13 +18,14 @@ T = TypeVar("T")
 
 
 class Draws(Generic[T]):
-    """Values drawn one after the other until a wanted one is found.
+    """Values drawn one after the other until a wanted one is found, and smaller ones made of it.
 
     hypothesis is given the bytes to draw from. Left to itself it draws constants from whatever
     source code is loaded, and a seed would mean something else in every project.
 
     Attributes:
-        found: The wanted one that was drawn last.
+        found: The wanted one that was seen last; after shrinking the smallest, if that came to its
+            end.
     """
 
     def __init__(
@@ -33,6 +34,14 @@ class Draws(Generic[T]):
         seed: int,
         is_wanted: Callable[[T], bool],
     ) -> None:
+        """Take what to draw and what to look for.
+
+        Args:
+            strategy: What to draw from.
+            seed: What the draws follow from.
+            is_wanted: Tells the same of the same value each time; raises :class:`Enough` to end
+                the shrinking.
+        """
         self.found: T | None = None
         self._seed = seed
 
@@ -69,13 +78,17 @@ class Draws(Generic[T]):
                 draw_from(entropy)
         return drawn
 
-    def smallest(self) -> T:
-        """Return the smallest wanted value that can be made from the one found."""
-        with suppress(_Found):
+    def shrink(self) -> None:
+        """Look for smaller wanted values than the one found."""
+        with suppress(_Found, Enough):
             self._draw()  # hypothesis replays what it was found with, and shrinks it
-        if self.found is None:
-            raise ValueError("nothing was found that could be shrunk")
-        return self.found
+
+
+class Enough(BaseException):
+    """No more is to be tried.
+
+    No ``Exception``, which hypothesis would take for the failure that it is to shrink.
+    """
 
 
 class _Found(Exception):

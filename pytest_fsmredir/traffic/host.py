@@ -221,7 +221,7 @@ class Host:
     ) -> Fate:
         """Send one UDP datagram from a socket that is kept, and wait for its answer."""
         if source is not None:
-            sock.bind(tuple(source))
+            _bind_datagrams(sock, source)
         sock.connect(tuple(flow.destination))
         return self._ask(flow, sock, payload, lambda got: got.endswith(payload), sockname(sock))
 
@@ -290,7 +290,7 @@ class Host:
         """Answer UDP datagrams on an address of this host."""
         sock = self._sockets(address.family, socket.SOCK_DGRAM, uid=uid)
         try:
-            sock.bind(tuple(address))
+            _bind_datagrams(sock, address)
         except OSError:
             sock.close()
             raise
@@ -387,3 +387,10 @@ class Host:
             self.engine.forget(sock)
         path = tuple(self.engine.log[mark:])
         return Fate(flow, own, path, ended[0] if ended else "no answer")
+
+
+def _bind_datagrams(sock: socket.socket, address: Address) -> None:
+    # A program that another thread is just starting holds a copy of each descriptor for a moment,
+    # so a socket we have closed may still have the port. The newest one gets the datagrams.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(tuple(address))

@@ -54,7 +54,7 @@ class Paper:
             second="10.78.0.2" if with_second else None,
             beyond="198.19.0.10" if with_second else None,
         )  # fmt: skip
-        self.own_addresses = (OWN, "10.78.0.2")
+        self.own_addresses: tuple[str, ...] = (OWN, "10.78.0.2")
         self._policy, self._limit = change(policy), limit
 
     def program(self) -> Programming:
@@ -95,7 +95,7 @@ def campaign(
     return Campaign(on_paper, features=features, families=(4,), shrink_effort=effort)
 
 
-def search(change: Change, level: Level = MUST, *, policies: int = 40) -> CampaignResult:
+def search(change: Change, level: Level = MUST, *, policies: int = 15) -> CampaignResult:
     return campaign(change).search(policies=policies, seed=1, level=level)
 
 
@@ -108,7 +108,7 @@ def every_range(change: Callable[[Network], Network]) -> Change:
 
 
 def halved(network: Network) -> Network:
-    return next(network.subnets()) if network.prefixlen == 24 else network
+    return ip_network(f"{network[0]}/25") if network.prefixlen == 24 else network
 
 
 def inclusion_first(policy: Policy) -> Policy:
@@ -133,16 +133,16 @@ def without(name: ListName, position: int) -> Change:
 def test_whoever_follows_the_policy_is_left_in_peace() -> None:
     """A false alarm."""
     tried = campaign()
-    results = [tried.search(policies=40, seed=1, level=level) for level in (MUST, SHOULD)]
+    results = [tried.search(policies=15, seed=1, level=level) for level in (MUST, SHOULD)]
 
     assert [result.disagreement for result in results] == [None, None]
-    assert results[0].flows > 40 * 50
+    assert results[0].flows > 15 * 50
     assert (results[1].pods, results[1].flows) == (0, 0)
 
 
 def test_sixteen_ports_are_found_and_no_more_than_sixteen() -> None:
     """A limit of 15 ports a list that is missed, or shown with a hundred ports."""
-    found = campaign(limit=15).search(policies=40, seed=1, level=MUST).disagreement
+    found = campaign(limit=15).search(policies=15, seed=1, level=MUST).disagreement
 
     assert found is not None
     policy = found.configuration.policy()
@@ -176,8 +176,15 @@ def test_what_should_hold_is_a_search_of_its_own() -> None:
     assert len(excluded) == 1
 
 
-@pytest.mark.parametrize("position", [0, -1])
-@pytest.mark.parametrize("name", [name for name in ListName if name.annotation is not None])
+@pytest.mark.parametrize(
+    ("name", "position"),
+    [
+        (ListName.OUTBOUND_IP_RANGE_EXCLUSION, 0),
+        (ListName.OUTBOUND_IP_RANGE_INCLUSION, -1),
+        (ListName.OUTBOUND_PORT_EXCLUSION, -1),
+        (ListName.INBOUND_PORT_EXCLUSION, 0),
+    ],
+)
 def test_lost_item_is_found(name: ListName, position: int) -> None:
     """A list whose first or last item counts for nothing."""
     found = search(without(name, position)).disagreement
@@ -196,7 +203,7 @@ def test_same_seed_finds_the_same() -> None:
 def test_shrinking_ends_when_its_effort_is_spent() -> None:
     """A campaign that shrinks for ever."""
     none, some = (
-        campaign(limit=15, effort=effort).search(policies=40, seed=1, level=MUST)
+        campaign(limit=15, effort=effort).search(policies=15, seed=1, level=MUST)
         for effort in (0, 5)
     )
 
@@ -214,7 +221,7 @@ def test_interfaces_are_not_given_to_who_does_not_claim_them() -> None:
     tried = campaign(forgetful, features=claimed)
 
     assert search(forgetful, SHOULD).disagreement is not None
-    assert tried.search(policies=40, seed=1, level=SHOULD).disagreement is None
+    assert tried.search(policies=15, seed=1, level=SHOULD).disagreement is None
 
 
 def test_result_says_what_to_paste() -> None:
