@@ -35,6 +35,7 @@ pytestmark = [
 ]
 
 TODAY = Path(__file__).parents[1] / "neutral" / "fsm_current.sh"
+SEED = 3
 IPV4_ONLY = ALL_FEATURES - {Feature.IPV6}
 
 
@@ -99,7 +100,7 @@ def test_reference_agrees(family: int, policies: int) -> None:
     """A false alarm, or a wrong reference."""
     with campaign(Reference(), family) as tried:
         results = [
-            shown(tried.search(policies=policies, seed=2026, level=level))
+            shown(tried.search(policies=policies, seed=SEED, level=level))
             for level in (MUST, SHOULD)
         ]
 
@@ -111,7 +112,7 @@ def test_today_s_fsm_breaks_at_sixteen_ports() -> None:
     """A limit of 15 ports a list that nobody told the generator of."""
     today = InitCommand(f"sh {shlex.quote(str(TODAY))}", features=IPV4_ONLY)
     with campaign(today) as tried:
-        found = shown(tried.search(policies=40, seed=2026, level=MUST)).disagreement
+        found = shown(tried.search(policies=40, seed=SEED, level=MUST)).disagreement
 
     assert found is not None
     policy = found.configuration.policy()
@@ -125,7 +126,7 @@ def test_same_seed_finds_the_same() -> None:
     results = []
     for _ in range(2):
         with campaign(Changed(policy=half_of_every_24)) as tried:
-            results.append(shown(tried.search(policies=20, seed=2026, level=MUST)))
+            results.append(shown(tried.search(policies=20, seed=SEED, level=MUST)))
 
     first, second = (result.disagreement for result in results)
     assert first is not None
@@ -139,7 +140,7 @@ def test_same_seed_finds_the_same() -> None:
 def test_inclusion_before_exclusion_is_shrunk_to_one_entry_each() -> None:
     """An order of rules that only a policy with both lists shows."""
     with campaign(Changed(rules=inclusions_first)) as tried:
-        found = shown(tried.search(policies=30, seed=2026, level=SHOULD)).disagreement
+        found = shown(tried.search(policies=30, seed=SEED, level=SHOULD)).disagreement
 
     assert found is not None
     policy = found.configuration.policy()
