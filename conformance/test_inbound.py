@@ -11,6 +11,11 @@ from pytest_fsmredir import MUST, SHOULD, Acceptor, Address, Mesh, Need, Profile
 # other meshes leave the rest, or some of it, to themselves.
 PORTS = (1, 22, 53, 80, 443, 1500, 3306, 6060, 8080, 9090, 9901, 10250, 14999, 15002, 15004, 15005)
 HIGH_PORTS = (15006, 15009, 15011, 15020, 15021, 15090, 15900, 15905, 32767, 32768, 61000, 65535)
+# What Linkerd, Consul, Kuma, Istio, OSM and Pipy's own admin service reserve for themselves.
+FOREIGN_PORTS = (
+    4140, 4143, 4190, 4191, 5676, 5678, 5681, 6060, 6061, 8300, 8500, 8501, 8502, 9901, 9902,
+    15004, 15008, 15053, 15090, 15128, 15129, 20000, 20100, 20200, 21500, 21502,
+)  # fmt: skip
 NEVER_CAPTURED = {15000, 15001, 15003, 15010, 15901, 15902, 15903, 15904}
 
 
@@ -36,7 +41,9 @@ def test_connection_from_outside_is_captured(mesh: Mesh) -> None:
     profile=Profile.CORE,
 )
 def test_every_port_of_the_pod_is_captured(mesh: Mesh) -> None:
-    ports: Iterable[int] = range(1, 65536) if mesh.exhaustive else PORTS + HIGH_PORTS
+    ports: Iterable[int] = (
+        range(1, 65536) if mesh.exhaustive else PORTS + HIGH_PORTS + FOREIGN_PORTS
+    )
     tried = (port for port in ports if port not in NEVER_CAPTURED)
 
     for fate in mesh.client.connect_all(mesh.pod(), tried):

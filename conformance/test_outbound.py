@@ -11,6 +11,11 @@ from pytest_fsmredir import MUST, SHOULD, Acceptor, Address, Mesh, Need, Profile
 # some of it, without being asked: remote shells, and protocols in which the server speaks first.
 PORTS = (1, 21, 22, 25, 53, 80, 110, 123, 143, 443, 587, 1500, 3306, 4444, 5432, 6379, 8080, 9300)
 HIGH_PORTS = (10250, 11211, 15002, 15006, 15021, 32767, 32768, 60999, 61000, 65534, 65535)
+# What Linkerd, Consul, Kuma, Istio, OSM and Pipy's own admin service reserve for themselves.
+FOREIGN_PORTS = (
+    4140, 4143, 4190, 4191, 5676, 5678, 5681, 6060, 6061, 8300, 8500, 8501, 8502, 9901, 9902,
+    15004, 15008, 15053, 15090, 15128, 15129, 20000, 20100, 20200, 21500, 21502,
+)  # fmt: skip
 RESERVED_PORTS = (15000, 15001, 15003, 15010, 15901, 15902, 15903, 15904)
 
 # Cloud metadata, private and shared ranges, the neighbours of loopback, and public ones.
@@ -50,7 +55,9 @@ def test_remote_address_is_captured(mesh: Mesh) -> None:
     profile=Profile.CORE,
 )
 def test_every_remote_port_is_captured(mesh: Mesh) -> None:
-    ports: Iterable[int] = range(1, 65536) if mesh.exhaustive else PORTS + HIGH_PORTS
+    ports: Iterable[int] = (
+        range(1, 65536) if mesh.exhaustive else PORTS + HIGH_PORTS + FOREIGN_PORTS
+    )
 
     for fate in mesh.pod().connect_all(mesh.server, ports):
         assert fate.captured_outbound

@@ -30,6 +30,8 @@ _CROSSED = 300  # combinations of address, port and user, besides each of them b
 _FEW = 3  # values of a list that are tried where the list must mean nothing
 _ORDINARY_PORTS = (8080, 8081, 9000, 9001, 20000, 20001, 30000, 30001)
 _DNS_PORT = 53
+_OTHER_PORTS = (1, _DNS_PORT, 443, 65535, *SIDECARS_OWN_PORTS)  # special to nobody but a bug
+_OTHER_ADDRESSES = {4: "8.8.8.8", 6: "2606:4700::8"}
 
 _Intervals = dict[int, list[tuple[int, int]]]
 
@@ -137,7 +139,7 @@ def _outbound(policy: Policy, scene: Scene) -> Iterator[Flow]:
         _ordinary_port(policy),
         *ports_at(policy.outbound_port_exclusion_list),
         *policy.inbound_port_exclusion_list[:_FEW],
-        *SIDECARS_OWN_PORTS,
+        *_OTHER_PORTS,
     ]
     uids = (*APP_UIDS, SIDECAR_UID)
     users = cycle(uids)
@@ -220,7 +222,8 @@ def _outside_addresses(policy: Policy, scene: Scene) -> list[str]:
         *policy.outbound_ip_range_inclusion_list,
     )
     edges = addresses_at(ranges, scene.family)
-    return list(dict.fromkeys(a for a in (scene.server, *edges) if a != scene.silent))
+    others = (scene.server, *edges, _OTHER_ADDRESSES[scene.family])
+    return list(dict.fromkeys(address for address in others if address != scene.silent))
 
 
 def _beyond(scene: Scene) -> tuple[str, ...]:

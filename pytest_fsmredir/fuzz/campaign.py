@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 from pytest_fsmredir.fuzz.draws import Draws, Enough
+from pytest_fsmredir.fuzz.pruning import pruned
 from pytest_fsmredir.fuzz.strategies import configurations
 from pytest_fsmredir.fuzz.trial import Disagreement, NewStage, Trials, settings_text, simplicity
 from pytest_fsmredir.spec.checks import Level
@@ -101,10 +103,9 @@ class Campaign:
         drawn = Draws(self._strategy, seed, shows_one)
         tried = drawn.first(policies)
         found: Disagreement | None = None
-        if drawn.found is not None:
+        if drawn.wanted:
             self._effort_left = self._shrink_effort
-            drawn.shrink()
-            found = self._explained(drawn.found, level)
+            found = self._explained(_smallest(drawn, shows_one), level)
         return CampaignResult(
             seed=seed,
             policies=tried,
@@ -141,3 +142,15 @@ class Campaign:
             return min(again, key=lambda each: simplicity(each.probe))
         once = self._known[settings_text(configuration)][level]
         return replace(once, seen=f"{once.seen}, but not when tried again")
+
+
+def _smallest(
+    drawn: Draws[Configuration], is_wanted: Callable[[Configuration], bool]
+) -> Configuration:
+    """Return the smallest wanted configuration that the effort suffices to find."""
+    drawn.shrink()
+    smallest = drawn.wanted[-1]
+    with suppress(Enough):
+        for smaller in pruned(smallest, is_wanted):
+            smallest = smaller
+    return smallest

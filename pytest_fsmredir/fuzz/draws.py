@@ -24,8 +24,8 @@ class Draws(Generic[T]):
     source code is loaded, and a seed would mean something else in every project.
 
     Attributes:
-        found: The wanted one that was seen last; after shrinking the smallest, if that came to its
-            end.
+        wanted: The wanted ones in the order they were drawn; when shrinking came to its end, the
+            last is the smallest.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Draws(Generic[T]):
             is_wanted: Tells the same of the same value each time; raises :class:`Enough` to end
                 the shrinking.
         """
-        self.found: T | None = None
+        self.wanted: list[T] = []
         self._seed = seed
 
         @hypothesis.settings(
@@ -58,7 +58,7 @@ class Draws(Generic[T]):
         @hypothesis.given(strategy)
         def draw(value: T) -> None:
             if is_wanted(value):
-                self.found = value
+                self.wanted.append(value)
                 raise _Found
 
         self._draw = draw

@@ -43,13 +43,13 @@ class Changed:
     """The reference for IPv4, its policy or its rules changed."""
 
     name = "changed"
-    features = IPV4_ONLY
 
     def __init__(
         self,
         policy: Callable[[Policy], Policy] = lambda policy: policy,
         rules: Callable[[list[str]], list[str]] = lambda rules: rules,
     ) -> None:
+        self.features = IPV4_ONLY - {Feature.NETWORK_INTERFACE_EXCLUSION}
         self._policy, self._rules = policy, rules
 
     def program(self, target: Target) -> None:

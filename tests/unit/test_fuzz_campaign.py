@@ -12,6 +12,7 @@ import pytest
 from pytest_fsmredir.backends.base import Programming
 from pytest_fsmredir.fuzz.aim import Probe, Scene
 from pytest_fsmredir.fuzz.campaign import Campaign, CampaignResult
+from pytest_fsmredir.fuzz.pruning import parts
 from pytest_fsmredir.fuzz.stage import Stage
 from pytest_fsmredir.spec.checks import MUST, SHOULD, Level
 from pytest_fsmredir.spec.configuration import Configuration
@@ -192,6 +193,25 @@ def test_lost_item_is_found(name: ListName, position: int) -> None:
 
     assert found is not None
     assert len(getattr(found.configuration.policy(), name.value)) == 2
+
+
+def test_run_of_items_is_taken_apart() -> None:
+    """A hundred ports shown where one is to blame, because they came in one draw."""
+
+    def unlisted(policy: Policy) -> Policy:
+        ports = tuple(port for port in policy.outbound_port_exclusion_list if not 20 < port < 60000)
+        return replace(policy, outbound_port_exclusion_list=ports)
+
+    found = search(unlisted).disagreement
+
+    assert found is not None
+    assert len(found.configuration.policy().outbound_port_exclusion_list) == 1
+
+
+def test_prunings_of_a_list() -> None:
+    """An item that is never taken away."""
+    assert list(parts("ab")) == [[], ["b"], ["a"]]
+    assert list(parts("abc")) == [[], ["a"], ["b", "c"], ["b", "c"], ["a", "c"], ["a", "b"]]
 
 
 def test_same_seed_finds_the_same() -> None:

@@ -9,6 +9,7 @@ from tests.mutants.changes import (
     before,
     drop,
     first,
+    for_family,
     in_turn,
     last,
     narrow,
@@ -17,6 +18,7 @@ from tests.mutants.changes import (
     verdict_for,
 )
 from tests.mutants.correct import IN, OUT, RESERVED_PORTS, TO_IN, TO_OUT, Case, Tag
+from tests.mutants.loading import followed_by
 from tests.mutants.mutant import Mutant
 from tests.mutants.rules import Rule, Rules
 
@@ -43,6 +45,10 @@ def _renamed_rules(rules: Rules, case: Case) -> Rules:
 def _reversed(tag: str, rules: Rules) -> Rules:
     turned = iter([rule for rule in rules if rule.tag == tag][::-1])
     return tuple(next(turned) if rule.tag == tag else rule for rule in rules)
+
+
+def _inserted(text: str) -> str:
+    return text.replace("-A PREROUTING", "-I PREROUTING").replace("-A OUTPUT", "-I OUTPUT")
 
 
 def _one_rule_a_port(rules: Rules, case: Case) -> Rules:
@@ -244,16 +250,6 @@ MUTANTS = (
         argument="the redirect before it leaves nothing over; under an inclusion the RETURN does",
     ),
     Mutant(
-        name="same-udp-untracked",
-        what="connection tracking is off for UDP",
-        source="B34: istio/istio 33469; the field's cure for UDP",
-        rules=first(
-            Rule("", "PREROUTING", "-p udp", "CT --notrack", table="raw"),
-            Rule("", "OUTPUT", "-p udp", "CT --notrack", table="raw"),
-        ),
-        argument="no rule of ours looks at UDP, so nothing depends on its being tracked",
-    ),
-    Mutant(
         name="same-other-variant",
         what="the rules are loaded with the other variant's programs",
         source="B12: istio/istio 15519",
@@ -306,5 +302,52 @@ MUTANTS = (
             first(Rule("", "PREROUTING", "", "MESH_HINT"), Rule("", "MESH_HINT", "-p udp")),
         ),
         argument="it decides nothing",
+    ),
+    Mutant(
+        name="same-own-call-source-rewritten",
+        what="a source NAT for connections that arrive on lo",
+        source="B47: istio/istio 5679",
+        rules=for_family(
+            4,
+            last(Rule("", "INPUT", "-i lo -p tcp --dport 8000:9000", "SNAT --to-source 127.0.0.6")),
+        ),
+        argument="a connection on lo has its source decided in POSTROUTING, before INPUT sees it",
+    ),
+    Mutant(
+        name="same-mark-routed-to-nowhere",
+        what="a left-over rule sends packets with Istio's mark to nowhere",
+        source="merbridge/merbridge PR 163; Istio's TPROXY mode",
+        load=followed_by("ip rule add fwmark 1337 blackhole"),
+        argument="no packet of the pod carries that mark",
+    ),
+    Mutant(
+        name="same-untracked-open-flows-dropped",
+        what="packets in the middle of a flow that connection tracking does not know are dropped",
+        source="B42: istio/istio 35157",
+        rules=first(
+            Rule(
+                "",
+                "INPUT",
+                "-p tcp ! --syn -m conntrack --ctstate NEW",
+                "DROP",
+                table="filter",
+            )
+        ),
+        argument="SPEC-16.3 and SPEC-16.4: only a flow that is tracked already has to live on",
+    ),
+    Mutant(
+        name="same-inserted-before-others",
+        what="the jumps stand before the rules that others have in the nat table",
+        source="B51: istio/istio 1428",
+        text=_inserted,
+        argument="which of two redirections of one TCP connection comes first, no sentence says;"
+        " what the jumps do not take reaches the rules of others as before",
+    ),
+    Mutant(
+        name="same-first-family-stays",
+        what="when IPv6 fails, the pod is refused and the rules for IPv4 stay",
+        source="B32: istio/istio 19940; B18",
+        load=loading.first_family_at_least,
+        argument="each family is complete or untouched, and a pod that is refused does not start",
     ),
 )

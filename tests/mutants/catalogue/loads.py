@@ -21,10 +21,6 @@ def _without_last(text: str) -> str:
     return "\n".join([head, *lines[:-1], "COMMIT", ""])
 
 
-def _inserted(text: str) -> str:
-    return text.replace("-A PREROUTING", "-I PREROUTING").replace("-A OUTPUT", "-I OUTPUT")
-
-
 def _each(command: str) -> str:
     """Run an iptables command for both families."""
     return f"iptables {command} && ip6tables {command}"
@@ -133,12 +129,6 @@ MUTANTS = (
         load=loading.one_by_one,
     ),
     Mutant(
-        name="first-family-stays",
-        what="when IPv6 fails, the rules for IPv4 stay",
-        source="B32: istio/istio 19940; B18",
-        load=loading.first_family_at_least,
-    ),
-    Mutant(
         name="failures-hidden",
         what="exit status 0 whatever the programs said",
         source="B14: linkerd/linkerd2 8732, openservicemesh/osm 4609",
@@ -221,12 +211,6 @@ MUTANTS = (
         _each("-I INPUT -p tcp --dport 15003 -j ACCEPT"),
     ),
     Mutant(
-        name="inserted-before-others",
-        what="the jumps stand before the rules of others",
-        source="B51: istio/istio 1428",
-        text=_inserted,
-    ),
-    Mutant(
         name="others-never-reached",
         what="what is left alone is accepted: rules of others never see it",
         source="B51: istio/istio 1428",
@@ -235,12 +219,6 @@ MUTANTS = (
             Rule("", "PREROUTING", "-p tcp", "ACCEPT"),
             Rule("", "OUTPUT", "-p tcp", "ACCEPT"),
         ),
-    ),
-    _after(
-        "forwarding-turned-off",
-        "the pod no longer forwards",
-        "B54: linkerd/linkerd2-proxy-init PR 53",
-        "echo 0 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv6/conf/all/forwarding",
     ),
     Mutant(
         name="forwarded-dropped",
@@ -259,14 +237,6 @@ MUTANTS = (
         "open flows are reset",
         "B42: istio/istio 35157",
         "ss -K 2>/dev/null >/dev/null; true",
-    ),
-    Mutant(
-        name="open-flows-dropped",
-        what="flows that were open before are dropped in the filter table",
-        source="B42: istio/istio 35157",
-        rules=first(
-            Rule("", "INPUT", "-p tcp ! --syn -m conntrack --ctstate NEW", "DROP", table="filter")
-        ),
     ),
     _after(
         "localhost-routed",
@@ -293,12 +263,6 @@ MUTANTS = (
         "ip link set eth0 mtu 1300",
     ),
     _after(
-        "mark-routed-to-nowhere",
-        "a left-over rule sends marked packets to a table without routes",
-        "merbridge; Istio's TPROXY mode",
-        "ip rule add fwmark 1337 blackhole",
-    ),
-    _after(
         "reverse-path-strict",
         "strict reverse path filtering: a second interface loses packets",
         "B40: istio/istio 7182",
@@ -316,12 +280,6 @@ MUTANTS = (
         "the table of connections holds 16 entries",
         "B38: catalogue CT-008",
         "echo 16 >/proc/sys/net/netfilter/nf_conntrack_max",
-    ),
-    _after(
-        "conntrack-forgets-established",
-        "connection tracking forgets an idle connection after a second",
-        "catalogue LIFE-007; B42",
-        "echo 1 >/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established",
     ),
     Mutant(
         name="rules-inbound-only-after-restart",

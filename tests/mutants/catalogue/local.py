@@ -13,7 +13,6 @@ from tests.mutants.changes import (
     substitute,
     to_end,
     verdict,
-    when,
 )
 from tests.mutants.correct import IN, OUT, TO_IN, TO_OUT, Tag
 from tests.mutants.mutant import Mutant
@@ -193,15 +192,6 @@ MUTANTS = (
         what="connections between processes of the pod are rejected",
         source="B27: openservicemesh/osm PR 264",
         rules=last(Rule("", "INPUT", "-i lo -p tcp --dport 8000:9000", "REJECT", table="filter")),
-    ),
-    Mutant(
-        name="pod-address-answers-from-localhost",
-        what="an application's call of its own pod arrives from 127.0.0.1",
-        source="B47: istio/istio 5679",
-        rules=when(
-            lambda case: case.family == 4,
-            last(Rule("", "INPUT", "-i lo -p tcp --dport 8000:9000", "SNAT --to 127.0.0.6")),
-        ),
     ),
     Mutant(
         name="hairpin-on-eth0-only",

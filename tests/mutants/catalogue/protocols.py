@@ -85,6 +85,15 @@ MUTANTS = (
         "B34: istio/istio 46935; MASQUERADE --random-fully",
         _nat("POSTROUTING", "-p udp", "MASQUERADE --random-fully"),
     ),
+    Mutant(
+        name="udp-untracked",
+        what="connection tracking is off for UDP: translations of others no longer happen",
+        source="B34: istio/istio 33469; the field's cure for UDP",
+        rules=first(
+            Rule("", "PREROUTING", "-p udp", "CT --notrack", table="raw"),
+            Rule("", "OUTPUT", "-p udp", "CT --notrack", table="raw"),
+        ),
+    ),
     _udp(
         "quic-rejected",
         "UDP to port 443 is rejected, so that browsers fall back to TCP",

@@ -1,0 +1,50 @@
+"""Configurations with less in them.
+
+hypothesis shrinks what it drew from, and is at its end where a list came from few draws, as a run
+of ports does. What is left is taken apart here item by item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from pytest_fsmredir.spec.configuration import Configuration
+
+T = TypeVar("T")
+
+
+def pruned(
+    configuration: Configuration, is_wanted: Callable[[Configuration], bool]
+) -> Iterator[Configuration]:
+    """Yield wanted configurations, each with less than the one before, to the least."""
+    smaller = next((each for each in prunings(configuration) if is_wanted(each)), None)
+    if smaller is not None:
+        yield smaller
+        yield from pruned(smaller, is_wanted)
+
+
+def prunings(configuration: Configuration) -> Iterator[Configuration]:
+    """Yield what is left of a configuration without a list, half of one, or one item of one."""
+    annotations, traffic = configuration.annotations, configuration.traffic
+    for key, text in annotations.items():
+        rest = {name: each for name, each in annotations.items() if name != key}
+        for items in parts([item.strip() for item in text.split(",")]):
+            kept = {key: ",".join(items)} if items else {}
+            yield Configuration(rest | kept, traffic)
+    for key, values in traffic.items():
+        others = {name: each for name, each in traffic.items() if name != key}
+        for fewer in parts(values):
+            yield Configuration(annotations, others | ({key: fewer} if fewer else {}))
+
+
+def parts(items: Sequence[T]) -> Iterator[list[T]]:
+    """Yield nothing, each half, and the items without each one of them."""
+    yield []
+    if len(items) > 2:
+        middle = len(items) // 2
+        yield list(items[:middle])
+        yield list(items[middle:])
+    if len(items) > 1:
+        for position in range(len(items)):
+            yield [*items[:position], *items[position + 1 :]]
