@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,19 +70,17 @@ def test_interruption_ends_with_what_was_learnt(project: Project) -> None:
     """A Ctrl-C that waits for an init command, says nothing, or leaves it running."""
     ready = project.path / "ready"
     os.mkfifo(ready)
-    marker = f"sleep 6{os.getpid()}"
+    marker = f"sleep 9{os.getpid()}"
     command = f'[ "$POD_IP" = 10.77.0.1 ] || {{ echo >{ready}; {marker}; }}'
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
     run = subprocess.Popen(
         [*argv, "--fsm-conformance", "--fsm-report=out", "--fsm-init-cmd", command,
-         "--fsm-check=OUT-001,OPX-001"],
+         "--fsm-init-timeout=300", "--fsm-check=OUT-001,OPX-001"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=project.path,
     )  # fmt: skip
     ready.read_text()  # returns once the command is at work in the second pod
-    started = time.monotonic()
     run.send_signal(signal.SIGINT)
-    output, _ = run.communicate(timeout=20)
-    assert time.monotonic() - started < 10  # not the 30 s of the command; the machine may be busy
+    output, _ = run.communicate(timeout=120)  # not the 300 s that the command may take
     assert run.returncode == pytest.ExitCode.INTERRUPTED
     assert "interrupted  before the end" in output
     assert "verdict: nonconformant" in output
