@@ -6,7 +6,7 @@ A hint only decides what is tried first; a wrong one costs time and nothing else
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +44,12 @@ class Hints:
             "seconds": _sorted(self.seconds),
         }
         file.write_text(json.dumps(document, indent=1) + "\n")
+
+    def keep_only(self, mutants: Collection[str], checks: Collection[str]) -> None:
+        """Forget mutants and checks that there are no longer."""
+        self.killers = {m: k for m, k in self.killers.items() if m in mutants}
+        self.victims = {c: m for c, m in self.victims.items() if c in checks and m in mutants}
+        self.seconds = {c: s for c, s in self.seconds.items() if c in checks}
 
     def cheapest_first(self, checks: Iterable[Check]) -> list[Check]:
         """Return checks in the order of what they cost."""

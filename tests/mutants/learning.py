@@ -9,7 +9,7 @@ from functools import partial
 from pytest_fsmredir import catalogue
 from pytest_fsmredir.outcomes import Outcome
 from pytest_fsmredir.spec.checks import Level
-from tests.mutants.collected import by_name
+from tests.mutants.collected import by_name, matching
 from tests.mutants.hints import Hints
 from tests.mutants.judge import MATRIX, Trial
 from tests.mutants.parallel import spread
@@ -28,6 +28,7 @@ def keep(verdicts: Iterable[Verdict]) -> None:
         elif verdict.killer is not None:
             hints.killers[verdict.mutant] = str(verdict.killer)
             hints.victims.setdefault(verdict.killer.check, verdict.mutant)
+    hints.keep_only(matching(), [check.id for check in catalogue.load().checks])
     hints.save()
 
 

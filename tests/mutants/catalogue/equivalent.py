@@ -350,4 +350,14 @@ MUTANTS = (
         load=loading.first_family_at_least,
         argument="each family is complete or untouched, and a pod that is refused does not start",
     ),
+    Mutant(
+        name="same-localhost-routed",
+        what="route_localnet is on: packets for 127.0.0.1 are taken from the network",
+        source="kubernetes/kubernetes 92315 (CVE-2020-8558)",
+        load=followed_by(
+            "for f in all eth0; do echo 1 >/proc/sys/net/ipv4/conf/$f/route_localnet; done"
+        ),
+        argument="what comes for 127.0.0.1 is captured inbound as for any address; that what"
+        " listens on localhost can be reached, SPEC-2.5 permits",
+    ),
 )

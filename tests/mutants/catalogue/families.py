@@ -99,12 +99,6 @@ MUTANTS = (
         in_turn(*(substitute(t, "1500", "1337") for t in (Tag.SIDECAR, Tag.LOCAL, Tag.HAIRPIN))),
     ),
     _v6(
-        "link-local-exempt",
-        "fe80::/10 is exempt both ways",
-        "B32",
-        first(Rule("", OUT, "-d fe80::/10"), Rule("", IN, "-s fe80::/10")),
-    ),
-    _v6(
         "private-exempt",
         "fc00::/7 is exempt",
         "B32: unique local addresses",

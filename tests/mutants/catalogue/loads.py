@@ -239,12 +239,6 @@ MUTANTS = (
         "ss -K 2>/dev/null >/dev/null; true",
     ),
     _after(
-        "localhost-routed",
-        "route_localnet is on: neighbours reach what listens on 127.0.0.1",
-        "kubernetes/kubernetes 92315 (CVE-2020-8558); B49",
-        "for f in all eth0; do echo 1 >/proc/sys/net/ipv4/conf/$f/route_localnet; done",
-    ),
-    _after(
         "link-taken-down",
         "the pod's link is down for a moment: its routes are gone",
         "B41: istio/istio 55139",
