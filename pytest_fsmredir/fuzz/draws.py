@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from tempfile import TemporaryDirectory
 from typing import Generic, TypeVar
 
 import hypothesis
-from hypothesis import HealthCheck, Phase, Verbosity
+from hypothesis import HealthCheck, Phase, Verbosity, configuration
 from hypothesis.database import InMemoryExampleDatabase
 from hypothesis.strategies import SearchStrategy
 
@@ -80,7 +81,7 @@ class Draws(Generic[T]):
 
     def shrink(self) -> None:
         """Look for smaller wanted values than the one found."""
-        with suppress(_Found, Enough):
+        with suppress(_Found, Enough), _nothing_kept():
             self._draw()  # hypothesis replays what it was found with, and shrinks it
 
 
@@ -93,3 +94,15 @@ class Enough(BaseException):
 
 class _Found(Exception):
     """A wanted value was drawn."""
+
+
+@contextmanager
+def _nothing_kept() -> Iterator[None]:
+    """Let hypothesis keep what it learns of source code for the block only, not in a project."""
+    before = getattr(configuration, "__hypothesis_home_directory", None)
+    with TemporaryDirectory(prefix="fsmredir-") as home:
+        configuration.set_hypothesis_home_dir(home)
+        try:
+            yield
+        finally:
+            configuration.set_hypothesis_home_dir(before)

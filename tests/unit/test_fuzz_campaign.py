@@ -135,10 +135,10 @@ def without(name: ListName, position: int) -> Change:
 def test_whoever_follows_the_policy_is_left_in_peace() -> None:
     """A false alarm."""
     tried = campaign()
-    results = [tried.search(policies=15, seed=SEED, level=level) for level in (MUST, SHOULD)]
+    results = [tried.search(policies=8, seed=SEED, level=level) for level in (MUST, SHOULD)]
 
     assert [result.disagreement for result in results] == [None, None]
-    assert results[0].flows > 15 * 50
+    assert results[0].flows > 8 * 50
     assert (results[1].pods, results[1].flows) == (0, 0)
 
 
@@ -168,7 +168,7 @@ def test_wrong_range_is_shrunk_to_one_entry_and_the_flow_that_shows_it() -> None
 
 def test_what_should_hold_is_a_search_of_its_own() -> None:
     """A broken SHOULD reported as a broken MUST, or hiding one."""
-    assert search(inclusion_first, policies=10).disagreement is None
+    assert search(inclusion_first, policies=4).disagreement is None
 
     found = search(inclusion_first, SHOULD).disagreement
     assert found is not None
@@ -181,9 +181,7 @@ def test_what_should_hold_is_a_search_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("name", "position"),
     [
-        (ListName.OUTBOUND_IP_RANGE_EXCLUSION, 0),
         (ListName.OUTBOUND_IP_RANGE_INCLUSION, -1),
-        (ListName.OUTBOUND_PORT_EXCLUSION, -1),
         (ListName.INBOUND_PORT_EXCLUSION, 0),
     ],
 )
@@ -216,8 +214,12 @@ def test_prunings_of_a_list() -> None:
 
 def test_same_seed_finds_the_same() -> None:
     """A disagreement that is another one each time."""
-    first, second = (search(every_range(halved)) for _ in range(2))
+    first, second = (
+        campaign(every_range(halved), effort=5).search(policies=40, seed=SEED, level=MUST)
+        for _ in range(2)
+    )
 
+    assert first.disagreement is not None
     assert replace(first, seconds=0) == replace(second, seconds=0)
 
 
@@ -242,7 +244,7 @@ def test_interfaces_are_not_given_to_who_does_not_claim_them() -> None:
     tried = campaign(forgetful, features=claimed)
 
     assert search(forgetful, SHOULD).disagreement is not None
-    assert tried.search(policies=15, seed=SEED, level=SHOULD).disagreement is None
+    assert tried.search(policies=8, seed=SEED, level=SHOULD).disagreement is None
 
 
 def test_result_says_what_to_paste() -> None:

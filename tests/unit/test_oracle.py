@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_fsmredir.fuzz.strategies import configurations
 from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.spec.flow import Address, Direction, Flow, Protocol, Route
 from pytest_fsmredir.spec.oracle import expected
@@ -19,6 +20,7 @@ LOCAL = ("127.0.0.1", "127.0.0.2", "::1")
 RANGES = ("0.0.0.0/0", "1.1.1.1/32", "2.2.2.2/24", "10.0.0.0/8", "::/0", "2001:db8::/32")
 PORT_NUMBERS = (1, 80, 6379, 7070, 15000, 15001, 15003, 15010, 15901, 15904, 65535)
 INTERFACES = ("eth0", "eth1")
+INTERFACE_LIST = ListName.NETWORK_INTERFACE_EXCLUSION.mesh_config_key
 EXCLUSIONS = tuple(name for name in ListName if name is not ListName.OUTBOUND_IP_RANGE_INCLUSION)
 
 # Few values each, so that flows and lists meet often.
@@ -184,6 +186,59 @@ def test_order_of_items_does_not_matter(policy: Policy, flow: Flow) -> None:
     turned = Policy(**{name.value: getattr(policy, name.value)[::-1] for name in ListName})
 
     assert expected(turned, flow, OWN) is expected(policy, flow, OWN)
+
+
+@reproducible
+@given(policy=policies, flow=flows, data=st.data())
+def test_no_order_of_items_matters(policy: Policy, flow: Flow, data: st.DataObject) -> None:
+    """An item that counts only before, or only after, some other."""
+    lists = {name.value: getattr(policy, name.value) for name in ListName}
+    mixed = {name: tuple(data.draw(st.permutations(items))) for name, items in lists.items()}
+
+    assert expected(Policy(**mixed), flow, OWN) is expected(policy, flow, OWN)
+
+
+@reproducible
+@given(policy=policies, flow=flows)
+def test_doubles_mean_nothing(policy: Policy, flow: Flow) -> None:
+    """A second mention that takes back, or adds to, the first."""
+    doubled = Policy(**{name.value: 2 * getattr(policy, name.value) for name in ListName})
+
+    assert expected(doubled, flow, OWN) is expected(policy, flow, OWN)
+
+
+@reproducible
+@given(configuration=configurations(), flow=flows)
+def test_scope_of_an_item_does_not_matter(configuration: Configuration, flow: Flow) -> None:
+    """An item that means something else in an annotation than in the MeshConfig."""
+    united = {name.mesh_config_key: values for name, values in configuration.effective().items()}
+    in_mesh = Configuration(traffic=united).policy()
+    in_pod = Configuration(
+        annotations={
+            str(name.annotation): ",".join(values)
+            for name, values in configuration.effective().items()
+            if values and name.annotation is not None
+        },
+        traffic={key: values for key, values in united.items() if key == INTERFACE_LIST},
+    ).policy()
+
+    route = expected(configuration.policy(), flow, OWN)
+    assert expected(in_mesh, flow, OWN) is expected(in_pod, flow, OWN) is route
+
+
+@reproducible
+@given(policy=policies, extra=policies, flow=flows)
+def test_more_inclusions_never_capture_less(policy: Policy, extra: Policy, flow: Flow) -> None:
+    """An added inclusion that frees what another one includes; the first is what narrows."""
+    ranges = policy.outbound_ip_range_inclusion_list
+    wider = replace(
+        policy,
+        outbound_ip_range_inclusion_list=ranges + extra.outbound_ip_range_inclusion_list,
+    )
+    captured = expected(policy, flow, OWN)
+
+    if ranges and captured is not Route.DIRECT:
+        assert expected(wider, flow, OWN) is captured
 
 
 @reproducible
