@@ -49,7 +49,6 @@ def main() -> int:
 def findings() -> Iterator[Finding]:
     """Yield every prerequisite, each looked at once."""
     yield _finding("python 3.11 or newer", lambda: sys.version.split()[0])
-    yield _finding("program ip", lambda: find("ip", "run: apt-get install iproute2"))
     yield _finding("program iptables", lambda: f"{default_variant()} is the default")
     if os.geteuid() != 0:
         for tool in ("newuidmap", "newgidmap"):

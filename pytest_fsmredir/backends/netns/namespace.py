@@ -6,11 +6,13 @@ import os
 import socket
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 from pytest_fsmredir.backends.netns.kernel import CLONE_NEWNET, set_owner, setns, unshare
+from pytest_fsmredir.backends.netns.netlink import Netlink
 from pytest_fsmredir.traffic.sockets import address_family
 
 T = TypeVar("T")
@@ -61,15 +63,17 @@ class Namespace:
 
     def sysctl(self, values: dict[str, str]) -> None:
         """Write kernel settings of this namespace, by their path under /proc/sys/net."""
+        self.run(lambda: write_settings(values))
 
-        def write() -> None:
-            for name, value in values.items():
-                Path("/proc/sys/net", name).write_text(value)
-
-        self.run(write)
+    @cached_property
+    def netlink(self) -> Netlink:
+        """A routing socket of this namespace."""
+        return self.run(Netlink)
 
     def close(self) -> None:
         """Let the namespace go."""
+        if "netlink" in vars(self):
+            self.netlink.close()
         for stock in self._stock.values():
             for sock in stock:
                 sock.close()
@@ -97,6 +101,13 @@ def in_thread(work: Callable[[], T]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def write_settings(values: Mapping[str, str]) -> None:
+    """Write kernel settings of the namespace that this thread is in, by their path."""
+    for name, value in values.items():
+        with Path("/proc/sys/net", name).open("wb", buffering=0) as setting:
+            setting.write(value.encode())
 
 
 def _unshared() -> int:

@@ -15,17 +15,21 @@ import struct
 import time
 from collections.abc import Iterable, Iterator
 
+from pytest_fsmredir.backends.netns.netlink import (
+    IFLA_IFNAME,
+    LINK,
+    RTM_NEWLINK,
+    attributes,
+    messages,
+)
 from pytest_fsmredir.errors import DeadlineError
 
 _RTMGRP_LINK, _RTMGRP_IPV6_ROUTE = 0x1, 0x400  # linux/rtnetlink.h
-_RTM_NEWLINK, _RTM_NEWROUTE = 16, 24
-_IFLA_IFNAME, _IFLA_OPERSTATE = 3, 16  # linux/if_link.h
+_RTM_NEWROUTE = 24
+_IFLA_OPERSTATE = 16  # linux/if_link.h
 _RTA_DST, _RTN_LOCAL = 1, 2
 _IF_OPER_UP = 6  # linux/if.h; set together with the transmit queue
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
-_LINK_SIZE = 16  # struct ifinfomsg
 _ROUTE = struct.Struct("=7xBI")  # struct rtmsg: type, flags
-_ATTRIBUTE = struct.Struct("=HH")  # struct rtattr
 
 
 class Readiness:
@@ -60,29 +64,12 @@ class Readiness:
 
 def _ready(data: bytes) -> Iterator[str]:
     """Yield the names and addresses that a netlink datagram says are ready."""
-    while len(data) >= _HEADER.size:
-        length, kind, *_ = _HEADER.unpack_from(data)
-        body = data[_HEADER.size : length]
-        if kind == _RTM_NEWLINK:
-            attributes = _attributes(body[_LINK_SIZE:])
-            if attributes.get(_IFLA_OPERSTATE, b"\0")[0] == _IF_OPER_UP:
-                yield attributes[_IFLA_IFNAME].rstrip(b"\0").decode()
+    for kind, _, body in messages(data):
+        if kind == RTM_NEWLINK:
+            found = attributes(body[LINK.size :])
+            if found.get(_IFLA_OPERSTATE, b"\0")[0] == _IF_OPER_UP:
+                yield found[IFLA_IFNAME].rstrip(b"\0").decode()
         elif kind == _RTM_NEWROUTE and _ROUTE.unpack_from(body)[0] == _RTN_LOCAL:
-            destination = _attributes(body[_ROUTE.size :]).get(_RTA_DST, b"")
+            destination = attributes(body[_ROUTE.size :]).get(_RTA_DST, b"")
             if len(destination) == 16:
                 yield socket.inet_ntop(socket.AF_INET6, destination)
-        data = data[_aligned(length) :]
-
-
-def _attributes(data: bytes) -> dict[int, bytes]:
-    found = {}
-    while len(data) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(data)
-        found[kind] = data[_ATTRIBUTE.size : length]
-        data = data[_aligned(length) :]
-    return found
-
-
-def _aligned(length: int) -> int:
-    """Return where the next netlink message or attribute begins."""
-    return (length + 3) & ~3

@@ -7,15 +7,28 @@ world accepts every address that is nobody else's, so that the seed's own litera
 
 from __future__ import annotations
 
-import os
 import socket
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
-from pytest_fsmredir import procs
-from pytest_fsmredir.backends.netns.namespace import Namespace
-from pytest_fsmredir.backends.netns.programs import find
+from pytest_fsmredir.backends.netns.namespace import Namespace, write_settings
+from pytest_fsmredir.backends.netns.netlink import Netlink, Request
 from pytest_fsmredir.backends.netns.readiness import Readiness
+from pytest_fsmredir.backends.netns.routing import (
+    LOCAL,
+    add_address,
+    add_blackhole,
+    add_local_route,
+    add_neighbour,
+    add_route,
+    add_route_via,
+    add_rule,
+    add_veth,
+    delete_neighbour,
+    delete_rule,
+    set_up,
+)
 from pytest_fsmredir.traffic.tap import ETH_P_ALL
 
 SERVER = {4: "198.51.100.10", 6: "2001:db8:5::10"}
@@ -25,20 +38,10 @@ NODE = {4: "192.0.2.1", 6: "2001:db8:a::1"}
 GATEWAY = {4: "169.254.1.1", 6: "fe80::1"}
 BEHIND_SECOND_INTERFACE = {4: "198.19.0.0/16", 6: "2001:db8:ffff::/48"}
 
-_ANYWHERE = {
-    # IPv4 sends from an address only if the table "local" has it (__ip_dev_find in
-    # net/ipv4/devinet.c), so that table comes after the routes to the pods.
-    4: (
-        "route add local default dev lo table local",
-        "rule add pref 40000 lookup local",
-        "rule del pref 0",
-    ),
-    6: ("route add local default dev lo table 100", "rule add pref 40000 lookup 100"),
-}
 _SO_RCVBUFFORCE = 33  # linux/socket.h
 _TAP_BUFFER = 64 * 1024 * 1024  # a limit, not an allocation: bulk transfers pass the taps, too
 
-_HOST_PREFIX = {4: 32, 6: 128}
+_OWN_TABLE, _LAST = 100, 40000  # of routes; priority of the rule that is asked last
 _EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
 # Duplicate address detection and reverse path filters delay or drop the first packets of a fresh
@@ -117,30 +120,31 @@ def link_of(number: int, interface: str, families: tuple[int, ...], kind: int) -
 def wire_world(world: Namespace, families: tuple[int, ...]) -> None:
     """Make a namespace the world outside all pods."""
     world.sysctl(_QUIET | _FOREIGN_BIND | (_QUIET_V6 | _FOREIGN_BIND_V6 if 6 in families else {}))
+    lo = world.netlink.index("lo")
+    world.netlink.ask(set_up(lo))
     for family in families:
-        lines = [
-            "link set lo up",
-            f"addr add {SERVER[family]}/{_HOST_PREFIX[family]} dev lo",
-            f"addr add {CLIENT[family]}/{_HOST_PREFIX[family]} dev lo",
-            f"addr add {NODE[family]}/{_HOST_PREFIX[family]} dev lo",
-            f"route add blackhole {SILENT[family]}",
-            *_ANYWHERE[family],
-        ]
-        _ip(world, lines, f"-{family}")  # a rule takes its family from nowhere else
+        world.netlink.ask(
+            *(add_address(host[family], lo) for host in (SERVER, CLIENT, NODE)),
+            add_blackhole(SILENT[family]),
+            *_anywhere(family, lo),
+        )
 
 
 def wire_pod(pod: Namespace, world: Namespace, links: tuple[Link, ...]) -> None:
     """Give a pod its links; the first one carries its default routes."""
-    pod.sysctl(_QUIET | (_QUIET_V6 if 6 in links[0].families else {}))
-    inside, outside = ["link set lo up"], []
-    for link in links:
-        inside += _inside(link, world, with_default=link is links[0])
-        outside += _outside(link)
+    settings = _QUIET | (_QUIET_V6 if 6 in links[0].families else {})
     addresses = [a for link in links for a in link.addresses if family_of(a) == 6]
-    with closing(pod.run(Readiness)) as readiness:
-        _ip(pod, inside)
-        _ip(world, outside)
-        readiness.wait([link.interface for link in links], addresses)
+
+    def inside() -> None:
+        write_settings(settings)
+        with closing(Netlink()) as netlink, closing(Readiness()) as readiness:
+            netlink.ask(set_up(netlink.index("lo")))
+            for link in links:
+                _wire_inside(link, netlink, world, with_default=link is links[0])
+                world.netlink.ask(*_outside(link, world.netlink))
+            readiness.wait([link.interface for link in links], addresses)
+
+    pod.run(inside)
 
 
 def wire_nested(nested: Namespace, pod: Namespace, world: Namespace, primary: Link) -> Link:
@@ -150,16 +154,19 @@ def wire_nested(nested: Namespace, pod: Namespace, world: Namespace, primary: Li
     # A REDIRECT of what enters by an interface needs an address on it.
     bridge = link_of(primary.number, link.outside, primary.families, kind=4)
     with closing(pod.run(Readiness)) as readiness:
-        _ip(pod, [_address(host, link.outside) for host in bridge.addresses])
+        index = pod.netlink.index(link.outside)
+        pod.netlink.ask(*(add_address(host, index) for host in bridge.addresses))
         readiness.wait([], [host for host in bridge.addresses if family_of(host) == 6])
     pod.sysctl(_FORWARD | (_FORWARD_V6 if 6 in primary.families else {}))
-    _ip(world, _outside(replace(primary, addresses=link.addresses)))
+    behind = replace(primary, addresses=link.addresses)
+    world.netlink.ask(*_outside(behind, world.netlink))
     return link
 
 
 def forget_gateway(pod: Namespace, link: Link, family: int) -> None:
     """Have a pod ask for its gateway's hardware address instead of knowing it."""
-    _ip(pod, [f"neigh del {GATEWAY[family]} dev {link.interface}"])
+    index = pod.netlink.index(link.interface)
+    pod.netlink.ask(delete_neighbour(GATEWAY[family], index))
 
 
 def open_tap(world: Namespace, link: Link) -> socket.socket:
@@ -176,43 +183,41 @@ def open_tap(world: Namespace, link: Link) -> socket.socket:
     return world.run(bound)
 
 
-def _inside(link: Link, world: Namespace, *, with_default: bool) -> list[str]:
-    name = link.interface
-    lines = [
-        f"link add {name} address {link.pod_mac} type veth peer name {link.outside}"
-        f" address {link.gateway_mac} netns /proc/{os.getpid()}/fd/{world.descriptor}",
-    ]
-    for address in link.addresses:
-        lines.append(_address(address, name))
-    lines.append(f"link set {name} up")
-    for family in link.families:
-        via = f"via {GATEWAY[family]} dev {name} onlink"
-        target = _EVERYTHING[family] if with_default else BEHIND_SECOND_INTERFACE[family]
+def _anywhere(family: int, lo: int) -> Iterator[Request]:
+    """Yield what lets the world take packets for any address that is nobody else's."""
+    if family == 6:
+        yield add_local_route(_EVERYTHING[6], lo, _OWN_TABLE)
+        yield add_rule(6, _LAST, _OWN_TABLE)
+        return
+    # IPv4 sends from an address only if the table "local" has it (__ip_dev_find in
+    # net/ipv4/devinet.c), so that table comes after the routes to the pods.
+    yield add_local_route(_EVERYTHING[4], lo, LOCAL)
+    yield add_rule(4, _LAST, LOCAL)
+    yield delete_rule(4, 0)
+
+
+def _wire_inside(link: Link, netlink: Netlink, world: Namespace, *, with_default: bool) -> None:
+    """Make a link, and all that the pod's end of it needs."""
+    netlink.ask(
+        add_veth(link.interface, link.pod_mac, link.outside, link.gateway_mac, world.descriptor)
+    )
+    index = netlink.index(link.interface)
+    routes = _EVERYTHING if with_default else BEHIND_SECOND_INTERFACE
+    netlink.ask(
+        *(add_address(address, index) for address in link.addresses),
+        set_up(index),
         # A fresh veth pair may drop neighbour solicitations for about a second.
-        lines += [
-            f"neigh add {GATEWAY[family]} lladdr {link.gateway_mac} dev {name} nud permanent",
-            f"route add {target} {via}",
-        ]
-    return lines
+        *(add_neighbour(GATEWAY[family], link.gateway_mac, index) for family in link.families),
+        *(add_route_via(routes[family], GATEWAY[family], index) for family in link.families),
+    )
 
 
-def _address(address: str, interface: str) -> str:
-    nodad = " nodad" if family_of(address) == 6 else ""
-    return f"addr add {address}/{_HOST_PREFIX[family_of(address)]} dev {interface}{nodad}"
-
-
-def _outside(link: Link) -> list[str]:
-    lines = [f"link set {link.outside} up"]
+def _outside(link: Link, netlink: Netlink) -> Iterator[Request]:
+    """Yield what the world's end of a link needs."""
+    index = netlink.index(link.outside)
+    yield set_up(index)
     if 6 in link.families:
-        lines.append(f"addr replace {GATEWAY[6]}/64 dev {link.outside} nodad")
+        yield add_address(GATEWAY[6], index, prefix=64)
     for address in link.addresses:
-        lines += [
-            f"neigh add {address} lladdr {link.pod_mac} dev {link.outside} nud permanent",
-            f"route add {address} dev {link.outside}",
-        ]
-    return lines
-
-
-def _ip(namespace: Namespace, lines: list[str], *options: str) -> None:
-    argv = [find("ip", "install it: apt-get install iproute2"), *options, "-batch", "-"]
-    namespace.run(lambda: procs.run(argv, stdin="\n".join(lines) + "\n"))
+        yield add_neighbour(address, link.pod_mac, index)
+        yield add_route(address, index)

@@ -1,0 +1,150 @@
+"""The kernel's routing netlink socket: requests as bytes, and the answers to them.
+
+Made by hand because a process of ``ip`` costs several times what the kernel needs for the work.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_fsmredir.errors import BackendError
+
+REPLACE: Final = 0x100  # linux/netlink.h
+EXCLUSIVE: Final = 0x200
+CREATE: Final = 0x400
+
+RTM_NEWLINK, RTM_GETLINK = 16, 18  # linux/rtnetlink.h
+LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
+IFLA_IFNAME = 3  # linux/if_link.h
+
+_REQUEST, _ACK = 0x1, 0x4
+_ERROR = 2
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+_ATTRIBUTE = struct.Struct("=HH")  # struct rtattr: length, type
+_CODE = struct.Struct("=i")  # struct nlmsgerr begins with a negative errno
+_ANSWER_SIZE = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing to ask for.
+
+    Attributes:
+        what: It in words, for the message should it fail.
+        kind: Message type.
+        flags: What to do with what is there already.
+        body: The message behind its header.
+    """
+
+    what: str
+    kind: int
+    flags: int
+    body: bytes
+
+
+class Netlink:
+    """A routing socket of the namespace that the thread is in which makes it.
+
+    It stays in that namespace; any thread may use it, so that what it asks for needs no thread.
+    """
+
+    def __init__(self) -> None:
+        self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._sock.bind((0, 0))
+        self._serial = 0
+        self._lock = threading.Lock()
+
+    def ask(self, *requests: Request) -> None:
+        """Have all requests met, in this order.
+
+        Raises:
+            BackendError: The kernel met all but some of them; the message names the first.
+        """
+        with self._lock:
+            first, data = self._serial + 1, b""
+            for request in requests:
+                self._serial += 1
+                # Of the last one an answer is wanted in any case; of others, errors come anyway.
+                flags = request.flags | (_ACK if request is requests[-1] else 0)
+                data += _message(request.kind, flags, self._serial, request.body)
+            self._sock.send(data)
+            failures = list(self._failures(self._serial))
+        for serial, code in failures:
+            why = os.strerror(code)
+            raise BackendError(f"the kernel could not {requests[serial - first].what}: {why}")
+
+    def index(self, interface: str) -> int:
+        """Return the number of a network interface.
+
+        Raises:
+            BackendError: There is none of that name.
+        """
+        name = attribute(IFLA_IFNAME, interface.encode() + b"\0")
+        with self._lock:
+            self._serial += 1
+            self._sock.send(_message(RTM_GETLINK, 0, self._serial, LINK.pack(0, 0, 0, 0, 0) + name))
+            kind, _, body = next(messages(self._sock.recv(_ANSWER_SIZE)))
+        if kind != RTM_NEWLINK:
+            raise BackendError(f"there is no interface {interface}")
+        found: int = LINK.unpack_from(body)[2]
+        return found
+
+    def close(self) -> None:
+        """Let the socket go."""
+        self._sock.close()
+
+    def _failures(self, last: int) -> Iterator[tuple[int, int]]:
+        """Yield the requests that failed, by serial and errno, until the last has been answered."""
+        while True:
+            for kind, serial, body in messages(self._sock.recv(_ANSWER_SIZE)):
+                code = -_CODE.unpack_from(body)[0] if kind == _ERROR else errno.EPROTO
+                if code:
+                    yield serial, code
+                if serial == last:
+                    return
+
+
+def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (type, serial, body) of each message of a datagram."""
+    while len(data) >= _HEADER.size:
+        length, kind, _, serial, _ = _HEADER.unpack_from(data)
+        yield kind, serial, data[_HEADER.size : length]
+        data = data[_aligned(length) :]
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """Return the attributes that follow the fixed part of a message, by type."""
+    found = {}
+    while len(data) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(data)
+        found[kind] = data[_ATTRIBUTE.size : length]
+        data = data[_aligned(length) :]
+    return found
+
+
+def attribute(kind: int, data: bytes) -> bytes:
+    """Return an attribute as it stands in a message."""
+    length = _ATTRIBUTE.size + len(data)
+    return _ATTRIBUTE.pack(length, kind) + data + bytes(_aligned(length) - length)
+
+
+def number(kind: int, value: int) -> bytes:
+    """Return an attribute that holds a number."""
+    return attribute(kind, struct.pack("=I", value))
+
+
+def _message(kind: int, flags: int, serial: int, body: bytes) -> bytes:
+    head = _HEADER.pack(_HEADER.size + len(body), kind, flags | _REQUEST, serial, 0)
+    return head + body + bytes(_aligned(len(body)) - len(body))
+
+
+def _aligned(length: int) -> int:
+    """Return where the next message or attribute begins."""
+    return (length + 3) & ~3

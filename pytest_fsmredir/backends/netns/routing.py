@@ -1,0 +1,178 @@
+"""What pods are wired with, as requests to the kernel: links, addresses, routes, neighbours, rules.
+
+Each function is the line of ip(8) that its request's text shows.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from ipaddress import ip_network
+from typing import Final
+
+from pytest_fsmredir.backends.netns.netlink import (
+    CREATE,
+    EXCLUSIVE,
+    IFLA_IFNAME,
+    LINK,
+    REPLACE,
+    RTM_NEWLINK,
+    Request,
+    attribute,
+    number,
+)
+from pytest_fsmredir.traffic.sockets import address_family
+
+MAIN: Final = 254  # linux/rtnetlink.h
+LOCAL: Final = 255
+
+_NEW = CREATE | EXCLUSIVE
+_RTM_NEWADDR, _RTM_NEWROUTE, _RTM_NEWNEIGH, _RTM_DELNEIGH = 20, 24, 28, 29
+_RTM_NEWRULE, _RTM_DELRULE = 32, 33
+
+_IFF_UP = 1
+_IFLA_ADDRESS, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 1, 18, 28  # linux/if_link.h
+_IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
+
+_ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix, flags, scope, index
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_IFA_F_NODAD = 2
+
+_ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
+_RTPROT_BOOT = 3
+_UNIVERSE, _ON_LINK, _HOST = 0, 253, 254  # scopes
+_UNICAST, _LOCAL_ROUTE, _BLACKHOLE = 1, 2, 6
+_RTNH_F_ONLINK = 4
+
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")  # struct ndmsg: family, index, state, flags, type
+_NUD_PERMANENT = 0x80
+_NDA_DST, _NDA_LLADDR = 1, 2
+
+_RULE = struct.Struct("=BBBBBxxBI")  # struct fib_rule_hdr
+_FRA_PRIORITY = 6
+_FR_ACT_TO_TBL = 1
+
+
+def add_veth(name: str, mac: str, peer: str, peer_mac: str, peer_namespace: int) -> Request:
+    """Make a veth pair whose other end lies in the namespace of a descriptor."""
+    other = (
+        LINK.pack(0, 0, 0, 0, 0)
+        + attribute(IFLA_IFNAME, peer.encode() + b"\0")
+        + attribute(_IFLA_ADDRESS, _mac(peer_mac))
+        + number(_IFLA_NET_NS_FD, peer_namespace)
+    )
+    kind = attribute(_IFLA_INFO_KIND, b"veth")
+    data = attribute(_IFLA_INFO_DATA, attribute(_VETH_INFO_PEER, other))
+    body = (
+        LINK.pack(0, 0, 0, 0, 0)
+        + attribute(IFLA_IFNAME, name.encode() + b"\0")
+        + attribute(_IFLA_ADDRESS, _mac(mac))
+        + attribute(_IFLA_LINKINFO, kind + data)
+    )
+    return Request(f"add link {name} with peer {peer}", RTM_NEWLINK, _NEW, body)
+
+
+def set_up(index: int) -> Request:
+    """Bring an interface up."""
+    body = LINK.pack(0, 0, index, _IFF_UP, _IFF_UP)
+    return Request(f"set link {index} up", RTM_NEWLINK, 0, body)
+
+
+def add_address(host: str, index: int, *, prefix: int | None = None) -> Request:
+    """Give an interface an address, which for IPv6 nobody asks the neighbours about first.
+
+    Args:
+        host: The address.
+        index: The interface.
+        prefix: Bits that the neighbours share with it, none other by default. The address may be
+            there already if this is given.
+    """
+    family, raw = _packed(host)
+    flags = _IFA_F_NODAD if family == socket.AF_INET6 else 0
+    bits = 8 * len(raw) if prefix is None else prefix
+    body = _ADDRESS.pack(family, bits, flags, _UNIVERSE, index)
+    body += attribute(_IFA_LOCAL, raw) + attribute(_IFA_ADDRESS, raw)
+    how = _NEW if prefix is None else CREATE | REPLACE
+    return Request(f"add address {host}/{bits} to link {index}", _RTM_NEWADDR, how, body)
+
+
+def add_route(target: str, index: int) -> Request:
+    """Find a target's hosts on a link."""
+    return _route(target, f"dev {index}", _UNICAST, _ON_LINK, index=index)
+
+
+def add_route_via(target: str, gateway: str, index: int) -> Request:
+    """Send what is for a target to a gateway, which need not be in a network of the link's."""
+    what = f"via {gateway} dev {index} onlink"
+    return _route(target, what, _UNICAST, _UNIVERSE, index=index, gateway=gateway)
+
+
+def add_local_route(target: str, index: int, table: int) -> Request:
+    """Take packets for a target as our own."""
+    return _route(target, f"local table {table}", _LOCAL_ROUTE, _HOST, index=index, table=table)
+
+
+def add_blackhole(target: str) -> Request:
+    """Lose what is for a target."""
+    return _route(target, "blackhole", _BLACKHOLE, _UNIVERSE)
+
+
+def add_neighbour(host: str, mac: str, index: int) -> Request:
+    """Know for ever which link address a host has."""
+    family, raw = _packed(host)
+    body = _NEIGHBOUR.pack(family, index, _NUD_PERMANENT, 0, 0)
+    body += attribute(_NDA_DST, raw) + attribute(_NDA_LLADDR, _mac(mac))
+    return Request(f"add neighbour {host} at {mac} on link {index}", _RTM_NEWNEIGH, _NEW, body)
+
+
+def delete_neighbour(host: str, index: int) -> Request:
+    """Forget which link address a host has."""
+    family, raw = _packed(host)
+    body = _NEIGHBOUR.pack(family, index, 0, 0, 0) + attribute(_NDA_DST, raw)
+    return Request(f"delete neighbour {host} on link {index}", _RTM_DELNEIGH, 0, body)
+
+
+def add_rule(version: int, priority: int, table: int) -> Request:
+    """Look a destination of an IP version up in a table, after the rules of lesser priority."""
+    body = _RULE.pack(address_family(version), 0, 0, 0, table, _FR_ACT_TO_TBL, 0)
+    body += number(_FRA_PRIORITY, priority)
+    return Request(f"add rule pref {priority} lookup {table}", _RTM_NEWRULE, _NEW, body)
+
+
+def delete_rule(version: int, priority: int) -> Request:
+    """Take away the rule of a priority."""
+    body = _RULE.pack(address_family(version), 0, 0, 0, 0, 0, 0) + number(_FRA_PRIORITY, priority)
+    return Request(f"delete rule pref {priority}", _RTM_DELRULE, 0, body)
+
+
+def _route(
+    target: str,
+    what: str,
+    kind: int,
+    scope: int,
+    *,
+    index: int = 0,
+    gateway: str = "",
+    table: int = MAIN,
+) -> Request:
+    network = ip_network(target)
+    family, raw = _packed(str(network.network_address))
+    flags = _RTNH_F_ONLINK if gateway else 0
+    body = _ROUTE.pack(family, network.prefixlen, 0, 0, table, _RTPROT_BOOT, scope, kind, flags)
+    if network.prefixlen:
+        body += attribute(_RTA_DST, raw)
+    if gateway:
+        body += attribute(_RTA_GATEWAY, _packed(gateway)[1])
+    if index:
+        body += number(_RTA_OIF, index)
+    return Request(f"add route {target} {what}", _RTM_NEWROUTE, _NEW, body)
+
+
+def _packed(host: str) -> tuple[int, bytes]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return family, socket.inet_pton(family, host)
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
