@@ -22,13 +22,25 @@ OUTPUT_LIMIT = 16 * 1024 * 1024
 _FILE_LIMIT = 4 * OUTPUT_LIMIT
 
 
-def run(argv: Sequence[str], *, stdin: str = "", timeout_s: float = 10.0) -> str:
+def run(
+    argv: Sequence[str],
+    *,
+    stdin: str = "",
+    timeout_s: float = 10.0,
+    file_limit: int = _FILE_LIMIT,
+) -> str:
     """Run a program of the harness and return what it printed.
+
+    Args:
+        argv: Program and arguments.
+        stdin: Its standard input.
+        timeout_s: When it is killed.
+        file_limit: Bytes that a file it writes may have, its output included.
 
     Raises:
         CommandError: It exited non-zero, overran the deadline, or does not exist.
     """
-    status, stdout, stderr = run_any(argv, stdin=stdin, timeout_s=timeout_s)
+    status, stdout, stderr = run_any(argv, stdin=stdin, timeout_s=timeout_s, file_limit=file_limit)
     if status != 0:
         raise CommandError(argv, status, stderr)
     return stdout
@@ -42,6 +54,7 @@ def run_any(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     killed_by: int | None = None,
+    file_limit: int = _FILE_LIMIT,
 ) -> tuple[int | None, str, str]:
     """Run a program to its end or its deadline, and return (exit status or None, stdout, stderr).
 
@@ -60,7 +73,7 @@ def run_any(
         try:
             # What prints without end is stopped by SIGXFSZ, not by our running out of memory.
             with suppress(ProcessLookupError):
-                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_FILE_LIMIT, _FILE_LIMIT))
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (file_limit, file_limit))
             ended = _ends(process.pid, timeout_s, killed_by)
         finally:
             process.kill()  # harmless once it has ended

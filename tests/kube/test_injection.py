@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -22,6 +23,15 @@ PARTS = Parts(
 )
 
 
+def mesh_config(**traffic: list[object]) -> dict[str, Any]:
+    """Return a MeshConfig with these lists."""
+    metadata = {"name": "fsm-mesh-config", "managedFields": [{"manager": "kubectl"}]}
+    return {"kind": "MeshConfig", "metadata": metadata, "spec": {"traffic": traffic}}
+
+
+MESH = mesh_config()
+
+
 def pod(**container: object) -> dict[str, Any]:
     """Return a Pod whose one container has these further fields."""
     app = {"name": "app", "image": "app:1", "ports": [{"name": "http", "containerPort": 8080}]}
@@ -38,7 +48,7 @@ def probe_of(made: dict[str, Any], kind: str) -> dict[str, Any]:
 
 def test_sidecar_comes_first_and_init_container_last() -> None:
     """An application that starts before its sidecar, or an own init container that is captured."""
-    made = injected(pod(), {}, PARTS)
+    made = injected(pod(), MESH, PARTS)
 
     assert [each["name"] for each in made["spec"]["containers"]] == ["sidecar", "app"]
     assert [each["name"] for each in made["spec"]["initContainers"]] == ["own", "fsm-init"]
@@ -48,14 +58,14 @@ def test_pod_given_stays_as_it_is() -> None:
     """A second injection of one template that finds the first one's containers."""
     given = pod(readinessProbe={"tcpSocket": {"port": 8080}})
     before = copy.deepcopy(given)
-    injected(given, {}, PARTS)
+    injected(given, MESH, PARTS)
 
     assert given == before
 
 
 def test_users_and_capabilities() -> None:
     """A sidecar that is not UID 1500, or an init container without NET_ADMIN."""
-    made = injected(pod(), {}, PARTS)
+    made = injected(pod(), MESH, PARTS)
     (init,) = [each for each in made["spec"]["initContainers"] if each["name"] == "fsm-init"]
 
     assert made["spec"]["containers"][0]["securityContext"]["runAsUser"] == 1500
@@ -67,11 +77,31 @@ def test_lists_of_both_scopes_are_literals() -> None:
     """A scope that is forgotten, or a dollar that the kubelet expands."""
     given = pod()
     given["metadata"]["annotations"]["flomesh.io/outbound-port-exclusion-list"] = "6379,$(X)"
-    made = injected(given, {"outboundPortExclusionList": [80]}, PARTS)
+    made = injected(given, mesh_config(outboundPortExclusionList=[80]), PARTS)
     env = {each["name"]: each for each in made["spec"]["initContainers"][-1]["env"]}
 
     assert env["FSM_OUTBOUND_PORT_EXCLUSION_LIST"]["value"] == "80,6379,$$(X)"
     assert env["POD_IP"]["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+
+
+def test_documents_travel_in_the_pod_itself() -> None:
+    """A document that needs an object which only one namespace has."""
+    given = pod()
+    given["metadata"]["annotations"]["note"] = "mine"
+    made = injected(given, mesh_config(outboundPortExclusionList=[80]), PARTS)
+    (volume,) = made["spec"]["volumes"]
+    init = made["spec"]["initContainers"][-1]
+    paths = {each["path"]: each["fieldRef"]["fieldPath"] for each in volume["downwardAPI"]["items"]}
+    found = {
+        file: json.loads(made["metadata"]["annotations"][path.split("'")[1]])
+        for file, path in paths.items()
+    }
+
+    assert [each["name"] for each in init["volumeMounts"]] == [volume["name"]]
+    assert found["pod.json"]["metadata"]["annotations"] == {"note": "mine"}
+    assert found["pod.json"]["spec"] == given["spec"]
+    assert found["mesh-config.json"]["spec"]["traffic"] == {"outboundPortExclusionList": [80]}
+    assert "managedFields" not in found["mesh-config.json"]["metadata"]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +111,7 @@ def test_lists_of_both_scopes_are_literals() -> None:
 def test_http_probe_goes_to_the_sidecar(kind: str, port: int) -> None:
     """A kubelet whose probe is captured, or that asks the wrong port or path."""
     probe = {"httpGet": {"port": "http", "path": "/ready?x=1"}, "periodSeconds": 3}
-    made = injected(pod(**{kind: probe}), {}, PARTS)
+    made = injected(pod(**{kind: probe}), MESH, PARTS)
     found = probe_of(made, kind)
 
     assert (found["port"], found["path"]) == (port, "/fsm-healthcheck")
@@ -98,7 +128,7 @@ def test_http_probe_goes_to_the_sidecar(kind: str, port: int) -> None:
 )
 def test_other_probes_need_the_health_responder(probe: dict[str, Any], port: int) -> None:
     """A TCP probe that the sidecar answers instead of the application."""
-    made = injected(pod(readinessProbe=probe), {}, PARTS)
+    made = injected(pod(readinessProbe=probe), MESH, PARTS)
     found = probe_of(made, "readinessProbe")
 
     assert (found["port"], found["scheme"]) == (port, "HTTP")
@@ -109,7 +139,7 @@ def test_other_probes_need_the_health_responder(probe: dict[str, Any], port: int
 def test_exec_probe_is_untouched() -> None:
     """A probe that never used the network and now does."""
     probe = {"exec": {"command": ["true"]}}
-    made = injected(pod(livenessProbe=probe), {}, PARTS)
+    made = injected(pod(livenessProbe=probe), MESH, PARTS)
 
     assert made["spec"]["containers"][1]["livenessProbe"] == probe
 

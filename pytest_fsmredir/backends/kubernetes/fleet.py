@@ -114,7 +114,7 @@ class Fleet:
         self._init_command, self._init_timeout_s = init_command, init_timeout_s
         self._ledger, self._timeout_s = ledger, timeout_s
         self._spare: dict[str, deque[Site]] = defaultdict(deque)
-        self._numbers, self._batches = count(1), count(1)
+        self._numbers = count(1)
         self._hands = ThreadPoolExecutor(_HANDS, thread_name_prefix="fsmredir-kube")
         self._sites: list[Site] = []
 
@@ -129,10 +129,7 @@ class Fleet:
         """Make a pod an order; they are not awaited."""
         sites = [Site(f"pod-{next(self._numbers)}", (APP, SIDECAR), order) for order in orders]
         if sites:
-            documents = f"documents-{next(self._batches)}"
-            configurations = {s.name: s.order.configuration for s in sites if s.order is not None}
-            self._post("configmaps", manifests.documents(documents, configurations))
-            pods = [self._manifest(site, documents) for site in sites]
+            pods = [self._manifest(site) for site in sites]
             list(self._hands.map(self._create, pods))
             self._sites += sites
         return sites
@@ -242,13 +239,12 @@ class Fleet:
             manifests.relay_command(site.agents),
         )
 
-    def _manifest(self, site: Site, documents: str) -> Object:
+    def _manifest(self, site: Site) -> Object:
         if site.order is None:
             raise ValueError("a place has no order")
         return manifests.mesh_pod(
             site.name,
             site.order.configuration,
-            documents_in=documents,
             images=self._images,
             init_command=self._init_command,
             iptables=site.order.iptables,
@@ -256,10 +252,7 @@ class Fleet:
         )
 
     def _create(self, pod: Mapping[str, object]) -> None:
-        self._post("pods", dict(pod))
-
-    def _post(self, collection: str, body: Object) -> None:
-        self._cluster.create(f"/api/v1/namespaces/{self._namespace}/{collection}", body)
+        self._cluster.create(f"/api/v1/namespaces/{self._namespace}/pods", dict(pod))
 
     def _list(self) -> list[Object]:
         # From the API server's memory; what it misses is seen at the next look.

@@ -7,6 +7,7 @@ Source: FSM pkg/injector (patch.go, init_container.go, health_probes.go, webhook
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,9 +30,11 @@ Object = dict[str, Any]
 
 INJECTION = "flomesh.io/sidecar-injection"
 HEALTH_PATH = "/fsm-healthcheck"
-DOCUMENTS = "fsm-documents"
-DOCUMENTS_PATH = "/fsmredir/documents"
 POD_FILE, MESH_CONFIG_FILE = "pod.json", "mesh-config.json"
+
+_DOCUMENTS = "fsm-documents"
+_DOCUMENTS_PATH = "/fsmredir/documents"
+_DOCUMENT_PREFIX = "fsmredir/"  # of the annotations that hold the documents
 
 _ENABLED, _DISABLED = ("enabled", "yes", "true"), ("disabled", "no", "false")
 _PROBE_PORTS = {
@@ -83,29 +86,36 @@ def wants_injection(pod: Mapping[str, Any], *, namespace_enabled: bool = True) -
     return value.lower() in _ENABLED
 
 
-def injected(
-    pod: Mapping[str, Any], traffic: Mapping[str, Sequence[object]], parts: Parts
-) -> Object:
+def injected(pod: Mapping[str, Any], mesh_config: Mapping[str, Any], parts: Parts) -> Object:
     """Return a pod with redirection and a sidecar; the one given stays as it is.
 
     Args:
         pod: The Pod as the user wrote it.
-        traffic: ``spec.traffic`` of the MeshConfig.
+        mesh_config: The MeshConfig.
         parts: What is put in.
     """
     made: Object = copy.deepcopy(dict(pod))
     spec = made["spec"]
-    configuration = Configuration(made["metadata"].get("annotations") or {}, traffic)
+    configuration = configuration_of(pod, mesh_config)
+    _add_documents(made, {POD_FILE: pod, MESH_CONFIG_FILE: mesh_config})
     needs_health, ports = _rewrite_probes(spec["containers"])
     init = _init_container(configuration, parts)
     # Appended: init containers of the application's own run before there is any redirection.
-    spec["initContainers"] = [*spec.get("initContainers", ()), init]
+    spec["initContainers"] = [*(spec.get("initContainers") or ()), init]
     sidecar = _sidecar(parts, ports)
     apps = spec["containers"]
     spec["containers"] = [sidecar, *apps] if parts.hold else [*apps, sidecar]
     if needs_health:
         spec["containers"].append(_health(parts))
     return made
+
+
+def configuration_of(pod: Mapping[str, Any], mesh_config: Mapping[str, Any]) -> Configuration:
+    """Return what a Pod's annotations and the MeshConfig's lists say."""
+    traffic = mesh_config.get("spec", {}).get("traffic") or {}
+    keys = [name.mesh_config_key for name in ListName]
+    lists = {key: traffic[key] for key in keys if traffic.get(key) is not None}
+    return Configuration(pod["metadata"].get("annotations") or {}, lists)
 
 
 def contract_env(
@@ -117,8 +127,8 @@ def contract_env(
         "FSM_INBOUND_PORT": str(INBOUND_PORT),
         "FSM_OUTBOUND_PORT": str(OUTBOUND_PORT),
         **{name.variable: _literal(",".join(values)) for name, values in effective.items()},
-        "FSM_POD": f"{DOCUMENTS_PATH}/{POD_FILE}",
-        "FSM_MESH_CONFIG": f"{DOCUMENTS_PATH}/{MESH_CONFIG_FILE}",
+        "FSM_POD": f"{_DOCUMENTS_PATH}/{POD_FILE}",
+        "FSM_MESH_CONFIG": f"{_DOCUMENTS_PATH}/{MESH_CONFIG_FILE}",
         "FSM_IPTABLES": iptables,
     }
     made: list[dict[str, object]] = [
@@ -134,6 +144,35 @@ def address_env() -> list[dict[str, object]]:
         {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
         for name, path in fields.items()
     ]
+
+
+def _add_documents(made: Object, documents: Mapping[str, Mapping[str, Any]]) -> None:
+    """Have the contract's documents travel in annotations, and be mounted from there.
+
+    So nothing but the Pod itself is needed for them, in whatever namespace it is. All annotations
+    of a Pod together may have 256 KiB (TotalAnnotationSizeLimitB, Kubernetes API machinery).
+    """
+    annotations = dict(made["metadata"].get("annotations") or {})
+    for file, document in documents.items():
+        annotations[_DOCUMENT_PREFIX + file] = json.dumps(_as_written(document))
+    made["metadata"]["annotations"] = annotations
+    items = [
+        {
+            "path": file,
+            "fieldRef": {"fieldPath": f"metadata.annotations['{_DOCUMENT_PREFIX}{file}']"},
+        }
+        for file in documents
+    ]
+    volume = {"name": _DOCUMENTS, "downwardAPI": {"items": items}}
+    made["spec"]["volumes"] = [*(made["spec"].get("volumes") or ()), volume]
+
+
+def _as_written(document: Mapping[str, Any]) -> Object:
+    """Return an object without what the API server adds to it for its own use."""
+    metadata = {k: v for k, v in document["metadata"].items() if k != "managedFields"}
+    kept = {k: v for k, v in document.items() if k != "status"}
+    # An object in an admission request need not say what it is.
+    return {"apiVersion": "v1", "kind": "Pod", **kept, "metadata": metadata}
 
 
 def _literal(text: str) -> str:
@@ -157,7 +196,7 @@ def _init_container(configuration: Configuration, parts: Parts) -> Object:
             *given.get("env", ()),
         ],
         "volumeMounts": [
-            {"name": DOCUMENTS, "mountPath": DOCUMENTS_PATH, "readOnly": True},
+            {"name": _DOCUMENTS, "mountPath": _DOCUMENTS_PATH, "readOnly": True},
             *given.get("volumeMounts", ()),
         ],
     }

@@ -24,6 +24,9 @@ CREATE_S = 300.0
 COMMAND_S = 120.0
 """How long any other command of kind or docker may take: loading an image is the longest."""
 
+IMAGE_LIMIT = 8 * 1024**3
+"""Bytes that an image may have on its way into the nodes."""
+
 REMOTE_RANGES = (
     "1.1.1.0/24", "2.2.0.0/16", "10.96.0.0/15", "10.243.0.0/16", "10.244.0.0/15",
     "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
@@ -154,7 +157,7 @@ def image_in_nodes(site: KindSite, options: KindOptions, image: str) -> None:
     require_image(image)
     kind = _program(options.kind, "kind")
     argv = [kind, "load", "docker-image", "--name", options.name, image]
-    procs.run(argv, timeout_s=COMMAND_S)
+    procs.run(argv, timeout_s=COMMAND_S, file_limit=IMAGE_LIMIT)  # kind saves it to a file
 
 
 def require_image(image: str) -> None:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_fsmredir.backends.kubernetes.archive import agent_archive
 from pytest_fsmredir.backends.kubernetes.client import Object
-from pytest_fsmredir.backends.kubernetes.injection import (
-    DOCUMENTS,
-    MESH_CONFIG_FILE,
-    POD_FILE,
-    Parts,
-    injected,
-)
+from pytest_fsmredir.backends.kubernetes.injection import Parts, injected
 from pytest_fsmredir.errors import PreflightError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.init_command import InitCommand
@@ -89,20 +82,6 @@ def agent_config_map() -> Object:
     }
 
 
-def documents(name: str, configurations: Mapping[str, Configuration]) -> Object:
-    """Return the two documents of every one of some pods."""
-    data: dict[str, str] = {}
-    for pod, configuration in configurations.items():
-        data[f"{pod}.{POD_FILE}"] = json.dumps(configuration.pod_document(pod))
-        data[f"{pod}.{MESH_CONFIG_FILE}"] = json.dumps(configuration.mesh_config_document())
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name},
-        "data": data,
-    }
-
-
 def place(name: str, images: Images, *, host_network: bool = False) -> Object:
     """Return a pod outside the mesh that flows start from and arrive at."""
     made = _pod(name, {}, images.pod)
@@ -114,29 +93,18 @@ def mesh_pod(
     name: str,
     configuration: Configuration,
     *,
-    documents_in: str,
     images: Images,
     init_command: Sequence[str] | None,
     iptables: IptablesVariant,
     bare: bool = False,
 ) -> Object:
-    """Return an injected pod of the mesh, whose documents are in that ConfigMap.
+    """Return an injected pod of the mesh.
 
     A bare one has its sidecar, and nobody programs it.
     """
     pod = _pod(name, configuration.annotations, images.pod)
-    pod["spec"]["volumes"].append(
-        {
-            "name": DOCUMENTS,
-            "configMap": {
-                "name": documents_in,
-                "items": [
-                    {"key": f"{name}.{file}", "path": file} for file in (POD_FILE, MESH_CONFIG_FILE)
-                ],
-            },
-        }
-    )
-    made = injected(pod, configuration.traffic, _parts(images, init_command, iptables))
+    parts = _parts(images, init_command, iptables)
+    made = injected(pod, configuration.mesh_config_document(), parts)
     if bare:
         del made["spec"]["initContainers"]
     return made
