@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Protocol
 
-from pytest_fsmredir.backends.base import Mesh
+from pytest_fsmredir.backends.base import JudgedMesh
 from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.spec.checks import Check, Level
@@ -24,16 +24,6 @@ class Undecided(FsmRedirError):
     """A check could not be decided: the harness, or the check itself, is at fault."""
 
 
-class ObservedMesh(Mesh, Protocol):
-    """A mesh that counts.
-
-    Attributes:
-        observed: Flows sent and programming attempts made.
-    """
-
-    observed: int
-
-
 @dataclass(frozen=True, slots=True)
 class Result:
     """What came of running one check.
@@ -49,13 +39,27 @@ class Result:
     skipped: str = ""
 
 
-def inapplicable(check: Check, variant: Variant, outcome: Outcome, reason: str) -> Result:
-    """Return the result of a check that is not run here."""
-    row = Row(check=check.id, variant=variant, outcome=outcome, reason=reason)
+def unsupported(check: Check, variant: Variant, features: Iterable[str]) -> Result:
+    """Return the result of a check of features that are not claimed."""
+    reason = f"not claimed: {', '.join(sorted(features))}"
+    row = Row(check=check.id, variant=variant, outcome=Outcome.UNSUPPORTED, reason=reason)
     return Result(row, skipped=reason)
 
 
-def decide(check: Check, variant: Variant, mesh: ObservedMesh) -> Result:
+def out_of_reach(check: Check, variant: Variant, lacking: Iterable[str]) -> Result:
+    """Return the result of a check that wants what the backend does not have."""
+    reason = f"the backend lacks: {', '.join(sorted(lacking))}"
+    row = Row(
+        check=check.id,
+        variant=variant,
+        outcome=Outcome.NOT_RUN,
+        reason=reason,
+        out_of_reach=True,
+    )
+    return Result(row, skipped=reason)
+
+
+def decide(check: Check, variant: Variant, mesh: JudgedMesh) -> Result:
     """Run one check on a mesh.
 
     The result of a violated requirement holds no error yet: what it means for the run is for
@@ -107,7 +111,7 @@ def false_claim(trace: TracebackType | None) -> Claim | None:
     return claims[-1] if claims else None
 
 
-def _violated(row: Row, check: Check, mesh: ObservedMesh, error: AssertionError) -> Row:
+def _violated(row: Row, check: Check, mesh: JudgedMesh, error: AssertionError) -> Row:
     row = replace(row, outcome=_VIOLATED[check.level], probes=mesh.observed)
     claim = false_claim(error.__traceback__)
     if claim is None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_fsmredir.collection import CheckItem, conformance_directory
+from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.outcomes import Outcome, Row
+from pytest_fsmredir.provision import lasting
 from pytest_fsmredir.report.hygiene import Hygiene
 from pytest_fsmredir.report.progress import Progress
 from pytest_fsmredir.report.terminal import collected, header, summary
 from pytest_fsmredir.report.verdict import Verdict
 from pytest_fsmredir.run import Run
+from pytest_fsmredir.settings import NETNS
 from pytest_fsmredir.words import printable
 
 _ROW = "fsm_row"
@@ -51,6 +55,7 @@ class ConformanceHooks:
         self._hygiene = Hygiene()
         self._collected: list[str] = []
         self._files: list[Path] = []
+        self._lasting = ExitStack()
 
     def prepare_report(self) -> None:
         """See to it that the report can be written, where one is wanted.
@@ -104,6 +109,14 @@ class ConformanceHooks:
         """Say how many checks of each profile are about to run."""
         line = collected(item.profile for item in items if isinstance(item, CheckItem))
         return [line] if line and not self._config.option.collectonly else []
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Bring up what is in Kubernetes, once the checks are known and before the first one."""
+        halted = session.testsfailed and not self._config.option.continue_on_collection_errors
+        if not (halted or self._config.option.collectonly or is_worker(self._config)):
+            self._bring_up(session)
+        return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -160,13 +173,34 @@ class ConformanceHooks:
             elif not self._config.option.collectonly:
                 self._conclude(session)
         finally:
-            self.run.close()
+            with self._lasting:
+                self.run.close()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table of profiles and the verdict."""
         if not self._config.option.collectonly:
             reruns = sum(row.attempts - 1 for row in self.run.rows.values())
             summary(terminalreporter, self.run, self._hygiene.remarks(reruns), self._files)
+
+    def _bring_up(self, session: pytest.Session) -> None:
+        """Make clusters and pods.
+
+        Raises:
+            pytest.UsageError: Something is missing, or could not be made.
+        """
+        others = [name for name in self.run.settings.backends if name != NETNS]
+        reporter = self._reporter()
+        if others and reporter is not None and reporter.verbosity >= 0:
+            reporter.write_line(f"bringing up: {', '.join(others)}")
+        items = (item for item in session.items if isinstance(item, CheckItem))
+        try:
+            if self._config.pluginmanager.hasplugin("dsession"):  # pytest-xdist distributes
+                self._lasting.enter_context(lasting(self.run.settings))
+            else:
+                self.run.prepare((item.check, item.variant) for item in items)
+        except FsmRedirError as error:
+            self.run.trouble = f"set-up failed: {error}"
+            raise pytest.UsageError(str(error)) from None
 
     def _conclude(self, session: pytest.Session) -> None:
         try:

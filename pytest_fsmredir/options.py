@@ -28,6 +28,7 @@ class Option:
         metavar: What its value is called.
         choices: The values it takes; empty for any.
         flag: Takes no value on the command line.
+        many: May be given several times, and each time hold several values with commas between.
         in_file: May stand in the options file.
         again: Whether the line that runs a failed check again has to repeat it.
     """
@@ -38,6 +39,7 @@ class Option:
     metavar: str | None = None
     choices: tuple[str, ...] = ()
     flag: bool = False
+    many: bool = False
     in_file: bool = True
     again: bool = False
 
@@ -55,6 +57,13 @@ OPTIONS = (
         metavar="FILE",
         in_file=False,
         again=True,
+    ),
+    Option(
+        "backend",
+        "where the checks are run, several for a matrix: netns, kind, cluster",
+        "netns",
+        "B[,B]",
+        many=True,
     ),
     Option(
         "impl",
@@ -76,13 +85,28 @@ OPTIONS = (
         again=True,
     ),
     Option(
+        "init-image",
+        "implementation under test in Kubernetes: an init container's image",
+        metavar="IMAGE",
+        again=True,
+    ),
+    Option(
+        "inject",
+        "who puts init container and sidecar into pods of Kubernetes: the suite (manual, as on"
+        " kind) or the cluster's mesh (webhook, as on cluster)",
+        "auto",
+        choices=("auto", "manual", "webhook"),
+        again=True,
+    ),
+    Option(
         "features",
         "what the implementation claims: a,b or, as a change, +a,-b (with =: --fsm-features=-b)",
         metavar="+A,-B",
+        many=True,
         again=True,
     ),
-    Option("check", "run only these check ids; globs, comma separated", metavar="ID[,ID]"),
-    Option("profile", "run only these profiles, comma separated", metavar="P[,P]"),
+    Option("check", "run only these check ids; globs", metavar="ID[,ID]", many=True),
+    Option("profile", "run only these profiles", metavar="P[,P]", many=True),
     Option("waivers", "file of waivers: id, reason, link, expires", metavar="FILE", again=True),
     Option("iptables", "iptables variant", "auto", choices=("auto", "nft", "legacy", "both")),
     Option("ip", "IP versions", "both", choices=("4", "6", "both")),
@@ -100,6 +124,16 @@ OPTIONS = (
         "sidecar", "who plays the sidecar", "recorder", choices=("recorder", "pipy"), again=True
     ),
     Option("pipy-bin", "the Pipy program of --fsm-sidecar=pipy", metavar="PATH", again=True),
+    Option(
+        "pod-image",
+        "image of pods in Kubernetes, with Python and iptables; built for kind if none is named",
+        metavar="IMAGE",
+        again=True,
+    ),
+    Option("kubeconfig", "of the backend cluster (its usual place)", metavar="FILE", again=True),
+    Option("context", "in that kubeconfig (the current one)", metavar="NAME", again=True),
+    Option("kind-config", "of a kind cluster that is made (our own)", metavar="FILE", again=True),
+    Option("keep", "leave the pods of Kubernetes behind", flag=True),
     Option("report", "write report.yaml, report.json and junit.xml here", metavar="DIR"),
     Option(
         "privilege",
@@ -116,6 +150,10 @@ OPTIONS = (
 
 IMPLEMENTATION = ("impl", "init-cmd", "rules")
 """Options that name the implementation under test; one of them at a time."""
+
+_PYTEST_KIND = (
+    "cluster_name", "keep_cluster", "kubeconfig", "kind_image", "kind_bin", "kind_kubectl_bin",
+)  # fmt: skip
 
 DEFAULT_FILE = "fsmredir.yaml"
 LISTING = ("table", "json")
@@ -174,10 +212,16 @@ def command_line(config: pytest.Config) -> Layer:
     base = config.invocation_params.dir
     given = {option.name: config.getoption(option.key) for option in OPTIONS}
     return {
-        name: Given("true" if value is True else str(value), f"--fsm-{name}", base)
+        name: Given(_as_text(value), f"--fsm-{name}", base)
         for name, value in given.items()
         if value is not None
     }
+
+
+def pytest_kind(config: pytest.Config) -> dict[str, Any]:
+    """Return what pytest-kind's own options say, by its names for them; none without it."""
+    given = {name: config.getoption(name, None) for name in _PYTEST_KIND}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def environment(config: pytest.Config) -> Layer:
@@ -216,4 +260,12 @@ def _keywords(option: Option) -> dict[str, Any]:
         return {**common, "action": "store_true"}
     if option.choices:
         return {**common, "choices": option.choices}
+    if option.many:
+        return {**common, "metavar": option.metavar, "action": "append"}
     return {**common, "metavar": option.metavar}
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return "true" if value is True else str(value)

@@ -132,7 +132,7 @@ def _reject_unknown(document: Mapping[object, object], path: Path) -> None:
 def _text(name: str, value: object, path: Path) -> str:
     if isinstance(value, str):
         return value.strip()
-    listed = name in ("check", "profile", "features")
+    listed = _OPTIONS[name].many
     if listed and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ",".join(value)
     wanted = "neither a text nor a list of texts" if listed else "no single value"

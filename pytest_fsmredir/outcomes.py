@@ -40,13 +40,19 @@ class Variant:
 
     Attributes:
         backend: Name of the backend.
-        iptables: The iptables variant on the implementation's PATH, ``nft`` or ``legacy``.
+        iptables: The iptables variant on the implementation's PATH, ``nft`` or ``legacy``; or
+            ``webhook`` where the mesh of a cluster programs the pods its own way.
         family: IP version of the flows.
     """
 
     backend: str
     iptables: str
     family: int
+
+    @property
+    def in_kubernetes(self) -> bool:
+        """Whether the pods are a cluster's."""
+        return self.backend != "netns"
 
     def __str__(self) -> str:
         return f"{self.backend}-{self.iptables}-v{self.family}"
@@ -67,6 +73,8 @@ class Row:
         probes: Flows sent and programming attempts made.
         attempts: How often it ran.
         seconds: How long it took.
+        out_of_reach: It did not run because the backend cannot do what it needs; another backend
+            of the same run may.
     """
 
     check: str
@@ -79,6 +87,7 @@ class Row:
     probes: int = 0
     attempts: int = 1
     seconds: float = 0.0
+    out_of_reach: bool = False
 
     def merged(self, other: Row) -> Row:
         """Return the row that stands when a check ran twice."""

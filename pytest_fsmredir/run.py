@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -10,15 +11,21 @@ from time import monotonic
 
 import pytest
 
-from pytest_fsmredir.backends.netns.backend import NetnsBackend
-from pytest_fsmredir.backends.netns.programs import Confinement
-from pytest_fsmredir.deciding import Result, as_failure, decide, inapplicable
+from pytest_fsmredir.backends.base import Backend, Wanted
+from pytest_fsmredir.deciding import Result, as_failure, decide, out_of_reach, unsupported
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
-from pytest_fsmredir.implementations.patience import Patience
 from pytest_fsmredir.implementations.select import Claims
 from pytest_fsmredir.outcomes import Outcome, Row, Variant
-from pytest_fsmredir.report.verdict import ProfileResult, Verdict, complete, judge, worst
-from pytest_fsmredir.settings import Settings
+from pytest_fsmredir.provision import make_backend
+from pytest_fsmredir.report.verdict import (
+    ProfileResult,
+    Verdict,
+    complete,
+    concerns,
+    judge,
+    worst,
+)
+from pytest_fsmredir.settings import BY_WEBHOOK, NETNS, Settings
 from pytest_fsmredir.spec.checks import Catalogue, Check, Profile
 from pytest_fsmredir.spec.features import Feature
 from pytest_fsmredir.waivers import Waiver, stale
@@ -50,6 +57,7 @@ class Run:
         started: When.
         trouble: What broke the harness; empty while it is whole.
         interrupted: The user ended it early.
+        standing: Another process of the session sees to what all of them share of the backends.
     """
 
     settings: Settings
@@ -64,7 +72,8 @@ class Run:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     trouble: str = ""
     interrupted: bool = False
-    _backend: NetnsBackend | None = None
+    standing: bool = False
+    _backends: dict[str, Backend] = field(default_factory=dict)
 
     @property
     def features(self) -> frozenset[Feature]:
@@ -76,7 +85,7 @@ class Run:
         return [
             variant
             for variant in self.variants
-            if variant.family in check.families and self._is_selected(check, variant)
+            if concerns(check, variant) and self._is_selected(check, variant)
         ]
 
     def record(self, row: Row) -> None:
@@ -122,40 +131,48 @@ class Run:
         seconds = round(monotonic() - started, 3)
         return replace(result, row=replace(result.row, seconds=seconds))
 
-    @property
-    def backend(self) -> NetnsBackend:
-        """The backend, made on first use."""
-        if self._backend is None:
-            deadline_s = self.settings.init_timeout_s
-            self._backend = NetnsBackend(
-                Patience(self.implementation, deadline_s),
-                families=self.settings.families,
-                timeout_s=self.settings.timeout_s,
-                confinement=Confinement(timeout_s=deadline_s),
-                pipy=self.settings.pipy,
-            )
-        return self._backend
+    def prepare(self, wanted: Iterable[tuple[Check, Variant]]) -> None:
+        """Make what checks on backends in Kubernetes will want, all at once.
+
+        Raises:
+            FsmRedirError: A backend cannot be made, or something in it.
+        """
+        by_backend: dict[str, list[tuple[Check, Variant]]] = {}
+        for check, variant in wanted:
+            by_backend.setdefault(variant.backend, []).append((check, variant))
+        for name in by_backend.keys() - {NETNS}:
+            self._backend(name).prepare(self._orders(name, by_backend[name]))
 
     def close(self) -> None:
         """Remove all pods."""
-        if self._backend is not None:
-            self._backend.close()
-            self._backend = None
+        with ExitStack() as undo:
+            while self._backends:
+                undo.callback(self._backends.popitem()[1].close)
+
+    def _backend(self, name: str) -> Backend:
+        if name not in self._backends:
+            self._backends[name] = make_backend(
+                name, self.settings, self.implementation, standing=self.standing
+            )
+        return self._backends[name]
+
+    def _orders(self, name: str, wanted: Iterable[tuple[Check, Variant]]) -> Iterator[Wanted]:
+        backend = self._backend(name)
+        for check, variant in wanted:
+            claimed = check.features_for(variant.family) <= self.features
+            if claimed and not _lacking(backend, check, variant):
+                yield check.function, variant.family, _iptables(variant)
 
     def _is_selected(self, check: Check, variant: Variant) -> bool:
         return self.settings.selects(check.id, check.profile_for(variant.family))
 
     def _execute(self, check: Check, variant: Variant) -> Result:
         if missing := check.features_for(variant.family) - self.features:
-            reason = f"not claimed: {', '.join(sorted(missing))}"
-            return inapplicable(check, variant, Outcome.UNSUPPORTED, reason)
-        backend = self.backend
-        if unmet := check.needs - backend.offers:
-            reason = f"the backend lacks: {', '.join(sorted(unmet))}"
-            return inapplicable(check, variant, Outcome.NOT_RUN, reason)
-        mesh = backend.mesh(
-            variant.family, IptablesVariant(variant.iptables), exhaustive=self.settings.exhaustive
-        )
+            return unsupported(check, variant, missing)
+        backend = self._backend(variant.backend)
+        if lacking := _lacking(backend, check, variant):
+            return out_of_reach(check, variant, lacking)
+        mesh = backend.mesh(variant.family, _iptables(variant), exhaustive=self.settings.exhaustive)
         mesh.watch = partial(self.watch, f"{check.id}[{variant}]")
         try:
             result = decide(check, variant, mesh)
@@ -176,3 +193,15 @@ class Run:
                 waived = replace(row, outcome=Outcome.WAIVED)
                 return Result(waived, skipped=f"waived: {waiver.reason} ({waiver.link})")
         return as_failure(row, check, self.settings.again(check.id, row.variant))
+
+
+def _lacking(backend: Backend, check: Check, variant: Variant) -> list[str]:
+    """Return what a check wants and the backend does not have."""
+    unmet = [str(need) for need in check.needs - backend.offers]
+    return [*unmet, *([] if variant.family in backend.families else [f"IPv{variant.family}"])]
+
+
+def _iptables(variant: Variant) -> IptablesVariant:
+    """Return the variant that our own programs are of, which a mesh need not heed."""
+    name = IptablesVariant.NFT if variant.iptables == BY_WEBHOOK else variant.iptables
+    return IptablesVariant(name)

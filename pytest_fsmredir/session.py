@@ -13,11 +13,13 @@ from pytest_fsmredir.backends.netns import preflight, privileges
 from pytest_fsmredir.errors import FsmRedirError, SettingsError
 from pytest_fsmredir.fuzz import require_hypothesis
 from pytest_fsmredir.hooks import ConformanceHooks, is_worker
+from pytest_fsmredir.implementations.base import Implementation
+from pytest_fsmredir.implementations.in_cluster import InCluster
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.select import claims, select
 from pytest_fsmredir.report.describe import explanation, listing
 from pytest_fsmredir.run import RUN, Run
-from pytest_fsmredir.settings import Settings, read_settings
+from pytest_fsmredir.settings import NETNS, Settings, read_settings
 from pytest_fsmredir.spec.checks import Catalogue, Check, Profile
 from pytest_fsmredir.spec.features import Feature
 from pytest_fsmredir.spec.withdrawn import reject_withdrawn
@@ -68,13 +70,8 @@ def _planned(settings: Settings, config: pytest.Config) -> Run:
     Raises:
         SettingsError: Something that is asked for does not exist.
     """
-    implementation = select(
-        settings.impl,
-        init_cmd=settings.init_cmd,
-        rules=settings.rules,
-        directory=config.invocation_params.dir,
-    )
-    inferred = isinstance(implementation, InitCommand) or settings.rules is not None
+    implementation = _judged(settings, config)
+    inferred = isinstance(implementation, (InitCommand, InCluster)) or settings.rules is not None
     claimed = claims(implementation, settings.features, inferred=inferred)
     generated = _generated(settings, claimed.features)
     checks = Catalogue([*catalogue.load().checks, *generated])
@@ -84,10 +81,42 @@ def _planned(settings: Settings, config: pytest.Config) -> Run:
         settings,
         checks,
         implementation,
-        settings.variants("netns", _default_iptables(settings)),
+        settings.variants(_default_iptables(settings)),
         claimed,
-        privilege="not acquired",
+        privilege="not acquired" if NETNS in settings.backends else "not needed",
         generated=generated,
+        standing=is_worker(config),
+    )
+
+
+def _judged(settings: Settings, config: pytest.Config) -> Implementation:
+    """Return the implementation under test.
+
+    Raises:
+        SettingsError: There is none of that name, or it cannot be where it is asked for.
+    """
+    asked, by_default = settings.kubernetes, settings.names_no_implementation
+    by_webhook = [name for name in settings.backends if asked.by_webhook(name)]
+    if by_webhook:
+        if set(by_webhook) != set(settings.backends) or not by_default or asked.init_image:
+            raise SettingsError(
+                f"on the backend {by_webhook[0]} the cluster's own mesh is judged, which can be"
+                " judged nowhere else: give --fsm-inject manual to judge an implementation that"
+                " you name, or run the other backends by themselves"
+            )
+        return InCluster("the mesh of the cluster")
+    if asked.init_image and by_default:
+        if NETNS in settings.backends:
+            raise SettingsError(
+                f"--fsm-init-image: {asked.init_image} runs in a cluster only: add --fsm-backend"
+                " kind, or give what it runs as --fsm-init-cmd as well"
+            )
+        return InCluster(asked.init_image)
+    return select(
+        settings.impl,
+        init_cmd=settings.init_cmd,
+        rules=settings.rules,
+        directory=config.invocation_params.dir,
     )
 
 
@@ -109,10 +138,12 @@ def _make_ready(hooks: ConformanceHooks) -> None:
     """
     hooks.prepare_report()
     run = hooks.run
+    if NETNS not in run.settings.backends:
+        return
     try:
         run.privilege = privileges.acquire(run.settings.privilege)
         preflight.default_iptables(run.settings.iptables)
-        preflight.probe(run.variants)
+        preflight.probe(variant for variant in run.variants if not variant.in_kubernetes)
     except Exception as error:
         run.trouble = f"set-up failed: {error}"
         hooks.write_report()

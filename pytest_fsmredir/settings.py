@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,42 @@ _TRUTH |= {"": False, "false": False, "0": False, "no": False, "off": False}
 _CHOICES = {option.name: option.choices for option in OPTIONS if option.choices}
 _DEFAULT_IMPL = next(option.default for option in OPTIONS if option.name == "impl")
 
+NETNS, KIND, CLUSTER = "netns", "kind", "cluster"
+BACKENDS = (NETNS, KIND, CLUSTER)
+BY_WEBHOOK = "webhook"
+"""Stands for the iptables variant where the mesh of a cluster programs the pods."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesSettings:
+    """What the user asked for of the backends in Kubernetes.
+
+    Attributes:
+        inject: Who puts init container and sidecar into pods: ``auto``, ``manual`` or ``webhook``.
+        init_image: Image of the init container; empty for the pods' image.
+        pod_image: Image of the pods' own containers; empty to build ours, for kind.
+        kubeconfig: Of the backend ``cluster``; None for its usual place.
+        context: In that kubeconfig; empty for the current one.
+        kind_config: Of a kind cluster that is made; None for our own.
+        keep: Leave the pods behind.
+        pytest_kind: Pytest-kind's own options, by its names for them.
+    """
+
+    inject: str
+    init_image: str
+    pod_image: str
+    kubeconfig: Path | None
+    context: str
+    kind_config: Path | None
+    keep: bool
+    pytest_kind: Mapping[str, Any]
+
+    def by_webhook(self, backend: str) -> bool:
+        """Whether the mesh that is installed in the cluster injects the pods of a backend."""
+        return backend != NETNS and (
+            self.inject == "webhook" or (self.inject == "auto" and backend == CLUSTER)
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -31,6 +68,8 @@ class Settings:
 
     Attributes:
         conformance: Run the packaged suite.
+        backends: Where, in the order they were named.
+        kubernetes: What is said about the backends there.
         impl: Name of the implementation under test; empty when one of the next two is given.
         init_cmd: A shell command that is the implementation under test; may be empty.
         rules: A rules template that is; None for none.
@@ -57,6 +96,8 @@ class Settings:
     """
 
     conformance: bool
+    backends: tuple[str, ...]
+    kubernetes: KubernetesSettings
     impl: str
     init_cmd: str
     rules: Path | None
@@ -80,22 +121,44 @@ class Settings:
     texts: Mapping[str, str]
     repeat: tuple[str, ...]
 
+    @property
+    def names_no_implementation(self) -> bool:
+        """Whether the implementation under test is the default one because nobody named any."""
+        return self.impl == _DEFAULT_IMPL
+
     def selects(self, check_id: str, profile: str) -> bool:
         """Whether a check is asked for by id and by profile."""
         by_id = not self.checks or any(fnmatchcase(check_id, glob) for glob in self.checks)
         return by_id and (not self.profiles or profile in self.profiles)
 
-    def variants(self, backend: str, default_iptables: str) -> tuple[Variant, ...]:
-        """Return the points of the matrix."""
-        kinds = {"auto": (default_iptables,), "both": ("nft", "legacy")}
-        iptables = kinds.get(self.iptables, (self.iptables,))
-        return tuple(Variant(backend, kind, f) for kind in iptables for f in self.families)
+    def variants(self, default_iptables: str) -> tuple[Variant, ...]:
+        """Return the points of the matrix.
+
+        Args:
+            default_iptables: What ``auto`` means on this machine.
+        """
+        return tuple(
+            Variant(backend, kind, family)
+            for backend in self.backends
+            for kind in self._iptables(backend, default_iptables)
+            for family in self.families
+        )
 
     def again(self, check_id: str, variant: Variant) -> str:
         """Return the line that runs one check on one variant again."""
-        iptables = () if self.iptables == "auto" else ("--fsm-iptables", variant.iptables)
-        words = ("pytest", "--fsm-conformance", *self.repeat, *iptables)
+        words = ["pytest", "--fsm-conformance", *self.repeat]
+        if variant.backend != NETNS:
+            words += ["--fsm-backend", variant.backend]
+        if self.iptables != "auto" and variant.iptables != BY_WEBHOOK:
+            words += ["--fsm-iptables", variant.iptables]
         return shlex.join([*words, "--fsm-ip", str(variant.family), "--fsm-check", check_id])
+
+    def _iptables(self, backend: str, default: str) -> tuple[str, ...]:
+        if self.kubernetes.by_webhook(backend):
+            return (BY_WEBHOOK,)
+        # In Kubernetes it is the init image's own default that counts, and ours has Debian's.
+        auto = default if backend == NETNS else "nft"
+        return {"auto": (auto,), "both": ("nft", "legacy")}.get(self.iptables, (self.iptables,))
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -106,9 +169,10 @@ def read_settings(config: pytest.Config) -> Settings:
     """
     upper, lower = options.command_line(config), [options.environment(config), options.ini(config)]
     if not _truth(_first([upper, *lower])["conformance"]):
-        return _settings([upper, *lower], None)
+        return _settings([upper, *lower], None, {})
     file = _options_file(config, _first([upper, *lower])["options"])
-    return _settings([upper, *([file.layer] if file else []), *lower], file)
+    layers = [upper, *([file.layer] if file else []), *lower]
+    return _settings(layers, file, options.pytest_kind(config))
 
 
 def _options_file(config: pytest.Config, named: Given) -> OptionsFile | None:
@@ -121,7 +185,9 @@ def _first(layers: Sequence[Layer]) -> dict[str, Given]:
     return {name: given for layer in reversed(layers) for name, given in layer.items()}
 
 
-def _settings(layers: Sequence[Layer], file: OptionsFile | None) -> Settings:
+def _settings(
+    layers: Sequence[Layer], file: OptionsFile | None, pytest_kind: Mapping[str, Any]
+) -> Settings:
     given = _first(layers) | _implementation(layers)
     report = _path(given["report"])
     identity = file.identity if file else Identity()
@@ -129,6 +195,8 @@ def _settings(layers: Sequence[Layer], file: OptionsFile | None) -> Settings:
         identity.require_complete(str(file.path))
     return Settings(
         conformance=_truth(given["conformance"]),
+        backends=_backends(given["backend"]),
+        kubernetes=_kubernetes(given, pytest_kind),
         impl=given["impl"].text,
         init_cmd=given["init-cmd"].text,
         rules=_path(given["rules"]),
@@ -153,6 +221,32 @@ def _settings(layers: Sequence[Layer], file: OptionsFile | None) -> Settings:
         seed=_whole(given["seed"]),
         texts=_texts(given),
         repeat=tuple(_repeated(layers[0])),
+    )
+
+
+def _backends(given: Given) -> tuple[str, ...]:
+    named = tuple(dict.fromkeys(_items(given)))
+    for name in named:
+        if name not in BACKENDS:
+            raise SettingsError(
+                f"{given.where}: no backend is called {name!r}{nearest(name, BACKENDS)}"
+                f" (known: {', '.join(BACKENDS)})"
+            )
+    if not named:
+        raise SettingsError(f"{given.where}: name a backend: {', '.join(BACKENDS)}")
+    return named
+
+
+def _kubernetes(given: Mapping[str, Given], pytest_kind: Mapping[str, Any]) -> KubernetesSettings:
+    return KubernetesSettings(
+        inject=_choice("inject", given),
+        init_image=given["init-image"].text,
+        pod_image=given["pod-image"].text,
+        kubeconfig=_path(given["kubeconfig"]),
+        context=given["context"].text,
+        kind_config=_path(given["kind-config"]),
+        keep=_truth(given["keep"]),
+        pytest_kind=pytest_kind,
     )
 
 
@@ -218,7 +312,7 @@ def _items(given: Given) -> tuple[str, ...]:
     return tuple(item.strip() for item in given.text.split(",") if item.strip())
 
 
-def _choice(name: str, given: dict[str, Given]) -> str:
+def _choice(name: str, given: Mapping[str, Given]) -> str:
     text, choices = given[name].text, _CHOICES[name]
     if text not in choices:
         raise SettingsError(

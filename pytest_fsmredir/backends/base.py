@@ -420,21 +420,58 @@ class Mesh(Protocol):
         ...
 
 
+class JudgedMesh(Mesh, Protocol):
+    """A mesh as whoever runs the checks sees it.
+
+    Attributes:
+        observed: Flows sent and programming attempts made, to tell a check that looked at nothing.
+        watch: Called after each flow of a sweep, with the flows so far and their number in all
+            where that is known.
+    """
+
+    observed: int
+    watch: Callable[[int, int | None], None]
+
+    def close(self) -> None:
+        """End all that the check opened."""
+        ...
+
+
+Wanted = tuple[Callable[..., None], int, IptablesVariant]
+"""A check's function, and the IP version and iptables variant it will be run with."""
+
+
 class Backend(Protocol):
     """Makes meshes.
 
     Attributes:
         name: As on the command line.
-        offers: The needs of checks it can meet.
     """
 
     name: str
-    offers: frozenset[Need]
 
-    def preflight(self) -> None:
-        """Look for everything the backend needs, changing nothing.
+    @property
+    def offers(self) -> frozenset[Need]:
+        """The needs of checks it can meet."""
+        ...
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """The IP versions that its pods have."""
+        ...
+
+    def prepare(self, wanted: Iterable[Wanted]) -> None:
+        """Make what checks will want, as far as that is better made at once.
 
         Raises:
-            PreflightError: Something is missing; the message says how to get it.
+            BackendError: Something cannot be made.
         """
+        ...
+
+    def mesh(self, family: int, iptables: IptablesVariant, *, exhaustive: bool) -> JudgedMesh:
+        """Return the mesh of one run of one check; the caller closes it."""
+        ...
+
+    def close(self) -> None:
+        """Remove everything that was made."""
         ...

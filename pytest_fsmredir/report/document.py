@@ -120,6 +120,7 @@ def _row(check: Check, profile: Profile, row: Row) -> dict[str, Any]:
         "features": sorted(check.features_for(row.variant.family)),
         "spec": check.spec,
         "outcome": row.outcome.value,
+        "outOfReach": row.out_of_reach,
         "reason": _stable(row.reason),
         "flow": row.flow,
         "expected": row.expected,

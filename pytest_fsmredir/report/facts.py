@@ -36,8 +36,12 @@ def suite_version() -> str:
 
 
 def iptables_versions(variants: Iterable[Variant]) -> dict[str, str]:
-    """Return the version of each iptables variant that is used; "unknown" where it tells none."""
-    return {kind: _version(kind) for kind in sorted({variant.iptables for variant in variants})}
+    """Return the version of each iptables variant that is used on this machine.
+
+    It is "unknown" where the program tells none.
+    """
+    kinds = {variant.iptables for variant in variants if not variant.in_kubernetes}
+    return {kind: _version(kind) for kind in sorted(kinds)}
 
 
 def ended(run: Run) -> Ended:

@@ -15,6 +15,7 @@ from pytest_fsmredir.outcomes import Outcome, Row
 from pytest_fsmredir.report.facts import iptables_versions, suite_version
 from pytest_fsmredir.report.verdict import ProfileResult, Verdict
 from pytest_fsmredir.run import Run
+from pytest_fsmredir.settings import NETNS
 from pytest_fsmredir.spec.checks import Profile
 from pytest_fsmredir.words import counted
 
@@ -46,8 +47,6 @@ next         judge your own, by the command that programs a pod or by its rules:
 
 def header(run: Run) -> list[str]:
     """Return the lines that say what is judged, on what."""
-    versions = iptables_versions(run.variants)
-    iptables = ", ".join(f"{version} {kind}" for kind, version in versions.items())
     version = run.settings.identity.version
     project = run.settings.identity.project
     subject = (
@@ -55,10 +54,19 @@ def header(run: Run) -> list[str]:
     )
     return [
         f"fsm-redir {suite_version()} · {len(run.catalogue.checks)} checks,"
-        f" catalogue {run.catalogue.digest[:12]} · backend netns ({run.privilege})"
-        f" · iptables {iptables} · kernel {platform.release()}",
+        f" catalogue {run.catalogue.digest[:12]} · {_backends(run)} · kernel {platform.release()}",
         f"implementation: {subject}",
     ]
+
+
+def _backends(run: Run) -> str:
+    """Return where it runs; what a cluster has is not known yet."""
+    names = [
+        f"{name} ({run.privilege})" if name == NETNS else name for name in run.settings.backends
+    ]
+    versions = iptables_versions(run.variants)
+    iptables = ", ".join(f"{version} {kind}" for kind, version in versions.items())
+    return f"backend {', '.join(names)}" + (f" · iptables {iptables}" if iptables else "")
 
 
 def collected(profiles: Iterable[Profile]) -> str:

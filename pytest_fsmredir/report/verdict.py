@@ -23,6 +23,7 @@ class Verdict(StrEnum):
     NOT_RUN = "not run"
 
 
+_WITHOUT_RESULT = (Outcome.NOT_RUN, Outcome.UNSUPPORTED)
 _WORST_FIRST = (Verdict.INVALID, Verdict.NONCONFORMANT, Verdict.PARTIAL, Verdict.CONFORMANT)
 
 
@@ -48,6 +49,12 @@ class ProfileResult:
         return self.counts.total()
 
 
+def concerns(check: Check, variant: Variant) -> bool:
+    """Whether a check has a result on a variant; one about Kubernetes needs a cluster for that."""
+    in_place = variant.in_kubernetes or check.profile is not Profile.KUBERNETES
+    return in_place and variant.family in check.families
+
+
 def complete(
     catalogue: Catalogue,
     variants: Iterable[Variant],
@@ -67,7 +74,7 @@ def complete(
     every = []
     for check in catalogue.checks:
         for variant in variants:
-            if variant.family not in check.families:
+            if not concerns(check, variant):
                 continue
             row = rows.get((check.id, variant))
             if row is None:
@@ -91,14 +98,16 @@ def judge(
         stale: Checks that are waived though they pass: their profiles are invalid.
         broken: The harness broke: every profile is invalid.
     """
+    every = list(rows)
     grouped: dict[Profile, list[Row]] = {}
-    for profile, row in rows:
+    for profile, row in every:
         grouped.setdefault(profile, []).append(row)
+    ran = frozenset(_subject(row) for _, row in every if row.outcome not in _WITHOUT_RESULT)
     results = []
     for profile in (each for each in Profile if each in grouped):
         of_profile = grouped[profile]
         invalid = broken or any(row.check in stale for row in of_profile)
-        verdict = Verdict.INVALID if invalid else _verdict(of_profile, strict)
+        verdict = Verdict.INVALID if invalid else _verdict(of_profile, ran, strict=strict)
         seconds = sum(row.seconds for row in of_profile)
         results.append(ProfileResult(profile, verdict, _counts(of_profile), seconds))
     return results
@@ -137,7 +146,12 @@ def _counts(rows: list[Row]) -> Counter[Outcome]:
     return Counter(row.outcome for row in rows)
 
 
-def _verdict(rows: list[Row], strict: bool) -> Verdict:
+def _subject(row: Row) -> tuple[str, int]:
+    """Return what a row is about, wherever it ran."""
+    return row.check, row.variant.family
+
+
+def _verdict(rows: list[Row], ran: frozenset[tuple[str, int]], *, strict: bool) -> Verdict:
     counts = _counts(rows)
     if counts[Outcome.UNSUPPORTED] == len(rows):
         return Verdict.NOT_CLAIMED
@@ -145,10 +159,13 @@ def _verdict(rows: list[Row], strict: bool) -> Verdict:
         return Verdict.INVALID
     if counts[Outcome.FAIL] or (strict and counts[Outcome.WARN]):
         return Verdict.NONCONFORMANT
-    if counts[Outcome.NOT_RUN] + counts[Outcome.UNSUPPORTED] == len(rows):
+    if all(row.outcome in _WITHOUT_RESULT for row in rows):
         return Verdict.NOT_RUN
     if not any(row.probes for row in rows):
         return Verdict.INVALID
-    if counts[Outcome.WAIVED] or counts[Outcome.NOT_RUN]:
-        return Verdict.PARTIAL
-    return Verdict.CONFORMANT
+    # What one backend cannot do, another one of the same run may have done.
+    missing = any(
+        row.outcome is Outcome.NOT_RUN and not (row.out_of_reach and _subject(row) in ran)
+        for row in rows
+    )
+    return Verdict.PARTIAL if counts[Outcome.WAIVED] or missing else Verdict.CONFORMANT

@@ -13,7 +13,7 @@ import pytest
 from pytest_fsmredir import catalogue
 from pytest_fsmredir.backends.base import Programming
 from pytest_fsmredir.backends.kubernetes.kind import KindOptions, kind_site, preflight
-from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend
+from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend, kind_ground
 from pytest_fsmredir.deciding import decide
 from pytest_fsmredir.errors import FsmRedirError, PreflightError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
@@ -87,12 +87,8 @@ class Judge:
     @contextmanager
     def backend(self, implementation: Implementation) -> Iterator[KindBackend]:
         """Have a backend for the block."""
-        backend = KindBackend(
-            implementation,
-            options=self.options,
-            timeout_s=TIMEOUT_S,
-            image=os.environ.get("FSM_POD_IMAGE", ""),
-        )
+        ground = kind_ground(self.options, image=os.environ.get("FSM_POD_IMAGE", ""))
+        backend = KindBackend(implementation, ground, timeout_s=TIMEOUT_S)
         with closing(backend):
             yield backend
 

@@ -8,7 +8,8 @@ from typing import cast
 
 import pytest
 
-from pytest_fsmredir.deciding import ObservedMesh, Result, as_failure, decide
+from pytest_fsmredir.backends.base import JudgedMesh
+from pytest_fsmredir.deciding import Result, as_failure, decide
 from pytest_fsmredir.outcomes import Outcome, Variant
 from pytest_fsmredir.spec.checks import INFO, MUST, SHOULD, Check, Level, Profile
 from pytest_fsmredir.spec.flow import Address, Claim, Direction, Fate, Flow
@@ -63,7 +64,7 @@ def check(function: Callable[..., None], level: Level = MUST) -> Check:
 
 
 def decided(function: Callable[..., None], level: Level = MUST, observed: int = 1) -> Result:
-    return decide(check(function, level), V4, cast("ObservedMesh", Mesh(observed)))
+    return decide(check(function, level), V4, cast("JudgedMesh", Mesh(observed)))
 
 
 def test_claim_is_told_whole() -> None:

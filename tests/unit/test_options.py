@@ -39,7 +39,7 @@ class Project:
         given = {option.key: options.get(option.key[4:]) for option in OPTIONS}
         given["fsm_conformance"] = conformance or None
         config = SimpleNamespace(
-            getoption=given.__getitem__,
+            getoption=given.get,
             getini=self.ini.__getitem__,
             rootpath=self.path,
             invocation_params=SimpleNamespace(dir=self.path, args=()),

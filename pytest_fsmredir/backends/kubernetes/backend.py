@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-from pytest_fsmredir.backends.base import Need
+from pytest_fsmredir.backends.base import Need, Wanted
 from pytest_fsmredir.backends.kubernetes import manifests, runs
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order, Site
@@ -15,7 +15,7 @@ from pytest_fsmredir.backends.kubernetes.ledger import Ledger
 from pytest_fsmredir.backends.kubernetes.link import Link
 from pytest_fsmredir.backends.kubernetes.manifests import Images
 from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
-from pytest_fsmredir.backends.kubernetes.planning import Orders, Wanted, is_final, plan
+from pytest_fsmredir.backends.kubernetes.planning import Orders, is_final, plan
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.spec.flow import Address
 
@@ -109,9 +109,6 @@ class KubernetesBackend:
         """The needs of checks it can meet."""
         own = {Need.SIDECAR_CONTROL}
         return frozenset(own | {Need.REMOTE_ADDRESSES} if self._reaches_remote() else own)
-
-    def preflight(self) -> None:
-        """Nothing is missing in a cluster whose API has answered."""
 
     @property
     def families(self) -> tuple[int, ...]:

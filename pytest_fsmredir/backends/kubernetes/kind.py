@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -36,6 +36,8 @@ REMOTE_RANGES = (
 belong to nobody, and enough public ones that a range of every length fits in. No image can be
 pulled meanwhile."""
 
+_OUR_CONFIG = layout.fixtures() / "manifests" / "kind.yaml"
+
 _REMEDIES = {
     "docker": "install Docker: https://docs.docker.com/engine/install/",
     "kind": "install kind: https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
@@ -54,6 +56,7 @@ class KindOptions:
         kind: ``--kind-bin``; empty for the one on PATH.
         kubectl: ``--kind-kubectl-bin``; empty for the one on PATH.
         kubeconfig: ``--kubeconfig``; None for pytest-kind's own place.
+        config: Of a cluster that is made; None for ours.
     """
 
     name: str = "pytest-kind"
@@ -62,6 +65,7 @@ class KindOptions:
     kind: str = ""
     kubectl: str = ""
     kubeconfig: Path | None = None
+    config: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +110,25 @@ def kind_site(options: KindOptions) -> Iterator[KindSite]:
     Raises:
         BackendError: kind could not make it.
     """
-    from pytest_kind import KindCluster
-
     kind = _program(options.kind, "kind")
     made = options.name not in procs.run([kind, "get", "clusters"], timeout_s=COMMAND_S).split()
-    handle = KindCluster(
-        options.name,
-        options.kubeconfig,
-        image=options.image or None,
-        kind_path=Path(kind),
-        kubectl_path=Path(_program(options.kubectl, "kubectl")),
-    )
+    handle = _handle(options, kind)
     with ExitStack() as undo:
         if made and not options.keep:
             undo.callback(_delete, handle)
-        _bring_up(handle, kind, made=made)
+        _bring_up(handle, kind, options.config or _OUR_CONFIG, made=made)
         cluster = Cluster(handle.kubeconfig_path)
         undo.callback(cluster.close)
         yield KindSite(cluster, _nodes(kind, options.name), made)
+
+
+@contextmanager
+def running_site(options: KindOptions) -> Iterator[KindSite]:
+    """Use, for the block, a kind cluster that another process of the run has brought up."""
+    kind = _program(options.kind, "kind")
+    cluster = Cluster(_handle(options, kind).kubeconfig_path)
+    with closing(cluster):
+        yield KindSite(cluster, _nodes(kind, options.name), made=False)
 
 
 @contextmanager
@@ -133,8 +138,7 @@ def remote_ranges(site: KindSite) -> Iterator[Sequence[str]]:
     Yields:
         Those ranges; nothing where one of them is the cluster's own.
     """
-    own = _own_ranges(site.cluster)
-    if any(mine.overlaps(IPv4Network(each)) for mine in own for each in REMOTE_RANGES):
+    if not free_ranges(site):
         yield ()
         return
     # IPv4 answers from an address only if the table "local" has it (__ip_dev_find).
@@ -144,6 +148,13 @@ def remote_ranges(site: KindSite) -> Iterator[Sequence[str]]:
             _ip(node, [f"route replace {route}" for route in routes])
             undo.callback(_ip, node, [f"route del {route}" for route in routes])
         yield REMOTE_RANGES
+
+
+def free_ranges(site: KindSite) -> Sequence[str]:
+    """Return :data:`REMOTE_RANGES`, or nothing where one of them is the cluster's own."""
+    own = _own_ranges(site.cluster)
+    clash = any(mine.overlaps(IPv4Network(each)) for mine in own for each in REMOTE_RANGES)
+    return () if clash else REMOTE_RANGES
 
 
 def image_in_nodes(site: KindSite, options: KindOptions, image: str) -> None:
@@ -174,7 +185,19 @@ def require_image(image: str) -> None:
         ) from None
 
 
-def _bring_up(handle: KindCluster, kind: str, *, made: bool) -> None:
+def _handle(options: KindOptions, kind: str) -> KindCluster:
+    from pytest_kind import KindCluster
+
+    return KindCluster(
+        options.name,
+        options.kubeconfig,
+        image=options.image or None,
+        kind_path=Path(kind),
+        kubectl_path=Path(_program(options.kubectl, "kubectl")),
+    )
+
+
+def _bring_up(handle: KindCluster, kind: str, config: Path, *, made: bool) -> None:
     if not made:
         path = str(handle.kubeconfig_path)
         procs.run(
@@ -182,7 +205,7 @@ def _bring_up(handle: KindCluster, kind: str, *, made: bool) -> None:
             timeout_s=COMMAND_S,
         )
     try:
-        handle.create(layout.fixtures() / "manifests" / "kind.yaml" if made else None)
+        handle.create(config if made else None)
     except Exception as error:
         raise BackendError(f"kind could not make the cluster {handle.name}: {error}") from error
 

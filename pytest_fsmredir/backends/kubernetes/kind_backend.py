@@ -2,69 +2,108 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 
 from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
 from pytest_fsmredir.backends.kubernetes.images import pod_image
 from pytest_fsmredir.backends.kubernetes.kind import (
     KindOptions,
+    KindSite,
+    free_ranges,
     image_in_nodes,
     kind_site,
     preflight,
     remote_ranges,
+    running_site,
 )
 from pytest_fsmredir.backends.kubernetes.manifests import Images
 from pytest_fsmredir.implementations.base import Implementation
 
 
-class KindBackend(KubernetesBackend):
-    """Pods of a kind cluster, which is made if it does not run already.
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A kind cluster with all that pods of a run need.
+
+    Attributes:
+        site: The cluster.
+        images: Where containers come from; the nodes have them.
+        remote_ranges: Addresses outside the cluster that its nodes answer for.
+    """
+
+    site: KindSite
+    images: Images
+    remote_ranges: Sequence[str]
+
+
+@contextmanager
+def kind_ground(options: KindOptions, *, image: str = "", init_image: str = "") -> Iterator[Ground]:
+    """Have a cluster for the block, which is made if it does not run already.
 
     Args:
-        implementation: What is judged; None where ``init_image`` holds it.
-        options: pytest-kind's.
-        timeout_s: How long a flow may take.
-        init_timeout_s: How long the init container may take.
+        options: Pytest-kind's.
         image: Image of the pods' own containers; empty to build ours.
         init_image: Image of the init container; empty for the pods' image.
-        keep: Leave the namespace behind.
 
     Raises:
         PreflightError: Something is missing; the message says how to get it.
         BackendError: The cluster could not be made.
     """
+    preflight(options)
+    images = Images(pod=pod_image(image), init=init_image)
+    with kind_site(options) as site:
+        for needed in filter(None, (images.pod, images.init)):
+            image_in_nodes(site, options, needed)
+        with remote_ranges(site) as ranges:
+            yield Ground(site, images, ranges)
+
+
+@contextmanager
+def standing_ground(
+    options: KindOptions, *, image: str = "", init_image: str = ""
+) -> Iterator[Ground]:
+    """Use, for the block, what another process of the run got from :func:`kind_ground`."""
+    images = Images(pod=pod_image(image), init=init_image)
+    with running_site(options) as site:
+        yield Ground(site, images, free_ranges(site))
+
+
+class KindBackend(KubernetesBackend):
+    """Pods of a kind cluster.
+
+    Args:
+        implementation: What is judged; None where the init image holds it.
+        ground: The cluster; it lasts until the backend is closed.
+        timeout_s: How long a flow may take.
+        init_timeout_s: How long the init container may take.
+        keep: Leave the namespace behind.
+    """
 
     def __init__(
         self,
         implementation: Implementation | None,
+        ground: AbstractContextManager[Ground],
         *,
-        options: KindOptions,
         timeout_s: float,
         init_timeout_s: float = 30.0,
-        image: str = "",
-        init_image: str = "",
         keep: bool = False,
     ) -> None:
-        preflight(options)
-        images = Images(pod=pod_image(image), init=init_image)
         with ExitStack() as undo:
-            site = undo.enter_context(kind_site(options))
-            for needed in filter(None, (images.pod, images.init)):
-                image_in_nodes(site, options, needed)
-            ranges = undo.enter_context(remote_ranges(site))
+            had = undo.enter_context(ground)
             super().__init__(
-                site.cluster,
+                had.site.cluster,
                 implementation,
-                images=images,
+                images=had.images,
                 timeout_s=timeout_s,
                 init_timeout_s=init_timeout_s,
                 name="kind",
-                remote_ranges=ranges,
+                remote_ranges=had.remote_ranges,
                 keep=keep,
             )
-            self._cluster_undo = undo.pop_all()
+            self._ground_undo = undo.pop_all()
 
     def close(self) -> None:
         """Remove everything, the cluster too if it was made for this run."""
-        with self._cluster_undo:
+        with self._ground_undo:
             super().close()

@@ -6,13 +6,13 @@ order. Whatever a check raises ends its planning; pods it would want later are m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import cast
 
-from pytest_fsmredir.backends.base import Mesh
+from pytest_fsmredir.backends.base import Mesh, Wanted
 from pytest_fsmredir.backends.kubernetes.fleet import Order
 from pytest_fsmredir.backends.kubernetes.mesh import remote_subnet
 from pytest_fsmredir.implementations.base import IptablesVariant
@@ -22,9 +22,6 @@ from pytest_fsmredir.spec.flow import Address
 
 UNKNOWN = {4: "192.0.2.1", 6: "2001:db8::1"}
 """Stands for an address that is not known yet (RFC 5737, RFC 3849)."""
-
-Wanted = tuple[Callable[..., None], int, IptablesVariant]
-"""A check's function, and the IP version and iptables variant it will be run with."""
 
 _CALLS = 2000  # of one check: ends one that waits for something that never happens here
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import resource
+from collections.abc import Iterable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
 from pytest_fsmredir import layout
-from pytest_fsmredir.backends.base import Need, Programming, Sabotage
+from pytest_fsmredir.backends.base import Need, Programming, Sabotage, Wanted
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.preflight import has_nat
@@ -31,6 +32,7 @@ class NetnsBackend:
     """Pods as network namespaces. Needs the privileges of :mod:`.privileges`.
 
     Attributes:
+        families: The IP versions that its pods have.
         world: The namespace outside all pods.
         outside: Where flows of the world start and arrive.
         confinement: How init commands are held unless a check says otherwise.
@@ -51,7 +53,7 @@ class NetnsBackend:
         self.confinement = confinement
         self.programs_started: dict[IptablesVariant, int] = {}
         self._implementation = implementation
-        self._families = families
+        self.families = families
         self._timeout_s = timeout_s
         self._shared: dict[str, Site] = {}
         self._toolboxes: dict[IptablesVariant, Toolbox] = {}
@@ -77,6 +79,9 @@ class NetnsBackend:
         """The needs of checks it can meet."""
         lacking = set() if all(map(has_nat, IptablesVariant)) else {Need.BOTH_VARIANTS}
         return frozenset(Need) - lacking
+
+    def prepare(self, wanted: Iterable[Wanted]) -> None:
+        """Do nothing: a pod is made in the time that it takes to say which."""
 
     def mesh(self, family: int, iptables: IptablesVariant, *, exhaustive: bool) -> NetnsMesh:
         """Return the mesh of one run of one check; the caller closes it."""

@@ -1,0 +1,121 @@
+"""From settings to backends: which one is made how, and what lasts for a whole session."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_fsmredir.backends.base import Backend
+from pytest_fsmredir.implementations.base import Implementation
+from pytest_fsmredir.implementations.in_cluster import InCluster
+from pytest_fsmredir.implementations.patience import Patience
+from pytest_fsmredir.settings import KIND, NETNS, Settings
+
+if TYPE_CHECKING:
+    from pytest_fsmredir.backends.kubernetes.kind import KindOptions
+    from pytest_fsmredir.backends.kubernetes.kind_backend import Ground
+
+
+def make_backend(
+    name: str, settings: Settings, implementation: Implementation, *, standing: bool
+) -> Backend:
+    """Make a backend; the caller closes it.
+
+    Args:
+        name: As on the command line.
+        settings: What the user asked for.
+        implementation: What is judged.
+        standing: Another process of the session has entered :func:`lasting`.
+
+    Raises:
+        PreflightError: Something is missing; the message says how to get it.
+        BackendError: It cannot be made.
+    """
+    if name == NETNS:
+        return _netns(settings, implementation)
+    in_image = isinstance(implementation, InCluster)
+    program = None if in_image else implementation
+    if name == KIND:
+        return _kind(settings, program, _ground(settings, standing=standing))
+    return _cluster(settings, program)
+
+
+def lasting(settings: Settings) -> AbstractContextManager[object]:
+    """Have for the block what all processes of a session share: a kind cluster, where one is used.
+
+    Raises:
+        PreflightError: Something is missing; the message says how to get it.
+        BackendError: It cannot be made.
+    """
+    return _ground(settings, standing=False) if KIND in settings.backends else nullcontext()
+
+
+def _netns(settings: Settings, implementation: Implementation) -> Backend:
+    from pytest_fsmredir.backends.netns.backend import NetnsBackend
+    from pytest_fsmredir.backends.netns.programs import Confinement
+
+    deadline_s = settings.init_timeout_s
+    return NetnsBackend(
+        Patience(implementation, deadline_s),
+        families=settings.families,
+        timeout_s=settings.timeout_s,
+        confinement=Confinement(timeout_s=deadline_s),
+        pipy=settings.pipy,
+    )
+
+
+def _kind(
+    settings: Settings,
+    program: Implementation | None,
+    ground: AbstractContextManager[Ground],
+) -> Backend:
+    from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend
+
+    return KindBackend(
+        program,
+        ground,
+        timeout_s=settings.timeout_s,
+        init_timeout_s=settings.init_timeout_s,
+        keep=settings.kubernetes.keep,
+    )
+
+
+def _cluster(settings: Settings, program: Implementation | None) -> Backend:
+    from pytest_fsmredir.backends.kubernetes.cluster_backend import ClusterBackend
+
+    asked = settings.kubernetes
+    return ClusterBackend(
+        program,
+        kubeconfig=asked.kubeconfig,
+        context=asked.context or None,
+        timeout_s=settings.timeout_s,
+        init_timeout_s=settings.init_timeout_s,
+        image=asked.pod_image,
+        init_image=asked.init_image,
+        keep=asked.keep,
+    )
+
+
+def _ground(settings: Settings, *, standing: bool) -> AbstractContextManager[Ground]:
+    from pytest_fsmredir.backends.kubernetes.kind_backend import kind_ground, standing_ground
+
+    asked = settings.kubernetes
+    enter = standing_ground if standing else kind_ground
+    return enter(_kind_options(settings), image=asked.pod_image, init_image=asked.init_image)
+
+
+def _kind_options(settings: Settings) -> KindOptions:
+    from pytest_fsmredir.backends.kubernetes.kind import KindOptions
+
+    given = settings.kubernetes.pytest_kind
+    kubeconfig = given.get("kubeconfig")
+    return KindOptions(
+        name=given.get("cluster_name", "pytest-kind"),
+        keep=bool(given.get("keep_cluster")),
+        image=given.get("kind_image", ""),
+        kind=given.get("kind_bin", ""),
+        kubectl=given.get("kind_kubectl_bin", ""),
+        kubeconfig=Path(kubeconfig) if kubeconfig else None,
+        config=settings.kubernetes.kind_config,
+    )
