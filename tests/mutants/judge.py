@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
@@ -106,11 +106,13 @@ class Judge:
 @contextmanager
 def judging(implementation: Implementation, timeout_s: float) -> Iterator[Judge]:
     """Judge one implementation, in pods that end with the block."""
-    backend = NetnsBackend(implementation, families=FAMILIES, timeout_s=timeout_s)
-    try:
+    with closing(new_backend(implementation, timeout_s)) as backend:
         yield Judge(implementation, backend, timeout_s)
-    finally:
-        backend.close()
+
+
+def new_backend(implementation: Implementation, timeout_s: float) -> NetnsBackend:
+    """Return a backend for the whole matrix."""
+    return NetnsBackend(implementation, families=FAMILIES, timeout_s=timeout_s)
 
 
 def _assertion(failure: AssertionError) -> str:

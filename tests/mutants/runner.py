@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from pytest_fsmredir import catalogue
+from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.outcomes import Outcome
 from pytest_fsmredir.spec.checks import Check, Level
 from tests.mutants.collected import by_name
 from tests.mutants.hints import Hints
-from tests.mutants.judge import MATRIX, VARIANTS, Judge, Point, Trial, judging
+from tests.mutants.judge import MATRIX, VARIANTS, Judge, Point, Trial, new_backend
 from tests.mutants.mutant import MutantImplementation
 
 _KILLS = {Level.MUST: Outcome.FAIL, Level.SHOULD: Outcome.WARN}
@@ -59,17 +61,17 @@ def judge_mutant(name: str, hints: Hints, timeout_s: float) -> Verdict:
     began = time.perf_counter()
     mutant = by_name(name)
     verdict = Verdict(name, mutant.killable)
-    with judging(MutantImplementation(mutant), timeout_s) as judge:
-        for check, point in _order(judge, hints, hints.killers.get(name)):
-            trial = judge.run(check, point)
-            verdict.trials += 1
-            if trial.outcome is Outcome.ERROR:
-                verdict.errors.append(trial)
-            elif trial.outcome is _KILLS[check.level]:
-                verdict.killer = trial
-                break
-            elif trial.outcome is Outcome.PASS:
-                verdict.costs[trial.check] = round(trial.seconds, 4)
+    judge = _judge(MutantImplementation(mutant), timeout_s)
+    for check, point in _order(judge, hints, hints.killers.get(name)):
+        trial = judge.run(check, point)
+        verdict.trials += 1
+        if trial.outcome is Outcome.ERROR:
+            verdict.errors.append(trial)
+        elif trial.outcome is _KILLS[check.level]:
+            verdict.killer = trial
+            break
+        elif trial.outcome is Outcome.PASS:
+            verdict.costs[trial.check] = round(trial.seconds, 4)
     verdict.seconds = time.perf_counter() - began
     return verdict
 
@@ -77,8 +79,20 @@ def judge_mutant(name: str, hints: Hints, timeout_s: float) -> Verdict:
 def matrix_row(name: str, points: Sequence[Point], timeout_s: float) -> list[Trial]:
     """Run every check on a mutant, whatever the others say."""
     checks = [check for check in catalogue.load().checks if check.level in _KILLS]
-    with judging(MutantImplementation(by_name(name)), timeout_s) as judge:
-        return list(judge.run_all(checks, points))
+    judge = _judge(MutantImplementation(by_name(name)), timeout_s)
+    return list(judge.run_all(checks, points))
+
+
+def _judge(mutant: MutantImplementation, timeout_s: float) -> Judge:
+    backend = _backend(timeout_s)
+    backend.judge_next(mutant)
+    return Judge(mutant, backend, timeout_s)
+
+
+@cache
+def _backend(timeout_s: float) -> NetnsBackend:
+    """Return the backend of this process, whose world and spare pods outlive a mutant."""
+    return new_backend(MutantImplementation(by_name("same-unchanged")), timeout_s)
 
 
 def _order(judge: Judge, hints: Hints, hint: str | None) -> Iterator[tuple[Check, Point]]:

@@ -72,6 +72,7 @@ class NetnsBackend:
                 lambda: self._site(self._links.plain()), ahead=0 if pipy else RESERVED_PODS
             )
             undo.callback(self._reserve.close)
+            undo.callback(self._remove_shared)
             self._undo = undo.pop_all()
 
     @cached_property
@@ -103,7 +104,6 @@ class NetnsBackend:
         site = self._shared.get(key)
         if site is None:
             site = self._shared[key] = self.new_site(configuration, second_interface)
-            self._undo.callback(site.close)
             self.program(site, iptables, self.confinement)
         return site
 
@@ -129,6 +129,12 @@ class NetnsBackend:
             programming = site.program(self._implementation, site.init_run(harmed, doomed))
             return replace(programming, started=harmed.started)
 
+    def judge_next(self, implementation: Implementation) -> None:
+        """Have another implementation program the pods from now on; nothing of the last stays."""
+        self._remove_shared()
+        self.programs_started.clear()
+        self._implementation = implementation
+
     def toolbox(self, variant: IptablesVariant) -> Toolbox:
         """Return the programs of a variant."""
         if variant not in self._toolboxes:
@@ -138,6 +144,10 @@ class NetnsBackend:
     def close(self) -> None:
         """Remove every pod and the world."""
         self._undo.close()
+
+    def _remove_shared(self) -> None:
+        while self._shared:
+            self._shared.popitem()[1].close()
 
     def _site(self, links: tuple[Link, ...]) -> Site:
         return Site(self._engine, self.world, links, self._timeout_s, self._make_sidecar)
