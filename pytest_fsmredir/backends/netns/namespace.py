@@ -33,15 +33,31 @@ class Namespace:
 
     def __init__(self) -> None:
         self.descriptor = in_thread(_unshared)
+        self._inside: set[int] = set()
         self._stock: dict[_Key, list[socket.socket]] = defaultdict(list)
         self._batch: dict[_Key, int] = defaultdict(lambda: 1)
 
     def run(self, work: Callable[[], T]) -> T:
-        """Do the work in a thread of its own inside the namespace, and return its result."""
+        """Do the work inside the namespace and return its result.
+
+        That is in this thread if it is inside already, else in one of its own.
+        """
+        return work() if threading.get_ident() in self._inside else self.run_apart(work)
+
+    def run_apart(self, work: Callable[[], T]) -> T:
+        """Do the work in a thread of its own inside the namespace, and return its result.
+
+        The thread may give up privileges: that ends with it.
+        """
 
         def inside() -> T:
             setns(self.descriptor, CLONE_NEWNET)
-            return work()
+            visitor = threading.get_ident()
+            self._inside.add(visitor)
+            try:
+                return work()
+            finally:
+                self._inside.discard(visitor)
 
         return in_thread(inside)
 

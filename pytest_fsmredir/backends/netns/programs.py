@@ -151,7 +151,7 @@ def run_inside(
             )
         )  # fmt: skip
 
-    return namespace.run(work)
+    return namespace.run_apart(work)
 
 
 def start_inside(namespace: Namespace, start: Callable[[], procs.Running]) -> procs.Running:
@@ -161,7 +161,7 @@ def start_inside(namespace: Namespace, start: Callable[[], procs.Running]) -> pr
         unshare(CLONE_NEWPID)
         return start()
 
-    return namespace.run(work)
+    return namespace.run_apart(work)
 
 
 def _can_be_read(descriptor: int) -> bool:

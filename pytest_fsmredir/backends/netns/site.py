@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from pytest_fsmredir import scratch
@@ -27,7 +28,7 @@ from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.host import Host
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class InitRun:
     """A pod as its implementation sees it: where commands run, and with what environment.
 
@@ -49,18 +50,27 @@ class InitRun:
 
     def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
         """Run a program inside the pod by the contract."""
+        work = Path(tempfile.mkdtemp(prefix="work-", dir=self.scratch))
+        return run_inside(
+            self.namespace,
+            argv,
+            stdin=stdin,
+            env=self._environment,
+            cwd=work,
+            confinement=self.confinement,
+        )
+
+    @cached_property
+    def _environment(self) -> dict[str, str]:
         pod, mesh_config = self.scratch / "pod.json", self.scratch / "mesh-config.json"
         pod.write_text(json.dumps(self.configuration.pod_document(self.name)))
         mesh_config.write_text(json.dumps(self.configuration.mesh_config_document()))
-        work = Path(tempfile.mkdtemp(prefix="work-", dir=self.scratch))
         env = contract_environment(
             self, pod_file=pod, mesh_config_file=mesh_config, path=self.toolbox.path
         )
         # Legacy iptables keeps one lock for the whole machine; a pod has its own.
         env["XTABLES_LOCKFILE"] = str(lock_of(self.scratch))
-        return run_inside(
-            self.namespace, argv, stdin=stdin, env=env, cwd=work, confinement=self.confinement
-        )
+        return env
 
 
 MakeSidecar = Callable[["Site"], SidecarProcess]
@@ -94,12 +104,15 @@ class Site:
         with ExitStack() as undo:
             self.namespace = Namespace()
             undo.callback(self.namespace.close)
-            wire_pod(self.namespace, world, links)
             self.host = Host(engine, self.namespace.socket, timeout_s)
             self.sidecar = make_sidecar(self)
-            self.sidecar.start()
             undo.callback(self.sidecar.stop)
+            self.namespace.run(lambda: self._furnish(world))  # entered once for all of it
             self._undo = undo.pop_all()
+
+    def _furnish(self, world: Namespace) -> None:
+        wire_pod(self.namespace, world, self.links)
+        self.sidecar.start()
 
     @property
     def lock(self) -> Path:
