@@ -170,7 +170,7 @@ def test_empty_exclusion_list_excludes_nothing(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
-    needs={Need.REMOTE_ADDRESSES},
+    needs={Need.REMOTE_ADDRESSES, Need.DEFAULT_CLUSTER_RANGES},
     families=(4,),
 )
 def test_exclusion_lists_of_both_scopes_add_up(mesh: Mesh) -> None:

@@ -203,7 +203,7 @@ def test_inclusion_list_of_one_ip_version_holds_for_both(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.INCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
-    needs={Need.REMOTE_ADDRESSES},
+    needs={Need.REMOTE_ADDRESSES, Need.DEFAULT_CLUSTER_RANGES},
     families=(4,),
 )
 def test_inclusion_lists_of_both_scopes_add_up(mesh: Mesh) -> None:

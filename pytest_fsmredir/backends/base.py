@@ -30,6 +30,7 @@ class Need(StrEnum):
     KERNEL_SETTINGS = "network settings of a pod's kernel"
     SIDECAR_CONTROL = "a sidecar that can be stopped, and told to answer or to forward"
     REMOTE_ADDRESSES = "any remote address can be dialled"
+    DEFAULT_CLUSTER_RANGES = "addresses that clusters take by default belong to nobody"
     BOTH_VARIANTS = "both iptables variants in one pod"
     SABOTAGE = "disturbs an implementation at work: fails its programs, kills it, holds its lock"
     NESTED_CONTAINERS = "containers nested in a pod"

@@ -236,3 +236,40 @@ def test_line_to_run_again_repeats_what_matters(project: Project) -> None:
         "pytest --fsm-conformance --fsm-init-cmd 'sh my init.sh' --fsm-features=-ipv6 --fsm-strict"
         " --fsm-iptables legacy --fsm-ip 4 --fsm-check OUT-001"
     )
+
+
+def test_backends_make_a_matrix(project: Project) -> None:
+    """A backend that is named and left out, or a variant that a mesh was never asked for."""
+    settings = project.settings(backend="netns, kind,netns", iptables="both", ip="4")
+
+    assert list(map(str, settings.variants("nft"))) == [
+        "netns-nft-v4", "netns-legacy-v4", "kind-nft-v4", "kind-legacy-v4",
+    ]  # fmt: skip
+    assert list(map(str, project.settings(backend="cluster", ip="4").variants("legacy"))) == [
+        "cluster-webhook-v4"
+    ]
+    manual = project.settings(backend="cluster", inject="manual", ip="4")
+    assert list(map(str, manual.variants("legacy"))) == ["cluster-nft-v4"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "message"),
+    [
+        ("kid", "--fsm-backend: no backend is called 'kid'; did you mean 'kind'"),
+        (" , ", "--fsm-backend: name a backend: netns, kind, cluster"),
+    ],
+)
+def test_unknown_backend_is_refused(project: Project, backend: str, message: str) -> None:
+    """A misspelt backend that leaves the default one to certify the implementation."""
+    with pytest.raises(SettingsError, match=message):
+        project.settings(backend=backend)
+
+
+def test_line_to_run_again_names_the_backend(project: Project) -> None:
+    """A line that tries on network namespaces what failed in a cluster."""
+    settings = project.settings(backend="netns,cluster", iptables="nft", context="prod")
+
+    assert settings.again("OUT-001", Variant("cluster", "webhook", 4)) == (
+        "pytest --fsm-conformance --fsm-context prod --fsm-backend cluster --fsm-ip 4"
+        " --fsm-check OUT-001"
+    )

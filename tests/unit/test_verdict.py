@@ -10,6 +10,7 @@ from pytest_fsmredir.spec.checks import MUST, Catalogue, Check, Profile
 from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
 
 V4, V6 = Variant("netns", "nft", 4), Variant("netns", "nft", 6)
+IN_KIND = Variant("kind", "nft", 4)
 
 
 def check(check_id: str, profile: Profile = Profile.CORE, *features: Feature) -> Check:
@@ -144,3 +145,35 @@ def test_row_survives_its_way_from_a_worker() -> None:
         seen="s", probes=3, attempts=2, seconds=0.5,
     )  # fmt: skip
     assert Row.from_dict(sent.as_dict()) == sent
+
+
+def out_of_reach(variant: Variant = IN_KIND) -> Row:
+    return Row(check="OUT-001", variant=variant, outcome=Outcome.NOT_RUN, out_of_reach=True)
+
+
+def test_what_one_backend_cannot_do_another_one_may() -> None:
+    """A matrix that is never conformant, or a cluster alone that is without having looked."""
+    assert verdict_of(row(Outcome.PASS), out_of_reach()) is Verdict.CONFORMANT
+    assert verdict_of(row(Outcome.PASS, "OUT-002"), out_of_reach()) is Verdict.PARTIAL
+    assert verdict_of(row(Outcome.UNSUPPORTED), out_of_reach()) is Verdict.NOT_RUN
+
+
+def test_other_ip_version_does_not_stand_in() -> None:
+    """IPv6 certified in a cluster that has none, because IPv4 was looked at elsewhere."""
+    other = out_of_reach(Variant("kind", "nft", 6))
+    assert verdict_of(row(Outcome.PASS), other) is Verdict.PARTIAL
+
+
+def test_check_that_was_taken_out_is_missed_on_every_backend() -> None:
+    """A deselected check that counts as run because another backend ran it."""
+    left_out = Row(check="OUT-001", variant=IN_KIND, outcome=Outcome.NOT_RUN)
+    assert verdict_of(row(Outcome.PASS), left_out) is Verdict.PARTIAL
+
+
+def test_checks_of_kubernetes_have_no_row_without_a_cluster() -> None:
+    """A run on network namespaces that can never be conformant."""
+    catalogue = Catalogue([check("KUBE-001", Profile.KUBERNETES)])
+
+    rows = complete(catalogue, [V4, IN_KIND], ALL_FEATURES, {})
+
+    assert [r.variant for _, r in rows] == [IN_KIND]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 
 from pytest_fsmredir.backends.base import Need, Wanted
 from pytest_fsmredir.backends.kubernetes import manifests, runs
@@ -16,6 +15,7 @@ from pytest_fsmredir.backends.kubernetes.link import Link
 from pytest_fsmredir.backends.kubernetes.manifests import Images
 from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
 from pytest_fsmredir.backends.kubernetes.planning import Orders, is_final, plan
+from pytest_fsmredir.backends.kubernetes.remote import needs_met
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.spec.flow import Address
 
@@ -58,6 +58,7 @@ class KubernetesBackend:
 
     Attributes:
         name: As on the command line.
+        offers: The needs of checks it can meet.
         world: The places outside the mesh.
         ledger: Everything accepted in the run.
     """
@@ -75,7 +76,7 @@ class KubernetesBackend:
         keep: bool = False,
     ) -> None:
         self.name = name
-        self._remote = tuple(ip_network(each) for each in remote_ranges)
+        self.offers = frozenset({Need.SIDECAR_CONTROL}) | needs_met(remote_ranges)
         self._timeout_s = timeout_s
         self._shared: dict[str, Site] = {}
         self.ledger = Ledger()
@@ -103,12 +104,6 @@ class KubernetesBackend:
             )
             self._undo = undo.pop_all()
         self._up = False
-
-    @property
-    def offers(self) -> frozenset[Need]:
-        """The needs of checks it can meet."""
-        own = {Need.SIDECAR_CONTROL}
-        return frozenset(own | {Need.REMOTE_ADDRESSES} if self._reaches_remote() else own)
 
     @property
     def families(self) -> tuple[int, ...]:
@@ -158,12 +153,6 @@ class KubernetesBackend:
     def close(self) -> None:
         """Remove everything."""
         self._undo.close()
-
-    def _reaches_remote(self) -> bool:
-        """Whether remote ranges are there, and the cluster's pods are in none of them."""
-        self._await_world()
-        pods = [ip_address(a) for site in self.world.sites for a in site.addresses]
-        return bool(self._remote) and not any(a in each for a in pods for each in self._remote)
 
     def _await_world(self) -> None:
         if not self._up:

@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir import layout, procs
 from pytest_fsmredir.backends.kubernetes.client import Cluster
+from pytest_fsmredir.backends.kubernetes.remote import free_ranges
 from pytest_fsmredir.errors import BackendError, CommandError, PreflightError
 
 if TYPE_CHECKING:
@@ -26,15 +26,6 @@ COMMAND_S = 120.0
 
 IMAGE_LIMIT = 8 * 1024**3
 """Bytes that an image may have on its way into the nodes."""
-
-REMOTE_RANGES = (
-    "1.1.1.0/24", "2.2.0.0/16", "10.96.0.0/15", "10.243.0.0/16", "10.244.0.0/15",
-    "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
-    "16.0.0.0/4", "32.0.0.0/3", "64.0.0.0/3", "96.0.0.0/4", "112.0.0.0/5",
-)  # fmt: skip
-"""What the nodes answer for during a run: the examples of FSM's documentation, addresses that
-belong to nobody, and enough public ones that a range of every length fits in. No image can be
-pulled meanwhile."""
 
 _OUR_CONFIG = layout.fixtures() / "manifests" / "kind.yaml"
 
@@ -133,28 +124,24 @@ def running_site(options: KindOptions) -> Iterator[KindSite]:
 
 @contextmanager
 def remote_ranges(site: KindSite) -> Iterator[Sequence[str]]:
-    """Have the nodes answer for :data:`REMOTE_RANGES` for the block.
+    """Have the nodes answer for ranges outside the cluster, for the block.
 
     Yields:
-        Those ranges; nothing where one of them is the cluster's own.
+        Those ranges.
     """
-    if not free_ranges(site):
-        yield ()
-        return
+    ranges = unused_ranges(site)
     # IPv4 answers from an address only if the table "local" has it (__ip_dev_find).
-    routes = [f"local {each} dev lo table local" for each in REMOTE_RANGES]
+    routes = [f"local {each} dev lo table local" for each in ranges]
     with ExitStack() as undo:
         for node in site.nodes:
             _ip(node, [f"route replace {route}" for route in routes])
             undo.callback(_ip, node, [f"route del {route}" for route in routes])
-        yield REMOTE_RANGES
+        yield ranges
 
 
-def free_ranges(site: KindSite) -> Sequence[str]:
-    """Return :data:`REMOTE_RANGES`, or nothing where one of them is the cluster's own."""
-    own = _own_ranges(site.cluster)
-    clash = any(mine.overlaps(IPv4Network(each)) for mine in own for each in REMOTE_RANGES)
-    return () if clash else REMOTE_RANGES
+def unused_ranges(site: KindSite) -> Sequence[str]:
+    """Return the ranges that nodes can answer for, since the cluster does not use them."""
+    return free_ranges(_taken(site.cluster))
 
 
 def image_in_nodes(site: KindSite, options: KindOptions, image: str) -> None:
@@ -227,11 +214,17 @@ def _ip(node: str, commands: Sequence[str]) -> None:
     procs.run(argv, stdin="\n".join(commands) + "\n", timeout_s=COMMAND_S)
 
 
-def _own_ranges(cluster: Cluster) -> list[IPv4Network]:
-    nodes = cluster.get("/api/v1/nodes")["items"]
-    pods = [each for node in nodes for each in node["spec"].get("podCIDRs", ())]
+def _taken(cluster: Cluster) -> Iterator[str]:
+    """Yield the IPv4 ranges and addresses of a cluster.
+
+    Pods are asked for theirs: a network plugin need not heed the ranges that nodes were given.
+    """
+    for node in cluster.get("/api/v1/nodes")["items"]:
+        yield from (each for each in node["spec"].get("podCIDRs", ()) if ":" not in each)
     service = cluster.get("/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"]
-    return [IPv4Network(each) for each in [*pods, service] if ":" not in each]
+    pods = cluster.get("/api/v1/pods", resourceVersion="0")["items"]
+    hosts = [each["ip"] for pod in pods for each in pod["status"].get("podIPs", ())]
+    yield from (each for each in (service, *hosts) if ":" not in each)
 
 
 def _has(node: str, image: str) -> bool:

@@ -11,12 +11,12 @@ from pytest_fsmredir.backends.kubernetes.images import pod_image
 from pytest_fsmredir.backends.kubernetes.kind import (
     KindOptions,
     KindSite,
-    free_ranges,
     image_in_nodes,
     kind_site,
     preflight,
     remote_ranges,
     running_site,
+    unused_ranges,
 )
 from pytest_fsmredir.backends.kubernetes.manifests import Images
 from pytest_fsmredir.implementations.base import Implementation
@@ -66,7 +66,7 @@ def standing_ground(
     """Use, for the block, what another process of the run got from :func:`kind_ground`."""
     images = Images(pod=pod_image(image), init=init_image)
     with running_site(options) as site:
-        yield Ground(site, images, free_ranges(site))
+        yield Ground(site, images, unused_ranges(site))
 
 
 class KindBackend(KubernetesBackend):
