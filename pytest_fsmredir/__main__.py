@@ -1,4 +1,4 @@
-"""Commands beside pytest: ``python -m pytest_fsmredir doctor|reference``."""
+"""Commands beside pytest: ``python -m pytest_fsmredir doctor|reference|mesh``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
   doctor                        say what the netns backend needs and whether it is there
   reference apply|remove|print  program this network namespace with the reference implementation,
                                 by the contract's environment variables
+  mesh install|remove|image     the reference mesh: a webhook in FSM's shape, to try
+                                --fsm-inject=webhook on; --help says more
 """
 
 
@@ -24,6 +26,10 @@ def main(argv: list[str] | None = None) -> int:
             return doctor.main()
         case ["reference", *rest]:
             return reference.main(rest)
+        case ["mesh", *rest]:
+            from pytest_fsmredir.reference_mesh import command as mesh
+
+            return mesh.main(rest)
         case ["-h" | "--help"]:
             print(_USAGE, end="")
             return 0

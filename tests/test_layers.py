@@ -29,6 +29,10 @@ ALLOWED = {
         "agent", "implementations", "sidecars", "traffic", "spec", "procs", "scratch", "layout",
         "errors", "outcomes",
     },
+    "reference_mesh": {
+        "backends", "agent", "sidecars", "traffic", "spec", "procs", "scratch", "layout", "errors",
+        "words",
+    },
     "fuzz": {"backends", "implementations", "sidecars", "traffic", "spec", "errors"},
     "options": {"errors"},
     "waivers": {"identity", "outcomes", "spec", "errors", "words"},

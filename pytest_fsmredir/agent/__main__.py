@@ -23,9 +23,10 @@ def main(argv: Sequence[str]) -> int:
     server = Server(SOCKETS / f"{name}.sock")
     addresses = os.environ.get("POD_IPS", "").split(",")
     if name == "sidecar":
-        server.commands.sidecar(addresses)
+        ports = os.environ.get("FSM_PROBE_PORTS", "").split(",")
+        server.commands.sidecar(addresses, [int(port) for port in ports if port])
     elif name == "health":
-        server.commands.health(addresses)
+        server.commands.health(addresses, probed=True)
     server.run()
     return 0
 

@@ -20,6 +20,8 @@ from pytest_fsmredir.sidecars.recorder import Recorder
 from pytest_fsmredir.spec.flow import Acceptor, Address, Direction, Fate, Flow, Protocol
 from pytest_fsmredir.spec.reserved import HEALTH_PORT
 from pytest_fsmredir.traffic.host import Connection
+from pytest_fsmredir.traffic.probes import health_responder
+from pytest_fsmredir.traffic.services import answer
 
 ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - the health responder answers on every address
 
@@ -43,16 +45,20 @@ class Commands:
         """Take a number and a time limit for flows."""
         self.engine.number, self._host.timeout_s = number, timeout_s
 
-    def sidecar(self, addresses: list[str]) -> None:
-        """Be the sidecar of a pod with these addresses."""
+    def sidecar(self, addresses: list[str], probe_ports: list[int]) -> None:
+        """Be the sidecar of a pod with these addresses, whose probes go to these ports."""
         families = tuple(sorted({Address(host, 0).family for host in addresses}))
-        self._recorder = Recorder(self._host, families, set(addresses), health=False)
+        self._recorder = Recorder(
+            self._host, families, set(addresses), health=False, probe_ports=frozenset(probe_ports)
+        )
         self._recorder.start()
 
-    def health(self, addresses: list[str], uid: int = 0) -> None:
-        """Be the health responder of a pod with these addresses."""
+    def health(self, addresses: list[str], uid: int = 0, probed: bool = False) -> None:
+        """Be the health responder of a pod with these addresses, which has probes or has not."""
+        serve = health_responder(self._host, uid) if probed else answer
         for family in sorted({Address(host, 0).family for host in addresses}):
-            self._host.listen(Address(ANY[family], HEALTH_PORT), by=Acceptor.HEALTH, uid=uid)
+            at = Address(ANY[family], HEALTH_PORT)
+            self._host.listen(at, by=Acceptor.HEALTH, uid=uid, serve=serve)
 
     def start(self) -> None:
         """Open the sidecar's listeners."""

@@ -19,6 +19,7 @@ from pytest_fsmredir.spec.reserved import (
     STARTUP_PORT,
 )
 from pytest_fsmredir.traffic.host import Host
+from pytest_fsmredir.traffic.probes import sidecar_probes
 from pytest_fsmredir.traffic.services import Serve, answer
 from pytest_fsmredir.traffic.sockets import set_transparent
 from pytest_fsmredir.traffic.stream import Stream
@@ -56,6 +57,8 @@ class Recorder:
 
     Args:
         health: Be the health responder too, which in Kubernetes is a container of its own.
+        probe_ports: Ports that the kubelet sends a pod's probes to. They wait for a request; the
+            others tell who they are to anybody who connects.
     """
 
     def __init__(
@@ -65,12 +68,13 @@ class Recorder:
         own_addresses: set[str],
         *,
         health: bool = True,
+        probe_ports: frozenset[int] = frozenset(),
     ) -> None:
         self.forwarding = False
         self.services: Mapping[str, str] = {}
         self._host = host
         self._families = families
-        self._health = health
+        self._health, self._probe_ports = health, probe_ports
         self._own = own_addresses | set(LOOPBACK.values())
         self._listening = ExitStack()
         self._upstreams: list[Stream] = []
@@ -108,8 +112,9 @@ class Recorder:
         open_port(ADMIN_PORT, Acceptor.ADMIN)
         if self._health:
             open_port(HEALTH_PORT, Acceptor.HEALTH, uid=HEALTH_UID)
+        probes = sidecar_probes(self._host)
         for port, by in _OTHER_LISTENERS.items():
-            open_port(port, by)
+            open_port(port, by, probes if port in self._probe_ports else answer)
 
     def _outbound(self, stream: Stream, acceptance: Acceptance) -> None:
         service = acceptance.destination

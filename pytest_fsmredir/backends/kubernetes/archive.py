@@ -14,11 +14,18 @@ _PACKAGE = Path(pytest_fsmredir.__file__).parent
 _SHIPPED = (
     "__init__.py", "errors.py", "procs.py", "agent", "traffic", "spec", "implementations",
     "sidecars/__init__.py", "sidecars/recorder.py",
+    "backends/__init__.py", "backends/kubernetes/__init__.py", "backends/kubernetes/injection.py",
+    *(f"reference_mesh/{name}.py" for name in (
+        "__init__", "admission", "api", "roles", "sidecar", "webhook"
+    )),
 )  # fmt: skip
 _MAIN = """\
 import sys
 if sys.argv[1:2] == ["reference"]:
     from pytest_fsmredir.implementations.reference.command import main
+    sys.exit(main(sys.argv[2:]))
+if sys.argv[1:2] == ["mesh"]:
+    from pytest_fsmredir.reference_mesh.roles import main
     sys.exit(main(sys.argv[2:]))
 from pytest_fsmredir.agent.__main__ import main
 sys.exit(main(sys.argv[1:]))
@@ -27,19 +34,26 @@ sys.exit(main(sys.argv[1:]))
 
 @cache
 def agent_archive() -> bytes:
-    """Return the archive: ``serve NAME``, ``relay NAME...`` and ``reference apply``.
+    """Return the archive: ``serve NAME``, ``relay NAME...``, ``reference apply``, ``mesh ROLE``.
 
-    It holds sources only, so that any Python from 3.11 on can run it.
+    It holds sources only, so that any Python from 3.11 on can run it; the same sources always
+    make the same archive.
     """
     plain = io.BytesIO()
     with zipfile.ZipFile(plain, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in _files():
-            archive.write(file, file.relative_to(_PACKAGE.parent))
-        archive.writestr("__main__.py", _MAIN)
+            _add(archive, str(file.relative_to(_PACKAGE.parent)), file.read_bytes())
+        _add(archive, "__main__.py", _MAIN.encode())
     plain.seek(0)
     executable = io.BytesIO()
     zipapp.create_archive(plain, executable, interpreter="/usr/bin/env python3")
     return executable.getvalue()
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    entry = zipfile.ZipInfo(name)  # of 1980, whenever the file was written
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(entry, content)
 
 
 def _files() -> list[Path]:

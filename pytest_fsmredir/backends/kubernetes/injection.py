@@ -12,7 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.spec.configuration import (
+    IP_RANGE_LISTS,
+    PORT_LISTS,
+    Configuration,
+    parse_ip_range,
+    parse_port,
+)
 from pytest_fsmredir.spec.policy import ListName
 from pytest_fsmredir.spec.reserved import (
     ADMIN_PORT,
@@ -29,6 +35,8 @@ from pytest_fsmredir.spec.reserved import (
 Object = dict[str, Any]
 
 INJECTION = "flomesh.io/sidecar-injection"
+MONITORED_BY = "flomesh.io/monitored-by"
+INIT_NAME, SIDECAR_NAME, HEALTH_NAME = "fsm-init", "sidecar", "fsm-healthcheck"
 HEALTH_PATH = "/fsm-healthcheck"
 POD_FILE, MESH_CONFIG_FILE = "pod.json", "mesh-config.json"
 
@@ -78,12 +86,42 @@ def wants_injection(pod: Mapping[str, Any], *, namespace_enabled: bool = True) -
     """
     if pod["spec"].get("hostNetwork"):
         return False
-    value = (pod["metadata"].get("annotations") or {}).get(INJECTION)
+    own = is_enabled(pod["metadata"].get("annotations") or {})
+    return namespace_enabled if own is None else own
+
+
+def is_enabled(annotations: Mapping[str, str]) -> bool | None:
+    """Return what the annotations of a Pod or a Namespace say about injection; None for nothing.
+
+    Raises:
+        BadAnnotation: The annotation has a value of no meaning.
+    """
+    value = annotations.get(INJECTION)
     if value is None:
-        return namespace_enabled
+        return None
     if value.lower() not in _ENABLED + _DISABLED:
         raise BadAnnotation(f'invalid annotation value for key "{INJECTION}": {value}')
     return value.lower() in _ENABLED
+
+
+def require_valid(annotations: Mapping[str, str]) -> None:
+    """See that every list annotation can be honoured.
+
+    FSM's injector takes any number above 0 for a port, and the init container then dies of 70000;
+    what its documentation asks for is a port.
+
+    Raises:
+        BadAnnotation: One cannot; the message is that of FSM's injector.
+    """
+    kinds = ((PORT_LISTS, "port value", parse_port), (IP_RANGE_LISTS, "IP range", parse_ip_range))
+    for names, kind, parse in kinds:
+        for key in filter(None, (name.annotation for name in names)):
+            for value in annotations[key].split(",") if key in annotations else ():
+                try:
+                    parse(value.strip())
+                except ValueError:
+                    what = f"Invalid {kind} '{value.strip()}' specified for annotation '{key}'"
+                    raise BadAnnotation(what) from None
 
 
 def injected(pod: Mapping[str, Any], mesh_config: Mapping[str, Any], parts: Parts) -> Object:
@@ -183,7 +221,7 @@ def _literal(text: str) -> str:
 def _init_container(configuration: Configuration, parts: Parts) -> Object:
     given = dict(parts.init)
     return {
-        "name": "fsm-init",
+        "name": INIT_NAME,
         **given,
         "securityContext": {
             "runAsUser": 0,
@@ -209,24 +247,30 @@ def _sidecar(parts: Parts, probe_ports: Mapping[str, int]) -> Object:
         "proxy-metrics": METRICS_PORT,
     }
     made: Object = {
-        "name": "sidecar",
+        "name": SIDECAR_NAME,
         **parts.sidecar,
         "securityContext": {"runAsUser": SIDECAR_UID, "allowPrivilegeEscalation": False},
         "ports": [
             {"name": name, "containerPort": port} for name, port in {**ports, **probe_ports}.items()
         ],
-        "env": [*address_env(), *parts.sidecar.get("env", ())],
+        "env": [*address_env(), *_probe_env(probe_ports), *parts.sidecar.get("env", ())],
     }
     if parts.hold and parts.hold_hook:
         made["lifecycle"] = {"postStart": {"exec": {"command": list(parts.hold_hook)}}}
     return made
 
 
+def _probe_env(probe_ports: Mapping[str, int]) -> list[Object]:
+    """Return what tells a sidecar of ours which of its ports the kubelet sends probes to."""
+    listed = ",".join(str(port) for port in probe_ports.values())
+    return [{"name": "FSM_PROBE_PORTS", "value": listed}] if listed else []
+
+
 def _health(parts: Parts) -> Object:
     return {
-        "name": "fsm-healthcheck",
+        "name": HEALTH_NAME,
         **parts.health,
-        "ports": [{"name": "fsm-healthcheck", "containerPort": HEALTH_PORT}],
+        "ports": [{"name": HEALTH_NAME, "containerPort": HEALTH_PORT}],
         "env": [*address_env(), *parts.health.get("env", ())],
     }
 

@@ -1,0 +1,64 @@
+"""``mesh ROLE``: what the one image of the mesh is in a container."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from pytest_fsmredir.reference_mesh.api import Api
+from pytest_fsmredir.reference_mesh.sidecar import run_health, run_sidecar
+from pytest_fsmredir.reference_mesh.webhook import PORT, Webhook
+from pytest_fsmredir.spec.reserved import ADMIN_PORT
+
+CERTIFICATE = Path("/etc/fsmredir/certificate")
+
+READY_S = 60.0
+"""How long the application is held back for a sidecar that does not open its ports."""
+
+_LOOK_S = 0.02
+
+
+def main(argv: Sequence[str]) -> int:
+    """Be what the first argument says, and return the exit status; further ones are ignored.
+
+    FSM's injector gives a sidecar the arguments of Pipy.
+    """
+    roles: Mapping[str, Callable[[], int]] = {
+        "sidecar": lambda: run_sidecar(os.environ),
+        "health": lambda: run_health(os.environ),
+        "wait": _wait,
+        "webhook": _webhook,
+    }
+    if not argv or argv[0] not in roles:
+        sys.stderr.write(f"usage: mesh {'|'.join(roles)}\n")
+        return 2
+    # The first process of a container has no default action to end it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    return roles[argv[0]]()
+
+
+def _webhook() -> int:
+    image = os.environ["FSM_MESH_IMAGE"]
+    server = Webhook(("", PORT), Api.of_this_pod(), image, CERTIFICATE)
+    with server:
+        server.serve_forever()
+    return 0
+
+
+def _wait() -> int:
+    """Wait until the sidecar has its ports open."""
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", ADMIN_PORT), timeout=1.0).close()
+        except OSError:
+            time.sleep(_LOOK_S)
+        else:
+            return 0
+    sys.stderr.write(f"the sidecar did not open port {ADMIN_PORT} in {READY_S:.0f} s\n")
+    return 1
