@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 from pytest_fsmredir import INFO, MUST, SHOULD, Fate, Feature, Mesh, Need, Pod, Profile, check
 
 OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
 INBOUND_PORTS = "flomesh.io/inbound-port-exclusion-list"
+OUTBOUND_RANGES = "flomesh.io/outbound-ip-range-exclusion-list"
 
 # One effect in each table, all on traffic that the redirection leaves alone or does not rewrite.
 FOREIGN = """\
+*raw
+-A OUTPUT -p udp --dport 5306 -j DROP
+COMMIT
 *nat
 :FOREIGN - [0:0]
 -A OUTPUT -p udp --dport 5301 -j FOREIGN
@@ -52,6 +58,7 @@ def _assert_foreign_effects(mesh: Mesh, pod: Pod) -> None:
     assert _arrived_at(pod.datagram(mesh.server, 5301)) == 5302, "a nat OUTPUT rule is lost"
     assert _arrived_at(mesh.client.datagram(pod, 5301)) == 5302, "a nat PREROUTING rule is lost"
     assert pod.datagram(mesh.server, 5303).unanswered
+    assert pod.datagram(mesh.server, 5306).unanswered
     assert pod.connect(mesh.server, 5304, uid=1500).unanswered
     assert mesh.server.connect(pod, 8080).unanswered
 
@@ -148,3 +155,43 @@ def test_forwarded_traffic_is_direct(mesh: Mesh) -> None:
     pod = mesh.pod(fresh=True)
 
     assert pod.nested().connect(mesh.server, 8080).direct
+
+
+@check(
+    "COEX-007",
+    requirement="Traffic to an excluded range SHOULD still meet the foreign rules that come after"
+    " those of the redirection.",
+    spec="SPEC-18.2",
+    level=SHOULD,
+    profile=Profile.LIFECYCLE,
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
+    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
+)
+def test_traffic_to_excluded_ranges_meets_later_rules(mesh: Mesh) -> None:
+    pod = mesh.pod(annotations={OUTBOUND_RANGES: str(ip_network(mesh.server.address))}, fresh=True)
+    _add_rules(mesh, pod, FOREIGN_AFTERWARDS)
+    pod.listen(5305)
+
+    assert pod.connect(mesh.client, 8080).captured_outbound
+    assert pod.connect(mesh.server, 8080).direct
+    assert _arrived_at(pod.connect(mesh.server, 6379)) == 5305
+
+
+@check(
+    "COEX-008",
+    requirement="What the pod only forwards, for a container nested in it, SHOULD reach its"
+    " destination unless it is TCP that is captured.",
+    spec="SPEC-18.4",
+    level=SHOULD,
+    profile=Profile.LIFECYCLE,
+    needs={Need.NESTED_CONTAINERS},
+    families=(4,),
+)
+def test_forwarded_traffic_is_not_lost(mesh: Mesh) -> None:
+    pod = mesh.pod(fresh=True)
+    nested = pod.nested()
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert nested.datagram(mesh.server, 8080).direct
+    fate = nested.connect(mesh.server, 8080)
+    assert fate.lost is None, fate

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from pytest_fsmredir import INFO, MUST, Acceptor, Address, Mesh, Need, Pod, Profile, check
+import socket
+
+from pytest_fsmredir import (
+    INFO,
+    MUST,
+    SHOULD,
+    Acceptor,
+    Address,
+    Mesh,
+    Need,
+    Pod,
+    Profile,
+    check,
+)
 
 PASSED_ON = [Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN]
 PAYLOAD = bytes(range(251)) * 2000
+RESERVED_PORTS = (15000, 15001, 15003, 15010, 15901, 15902, 15903, 15904)
+TCP_FASTOPEN_CONNECT = 30  # linux/tcp.h
 FORWARDING = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
 
 
@@ -26,6 +41,16 @@ COMMIT
     done = node.run(["/bin/sh", "-c", script], rules)
     if done.status != 0:
         raise OSError(done.stderr)
+
+
+def unusual_options(sock: socket.socket) -> None:
+    """Make the SYN's options and service class others than everybody's."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    sock.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0xB8)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0xB8)
 
 
 @check(
@@ -121,3 +146,34 @@ def test_inbound_payload_passes_unchanged(mesh: Mesh) -> None:
         connection.send(PAYLOAD)
         assert connection.finish(mesh.timeout_s), "the other side did not half-close"
         assert connection.received == PAYLOAD, "damaged on its way"
+
+
+@check(
+    "IN-015",
+    requirement="An inbound connection with unusual options in its SYN SHOULD be captured.",
+    spec="SPEC-2.6",
+    level=SHOULD,
+    profile=Profile.CORE,
+)
+def test_unusual_tcp_options_of_a_client_are_captured(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert mesh.client.connect(pod, 8080, prepare=unusual_options).captured_inbound
+    assert mesh.client.connect(pod, 15904, prepare=unusual_options).reached(Acceptor.HEALTH)
+
+
+@check(
+    "IN-016",
+    requirement="A client's own port MUST NOT decide about inbound capture, the numbers that FSM"
+    " reserves included.",
+    spec="SPEC-2.1",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_port_of_the_client_makes_no_difference(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert mesh.client.connect(pod, 15904).reached(Acceptor.HEALTH)
+    for port in RESERVED_PORTS:
+        source = Address(mesh.client.address, port)
+        assert mesh.client.connect(pod, 8080, source=source).captured_inbound

@@ -173,3 +173,21 @@ def test_further_own_addresses_are_direct(mesh: Mesh) -> None:
     assert pod.connect(mesh.server, 8080).captured_outbound
     for address in (pod.second_address, pod.second_interface_address):
         assert pod.connect(address, 8080).direct
+
+
+@check(
+    "LO-012",
+    requirement="The sidecar's connection to any other address of its pod SHOULD be captured"
+    " inbound, with that address as original destination.",
+    spec="SPEC-7.4",
+    level=SHOULD,
+    profile=Profile.CORE,
+    features={Feature.HAIRPIN},
+    needs={Need.SECOND_INTERFACE},
+)
+def test_sidecars_call_to_further_own_addresses_is_captured(mesh: Mesh) -> None:
+    pod = mesh.pod(second_interface=True)
+
+    assert pod.connect(pod, 8080).direct
+    for address in (pod.address, pod.second_address, pod.second_interface_address):
+        assert pod.connect(address, 8080, uid=1500).captured_inbound

@@ -183,3 +183,25 @@ def test_exclusion_lists_of_both_scopes_add_up(mesh: Mesh) -> None:
         assert pod.connect(address, 8080).captured_outbound
     for address in ("1.1.1.1", "2.2.2.255", "10.244.0.0", "10.244.255.255", "10.96.0.1"):
         assert pod.connect(address, 8080).direct
+
+
+@check(
+    "OIX-014",
+    requirement="An excluded range MUST be direct whichever of the pod's addresses a connection"
+    " comes from, and whichever interface it leaves by.",
+    spec="SPEC-8.1",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
+    needs={Need.SECOND_INTERFACE},
+)
+def test_excluded_range_holds_on_every_way_out(mesh: Mesh) -> None:
+    beyond = ip_network(mesh.beyond_second_interface())
+    lists = {EXCLUSION_LIST: f"{_only(mesh.server)},{beyond}"}
+    pod = mesh.pod(annotations=lists, second_interface=True)
+
+    for own in (pod.address, pod.second_address):
+        assert pod.connect(mesh.client, 8080, source=Address(own, 0)).captured_outbound
+        assert pod.connect(mesh.server, 8080, source=Address(own, 0)).direct
+    assert pod.connect(str(beyond[0] + 1), 8080, interface="net1").captured_outbound
+    assert pod.connect(str(beyond[0]), 8080, interface="net1").direct

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from pytest_fsmredir import MUST, SHOULD, SIDECAR_UID, Feature, Mesh, Need, Place, Profile, check
+from pytest_fsmredir import (
+    MUST,
+    SHOULD,
+    SIDECAR_UID,
+    Address,
+    Feature,
+    Mesh,
+    Need,
+    Place,
+    Profile,
+    check,
+)
 
 INCLUSION_LIST = "flomesh.io/outbound-ip-range-inclusion-list"
 EMPTY_LISTS: dict[str, list[str]] = {
@@ -216,3 +227,25 @@ def test_inclusion_lists_of_both_scopes_add_up(mesh: Mesh) -> None:
         assert pod.connect(address, 8080).captured_outbound
     for address in ("1.1.1.2", "2.2.3.0", "10.243.255.255", "10.245.0.0", "10.97.0.0"):
         assert pod.connect(address, 8080).direct
+
+
+@check(
+    "OII-016",
+    requirement="An included range MUST be captured whichever of the pod's addresses a connection"
+    " comes from, and whichever interface it leaves by.",
+    spec="SPEC-9.1",
+    level=MUST,
+    profile=Profile.INCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
+    needs={Need.SECOND_INTERFACE},
+)
+def test_included_range_holds_on_every_way_out(mesh: Mesh) -> None:
+    beyond = ip_network(mesh.beyond_second_interface())
+    lists = {INCLUSION_LIST: f"{_only(mesh.server)},{beyond}"}
+    pod = mesh.pod(annotations=lists, second_interface=True)
+
+    for own in (pod.address, pod.second_address):
+        assert pod.connect(mesh.client, 8080, source=Address(own, 0)).direct
+        assert pod.connect(mesh.server, 8080, source=Address(own, 0)).captured_outbound
+    assert pod.connect(str(beyond[0] + 1), 8080, interface="net1").direct
+    assert pod.connect(str(beyond[0]), 8080, interface="net1").captured_outbound

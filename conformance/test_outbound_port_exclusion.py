@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_fsmredir import MUST, SHOULD, Address, Feature, Mesh, Profile, check
+from pytest_fsmredir import MUST, SHOULD, Address, Feature, Mesh, Need, Profile, check
 
 EXCLUSION_LIST = "flomesh.io/outbound-port-exclusion-list"
 SEED_EXAMPLE = {EXCLUSION_LIST: "6379,7070"}
@@ -171,3 +171,24 @@ def test_own_address_is_direct_on_an_excluded_outbound_port(mesh: Mesh) -> None:
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert pod.connect(pod, 6379).direct
     assert pod.connect(pod, 8080).direct
+
+
+@check(
+    "OPX-010",
+    requirement="An outbound port exclusion MUST hold whichever of the pod's addresses a connection"
+    " comes from, and whichever interface it leaves by.",
+    spec="SPEC-10.1",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_PORT_EXCLUSION},
+    needs={Need.SECOND_INTERFACE},
+)
+def test_outbound_port_exclusion_holds_on_every_way_out(mesh: Mesh) -> None:
+    pod = mesh.pod(annotations=SEED_EXAMPLE, second_interface=True)
+    beyond = mesh.beyond_second_interface()
+
+    for own in (pod.address, pod.second_address):
+        assert pod.connect(mesh.server, 8080, source=Address(own, 0)).captured_outbound
+        assert pod.connect(mesh.server, 6379, source=Address(own, 0)).direct
+    assert pod.connect(beyond, 8080, interface="net1").captured_outbound
+    assert pod.connect(beyond, 6379, interface="net1").direct

@@ -22,6 +22,9 @@ APPLICATION_BYTES = (
     bytes(range(256)),
 )
 
+WITHOUT_OPTIONS = (
+    "cd /proc/sys/net/ipv4 && for it in timestamps sack window_scaling; do echo 0 >tcp_$it; done"
+)
 TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE = 30, 34  # linux/tcp.h
 RECORD_ROUTE = bytes([7, 7, 4, 0, 0, 0, 0, 0])  # RFC 791: room for one address, end of options
 PADDING = bytes([0, 0, 1, 4, 0, 0, 0, 0])  # RFC 8200: a destination options header of nothing
@@ -221,3 +224,21 @@ def test_ip_options_do_not_leak(mesh: Mesh) -> None:
     assert pod.connect(mesh.server, 8080).captured_outbound
     fate = pod.connect(mesh.server, 8080, prepare=ip_options)
     assert fate.captured_outbound or fate.unanswered
+
+
+@check(
+    "OUT-022",
+    requirement="A connection whose SYN lacks common options SHOULD be captured.",
+    spec="SPEC-1.6",
+    level=SHOULD,
+    profile=Profile.CORE,
+    needs={Need.FOREIGN_RULES, Need.KERNEL_SETTINGS},
+)
+def test_plain_syn_is_captured(mesh: Mesh) -> None:
+    pod = mesh.pod(fresh=True)
+    done = pod.run(["/bin/sh", "-c", WITHOUT_OPTIONS])
+    if done.status != 0:
+        raise OSError(done.stderr)
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert pod.connect(mesh.server, 8080, uid=1500).direct

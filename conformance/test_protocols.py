@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_fsmredir import MUST, SHOULD, Address, Feature, Mesh, Profile, check
+from pytest_fsmredir import MUST, SHOULD, Address, Feature, Mesh, Need, Profile, check
 
 NOTABLE_PORTS = (1, 53, 443, 8080, 15000, 15001, 15003, 15010, 15901, 15904, 65535)
 SEED_EXAMPLE = {
@@ -168,3 +168,20 @@ def test_datagram_inside_the_pod_is_direct(mesh: Mesh) -> None:
     for resolver in (*LOCAL_RESOLVERS[mesh.family], pod.address):
         for port in (53, 8080, 15001, 15003):
             assert pod.datagram(resolver, port).direct
+
+
+@check(
+    "PROTO-014",
+    requirement="A UDP datagram from any of the pod's addresses MUST reach its destination with"
+    " that very address.",
+    spec="SPEC-5.2",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.SECOND_INTERFACE},
+)
+def test_datagram_keeps_the_address_it_comes_from(mesh: Mesh) -> None:
+    pod = mesh.pod(second_interface=True)
+
+    for own in (pod.address, pod.second_address):
+        assert pod.connect(mesh.server, 8080, source=Address(own, 0)).captured_outbound
+        assert pod.datagram(mesh.server, 8080, source=Address(own, 0)).direct
