@@ -42,7 +42,7 @@ def _judge(names: Sequence[str], arguments: argparse.Namespace) -> int:
     began = time.perf_counter()
     hints = Hints() if arguments.no_hints else Hints.load()
     verdicts: list[Verdict] = []
-    work = partial(judge_mutant, hints=hints, timeout_s=arguments.timeout)
+    work = partial(judge_mutant, hints=hints, timeout_s=arguments.timeout, full=arguments.full)
     # The equivalent ones take the longest, so they must not come last.
     names = sorted(names, key=lambda name: by_name(name).killable)
     for verdict in spread(work, names, arguments.jobs):
@@ -62,7 +62,12 @@ def _judge(names: Sequence[str], arguments: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("globs", nargs="*", metavar="NAME-GLOB", help="only mutants named so")
-    parser.add_argument("--jobs", type=int, default=cores(), help="processes (default: one a core)")
+    parser.add_argument(
+        "--jobs", type=int, default=2 * cores(), help="processes (default: two a core)"
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="judge equivalent mutants by every check everywhere"
+    )
     parser.add_argument("--list", action="store_true", help="list the mutants and exit")
     parser.add_argument("--verbose", "-v", action="store_true", help="a line for each mutant")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts to a file")
