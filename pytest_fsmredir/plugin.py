@@ -6,6 +6,10 @@ import pytest
 
 from pytest_fsmredir.options import add_options, is_asked_for
 
+pytest_plugins = ["pytest_fsmredir.mesh_fixtures"]
+
+_MARKER = "fsm_pod(annotations, mesh_config): settings of the pod that the fixture fsm_pod returns"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options."""
@@ -24,6 +28,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare a conformance run, when one was asked for."""
+    config.addinivalue_line("markers", _MARKER)
     if not is_asked_for(config):
         return
     from pytest_fsmredir.session import prepare

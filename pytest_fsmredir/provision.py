@@ -13,6 +13,8 @@ from pytest_fsmredir.implementations.patience import Patience
 from pytest_fsmredir.settings import KIND, NETNS, Settings
 
 if TYPE_CHECKING:
+    from pytest_kind import KindCluster
+
     from pytest_fsmredir.backends.kubernetes.kind import KindOptions
     from pytest_fsmredir.backends.kubernetes.kind_backend import Ground
 
@@ -39,6 +41,22 @@ def make_backend(
     if name == KIND:
         return _kind(settings, program, _ground(settings, standing=standing))
     return _cluster(settings, program)
+
+
+def backend_on(handle: KindCluster, settings: Settings, implementation: Implementation) -> Backend:
+    """Make a backend on a kind cluster that somebody has brought up; the caller closes it.
+
+    Raises:
+        PreflightError: Something is missing; the message says how to get it.
+        BackendError: It cannot be made.
+    """
+    from pytest_fsmredir.backends.kubernetes.kind_backend import kind_ground
+
+    asked = settings.kubernetes
+    ground = kind_ground(
+        kind_options(settings), image=asked.pod_image, init_image=asked.init_image, handle=handle
+    )
+    return _kind(settings, implementation, ground)
 
 
 def lasting(settings: Settings) -> AbstractContextManager[object]:
@@ -102,10 +120,11 @@ def _ground(settings: Settings, *, standing: bool) -> AbstractContextManager[Gro
 
     asked = settings.kubernetes
     enter = standing_ground if standing else kind_ground
-    return enter(_kind_options(settings), image=asked.pod_image, init_image=asked.init_image)
+    return enter(kind_options(settings), image=asked.pod_image, init_image=asked.init_image)
 
 
-def _kind_options(settings: Settings) -> KindOptions:
+def kind_options(settings: Settings) -> KindOptions:
+    """Return what pytest-kind's options say."""
     from pytest_fsmredir.backends.kubernetes.kind import KindOptions
 
     given = settings.kubernetes.pytest_kind

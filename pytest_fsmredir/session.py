@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
 
@@ -70,7 +71,7 @@ def _planned(settings: Settings, config: pytest.Config) -> Run:
     Raises:
         SettingsError: Something that is asked for does not exist.
     """
-    implementation = _judged(settings, config)
+    implementation = judged(settings, config.invocation_params.dir)
     inferred = isinstance(implementation, (InitCommand, InCluster)) or settings.rules is not None
     claimed = claims(implementation, settings.features, inferred=inferred)
     generated = _generated(settings, claimed.features)
@@ -89,8 +90,12 @@ def _planned(settings: Settings, config: pytest.Config) -> Run:
     )
 
 
-def _judged(settings: Settings, config: pytest.Config) -> Implementation:
+def judged(settings: Settings, directory: Path) -> Implementation:
     """Return the implementation under test.
+
+    Args:
+        settings: What the user asked for.
+        directory: Where modules are looked for, beside the places Python looks.
 
     Raises:
         SettingsError: There is none of that name, or it cannot be where it is asked for.
@@ -116,7 +121,7 @@ def _judged(settings: Settings, config: pytest.Config) -> Implementation:
         settings.impl,
         init_cmd=settings.init_cmd,
         rules=settings.rules,
-        directory=config.invocation_params.dir,
+        directory=directory,
     )
 
 

@@ -162,7 +162,7 @@ class Settings:
 
 
 def read_settings(config: pytest.Config) -> Settings:
-    """Return the settings of this run.
+    """Return the settings of this run; the options file is read for a conformance run only.
 
     Raises:
         SettingsError: A value cannot be used; the message names who gave it, and the value.
@@ -170,6 +170,16 @@ def read_settings(config: pytest.Config) -> Settings:
     upper, lower = options.command_line(config), [options.environment(config), options.ini(config)]
     if not _truth(_first([upper, *lower])["conformance"]):
         return _settings([upper, *lower], None, {})
+    return read_all_settings(config)
+
+
+def read_all_settings(config: pytest.Config) -> Settings:
+    """Return the settings of this run, those of the options file included.
+
+    Raises:
+        SettingsError: A value cannot be used; the message names who gave it, and the value.
+    """
+    upper, lower = options.command_line(config), [options.environment(config), options.ini(config)]
     file = _options_file(config, _first([upper, *lower])["options"])
     layers = [upper, *([file.layer] if file else []), *lower]
     return _settings(layers, file, options.pytest_kind(config))

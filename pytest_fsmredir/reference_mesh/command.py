@@ -53,9 +53,9 @@ def _install(arguments: argparse.Namespace) -> None:
     lists = lists_of(arguments.set)
     with ExitStack() as undo:
         if arguments.kind_cluster:
-            options, site = _kind(undo, arguments.kind_cluster)
+            site = _kind(undo, arguments.kind_cluster)
             image = mesh_image(arguments.image)
-            image_in_nodes(site, options, image)
+            image_in_nodes(site, image)
             cluster = site.cluster
         else:
             image = arguments.image or _no_image()
@@ -66,7 +66,7 @@ def _install(arguments: argparse.Namespace) -> None:
 def _remove(arguments: argparse.Namespace) -> None:
     with ExitStack() as undo:
         if arguments.kind_cluster:
-            cluster = _kind(undo, arguments.kind_cluster)[1].cluster
+            cluster = _kind(undo, arguments.kind_cluster).cluster
         else:
             cluster = _cluster(undo, arguments)
         remove(cluster, _say)
@@ -82,7 +82,7 @@ def _cluster(undo: ExitStack, arguments: argparse.Namespace) -> Cluster:
     return cluster
 
 
-def _kind(undo: ExitStack, name: str) -> tuple[KindOptions, KindSite]:
+def _kind(undo: ExitStack, name: str) -> KindSite:
     """Return a kind cluster that runs already."""
     kubeconfig = scratch.directory("kind") / "kubeconfig"
     options = KindOptions(name=name, keep=True, kubeconfig=kubeconfig)
@@ -93,7 +93,7 @@ def _kind(undo: ExitStack, name: str) -> tuple[KindOptions, KindSite]:
             f"no kind cluster {name!r} runs here, but: {', '.join(running) or 'none'};"
             f" make it: kind create cluster --name {name}"
         )
-    return options, undo.enter_context(kind_site(options))
+    return undo.enter_context(kind_site(options))
 
 
 def _no_image() -> str:

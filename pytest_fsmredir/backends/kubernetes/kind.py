@@ -64,14 +64,14 @@ class KindSite:
     """A running kind cluster.
 
     Attributes:
+        handle: Pytest-kind's.
         cluster: Its API.
         nodes: Names of its node containers.
-        made: It was made for this run.
     """
 
+    handle: KindCluster
     cluster: Cluster
     nodes: tuple[str, ...]
-    made: bool
 
 
 def preflight(options: KindOptions) -> None:
@@ -103,23 +103,37 @@ def kind_site(options: KindOptions) -> Iterator[KindSite]:
     """
     kind = _program(options.kind, "kind")
     made = options.name not in procs.run([kind, "get", "clusters"], timeout_s=COMMAND_S).split()
-    handle = _handle(options, kind)
+    handle = handle_of(options)
     with ExitStack() as undo:
         if made and not options.keep:
-            undo.callback(_delete, handle)
-        _bring_up(handle, kind, options.config or _OUR_CONFIG, made=made)
-        cluster = Cluster(handle.kubeconfig_path)
-        undo.callback(cluster.close)
-        yield KindSite(cluster, _nodes(kind, options.name), made)
+            undo.callback(handle.delete)
+        _bring_up(handle, options.config or _OUR_CONFIG, made=made)
+        yield undo.enter_context(running_site(handle))
 
 
 @contextmanager
-def running_site(options: KindOptions) -> Iterator[KindSite]:
-    """Use, for the block, a kind cluster that another process of the run has brought up."""
-    kind = _program(options.kind, "kind")
-    cluster = Cluster(_handle(options, kind).kubeconfig_path)
-    with closing(cluster):
-        yield KindSite(cluster, _nodes(kind, options.name), made=False)
+def running_site(handle: KindCluster) -> Iterator[KindSite]:
+    """Use, for the block, a kind cluster that somebody else has brought up."""
+    argv = [str(handle.kind_path), "get", "nodes", "--name", handle.name]
+    with closing(Cluster(handle.kubeconfig_path)) as cluster:
+        yield KindSite(handle, cluster, tuple(procs.run(argv, timeout_s=COMMAND_S).split()))
+
+
+def handle_of(options: KindOptions) -> KindCluster:
+    """Return pytest-kind's handle on a cluster, with the programs found here.
+
+    Raises:
+        PreflightError: A program is missing.
+    """
+    from pytest_kind import KindCluster
+
+    return KindCluster(
+        options.name,
+        options.kubeconfig,
+        image=options.image or None,
+        kind_path=Path(_program(options.kind, "kind")),
+        kubectl_path=Path(_program(options.kubectl, "kubectl")),
+    )
 
 
 @contextmanager
@@ -144,7 +158,7 @@ def unused_ranges(site: KindSite) -> Sequence[str]:
     return free_ranges(_taken(site.cluster))
 
 
-def image_in_nodes(site: KindSite, options: KindOptions, image: str) -> None:
+def image_in_nodes(site: KindSite, image: str) -> None:
     """See to it that the nodes have an image that Docker has.
 
     Raises:
@@ -153,8 +167,8 @@ def image_in_nodes(site: KindSite, options: KindOptions, image: str) -> None:
     if all(_has(node, image) for node in site.nodes):
         return
     require_image(image)
-    kind = _program(options.kind, "kind")
-    argv = [kind, "load", "docker-image", "--name", options.name, image]
+    handle = site.handle
+    argv = [str(handle.kind_path), "load", "docker-image", "--name", handle.name, image]
     procs.run(argv, timeout_s=COMMAND_S, file_limit=IMAGE_LIMIT)  # kind saves it to a file
 
 
@@ -172,37 +186,15 @@ def require_image(image: str) -> None:
         ) from None
 
 
-def _handle(options: KindOptions, kind: str) -> KindCluster:
-    from pytest_kind import KindCluster
-
-    return KindCluster(
-        options.name,
-        options.kubeconfig,
-        image=options.image or None,
-        kind_path=Path(kind),
-        kubectl_path=Path(_program(options.kubectl, "kubectl")),
-    )
-
-
-def _bring_up(handle: KindCluster, kind: str, config: Path, *, made: bool) -> None:
+def _bring_up(handle: KindCluster, config: Path, *, made: bool) -> None:
     if not made:
-        path = str(handle.kubeconfig_path)
-        procs.run(
-            [kind, "export", "kubeconfig", "--name", handle.name, "--kubeconfig", path],
-            timeout_s=COMMAND_S,
-        )
+        path, kind = str(handle.kubeconfig_path), str(handle.kind_path)
+        argv = [kind, "export", "kubeconfig", "--name", handle.name, "--kubeconfig", path]
+        procs.run(argv, timeout_s=COMMAND_S)
     try:
         handle.create(config if made else None)
     except Exception as error:
         raise BackendError(f"kind could not make the cluster {handle.name}: {error}") from error
-
-
-def _delete(handle: KindCluster) -> None:
-    handle.delete()
-
-
-def _nodes(kind: str, name: str) -> tuple[str, ...]:
-    return tuple(procs.run([kind, "get", "nodes", "--name", name], timeout_s=COMMAND_S).split())
 
 
 def _in_node(node: str, argv: Sequence[str]) -> str:

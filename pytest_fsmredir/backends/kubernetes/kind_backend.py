@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
 from pytest_fsmredir.backends.kubernetes.images import pod_image
 from pytest_fsmredir.backends.kubernetes.kind import (
     KindOptions,
     KindSite,
+    handle_of,
     image_in_nodes,
     kind_site,
     preflight,
@@ -20,6 +22,9 @@ from pytest_fsmredir.backends.kubernetes.kind import (
 )
 from pytest_fsmredir.backends.kubernetes.manifests import Images
 from pytest_fsmredir.implementations.base import Implementation
+
+if TYPE_CHECKING:
+    from pytest_kind import KindCluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +43,20 @@ class Ground:
 
 
 @contextmanager
-def kind_ground(options: KindOptions, *, image: str = "", init_image: str = "") -> Iterator[Ground]:
+def kind_ground(
+    options: KindOptions,
+    *,
+    image: str = "",
+    init_image: str = "",
+    handle: KindCluster | None = None,
+) -> Iterator[Ground]:
     """Have a cluster for the block, which is made if it does not run already.
 
     Args:
         options: Pytest-kind's.
         image: Image of the pods' own containers; empty to build ours.
         init_image: Image of the init container; empty for the pods' image.
+        handle: A cluster that somebody has brought up, to be used instead.
 
     Raises:
         PreflightError: Something is missing; the message says how to get it.
@@ -52,9 +64,9 @@ def kind_ground(options: KindOptions, *, image: str = "", init_image: str = "") 
     """
     preflight(options)
     images = Images(pod=pod_image(image), init=init_image)
-    with kind_site(options) as site:
+    with kind_site(options) if handle is None else running_site(handle) as site:
         for needed in filter(None, (images.pod, images.init)):
-            image_in_nodes(site, options, needed)
+            image_in_nodes(site, needed)
         with remote_ranges(site) as ranges:
             yield Ground(site, images, ranges)
 
@@ -65,7 +77,7 @@ def standing_ground(
 ) -> Iterator[Ground]:
     """Use, for the block, what another process of the run got from :func:`kind_ground`."""
     images = Images(pod=pod_image(image), init=init_image)
-    with running_site(options) as site:
+    with running_site(handle_of(options)) as site:
         yield Ground(site, images, unused_ranges(site))
 
 

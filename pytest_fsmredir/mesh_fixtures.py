@@ -1,0 +1,121 @@
+"""Fixtures for other people's tests: a mesh of pods, on the backend that the options name.
+
+Override a small one (``fsm_implementation``, ``fsm_family``) in a ``conftest.py`` to change what
+the others are made of. Nothing heavy is imported before a test asks for one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_kind import KindCluster
+
+    from pytest_fsmredir.backends.base import Backend, Mesh, Pod
+    from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
+    from pytest_fsmredir.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def fsm_settings(pytestconfig: pytest.Config) -> Settings:
+    """What the options of this plugin say, ``fsmredir.yaml`` included."""
+    from pytest_fsmredir.settings import read_all_settings
+
+    return read_all_settings(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def fsm_implementation(fsm_settings: Settings, pytestconfig: pytest.Config) -> Implementation:
+    """What programs the pods: ``--fsm-impl``, ``--fsm-init-cmd`` or ``--fsm-rules``.
+
+    Override it to have your own object with ``name``, ``features`` and ``program(target)``.
+    """
+    from pytest_fsmredir.session import judged
+
+    return judged(fsm_settings, pytestconfig.invocation_params.dir)
+
+
+@pytest.fixture(scope="session")
+def fsm_kind_cluster(fsm_settings: Settings) -> Iterator[KindCluster]:
+    """A kind cluster by pytest-kind's options, with ranges that leave the mesh's examples free.
+
+    One that runs already is used and left running. Use it instead of ``kind_cluster``, or override
+    it to return that.
+    """
+    from pytest_fsmredir.backends.kubernetes.kind import kind_site, preflight
+    from pytest_fsmredir.provision import kind_options
+
+    options = kind_options(fsm_settings)
+    preflight(options)
+    with kind_site(options) as site:
+        yield site.handle
+
+
+@pytest.fixture(scope="session")
+def fsm_backend(
+    fsm_settings: Settings, fsm_implementation: Implementation, request: pytest.FixtureRequest
+) -> Iterator[Backend]:
+    """Where pods are made: the first backend of ``--fsm-backend``, network namespaces by default.
+
+    A plain user's process moves into a user namespace of its own for the rest of the session when
+    that is needed for network namespaces.
+    """
+    from pytest_fsmredir.backends.netns import privileges
+    from pytest_fsmredir.provision import backend_on, make_backend
+    from pytest_fsmredir.settings import KIND, NETNS
+
+    name = fsm_settings.backends[0]
+    if name == KIND:
+        handle = request.getfixturevalue("fsm_kind_cluster")
+        backend = backend_on(handle, fsm_settings, fsm_implementation)
+    else:
+        if name == NETNS:
+            privileges.acquire(fsm_settings.privilege)
+        backend = make_backend(name, fsm_settings, fsm_implementation, standing=False)
+    with closing(backend):
+        yield backend
+
+
+@pytest.fixture
+def fsm_family() -> int:
+    """IP version of the flows, 4 or 6; override it, or parametrize it indirectly."""
+    return 4
+
+
+@pytest.fixture
+def fsm_iptables(fsm_settings: Settings) -> IptablesVariant:
+    """The iptables variant that the implementation finds first on PATH."""
+    from pytest_fsmredir.backends.netns.preflight import default_iptables
+    from pytest_fsmredir.implementations.base import IptablesVariant
+
+    asked = "auto" if fsm_settings.iptables == "both" else fsm_settings.iptables
+    if asked == "auto" and fsm_settings.backends[0] != "netns":
+        return IptablesVariant.NFT
+    return IptablesVariant(default_iptables(asked))
+
+
+@pytest.fixture
+def fsm_mesh(
+    fsm_backend: Backend, fsm_family: int, fsm_iptables: IptablesVariant
+) -> Iterator[Mesh]:
+    """Pods on demand, and the world around them: ``fsm_mesh.pod(annotations=...)``, ``.server``.
+
+    What a test opens and listens on ends with the test; pods of equal settings are shared.
+    """
+    with closing(fsm_backend.mesh(fsm_family, fsm_iptables, exhaustive=False)) as mesh:
+        yield mesh
+
+
+@pytest.fixture
+def fsm_pod(fsm_mesh: Mesh, request: pytest.FixtureRequest) -> Pod:
+    """A programmed pod with its sidecar: ``assert fsm_pod.connect(...).captured_outbound``.
+
+    Its settings are those of the marker ``@pytest.mark.fsm_pod(annotations={...},
+    mesh_config={...})``, where the test has one.
+    """
+    marker = request.node.get_closest_marker("fsm_pod")
+    return fsm_mesh.pod(**(marker.kwargs if marker else {}))

@@ -1,0 +1,71 @@
+"""The fixtures in somebody else's project."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.plugin.conftest import Project
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "example"
+
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("namespaces")]
+
+
+@pytest.fixture
+def example(project: Project) -> Project:
+    """A copy of the example of the documentation."""
+    shutil.copytree(EXAMPLE, project.path, dirs_exist_ok=True)
+    return project
+
+
+def test_example_passes_with_the_reference(example: Project) -> None:
+    """An example that nobody has tried."""
+    done = example.pytest("-q", "-W", "error")
+
+    assert "7 passed" in done.output
+
+
+def test_example_fails_where_nobody_programs_the_pods(example: Project) -> None:
+    """Fixtures that make every implementation look right."""
+    done = example.pytest("-q", "--fsm-init-cmd", "true")
+
+    assert "5 failed, 2 passed" in done.output
+    assert "expected captured outbound; seen accepted by the destination itself" in done.output
+
+
+def test_implementation_is_one_fixture(project: Project) -> None:
+    """A user's own implementation that has to be registered somewhere first."""
+    project.write(
+        conftest__py="""
+        import pytest
+
+        class Mine:
+            name, features = "mine", frozenset()
+
+            def program(self, target):
+                rules = "*nat\\n-A OUTPUT -p tcp --dport 81 -j REDIRECT --to-ports 15001\\nCOMMIT\\n"
+                assert target.run(["iptables-restore", "--noflush"], rules).status == 0
+
+        @pytest.fixture(scope="session")
+        def fsm_implementation():
+            return Mine()
+        """.replace("\n        ", "\n"),
+        test_mine__py="""
+        def test_port(fsm_pod, fsm_mesh):
+            assert fsm_pod.connect(fsm_mesh.server, 81).captured_outbound
+            assert fsm_pod.connect(fsm_mesh.server, 80).direct
+        """.replace("\n        ", "\n"),
+    )
+    assert "1 passed" in project.pytest("-q").output
+
+
+def test_missing_prerequisite_is_an_error_with_its_remedy(project: Project) -> None:
+    """A skipped test that looks like a passed one."""
+    project.write(test_it__py="def test_it(fsm_pod): pass")
+    done = project.pytest("--fsm-backend", "cluster", "--fsm-inject", "manual")
+
+    assert "1 error" in done.output
+    assert "--fsm-pod-image IMAGE" in done.output
