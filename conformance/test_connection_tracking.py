@@ -164,6 +164,7 @@ def test_connection_with_a_repeated_syn_is_captured(mesh: Mesh) -> None:
     spec="SPEC-15.2",
     level=SHOULD,
     profile=Profile.CORE,
+    needs={Need.ANSWERING_SIDECAR},
 )
 def test_mirrored_connections_do_not_mix(mesh: Mesh) -> None:
     pod = mesh.pod()

@@ -77,6 +77,7 @@ def test_tap_sees_both_directions(mesh: Mesh) -> None:
     spec="SPEC-19.1",
     level=MUST,
     profile=Profile.CORE,
+    needs={Need.ANSWERING_SIDECAR},
 )
 def test_sidecar_listeners_count_each_connection_once(mesh: Mesh) -> None:
     pod = mesh.bare_pod()

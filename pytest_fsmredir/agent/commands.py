@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 from pytest_fsmredir.agent.forms import (
@@ -12,16 +12,20 @@ from pytest_fsmredir.agent.forms import (
     address_of,
     bytes_form,
     bytes_of,
+    question_of,
+    sighting_form,
 )
+from pytest_fsmredir.agent.looking import Eyewitness
 from pytest_fsmredir.agent.pod import ContainerHost, NumberedEngine
 from pytest_fsmredir.agent.preparation import prepared_by
 from pytest_fsmredir.agent.users import OwnedSockets
 from pytest_fsmredir.sidecars.recorder import Recorder
 from pytest_fsmredir.spec.flow import Acceptor, Address, Direction, Fate, Flow, Protocol
 from pytest_fsmredir.spec.reserved import HEALTH_PORT
-from pytest_fsmredir.traffic.host import Connection
+from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.probes import health_responder
 from pytest_fsmredir.traffic.services import answer
+from pytest_fsmredir.traffic.witness import Question, Sighting
 
 ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - the health responder answers on every address
 
@@ -91,10 +95,7 @@ class Commands:
             prepare=prepared_by(prepare),
             mapped=mapped,
         )
-        number = 0
-        if keep:
-            number = next(self._numbers)
-            self._connections[number] = connection
+        number = self._register(connection) if keep else 0
         report = self._report(connection)
         if not keep:
             connection.close()
@@ -105,6 +106,48 @@ class Commands:
         flows = (_flow([to, port], uid) for port in ports)
         fates = self._host.connect_all(flows, source=address_of(source))
         return [_fate_form(fate) for fate in fates]
+
+    def hold(
+        self,
+        to: list[Json],
+        patience_s: float,
+        witness: list[str] | None = None,
+        uid: int = 0,
+        source: Json = None,
+        **how: Json,
+    ) -> Json:
+        """Dial several destinations at once and keep the connections, for somebody to look at.
+
+        Args:
+            to: The destinations.
+            patience_s: How long those that are connected may stay silent.
+            witness: Addresses of this pod, to have it looked at from here.
+            uid: Owner of the sockets.
+            source: Local address to bind.
+            how: ``gid``, ``mapped`` and ``prepare`` as in :meth:`open`.
+
+        Returns:
+            For each a number, a report, and what the witness saw.
+        """
+        how["prepare"] = prepared_by(how.get("prepare"))
+        connections = [
+            self._host.dial(_flow(each, uid), source=address_of(source), **how) for each in to
+        ]
+        self._host.settle(connections, patience_s)
+        return self._held([self._register(connection) for connection in connections], witness)
+
+    def wait(self, numbers: list[int], witness: list[str] | None = None) -> Json:
+        """Wait for the end of attempts that were silent, and report them as :meth:`hold` does."""
+        connections = [self._connections[number] for number in numbers]
+        self._host.settle(connections)
+        for connection in connections:
+            connection.give_up()
+        return self._held(numbers, witness)
+
+    def witness(self, questions: list[Json], addresses: list[str]) -> Json:
+        """Return who in this pod, which has these addresses, accepted some flows."""
+        asked = [question_of(form) for form in questions]
+        return [sighting_form(each) for each in Eyewitness(self.engine, addresses).look(asked)]
 
     def exchange(self, number: int, payload: str, within_s: float) -> Json:
         """Send a payload and return what came back, and a report."""
@@ -130,7 +173,12 @@ class Commands:
 
     def close(self, number: int) -> None:
         """Abort a connection."""
-        self._connections.pop(number).close()
+        self.close_all([number])
+
+    def close_all(self, numbers: list[int]) -> None:
+        """Abort connections."""
+        for number in numbers:
+            self._connections.pop(number).close()
         self.engine.settle()
 
     def datagram(self, to: Json, uid: int = 0, source: Json = None, payload: str = "") -> Json:
@@ -164,6 +212,28 @@ class Commands:
         log, times = self.engine.log, self.engine.times
         return [[times[n], acceptance_form(log[n])] for n in range(since, len(log))]
 
+    def _register(self, connection: Connection) -> int:
+        number = next(self._numbers)
+        self._connections[number] = connection
+        return number
+
+    def _held(self, numbers: Sequence[int], witness: list[str] | None) -> Json:
+        connections = [self._connections[number] for number in numbers]
+        seen = [None] * len(numbers) if witness is None else self._seen(connections, witness)
+        reports = [self._report(connection) for connection in connections]
+        return [list(each) for each in zip(numbers, reports, seen, strict=True)]
+
+    def _seen(self, connections: Sequence[Connection], addresses: list[str]) -> list[Json]:
+        """Return what is to be seen of connections of ours; nothing of those without a socket."""
+        asked = {
+            n: Question(c.client, c.flow.destination, c.connected)
+            for n, c in enumerate(connections)
+            if c.client is not None
+        }
+        seen = Eyewitness(self.engine, addresses).look(list(asked.values()))
+        told = dict(zip(asked, seen, strict=True))
+        return [sighting_form(told.get(n, Sighting())) for n in range(len(connections))]
+
     def _keep(self, close: Callable[[], None]) -> int:
         number = next(self._numbers)
         self._closing[number] = close
@@ -178,7 +248,12 @@ class Commands:
         received = bytes(connection.received)
         connection.received.clear()
         return Report(
-            connection.client, connection.lost, connection.answered_by, received, connection.ended
+            connection.client,
+            connection.lost,
+            connection.answered_by,
+            received,
+            connection.ended,
+            connection.connected,
         ).as_form()
 
 

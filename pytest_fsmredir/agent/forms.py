@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
+from pytest_fsmredir.traffic.witness import Question, Sighting
 
 Json = Any
 """A value as the json module makes it."""
@@ -54,6 +55,7 @@ class Report:
         answered_by: What the banner told.
         received: What has arrived since the last report.
         ended: The other side has half-closed, or the connection is gone.
+        connected: The handshake came to its end, whatever became of the connection.
     """
 
     client: Address | None = None
@@ -61,6 +63,7 @@ class Report:
     answered_by: Acceptance | None = None
     received: bytes = b""
     ended: bool = False
+    connected: bool = False
 
     def as_form(self) -> Json:
         """Return it as JSON."""
@@ -70,15 +73,55 @@ class Report:
             acceptance_form(self.answered_by),
             bytes_form(self.received),
             self.ended,
+            self.connected,
         ]
 
     @classmethod
     def of(cls, form: Json) -> Report:
         """Return the report of its JSON form."""
-        client, lost, answered_by, received, ended = form
+        client, lost, answered_by, received, ended, connected = form
         return cls(
-            address_of(client), lost, acceptance_of(answered_by), bytes_of(received), bool(ended)
+            address_of(client),
+            lost,
+            acceptance_of(answered_by),
+            bytes_of(received),
+            bool(ended),
+            bool(connected),
         )
+
+
+def question_form(question: Question) -> Json:
+    """Return a question to the witness as JSON."""
+    ends = (question.client, question.destination)
+    return [*(address_form(end) for end in ends), question.connected]
+
+
+def question_of(form: Json) -> Question:
+    """Return the question of its JSON form."""
+    client, destination, connected = form
+    return Question(Address(*client), Address(*destination), bool(connected))
+
+
+def sighting_form(sighting: Sighting) -> Json:
+    """Return what a witness saw as JSON."""
+    return [
+        [acceptance_form(each) for each in sighting.accepted],
+        [address_form(each) for each in sighting.onward],
+        sighting.pending,
+        sighting.tracking,
+    ]
+
+
+def sighting_of(form: Json) -> Sighting:
+    """Return what a witness saw from its JSON form."""
+    accepted, onward, pending, tracking = form
+    told = (acceptance_of(each) for each in accepted)
+    return Sighting(
+        tuple(each for each in told if each is not None),
+        tuple(Address(*each) for each in onward),
+        bool(pending),
+        bool(tracking),
+    )
 
 
 def bytes_form(data: bytes) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from pytest_fsmredir.agent.forms import SPAN
-from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
+from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address, Flow
+from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.host import Host, Prepare
 from pytest_fsmredir.traffic.services import Listener, Serve, answer
+
+_LOOK_S = 0.02  # how often a handshake is looked at, whose end is no event of its own
 
 
 class NumberedEngine(Engine):
@@ -66,3 +70,33 @@ class ContainerHost(Host):
                     prepare(sock)
 
         return super().listen(address, by=by, uid=uid, serve=serve, prepare=prepare_if_permitted)
+
+    def dial(
+        self,
+        flow: Flow,
+        *,
+        source: Address | None = None,
+        gid: int = 0,
+        prepare: Prepare | None = None,
+        mapped: bool = False,
+    ) -> Connection:
+        """Dial, and wait for nothing."""
+        return self._dial(flow, source, gid, prepare, mapped=mapped)
+
+    def settle(self, connections: Sequence[Connection], patience_s: float | None = None) -> None:
+        """Wait until all connections are answered or lost.
+
+        Args:
+            connections: Which ones.
+            patience_s: How long those that are connected may stay silent, for somebody to look
+                who has them; the time limit of a flow is for the others, and for all by default.
+        """
+        deadline = time.monotonic() + self.timeout_s
+        silent_since = time.monotonic()
+        while (now := time.monotonic()) < deadline:
+            if self.engine.pump(lambda: all(c.is_settled() for c in connections), _LOOK_S):
+                return
+            if not all(each.is_settled() or each.connected for each in connections):
+                silent_since = now
+            elif patience_s is not None and now - silent_since >= patience_s:
+                return

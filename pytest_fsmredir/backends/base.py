@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant
 from pytest_fsmredir.spec.flow import Acceptance, Address, Fate
-from pytest_fsmredir.traffic.host import Connection
+from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.tap import Packet
 
 
@@ -29,6 +29,7 @@ class Need(StrEnum):
     FORGED_PACKETS = "packets made by hand"
     KERNEL_SETTINGS = "network settings of a pod's kernel"
     SIDECAR_CONTROL = "a sidecar that can be stopped, and told to answer or to forward"
+    ANSWERING_SIDECAR = "a sidecar that answers what it is handed, and counts it"
     REMOTE_ADDRESSES = "any remote address can be dialled"
     DEFAULT_CLUSTER_RANGES = "addresses that clusters take by default belong to nobody"
     BOTH_VARIANTS = "both iptables variants in one pod"

@@ -139,13 +139,16 @@ class Fate:
         path: Every acceptance the flow caused, in order: one for a flow that was answered where it
             arrived, more when a sidecar forwarded it.
         lost: How the client's side ended when it got no answer ("refused", "no answer", "reset",
-            "unreachable", "closed"); None when it was answered.
+            "unreachable", "closed"); None when it was answered. A sidecar of somebody else that
+            was seen to accept counts as an answer, whatever it then made of the flow.
+        remark: More that was seen of it, for the reader.
     """
 
     flow: Flow
     client: Address | None
     path: tuple[Acceptance, ...]
     lost: str | None = None
+    remark: str = ""
 
     @property
     def accepted(self) -> Acceptance | None:
@@ -162,8 +165,10 @@ class Fate:
         """The fate in plain words."""
         hops = ", then ".join(str(acceptance) for acceptance in self.path)
         if self.lost is None:
-            return f"answered through {hops}" if len(self.path) > 1 else f"accepted by {hops}"
-        return f"accepted by {hops}, but the client saw: {self.lost}" if hops else self.lost
+            seen = f"answered through {hops}" if len(self.path) > 1 else f"accepted by {hops}"
+        else:
+            seen = f"accepted by {hops}, but the client saw: {self.lost}" if hops else self.lost
+        return f"{seen}; {self.remark}" if self.remark else seen
 
     @property
     def captured_outbound(self) -> Claim:

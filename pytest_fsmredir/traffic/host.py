@@ -7,9 +7,9 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import Self
 
-from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address, Fate, Flow
+from pytest_fsmredir.spec.flow import Acceptor, Address, Fate, Flow
+from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.engine import READABLE, Engine
 from pytest_fsmredir.traffic.services import (
     DatagramListener,
@@ -22,126 +22,11 @@ from pytest_fsmredir.traffic.services import (
 from pytest_fsmredir.traffic.sockets import SocketMaker, as_seen_by, loss, sockname
 from pytest_fsmredir.traffic.stream import Stream
 from pytest_fsmredir.traffic.tap import Packet
-from pytest_fsmredir.traffic.wire import from_banner
 
 BACKLOG = 1024
 WINDOW = 32  # flows of one sweep that are under way at once
 
 Prepare = Callable[[socket.socket], None]
-
-
-class Connection:
-    """A TCP connection attempt, and what came of it; as a context manager it closes itself.
-
-    Attributes:
-        flow: What was dialled.
-        client: The client's own address.
-        lost: How the attempt or the connection ended, in a plain word; None while it lives.
-        received: What arrived after the banner.
-        answered_by: The acceptance that the banner told of; None without one.
-    """
-
-    def __init__(self, engine: Engine, flow: Flow, sock: socket.socket) -> None:
-        self.flow = flow
-        self.client: Address | None = None
-        self.lost: str | None = None
-        self.received = bytearray()
-        self.answered_by: Acceptance | None = None
-        self._engine = engine
-        self._mark = len(engine.log)
-        self._line = bytearray()
-        self._stream: Stream | None = None
-        self._dial(sock)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def is_settled(self) -> bool:
-        """Whether the attempt has been answered or lost."""
-        return self.answered_by is not None or self.lost is not None
-
-    @property
-    def ended(self) -> bool:
-        """The other side has half-closed, or the connection is gone."""
-        return self.lost is not None or (self._stream is not None and self._stream.ended)
-
-    @property
-    def path(self) -> tuple[Acceptance, ...]:
-        """Every acceptance since the attempt began; meaningful while no other flow starts."""
-        return tuple(self._engine.log[self._mark :])
-
-    @property
-    def fate(self) -> Fate:
-        """What became of the attempt."""
-        return Fate(self.flow, self.client, self.path, self.lost)
-
-    @property
-    def fate_by_banner(self) -> Fate:
-        """The fate of one of several flows under way at once: who answered, as the banner told."""
-        path = (self.answered_by,) if self.answered_by is not None else ()
-        return Fate(self.flow, self.client, path, self.lost)
-
-    def exchange(self, payload: bytes, within_s: float) -> bytes:
-        """Send the payload and return what comes back, up to the payload's length."""
-        self.send(payload)
-        self._engine.pump(lambda: len(self.received) >= len(payload) or self.ended, within_s)
-        echoed = bytes(self.received[: len(payload)])
-        del self.received[: len(payload)]
-        return echoed
-
-    def send(self, payload: bytes) -> None:
-        """Queue a payload."""
-        if self._stream is not None:
-            self._stream.send(payload)
-
-    def finish(self, within_s: float) -> bool:
-        """Half-close, and return whether the other side then half-closes too."""
-        if self._stream is not None:
-            self._stream.finish()
-        return self._engine.pump(lambda: self.ended, within_s) and self.lost is None
-
-    def close(self) -> None:
-        """Abort the connection."""
-        if self._stream is not None:
-            self._stream.close()
-
-    def give_up(self) -> None:
-        """Call the attempt lost because nobody answered in time."""
-        if not self.is_settled():
-            self.lost = "no answer"
-
-    def _dial(self, sock: socket.socket) -> None:
-        code = sock.connect_ex(as_seen_by(sock, self.flow.destination))
-        # EALREADY: the caller's preparation has sent the SYN (TCP fast open).
-        if code not in (0, errno.EINPROGRESS, errno.EALREADY):
-            self.lost = loss(code)
-            sock.close()
-            return
-        self.client = sockname(sock)
-        self._stream = stream = Stream(self._engine, sock)
-        stream.on_data = self._hear
-        stream.on_end = self._end
-        stream.on_loss = self._lose
-
-    def _hear(self, data: bytes) -> None:
-        if self.answered_by is not None:
-            self.received += data
-            return
-        self._line += data
-        line, newline, rest = bytes(self._line).partition(b"\n")
-        if newline:
-            self.answered_by = from_banner(line)
-            self.received += rest
-
-    def _end(self) -> None:
-        if self.answered_by is None:
-            self.lost = "closed"
-
-    def _lose(self, how: str) -> None:
-        self.lost = self.lost or how
 
 
 class Host:

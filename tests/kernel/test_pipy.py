@@ -25,7 +25,8 @@ from pytest_fsmredir.sidecars.pipy import Pipy, PipySidecar
 from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.spec.flow import Acceptor, Address, Direction, Fate, Flow
 from pytest_fsmredir.spec.reserved import ADMIN_PORT, OUTBOUND_PORT, SERVED_PORTS
-from pytest_fsmredir.traffic.host import Connection, Host
+from pytest_fsmredir.traffic.connection import Connection
+from pytest_fsmredir.traffic.host import Host
 
 BINARY = os.environ.get("FSM_PIPY_BIN", "")
 pytestmark = [

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from pytest_fsmredir import catalogue
 from pytest_fsmredir.backends.base import Programming
 from pytest_fsmredir.backends.kubernetes.kind import KindOptions, kind_site, preflight
-from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend, kind_ground
+from pytest_fsmredir.backends.kubernetes.kind_backend import Ground, KindBackend, kind_ground
 from pytest_fsmredir.deciding import decide
 from pytest_fsmredir.errors import FsmRedirError, PreflightError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
@@ -62,9 +62,15 @@ def kind(kind_options: KindOptions) -> Iterator[KindOptions]:
 
 @dataclass
 class Judge:
-    """Runs checks of the catalogue on the session's cluster, as a conformance run does."""
+    """Runs checks of the catalogue on the session's cluster, as a conformance run does.
+
+    Attributes:
+        options: Pytest-kind's.
+        sidecar: Fields of a container that is another sidecar than ours.
+    """
 
     options: KindOptions
+    sidecar: Mapping[str, object] = field(default_factory=dict)
 
     def rows(self, implementation: Implementation, *ids: str) -> dict[str, Row]:
         """Return the rows of some checks, by id."""
@@ -87,10 +93,16 @@ class Judge:
     @contextmanager
     def backend(self, implementation: Implementation) -> Iterator[KindBackend]:
         """Have a backend for the block."""
-        ground = kind_ground(self.options, image=os.environ.get("FSM_POD_IMAGE", ""))
-        backend = KindBackend(implementation, ground, timeout_s=TIMEOUT_S)
+        backend = KindBackend(implementation, self._ground(), timeout_s=TIMEOUT_S)
         with closing(backend):
             yield backend
+
+    @contextmanager
+    def _ground(self) -> Iterator[Ground]:
+        image = os.environ.get("FSM_POD_IMAGE", "")
+        with kind_ground(self.options, image=image) as ground:
+            made = {"image": ground.images.pod, **self.sidecar} if self.sidecar else {}
+            yield replace(ground, images=replace(ground.images, sidecar=made))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from pytest_fsmredir.backends.base import Need, Wanted
+from pytest_fsmredir.backends.base import Wanted
 from pytest_fsmredir.backends.kubernetes import manifests, runs
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order, Site
@@ -15,7 +15,9 @@ from pytest_fsmredir.backends.kubernetes.link import Link
 from pytest_fsmredir.backends.kubernetes.manifests import Images
 from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
 from pytest_fsmredir.backends.kubernetes.planning import Orders, is_final, plan
+from pytest_fsmredir.backends.kubernetes.recording import Recording
 from pytest_fsmredir.backends.kubernetes.remote import needs_met
+from pytest_fsmredir.backends.kubernetes.witnessing import Witnessing
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.spec.flow import Address
 
@@ -55,6 +57,7 @@ class KubernetesBackend:
         name: As on the command line.
         remote_ranges: Addresses outside the cluster that its nodes answer for.
         keep: Leave the namespace behind.
+        witness: The sidecar is somebody else's: fates are read from the pods' own tables.
 
     Attributes:
         name: As on the command line.
@@ -74,9 +77,11 @@ class KubernetesBackend:
         name: str = "kind",
         remote_ranges: Sequence[str] = (),
         keep: bool = False,
+        witness: bool = False,
     ) -> None:
         self.name = name
-        self.offers = frozenset({Need.SIDECAR_CONTROL}) | needs_met(remote_ranges)
+        self._fates = Witnessing if witness or images.sidecar else Recording
+        self.offers = self._fates.offers | needs_met(remote_ranges)
         self._timeout_s = timeout_s
         self._shared: dict[str, Site] = {}
         self.ledger = Ledger()
@@ -130,7 +135,14 @@ class KubernetesBackend:
     def mesh(self, family: int, iptables: IptablesVariant, *, exhaustive: bool) -> KubeMesh:
         """Return the mesh of one run of one check; the caller closes it."""
         self._await_world()
-        return KubeMesh(self, family, iptables, timeout_s=self._timeout_s, exhaustive=exhaustive)
+        return KubeMesh(
+            self,
+            family,
+            iptables,
+            timeout_s=self._timeout_s,
+            exhaustive=exhaustive,
+            fates=self._fates,
+        )
 
     def shared_site(self, order: Order) -> Site:
         """Return the pod of these settings that checks share."""

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from pytest_fsmredir.agent.forms import Json, Report, bytes_form, bytes_of
 from pytest_fsmredir.backends.kubernetes.link import Link
+from pytest_fsmredir.backends.kubernetes.manifests import APP
 from pytest_fsmredir.spec.flow import Acceptance, Fate, Flow
-from pytest_fsmredir.traffic.host import Connection
+from pytest_fsmredir.traffic.connection import Connection
 
 
 class RemoteConnection(Connection):
@@ -17,7 +18,6 @@ class RemoteConnection(Connection):
         self,
         flow: Flow,
         link: Link,
-        agent: str,
         number: int,
         path: Callable[[], tuple[Acceptance, ...]],
     ) -> None:
@@ -26,7 +26,7 @@ class RemoteConnection(Connection):
         self.lost = None
         self.received = bytearray()
         self.answered_by = None
-        self._link, self._agent, self._number = link, agent, number
+        self._link, self._number = link, number
         self._path_now = path
         self._ended = False
 
@@ -79,4 +79,4 @@ class RemoteConnection(Connection):
             self._number = 0
 
     def _ask(self, name: str, *, wait_s: float = 0.0, **arguments: Json) -> Json:
-        return self._link.ask(self._agent, name, wait_s=wait_s, number=self._number, **arguments)
+        return self._link.ask(APP, name, wait_s=wait_s, number=self._number, **arguments)

@@ -127,7 +127,8 @@ class Fleet:
 
     def make(self, orders: Iterable[Order]) -> list[Site]:
         """Make a pod an order; they are not awaited."""
-        sites = [Site(f"pod-{next(self._numbers)}", (APP, SIDECAR), order) for order in orders]
+        agents = (APP,) if self._images.sidecar else (APP, SIDECAR)
+        sites = [Site(f"pod-{next(self._numbers)}", agents, order) for order in orders]
         if sites:
             pods = [self._manifest(site) for site in sites]
             list(self._hands.map(self._create, pods))

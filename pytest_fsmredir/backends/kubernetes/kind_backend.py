@@ -90,6 +90,7 @@ class KindBackend(KubernetesBackend):
         timeout_s: How long a flow may take.
         init_timeout_s: How long the init container may take.
         keep: Leave the namespace behind.
+        witness: The sidecar is somebody else's: fates are read from the pods' own tables.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class KindBackend(KubernetesBackend):
         timeout_s: float,
         init_timeout_s: float = 30.0,
         keep: bool = False,
+        witness: bool = False,
     ) -> None:
         with ExitStack() as undo:
             had = undo.enter_context(ground)
@@ -112,6 +114,7 @@ class KindBackend(KubernetesBackend):
                 name="kind",
                 remote_ranges=had.remote_ranges,
                 keep=keep,
+                witness=witness,
             )
             self._ground_undo = undo.pop_all()
 

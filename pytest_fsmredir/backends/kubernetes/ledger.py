@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from operator import itemgetter
 
 from pytest_fsmredir.agent.forms import SPAN, Moments, acceptance_of
@@ -25,6 +26,7 @@ class Ledger:
         self.log: list[Acceptance] = []
         self._known: dict[int, int] = {}
         self._next = 1
+        self._seen = 0  # agents begin with number 1, so these serial numbers are nobody's
 
     def enrol(self, link: Link, timeout_s: float) -> None:
         """Give the agents of a line their numbers."""
@@ -49,6 +51,12 @@ class Ledger:
         self._known[number] = index + 1
         self.log.append(told)
         return True
+
+    def witnessed(self, accepted: Iterable[Acceptance]) -> None:
+        """Log what a witness saw somebody accept who keeps no log."""
+        for acceptance in accepted:
+            self.log.append(replace(acceptance, serial=self._seen))
+            self._seen += 1
 
     def fetch(self, links: Iterable[Link]) -> None:
         """Log what the agents of these lines know and we do not."""

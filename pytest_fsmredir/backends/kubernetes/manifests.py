@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_fsmredir.backends.kubernetes.archive import agent_archive
 from pytest_fsmredir.backends.kubernetes.client import Object
@@ -53,10 +53,13 @@ class Images:
     Attributes:
         pod: Holds Python and both variants of iptables.
         init: The implementation's own; empty to run a command in the pod image.
+        sidecar: Fields of a container (``image``, ``command`` and what else it takes) that is
+            somebody else's sidecar and tells us nothing; empty for ours.
     """
 
     pod: str
     init: str = ""
+    sidecar: Mapping[str, object] = field(default_factory=dict)
 
 
 def relay_command(agents: Sequence[str]) -> list[str]:
@@ -129,7 +132,7 @@ def init_command_of(implementation: Implementation) -> list[str]:
 def _parts(images: Images, init_command: Sequence[str] | None, iptables: IptablesVariant) -> Parts:
     return Parts(
         init=_init(images, init_command, iptables),
-        sidecar=_agent(images.pod, SIDECAR),
+        sidecar=images.sidecar or _agent(images.pod, SIDECAR),
         health={
             **_agent(images.pod, HEALTH),
             "securityContext": {"runAsUser": HEALTH_UID},

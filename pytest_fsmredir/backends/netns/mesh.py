@@ -30,7 +30,8 @@ from pytest_fsmredir.sidecars.recorder import ANY, LOOPBACK
 from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.spec.flow import Acceptance, Address, Direction, Fate, Flow, Protocol
 from pytest_fsmredir.spec.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT, SERVED_PORTS
-from pytest_fsmredir.traffic.host import Connection, Host
+from pytest_fsmredir.traffic.connection import Connection
+from pytest_fsmredir.traffic.host import Host
 from pytest_fsmredir.traffic.tap import Packet, Tap
 
 if TYPE_CHECKING:

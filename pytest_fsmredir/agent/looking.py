@@ -1,0 +1,58 @@
+"""The witness at work in a pod: it looks at the pod's tables while flows are held open."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pytest_fsmredir.agent.pod import NumberedEngine
+from pytest_fsmredir.traffic.sockettable import THREADS_OWN, SocketTable
+from pytest_fsmredir.traffic.witness import Question, Scene, Sighting, look
+
+ACCEPT_S = 2.0
+"""How long a connection may wait for ``accept()``; a sidecar that takes longer hangs."""
+
+LOOK_S = 0.02
+"""How often the tables are looked at meanwhile; what is ready is served in between."""
+
+
+class Eyewitness:
+    """Looks at the network namespace of its process.
+
+    Args:
+        engine: Serves our own sockets, whose part in a flow is known better than by looking.
+        addresses: The pod's own.
+        folder: Where the tables are.
+    """
+
+    def __init__(
+        self, engine: NumberedEngine, addresses: Sequence[str], folder: Path = THREADS_OWN
+    ) -> None:
+        self._engine, self._addresses, self._folder = engine, frozenset(addresses), folder
+
+    def look(self, questions: Sequence[Question]) -> list[Sighting]:
+        """Return who accepted some flows, once nobody has one of them waiting any more."""
+        deadline = time.monotonic() + ACCEPT_S
+        while True:
+            self._engine.settle()  # what waits at our own listeners becomes ours
+            seen = self._look_once(questions)
+            if time.monotonic() > deadline or not any(each.pending for each in seen):
+                return seen
+            self._engine.pump(lambda: False, LOOK_S)
+
+    def _look_once(self, questions: Sequence[Question]) -> list[Sighting]:
+        table = SocketTable.read(self._folder)
+        scene = Scene(table, self._addresses, own_inodes())
+        return [look(scene, question) for question in questions]
+
+
+def own_inodes() -> frozenset[int]:
+    """Return the inodes of all that this process has open."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - a path for each would be for nothing
+        with suppress(OSError):  # the descriptor of the listing itself
+            found.add(os.fstat(int(name)).st_ino)
+    return frozenset(found)

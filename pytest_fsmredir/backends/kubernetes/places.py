@@ -1,0 +1,258 @@
+"""Places of a cluster as one check sees them: where its flows start from and arrive at."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, NoReturn
+
+from pytest_fsmredir.agent.forms import Json, Report, address_form, bytes_form
+from pytest_fsmredir.agent.preparation import preparation_form
+from pytest_fsmredir.backends.base import Place
+from pytest_fsmredir.backends.kubernetes.connection import RemoteConnection
+from pytest_fsmredir.backends.kubernetes.fleet import Site
+from pytest_fsmredir.backends.kubernetes.link import Link
+from pytest_fsmredir.backends.kubernetes.manifests import APP
+from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.sidecars.recorder import ANY
+from pytest_fsmredir.spec.flow import Address, Direction, Fate, Flow, Protocol
+from pytest_fsmredir.traffic.connection import Connection
+from pytest_fsmredir.traffic.tap import Packet
+
+if TYPE_CHECKING:
+    from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
+
+_SWEEP = 256  # ports of a sweep that one command names
+
+Prepare = Callable[[socket.socket], None]
+
+
+class KubePlace:
+    """A place as one check sees it; what it makes listen ends with the check.
+
+    Attributes:
+        site: What it is a handle on.
+        address: Its primary address in the family of the check.
+    """
+
+    def __init__(self, mesh: KubeMesh, site: Site, address: str, default_uid: int) -> None:
+        self._mesh, self.site, self._default_uid = mesh, site, default_uid
+        self.address = address
+        self._listening: set[tuple[str, Address]] = set()
+
+    @property
+    def link(self) -> Link:
+        """The line to the place's agents."""
+        return self._mesh.backend.link(self.site)
+
+    def connect(
+        self,
+        to: Place | str,
+        port: int,
+        *,
+        uid: int | None = None,
+        gid: int = 0,
+        source: Address | None = None,
+        answer: bool = True,
+        interface: str = "eth0",
+        prepare: Prepare | None = None,
+        mapped: bool = False,
+    ) -> Fate:
+        """Open a TCP connection, learn its fate, and close it."""
+        flow = self._flow(to, port, uid, interface=interface)
+        return self._dial(flow, gid, source, prepare, answer=answer, mapped=mapped, keep=False).fate
+
+    def open(
+        self,
+        to: Place | str,
+        port: int,
+        *,
+        uid: int | None = None,
+        gid: int = 0,
+        source: Address | None = None,
+        answer: bool = True,
+        interface: str = "eth0",
+        prepare: Prepare | None = None,
+        mapped: bool = False,
+    ) -> Connection:
+        """Open a TCP connection for the caller's block."""
+        flow = self._flow(to, port, uid, interface=interface)
+        return self._dial(flow, gid, source, prepare, answer=answer, mapped=mapped, keep=True)
+
+    def connect_all(
+        self, to: Place | str, ports: Iterable[int], *, uid: int | None = None
+    ) -> Iterator[Fate]:
+        """Connect to many ports, several at once."""
+        source = self._bound(self._flow(to, 0, uid))
+        total = len(ports) if isinstance(ports, Sized) else None
+        done, pending = 0, iter(ports)
+        while batch := list(islice(pending, _SWEEP)):
+            flows = [self._flow(to, port, uid) for port in batch]
+            for fate in self._mesh.fates.sweep(self, flows, address_form(source)):
+                done += 1
+                self._mesh.observed += 1
+                self._mesh.watch(done, total)
+                yield fate
+
+    def datagram(
+        self,
+        to: Place | str,
+        port: int,
+        *,
+        uid: int | None = None,
+        source: Address | None = None,
+        payload: bytes = b"",
+        answer: bool = True,
+    ) -> Fate:
+        """Send one UDP datagram."""
+        flow = self._flow(to, port, uid, Protocol.UDP)
+        local = address_form(source or self._bound(flow))
+        sent = bytes_form(payload)
+        return self._send(flow, "datagram", answer=answer, source=local, payload=sent)
+
+    def ping(self, to: Place | str) -> Fate:
+        """Send one ICMP echo request."""
+        return self._send(self._flow(to, 0, 0, Protocol.ICMP), "ping", answer=True)
+
+    def inject(self, packet: Packet, *, uid: int | None = None) -> None:
+        """Not offered here."""
+        not_offered("packets made by hand")
+
+    def listen(self, port: int, *, host: str | None = None, uid: int | None = None) -> None:
+        """Listen for TCP until the check ends."""
+        if ("tcp", Address(host or ANY[self._mesh.family], port)) not in self._listening:
+            self._mesh.undo.enter_context(self.listening(port, host=host, uid=uid))
+
+    @contextmanager
+    def listening(
+        self, port: int, *, host: str | None = None, uid: int | None = None
+    ) -> Iterator[None]:
+        """Listen for TCP for the block."""
+        address = Address(host or ANY[self._mesh.family], port)
+        owner = self._default_uid if uid is None else uid
+        number = self.link.ask(APP, "listen", at=address_form(address), uid=owner)
+        self._listening.add(("tcp", address))
+        try:
+            yield
+        finally:
+            self._ended("tcp", address, number)
+
+    def answer(self, flow: Flow) -> None:
+        """Make this place answer a flow that arrives, if it does not already."""
+        destination = flow.destination
+        if flow.protocol is Protocol.TCP:
+            any_address = Address(ANY[destination.family], destination.port)
+            if not {("tcp", any_address), ("tcp", destination)} & self._listening:
+                self._answer_tcp(destination)
+        elif (flow.protocol.value, destination) not in self._listening:
+            number = self.link.ask(
+                APP,
+                "hear",
+                at=address_form(destination),
+                protocol=flow.protocol.value,
+                uid=self._default_uid,
+            )
+            self._listening.add((flow.protocol.value, destination))
+            self._mesh.undo.callback(self._ended, flow.protocol.value, destination, number)
+
+    def is_own(self, host: str) -> bool:
+        """Whether an address leads here."""
+        return host == self.address
+
+    def _answer_tcp(self, destination: Address) -> None:
+        self.listen(destination.port)
+
+    def _ended(self, protocol: str, address: Address, number: Json) -> None:
+        self._listening.discard((protocol, address))
+        self.link.ask(APP, "unlisten", number=number)
+
+    def _bound(self, flow: Flow) -> Address | None:
+        """Return the local address to bind by default, None to leave it to the kernel."""
+        del flow
+        return None
+
+    def _flow(
+        self,
+        to: Place | str,
+        port: int,
+        uid: int | None,
+        protocol: Protocol = Protocol.TCP,
+        interface: str = "eth0",
+    ) -> Flow:
+        host = to if isinstance(to, str) else to.address
+        return Flow(
+            Direction.OUTBOUND,
+            Address(host, port),
+            protocol,
+            uid=self._default_uid if uid is None else uid,
+            interface=interface,
+        )
+
+    def _dial(
+        self,
+        flow: Flow,
+        gid: int,
+        source: Address | None,
+        prepare: Prepare | None,
+        *,
+        answer: bool,
+        mapped: bool,
+        keep: bool,
+    ) -> RemoteConnection:
+        mesh = self._mesh
+        if answer:
+            mesh.answerer(self, flow.destination.host).answer(flow)
+        mesh.observed += 1
+        how = {
+            "gid": gid,
+            "source": address_form(source or self._bound(flow)),
+            "mapped": mapped,
+            "prepare": preparation_form(prepare),
+        }
+        return mesh.fates.open(self, flow, how, keep=keep)
+
+    def _send(self, flow: Flow, name: str, *, answer: bool, **arguments: Json) -> Fate:
+        mesh = self._mesh
+        if answer:
+            mesh.answerer(self, flow.destination.host).answer(flow)
+        mesh.observed += 1
+        mesh.fetch()
+        mark = mesh.mark()
+        form = self.link.ask(
+            APP,
+            name,
+            wait_s=mesh.timeout_s,
+            to=address_form(flow.destination),
+            uid=flow.uid or 0,
+            **arguments,
+        )
+        report = Report.of(form)
+        mesh.fetch()
+        return Fate(flow, report.client, mesh.since(mark), report.lost)
+
+
+class Outside(KubePlace):
+    """A pod outside the mesh, or the node, dialling from its own address."""
+
+    def _bound(self, flow: Flow) -> Address | None:
+        same_family = Address(self.address, 0).family == flow.destination.family
+        return Address(self.address, 0) if same_family else None
+
+    def _flow(
+        self,
+        to: Place | str,
+        port: int,
+        uid: int | None,
+        protocol: Protocol = Protocol.TCP,
+        interface: str = "eth0",
+    ) -> Flow:
+        del uid  # who a client outside runs as is nothing to the pod
+        host = to if isinstance(to, str) else to.address
+        return Flow(Direction.INBOUND, Address(host, port), protocol, None, interface)
+
+
+def not_offered(what: str) -> NoReturn:
+    """Say that a check asks for what its needs do not name."""
+    raise BackendError(f"this backend does not offer {what}")

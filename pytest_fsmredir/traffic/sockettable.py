@@ -1,0 +1,202 @@
+"""The kernel's own account of a network namespace: its TCP sockets and its tracked connections.
+
+Pure parsing of ``/proc/net/tcp``, ``/proc/net/tcp6`` (tcp4_seq_show, linux/net/ipv4/tcp_ipv4.c) and
+``/proc/net/nf_conntrack`` (ct_seq_show, linux/net/netfilter/nf_conntrack_standalone.c), and the
+reading of them. The former two are open to everybody. The third is there if the kernel was built
+with CONFIG_NF_CONNTRACK_PROCFS, and has mode 0440: user 0 or group 0 reads it with no capability.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
+
+from pytest_fsmredir.spec.flow import Address
+
+THREADS_OWN = Path("/proc/thread-self/net")
+"""The tables of the network namespace that the calling thread is in; ``/proc/net`` has those of the
+process's first thread."""
+
+ByteOrder = Literal["little", "big"]
+
+_MAPPED = b"\x00" * 10 + b"\xff\xff"  # RFC 4291, 2.5.5.2
+_WORD = re.compile(r"(src|dst|sport|dport)=(\S+)")
+_TUPLE = ("src", "dst", "sport", "dport")
+
+
+class TcpState(IntEnum):
+    """States of a TCP socket (linux/include/net/tcp_states.h)."""
+
+    ESTABLISHED = 1
+    SYN_SENT = 2
+    SYN_RECV = 3
+    FIN_WAIT1 = 4
+    FIN_WAIT2 = 5
+    TIME_WAIT = 6
+    CLOSE = 7
+    CLOSE_WAIT = 8
+    LAST_ACK = 9
+    LISTEN = 10
+    CLOSING = 11
+    NEW_SYN_RECV = 12
+
+
+_STATES = {f"{state:02X}": state for state in TcpState}
+
+OPENING = {TcpState.SYN_RECV, TcpState.NEW_SYN_RECV}
+LIVE = {TcpState.ESTABLISHED, TcpState.CLOSE_WAIT}
+ENDING = {
+    TcpState.FIN_WAIT1,
+    TcpState.FIN_WAIT2,
+    TcpState.TIME_WAIT,
+    TcpState.LAST_ACK,
+    TcpState.CLOSING,
+}
+"""Closed by its program, which is all the kernel then knows: such rows say user 0 and inode 0."""
+
+
+class SocketRow(NamedTuple):
+    """One TCP socket.
+
+    Attributes:
+        local: Its own address; an IPv4-mapped one as the IPv4 address on the wire.
+        peer: The other end's.
+        state: Of the connection.
+        uid: Its owner.
+        inode: Of its file; 0 while no program has it: not accepted yet, or closed.
+    """
+
+    local: Address
+    peer: Address
+    state: TcpState
+    uid: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedFlow:
+    """One connection as connection tracking has it.
+
+    Attributes:
+        source: Who opened it, as it was sent.
+        destination: Where to, before any translation.
+        arrived_at: Where it goes after translation: the source of the answers.
+        seen_from: Who the acceptor takes for the client: the destination of the answers.
+    """
+
+    source: Address
+    destination: Address
+    arrived_at: Address
+    seen_from: Address
+
+
+@dataclass(frozen=True, slots=True)
+class SocketTable:
+    """What a network namespace has, at one moment.
+
+    Attributes:
+        rows: Its TCP sockets of both IP versions.
+        conntrack: The text of ``nf_conntrack``; None where it is not to be read.
+    """
+
+    rows: Sequence[SocketRow]
+    conntrack: str | None = None
+
+    @classmethod
+    def read(cls, folder: Path = THREADS_OWN) -> Self:
+        """Read the tables of a namespace."""
+        rows = [
+            row
+            for name in ("tcp", "tcp6")
+            if (text := _read(folder / name)) is not None
+            for row in parse_sockets(text)
+        ]
+        # Afterwards: an entry that was there with the socket outlives it.
+        return cls(rows, _read(folder / "nf_conntrack"))
+
+    def tracked(self, source: Address, destination: Address) -> TrackedFlow | None:
+        """Return the TCP connection that was opened from one address to another."""
+        if self.conntrack is None:
+            return None
+        # Most of the text is about others, and taking a line apart costs.
+        ports = f"sport={source.port} dport={destination.port} "
+        lines = (line for line in self.conntrack.splitlines() if ports in line)
+        wanted = (source, destination)
+        return next(
+            (each for each in parse_conntrack(lines) if (each.source, each.destination) == wanted),
+            None,
+        )
+
+
+def parse_sockets(text: str, byteorder: ByteOrder = sys.byteorder) -> list[SocketRow]:
+    """Return the rows of ``/proc/net/tcp`` or ``tcp6``.
+
+    Args:
+        text: What the file holds, heading included.
+        byteorder: Of the machine: an address is printed as words in the machine's order, so
+            127.0.0.1 is ``0100007F`` or ``7F000001``; a port is printed as the number it is.
+    """
+    rows = []
+    for line in text.splitlines()[1:]:
+        words = line.split()
+        rows.append(
+            SocketRow(
+                _address(words[1], byteorder),
+                _address(words[2], byteorder),
+                _STATES[words[3]],
+                int(words[7]),
+                int(words[9]),
+            )
+        )
+    return rows
+
+
+def parse_conntrack(lines: Iterator[str] | Sequence[str]) -> Iterator[TrackedFlow]:
+    """Yield the TCP connections of some lines of ``/proc/net/nf_conntrack``.
+
+    A line names its layers in words 1 and 3, then the tuple as it was sent and the tuple of the
+    answers, with counters and flags between them.
+    """
+    for line in lines:
+        if line.split(maxsplit=3)[2:3] != ["tcp"]:
+            continue
+        found = _WORD.findall(line)
+        if [name for name, _ in found] == [*_TUPLE, *_TUPLE]:
+            yield TrackedFlow(*_ends([v for _, v in found[:4]]), *_ends([v for _, v in found[4:]]))
+
+
+def _ends(words: Sequence[str]) -> tuple[Address, Address]:
+    source, destination, sport, dport = words
+    return Address(_canonical(source), int(sport)), Address(_canonical(destination), int(dport))
+
+
+def _canonical(host: str) -> str:
+    """Return an address as programs write it: this file writes all digits of IPv6."""
+    if ":" not in host:
+        return host
+    return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host))
+
+
+@lru_cache(maxsize=8192)  # one look after another finds nearly the same
+def _address(text: str, byteorder: ByteOrder) -> Address:
+    digits, port = text.split(":")
+    words = (int(digits[at : at + 8], 16) for at in range(0, len(digits), 8))
+    raw = b"".join(word.to_bytes(4, byteorder) for word in words)
+    if raw[:12] == _MAPPED:
+        raw = raw[12:]
+    family = socket.AF_INET6 if len(raw) == 16 else socket.AF_INET
+    return Address(socket.inet_ntop(family, raw), int(port, 16))
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text()
+    except OSError:  # no IPv6, no such option in the kernel, or not for this user
+        return None

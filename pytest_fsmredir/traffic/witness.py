@@ -1,0 +1,216 @@
+"""The witness that needs nobody's cooperation: who accepted a flow, by the kernel's own tables.
+
+It reads sockets and tracked connections, never rules. The flow has to be held open while it looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
+from pytest_fsmredir.spec.reserved import (
+    ADMIN_PORT,
+    HEALTH_PORT,
+    INBOUND_PORT,
+    LIVENESS_PORT,
+    METRICS_PORT,
+    OUTBOUND_PORT,
+    READINESS_PORT,
+    SIDECAR_UID,
+    STARTUP_PORT,
+)
+from pytest_fsmredir.traffic.sockettable import (
+    ENDING,
+    LIVE,
+    OPENING,
+    SocketRow,
+    SocketTable,
+    TcpState,
+    TrackedFlow,
+)
+
+_INTERCEPTING = {
+    OUTBOUND_PORT: Acceptor.SIDECAR_OUTBOUND,
+    INBOUND_PORT: Acceptor.SIDECAR_INBOUND,
+}
+_SERVING = {
+    ADMIN_PORT: Acceptor.ADMIN,
+    METRICS_PORT: Acceptor.METRICS,
+    LIVENESS_PORT: Acceptor.LIVENESS,
+    READINESS_PORT: Acceptor.READINESS,
+    STARTUP_PORT: Acceptor.STARTUP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A flow whose acceptor is asked for.
+
+    Attributes:
+        client: The client's own address (``getsockname``).
+        destination: What it dialled.
+        connected: The client's handshake came to its end, whatever became of the connection.
+    """
+
+    client: Address
+    destination: Address
+    connected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What the tables of a pod tell about a flow.
+
+    Attributes:
+        accepted: Who in the pod accepted it, our own programs aside; serial numbers are 0.
+        onward: Where the sidecar's connections to the flow's destination come from: one of them
+            carries the flow on.
+        pending: Somebody has it waiting for ``accept()``, so another look may tell more.
+        tracking: Connection tracking could be asked.
+    """
+
+    accepted: tuple[Acceptance, ...] = ()
+    onward: tuple[Address, ...] = ()
+    pending: bool = False
+    tracking: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A pod at one moment.
+
+    Attributes:
+        table: Its sockets and tracked connections.
+        addresses: Its own addresses, loopback aside.
+        ours: Inodes of the sockets of the program that looks: it knows those better.
+        uid: The sidecar's user.
+    """
+
+    table: SocketTable
+    addresses: frozenset[str]
+    ours: frozenset[int] = frozenset()
+    uid: int = SIDECAR_UID
+
+
+def look(scene: Scene, question: Question) -> Sighting:
+    """Return who accepted a flow.
+
+    The acceptor's socket is the one whose other end is the client. By its own end it is:
+
+    - port 15001 or 15003, at whatever address: it came by REDIRECT or DNAT. Its original
+      destination is what connection tracking has for it. Where that is not to be read, what was
+      dialled is taken for it; then whether the sidecar could have recovered it is not judged.
+    - the destination itself: it came unchanged, by TPROXY if the sidecar has no socket that listens
+      there, else to a listener of the sidecar or, of another user, to the application.
+
+    The owner has to be the sidecar's user, but a user proves nothing without the rest: the
+    application may be of the same. A socket that its program has closed has no owner any more
+    (sock_i_uid, linux/net/core/sock.c), so there the listener of that port has to be the sidecar's.
+    For a connection without any socket left, connection tracking is the witness, if the client says
+    that its handshake was answered: an acceptance takes a socket. What was redirected and refused
+    leaves nothing to be seen: an entry whose only answer is a reset is deleted at once
+    (nf_conntrack_tcp_packet, linux/net/netfilter/nf_conntrack_proto_tcp.c).
+    """
+    tracked = scene.table.tracked(question.client, question.destination)
+    rows = [row for row in _rows_of(scene, question, tracked) if row.inode not in scene.ours]
+    judged = [_accepted(scene, question, tracked, row) for row in rows]
+    accepted = tuple(each for each in judged if each is not None)
+    pending = not accepted and any(_waits(question, row) for row in rows)
+    if not accepted and not pending and tracked and question.connected:
+        accepted = _remembered(question, tracked)
+    onward = _onward(scene, accepted)
+    return Sighting(accepted, onward, pending, tracking=scene.table.conntrack is not None)
+
+
+def _rows_of(scene: Scene, question: Question, tracked: TrackedFlow | None) -> list[SocketRow]:
+    """Return the rows of the acceptor's socket.
+
+    Redirected flows that differ in their destination only would look alike to their acceptor, so
+    the kernel changes their source ports (nf_nat_l4proto_unique_tuple); only connection tracking
+    tells which is which.
+    """
+    rows = scene.table.rows
+    if tracked is not None:
+        ends = (tracked.arrived_at, tracked.seen_from)
+        return [row for row in rows if (row.local, row.peer) == ends]
+    if scene.table.conntrack is None and sum(row.local == question.client for row in rows) > 1:
+        return []
+    return [row for row in rows if row.peer == question.client]
+
+
+def _accepted(
+    scene: Scene, question: Question, tracked: TrackedFlow | None, row: SocketRow
+) -> Acceptance | None:
+    if not (row.state in LIVE and row.inode) and not (row.state in ENDING and question.connected):
+        return None
+    by = _acceptor(scene, question, row)
+    if by is None:
+        return None
+    original = question.destination if row.local != question.destination else None
+    if tracked is not None and tracked.arrived_at == row.local:
+        original = tracked.destination
+    return Acceptance(0, by, row.local, row.peer, original)
+
+
+def _acceptor(scene: Scene, question: Question, row: SocketRow) -> Acceptor | None:
+    of_sidecar = row.uid == scene.uid if row.inode else None  # None: nobody knows any more
+    port = row.local.port
+    if port in _INTERCEPTING:
+        listens = _listens(scene, port, lambda uid: uid == scene.uid)
+        return _INTERCEPTING[port] if of_sidecar or (of_sidecar is None and listens) else None
+    if row.local != question.destination:
+        return None
+    if port in _SERVING or port == HEALTH_PORT:
+        return _server(scene, port)
+    if row.local.host not in scene.addresses and not _is_loopback(row.local.host):
+        return Acceptor.SIDECAR_OUTBOUND if of_sidecar in (True, None) else None
+    if of_sidecar and not _listens(scene, port):
+        return Acceptor.SIDECAR_INBOUND
+    return Acceptor.ORIGIN if _listens(scene, port) else None
+
+
+def _server(scene: Scene, port: int) -> Acceptor | None:
+    """Return whose port of the served ones this is; the health responder's user is its own."""
+    if port == HEALTH_PORT:
+        return Acceptor.HEALTH if _listens(scene, port) else Acceptor.ORIGIN
+    own = _listens(scene, port, lambda uid: uid == scene.uid)
+    return _SERVING[port] if own else Acceptor.ORIGIN
+
+
+def _listens(scene: Scene, port: int, of: Callable[[int], bool] = lambda _: True) -> bool:
+    """Whether somebody else than ourselves listens on a port."""
+    return any(
+        row.state is TcpState.LISTEN
+        and row.local.port == port
+        and row.inode not in scene.ours
+        and of(row.uid)
+        for row in scene.table.rows
+    )
+
+
+def _waits(question: Question, row: SocketRow) -> bool:
+    """Whether a connection is there that no program has accepted yet: it has no inode."""
+    places = row.local == question.destination or row.local.port in _INTERCEPTING
+    return places and (row.state in OPENING or (row.state in LIVE and not row.inode))
+
+
+def _remembered(question: Question, tracked: TrackedFlow) -> tuple[Acceptance, ...]:
+    """Return who accepted a flow of which only connection tracking knows any more."""
+    by = _INTERCEPTING.get(tracked.arrived_at.port)
+    if by is None or tracked.arrived_at == question.destination:
+        return ()
+    return (Acceptance(0, by, tracked.arrived_at, tracked.seen_from, tracked.destination),)
+
+
+def _onward(scene: Scene, accepted: tuple[Acceptance, ...]) -> tuple[Address, ...]:
+    targets = {each.destination for each in accepted if each.by is Acceptor.SIDECAR_OUTBOUND}
+    return tuple(
+        row.local
+        for row in scene.table.rows
+        if row.peer in targets and row.uid == scene.uid and row.inode not in scene.ours
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    return host.startswith("127.") or host == "::1"

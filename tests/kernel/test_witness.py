@@ -1,0 +1,182 @@
+"""The witness against the recorder's own log, in pods of this kernel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+
+from pytest_fsmredir.agent.users import owner
+from pytest_fsmredir.backends.netns.backend import NetnsBackend
+from pytest_fsmredir.backends.netns.programs import default_variant
+from pytest_fsmredir.backends.netns.site import Site
+from pytest_fsmredir.backends.netns.wiring import CLIENT, SERVER
+from pytest_fsmredir.implementations.base import Implementation
+from pytest_fsmredir.implementations.init_command import InitCommand
+from pytest_fsmredir.implementations.reference import Reference
+from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address, Direction, Flow
+from pytest_fsmredir.spec.reserved import SIDECAR_UID
+from pytest_fsmredir.traffic.connection import Connection
+from pytest_fsmredir.traffic.sockettable import SocketTable
+from pytest_fsmredir.traffic.witness import Question, Scene, Sighting, look
+from tests.neutral.judged import command
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
+]
+
+EXCLUDED = 6379
+MANY = 500
+IMPLEMENTATIONS: dict[str, Implementation] = {
+    "redirect": Reference(),
+    "tproxy inbound": InitCommand(command("tproxy")),
+}
+
+
+@dataclass
+class Pod:
+    """A programmed pod with our recorder in it."""
+
+    backend: NetnsBackend
+    site: Site
+    family: int
+
+    @property
+    def address(self) -> str:
+        return next(a for a in self.site.addresses if Address(a, 0).family == self.family)
+
+    def dial(self, port: int, uid: int = 1000, source: Address | None = None) -> Connection:
+        """Dial the server from inside."""
+        flow = Flow(Direction.OUTBOUND, Address(SERVER[self.family], port), uid=uid)
+        with owner(SIDECAR_UID, SIDECAR_UID):  # a socket is of the user who accepts it
+            return self.site.host.open(flow, source=source)
+
+    def dial_in(self, port: int, source_port: int = 0) -> Connection:
+        """Dial the pod from outside."""
+        flow = Flow(Direction.INBOUND, Address(self.address, port))
+        with owner(SIDECAR_UID, SIDECAR_UID):
+            return self.backend.outside.open(flow, source=Address(CLIENT[self.family], source_port))
+
+    def witnessed(self, connection: Connection, *, tracking: bool = True) -> Sighting:
+        """Return what the tables of the pod say of a connection."""
+        table = self.site.namespace.run(SocketTable.read)
+        if not tracking:
+            table = replace(table, conntrack=None)
+        assert connection.client is not None
+        asked = Question(connection.client, connection.flow.destination, connection.connected)
+        return look(Scene(table, frozenset(self.site.addresses)), asked)
+
+
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
+def site(request: pytest.FixtureRequest) -> Iterator[tuple[NetnsBackend, Site]]:
+    implementation = IMPLEMENTATIONS[request.param]
+    lists = ("outbound-port-exclusion-list", "inbound-port-exclusion-list")
+    annotations = {f"flomesh.io/{name}": str(EXCLUDED) for name in lists}
+    with closing(NetnsBackend(implementation, families=(4, 6), timeout_s=5.0)) as backend:
+        made = backend.new_site(Configuration(annotations), second_interface=False)
+        with closing(made):
+            programming = backend.program(made, default_variant(), backend.confinement)
+            assert programming.accepted, programming
+            yield backend, made
+
+
+@pytest.fixture(params=[4, 6])
+def pod(site: tuple[NetnsBackend, Site], request: pytest.FixtureRequest) -> Pod:
+    return Pod(*site, request.param)
+
+
+def unnumbered(accepted: tuple[Acceptance, ...]) -> list[Acceptance]:
+    return [replace(each, serial=0) for each in accepted]
+
+
+@pytest.mark.parametrize("tracking", [True, False])
+def test_witness_agrees_with_the_log(pod: Pod, tracking: bool) -> None:
+    """A fate by the tables that is not the fate by the sidecar's own record."""
+    with pod.dial(8080) as leaving, pod.dial_in(8080) as entering:
+        for connection in (leaving, entering):
+            (logged,) = unnumbered((connection.answered_by,) if connection.answered_by else ())
+            (told,) = unnumbered(pod.witnessed(connection, tracking=tracking).accepted)
+            ends = (told.by, told.local, told.peer, told.destination)
+            assert ends == (logged.by, logged.local, logged.peer, logged.destination)
+
+
+def test_what_is_excluded_is_not_seen_at_the_sidecar(pod: Pod) -> None:
+    """A direct flow that is taken for a captured one."""
+    with ExitStack() as held:
+        held.enter_context(listening(pod))
+        leaving, entering = (
+            held.enter_context(pod.dial(EXCLUDED)),
+            held.enter_context(pod.dial_in(EXCLUDED)),
+        )
+        of_sidecar = held.enter_context(pod.dial(8081, uid=1500))
+        assert pod.witnessed(leaving).accepted == ()
+        assert pod.witnessed(of_sidecar).accepted == ()
+        assert [each.by for each in pod.witnessed(entering).accepted] == [Acceptor.ORIGIN]
+
+
+def test_many_flows_at_once_are_told_apart(pod: Pod) -> None:
+    """One client's row taken for another's."""
+    with ExitStack() as held:
+        opened = [held.enter_context(pod.dial(8080 + n % 7)) for n in range(MANY)]
+        table = pod.site.namespace.run(SocketTable.read)
+        scene = Scene(table, frozenset(pod.site.addresses))
+        for each in opened:
+            assert each.client is not None
+            (told,) = look(scene, Question(each.client, each.flow.destination, True)).accepted
+            assert told.destination == each.flow.destination
+            assert each.answered_by is not None
+            assert told.peer == each.answered_by.peer
+
+
+def test_changed_source_port_is_followed(pod: Pod) -> None:
+    """Two flows of one client port that the redirection tells apart by another port."""
+    with pod.dial_in(8080, 20001) as one, pod.dial_in(8081, 20001) as other:
+        for connection in (one, other):
+            (told,) = pod.witnessed(connection).accepted
+            assert told.by is Acceptor.SIDECAR_INBOUND
+            assert told.destination == connection.flow.destination
+            assert connection.answered_by is not None
+            assert told.peer == connection.answered_by.peer
+
+
+def test_refusal_is_no_acceptance(pod: Pod) -> None:
+    """A sidecar that is down, said to have accepted."""
+    pod.site.sidecar.stop()
+    try:
+        with pod.dial(8080) as refused:
+            sighting = pod.witnessed(refused)
+    finally:
+        pod.site.sidecar.start()
+
+    assert refused.lost == "refused"
+    assert sighting.accepted == ()
+
+
+def test_flow_that_was_reset_is_still_known(pod: Pod) -> None:
+    """A sidecar that is gone before anybody could look."""
+    with pod.dial(8080) as connection:
+        pod.site.sidecar.stop()  # resets it
+        try:
+            assert pod.site.host.engine.pump(lambda: connection.ended, 5.0)
+            sighting = pod.witnessed(connection)
+        finally:
+            pod.site.sidecar.start()
+
+    assert connection.lost == "reset"
+    assert [each.by for each in sighting.accepted] == [Acceptor.SIDECAR_OUTBOUND]
+
+
+@contextmanager
+def listening(pod: Pod) -> Iterator[None]:
+    """Have something answer where the flows that are left alone go."""
+    with ExitStack() as undo:
+        for port in (EXCLUDED, 8081):
+            undo.callback(pod.backend.outside.listen(Address(SERVER[pod.family], port)).close)
+        own = pod.site.host.listen(Address(pod.address, EXCLUDED), uid=1000)
+        undo.callback(own.close)
+        yield

@@ -1,0 +1,73 @@
+"""Judging pods whose sidecar forwards, records nothing and is none of ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_fsmredir import catalogue
+from pytest_fsmredir.backends.base import Need
+from pytest_fsmredir.backends.kubernetes.witnessing import Witnessing
+from pytest_fsmredir.implementations.init_command import InitCommand
+from pytest_fsmredir.implementations.reference.programming import Reference
+from pytest_fsmredir.outcomes import Outcome
+from pytest_fsmredir.spec.checks import Check, Level
+
+if TYPE_CHECKING:
+    from tests.kube.conftest import Judge
+
+pytestmark = pytest.mark.kube
+
+FORWARDER = Path(__file__).with_name("forwarder.py").read_text()
+CHECKS = (
+    "CFG-003", "CFG-012", "CT-001", "CT-002", "CT-005", "IN-001", "IN-002", "IN-004", "IN-005",
+    "IN-006", "IN-007", "IPX-001", "IPX-004", "LO-001", "LO-002", "OPX-001", "OUT-001", "OUT-002",
+    "OUT-013", "PROTO-001", "PROTO-004", "RES-002", "RES-004", "RES-008", "UID-001", "UID-005",
+)  # fmt: skip
+
+
+@pytest.fixture
+def stranger(judge: Judge) -> Judge:
+    """Pods whose sidecar is a plain forwarding process of user 1500."""
+    command = ["python3", "-I", "-S", "-c", FORWARDER]
+    return replace(judge, sidecar={"imagePullPolicy": "IfNotPresent", "command": command})
+
+
+def applicable() -> list[Check]:
+    """Return every check that can be run with a sidecar of somebody else, IPv4."""
+    offers = Witnessing.offers | {Need.REMOTE_ADDRESSES}
+    return [c for c in catalogue.load().checks if 4 in c.families and c.needs <= offers]
+
+
+def test_strangers_sidecar_is_seen_to_get_every_flow(stranger: Judge) -> None:
+    """A redirection that is judged by what a sidecar of ours says, and by nothing else."""
+    rows = stranger.rows(Reference(), *CHECKS)
+
+    found = {row.check: (row.outcome, row.seen or row.reason) for row in rows.values()}
+    assert found == dict.fromkeys(CHECKS, (Outcome.PASS, ""))
+
+
+def test_pods_without_redirection_fail_by_the_witness(stranger: Judge) -> None:
+    """A witness that sees the sidecar everywhere; or an error where a verdict is due."""
+    rows = stranger.rows(InitCommand("true"), *CHECKS)
+
+    assert {row.outcome for row in rows.values()} <= {Outcome.FAIL, Outcome.WARN}, rows
+
+
+@pytest.mark.slow
+def test_whole_catalogue_by_the_witness(stranger: Judge) -> None:
+    """A check that only holds where the sidecar answers, and raises a false alarm elsewhere."""
+    checks = applicable()
+    rows = stranger.rows(Reference(), *(check.id for check in checks))
+
+    levels = {check.id: check.level for check in checks}
+    alarms = [
+        row
+        for row in rows.values()
+        if row.outcome is not Outcome.PASS and levels[row.check] is not Level.INFO
+    ]
+    assert alarms == []
+    assert len(rows) > 100

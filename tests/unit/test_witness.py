@@ -1,0 +1,261 @@
+"""The witness, on tables written by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_fsmredir.spec.flow import Acceptor, Address
+from pytest_fsmredir.traffic.sockettable import (
+    ByteOrder,
+    SocketRow,
+    SocketTable,
+    TcpState,
+    TrackedFlow,
+    parse_conntrack,
+    parse_sockets,
+)
+from pytest_fsmredir.traffic.witness import Question, Scene, Sighting, look
+
+POD, SERVER, OUTSIDE = "10.0.0.1", "10.0.0.9", "10.0.0.2"
+CLIENT = Address(POD, 40000)
+DIALLED = Address(SERVER, 8080)
+FROM_OUTSIDE = Address(OUTSIDE, 50000)
+OWN_PORT = Address(POD, 8080)
+OUTBOUND, INBOUND = Address("127.0.0.1", 15001), Address(POD, 15003)
+
+HEADING = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid ..."
+ROW = "   0: {} {} {} 00000000:00000000 00:00000000 00000000  {}        0 {} 1 ffff 20 4 30 10 -1"
+
+TRACKED = (
+    "ipv4     2 tcp      6 117 {state} src=10.0.0.1 dst=10.0.0.9 sport=40000 dport=8080 {flags}"
+    "src=127.0.0.1 dst=10.0.0.1 sport=15001 dport={port} {ended}mark=0 zone=0 use=2"
+)
+
+
+def table(*rows: SocketRow, conntrack: str | None = None) -> SocketTable:
+    return SocketTable(rows, conntrack)
+
+
+def established(local: Address, peer: Address, uid: int = 1500, inode: int = 77) -> SocketRow:
+    return SocketRow(local, peer, TcpState.ESTABLISHED, uid, inode)
+
+
+def listening(port: int, uid: int = 1500, inode: int = 11) -> SocketRow:
+    return SocketRow(Address("0.0.0.0", port), Address("0.0.0.0", 0), TcpState.LISTEN, uid, inode)
+
+
+def seen(
+    *rows: SocketRow,
+    client: Address = CLIENT,
+    to: Address = DIALLED,
+    connected: bool = True,
+    conntrack: str | None = None,
+    ours: frozenset[int] = frozenset(),
+) -> Sighting:
+    scene = Scene(table(*rows, conntrack=conntrack), frozenset({POD}), ours)
+    return look(scene, Question(client, to, connected))
+
+
+def test_addresses_are_words_in_the_machines_order() -> None:
+    """A witness that reads every address backwards on the other half of the machines."""
+    text = {
+        "little": ("0100007F:3A99", "0200000A:C350"),
+        "big": ("7F000001:3A99", "0A000002:C350"),
+    }
+    orders: tuple[ByteOrder, ...] = ("little", "big")
+    for order in orders:
+        (row,) = parse_sockets(
+            "\n".join([HEADING, ROW.format(*text[order], "01", 1500, 42)]), order
+        )
+        ends = (Address("127.0.0.1", 15001), Address("10.0.0.2", 50000))
+        assert row == SocketRow(*ends, TcpState.ESTABLISHED, 1500, 42)
+
+
+@pytest.mark.parametrize(
+    ("word", "order", "host"),
+    [
+        ("0000000000000000FFFF00000200000A", "little", "10.0.0.2"),
+        ("00000000000000000000FFFF0A000002", "big", "10.0.0.2"),
+        ("B80D0120000000000000000001000000", "little", "2001:db8::1"),
+        ("20010DB8000000000000000000000001", "big", "2001:db8::1"),
+        ("00000000000000000000000000000000", "little", "::"),
+    ],
+)
+def test_ipv6_rows(word: str, order: ByteOrder, host: str) -> None:
+    """IPv4 on a socket of IPv6 that is not found by the client's own address."""
+    (row,) = parse_sockets("\n".join([HEADING, ROW.format(f"{word}:0050", *[f"{word}:0051"], "06",
+                                                          0, 0)]), order)  # fmt: skip
+    assert row == SocketRow(Address(host, 80), Address(host, 81), TcpState.TIME_WAIT, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("state", "flags", "ended"),
+    [
+        ("TIME_WAIT", "", "[ASSURED] "),
+        ("SYN_SENT", "[UNREPLIED] ", ""),
+        ("ESTABLISHED", "packets=3 bytes=180 ", "packets=2 bytes=120 [ASSURED] "),
+    ],
+)
+def test_conntrack_line(state: str, flags: str, ended: str) -> None:
+    """A kernel that counts, or a flag between the tuples, and the second tuple is not found."""
+    line = TRACKED.format(state=state, flags=flags, ended=ended, port=40000)
+
+    assert list(parse_conntrack([line])) == [TrackedFlow(CLIENT, DIALLED, OUTBOUND, CLIENT)]
+
+
+def test_conntrack_writes_ipv6_in_full() -> None:
+    """An IPv6 flow that is never found, as it is written otherwise everywhere else."""
+    client, server = "2001:0db8:" + "0000:" * 5 + "0001", "2001:0db8:" + "0000:" * 5 + "0009"
+    line = (
+        f"ipv6     10 tcp      6 9 CLOSE src={client} dst={server} sport=5 dport=80"
+        f" src=0000:0000:0000:0000:0000:0000:0000:0001 dst={client} sport=15001 dport=5 use=1"
+    )
+    (flow,) = parse_conntrack([line])
+
+    assert flow.source == Address("2001:db8::1", 5)
+    assert flow.destination == Address("2001:db8::9", 80)
+    assert flow.arrived_at == Address("::1", 15001)
+
+
+def test_other_protocols_are_passed_over() -> None:
+    """A UDP entry with the same ports that is taken for the flow."""
+    line = TRACKED.format(state="", flags="", ended="", port=40000).replace("tcp", "udp")
+
+    assert not list(parse_conntrack([line, "", "ipv4     2 unknown  2 500 src=1.2.3.4"]))
+
+
+def test_missing_tables_are_none(tmp_path: Path) -> None:
+    """A kernel without IPv6 or connection tracking that ends the run."""
+    (tmp_path / "tcp").write_text(HEADING + "\n")
+
+    assert SocketTable.read(tmp_path) == SocketTable([], None)
+
+
+def test_redirected_flow() -> None:
+    """The plain case: outbound by REDIRECT, no connection tracking to be read."""
+    (accepted,) = seen(established(OUTBOUND, CLIENT), listening(15001)).accepted
+
+    assert accepted.by is Acceptor.SIDECAR_OUTBOUND
+    assert (accepted.local, accepted.peer, accepted.original) == (OUTBOUND, CLIENT, DIALLED)
+
+
+def test_original_destination_comes_from_connection_tracking() -> None:
+    """A destination that is believed although the kernel has another."""
+    line = TRACKED.format(state="ESTABLISHED", flags="", ended="", port=40001)
+    row = established(OUTBOUND, CLIENT._replace(port=40001))
+    (accepted,) = seen(row, conntrack=line).accepted
+
+    # The source port was changed on the way, so the row alone would not have been found.
+    assert accepted.peer == Address(POD, 40001)
+    assert accepted.original == DIALLED
+    assert not seen(row).accepted
+
+
+def test_inbound_flow() -> None:
+    """Inbound by REDIRECT, which keeps the pod's address."""
+    (accepted,) = seen(
+        established(INBOUND, FROM_OUTSIDE), client=FROM_OUTSIDE, to=OWN_PORT
+    ).accepted
+
+    assert accepted.by is Acceptor.SIDECAR_INBOUND
+    assert accepted.destination == OWN_PORT
+
+
+@pytest.mark.parametrize(
+    ("client", "to", "by"),
+    [
+        (CLIENT, DIALLED, Acceptor.SIDECAR_OUTBOUND),
+        (FROM_OUTSIDE, OWN_PORT, Acceptor.SIDECAR_INBOUND),
+    ],
+)
+def test_tproxy_keeps_the_destination(client: Address, to: Address, by: Acceptor) -> None:
+    """TPROXY taken for no redirection at all."""
+    (accepted,) = seen(
+        established(to, client), listening(15001), listening(15003), client=client, to=to
+    ).accepted
+
+    assert (accepted.by, accepted.destination) == (by, to)
+
+
+def test_application_of_the_sidecars_user_is_no_sidecar() -> None:
+    """The user alone taken for a proof."""
+    rows = (established(OWN_PORT, FROM_OUTSIDE), listening(8080), listening(15003))
+    (accepted,) = seen(*rows, client=FROM_OUTSIDE, to=OWN_PORT).accepted
+
+    assert accepted.by is Acceptor.ORIGIN
+
+
+def test_our_own_sockets_are_left_to_us() -> None:
+    """An acceptance that is told twice, by the log and by the witness."""
+    rows = (established(OWN_PORT, FROM_OUTSIDE), listening(8080))
+
+    assert seen(*rows, client=FROM_OUTSIDE, to=OWN_PORT, ours=frozenset({11, 77})) == Sighting()
+
+
+def test_somebody_else_at_the_sidecars_port() -> None:
+    """Anybody at port 15001 taken for the sidecar."""
+    assert not seen(established(OUTBOUND, CLIENT, uid=1337), listening(15001, uid=1337)).accepted
+
+
+def test_clients_own_row_is_none() -> None:
+    """The sending socket, user 1500, taken for the accepting one."""
+    assert seen(established(CLIENT, DIALLED)) == Sighting()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        SocketRow(OUTBOUND, CLIENT, TcpState.SYN_RECV, 1500, 0),
+        SocketRow(OUTBOUND, CLIENT, TcpState.ESTABLISHED, 1500, 0),
+        SocketRow(OUTBOUND, CLIENT, TcpState.ESTABLISHED, 0, 0),
+    ],
+)
+def test_connection_that_nobody_has_accepted_yet(row: SocketRow) -> None:
+    """A sidecar that is slow or stopped, and is said to have accepted, or to be absent."""
+    sighting = seen(row, listening(15001))
+
+    assert (sighting.accepted, sighting.pending) == ((), True)
+
+
+def test_row_that_outlives_its_program() -> None:
+    """A sidecar that closes at once, since nobody listens where the flow was going."""
+    row = SocketRow(OUTBOUND, CLIENT, TcpState.FIN_WAIT2, 0, 0)
+
+    assert seen(row, listening(15001)).accepted
+    assert not seen(row, listening(15001, uid=1000)).accepted
+    assert not seen(row, listening(15001), connected=False).accepted  # of an earlier flow
+
+
+def test_connection_tracking_testifies_for_what_has_no_socket_any_more() -> None:
+    """A sidecar that resets at once, and is said never to have had the flow."""
+    line = TRACKED.format(state="CLOSE", flags="", ended="", port=40000)
+    sighting = seen(conntrack=line)
+
+    assert [each.by for each in sighting.accepted] == [Acceptor.SIDECAR_OUTBOUND]
+    assert sighting.tracking
+
+
+def test_refused_flow_was_accepted_by_nobody() -> None:
+    """An acceptance without a socket, told of an entry that an earlier flow has left."""
+    line = TRACKED.format(state="TIME_WAIT", flags="", ended="", port=40000)
+
+    assert seen(conntrack=line, connected=False).accepted == ()
+
+
+def test_ports_that_the_sidecar_serves() -> None:
+    """A metrics listener that waits for a request, and is not seen to accept."""
+    at = Address(POD, 15010)
+    rows = (established(at, FROM_OUTSIDE), listening(15010))
+    (accepted,) = seen(*rows, client=FROM_OUTSIDE, to=at).accepted
+
+    assert (accepted.by, accepted.destination) == (Acceptor.METRICS, at)
+
+
+def test_onward_connections_are_named() -> None:
+    """A second sidecar on the way that cannot be asked about the flow."""
+    onward = Address(POD, 41000)
+    sighting = seen(established(OUTBOUND, CLIENT), established(onward, DIALLED, inode=78))
+
+    assert sighting.onward == (onward,)
