@@ -12,12 +12,20 @@ import pytest
 
 from pytest_fsmredir import catalogue
 from pytest_fsmredir.backends.base import Programming
-from pytest_fsmredir.backends.kubernetes.kind import KindOptions, kind_site, preflight
+from pytest_fsmredir.backends.kubernetes.client import Cluster
+from pytest_fsmredir.backends.kubernetes.images import mesh_image
+from pytest_fsmredir.backends.kubernetes.kind import (
+    KindOptions,
+    image_in_nodes,
+    kind_site,
+    preflight,
+)
 from pytest_fsmredir.backends.kubernetes.kind_backend import Ground, KindBackend, kind_ground
 from pytest_fsmredir.deciding import decide
 from pytest_fsmredir.errors import FsmRedirError, PreflightError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.outcomes import Row, Variant
+from pytest_fsmredir.reference_mesh.install import install, remove
 from pytest_fsmredir.spec.checks import Check
 
 NFT = IptablesVariant.NFT
@@ -103,6 +111,30 @@ class Judge:
         with kind_ground(self.options, image=image) as ground:
             made = {"image": ground.images.pod, **self.sidecar} if self.sidecar else {}
             yield replace(ground, images=replace(ground.images, sidecar=made))
+
+
+@pytest.fixture(scope="session")
+def cluster(kind: KindOptions) -> Iterator[Cluster]:
+    """The API of the session's cluster."""
+    with kind_site(replace(kind, keep=True)) as site:
+        yield site.cluster
+
+
+@pytest.fixture(scope="session")
+def mesh_image_ref(kind: KindOptions) -> str:
+    """The reference mesh's image, in the nodes of the session's cluster."""
+    with kind_site(replace(kind, keep=True)) as site:
+        image = mesh_image(os.environ.get("FSM_MESH_IMAGE", ""))
+        image_in_nodes(site, image)
+    return image
+
+
+@pytest.fixture(scope="session")
+def reference_mesh(cluster: Cluster, mesh_image_ref: str) -> Iterator[Cluster]:
+    """The cluster with the reference mesh installed."""
+    install(cluster, mesh_image_ref, {}, lambda _: None)
+    yield cluster
+    remove(cluster, lambda _: None)
 
 
 @pytest.fixture

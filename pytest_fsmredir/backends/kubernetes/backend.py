@@ -10,6 +10,7 @@ from pytest_fsmredir.backends.base import Wanted
 from pytest_fsmredir.backends.kubernetes import manifests, runs
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order, Site
+from pytest_fsmredir.backends.kubernetes.injectors import Manual
 from pytest_fsmredir.backends.kubernetes.ledger import Ledger
 from pytest_fsmredir.backends.kubernetes.link import Link
 from pytest_fsmredir.backends.kubernetes.manifests import Images
@@ -96,7 +97,7 @@ class KubernetesBackend:
                 cluster,
                 namespace,
                 images,
-                command,
+                Manual(images, command),
                 init_timeout_s=init_timeout_s,
                 ledger=self.ledger,
                 timeout_s=timeout_s,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
@@ -13,10 +13,11 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 
 from pytest_fsmredir.backends.base import Programming
 from pytest_fsmredir.backends.kubernetes import manifests
-from pytest_fsmredir.backends.kubernetes.client import Cluster, Object, Stream
+from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster, Object, Stream
+from pytest_fsmredir.backends.kubernetes.injectors import Injection
 from pytest_fsmredir.backends.kubernetes.ledger import Ledger
 from pytest_fsmredir.backends.kubernetes.link import Link
-from pytest_fsmredir.backends.kubernetes.manifests import APP, SIDECAR, Images
+from pytest_fsmredir.backends.kubernetes.manifests import APP, Images
 from pytest_fsmredir.backends.kubernetes.states import PodState, Progress, Stage, state_of
 from pytest_fsmredir.errors import BackendError, DeadlineError, tail
 from pytest_fsmredir.implementations.base import IptablesVariant
@@ -85,6 +86,17 @@ class Site:
     stream: Future[Stream] | None = None
     link: Link | None = None
 
+    @property
+    def ordered(self) -> Order:
+        """Its order, which every pod of the mesh has.
+
+        Raises:
+            ValueError: It is a place outside the mesh.
+        """
+        if self.order is None:
+            raise ValueError(f"nobody ordered {self.name}")
+        return self.order
+
 
 class Fleet:
     """Makes pods in the namespace of a run.
@@ -93,7 +105,7 @@ class Fleet:
         cluster: Where.
         namespace: The run's.
         images: Where containers come from.
-        init_command: What the init container runs; None for the image's own entrypoint.
+        injection: How pods of the mesh come by their redirection.
         init_timeout_s: When an init container counts as hung.
         ledger: Where agents are enrolled.
         timeout_s: How long a flow may take.
@@ -104,19 +116,21 @@ class Fleet:
         cluster: Cluster,
         namespace: str,
         images: Images,
-        init_command: Sequence[str] | None,
+        injection: Injection,
         *,
         init_timeout_s: float,
         ledger: Ledger,
         timeout_s: float,
     ) -> None:
         self._cluster, self._namespace, self._images = cluster, namespace, images
-        self._init_command, self._init_timeout_s = init_command, init_timeout_s
+        self._pods = f"/api/v1/namespaces/{namespace}/pods"
+        self._injection, self._init_timeout_s = injection, init_timeout_s
         self._ledger, self._timeout_s = ledger, timeout_s
         self._spare: dict[str, deque[Site]] = defaultdict(deque)
         self._numbers = count(1)
         self._hands = ThreadPoolExecutor(_HANDS, thread_name_prefix="fsmredir-kube")
         self._sites: list[Site] = []
+        injection.begin(namespace)
 
     def place(self, name: str, *, host_network: bool = False) -> Site:
         """Make a pod outside the mesh; it is not awaited."""
@@ -126,13 +140,25 @@ class Fleet:
         return site
 
     def make(self, orders: Iterable[Order]) -> list[Site]:
-        """Make a pod an order; they are not awaited."""
-        agents = (APP,) if self._images.sidecar else (APP, SIDECAR)
+        """Make a pod an order; they are not awaited.
+
+        Raises:
+            BackendError: The cluster, or its mesh, does not do its part.
+        """
+        agents = self._injection.agents
         sites = [Site(f"pod-{next(self._numbers)}", agents, order) for order in orders]
-        if sites:
-            pods = [self._manifest(site) for site in sites]
-            list(self._hands.map(self._create, pods))
-            self._sites += sites
+        for batch in _by_mesh_config(sites):
+            if refusal := self._injection.configure(batch[0].ordered.configuration.traffic):
+                for site in batch:
+                    site.programming = Programming(accepted=False, reason=refusal)
+            else:
+                errors = list(self._hands.map(self._inject, batch))
+                # One by one, since the reason of a refusal may have to be asked for.
+                for site, error in zip(batch, errors, strict=True):
+                    if error is not None:
+                        self._refuse(site, error)
+        self._injection.check()
+        self._sites += sites
         return sites
 
     def keep_spare(self, sites: Iterable[Site]) -> None:
@@ -156,7 +182,7 @@ class Fleet:
             BackendError: One cannot come up, for no fault of the implementation.
             DeadlineError: Some are not up in time.
         """
-        waiting = {site.name: site for site in sites}
+        waiting = {site.name: site for site in sites if site.programming.accepted}
         states: dict[str, PodState] = {}
         progress = Progress()
 
@@ -205,17 +231,19 @@ class Fleet:
         """Delete a pod; nobody waits for its end."""
         if site.link is not None:
             site.link.close()
-        path = f"/api/v1/namespaces/{self._namespace}/pods/{site.name}"
-        self._hands.submit(self._cluster.delete, path)
+        self._hands.submit(self._cluster.delete, f"{self._pods}/{site.name}")
 
     def close(self) -> None:
-        """Hang up everywhere."""
+        """Hang up everywhere, and leave the mesh as it was."""
         self._hands.shutdown(cancel_futures=True)
-        for site in self._sites:
-            if site.link is not None:
-                site.link.close()
-            elif site.stream is not None and _came(site.stream):
-                site.stream.result().close()
+        try:
+            for site in self._sites:
+                if site.link is not None:
+                    site.link.close()
+                elif site.stream is not None and _came(site.stream):
+                    site.stream.result().close()
+        finally:
+            self._injection.end()
 
     def _settled(self, site: Site, state: PodState) -> bool:
         if state.stage is Stage.WAITING:
@@ -240,26 +268,39 @@ class Fleet:
             manifests.relay_command(site.agents),
         )
 
-    def _manifest(self, site: Site) -> Object:
-        if site.order is None:
-            raise ValueError("a place has no order")
-        return manifests.mesh_pod(
-            site.name,
-            site.order.configuration,
-            images=self._images,
-            init_command=self._init_command,
-            iptables=site.order.iptables,
-            bare=site.order.bare,
-        )
+    def _inject(self, site: Site) -> ApiError | None:
+        """Make a pod of the mesh, or return why there is none."""
+        pod = self._injection.pod(site.name, site.ordered)
+        try:
+            self._injection.made(pod, self._create(pod))
+        except ApiError as error:
+            return error
+        return None
 
-    def _create(self, pod: Mapping[str, object]) -> None:
-        self._cluster.create(f"/api/v1/namespaces/{self._namespace}/pods", dict(pod))
+    def _refuse(self, site: Site, error: ApiError) -> None:
+        pod = self._injection.pod(site.name, site.ordered)
+        reason = self._injection.refusal(error, self._pods, pod)
+        if reason is None:
+            raise error
+        site.programming = Programming(accepted=False, reason=reason)
+
+    def _create(self, pod: Object) -> Object:
+        return self._cluster.create(self._pods, pod)
 
     def _list(self) -> list[Object]:
         # From the API server's memory; what it misses is seen at the next look.
-        path = f"/api/v1/namespaces/{self._namespace}/pods"
-        items: list[Object] = self._cluster.get(path, resourceVersion="0")["items"]
+        items: list[Object] = self._cluster.get(self._pods, resourceVersion="0")["items"]
         return items
+
+
+def _by_mesh_config(sites: Iterable[Site]) -> list[list[Site]]:
+    """Return the pods in groups that want the same lists of the mesh."""
+    groups: dict[str, list[Site]] = defaultdict(list)
+    for site in sites:
+        traffic = site.ordered.configuration.traffic
+        wanted = {key: list(values) for key, values in traffic.items() if values}
+        groups[json.dumps(wanted, sort_keys=True)].append(site)
+    return list(groups.values())
 
 
 def _came(stream: Future[Stream]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pytest_fsmredir.backends.kubernetes.archive import agent_archive
 from pytest_fsmredir.backends.kubernetes.client import Object
-from pytest_fsmredir.backends.kubernetes.injection import Parts, injected
+from pytest_fsmredir.backends.kubernetes.injection import INJECTION, Parts, injected
 from pytest_fsmredir.errors import PreflightError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.init_command import InitCommand
@@ -87,9 +87,14 @@ def agent_config_map() -> Object:
 
 def place(name: str, images: Images, *, host_network: bool = False) -> Object:
     """Return a pod outside the mesh that flows start from and arrive at."""
-    made = _pod(name, {}, images.pod)
+    made = _pod(name, {INJECTION: "disabled"}, images.pod)
     made["spec"]["hostNetwork"] = host_network
     return made
+
+
+def plain_pod(name: str, configuration: Configuration, images: Images) -> Object:
+    """Return a pod of the mesh as its user writes it."""
+    return _pod(name, configuration.annotations, images.pod)
 
 
 def mesh_pod(
@@ -105,7 +110,7 @@ def mesh_pod(
 
     A bare one has its sidecar, and nobody programs it.
     """
-    pod = _pod(name, configuration.annotations, images.pod)
+    pod = plain_pod(name, configuration, images)
     parts = _parts(images, init_command, iptables)
     made = injected(pod, configuration.mesh_config_document(), parts)
     if bare:

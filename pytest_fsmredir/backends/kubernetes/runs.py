@@ -38,7 +38,7 @@ def namespace(cluster: Cluster, *, keep: bool) -> Iterator[str]:
     """
     run = f"{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(3)}"
     name = f"fsmredir-{run}"
-    notes = {OWNER: _ourselves(), **({KEPT: "true"} if keep else {})}
+    notes = {OWNER: ourselves(), **({KEPT: "true"} if keep else {})}
     _patiently(lambda: cluster.create(_NAMESPACES, manifests.namespace(name, run, notes)))
     try:
         path = f"{_NAMESPACES}/{name}"
@@ -67,21 +67,31 @@ def _is_leftover(metadata: Mapping[str, object]) -> bool:
     notes = metadata.get("annotations") or {}
     if not isinstance(notes, dict) or KEPT in notes or "deletionTimestamp" in metadata:
         return False
-    host, _, process = str(notes.get(OWNER, "")).rpartition("/")
+    return is_over(str(notes.get(OWNER, "")), str(metadata["creationTimestamp"]))
+
+
+def is_over(owner: str, since: str) -> bool:
+    """Whether a run has ended.
+
+    Args:
+        owner: What :func:`ourselves` returned in it.
+        since: When it began, in ISO 8601.
+    """
+    host, _, process = owner.rpartition("/")
     if host == _machine():
         return not Path(f"/proc/{process}").exists()
-    created = datetime.fromisoformat(str(metadata["creationTimestamp"]))
-    return datetime.now(UTC) - created > FORSAKEN
+    return datetime.now(UTC) - datetime.fromisoformat(since) > FORSAKEN
+
+
+def ourselves() -> str:
+    """Return a name of this process that no other has had."""
+    return f"{_machine()}/{os.getpid()}"
 
 
 def _machine() -> str:
     """Return a name of this machine since it was started."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{socket.gethostname()}/{boot}"
-
-
-def _ourselves() -> str:
-    return f"{_machine()}/{os.getpid()}"
 
 
 def _patiently(request: Callable[[], Object]) -> Object:
