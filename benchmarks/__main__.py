@@ -1,4 +1,4 @@
-"""Measure the performance targets: ``python -m benchmarks [flows|import|runs|exhaustive ...]``.
+"""Measure the performance targets: ``python -m benchmarks [flows|fuzz|import|runs|exhaustive]``.
 
 Each figure is the median of several rounds. Where a target is a ratio, both sides are measured in
 turn within this one run, so that a slow or busy machine slows both.
@@ -20,13 +20,16 @@ from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.kernel import set_owner
 from pytest_fsmredir.backends.netns.programs import default_variant
 from pytest_fsmredir.implementations.reference.programming import Reference
+from pytest_fsmredir.spec.checks import MUST
 from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.spec.features import ALL_FEATURES
 from pytest_fsmredir.spec.reserved import OUTBOUND_PORT
 from pytest_fsmredir.traffic.sockets import SO_ORIGINAL_DST
 
 ROUNDS = 7
 FLOWS = 2000
 PORT = 8080
+POLICIES = 30
 
 
 def flows() -> None:
@@ -110,6 +113,30 @@ def exhaustive() -> None:
     _report("every port both ways", ["--fsm-exhaustive", "--fsm-ip=4"], 20, rounds=1)
 
 
+def fuzz() -> None:
+    """Generated policies: flows judged in a second, the making of their pods included."""
+    from pytest_fsmredir.fuzz.checks import campaign_on
+
+    backend = NetnsBackend(Reference(), families=(4, 6), timeout_s=5.0)
+    for family in (4, 6):
+        mesh = backend.mesh(family, default_variant(), exhaustive=False)
+        used = _cpu_s()
+        result = campaign_on(mesh, ALL_FEATURES).search(policies=POLICIES, seed=0, level=MUST)
+        rate, of_cpu = result.flows / result.seconds, result.flows / (_cpu_s() - used)
+        print(
+            f"generated policies, IPv{family}          {rate:8.0f} judged flows/s (target: 2000)"
+            f"   {of_cpu:5.0f} a second of processor time"
+        )
+        mesh.close()
+    backend.close()
+
+
+def _cpu_s() -> float:
+    """Return the processor time of this process and its children."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
 def _report(label: str, arguments: Iterable[str], target_s: int, rounds: int) -> None:
     measured = [_run(arguments) for _ in range(rounds)]
     seconds = statistics.median(seconds for seconds, _ in measured)
@@ -136,6 +163,7 @@ MEASUREMENTS = {
     "import": plugin_import,
     "runs": runs,
     "exhaustive": exhaustive,
+    "fuzz": fuzz,
     "flows": flows,
 }
 
@@ -146,7 +174,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"unknown: {', '.join(unknown)}; known: {', '.join(MEASUREMENTS)}", file=sys.stderr)
         return 2
-    if "flows" in names or not names:
+    if {"flows", "fuzz"} & set(names or MEASUREMENTS):
         privileges.acquire("auto")
     for name in names or MEASUREMENTS:
         MEASUREMENTS[name]()
