@@ -19,6 +19,7 @@ IPV6_FREEBIND = 78  # linux/in6.h
 # tracking entry goes after seconds instead of minutes.
 _ABORT = struct.pack("ii", 1, 0)
 
+_kernel_family = socket.SocketType.family.__get__
 _MAPPED = "::ffff:"  # RFC 4291, 2.5.5.2
 
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -58,8 +59,11 @@ def sockname(sock: socket.socket) -> Address:
 
 def as_seen_by(sock: socket.socket, address: Address) -> tuple[str, int]:
     """Return an address as this socket takes it: IPv4-mapped for IPv4 on an IPv6 socket."""
-    mapped = sock.family == socket.AF_INET6 and address.family == 4
-    return (_MAPPED + address.host if mapped else address.host), address.port
+    host, port = address
+    # Python's own property makes an enum of it, at the price of a system call.
+    if ":" not in host and _kernel_family(sock) == socket.AF_INET6:
+        host = _MAPPED + host
+    return host, port
 
 
 def original_destination(sock: socket.socket, version: int) -> Address | None:

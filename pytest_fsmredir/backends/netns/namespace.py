@@ -17,7 +17,7 @@ from pytest_fsmredir.traffic.sockets import address_family
 
 T = TypeVar("T")
 
-_LARGEST_BATCH = 16
+_LARGEST_BATCH = 64
 
 _Key = tuple[int, int, int, int, int]
 
