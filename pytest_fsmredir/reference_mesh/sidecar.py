@@ -10,10 +10,16 @@ from pytest_fsmredir.agent.pod import ContainerHost
 from pytest_fsmredir.agent.users import OwnedSockets
 from pytest_fsmredir.sidecars.recorder import ANY, Recorder
 from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
-from pytest_fsmredir.spec.reserved import HEALTH_PORT
+from pytest_fsmredir.spec.reserved import (
+    HEALTH_PORT,
+    LIVENESS_PORT,
+    READINESS_PORT,
+    STARTUP_PORT,
+)
 from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.probes import health_responder
 
+_ALL_PROBE_PORTS = f"{LIVENESS_PORT},{READINESS_PORT},{STARTUP_PORT}"
 _IDLE_S = 3600.0
 _DIAL_S = 60.0  # FSM's spec.sidecar.sidecarTimeout
 
@@ -42,7 +48,8 @@ def run_sidecar(environment: Mapping[str, str]) -> NoReturn:
     """Take what is redirected, and pass it on."""
     engine = ForgetfulEngine()
     addresses = _addresses(environment)
-    ports = environment.get("FSM_PROBE_PORTS", "").split(",")
+    # FSM's injector does not tell: whatever probes there are, they are to be answered.
+    ports = environment.get("FSM_PROBE_PORTS", _ALL_PROBE_PORTS).split(",")
     recorder = Recorder(
         ContainerHost(engine, OwnedSockets(), _DIAL_S),
         _families(addresses),

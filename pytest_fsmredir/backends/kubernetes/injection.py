@@ -263,7 +263,7 @@ def _sidecar(parts: Parts, probe_ports: Mapping[str, int]) -> Object:
 def _probe_env(probe_ports: Mapping[str, int]) -> list[Object]:
     """Return what tells a sidecar of ours which of its ports the kubelet sends probes to."""
     listed = ",".join(str(port) for port in probe_ports.values())
-    return [{"name": "FSM_PROBE_PORTS", "value": listed}] if listed else []
+    return [{"name": "FSM_PROBE_PORTS", "value": listed}]
 
 
 def _health(parts: Parts) -> Object:
