@@ -131,7 +131,8 @@ def _apply(cluster: Cluster, piece: Piece, *, exists: bool) -> str:
 
 def _await_established(cluster: Cluster, crd: Piece) -> None:
     def missing() -> str:
-        conditions = cluster.get(crd.path).get("status", {}).get("conditions", [])
+        # Null, and not an empty list, before anybody has looked at it.
+        conditions = cluster.get(crd.path).get("status", {}).get("conditions") or []
         held = {c["type"] for c in conditions if c["status"] == "True"}
         return "" if "Established" in held else f"conditions: {sorted(held)}"
 
@@ -157,7 +158,7 @@ def _pods(cluster: Cluster, deployment: Piece) -> str:
     for pod in cluster.get(path, labelSelector=f"app={metadata['name']}")["items"]:
         states = [
             f"{reason.get('reason')}: {reason.get('message', '')}"
-            for each in pod["status"].get("containerStatuses", [])
+            for each in pod["status"].get("containerStatuses") or []
             if (reason := each["state"].get("waiting") or each["state"].get("terminated"))
         ]
         found.append(f"{pod['metadata']['name']} {pod['status']['phase']} {'; '.join(states)}")

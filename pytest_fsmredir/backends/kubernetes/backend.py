@@ -10,7 +10,7 @@ from pytest_fsmredir.backends.base import Wanted
 from pytest_fsmredir.backends.kubernetes import manifests, runs
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order, Site
-from pytest_fsmredir.backends.kubernetes.injectors import Manual
+from pytest_fsmredir.backends.kubernetes.injectors import Injection, Manual
 from pytest_fsmredir.backends.kubernetes.ledger import Ledger
 from pytest_fsmredir.backends.kubernetes.link import Link
 from pytest_fsmredir.backends.kubernetes.manifests import Images
@@ -59,6 +59,7 @@ class KubernetesBackend:
         remote_ranges: Addresses outside the cluster that its nodes answer for.
         keep: Leave the namespace behind.
         witness: The sidecar is somebody else's: fates are read from the pods' own tables.
+        injection: How pods of the mesh come by their redirection; None for our own mutation.
 
     Attributes:
         name: As on the command line.
@@ -79,16 +80,18 @@ class KubernetesBackend:
         remote_ranges: Sequence[str] = (),
         keep: bool = False,
         witness: bool = False,
+        injection: Injection | None = None,
     ) -> None:
         self.name = name
         self._fates = Witnessing if witness or images.sidecar else Recording
-        self.offers = self._fates.offers | needs_met(remote_ranges)
-        self._timeout_s = timeout_s
-        self._shared: dict[str, Site] = {}
-        self.ledger = Ledger()
         command = None
         if implementation is not None:
             command = manifests.init_command_of(implementation)
+        injection = injection or Manual(images, command)
+        self.offers = (self._fates.offers | needs_met(remote_ranges)) - injection.withheld
+        self._timeout_s = timeout_s
+        self._shared: dict[str, Site] = {}
+        self.ledger = Ledger()
         with ExitStack() as undo:
             undo.callback(cluster.close)
             runs.sweep(cluster)
@@ -97,7 +100,7 @@ class KubernetesBackend:
                 cluster,
                 namespace,
                 images,
-                Manual(images, command),
+                injection,
                 init_timeout_s=init_timeout_s,
                 ledger=self.ledger,
                 timeout_s=timeout_s,

@@ -1,0 +1,55 @@
+"""The checks of the catalogue on pods that the cluster's own mesh has injected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from pytest_fsmredir import catalogue
+from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
+from pytest_fsmredir.backends.kubernetes.client import Cluster
+from pytest_fsmredir.backends.kubernetes.manifests import Images
+from pytest_fsmredir.backends.kubernetes.webhook import Webhook
+from pytest_fsmredir.deciding import decide
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.outcomes import Outcome, Variant
+
+pytestmark = pytest.mark.kube
+
+CHECKS = (
+    "CFG-003", "CFG-012", "CT-001", "IN-001", "IN-002", "IN-004", "LO-001", "OPX-001", "OUT-001",
+    "OUT-002", "PROTO-001", "RES-002", "RES-004", "RES-008", "UID-001", "UID-005",
+)  # fmt: skip
+"""Capture, bypass, lists of both scopes, refusals, the sidecar's own traffic and reserved ports."""
+
+
+@pytest.fixture
+def backend(reference_mesh: Cluster, mesh_image_ref: str) -> Iterator[KubernetesBackend]:
+    """A backend that leaves the redirection to the mesh."""
+    images = Images(pod=mesh_image_ref)
+    made = KubernetesBackend(
+        reference_mesh,
+        None,
+        images=images,
+        timeout_s=5.0,
+        witness=True,
+        injection=Webhook(reference_mesh, images),
+    )
+    with closing(made):
+        yield made
+
+
+def test_reference_mesh_conforms(backend: KubernetesBackend) -> None:
+    """A webhook mode that judges something else than the mesh's own pods."""
+    checks = [catalogue.load()[check_id] for check_id in CHECKS]
+    nft = IptablesVariant.NFT
+    backend.prepare((check.function, 4, nft) for check in checks)
+    found = {}
+    for check in checks:
+        with closing(backend.mesh(4, nft, exhaustive=False)) as mesh:
+            row = decide(check, Variant("kind", "webhook", 4), mesh).row
+        found[check.id] = (row.outcome, row.seen or row.reason)
+
+    assert found == dict.fromkeys(CHECKS, (Outcome.PASS, ""))
