@@ -14,7 +14,12 @@ _LARGER_FROM = 32768
 
 
 class Reserve:
-    """Pods that nobody has programmed, made in a thread of their own, taken in that order."""
+    """Pods that nobody has programmed, made in a thread of their own, taken in that order.
+
+    Making one starts no program, and must not: until it runs, a program that is being started holds
+    copies of all descriptors, so that a port which another thread has closed stays bound, and a
+    script which another thread has written can't be executed (ETXTBSY).
+    """
 
     def __init__(self, make: Callable[[], Site], ahead: int) -> None:
         self._make, self._ahead = make, ahead
