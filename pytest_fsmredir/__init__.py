@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.base import Pod as Pod
     from pytest_fsmredir.backends.base import Programming as Programming
     from pytest_fsmredir.backends.base import Sabotage as Sabotage
+    from pytest_fsmredir.backends.workloads import Probe as Probe
+    from pytest_fsmredir.backends.workloads import ProbeBy as ProbeBy
     from pytest_fsmredir.implementations.base import Completed as Completed
     from pytest_fsmredir.implementations.base import Implementation as Implementation
     from pytest_fsmredir.implementations.base import Refused as Refused
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "backends.base": ("Mesh", "Need", "Place", "Pod", "Programming", "Sabotage"),
+    "backends.workloads": ("Probe", "ProbeBy"),
     "implementations.base": ("Completed", "Implementation", "Refused", "Target"),
     "spec.checks": ("INFO", "MUST", "SHOULD", "Level", "Profile", "check"),
     "spec.configuration": ("Configuration",),

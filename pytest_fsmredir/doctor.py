@@ -57,6 +57,20 @@ def findings() -> Iterator[Finding]:
     yield privilege
     if privilege.present:
         yield from _variants()
+    yield Finding(*_kind(), required=False)
+
+
+def _kind() -> tuple[str, bool, str]:
+    """Return whether the backend kind can be used, which a default run does without."""
+
+    def look() -> str:
+        from pytest_fsmredir.backends.kubernetes.kind import KindOptions, preflight
+
+        preflight(KindOptions())
+        return "pytest --fsm-conformance --fsm-backend kind"
+
+    found = _finding("backend kind", look)
+    return found.what, found.present, found.detail
 
 
 _UIDMAP = "run: apt-get install uidmap (or run as root)"

@@ -121,9 +121,14 @@ OPTIONS = (
         choices=("none", "partial", "conformant"),
     ),
     Option(
-        "sidecar", "who plays the sidecar", "recorder", choices=("recorder", "pipy"), again=True
+        "sidecar",
+        "who plays the sidecar; auto is the recorder, but on kind Pipy where its image is here",
+        "auto",
+        choices=("auto", "recorder", "pipy"),
+        again=True,
     ),
-    Option("pipy-bin", "the Pipy program of --fsm-sidecar=pipy", metavar="PATH", again=True),
+    Option("pipy-bin", "the Pipy program, on network namespaces", metavar="PATH", again=True),
+    Option("pipy-image", "Pipy's image, in Kubernetes (FSM's own)", metavar="IMAGE", again=True),
     Option(
         "pod-image",
         "image of pods in Kubernetes, with Python and iptables; built for kind if none is named",
@@ -132,6 +137,8 @@ OPTIONS = (
     ),
     Option("kubeconfig", "of the backend cluster (its usual place)", metavar="FILE", again=True),
     Option("context", "in that kubeconfig (the current one)", metavar="NAME", again=True),
+    Option("mesh-name", "the mesh whose webhook injects pods", "fsm", "NAME", again=True),
+    Option("mesh-namespace", "where it is installed", "fsm-system", "NAME", again=True),
     Option("kind-config", "of a kind cluster that is made (our own)", metavar="FILE", again=True),
     Option("keep", "leave the pods of Kubernetes behind", flag=True),
     Option("report", "write report.yaml, report.json and junit.xml here", metavar="DIR"),

@@ -10,13 +10,15 @@ from pytest_fsmredir.backends.base import Backend
 from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.implementations.in_cluster import InCluster
 from pytest_fsmredir.implementations.patience import Patience
-from pytest_fsmredir.settings import KIND, NETNS, Settings
+from pytest_fsmredir.settings import CLUSTER, KIND, NETNS, KubernetesSettings, Settings
 
 if TYPE_CHECKING:
     from pytest_kind import KindCluster
 
+    from pytest_fsmredir.backends.kubernetes.injectors import Inject
     from pytest_fsmredir.backends.kubernetes.kind import KindOptions
     from pytest_fsmredir.backends.kubernetes.kind_backend import Ground
+    from pytest_fsmredir.backends.kubernetes.pipy import Sidecar
 
 
 def make_backend(
@@ -36,11 +38,9 @@ def make_backend(
     """
     if name == NETNS:
         return _netns(settings, implementation)
-    in_image = isinstance(implementation, InCluster)
-    program = None if in_image else implementation
     if name == KIND:
-        return _kind(settings, program, _ground(settings, standing=standing))
-    return _cluster(settings, program)
+        return _kind(settings, implementation, _ground(settings, standing=standing))
+    return _cluster(settings, implementation)
 
 
 def backend_on(handle: KindCluster, settings: Settings, implementation: Implementation) -> Backend:
@@ -50,13 +50,7 @@ def backend_on(handle: KindCluster, settings: Settings, implementation: Implemen
         PreflightError: Something is missing; the message says how to get it.
         BackendError: It cannot be made.
     """
-    from pytest_fsmredir.backends.kubernetes.kind_backend import kind_ground
-
-    asked = settings.kubernetes
-    ground = kind_ground(
-        kind_options(settings), image=asked.pod_image, init_image=asked.init_image, handle=handle
-    )
-    return _kind(settings, implementation, ground)
+    return _kind(settings, implementation, _ground(settings, handle=handle))
 
 
 def lasting(settings: Settings) -> AbstractContextManager[object]:
@@ -84,14 +78,12 @@ def _netns(settings: Settings, implementation: Implementation) -> Backend:
 
 
 def _kind(
-    settings: Settings,
-    program: Implementation | None,
-    ground: AbstractContextManager[Ground],
+    settings: Settings, implementation: Implementation, ground: AbstractContextManager[Ground]
 ) -> Backend:
     from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend
 
     return KindBackend(
-        program,
+        _inject(KIND, settings, implementation),
         ground,
         timeout_s=settings.timeout_s,
         init_timeout_s=settings.init_timeout_s,
@@ -99,28 +91,57 @@ def _kind(
     )
 
 
-def _cluster(settings: Settings, program: Implementation | None) -> Backend:
+def _cluster(settings: Settings, implementation: Implementation) -> Backend:
     from pytest_fsmredir.backends.kubernetes.cluster_backend import ClusterBackend
+    from pytest_fsmredir.backends.kubernetes.pipy import pipy_container
 
     asked = settings.kubernetes
     return ClusterBackend(
-        program,
+        _inject(CLUSTER, settings, implementation),
         kubeconfig=asked.kubeconfig,
         context=asked.context or None,
         timeout_s=settings.timeout_s,
         init_timeout_s=settings.init_timeout_s,
         image=asked.pod_image,
         init_image=asked.init_image,
+        sidecar=pipy_container(asked.pipy_image) if asked.pipy_image else {},
         keep=asked.keep,
     )
 
 
-def _ground(settings: Settings, *, standing: bool) -> AbstractContextManager[Ground]:
-    from pytest_fsmredir.backends.kubernetes.kind_backend import kind_ground, standing_ground
+def _inject(backend: str, settings: Settings, implementation: Implementation) -> Inject:
+    """Return what injects the pods of a backend."""
+    from pytest_fsmredir.backends.kubernetes.injectors import by_hand
+    from pytest_fsmredir.backends.kubernetes.webhook import by_webhook
 
     asked = settings.kubernetes
-    enter = standing_ground if standing else kind_ground
-    return enter(kind_options(settings), image=asked.pod_image, init_image=asked.init_image)
+    if asked.by_webhook(backend):
+        return by_webhook(asked.mesh_name, asked.mesh_namespace)
+    return by_hand(None if isinstance(implementation, InCluster) else implementation)
+
+
+def _ground(
+    settings: Settings, *, standing: bool = False, handle: KindCluster | None = None
+) -> AbstractContextManager[Ground]:
+    from pytest_fsmredir.backends.kubernetes.kind_backend import kind_ground, standing_ground
+
+    asked, options = settings.kubernetes, kind_options(settings)
+    images = {"image": asked.pod_image, "init_image": asked.init_image}
+    sidecar = _sidecar(asked)
+    if standing:
+        return standing_ground(options, sidecar=sidecar, **images)
+    return kind_ground(options, sidecar=sidecar, handle=handle, **images)
+
+
+def _sidecar(asked: KubernetesSettings) -> Sidecar:
+    """Return what chooses the sidecar of pods that we inject on kind."""
+    from pytest_fsmredir.backends.kubernetes import pipy
+
+    if asked.by_webhook(KIND) or asked.sidecar == "recorder":
+        return pipy.ours
+    if asked.sidecar == "pipy" or asked.pipy_image:
+        return pipy.pipy(asked.pipy_image)
+    return pipy.pipy_if_here
 
 
 def kind_options(settings: Settings) -> KindOptions:

@@ -39,6 +39,10 @@ class KubernetesSettings:
         inject: Who puts init container and sidecar into pods: ``auto``, ``manual`` or ``webhook``.
         init_image: Image of the init container; empty for the pods' image.
         pod_image: Image of the pods' own containers; empty to build ours, for kind.
+        sidecar: Who plays the sidecar: ``auto``, ``recorder`` or ``pipy``.
+        pipy_image: Pipy's; empty for FSM's own.
+        mesh_name: The mesh whose webhook injects pods.
+        mesh_namespace: Where it is installed.
         kubeconfig: Of the backend ``cluster``; None for its usual place.
         context: In that kubeconfig; empty for the current one.
         kind_config: Of a kind cluster that is made; None for our own.
@@ -49,6 +53,10 @@ class KubernetesSettings:
     inject: str
     init_image: str
     pod_image: str
+    sidecar: str
+    pipy_image: str
+    mesh_name: str
+    mesh_namespace: str
     kubeconfig: Path | None
     context: str
     kind_config: Path | None
@@ -222,7 +230,7 @@ def _settings(
         exhaustive=_truth(given["exhaustive"]),
         strict=_truth(given["strict"]),
         require=_choice("require", given),
-        pipy=_pipy(given),
+        pipy=_pipy(given, _backends(given["backend"])),
         report=report,
         privilege=_choice("privilege", given),
         timeout_s=_seconds(given["timeout"]),
@@ -252,6 +260,10 @@ def _kubernetes(given: Mapping[str, Given], pytest_kind: Mapping[str, Any]) -> K
         inject=_choice("inject", given),
         init_image=given["init-image"].text,
         pod_image=given["pod-image"].text,
+        sidecar=_choice("sidecar", given),
+        pipy_image=given["pipy-image"].text,
+        mesh_name=given["mesh-name"].text,
+        mesh_namespace=given["mesh-namespace"].text,
         kubeconfig=_path(given["kubeconfig"]),
         context=given["context"].text,
         kind_config=_path(given["kind-config"]),
@@ -309,8 +321,8 @@ def _path(given: Given) -> Path | None:
     return (given.base / given.text).absolute() if given.text else None
 
 
-def _pipy(given: dict[str, Given]) -> Path | None:
-    if _choice("sidecar", given) != "pipy":
+def _pipy(given: Mapping[str, Given], backends: Sequence[str]) -> Path | None:
+    if _choice("sidecar", given) != "pipy" or NETNS not in backends:
         return None
     program = _path(given["pipy-bin"])
     if program is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
@@ -205,6 +206,15 @@ class Commands:
     def unlisten(self, number: int) -> None:
         """Stop listening."""
         self._closing.pop(number)()
+
+    def resolve(self, name: str, family: int) -> Json:
+        """Ask the resolver that is configured here, which goes by UDP, for the addresses."""
+        wanted = socket.AF_INET6 if family == 6 else socket.AF_INET
+        try:
+            found = socket.getaddrinfo(name, None, wanted, socket.SOCK_STREAM)
+        except socket.gaierror:
+            return []
+        return sorted({str(address[0]) for *_, address in found})
 
     def log(self, since: int) -> Json:
         """Return the acceptances from an index on, each with its time."""

@@ -10,6 +10,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
+from pytest_fsmredir.backends.workloads import Workloads
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant
 from pytest_fsmredir.spec.flow import Acceptance, Address, Fate
 from pytest_fsmredir.traffic.connection import Connection
@@ -35,6 +36,8 @@ class Need(StrEnum):
     BOTH_VARIANTS = "both iptables variants in one pod"
     SABOTAGE = "disturbs an implementation at work: fails its programs, kills it, holds its lock"
     NESTED_CONTAINERS = "containers nested in a pod"
+    WORKLOADS = "workloads, services and probes of a cluster"
+    WEBHOOK = "a mesh that injects pods by itself, and reads a MeshConfig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,6 +422,11 @@ class Mesh(Protocol):
 
     def loopback(self) -> str:
         """Return the loopback address of the family."""
+        ...
+
+    @property
+    def workloads(self) -> Workloads:
+        """What a user of the cluster can do. Needs WORKLOADS."""
         ...
 
 

@@ -193,6 +193,11 @@ class Fate:
         return Claim(holds, Route.DIRECT.value, self)
 
     @property
+    def never_direct(self) -> Claim:
+        """Not answered by the destination as a direct flow is; it may be accepted by nobody."""
+        return Claim(not self.direct, "captured, or accepted by nobody", self)
+
+    @property
     def refused(self) -> Claim:
         """Refused, with nobody having accepted it."""
         return Claim(self.lost == "refused" and not self.path, "refused", self)
@@ -221,6 +226,15 @@ class Fate:
         """Accepted by none of those listeners, at no hop."""
         names = " nor ".join(acceptor.value for acceptor in acceptors)
         return Claim(all(a.by not in acceptors for a in self.path), f"never at {names}", self)
+
+    def captured_outbound_as(self, destination: Address) -> Claim:
+        """Redirected to the sidecar's outbound listener on its way to that address."""
+        holds = (
+            self.lost is None
+            and self.accepted_by is Acceptor.SIDECAR_OUTBOUND
+            and self.path[0].destination == destination
+        )
+        return Claim(holds, f"{Route.SIDECAR_OUTBOUND.value} on its way to {destination}", self)
 
     def takes(self, route: Route) -> Claim:
         """The claim that fits a route: what the oracle expected came true."""

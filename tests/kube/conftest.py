@@ -14,6 +14,7 @@ from pytest_fsmredir import catalogue
 from pytest_fsmredir.backends.base import Programming
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.images import mesh_image
+from pytest_fsmredir.backends.kubernetes.injectors import by_hand
 from pytest_fsmredir.backends.kubernetes.kind import (
     KindOptions,
     image_in_nodes,
@@ -101,7 +102,7 @@ class Judge:
     @contextmanager
     def backend(self, implementation: Implementation) -> Iterator[KindBackend]:
         """Have a backend for the block."""
-        backend = KindBackend(implementation, self._ground(), timeout_s=TIMEOUT_S)
+        backend = KindBackend(by_hand(implementation), self._ground(), timeout_s=TIMEOUT_S)
         with closing(backend):
             yield backend
 

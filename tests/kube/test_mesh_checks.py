@@ -11,7 +11,7 @@ from pytest_fsmredir import catalogue
 from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.manifests import Images
-from pytest_fsmredir.backends.kubernetes.webhook import Webhook
+from pytest_fsmredir.backends.kubernetes.webhook import by_webhook
 from pytest_fsmredir.deciding import decide
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.outcomes import Outcome, Variant
@@ -28,14 +28,11 @@ CHECKS = (
 @pytest.fixture
 def backend(reference_mesh: Cluster, mesh_image_ref: str) -> Iterator[KubernetesBackend]:
     """A backend that leaves the redirection to the mesh."""
-    images = Images(pod=mesh_image_ref)
     made = KubernetesBackend(
         reference_mesh,
-        None,
-        images=images,
+        by_webhook("fsm", "fsm-system"),
+        images=Images(pod=mesh_image_ref),
         timeout_s=5.0,
-        witness=True,
-        injection=Webhook(reference_mesh, images),
     )
     with closing(made):
         yield made

@@ -46,8 +46,8 @@ def test_implementation_is_one_fixture(project: Project) -> None:
             name, features = "mine", frozenset()
 
             def program(self, target):
-                rules = "*nat\\n-A OUTPUT -p tcp --dport 81 -j REDIRECT --to-ports 15001\\nCOMMIT\\n"
-                assert target.run(["iptables-restore", "--noflush"], rules).status == 0
+                rule = "OUTPUT -t nat -p tcp --dport 81 -j REDIRECT --to-ports 15001"
+                assert target.run(["iptables", "-A", *rule.split()]).status == 0
 
         @pytest.fixture(scope="session")
         def fsm_implementation():

@@ -48,8 +48,19 @@ def test_run_of_something_else_is_left_alone(project: Project) -> None:
         test_own__py="import sys\n"
         "def test_light():\n"
         "    ours = {name for name in sys.modules if name.startswith('pytest_fsmredir.')}\n"
-        "    assert ours == {'pytest_fsmredir.plugin', 'pytest_fsmredir.options'}\n",
+        "    light = ('plugin', 'options', 'mesh_fixtures')\n"
+        "    assert ours == {f'pytest_fsmredir.{name}' for name in light}\n",
     )
     ended = project.pytest()
     assert ended.status == pytest.ExitCode.OK
     assert "fsm-redir" not in ended.output
+
+
+def test_backend_without_its_packages_says_how_to_get_them(project: Project) -> None:
+    """A traceback of an import for whoever installed the plugin alone."""
+    project.write(conftest__py="import sys; sys.modules['requests'] = None")
+    done = project.conform("--fsm-backend", "kind")
+
+    assert done.status == 4
+    assert "pip install 'pytest-fsmredir[kind]'" in done.output
+    assert "Traceback" not in done.output

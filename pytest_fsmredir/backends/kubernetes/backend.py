@@ -6,20 +6,21 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from pytest_fsmredir.backends.base import Wanted
-from pytest_fsmredir.backends.kubernetes import manifests, runs
+from pytest_fsmredir.backends.base import Need, Wanted
+from pytest_fsmredir.backends.kubernetes import runs
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order, Site
-from pytest_fsmredir.backends.kubernetes.injectors import Injection, Manual
+from pytest_fsmredir.backends.kubernetes.injectors import Inject
 from pytest_fsmredir.backends.kubernetes.ledger import Ledger
 from pytest_fsmredir.backends.kubernetes.link import Link
-from pytest_fsmredir.backends.kubernetes.manifests import Images
+from pytest_fsmredir.backends.kubernetes.manifests import SIDECAR, Images
 from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
 from pytest_fsmredir.backends.kubernetes.planning import Orders, is_final, plan
+from pytest_fsmredir.backends.kubernetes.probing import Case
 from pytest_fsmredir.backends.kubernetes.recording import Recording
 from pytest_fsmredir.backends.kubernetes.remote import needs_met
 from pytest_fsmredir.backends.kubernetes.witnessing import Witnessing
-from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
+from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.spec.flow import Address
 
 
@@ -51,27 +52,27 @@ class KubernetesBackend:
 
     Args:
         cluster: Where.
-        implementation: What is judged; None where the init image holds it.
+        inject: Makes what injects the pods.
         images: Where containers come from.
         timeout_s: How long a flow may take.
         init_timeout_s: How long the init container may take.
         name: As on the command line.
         remote_ranges: Addresses outside the cluster that its nodes answer for.
         keep: Leave the namespace behind.
-        witness: The sidecar is somebody else's: fates are read from the pods' own tables.
-        injection: How pods of the mesh come by their redirection; None for our own mutation.
 
     Attributes:
         name: As on the command line.
         offers: The needs of checks it can meet.
         world: The places outside the mesh.
         ledger: Everything accepted in the run.
+        fleet: Makes pods.
+        gallery: The probed applications of the run, by what they show.
     """
 
     def __init__(
         self,
         cluster: Cluster,
-        implementation: Implementation | None,
+        inject: Inject,
         *,
         images: Images,
         timeout_s: float,
@@ -79,24 +80,22 @@ class KubernetesBackend:
         name: str = "kind",
         remote_ranges: Sequence[str] = (),
         keep: bool = False,
-        witness: bool = False,
-        injection: Injection | None = None,
     ) -> None:
         self.name = name
-        self._fates = Witnessing if witness or images.sidecar else Recording
-        command = None
-        if implementation is not None:
-            command = manifests.init_command_of(implementation)
-        injection = injection or Manual(images, command)
-        self.offers = (self._fates.offers | needs_met(remote_ranges)) - injection.withheld
         self._timeout_s = timeout_s
         self._shared: dict[str, Site] = {}
+        self.gallery: dict[Case, Site] = {}
         self.ledger = Ledger()
+        injection = inject(cluster, images)
+        # Of a sidecar that is none of ours, the pods' own tables tell.
+        self._fates = Recording if SIDECAR in injection.agents else Witnessing
+        own = self._fates.offers | {Need.WORKLOADS}
+        self.offers = (own | needs_met(remote_ranges) | injection.granted) - injection.withheld
         with ExitStack() as undo:
             undo.callback(cluster.close)
             runs.sweep(cluster)
             namespace = undo.enter_context(runs.namespace(cluster, keep=keep))
-            self._fleet = Fleet(
+            self.fleet = Fleet(
                 cluster,
                 namespace,
                 images,
@@ -105,11 +104,11 @@ class KubernetesBackend:
                 ledger=self.ledger,
                 timeout_s=timeout_s,
             )
-            undo.callback(self._fleet.close)
+            undo.callback(self.fleet.close)
             self.world = World(
-                self._fleet.place("server"),
-                self._fleet.place("client"),
-                self._fleet.place("node", host_network=True),
+                self.fleet.place("server"),
+                self.fleet.place("client"),
+                self.fleet.place("node", host_network=True),
             )
             self._undo = undo.pop_all()
         self._up = False
@@ -134,7 +133,7 @@ class KubernetesBackend:
         known = {site.order.key for site in made if site.order is not None}
         missing = [o for o in late if is_final(o) and o.key not in known]
         made += self._make(missing, late)
-        self._fleet.wait(made)
+        self.fleet.wait(made)
 
     def mesh(self, family: int, iptables: IptablesVariant, *, exhaustive: bool) -> KubeMesh:
         """Return the mesh of one run of one check; the caller closes it."""
@@ -151,20 +150,20 @@ class KubernetesBackend:
     def shared_site(self, order: Order) -> Site:
         """Return the pod of these settings that checks share."""
         if order.key not in self._shared:
-            self._shared[order.key] = self._fleet.take(order)
+            self._shared[order.key] = self.fleet.take(order)
         return self._shared[order.key]
 
     def fresh_site(self, order: Order) -> Site:
         """Return a pod of these settings that nobody has had."""
-        return self._fleet.take(order)
+        return self.fleet.take(order)
 
     def link(self, site: Site) -> Link:
         """Return the line to a pod's agents."""
-        return self._fleet.link(site)
+        return self.fleet.link(site)
 
     def remove(self, site: Site) -> None:
         """Delete a pod that nobody wants any more."""
-        self._fleet.remove(site)
+        self.fleet.remove(site)
 
     def close(self) -> None:
         """Remove everything."""
@@ -172,15 +171,15 @@ class KubernetesBackend:
 
     def _await_world(self) -> None:
         if not self._up:
-            self._fleet.wait(self.world.sites)
+            self.fleet.wait(self.world.sites)
             self._up = True
 
     def _make(self, orders: Sequence[Order], of: Orders) -> list[Site]:
         """Make pods, shared ones apart from spare ones."""
-        sites = self._fleet.make(orders)
+        sites = self.fleet.make(orders)
         fresh = {id(order) for order in of.fresh}
         for site in sites:
             if site.order is not None and id(site.order) not in fresh:
                 self._shared[site.order.key] = site
-        self._fleet.keep_spare(site for site in sites if id(site.order) in fresh)
+        self.fleet.keep_spare(site for site in sites if id(site.order) in fresh)
         return sites

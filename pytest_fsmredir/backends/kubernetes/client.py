@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import requests
-
 from pytest_fsmredir.errors import BackendError, PreflightError
+
+_MISSING = "the Kubernetes client is missing; install it: pip install 'pytest-fsmredir[kind]'"
+
+try:
+    import requests
+except ImportError:
+    raise PreflightError(_MISSING) from None
 
 Object = dict[str, Any]
 """An object of the API, as JSON has it."""
@@ -176,9 +181,7 @@ def _kubernetes() -> Any:  # noqa: ANN401 - the client has no types
         import kubernetes.config
         import kubernetes.stream
     except ImportError:
-        raise PreflightError(
-            "the Kubernetes client is missing; install it: pip install 'pytest-fsmredir[kind]'"
-        ) from None
+        raise PreflightError(_MISSING) from None
     return kubernetes
 
 

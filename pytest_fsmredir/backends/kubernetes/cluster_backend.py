@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 
 from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
 from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster
+from pytest_fsmredir.backends.kubernetes.injectors import Inject
 from pytest_fsmredir.backends.kubernetes.manifests import Images
 from pytest_fsmredir.errors import PreflightError
-from pytest_fsmredir.implementations.base import Implementation
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _WANTED = (("create", "namespaces"), ("create", "pods"), ("create", "configmaps"))
@@ -19,13 +21,14 @@ class ClusterBackend(KubernetesBackend):
     """Pods of somebody's cluster; nothing but a namespace is made in it.
 
     Args:
-        implementation: What is judged; None where ``init_image`` holds it.
+        inject: Makes what injects the pods.
         kubeconfig: Its kubeconfig; None for the user's own.
         context: The context in it; None for the current one.
         timeout_s: How long a flow may take.
         init_timeout_s: How long the init container may take.
         image: Image of the pods, which its nodes have or can pull.
         init_image: Image of the init container; empty for the pods' image.
+        sidecar: Fields of the container that is the sidecar; empty for ours.
         keep: Leave the namespace behind.
 
     Raises:
@@ -34,7 +37,7 @@ class ClusterBackend(KubernetesBackend):
 
     def __init__(
         self,
-        implementation: Implementation | None,
+        inject: Inject,
         *,
         kubeconfig: Path | None = None,
         context: str | None = None,
@@ -42,6 +45,7 @@ class ClusterBackend(KubernetesBackend):
         init_timeout_s: float = 30.0,
         image: str,
         init_image: str = "",
+        sidecar: Mapping[str, object] = MappingProxyType({}),
         keep: bool = False,
     ) -> None:
         if not image:
@@ -56,8 +60,8 @@ class ClusterBackend(KubernetesBackend):
             _require_rights(cluster)
             super().__init__(
                 cluster,
-                implementation,
-                images=Images(pod=image, init=init_image),
+                inject,
+                images=Images(pod=image, init=init_image, sidecar=sidecar),
                 timeout_s=timeout_s,
                 init_timeout_s=init_timeout_s,
                 name="cluster",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
@@ -76,6 +76,7 @@ class Site:
         order: What was ordered; None for a place outside the mesh.
         addresses: Its addresses, IPv4 first.
         programming: How its init container ended.
+        has_health: There is a health responder in it.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Site:
     order: Order | None = None
     addresses: tuple[str, ...] = ()
     programming: Programming = field(default_factory=lambda: Programming(accepted=True))
+    has_health: bool = False
     stream: Future[Stream] | None = None
     link: Link | None = None
 
@@ -109,6 +111,11 @@ class Fleet:
         init_timeout_s: When an init container counts as hung.
         ledger: Where agents are enrolled.
         timeout_s: How long a flow may take.
+
+    Attributes:
+        cluster: Where.
+        namespace: The run's.
+        images: Where containers come from.
     """
 
     def __init__(
@@ -122,7 +129,7 @@ class Fleet:
         ledger: Ledger,
         timeout_s: float,
     ) -> None:
-        self._cluster, self._namespace, self._images = cluster, namespace, images
+        self.cluster, self.namespace, self.images = cluster, namespace, images
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
         self._injection, self._init_timeout_s = injection, init_timeout_s
         self._ledger, self._timeout_s = ledger, timeout_s
@@ -135,7 +142,7 @@ class Fleet:
     def place(self, name: str, *, host_network: bool = False) -> Site:
         """Make a pod outside the mesh; it is not awaited."""
         site = Site(name, (APP,))
-        self._create(manifests.place(name, self._images, host_network=host_network))
+        self._create(manifests.place(name, self.images, host_network=host_network))
         self._sites.append(site)
         return site
 
@@ -146,7 +153,7 @@ class Fleet:
             BackendError: The cluster, or its mesh, does not do its part.
         """
         agents = self._injection.agents
-        sites = [Site(f"pod-{next(self._numbers)}", agents, order) for order in orders]
+        sites = [Site(self.name("pod"), agents, order) for order in orders]
         for batch in _by_mesh_config(sites):
             if refusal := self._injection.configure(batch[0].ordered.configuration.traffic):
                 for site in batch:
@@ -158,6 +165,44 @@ class Fleet:
                     if error is not None:
                         self._refuse(site, error)
         self._injection.check()
+        self._sites += sites
+        return sites
+
+    def name(self, prefix: str) -> str:
+        """Return a name that nothing of the run has."""
+        return f"{prefix}-{next(self._numbers)}"
+
+    def plain_pod(self, name: str, order: Order) -> Object:
+        """Return a pod as its user writes it."""
+        return manifests.plain_pod(name, order.configuration, self.images)
+
+    def injected(self, pod: Object, order: Order) -> Object:
+        """Return a pod as it is to be made."""
+        return self._injection.injected(pod, order)
+
+    def configure(self, traffic: Mapping[str, Sequence[object]]) -> str:
+        """Have the mesh's lists be these for the pods that are made next.
+
+        Returns:
+            Why the mesh refused them; empty when they are in force.
+        """
+        return self._injection.configure(traffic)
+
+    def adopt(
+        self, names: Sequence[str], order: Order, *, agents: tuple[str, ...] | None = None
+    ) -> list[Site]:
+        """Wait for pods that were made otherwise, and have them as our own.
+
+        Args:
+            names: Theirs.
+            order: What they are.
+            agents: The agents in them; those of every pod of the mesh by default.
+
+        Raises:
+            BackendError: One cannot come up.
+        """
+        sites = [Site(name, agents or self._injection.agents, order) for name in names]
+        self.wait(sites)
         self._sites += sites
         return sites
 
@@ -194,6 +239,7 @@ class Fleet:
             for pod in pods:
                 name = pod["metadata"]["name"]
                 states[name] = state_of(pod, patience_s)
+                waiting[name].has_health = _has_health(pod)
                 if self._settled(waiting[name], states[name]):
                     del waiting[name]
             return bool(waiting)
@@ -221,7 +267,7 @@ class Fleet:
                 site.stream = self._dial(site)
             site.link = Link(site.name, site.stream.result(), site.agents)
             self._ledger.enrol(site.link, self._timeout_s)
-            if site.order is not None:
+            if site.order is not None and not site.has_health:
                 # A pod without probes has no health responder (FSM puts none in), so the check's
                 # is a socket of another user than the sidecar's and the application's.
                 site.link.ask(APP, "health", addresses=list(site.addresses), uid=HEALTH_UID)
@@ -231,7 +277,7 @@ class Fleet:
         """Delete a pod; nobody waits for its end."""
         if site.link is not None:
             site.link.close()
-        self._hands.submit(self._cluster.delete, f"{self._pods}/{site.name}")
+        self._hands.submit(self.cluster.delete, f"{self._pods}/{site.name}")
 
     def close(self) -> None:
         """Hang up everywhere, and leave the mesh as it was."""
@@ -251,7 +297,7 @@ class Fleet:
         if state.stage is Stage.BROKEN:
             raise BackendError(f"pod {site.name} cannot come up: {state}")
         if state.stage is Stage.REFUSED:
-            log = self._cluster.log(self._namespace, site.name, "fsm-init")
+            log = self.cluster.log(self.namespace, site.name, "fsm-init")
             reason = f"the init container {state.reason}: {tail(log)}"
             site.programming = Programming(accepted=False, reason=reason)
             return True
@@ -261,8 +307,8 @@ class Fleet:
 
     def _dial(self, site: Site) -> Future[Stream]:
         return self._hands.submit(
-            self._cluster.exec,
-            self._namespace,
+            self.cluster.exec,
+            self.namespace,
             site.name,
             manifests.AGENT_CONTAINER,
             manifests.relay_command(site.agents),
@@ -270,7 +316,7 @@ class Fleet:
 
     def _inject(self, site: Site) -> ApiError | None:
         """Make a pod of the mesh, or return why there is none."""
-        pod = self._injection.pod(site.name, site.ordered)
+        pod = self.injected(self.plain_pod(site.name, site.ordered), site.ordered)
         try:
             self._injection.made(pod, self._create(pod))
         except ApiError as error:
@@ -278,19 +324,23 @@ class Fleet:
         return None
 
     def _refuse(self, site: Site, error: ApiError) -> None:
-        pod = self._injection.pod(site.name, site.ordered)
+        pod = self.injected(self.plain_pod(site.name, site.ordered), site.ordered)
         reason = self._injection.refusal(error, self._pods, pod)
         if reason is None:
             raise error
         site.programming = Programming(accepted=False, reason=reason)
 
     def _create(self, pod: Object) -> Object:
-        return self._cluster.create(self._pods, pod)
+        return self.cluster.create(self._pods, pod)
 
     def _list(self) -> list[Object]:
         # From the API server's memory; what it misses is seen at the next look.
-        items: list[Object] = self._cluster.get(self._pods, resourceVersion="0")["items"]
+        items: list[Object] = self.cluster.get(self._pods, resourceVersion="0")["items"]
         return items
+
+
+def _has_health(pod: Object) -> bool:
+    return any(each["name"] == "fsm-healthcheck" for each in pod["spec"]["containers"])
 
 
 def _by_mesh_config(sites: Iterable[Site]) -> list[list[Site]]:

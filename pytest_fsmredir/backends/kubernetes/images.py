@@ -60,7 +60,7 @@ def _built(name: str, made: Mapping[str, bytes], option: str, tag: str = "") -> 
         for file, content in made.items():
             (context / file).write_bytes(content)
         image = tag or f"fsmredir-{name}:{_digest(context, base)}"
-        if tag or not _is_here(image):
+        if tag or not is_here(image):
             _build(context, base, image, option)
     finally:
         shutil.rmtree(context)
@@ -87,7 +87,8 @@ def _digest(context: Path, base: str) -> str:
     return found.hexdigest()[:12]
 
 
-def _is_here(image: str) -> bool:
+def is_here(image: str) -> bool:
+    """Whether Docker has an image."""
     try:
         require_image(image)
     except PreflightError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_fsmredir.backends.base import Need
 from pytest_fsmredir.backends.kubernetes import manifests
-from pytest_fsmredir.backends.kubernetes.client import ApiError, Object
+from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster, Object
 from pytest_fsmredir.backends.kubernetes.manifests import APP, SIDECAR, Images
+from pytest_fsmredir.implementations.base import Implementation
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.fleet import Order
@@ -22,10 +23,12 @@ class Injection(Protocol):
 
     Attributes:
         agents: The agents in each of its pods.
+        granted: Needs of checks that only such pods meet.
         withheld: Needs of checks that such pods cannot meet.
     """
 
     agents: tuple[str, ...]
+    granted: frozenset[Need]
     withheld: frozenset[Need]
 
     def begin(self, namespace: str) -> None:
@@ -40,8 +43,8 @@ class Injection(Protocol):
         """
         ...
 
-    def pod(self, name: str, order: Order) -> Object:
-        """Return the pod that is to be made."""
+    def injected(self, pod: Object, order: Order) -> Object:
+        """Return a pod as it is to be made: with what we put in, or as its user wrote it."""
         ...
 
     def made(self, sent: Object, got: Object) -> None:
@@ -71,6 +74,23 @@ class Injection(Protocol):
         ...
 
 
+Inject = Callable[[Cluster, Images], Injection]
+"""Makes what injects the pods of a run."""
+
+
+def by_hand(implementation: Implementation | None) -> Inject:
+    """Have an implementation run in the init containers that we put into pods.
+
+    Args:
+        implementation: Which; None where the init image runs it by itself.
+
+    Raises:
+        PreflightError: It can only program pods of this machine.
+    """
+    command = None if implementation is None else manifests.init_command_of(implementation)
+    return lambda _cluster, images: Manual(images, command)
+
+
 class Manual:
     """Our own mutation, with the implementation in the init container.
 
@@ -79,6 +99,7 @@ class Manual:
         init_command: What the init container runs; None for the image's own entrypoint.
     """
 
+    granted: frozenset[Need] = frozenset()
     withheld: frozenset[Need] = frozenset()
 
     def __init__(self, images: Images, init_command: Sequence[str] | None) -> None:
@@ -93,10 +114,10 @@ class Manual:
         del traffic
         return ""
 
-    def pod(self, name: str, order: Order) -> Object:
-        """Return the pod that is to be made."""
+    def injected(self, pod: Object, order: Order) -> Object:
+        """Return a pod with what we put in."""
         return manifests.mesh_pod(
-            name,
+            pod,
             order.configuration,
             images=self._images,
             init_command=self._init_command,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
 from pytest_fsmredir.backends.kubernetes.images import pod_image
+from pytest_fsmredir.backends.kubernetes.injectors import Inject
 from pytest_fsmredir.backends.kubernetes.kind import (
     KindOptions,
     KindSite,
@@ -21,7 +22,7 @@ from pytest_fsmredir.backends.kubernetes.kind import (
     unused_ranges,
 )
 from pytest_fsmredir.backends.kubernetes.manifests import Images
-from pytest_fsmredir.implementations.base import Implementation
+from pytest_fsmredir.backends.kubernetes.pipy import Sidecar, ours
 
 if TYPE_CHECKING:
     from pytest_kind import KindCluster
@@ -48,6 +49,7 @@ def kind_ground(
     *,
     image: str = "",
     init_image: str = "",
+    sidecar: Sidecar = ours,
     handle: KindCluster | None = None,
 ) -> Iterator[Ground]:
     """Have a cluster for the block, which is made if it does not run already.
@@ -56,6 +58,7 @@ def kind_ground(
         options: Pytest-kind's.
         image: Image of the pods' own containers; empty to build ours.
         init_image: Image of the init container; empty for the pods' image.
+        sidecar: Chooses the sidecar's container.
         handle: A cluster that somebody has brought up, to be used instead.
 
     Raises:
@@ -63,20 +66,20 @@ def kind_ground(
         BackendError: The cluster could not be made.
     """
     preflight(options)
-    images = Images(pod=pod_image(image), init=init_image)
+    images = Images(pod=pod_image(image), init=init_image, sidecar=sidecar())
     with kind_site(options) if handle is None else running_site(handle) as site:
-        for needed in filter(None, (images.pod, images.init)):
-            image_in_nodes(site, needed)
+        for needed in filter(None, (images.pod, images.init, images.sidecar.get("image"))):
+            image_in_nodes(site, str(needed))
         with remote_ranges(site) as ranges:
             yield Ground(site, images, ranges)
 
 
 @contextmanager
 def standing_ground(
-    options: KindOptions, *, image: str = "", init_image: str = ""
+    options: KindOptions, *, image: str = "", init_image: str = "", sidecar: Sidecar = ours
 ) -> Iterator[Ground]:
     """Use, for the block, what another process of the run got from :func:`kind_ground`."""
-    images = Images(pod=pod_image(image), init=init_image)
+    images = Images(pod=pod_image(image), init=init_image, sidecar=sidecar())
     with running_site(handle_of(options)) as site:
         yield Ground(site, images, unused_ranges(site))
 
@@ -85,36 +88,33 @@ class KindBackend(KubernetesBackend):
     """Pods of a kind cluster.
 
     Args:
-        implementation: What is judged; None where the init image holds it.
+        inject: Makes what injects the pods.
         ground: The cluster; it lasts until the backend is closed.
         timeout_s: How long a flow may take.
         init_timeout_s: How long the init container may take.
         keep: Leave the namespace behind.
-        witness: The sidecar is somebody else's: fates are read from the pods' own tables.
     """
 
     def __init__(
         self,
-        implementation: Implementation | None,
+        inject: Inject,
         ground: AbstractContextManager[Ground],
         *,
         timeout_s: float,
         init_timeout_s: float = 30.0,
         keep: bool = False,
-        witness: bool = False,
     ) -> None:
         with ExitStack() as undo:
             had = undo.enter_context(ground)
             super().__init__(
                 had.site.cluster,
-                implementation,
+                inject,
                 images=had.images,
                 timeout_s=timeout_s,
                 init_timeout_s=init_timeout_s,
                 name="kind",
                 remote_ranges=had.remote_ranges,
                 keep=keep,
-                witness=witness,
             )
             self._ground_undo = undo.pop_all()
 

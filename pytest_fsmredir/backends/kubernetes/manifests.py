@@ -98,7 +98,7 @@ def plain_pod(name: str, configuration: Configuration, images: Images) -> Object
 
 
 def mesh_pod(
-    name: str,
+    pod: Object,
     configuration: Configuration,
     *,
     images: Images,
@@ -106,11 +106,10 @@ def mesh_pod(
     iptables: IptablesVariant,
     bare: bool = False,
 ) -> Object:
-    """Return an injected pod of the mesh.
+    """Return a pod injected by our own hand.
 
     A bare one has its sidecar, and nobody programs it.
     """
-    pod = plain_pod(name, configuration, images)
     parts = _parts(images, init_command, iptables)
     made = injected(pod, configuration.mesh_config_document(), parts)
     if bare:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,17 @@ from pytest_fsmredir.backends.kubernetes.places import KubePlace, Outside, not_o
 from pytest_fsmredir.backends.kubernetes.pods import KubePod
 from pytest_fsmredir.backends.kubernetes.recording import Fates, Recording
 from pytest_fsmredir.backends.kubernetes.witnessing import Witnessing
+from pytest_fsmredir.backends.kubernetes.workloads import KubeWorkloads
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.sidecars.recorder import LOOPBACK
 from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.flow import Acceptance, Address
+from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address, Flow
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
+
+_PROBED = {Acceptor.LIVENESS, Acceptor.READINESS, Acceptor.STARTUP, Acceptor.HEALTH}
 
 
 class KubeMesh:
@@ -56,6 +60,7 @@ class KubeMesh:
         self.client = Outside(self, world.client, of_family(world.client.addresses, family), 0)
         self.node = Outside(self, world.node, of_family(world.node.addresses, family), 0)
         self._pods: list[KubePod] = []
+        self._guests: list[Outside] = []
 
     def pod(
         self,
@@ -109,13 +114,27 @@ class KubeMesh:
         """Return the loopback address."""
         return LOOPBACK[self.family]
 
+    @cached_property
+    def workloads(self) -> KubeWorkloads:
+        """What a user of the cluster can do."""
+        return KubeWorkloads(self, self.backend.fleet, self.backend.gallery)
+
+    def adopt(self, site: Site) -> KubePod:
+        """Return a handle on a pod that was made otherwise than by this mesh."""
+        return self._handle(site)
+
+    def outside(self, site: Site) -> Outside:
+        """Return a handle on a pod that is no pod of the mesh; flows may start from it."""
+        place = Outside(self, site, self.own_address(site), 0)
+        self._guests.append(place)
+        return place
+
     def answerer(self, dialler: KubePlace, host: str) -> KubePlace:
         """Return the place that an address belongs to, as the dialler sees it."""
         if host.startswith("127.") or host == "::1":
             return dialler
-        places: list[KubePlace] = [*self._pods, self.server, self.client, self.node]
         # The node stands in for every address that is nobody's.
-        return next((place for place in places if place.is_own(host)), self.node)
+        return next((place for place in self._places() if place.is_own(host)), self.node)
 
     def own_address(self, site: Site) -> str:
         """Return a site's address in the family of the check."""
@@ -133,11 +152,12 @@ class KubeMesh:
         """Return how many acceptances are known."""
         return len(self.backend.ledger.log)
 
-    def since(self, mark: int) -> tuple[Acceptance, ...]:
-        """Return what was accepted since, the whole way where sidecars forward."""
+    def since(self, mark: int, flow: Flow) -> tuple[Acceptance, ...]:
+        """Return what was accepted since, the whole way of a flow where sidecars forward."""
         if self.forwarding:
             self.fetch()
-        return tuple(self.backend.ledger.log[mark:])
+        log = self.backend.ledger.log[mark:]
+        return tuple(each for each in log if not self._is_kubelets(each, flow))
 
     def learn(self, report: Report) -> None:
         """Log what a flow has shown, and look further where that cannot be all."""
@@ -147,13 +167,22 @@ class KubeMesh:
 
     def fetch(self) -> None:
         """Learn what all places of this check have accepted."""
-        places: list[KubePlace] = [*self._pods, self.server, self.client, self.node]
-        links = {id(place.link): place.link for place in places}
+        links = {id(place.link): place.link for place in self._places()}
         self.backend.ledger.fetch(links.values())
 
     def close(self) -> None:
         """End all that the check opened."""
         self.undo.close()
+
+    def _is_kubelets(self, acceptance: Acceptance, flow: Flow) -> bool:
+        """Whether an acceptance is that of a probe, which comes when it comes."""
+        if acceptance.by not in _PROBED or acceptance.local.port == flow.destination.port:
+            return False
+        ours = (place for place in self._places() if place is not self.node)
+        return not any(place.is_own(acceptance.peer.host) for place in ours)
+
+    def _places(self) -> list[KubePlace]:
+        return [*self._pods, self.server, self.client, self.node, *self._guests]
 
     def _handle(self, site: Site) -> KubePod:
         pod = KubePod(self, site)

@@ -24,6 +24,9 @@ from pytest_fsmredir.traffic.tap import Packet
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
 
+RESOLVE_S = 20.0
+"""How long a resolver may take: four times what it waits for one server (resolv.conf(5))."""
+
 _SWEEP = 256  # ports of a sweep that one command names
 
 Prepare = Callable[[socket.socket], None]
@@ -119,6 +122,11 @@ class KubePlace:
     def inject(self, packet: Packet, *, uid: int | None = None) -> None:
         """Not offered here."""
         not_offered("packets made by hand")
+
+    def resolve(self, name: str) -> tuple[str, ...]:
+        """Ask the resolver that is configured here, and return the addresses; none without one."""
+        family = self._mesh.family
+        return tuple(self.link.ask(APP, "resolve", wait_s=RESOLVE_S, name=name, family=family))
 
     def listen(self, port: int, *, host: str | None = None, uid: int | None = None) -> None:
         """Listen for TCP until the check ends."""
@@ -230,7 +238,7 @@ class KubePlace:
         )
         report = Report.of(form)
         mesh.fetch()
-        return Fate(flow, report.client, mesh.since(mark), report.lost)
+        return Fate(flow, report.client, mesh.since(mark, flow), report.lost)
 
 
 class Outside(KubePlace):

@@ -67,7 +67,7 @@ class Recording:
             **how,
         )
         report = Report.of(form)
-        connection = RemoteConnection(flow, place.link, number, lambda: mesh.since(mark))
+        connection = RemoteConnection(flow, place.link, number, lambda: mesh.since(mark, flow))
         connection.take(report)
         mesh.learn(report)
         return connection

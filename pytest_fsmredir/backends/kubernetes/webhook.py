@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pytest_fsmredir.backends.base import Need
-from pytest_fsmredir.backends.kubernetes import manifests
 from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster, Object
 from pytest_fsmredir.backends.kubernetes.injection import (
     INJECTION,
@@ -18,7 +17,7 @@ from pytest_fsmredir.backends.kubernetes.injection import (
     BadAnnotation,
     wants_injection,
 )
-from pytest_fsmredir.backends.kubernetes.injectors import Traffic
+from pytest_fsmredir.backends.kubernetes.injectors import Inject, Traffic
 from pytest_fsmredir.backends.kubernetes.manifests import APP, Images
 from pytest_fsmredir.backends.kubernetes.mesh_scope import MeshScope
 from pytest_fsmredir.errors import BackendError
@@ -45,6 +44,7 @@ class Webhook:
     """
 
     agents: tuple[str, ...] = (APP,)
+    granted = frozenset({Need.WEBHOOK})
     withheld = frozenset({Need.SIDECAR_CONTROL, Need.PROGRAMMING})
 
     def __init__(
@@ -77,15 +77,13 @@ class Webhook:
         """Have the mesh's lists be these for the pods that are made next."""
         return self._scope.set(traffic)
 
-    def pod(self, name: str, order: Order) -> Object:
-        """Return the pod as a user would write it.
-
-        Raises:
-            BackendError: It is to be left unprogrammed, which only we could do.
-        """
-        if order.bare:
-            raise BackendError("a mesh's webhook makes no pod that nobody programs")
-        return manifests.plain_pod(name, order.configuration, self._images)
+    def injected(self, pod: Object, order: Order) -> Object:
+        """Return the pod as its user wrote it; one that nobody is to program opts out."""
+        if not order.bare:
+            return pod
+        metadata = pod["metadata"]
+        annotations = {**(metadata.get("annotations") or {}), INJECTION: "disabled"}
+        return {**pod, "metadata": {**metadata, "annotations": annotations}}
 
     def made(self, sent: Object, got: Object) -> None:
         """Learn whether the mesh has put anything into a pod that is to be in the mesh."""
@@ -161,6 +159,13 @@ class Webhook:
         found = self._cluster.get(pods, labelSelector=f"app={_INJECTOR}")["items"]
         names = [pod["metadata"]["name"] for pod in found]
         return "\n".join(self._cluster.log(self._mesh_namespace, name, _INJECTOR) for name in names)
+
+
+def by_webhook(mesh: str, mesh_namespace: str) -> Inject:
+    """Have pods injected by the mesh of that name, whose MeshConfig is in that namespace."""
+    return lambda cluster, images: Webhook(
+        cluster, images, mesh=mesh, mesh_namespace=mesh_namespace
+    )
 
 
 def _error_in(line: str) -> str:

@@ -196,7 +196,7 @@ class Witnessing:
         if told is not None:
             held.told = (told,)
         else:
-            new, ends = self._mesh.since(mark), held.ends
+            new, ends = self._mesh.since(mark, held.flow), held.ends
             held.told = tuple(a for a in new if a.peer in ends and not _is_among(held.accepted, a))
 
     def _fate(self, held: Held) -> Fate:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pytest_fsmredir.backends.base import Place, Programming, Sabotage
 from pytest_fsmredir.backends.netns.namespace import Namespace
@@ -24,6 +24,7 @@ from pytest_fsmredir.backends.netns.wiring import (
     open_tap,
     wire_nested,
 )
+from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant
 from pytest_fsmredir.sidecars.base import SidecarProcess
 from pytest_fsmredir.sidecars.recorder import ANY, LOOPBACK
@@ -440,6 +441,11 @@ class NetnsMesh:
     def loopback(self) -> str:
         """Return the loopback address."""
         return LOOPBACK[self.family]
+
+    @property
+    def workloads(self) -> NoReturn:
+        """Not offered here."""
+        raise BackendError("without a cluster there are no workloads")
 
     def answerer(self, dialler: NetnsPlace, host: str) -> NetnsPlace:
         """Return the place that an address belongs to, as the dialler sees it."""

@@ -1,0 +1,46 @@
+"""The real Pipy as the sidecar of pods: our script in its image, judged by the pods' own tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pytest_fsmredir import layout
+from pytest_fsmredir.backends.kubernetes.images import is_here
+from pytest_fsmredir.backends.kubernetes.kind import require_image
+
+DEFAULT_IMAGE = "flomesh/pipy:1.5.14"
+"""FSM's own (chart 1.6.0)."""
+
+_OPTIONS = ("--log-level=error", "--no-graph", "--no-reload", "--admin-port-off")
+
+Sidecar = Callable[[], Mapping[str, object]]
+"""Returns fields of the sidecar's container; none for ours."""
+
+
+def ours() -> Mapping[str, object]:
+    """Choose the recorder."""
+    return {}
+
+
+def pipy_container(image: str) -> Mapping[str, object]:
+    """Return the sidecar's container with an image that holds the program ``pipy``."""
+    script = (layout.fixtures() / "sidecar" / "recorder.js").read_text(encoding="utf-8")
+    # A literal $ of a command line is not for the kubelet to expand (Container.command).
+    command = ["pipy", *_OPTIONS, "-e", script.replace("$(", "$$(")]
+    return {"image": image, "imagePullPolicy": "IfNotPresent", "command": command}
+
+
+def pipy(image: str) -> Sidecar:
+    """Choose Pipy, whose image has to be here."""
+
+    def chosen() -> Mapping[str, object]:
+        name = image or DEFAULT_IMAGE
+        require_image(name)
+        return pipy_container(name)
+
+    return chosen
+
+
+def pipy_if_here() -> Mapping[str, object]:
+    """Choose Pipy where its default image is here, and the recorder elsewhere."""
+    return pipy_container(DEFAULT_IMAGE) if is_here(DEFAULT_IMAGE) else {}

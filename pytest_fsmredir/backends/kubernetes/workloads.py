@@ -1,0 +1,351 @@
+"""What a user of a cluster can do, for checks: workloads, services, probes, names."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from pytest_fsmredir.backends.base import Place
+from pytest_fsmredir.backends.kubernetes.applications import (
+    FIRST,
+    first_flow_container,
+    probed_container,
+)
+from pytest_fsmredir.backends.kubernetes.client import Object
+from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order, Site
+from pytest_fsmredir.backends.kubernetes.manifests import APP
+from pytest_fsmredir.backends.kubernetes.places import KubePlace
+from pytest_fsmredir.backends.kubernetes.probing import CASES, Case, Kubelet, case_of
+from pytest_fsmredir.backends.workloads import Probe, ProbeBy, ProbeResult
+from pytest_fsmredir.errors import BackendError, DeadlineError
+from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.spec.flow import Address, Direction, Fate, Flow
+from pytest_fsmredir.traffic.wire import from_banner
+
+if TYPE_CHECKING:
+    from pytest_fsmredir.backends.base import Pod
+    from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
+    from pytest_fsmredir.backends.kubernetes.pods import KubePod
+
+T = TypeVar("T")
+
+POD_OF_WORKLOAD_S = 60.0
+"""How long a controller may take to make a pod of its template."""
+
+SERVICE_S = 30.0
+"""How long a new Service may take until it has its endpoint, its name, and a way to it."""
+
+_LABEL = "fsmredir/workload"
+_LOOK_S = 0.2
+_APPS = "/apis/apps/v1"
+_COLLECTIONS = {
+    "Deployment": (_APPS, "deployments"),
+    "StatefulSet": (_APPS, "statefulsets"),
+    "DaemonSet": (_APPS, "daemonsets"),
+    "Job": ("/apis/batch/v1", "jobs"),
+}
+
+
+class KubeWorkload:
+    """An object whose template makes one pod.
+
+    Args:
+        owner: Whose it is.
+        kind: Its kind.
+        name: Its name.
+        annotations: Of its template.
+    """
+
+    def __init__(
+        self, owner: KubeWorkloads, kind: str, name: str, annotations: Mapping[str, str]
+    ) -> None:
+        self._owner, self._kind, self._name = owner, kind, name
+        self._annotations = dict(annotations)
+        self._restarts = count(1)
+        self._pod: KubePod | None = None
+        self._uid = ""
+
+    @property
+    def path(self) -> str:
+        """Where it is in the API."""
+        return f"{self._owner.collection(self._kind)}/{self._name}"
+
+    @property
+    def pod(self) -> KubePod:
+        """Its pod, as it is now."""
+        if self._pod is None:
+            self._pod = self._newest()
+        return self._pod
+
+    def document(self) -> Object:
+        """Return the object."""
+        selector = {} if self._kind == "Job" else {"selector": {"matchLabels": self._labels()}}
+        more: dict[str, Object] = {
+            "Deployment": {"replicas": 1, "strategy": {"type": "Recreate"}},
+            "StatefulSet": {"replicas": 1, "serviceName": self._name},
+            "Job": {"backoffLimit": 0},
+        }
+        group = _COLLECTIONS[self._kind][0].removeprefix("/apis/")
+        return {
+            "apiVersion": group,
+            "kind": self._kind,
+            "metadata": {"name": self._name},
+            "spec": {"template": self._template(), **selector, **more.get(self._kind, {})},
+        }
+
+    def restart(self, *, annotations: Mapping[str, str] | None = None) -> Pod:
+        """Have the pod replaced, as ``kubectl rollout restart`` does, and return the new one."""
+        fleet = self._owner.fleet
+        self.pod  # noqa: B018 - the one to be replaced has to be known
+        dropped = dict.fromkeys(self._annotations, None)
+        if annotations is not None:
+            self._annotations = dict(annotations)
+        template = self._template()
+        marks = {"kubectl.kubernetes.io/restartedAt": str(next(self._restarts))}
+        metadata = template["metadata"]
+        metadata["annotations"] = {**dropped, **metadata["annotations"], **marks}
+        self._owner.in_force()
+        fleet.cluster.patch(self.path, {"spec": {"template": template}})
+        self._pod = self._newest()
+        return self._pod
+
+    def _newest(self) -> KubePod:
+        """Wait for the pod that the controller has made of the template as it is now."""
+        fleet = self._owner.fleet
+        path = f"/api/v1/namespaces/{fleet.namespace}/pods"
+
+        def look() -> Object | None:
+            found = fleet.cluster.get(path, labelSelector=f"{_LABEL}={self._name}")["items"]
+            fresh = (
+                each["metadata"]
+                for each in found
+                if "deletionTimestamp" not in each["metadata"]
+                and each["metadata"]["uid"] != self._uid
+            )
+            return next(fresh, None)
+
+        metadata = eventually(look, POD_OF_WORKLOAD_S, f"{self._kind} {self._name} to make a pod")
+        self._uid = metadata["uid"]
+        order = self._owner.order(self._annotations)
+        (site,) = fleet.adopt([metadata["name"]], order)
+        return self._owner.mesh.adopt(site)
+
+    def _labels(self) -> dict[str, str]:
+        return {_LABEL: self._name}
+
+    def _template(self) -> Object:
+        fleet = self._owner.fleet
+        order = self._owner.order(self._annotations)
+        pod = fleet.injected(fleet.plain_pod(self._name, order), order)
+        spec = copy.deepcopy(pod["spec"])
+        spec["restartPolicy"] = "Never" if self._kind == "Job" else "Always"
+        metadata = pod["metadata"]
+        return {
+            "metadata": {
+                "annotations": dict(metadata.get("annotations") or {}),
+                "labels": {**(metadata.get("labels") or {}), **self._labels()},
+            },
+            "spec": spec,
+        }
+
+
+class KubeWorkloads:
+    """What a user of the cluster can do; ends with the check.
+
+    Args:
+        mesh: The check's.
+        fleet: Makes pods.
+        gallery: The probed applications of the run, by what they show; made with the first.
+    """
+
+    def __init__(self, mesh: KubeMesh, fleet: Fleet, gallery: dict[Case, Site]) -> None:
+        self.mesh, self.fleet, self._gallery = mesh, fleet, gallery
+        self._lists: Mapping[str, Sequence[object]] = {}
+
+    def workload(self, kind: str, *, annotations: Mapping[str, str] | None = None) -> KubeWorkload:
+        """Make a ``Deployment``, ``StatefulSet``, ``DaemonSet`` or ``Job`` of one pod."""
+        made = KubeWorkload(self, kind, self.fleet.name(kind.lower()), annotations or {})
+        self.in_force()
+        self.fleet.cluster.create(self.collection(kind), made.document())
+        self.mesh.undo.callback(
+            self.fleet.cluster.delete, made.path, propagationPolicy="Background"
+        )
+        return made
+
+    def annotate(self, pod: Pod, annotations: Mapping[str, str]) -> None:
+        """Change the annotations of a running pod."""
+        body = {"metadata": {"annotations": dict(annotations)}}
+        self.fleet.cluster.patch(self._path("pods", _site(pod).name), body)
+
+    @contextmanager
+    def mesh_config(self, lists: Mapping[str, Sequence[object]]) -> Iterator[None]:
+        """Have lists in the MeshConfig for the block."""
+        before, self._lists = self._lists, lists
+        try:
+            self.in_force()
+            yield
+        finally:
+            self._lists = before
+            self.in_force()
+
+    def host_network_pod(self) -> Place:
+        """Make a pod of the mesh's namespace on the network of its node."""
+        order = self.order({})
+        name = self.fleet.name("host-network")
+        pod = self.fleet.plain_pod(name, order)
+        pod["spec"]["hostNetwork"] = True
+        return self.mesh.outside(self._made(pod, order))
+
+    def first_flow(self, to: Place, port: int) -> Fate:
+        """Make a pod whose application dials before it does anything else."""
+        destination = Address(to.address, port)
+        to.listen(port)
+        order = self.order({})
+        name = self.fleet.name("first-flow")
+        pod = self.fleet.plain_pod(name, order)
+        image, timeout_s = self.fleet.images.pod, self.mesh.timeout_s
+        pod["spec"]["containers"] = [first_flow_container(image, destination, timeout_s)]
+        self.in_force()
+        self.fleet.cluster.create(self._path("pods"), self.fleet.injected(pod, order))
+        self.mesh.undo.callback(self.fleet.cluster.delete, self._path("pods", name))
+        self.mesh.observed += 1
+        told = json.loads(
+            eventually(
+                lambda: self._first_line(name), POD_OF_WORKLOAD_S, f"{name} to send its first flow"
+            )
+        )
+        flow = Flow(Direction.OUTBOUND, destination, uid=1000)
+        return _fate(flow, told)
+
+    def probe(self, probe: Probe, by: ProbeBy, *, alive: bool) -> ProbeResult:
+        """Have the kubelet probe an application that answers, or one that does not."""
+        if not self._gallery:
+            self._fill_gallery()
+        site = self._gallery[case_of(probe, by, alive=alive)]
+        kubelet = Kubelet(self.fleet.cluster, self.fleet.namespace, site.name)
+        passed, said = kubelet.verdict(probe)
+        self.mesh.observed += 1
+        return ProbeResult(probe, by, alive, passed, self.mesh.adopt(site), said)
+
+    def service(self, pod: Pod, port: int, *, headless: bool = False) -> str:
+        """Make a Service of one pod, and return its name in the cluster's DNS."""
+        name = self.fleet.name("service")
+        cluster, labels = self.fleet.cluster, {_LABEL: name}
+        cluster.patch(self._path("pods", _site(pod).name), {"metadata": {"labels": labels}})
+        spec: Object = {"selector": labels, "ports": [{"port": port}]}
+        if headless:
+            spec["clusterIP"] = "None"
+        document = {
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec,
+        }  # fmt: skip
+        made = cluster.create(self._path("services"), document)
+        self.mesh.undo.callback(cluster.delete, self._path("services", name))
+        pod.listen(port)
+        if not headless:
+            address = made["spec"]["clusterIP"]
+            eventually(lambda: self._leads_on(address, port), SERVICE_S, f"a way to {name}")
+        return f"{name}.{self.fleet.namespace}.svc"
+
+    def resolve(self, pod: Pod, name: str) -> tuple[str, ...]:
+        """Ask the cluster's DNS by UDP, from inside a pod, and return the addresses."""
+        self.mesh.observed += 1
+        ask = _place(pod).resolve
+        try:
+            return eventually(lambda: ask(name), SERVICE_S, f"the name {name}")
+        except DeadlineError as error:
+            raise AssertionError(f"the cluster's DNS does not answer the pod: {error}") from None
+
+    def collection(self, kind: str) -> str:
+        """Return where objects of a kind are in the API."""
+        group, collection = _COLLECTIONS[kind]
+        return f"{group}/namespaces/{self.fleet.namespace}/{collection}"
+
+    def order(self, annotations: Mapping[str, str]) -> Order:
+        """Return what a pod with these annotations is, by the lists that are in force."""
+        return Order(Configuration(annotations, self._lists), self.mesh.iptables)
+
+    def in_force(self) -> None:
+        """See to it that the mesh has the lists that it is to have now.
+
+        Raises:
+            AssertionError: It refuses them.
+        """
+        if refusal := self.fleet.configure(self._lists):
+            raise AssertionError(f"the mesh refused these lists: {dict(self._lists)}: {refusal}")
+
+    def _made(self, pod: Object, order: Order) -> Site:
+        """Make a pod of the mesh, and return it once it is up."""
+        self.in_force()
+        self.fleet.cluster.create(self._path("pods"), pod)
+        (site,) = self.fleet.adopt([pod["metadata"]["name"]], order, agents=(APP,))
+        self.mesh.undo.callback(self.fleet.remove, site)
+        return site
+
+    def _fill_gallery(self) -> None:
+        order = self.order({})
+        self.in_force()
+        for number, case in enumerate(CASES, 1):
+            pod = self.fleet.plain_pod(f"probed-{number}", order)
+            image = self.fleet.images.pod
+            probed = probed_container(image, case.probes, case.by, alive=case.alive)
+            pod["spec"]["containers"].append(probed)
+            self.fleet.cluster.create(self._path("pods"), self.fleet.injected(pod, order))
+        names = [f"probed-{number}" for number in range(1, len(CASES) + 1)]
+        self._gallery.update(zip(CASES, self.fleet.adopt(names, order), strict=True))
+
+    def _first_line(self, name: str) -> str:
+        """Return what the application of a pod has printed; empty while that is nothing."""
+        pod = self.fleet.cluster.get(self._path("pods", name))
+        statuses = pod["status"].get("containerStatuses", ())
+        if not any(each["name"] == FIRST and "running" in each["state"] for each in statuses):
+            return ""
+        log = self.fleet.cluster.log(self.fleet.namespace, name, FIRST)
+        return log.splitlines()[0] if log.endswith("\n") else ""
+
+    def _leads_on(self, address: str, port: int) -> bool:
+        return self.mesh.client.connect(address, port, answer=False).lost is None
+
+    def _path(self, collection: str, name: str = "") -> str:
+        path = f"/api/v1/namespaces/{self.fleet.namespace}/{collection}"
+        return f"{path}/{name}" if name else path
+
+
+def eventually(look: Callable[[], T | None], within_s: float, what: str) -> T:
+    """Wait until something is there, and return it.
+
+    Raises:
+        DeadlineError: It is not there in time; the message names it.
+    """
+    retrying = Retrying(
+        stop=stop_after_delay(within_s),
+        wait=wait_fixed(_LOOK_S),
+        retry=retry_if_result(lambda found: not found),
+    )
+    try:
+        found = retrying(look)
+    except RetryError:
+        raise DeadlineError(f"waited {within_s:.0f} s for {what}") from None
+    assert found is not None  # noqa: S101 - what is not there is looked for again
+    return found
+
+
+def _fate(flow: Flow, told: Mapping[str, Any]) -> Fate:
+    client = Address(*told["client"]) if told["client"] else None
+    path = (from_banner(told["line"].encode()),) if told["line"] else ()
+    return Fate(flow, client, path, told["lost"])
+
+
+def _place(place: Place) -> KubePlace:
+    if not isinstance(place, KubePlace):
+        raise BackendError(f"{place} is no place of this cluster")
+    return place
+
+
+def _site(place: Place) -> Site:
+    return _place(place).site

@@ -1,0 +1,135 @@
+"""``pytest --fsm-conformance --fsm-backend kind`` as somebody runs it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_fsmredir.backends.kubernetes.client import Cluster
+from pytest_fsmredir.backends.kubernetes.kind import KindOptions, handle_of
+from pytest_fsmredir.backends.kubernetes.manifests import MANAGED_BY, OURS
+
+pytestmark = pytest.mark.kube
+
+CHECKS = "OUT-001,IN-001,UID-001,OPX-001"
+LIMIT_S = 300
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(kind: KindOptions, tmp_path: Path) -> Start:
+    """Starts pytest on the session's cluster, in a directory of its own."""
+    kubeconfig = Path(handle_of(kind).kubeconfig_path).absolute()
+    options = [
+        f"--cluster-name={kind.name}",
+        f"--kubeconfig={kubeconfig}",
+        *([f"--kind-bin={kind.kind}"] if kind.kind else []),
+        *([f"--kind-kubectl-bin={kind.kubectl}"] if kind.kubectl else []),
+    ]
+    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
+
+    def started(*arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*argv, *arguments], cwd=tmp_path, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    return started
+
+
+@pytest.fixture
+def cluster(kind: KindOptions) -> Iterator[Cluster]:
+    """The API of the session's cluster."""
+    with closing(Cluster(handle_of(kind).kubeconfig_path)) as api:
+        yield api
+
+
+def namespaces(cluster: Cluster) -> list[str]:
+    """Return the namespaces of runs that nobody is removing."""
+    found = cluster.get("/api/v1/namespaces", labelSelector=f"{MANAGED_BY}={OURS}")["items"]
+    return [
+        each["metadata"]["name"] for each in found if "deletionTimestamp" not in each["metadata"]
+    ]
+
+
+def report_of(directory: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((directory / "out" / "report.json").read_text())
+    return document
+
+
+def outcomes(directory: Path) -> dict[str, list[str]]:
+    """Return the outcomes of the checks that were asked for, by backend."""
+    found: dict[str, list[str]] = {}
+    for row in report_of(directory)["checks"]:
+        if row["id"] in CHECKS.split(","):
+            found.setdefault(row["backend"], []).append(row["outcome"])
+    return found
+
+
+def test_matrix_of_namespaces_and_real_pods(start: Start, tmp_path: Path, cluster: Cluster) -> None:
+    """Two backends that do not go together, or a namespace that stays behind."""
+    asked = ["--fsm-check", CHECKS, "--fsm-ip", "4", "--fsm-report", "out"]
+    output, _ = start("--fsm-conformance", "--fsm-backend", "netns,kind", *asked).communicate(
+        timeout=LIMIT_S
+    )
+
+    assert outcomes(tmp_path) == {"netns": 4 * ["pass"], "kind": 4 * ["pass"]}, output
+    assert "8 passed" in output
+    assert namespaces(cluster) == []
+
+
+def test_broken_implementation_fails_in_real_pods(start: Start, tmp_path: Path) -> None:
+    """A cluster that makes every implementation look right."""
+    asked = ["--fsm-check", CHECKS, "--fsm-ip", "4", "--fsm-report", "out"]
+    run = start("--fsm-conformance", "--fsm-backend", "kind", "--fsm-init-cmd", "true", *asked)
+    output, _ = run.communicate(timeout=LIMIT_S)
+
+    assert outcomes(tmp_path) == {"kind": 4 * ["fail"]}, output
+    assert run.returncode == pytest.ExitCode.TESTS_FAILED
+    assert report_of(tmp_path)["verdict"] == "nonconformant"
+
+
+def test_workers_share_one_cluster(start: Start, tmp_path: Path, cluster: Cluster) -> None:
+    """Workers that each make a cluster, or remove it under one another."""
+    asked = ["--fsm-check", CHECKS, "--fsm-ip", "4", "--fsm-report", "out", "-n", "2"]
+    output, _ = start("--fsm-conformance", "--fsm-backend", "kind", *asked).communicate(
+        timeout=LIMIT_S
+    )
+
+    assert outcomes(tmp_path) == {"kind": 4 * ["pass"]}, output
+    assert namespaces(cluster) == []
+
+
+def test_interrupted_run_leaves_nothing_behind(start: Start, cluster: Cluster) -> None:
+    """Pods that run on in somebody's cluster after Ctrl-C."""
+    run = start("--fsm-conformance", "--fsm-backend", "kind", "--fsm-ip", "4", "-v", "-s")
+    assert run.stdout is not None
+    seen = []
+    for line in run.stdout:  # until the first check is over
+        seen.append(line)
+        if "PASSED" in line:
+            break
+    run.send_signal(signal.SIGINT)
+    rest, _ = run.communicate(timeout=LIMIT_S)
+
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, "".join(seen) + rest
+    assert "verdict: partial" in rest
+    assert namespaces(cluster) == []
+
+
+def test_example_of_the_documentation_runs_in_real_pods(start: Start) -> None:
+    """Fixtures that work on network namespaces only."""
+    example = Path(__file__).parents[2] / "docs" / "example"
+    arguments = ["--fsm-backend", "kind", "--rootdir", str(example), str(example)]
+    output, _ = start(*arguments).communicate(timeout=LIMIT_S)
+
+    assert "7 passed" in output
