@@ -27,15 +27,23 @@ def main(argv: list[str] | None = None) -> int:
         case ["reference", *rest]:
             return reference.main(rest)
         case ["mesh", *rest]:
-            from pytest_fsmredir.reference_mesh import command as mesh
-
-            return mesh.main(rest)
+            return _mesh(rest)
         case ["-h" | "--help"]:
             print(_USAGE, end="")
             return 0
         case _:
             print(_USAGE, end="", file=sys.stderr)
             return 2
+
+
+def _mesh(arguments: list[str]) -> int:
+    try:
+        from pytest_fsmredir.reference_mesh import command as mesh
+    except ImportError as error:
+        told = f"{error.name} is missing; install it: pip install 'pytest-fsmredir[kind]'"
+        print(f"not done: {told}", file=sys.stderr)
+        return 1
+    return mesh.main(arguments)
 
 
 if __name__ == "__main__":

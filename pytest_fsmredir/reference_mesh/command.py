@@ -51,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _install(arguments: argparse.Namespace) -> None:
     lists = lists_of(arguments.set)
+    _refuse_two_clusters(arguments)
     with ExitStack() as undo:
         if arguments.kind_cluster:
             site = _kind(undo, arguments.kind_cluster)
@@ -64,6 +65,7 @@ def _install(arguments: argparse.Namespace) -> None:
 
 
 def _remove(arguments: argparse.Namespace) -> None:
+    _refuse_two_clusters(arguments)
     with ExitStack() as undo:
         if arguments.kind_cluster:
             cluster = _kind(undo, arguments.kind_cluster).cluster
@@ -74,6 +76,11 @@ def _remove(arguments: argparse.Namespace) -> None:
 
 def _image(arguments: argparse.Namespace) -> None:
     _say(mesh_image("", arguments.tag))
+
+
+def _refuse_two_clusters(arguments: argparse.Namespace) -> None:
+    if arguments.kind_cluster and (arguments.kubeconfig or arguments.context):
+        raise SettingsError("give --kind-cluster, or --kubeconfig and --context: not both")
 
 
 def _cluster(undo: ExitStack, arguments: argparse.Namespace) -> Cluster:

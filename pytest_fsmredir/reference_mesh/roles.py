@@ -44,7 +44,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _webhook() -> int:
     image = os.environ["FSM_MESH_IMAGE"]
-    server = Webhook(("", PORT), Api.of_this_pod(), image, CERTIFICATE)
+    everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - it is a server
+    server = Webhook((everywhere, PORT), Api.of_this_pod(), image, CERTIFICATE)
     with server:
         server.serve_forever()
     return 0

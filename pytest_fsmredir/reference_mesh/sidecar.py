@@ -20,6 +20,7 @@ from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.probes import health_responder
 
 _ALL_PROBE_PORTS = f"{LIVENESS_PORT},{READINESS_PORT},{STARTUP_PORT}"
+_FLOWS = 400  # at once, each of two descriptors: below the usual limit of 1024
 _IDLE_S = 3600.0
 _DIAL_S = 60.0  # FSM's spec.sidecar.sidecarTimeout
 
@@ -56,6 +57,7 @@ def run_sidecar(environment: Mapping[str, str]) -> NoReturn:
         set(addresses),
         health=False,
         probe_ports=frozenset(int(port) for port in ports if port),
+        forwarding_limit=_FLOWS,
     )
     recorder.forwarding = True
     recorder.start()

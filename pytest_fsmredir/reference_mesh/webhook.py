@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import sys
 from http import HTTPStatus
@@ -47,6 +48,7 @@ class Webhook(ThreadingHTTPServer):
     def __init__(
         self, address: tuple[str, int], source: Source, image: str, folder: Path | None = None
     ) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
         self._source, self._image = source, image
         if folder is not None:
@@ -57,6 +59,12 @@ class Webhook(ThreadingHTTPServer):
             self.socket = context.wrap_socket(
                 self.socket, server_side=True, do_handshake_on_connect=False
             )
+
+    def server_bind(self) -> None:
+        """Bind to the address; ``::`` is IPv4's as well."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
     def answer(self, body: bytes) -> Object:
         """Return the answer to a review.
@@ -83,7 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(HTTPStatus.NOT_FOUND, f"no such path; reviews go to {PATH}")
 
     def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
+        stated = self.headers.get("Content-Length") or ""
+        length = int(stated) if stated.isdecimal() else 0
         if self.path.partition("?")[0] != PATH:
             self.close_connection = True
             self._reply(HTTPStatus.NOT_FOUND, f"no such path; reviews go to {PATH}")

@@ -59,6 +59,7 @@ class Recorder:
         health: Be the health responder too, which in Kubernetes is a container of its own.
         probe_ports: Ports that the kubelet sends a pod's probes to. They wait for a request; the
             others tell who they are to anybody who connects.
+        forwarding_limit: Flows forwarded at once; more are refused.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class Recorder:
         *,
         health: bool = True,
         probe_ports: frozenset[int] = frozenset(),
+        forwarding_limit: int = FORWARDING_LIMIT,
     ) -> None:
         self.forwarding = False
         self.services: Mapping[str, str] = {}
         self._host = host
         self._families = families
         self._health, self._probe_ports = health, probe_ports
+        self._forwarding_limit = forwarding_limit
         self._own = own_addresses | set(LOOPBACK.values())
         self._listening = ExitStack()
         self._upstreams: list[Stream] = []
@@ -142,7 +145,7 @@ class Recorder:
         # A connection made to a listener of ours without redirection names that listener as its
         # destination: forwarding it would go round for ever.
         to_ourselves = target.host in self._own and target.port in _OWN_PORTS
-        if to_ourselves or len(self._upstreams) >= FORWARDING_LIMIT:
+        if to_ourselves or len(self._upstreams) >= self._forwarding_limit:
             stream.close()
             return
         flow = Flow(Direction.OUTBOUND, target, uid=SIDECAR_UID)

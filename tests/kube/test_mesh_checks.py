@@ -20,7 +20,8 @@ pytestmark = pytest.mark.kube
 
 CHECKS = (
     "CFG-003", "CFG-012", "CT-001", "IN-001", "IN-002", "IN-004", "LO-001", "OPX-001", "OUT-001",
-    "OUT-002", "PROTO-001", "RES-002", "RES-004", "RES-008", "UID-001", "UID-005",
+    "OUT-002", "PROTO-001", "RES-002", "RES-004", "RES-008", "SAN-001", "UID-001",
+    "UID-005",
 )  # fmt: skip
 """Capture, bypass, lists of both scopes, refusals, the sidecar's own traffic and reserved ports."""
 

@@ -45,7 +45,7 @@ class Webhook:
 
     agents: tuple[str, ...] = (APP,)
     granted = frozenset({Need.WEBHOOK})
-    withheld = frozenset({Need.SIDECAR_CONTROL, Need.PROGRAMMING})
+    withheld = frozenset({Need.SIDECAR_CONTROL, Need.ANSWERING_SIDECAR, Need.PROGRAMMING})
 
     def __init__(
         self,

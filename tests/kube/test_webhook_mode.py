@@ -1,0 +1,156 @@
+"""What webhook mode makes of the answers of an API server; needs no cluster."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster
+from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order
+from pytest_fsmredir.backends.kubernetes.ledger import Ledger
+from pytest_fsmredir.backends.kubernetes.manifests import Images
+from pytest_fsmredir.backends.kubernetes.webhook import Webhook
+from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.spec.configuration import Configuration
+
+CALLED = 'Internal error occurred: failed calling webhook "fsm-inject.k8s.io": '
+NO_UID = f'{CALLED}received invalid webhook response: expected response.uid="9a", got ""'
+DOWN = (
+    f'{CALLED}failed to call webhook: Post "https://fsm-injector.fsm-system.svc:9090/'
+    'mutate-pod-creation?timeout=20s": dial tcp 10.96.7.7:9090: connect: connection refused'
+)
+REASON = "Invalid port value '0' specified for annotation 'flomesh.io/inbound-port-exclusion-list'"
+LISTS = {"outboundPortExclusionList": [8080], "enableEgress": True}
+
+
+class Api:
+    """An API server that answers every new pod the same way, and knows one MeshConfig."""
+
+    def __init__(
+        self, said: ApiError | BaseException | None = None, *, injects: bool = True
+    ) -> None:
+        self.said, self.injects = said, injects
+        self.annotations: dict[str, str] = {}
+        self.traffic: dict[str, Any] = dict(LISTS)
+        self.lists_at_creation: list[list[int]] = []
+        self.lines = ['{"level":"info","message":"started"}']
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        if "meshconfigs" in path:
+            metadata = {"annotations": dict(self.annotations), "resourceVersion": "1"}
+            return {"metadata": metadata, "spec": {"traffic": dict(self.traffic)}}
+        return {"items": [{"metadata": {"name": "fsm-injector-0"}}]}
+
+    def patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if "meshconfigs" in path:
+            notes = body.get("metadata", {}).get("annotations", {})
+            self.annotations = {k: v for k, v in {**self.annotations, **notes}.items() if v}
+            changed = {**self.traffic, **body.get("spec", {}).get("traffic", {})}
+            self.traffic = {key: value for key, value in changed.items() if value is not None}
+        return {}
+
+    def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        self.lists_at_creation.append(self.traffic["outboundPortExclusionList"])
+        if self.said is not None:
+            self.lines.append(f'{{"level":"error","error":"{REASON}"}}')
+            raise self.said
+        inits = [{"name": "fsm-init"}] if self.injects else []
+        return {**body, "spec": {**body["spec"], "initContainers": inits}}
+
+    def log(self, namespace: str, pod: str, container: str) -> str:
+        return "\n".join(self.lines)
+
+
+def fleet_on(api: Api) -> Fleet:
+    cluster, images = cast("Cluster", api), Images(pod="pod:1")
+    return Fleet(
+        cluster,
+        "run-1",
+        images,
+        Webhook(cluster, images),
+        init_timeout_s=30.0,
+        ledger=Ledger(),
+        timeout_s=5.0,
+    )
+
+
+def order(**traffic: list[object]) -> Order:
+    return Order(Configuration({}, traffic), IptablesVariant.NFT)
+
+
+def refused(text: str, status: int = 500) -> ApiError:
+    return ApiError("POST /api/v1/namespaces/run-1/pods", status, text)
+
+
+def test_reason_of_fsm_is_in_the_injectors_log() -> None:
+    """A refusal of FSM, whose answer lacks the uid, taken for a broken webhook."""
+    fleet = fleet_on(Api(refused(NO_UID)))
+    (site,) = fleet.make([order()])
+    fleet.close()
+
+    assert repr(site.programming) == f"refused: at admission: {REASON}"
+
+
+def test_denial_by_the_webhook_is_a_refusal() -> None:
+    """A refusal with a proper reason."""
+    denied = f'admission webhook "fsm-inject.k8s.io" denied the request: {REASON}'
+    fleet = fleet_on(Api(refused(denied, 400)))
+    (site,) = fleet.make([order()])
+    fleet.close()
+
+    assert repr(site.programming) == f"refused: at admission: {REASON}"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (refused(DOWN), "the mesh's webhook does not answer: .*connection refused"),
+        (refused("exceeded quota: compute", 403), "exceeded quota"),
+        (refused('pods is forbidden: User "x" cannot create', 403), "forbidden"),
+        (refused('admission webhook "policy.k8s.io" denied the request: no', 400), "policy"),
+        (ApiError("POST", 0, "ConnectionError: refused"), "ConnectionError"),
+    ],
+)
+def test_trouble_of_the_cluster_is_no_refusal(said: ApiError, told: str) -> None:
+    """An implementation that is blamed for a quota, a missing right or a dead webhook."""
+    fleet = fleet_on(Api(said))
+    try:
+        with pytest.raises(BackendError, match=told):
+            fleet.make([order()])
+    finally:
+        fleet.close()
+
+
+def test_lists_are_set_once_for_all_pods_that_want_them() -> None:
+    """A pod that is made with another pod's lists."""
+    api = Api()
+    fleet = fleet_on(api)
+    one, two = order(outboundPortExclusionList=[1]), order(outboundPortExclusionList=[2])
+    fleet.make([one, two, one, order(), two])
+    fleet.close()
+
+    assert api.lists_at_creation == [[1], [1], [2], [2], []]
+    assert api.traffic == LISTS
+    assert api.annotations == {}
+
+
+def test_lists_are_put_back_after_an_interruption() -> None:
+    """A mesh that keeps a run's lists because somebody pressed Ctrl-C."""
+    api = Api(KeyboardInterrupt())
+    fleet = fleet_on(api)
+    with pytest.raises(KeyboardInterrupt):
+        fleet.make([order(outboundPortExclusionList=[1])])
+    fleet.close()
+
+    assert api.traffic == LISTS
+    assert api.annotations == {}
+
+
+def test_mesh_that_does_nothing_is_noticed() -> None:
+    """Pods that nobody programmed, judged as if a mesh had."""
+    fleet = fleet_on(Api(injects=False))
+    with pytest.raises(BackendError, match="put nothing into any of 2 pods"):
+        fleet.make([order(), order()])
+    fleet.close()
