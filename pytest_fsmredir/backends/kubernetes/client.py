@@ -19,8 +19,9 @@ except ImportError:
 Object = dict[str, Any]
 """An object of the API, as JSON has it."""
 
-REQUEST_S = 20.0
-"""How long the API server may take for one answer."""
+REQUEST_S = 60.0
+"""How long the API server may take for one answer: its own limit (--request-timeout), of which each
+webhook that it asks may take up to 30 s."""
 
 
 class ApiError(BackendError):

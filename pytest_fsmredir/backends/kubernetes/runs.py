@@ -19,7 +19,7 @@ from pytest_fsmredir.backends.kubernetes.manifests import MANAGED_BY, OURS
 OWNER = "fsmredir/owner"
 KEPT = "fsmredir/kept"
 
-NAMESPACE_READY_S = 30.0
+NAMESPACE_READY_S = 120.0
 """How long a new cluster may take to be ready for objects in a new namespace."""
 
 FORSAKEN = timedelta(days=1)
