@@ -1,4 +1,7 @@
-"""``serve NAME`` runs an agent; ``relay NAME...`` joins a pod's agents in one stream."""
+"""``serve NAME`` runs an agent; ``relay NAME...`` joins a pod's agents in one stream.
+
+``stdio NAME`` runs one that is spoken to by its standard streams, without a relay.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,11 @@ def main(argv: Sequence[str]) -> int:
     from pytest_fsmredir.agent.server import Server
 
     (name,) = names
-    server = Server(SOCKETS / f"{name}.sock")
+    server = Server()
+    if action == "stdio":
+        server.attend(name)
+        server.run()
+    server.listen(SOCKETS / f"{name}.sock")
     addresses = os.environ.get("POD_IPS", "").split(",")
     if name == "sidecar":
         ports = os.environ.get("FSM_PROBE_PORTS", "").split(",")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
@@ -192,9 +193,15 @@ class Commands:
         """Send an ICMP echo request and wait for the answer."""
         return _fate_form(self._host.ping(_flow(to, uid, Protocol.ICMP)))
 
-    def listen(self, at: Json, uid: int = 0) -> int:
-        """Listen for TCP until told otherwise."""
-        return self._keep(self._host.listen(_address(at), uid=uid).close)
+    def listen(self, at: Json, uid: int = 0, unless_taken: bool = False) -> int:
+        """Listen for TCP until told otherwise; 0 if another program already does, where it may."""
+        try:
+            listener = self._host.listen(_address(at), uid=uid)
+        except OSError as error:
+            if unless_taken and error.errno == errno.EADDRINUSE:
+                return 0
+            raise
+        return self._keep(listener.close)
 
     def hear(self, at: Json, protocol: str, uid: int = 0) -> int:
         """Answer UDP, or log echo requests, until told otherwise."""
@@ -205,7 +212,8 @@ class Commands:
 
     def unlisten(self, number: int) -> None:
         """Stop listening."""
-        self._closing.pop(number)()
+        if number:
+            self._closing.pop(number)()
 
     def resolve(self, name: str, family: int) -> Json:
         """Ask the resolver that is configured here, which goes by UDP, for the addresses."""

@@ -21,6 +21,7 @@ from pytest_fsmredir.backends.kubernetes.kind import (
     kind_site,
     preflight,
 )
+from pytest_fsmredir.backends.kubernetes.manifests import AgentIn
 from pytest_fsmredir.backends.kubernetes.kind_backend import Ground, KindBackend, kind_ground
 from pytest_fsmredir.deciding import decide
 from pytest_fsmredir.errors import FsmRedirError, PreflightError
@@ -76,10 +77,14 @@ class Judge:
     Attributes:
         options: Pytest-kind's.
         sidecar: Fields of a container that is another sidecar than ours.
+        app: Image of the application; empty for one that does nothing.
+        agent_in: Where the pods' agents run.
     """
 
     options: KindOptions
     sidecar: Mapping[str, object] = field(default_factory=dict)
+    app: str = ""
+    agent_in: AgentIn = AgentIn.CONTAINER
 
     def rows(self, implementation: Implementation, *ids: str) -> dict[str, Row]:
         """Return the rows of some checks, by id."""
@@ -111,7 +116,10 @@ class Judge:
         image = os.environ.get("FSM_POD_IMAGE", "")
         with kind_ground(self.options, image=image) as ground:
             made = {"image": ground.images.pod, **self.sidecar} if self.sidecar else {}
-            yield replace(ground, images=replace(ground.images, sidecar=made))
+            images = replace(
+                ground.images, sidecar=made, app=self.app, agent_in=self.agent_in
+            )
+            yield replace(ground, images=images)
 
 
 @pytest.fixture(scope="session")

@@ -61,9 +61,16 @@ class Cluster:
         """Create an object in a collection."""
         return self._call("POST", path, body)
 
-    def patch(self, path: str, body: Object) -> Object:
-        """Merge changes into an object."""
-        return self._call("PATCH", path, body)
+    def patch(self, path: str, body: Object, *, by_key: bool = False) -> Object:
+        """Merge changes into an object.
+
+        Args:
+            path: Of the object.
+            body: The changes.
+            by_key: Merge lists of named things by their names, instead of replacing the lists.
+        """
+        kind = "strategic-merge-patch+json" if by_key else "merge-patch+json"
+        return self._call("PATCH", path, body, kind=kind)
 
     def delete(self, path: str, **query: str) -> None:
         """Delete an object; nothing happens if there is none."""
@@ -113,14 +120,25 @@ class Cluster:
         self._session.close()
 
     def _call(
-        self, method: str, path: str, body: Object | None, query: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Object | None,
+        query: dict[str, str] | None = None,
+        kind: str = "json",
     ) -> Object:
-        answer: Object = json.loads(self._raw(method, path, body, query or {}))
+        answer: Object = json.loads(self._raw(method, path, body, query or {}, kind))
         return answer
 
-    def _raw(self, method: str, path: str, body: Object | None, query: dict[str, str]) -> bytes:
-        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = {"Content-Type": kind}
+    def _raw(
+        self,
+        method: str,
+        path: str,
+        body: Object | None,
+        query: dict[str, str],
+        kind: str = "json",
+    ) -> bytes:
+        headers = {"Content-Type": f"application/{kind}"}
         if token := self._configuration.get_api_key_with_prefix("authorization"):
             headers["Authorization"] = token
         try:

@@ -13,11 +13,12 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 
 from pytest_fsmredir.backends.base import Programming
 from pytest_fsmredir.backends.kubernetes import manifests
+from pytest_fsmredir.backends.kubernetes.access import Access, Ephemeral, Relayed
 from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster, Object, Stream
 from pytest_fsmredir.backends.kubernetes.injectors import Injection
 from pytest_fsmredir.backends.kubernetes.ledger import Ledger
 from pytest_fsmredir.backends.kubernetes.link import Link
-from pytest_fsmredir.backends.kubernetes.manifests import APP, Images
+from pytest_fsmredir.backends.kubernetes.manifests import APP, AgentIn, Images
 from pytest_fsmredir.backends.kubernetes.states import PodState, Progress, Stage, state_of
 from pytest_fsmredir.errors import BackendError, DeadlineError, tail
 from pytest_fsmredir.implementations.base import IptablesVariant
@@ -133,6 +134,8 @@ class Fleet:
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
         self._injection, self._init_timeout_s = injection, init_timeout_s
         self._ledger, self._timeout_s = ledger, timeout_s
+        self._relayed = Relayed(cluster, namespace)
+        self._ephemeral = Ephemeral(cluster, namespace, images.pod)
         self._spare: dict[str, deque[Site]] = defaultdict(deque)
         self._numbers = count(1)
         self._hands = ThreadPoolExecutor(_HANDS, thread_name_prefix="fsmredir-kube")
@@ -306,13 +309,10 @@ class Fleet:
         return True
 
     def _dial(self, site: Site) -> Future[Stream]:
-        return self._hands.submit(
-            self.cluster.exec,
-            self.namespace,
-            site.name,
-            manifests.AGENT_CONTAINER,
-            manifests.relay_command(site.agents),
-        )
+        in_mesh = site.order is not None
+        added = in_mesh and self.images.agent_in is AgentIn.EPHEMERAL
+        access: Access = self._ephemeral if added else self._relayed
+        return self._hands.submit(access.open, site.name, site.agents)
 
     def _inject(self, site: Site) -> ApiError | None:
         """Make a pod of the mesh, or return why there is none."""

@@ -104,7 +104,7 @@ class Manual:
 
     def __init__(self, images: Images, init_command: Sequence[str] | None) -> None:
         self._images, self._init_command = images, init_command
-        self.agents: tuple[str, ...] = (APP,) if images.sidecar else (APP, SIDECAR)
+        self.agents: tuple[str, ...] = (APP, SIDECAR) if images.sidecar_is_ours else (APP,)
 
     def begin(self, namespace: str) -> None:
         """Nothing has to be prepared."""

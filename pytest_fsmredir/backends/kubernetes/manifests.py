@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from pytest_fsmredir.backends.kubernetes.archive import agent_archive
 from pytest_fsmredir.backends.kubernetes.client import Object
@@ -46,6 +47,13 @@ PATH="$tools:$PATH" exec "$@" </dev/null
 """Runs the rest of its arguments with the programs of the wanted variant first on PATH."""
 
 
+class AgentIn(StrEnum):
+    """Where the agent of a pod of the mesh runs."""
+
+    CONTAINER = "container"
+    EPHEMERAL = "ephemeral"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
     """Where containers come from.
@@ -53,13 +61,24 @@ class Images:
     Attributes:
         pod: Holds Python and both variants of iptables.
         init: The implementation's own; empty to run a command in the pod image.
+        agent_in: Where the agent runs in pods of the mesh: as the application's container, or in
+            an ephemeral one that is added to it.
+        app: Where the agent is not it, the application's own image; empty for an application that
+            does nothing.
         sidecar: Fields of a container (``image``, ``command`` and what else it takes) that is
             somebody else's sidecar and tells us nothing; empty for ours.
     """
 
     pod: str
     init: str = ""
+    agent_in: AgentIn = AgentIn.CONTAINER
+    app: str = ""
     sidecar: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def sidecar_is_ours(self) -> bool:
+        """There is a line to the sidecar, which records what it accepts."""
+        return not self.sidecar and self.agent_in is AgentIn.CONTAINER
 
 
 def relay_command(agents: Sequence[str]) -> list[str]:
@@ -94,7 +113,10 @@ def place(name: str, images: Images, *, host_network: bool = False) -> Object:
 
 def plain_pod(name: str, configuration: Configuration, images: Images) -> Object:
     """Return a pod of the mesh as its user writes it."""
-    return _pod(name, configuration.annotations, images.pod)
+    pod = _pod(name, configuration.annotations, images.pod)
+    if images.agent_in is AgentIn.EPHEMERAL:
+        pod["spec"] |= {"containers": [_application(images)], "volumes": []}
+    return pod
 
 
 def mesh_pod(
@@ -112,6 +134,7 @@ def mesh_pod(
     """
     parts = _parts(images, init_command, iptables)
     made = injected(pod, configuration.mesh_config_document(), parts)
+    made["spec"]["volumes"] = _volumes()  # of the init container and the sidecar
     if bare:
         del made["spec"]["initContainers"]
     return made
@@ -171,16 +194,22 @@ def _pod(name: str, annotations: Mapping[str, str], image: str) -> Object:
         "metadata": {"name": name, "annotations": dict(annotations), "labels": {MANAGED_BY: OURS}},
         "spec": {
             "containers": [app],
-            "volumes": [
-                {"name": "agent", "configMap": {"name": _AGENT}},
-                {"name": "sockets", "emptyDir": {}},
-            ],
+            "volumes": _volumes(),
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 0,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
         },
     }
+
+
+def _application(images: Images) -> Object:
+    """Return the container of an application that knows nothing of us."""
+    made: Object = {"name": AGENT_CONTAINER, "image": images.app or images.pod}
+    made["imagePullPolicy"] = "IfNotPresent"
+    if not images.app:
+        made["command"] = ["sh", "-c", "trap 'exit 0' TERM; sleep 86400 & wait"]
+    return made
 
 
 def _agent(image: str, name: str) -> dict[str, object]:
@@ -190,6 +219,13 @@ def _agent(image: str, name: str) -> dict[str, object]:
         "command": [*_PYTHON, "serve", name],
         "volumeMounts": [_agent_mount(), {"name": "sockets", "mountPath": "/run/fsmredir"}],
     }
+
+
+def _volumes() -> list[Object]:
+    return [
+        {"name": "agent", "configMap": {"name": _AGENT}},
+        {"name": "sockets", "emptyDir": {}},
+    ]
 
 
 def _agent_mount() -> dict[str, object]:

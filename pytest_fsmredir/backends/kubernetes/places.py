@@ -138,9 +138,15 @@ class KubePlace:
         self, port: int, *, host: str | None = None, uid: int | None = None
     ) -> Iterator[None]:
         """Listen for TCP for the block."""
-        address = Address(host or ANY[self._mesh.family], port)
-        owner = self._default_uid if uid is None else uid
-        number = self.link.ask(APP, "listen", at=address_form(address), uid=owner)
+        with self._listens(Address(host or ANY[self._mesh.family], port), uid):
+            yield
+
+    @contextmanager
+    def _listens(
+        self, address: Address, uid: int | None = None, *, unless_taken: bool = False
+    ) -> Iterator[None]:
+        owner, at = self._default_uid if uid is None else uid, address_form(address)
+        number = self.link.ask(APP, "listen", at=at, uid=owner, unless_taken=unless_taken)
         self._listening.add(("tcp", address))
         try:
             yield

@@ -13,6 +13,7 @@ from pytest_fsmredir.backends.kubernetes.fleet import Site
 from pytest_fsmredir.backends.kubernetes.manifests import SIDECAR
 from pytest_fsmredir.backends.kubernetes.places import KubePlace, not_offered
 from pytest_fsmredir.implementations.base import Completed
+from pytest_fsmredir.sidecars.recorder import ANY
 from pytest_fsmredir.spec.flow import Acceptance, Address
 from pytest_fsmredir.spec.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT, SERVED_PORTS
 
@@ -101,8 +102,12 @@ class KubePod(KubePlace):
         return host in self.site.addresses
 
     def _answer_tcp(self, destination: Address) -> None:
-        if destination.port not in _TAKEN_PORTS:
-            self.listen(destination.port)
+        if destination.port in _TAKEN_PORTS:
+            return
+        # An application of the user's own may listen there, and is as good.
+        at = Address(ANY[self._mesh.family], destination.port)
+        others = self._mesh.fates.sees_others
+        self._mesh.undo.enter_context(self._listens(at, unless_taken=others))
 
 
 class KubeSidecar:

@@ -21,9 +21,11 @@ class Fates(Protocol):
 
     Attributes:
         offers: The needs of checks that can only be met in this way.
+        sees_others: It knows what programs accept that are none of ours.
     """
 
     offers: ClassVar[frozenset[Need]]
+    sees_others: ClassVar[bool]
 
     def open(
         self, place: KubePlace, flow: Flow, how: Mapping[str, Json], *, keep: bool
@@ -47,6 +49,7 @@ class Recording:
     """The banner tells who answered; what else was accepted is fetched from the agents."""
 
     offers: ClassVar = frozenset({Need.SIDECAR_CONTROL, Need.ANSWERING_SIDECAR})
+    sees_others: ClassVar = False
 
     def __init__(self, mesh: KubeMesh) -> None:
         self._mesh = mesh

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -78,8 +78,8 @@ def state_of(pod: Mapping[str, Any], init_timeout_s: float) -> PodState:
     status = pod.get("status", {})
     inits = status.get("initContainerStatuses", [])
     containers = status.get("containerStatuses", [])
-    if hopeless := _hopeless([*inits, *containers]):
-        return PodState(Stage.BROKEN, hopeless)
+    if reason := hopeless([*inits, *containers]):
+        return PodState(Stage.BROKEN, reason)
     if refusal := _refusal(inits, init_timeout_s):
         return PodState(Stage.REFUSED, refusal)
     ended = [each for each in containers if "terminated" in each.get("state", {})]
@@ -94,7 +94,8 @@ def state_of(pod: Mapping[str, Any], init_timeout_s: float) -> PodState:
     return PodState(Stage.WAITING, _progress(status, [*inits, *containers]))
 
 
-def _hopeless(statuses: list[Mapping[str, Any]]) -> str:
+def hopeless(statuses: Sequence[Mapping[str, Any]]) -> str:
+    """Return what keeps one of some containers from ever starting; empty if nothing does."""
     for each in statuses:
         waiting = each.get("state", {}).get("waiting", {})
         if waiting.get("reason") in _HOPELESS:

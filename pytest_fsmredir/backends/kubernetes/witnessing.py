@@ -102,6 +102,7 @@ class Witnessing:
     """The tables tell what the sidecar accepted; nothing is asked of it."""
 
     offers: ClassVar = frozenset[Need]()
+    sees_others: ClassVar = True
 
     def __init__(self, mesh: KubeMesh) -> None:
         self._mesh = mesh
