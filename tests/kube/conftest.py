@@ -21,8 +21,8 @@ from pytest_fsmredir.backends.kubernetes.kind import (
     kind_site,
     preflight,
 )
-from pytest_fsmredir.backends.kubernetes.manifests import AgentIn
 from pytest_fsmredir.backends.kubernetes.kind_backend import Ground, KindBackend, kind_ground
+from pytest_fsmredir.backends.kubernetes.manifests import AgentIn
 from pytest_fsmredir.deciding import decide
 from pytest_fsmredir.errors import FsmRedirError, PreflightError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
@@ -116,9 +116,7 @@ class Judge:
         image = os.environ.get("FSM_POD_IMAGE", "")
         with kind_ground(self.options, image=image) as ground:
             made = {"image": ground.images.pod, **self.sidecar} if self.sidecar else {}
-            images = replace(
-                ground.images, sidecar=made, app=self.app, agent_in=self.agent_in
-            )
+            images = replace(ground.images, sidecar=made, app=self.app, agent_in=self.agent_in)
             yield replace(ground, images=images)
 
 
@@ -127,6 +125,17 @@ def cluster(kind: KindOptions) -> Iterator[Cluster]:
     """The API of the session's cluster."""
     with kind_site(replace(kind, keep=True)) as site:
         yield site.cluster
+
+
+@pytest.fixture
+def pause(cluster: Cluster) -> str:
+    """An image without Python, without a shell, without anything: what holds a pod's sandbox."""
+    (node, *_) = cluster.get("/api/v1/nodes")["items"]
+    names = [name for image in node["status"]["images"] for name in image.get("names", ())]
+    found = [name for name in names if "/pause:" in name]
+    if not found:
+        pytest.skip("the node does not say which image holds its sandboxes")
+    return str(found[0])
 
 
 @pytest.fixture(scope="session")

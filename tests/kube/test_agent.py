@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import socket
 import subprocess
 import sys
@@ -16,11 +18,13 @@ from pytest_fsmredir.agent.forms import SPAN, Report, acceptance_form
 from pytest_fsmredir.agent.pod import NumberedEngine
 from pytest_fsmredir.agent.preparation import preparation_form, prepared_by
 from pytest_fsmredir.backends.base import Mesh
+from pytest_fsmredir.backends.kubernetes.access import BOOTSTRAP, pieces
 from pytest_fsmredir.backends.kubernetes.archive import agent_archive
 from pytest_fsmredir.backends.kubernetes.ledger import Ledger
 from pytest_fsmredir.backends.kubernetes.link import Command, Link
 from pytest_fsmredir.backends.kubernetes.planning import UNKNOWN, is_final, plan
 from pytest_fsmredir.backends.kubernetes.states import Stage, state_of
+from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
 
@@ -89,6 +93,48 @@ def test_archive_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
             argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_agent_can_be_streamed_in() -> None:
+    """An agent that needs a file in the image, or whose first command is lost behind it."""
+    argv = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, "stdio", "app"]
+    hello = json.dumps(["hello", {"number": 3, "timeout_s": 1.0}])
+    text = "".join(pieces(agent_archive())) + f"app\t{hello}\napp\t{json.dumps(['no', {}])}\n"
+    done = subprocess.run(argv, input=text.encode(), capture_output=True, timeout=30, check=False)
+    replies = [line.partition("\t") for line in done.stdout.decode().splitlines()]
+
+    assert [name for name, _, _ in replies] == ["app", "app"], done.stderr
+    assert json.loads(replies[0][2]) == {"result": None}
+    assert json.loads(replies[1][2]) == {"error": "KeyError: 'no'"}
+    assert done.returncode == 0
+
+
+def test_archive_that_ends_early_is_told() -> None:
+    """A stream that is cut, and an agent that runs half of itself."""
+    argv = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, "stdio", "app"]
+    text = pieces(agent_archive())[0]
+    done = subprocess.run(argv, input=text.encode(), capture_output=True, timeout=30, check=False)
+
+    assert (done.returncode, done.stderr) == (1, b"the archive ended early\n")
+
+
+class Cut(Link):
+    """A line that answers too late."""
+
+    def _reply(self, within_s: float) -> tuple[str, Any]:
+        raise BackendError(f"nothing came in {within_s:.0f} s")
+
+
+def test_late_reply_is_not_taken_for_the_next_one() -> None:
+    """A fate that is another flow's."""
+    stream = io.StringIO()
+    link = Cut("pod-3", stream, ("app",))  # type: ignore[arg-type]
+
+    with pytest.raises(BackendError, match="the line to pod pod-3 was lost: nothing came in 20 s"):
+        link.ask("app", "log", since=0)
+    with pytest.raises(BackendError, match="there is no line to pod-3 any more"):
+        link.ask("app", "log", since=0)
+    assert stream.closed
 
 
 class Told(Link):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_fsmredir.backends.kubernetes.manifests import AgentIn
-from pytest_fsmredir.backends.kubernetes.kind import KindOptions, kind_site
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.reference.programming import Reference
 from pytest_fsmredir.outcomes import Outcome
@@ -25,18 +24,6 @@ CHECKS = (
     "OUT-001", "OUT-002", "OUT-013", "OUT-014", "PROTO-001", "PROTO-002", "PROTO-004", "RES-002",
     "RES-004", "RES-008", "UID-001", "UID-005", "UID-006",
 )  # fmt: skip
-
-
-@pytest.fixture
-def pause(kind: KindOptions) -> str:
-    """An image without Python, without a shell, without anything: what holds a pod's sandbox."""
-    with kind_site(kind) as site:
-        (node, *_) = site.cluster.get("/api/v1/nodes")["items"]
-    names = [name for image in node["status"]["images"] for name in image.get("names", ())]
-    found = [name for name in names if "/pause:" in name]
-    if not found:
-        pytest.skip("the node does not say which image holds its sandboxes")
-    return str(found[0])
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ time.sleep({LIFE_S})
 """
 """Process 1 of a container ends by SIGTERM only if it asks for it (pid_namespaces(7))."""
 
-_BOOTSTRAP = """
+BOOTSTRAP = """
 import base64, os, runpy, sys
 def take(count):
     taken = b""
@@ -111,9 +111,9 @@ class Ephemeral:
         name = f"fsmredir-{secrets.token_hex(3)}"
         self._add(pod, _container(name, self.image))
         self._await(pod, name)
-        argv = ["python3", "-I", "-S", "-c", _BOOTSTRAP, "stdio", agent]
+        argv = ["python3", "-I", "-S", "-c", BOOTSTRAP, "stdio", agent]
         stream = self.cluster.exec(self.namespace, pod, name, argv)
-        for part in _parts_of(agent_archive()):
+        for part in pieces(agent_archive()):
             stream.write(part)
         return stream
 
@@ -177,7 +177,7 @@ def _container(name: str, image: str) -> Object:
     }
 
 
-def _parts_of(archive: bytes) -> list[str]:
+def pieces(archive: bytes) -> list[str]:
     """Return an archive as text that the bootstrap understands, in pieces."""
     encoded = b64encode(archive).decode()
     text = f"{len(encoded):012d}{encoded}"

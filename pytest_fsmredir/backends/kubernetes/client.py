@@ -184,14 +184,19 @@ class Stream:
         except Exception as error:
             raise ApiError(f"the stream to {self._where} was cut", 0, _why(error)) from None
         if line is None or (not line and not self._socket.is_open()):
-            said = self._socket.peek_stderr(timeout=0) if self._socket.is_open() else ""
-            how = "said nothing in time" if self._socket.is_open() else "ended"
-            raise ApiError(f"the agents of {self._where}", 0, f"{how} {said}".strip())
+            open_still = self._socket.is_open()
+            how = f"said nothing in {within_s:.0f} s" if open_still else "ended"
+            said = self._socket.peek_stderr(timeout=0).strip()
+            raise ApiError(f"the agents of {self._where}", 0, ": ".join(filter(None, (how, said))))
         return line
 
     def close(self) -> None:
         """End the program's standard input."""
-        self._socket.close()
+        try:
+            self._socket.close()
+        finally:
+            # After a close that the other end began, websocket-client leaves its socket open.
+            self._socket.sock.shutdown()
 
 
 def _kubernetes() -> Any:  # noqa: ANN401 - the client has no types

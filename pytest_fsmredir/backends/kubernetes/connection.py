@@ -74,9 +74,9 @@ class RemoteConnection(Connection):
 
     def close(self) -> None:
         """Abort the connection."""
-        if self._number:
+        if self._number and not self._link.lost:
             self._ask("close")
-            self._number = 0
+        self._number = 0
 
     def _ask(self, name: str, *, wait_s: float = 0.0, **arguments: Json) -> Json:
         return self._link.ask(APP, name, wait_s=wait_s, number=self._number, **arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -34,6 +35,7 @@ class Link:
         numbers: The number that each of them has in the run.
         round_trips: Batches sent so far.
         deferred: Commands that go out before the next ones.
+        lost: How the line was lost; empty while it stands.
     """
 
     pod: str
@@ -42,6 +44,7 @@ class Link:
     numbers: dict[str, int] = field(default_factory=dict)
     round_trips: int = 0
     deferred: list[Command] = field(default_factory=list)
+    lost: str = ""
 
     def ask(self, agent: str, name: str, /, *, wait_s: float = 0.0, **arguments: Json) -> Json:
         """Give one command, which itself may take ``wait_s``, and return its result."""
@@ -52,11 +55,13 @@ class Link:
         """Give several commands at once and return their results.
 
         Raises:
-            BackendError: An agent could not do it, or the line is cut.
+            BackendError: An agent could not do it, or the line is lost.
         """
         asked = list(commands)
         if not asked:
             return []
+        if self.lost:
+            raise BackendError(f"there is no line to {self.pod} any more: {self.lost}")
         first, self.deferred = self.deferred, []
         return self._all([*first, *asked], wait_s + GRACE_S)[len(first) :]
 
@@ -70,15 +75,26 @@ class Link:
 
     def _all(self, batch: list[Command], within_s: float) -> list[Json]:
         lines = (f"{c.agent}\t{json.dumps([c.name, c.arguments])}\n" for c in batch)
-        self.stream.write("".join(lines))
-        self.round_trips += 1
-        replies = [self._reply(within_s) for _ in batch]
+        replies = self._exchange("".join(lines), len(batch), within_s)
         queues = {agent: [r for a, r in replies if a == agent] for agent in self.agents}
         results = [queues[command.agent].pop(0) for command in batch]
         for command, result in zip(batch, results, strict=True):
             if "error" in result:
                 raise BackendError(f"{self.pod}: {command.name}: {result['error']}")
         return [result["result"] for result in results]
+
+    def _exchange(self, text: str, count: int, within_s: float) -> list[tuple[str, Json]]:
+        try:
+            self.stream.write(text)
+            replies = [self._reply(within_s) for _ in range(count)]
+        except (BackendError, ValueError) as error:
+            # A reply that comes late would be taken for that to the next command.
+            self.lost = str(error)
+            with suppress(Exception):  # what is to be said of it has been said
+                self.stream.close()
+            raise BackendError(f"the line to pod {self.pod} was lost: {error}") from None
+        self.round_trips += 1
+        return replies
 
     def _reply(self, within_s: float) -> tuple[str, Json]:
         agent, _, text = self.stream.read_line(within_s).partition("\t")

@@ -133,8 +133,7 @@ def mesh_pod(
     A bare one has its sidecar, and nobody programs it.
     """
     parts = _parts(images, init_command, iptables)
-    made = injected(pod, configuration.mesh_config_document(), parts)
-    made["spec"]["volumes"] = _volumes()  # of the init container and the sidecar
+    made = injected(_with_agent(pod), configuration.mesh_config_document(), parts)
     if bare:
         del made["spec"]["initContainers"]
     return made
@@ -219,6 +218,14 @@ def _agent(image: str, name: str) -> dict[str, object]:
         "command": [*_PYTHON, "serve", name],
         "volumeMounts": [_agent_mount(), {"name": "sockets", "mountPath": "/run/fsmredir"}],
     }
+
+
+def _with_agent(pod: Object) -> Object:
+    """Return a pod with what the containers that we put into it need."""
+    own = pod["spec"].get("volumes", [])
+    names = {volume["name"] for volume in own}
+    added = [volume for volume in _volumes() if volume["name"] not in names]
+    return {**pod, "spec": {**pod["spec"], "volumes": [*own, *added]}}
 
 
 def _volumes() -> list[Object]:

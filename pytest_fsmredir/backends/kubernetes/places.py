@@ -180,7 +180,8 @@ class KubePlace:
 
     def _ended(self, protocol: str, address: Address, number: Json) -> None:
         self._listening.discard((protocol, address))
-        self.link.ask(APP, "unlisten", number=number)
+        if not self.link.lost:  # else whatever ended it has ended the listener
+            self.link.ask(APP, "unlisten", number=number)
 
     def _bound(self, flow: Flow) -> Address | None:
         """Return the local address to bind by default, None to leave it to the kernel."""

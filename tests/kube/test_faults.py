@@ -1,0 +1,128 @@
+"""What breaks half-way is an error that says where and what, soon, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, closing
+from dataclasses import replace
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_fsmredir.backends.base import Place
+from pytest_fsmredir.backends.kubernetes.access import Ephemeral
+from pytest_fsmredir.backends.kubernetes.client import Cluster
+from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend
+from pytest_fsmredir.backends.kubernetes.link import GRACE_S
+from pytest_fsmredir.backends.kubernetes.manifests import AgentIn
+from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
+from pytest_fsmredir.backends.kubernetes.pods import KubePod
+from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.implementations.reference.programming import Reference
+
+if TYPE_CHECKING:
+    from tests.kube.conftest import Judge
+
+pytestmark = pytest.mark.kube
+
+NFT = IptablesVariant.NFT
+KILL = """
+import os, pathlib, signal, sys
+for line in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    if {word!r} in line.read_text().split("\\0"):
+        os.kill(int(line.parent.name), signal.SIGKILL)
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+def mesh_of(backend: KindBackend) -> AbstractContextManager[KubeMesh]:
+    """Return a mesh that the block closes."""
+    return closing(backend.mesh(4, NFT, exhaustive=False))
+
+
+def namespaces(cluster: Cluster) -> set[str]:
+    """Return the namespaces of runs that are not on their way out."""
+    found = cluster.get("/api/v1/namespaces")["items"]
+    names = (each["metadata"] for each in found if "deletionTimestamp" not in each["metadata"])
+    return {each["name"] for each in names if each["name"].startswith("fsmredir-")}
+
+
+def kill(cluster: Cluster, pod: str, container: str, word: str) -> None:
+    """Kill the process of a pod that has a word on its command line."""
+    (namespace,) = namespaces(cluster)
+    argv = ["python3", "-c", KILL.format(word=word)]
+    with closing(cluster.exec(namespace, pod, container, argv)) as stream:
+        assert stream.read_line(GRACE_S) == "done"
+
+
+def connect_until_it_fails(pod: KubePod, to: Place) -> None:
+    """Go on until the kubelet has ended what it was told to end."""
+    while True:
+        pod.connect(to, 8080)
+
+
+def test_pod_that_is_deleted_half_way(judge: Judge, cluster: Cluster) -> None:
+    """A run that hangs, or blames the implementation, because somebody deleted a pod."""
+    with judge.backend(Reference()) as backend, mesh_of(backend) as mesh:
+        pod = mesh.pod()
+        assert pod.connect(mesh.server, 8080).captured_outbound
+        (namespace,) = namespaces(cluster)
+        cluster.delete(f"/api/v1/namespaces/{namespace}/pods/{pod.site.name}")
+        began = monotonic()
+        with pytest.raises(BackendError, match=f"the line to pod {pod.site.name} was lost"):
+            connect_until_it_fails(pod, mesh.server)
+        assert monotonic() - began < 2 * GRACE_S
+        with pytest.raises(BackendError, match="there is no line to"):
+            pod.connect(mesh.server, 8080)
+    assert not namespaces(cluster)
+
+
+def test_agent_that_is_killed(judge: Judge, cluster: Cluster) -> None:
+    """An exec stream that is cut, and the reply to one flow taken for that to another."""
+    with judge.backend(Reference()) as backend, mesh_of(backend) as mesh:
+        pod = mesh.pod()
+        assert pod.connect(mesh.server, 8080).captured_outbound
+        kill(cluster, pod.site.name, "app", "relay")
+        with pytest.raises(BackendError, match=f"pod {pod.site.name} was lost: .* ended"):
+            pod.connect(mesh.server, 8080)
+    assert not namespaces(cluster)
+
+
+def test_guest_that_is_killed(judge: Judge, cluster: Cluster) -> None:
+    """The same where the agent came in by an ephemeral container."""
+    guest = replace(judge, agent_in=AgentIn.EPHEMERAL)
+    with guest.backend(Reference()) as backend, mesh_of(backend) as mesh:
+        pod = mesh.pod()
+        assert pod.connect(mesh.server, 8080).captured_outbound
+        (namespace,) = namespaces(cluster)
+        (status,) = cluster.get(f"/api/v1/namespaces/{namespace}/pods/{pod.site.name}")["status"][
+            "ephemeralContainerStatuses"
+        ]
+        kill(cluster, pod.site.name, status["name"], "stdio")
+        with pytest.raises(BackendError, match=f"pod {pod.site.name} was lost: .* ended"):
+            pod.connect(mesh.server, 8080)
+    assert not namespaces(cluster)
+
+
+def test_ephemeral_container_that_cannot_start(judge: Judge, cluster: Cluster) -> None:
+    """A wait for an image that nobody has, to the end of the run's patience."""
+    with judge.backend(Reference()) as backend, mesh_of(backend) as mesh:
+        pod = mesh.pod()
+        (namespace,) = namespaces(cluster)
+        access = Ephemeral(cluster, namespace, "fsmredir-nobody-has-this:1")
+        with pytest.raises(BackendError, match=f"pod {pod.site.name}: fsmredir-.*(Pull|pull)"):
+            access.open(pod.site.name, ("app",))
+        with pytest.raises(BackendError, match="takes no ephemeral container"):
+            access.open("pod-that-is-not", ("app",))
+
+
+def test_image_without_python(judge: Judge, cluster: Cluster, pause: str) -> None:
+    """An agent that never starts, and nobody says why."""
+    with judge.backend(Reference()) as backend, mesh_of(backend) as mesh:
+        pod = mesh.pod()
+        (namespace,) = namespaces(cluster)
+        access = Ephemeral(cluster, namespace, pause)
+        with pytest.raises(BackendError, match=f"pod {pod.site.name}: .*python3"):
+            access.open(pod.site.name, ("app",))
