@@ -57,6 +57,7 @@ class Run:
         started: When.
         trouble: What broke the harness; empty while it is whole.
         interrupted: The user ended it early.
+        kept: What backends have left behind because that was asked for.
         standing: Another process of the session sees to what all of them share of the backends.
     """
 
@@ -72,6 +73,7 @@ class Run:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     trouble: str = ""
     interrupted: bool = False
+    kept: list[str] = field(default_factory=list)
     standing: bool = False
     _backends: dict[str, Backend] = field(default_factory=dict)
 
@@ -147,7 +149,9 @@ class Run:
         """Remove all pods."""
         with ExitStack() as undo:
             while self._backends:
-                undo.callback(self._backends.popitem()[1].close)
+                backend = self._backends.popitem()[1]
+                self.kept += [backend.kept] if backend.kept else []
+                undo.callback(backend.close)
 
     def _backend(self, name: str) -> Backend:
         if name not in self._backends:

@@ -482,6 +482,11 @@ class Backend(Protocol):
         """Return the mesh of one run of one check; the caller closes it."""
         ...
 
+    @property
+    def kept(self) -> str:
+        """What it will leave behind because that was asked for, and how to remove it."""
+        ...
+
     def close(self) -> None:
         """Remove everything that was made."""
         ...

@@ -140,6 +140,8 @@ def _notices(run: Run, remarks: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield "trouble", run.trouble
     if run.interrupted:
         yield "interrupted", "before the end: this is what was learnt so far"
+    for what in run.kept:
+        yield "kept", what
     if found := "; ".join(remarks):
         yield "note", found
 

@@ -24,14 +24,22 @@ class Connection:
         answered_by: The acceptance that the banner told of; None without one.
     """
 
-    def __init__(self, engine: Engine, flow: Flow, sock: socket.socket) -> None:
+    def __init__(self, engine: Engine, flow: Flow, sock: socket.socket, mark: int) -> None:
+        """Dial.
+
+        Args:
+            engine: Drives the socket.
+            flow: What to dial.
+            sock: With what.
+            mark: Length of the engine's log before anything was done with the socket.
+        """
         self.flow = flow
         self.client: Address | None = None
         self.lost: str | None = None
         self.received = bytearray()
         self.answered_by: Acceptance | None = None
         self._engine = engine
-        self._mark = len(engine.log)
+        self._mark = mark
         self._line = bytearray()
         self._stream: Stream | None = None
         self._dial(sock)

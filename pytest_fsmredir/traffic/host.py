@@ -195,9 +195,10 @@ class Host:
         *,
         mapped: bool = False,
     ) -> Connection:
+        mark = len(self.engine.log)  # the caller's preparation may send the SYN already
         sock = self._socket(flow, source, gid, prepare, mapped=mapped)
         try:
-            return Connection(self.engine, flow, sock)
+            return Connection(self.engine, flow, sock, mark)
         except BaseException:
             sock.close()
             raise

@@ -82,6 +82,7 @@ class KubernetesBackend:
         keep: bool = False,
     ) -> None:
         self.name = name
+        self._keep = keep
         self._timeout_s = timeout_s
         self._shared: dict[str, Site] = {}
         self.gallery: dict[Case, Site] = {}
@@ -118,6 +119,12 @@ class KubernetesBackend:
         """The IP versions of the cluster's pods."""
         self._await_world()
         return tuple(sorted({Address(host, 0).family for host in self.world.server.addresses}))
+
+    @property
+    def kept(self) -> str:
+        """What it will leave behind because that was asked for, and how to remove it."""
+        name = self.fleet.namespace
+        return f"namespace {name} (kubectl delete namespace {name})" if self._keep else ""
 
     def prepare(self, wanted: Iterable[Wanted]) -> None:
         """Make the pods that checks will want, all at once.

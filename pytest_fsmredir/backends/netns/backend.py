@@ -40,6 +40,7 @@ class NetnsBackend:
     """
 
     name = "netns"
+    kept = ""
 
     def __init__(
         self,
