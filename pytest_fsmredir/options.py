@@ -137,6 +137,17 @@ OPTIONS = (
     ),
     Option("kubeconfig", "of the backend cluster (its usual place)", metavar="FILE", again=True),
     Option("context", "in that kubeconfig (the current one)", metavar="NAME", again=True),
+    Option(
+        "agent",
+        "where the probing code runs in pods of the mesh: as the application's container, or in an"
+        " ephemeral container beside any application",
+        "container",
+        choices=("container", "ephemeral"),
+        again=True,
+    ),
+    Option(
+        "app-image", "the application's, with --fsm-agent=ephemeral", metavar="IMAGE", again=True
+    ),
     Option("mesh-name", "the mesh whose webhook injects pods", "fsm", "NAME", again=True),
     Option("mesh-namespace", "where it is installed", "fsm-system", "NAME", again=True),
     Option("kind-config", "of a kind cluster that is made (our own)", metavar="FILE", again=True),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.injectors import Inject
     from pytest_fsmredir.backends.kubernetes.kind import KindOptions
     from pytest_fsmredir.backends.kubernetes.kind_backend import Ground
-    from pytest_fsmredir.backends.kubernetes.pipy import Sidecar
+    from pytest_fsmredir.backends.kubernetes.manifests import Images
 
 
 def make_backend(
@@ -96,15 +98,14 @@ def _cluster(settings: Settings, implementation: Implementation) -> Backend:
     from pytest_fsmredir.backends.kubernetes.pipy import pipy_container
 
     asked = settings.kubernetes
+    pipy = pipy_container(asked.pipy_image) if asked.pipy_image else {}
     return ClusterBackend(
         _inject(CLUSTER, settings, implementation),
         kubeconfig=asked.kubeconfig,
         context=asked.context or None,
         timeout_s=settings.timeout_s,
         init_timeout_s=settings.init_timeout_s,
-        image=asked.pod_image,
-        init_image=asked.init_image,
-        sidecar=pipy_container(asked.pipy_image) if asked.pipy_image else {},
+        images=_images(asked, asked.pod_image, pipy),
         keep=asked.keep,
     )
 
@@ -125,23 +126,40 @@ def _ground(
 ) -> AbstractContextManager[Ground]:
     from pytest_fsmredir.backends.kubernetes.kind_backend import kind_ground, standing_ground
 
-    asked, options = settings.kubernetes, kind_options(settings)
-    images = {"image": asked.pod_image, "init_image": asked.init_image}
-    sidecar = _sidecar(asked)
+    options, find_images = kind_options(settings), partial(_kind_images, settings.kubernetes)
     if standing:
-        return standing_ground(options, sidecar=sidecar, **images)
-    return kind_ground(options, sidecar=sidecar, handle=handle, **images)
+        return standing_ground(options, find_images)
+    return kind_ground(options, find_images, handle=handle)
 
 
-def _sidecar(asked: KubernetesSettings) -> Sidecar:
-    """Return what chooses the sidecar of pods that we inject on kind."""
-    from pytest_fsmredir.backends.kubernetes import pipy
+def _kind_images(asked: KubernetesSettings) -> Images:
+    """Return where containers on kind come from; Docker has all of them then."""
+    from pytest_fsmredir.backends.kubernetes.images import pod_image
+
+    return _images(asked, pod_image(asked.pod_image), _kind_sidecar(asked))
+
+
+def _images(asked: KubernetesSettings, pod: str, sidecar: Mapping[str, object]) -> Images:
+    from pytest_fsmredir.backends.kubernetes.manifests import AgentIn, Images
+
+    return Images(
+        pod=pod,
+        init=asked.init_image,
+        agent_in=AgentIn(asked.agent),
+        app=asked.app_image,
+        sidecar=sidecar,
+    )
+
+
+def _kind_sidecar(asked: KubernetesSettings) -> Mapping[str, object]:
+    """Return the sidecar of pods that we inject on kind; nothing for ours."""
+    from pytest_fsmredir.backends.kubernetes.pipy import pipy_here, pipy_if_here
 
     if asked.by_webhook(KIND) or asked.sidecar == "recorder":
-        return pipy.ours
+        return {}
     if asked.sidecar == "pipy" or asked.pipy_image:
-        return pipy.pipy(asked.pipy_image)
-    return pipy.pipy_if_here
+        return pipy_here(asked.pipy_image)
+    return pipy_if_here()
 
 
 def kind_options(settings: Settings) -> KindOptions:

@@ -41,6 +41,8 @@ class KubernetesSettings:
         pod_image: Image of the pods' own containers; empty to build ours, for kind.
         sidecar: Who plays the sidecar: ``auto``, ``recorder`` or ``pipy``.
         pipy_image: Pipy's; empty for FSM's own.
+        agent: Where the probing code runs in pods of the mesh: ``container`` or ``ephemeral``.
+        app_image: The application's, where the probing code is not it.
         mesh_name: The mesh whose webhook injects pods.
         mesh_namespace: Where it is installed.
         kubeconfig: Of the backend ``cluster``; None for its usual place.
@@ -55,6 +57,8 @@ class KubernetesSettings:
     pod_image: str
     sidecar: str
     pipy_image: str
+    agent: str
+    app_image: str
     mesh_name: str
     mesh_namespace: str
     kubeconfig: Path | None
@@ -262,6 +266,8 @@ def _kubernetes(given: Mapping[str, Given], pytest_kind: Mapping[str, Any]) -> K
         pod_image=given["pod-image"].text,
         sidecar=_choice("sidecar", given),
         pipy_image=given["pipy-image"].text,
+        agent=_agent(given),
+        app_image=given["app-image"].text,
         mesh_name=given["mesh-name"].text,
         mesh_namespace=given["mesh-namespace"].text,
         kubeconfig=_path(given["kubeconfig"]),
@@ -328,6 +334,16 @@ def _pipy(given: Mapping[str, Given], backends: Sequence[str]) -> Path | None:
     if program is None:
         raise SettingsError(f"{given['sidecar'].where}: which Pipy? name it with --fsm-pipy-bin")
     return program
+
+
+def _agent(given: Mapping[str, Given]) -> str:
+    chosen = _choice("agent", given)
+    if given["app-image"].text and chosen != "ephemeral":
+        raise SettingsError(
+            f"{given['app-image'].where}: an application of its own leaves no place for the probing"
+            " code but a container beside it: add --fsm-agent=ephemeral"
+        )
+    return chosen
 
 
 def _items(given: Given) -> tuple[str, ...]:

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from pytest_fsmredir import catalogue
 from pytest_fsmredir.backends.base import Programming
 from pytest_fsmredir.backends.kubernetes.client import Cluster
-from pytest_fsmredir.backends.kubernetes.images import mesh_image
+from pytest_fsmredir.backends.kubernetes.images import mesh_image, pod_image
 from pytest_fsmredir.backends.kubernetes.injectors import by_hand
 from pytest_fsmredir.backends.kubernetes.kind import (
     KindOptions,
@@ -21,8 +22,8 @@ from pytest_fsmredir.backends.kubernetes.kind import (
     kind_site,
     preflight,
 )
-from pytest_fsmredir.backends.kubernetes.kind_backend import Ground, KindBackend, kind_ground
-from pytest_fsmredir.backends.kubernetes.manifests import AgentIn
+from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend, kind_ground
+from pytest_fsmredir.backends.kubernetes.manifests import AgentIn, Images
 from pytest_fsmredir.deciding import decide
 from pytest_fsmredir.errors import FsmRedirError, PreflightError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
@@ -40,6 +41,13 @@ def pytest_configure() -> None:
     pytest.register_assert_rewrite(catalogue.PACKAGE)
 
 
+def _unavailable(reason: str) -> NoReturn:
+    """Skip, or fail where somebody has seen to it that a cluster can be had."""
+    if os.environ.get("FSM_TEST_KIND") == "required":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 @pytest.fixture(scope="session")
 def kind_options(pytestconfig: pytest.Config) -> KindOptions:
     """What pytest-kind's options say."""
@@ -55,8 +63,9 @@ def kind_options(pytestconfig: pytest.Config) -> KindOptions:
     )
     try:
         preflight(options)
+        pod_image(os.environ.get("FSM_POD_IMAGE", ""))
     except PreflightError as error:
-        pytest.skip(str(error))
+        _unavailable(str(error))
     return options
 
 
@@ -67,7 +76,7 @@ def kind(kind_options: KindOptions) -> Iterator[KindOptions]:
         with kind_site(kind_options):
             yield kind_options
     except FsmRedirError as error:
-        pytest.fail(str(error))
+        _unavailable(str(error))
 
 
 @dataclass
@@ -107,17 +116,15 @@ class Judge:
     @contextmanager
     def backend(self, implementation: Implementation) -> Iterator[KindBackend]:
         """Have a backend for the block."""
-        backend = KindBackend(by_hand(implementation), self._ground(), timeout_s=TIMEOUT_S)
+        ground = kind_ground(self.options, self._images)
+        backend = KindBackend(by_hand(implementation), ground, timeout_s=TIMEOUT_S)
         with closing(backend):
             yield backend
 
-    @contextmanager
-    def _ground(self) -> Iterator[Ground]:
-        image = os.environ.get("FSM_POD_IMAGE", "")
-        with kind_ground(self.options, image=image) as ground:
-            made = {"image": ground.images.pod, **self.sidecar} if self.sidecar else {}
-            images = replace(ground.images, sidecar=made, app=self.app, agent_in=self.agent_in)
-            yield replace(ground, images=images)
+    def _images(self) -> Images:
+        pod = pod_image(os.environ.get("FSM_POD_IMAGE", ""))
+        sidecar = {"image": pod, **self.sidecar} if self.sidecar else {}
+        return Images(pod=pod, sidecar=sidecar, app=self.app, agent_in=self.agent_in)
 
 
 @pytest.fixture(scope="session")

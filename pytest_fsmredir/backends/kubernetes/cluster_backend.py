@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import MappingProxyType
 
 from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
 from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster
@@ -26,9 +24,7 @@ class ClusterBackend(KubernetesBackend):
         context: The context in it; None for the current one.
         timeout_s: How long a flow may take.
         init_timeout_s: How long the init container may take.
-        image: Image of the pods, which its nodes have or can pull.
-        init_image: Image of the init container; empty for the pods' image.
-        sidecar: Fields of the container that is the sidecar; empty for ours.
+        images: Where containers come from; its nodes have or can pull them.
         keep: Leave the namespace behind.
 
     Raises:
@@ -43,12 +39,10 @@ class ClusterBackend(KubernetesBackend):
         context: str | None = None,
         timeout_s: float,
         init_timeout_s: float = 30.0,
-        image: str,
-        init_image: str = "",
-        sidecar: Mapping[str, object] = MappingProxyType({}),
+        images: Images,
         keep: bool = False,
     ) -> None:
-        if not image:
+        if not images.pod:
             raise PreflightError(
                 "the cluster's nodes need an image that holds Python 3.11 or later and iptables;"
                 " build fixtures/images/pod, push it where they can pull it, and name it:"
@@ -61,7 +55,7 @@ class ClusterBackend(KubernetesBackend):
             super().__init__(
                 cluster,
                 inject,
-                images=Images(pod=image, init=init_image, sidecar=sidecar),
+                images=images,
                 timeout_s=timeout_s,
                 init_timeout_s=init_timeout_s,
                 name="cluster",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
-from pytest_fsmredir.backends.kubernetes.images import pod_image
 from pytest_fsmredir.backends.kubernetes.injectors import Inject
 from pytest_fsmredir.backends.kubernetes.kind import (
     KindOptions,
@@ -22,10 +21,11 @@ from pytest_fsmredir.backends.kubernetes.kind import (
     unused_ranges,
 )
 from pytest_fsmredir.backends.kubernetes.manifests import Images
-from pytest_fsmredir.backends.kubernetes.pipy import Sidecar, ours
 
 if TYPE_CHECKING:
     from pytest_kind import KindCluster
+
+FindImages = Callable[[], Images]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +45,13 @@ class Ground:
 
 @contextmanager
 def kind_ground(
-    options: KindOptions,
-    *,
-    image: str = "",
-    init_image: str = "",
-    sidecar: Sidecar = ours,
-    handle: KindCluster | None = None,
+    options: KindOptions, find_images: FindImages, *, handle: KindCluster | None = None
 ) -> Iterator[Ground]:
     """Have a cluster for the block, which is made if it does not run already.
 
     Args:
         options: Pytest-kind's.
-        image: Image of the pods' own containers; empty to build ours.
-        init_image: Image of the init container; empty for the pods' image.
-        sidecar: Chooses the sidecar's container.
+        find_images: Says where containers come from; Docker has the images then.
         handle: A cluster that somebody has brought up, to be used instead.
 
     Raises:
@@ -66,22 +59,19 @@ def kind_ground(
         BackendError: The cluster could not be made.
     """
     preflight(options)
-    images = Images(pod=pod_image(image), init=init_image, sidecar=sidecar())
+    images = find_images()
     with kind_site(options) if handle is None else running_site(handle) as site:
-        for needed in filter(None, (images.pod, images.init, images.sidecar.get("image"))):
-            image_in_nodes(site, str(needed))
+        for image in images.needed:
+            image_in_nodes(site, image)
         with remote_ranges(site) as ranges:
             yield Ground(site, images, ranges)
 
 
 @contextmanager
-def standing_ground(
-    options: KindOptions, *, image: str = "", init_image: str = "", sidecar: Sidecar = ours
-) -> Iterator[Ground]:
+def standing_ground(options: KindOptions, find_images: FindImages) -> Iterator[Ground]:
     """Use, for the block, what another process of the run got from :func:`kind_ground`."""
-    images = Images(pod=pod_image(image), init=init_image, sidecar=sidecar())
     with running_site(handle_of(options)) as site:
-        yield Ground(site, images, unused_ranges(site))
+        yield Ground(site, find_images(), unused_ranges(site))
 
 
 class KindBackend(KubernetesBackend):

@@ -76,6 +76,12 @@ class Images:
     sidecar: Mapping[str, object] = field(default_factory=dict)
 
     @property
+    def needed(self) -> tuple[str, ...]:
+        """Every image that pods are made of."""
+        named = (self.pod, self.init, self.app, str(self.sidecar.get("image", "")))
+        return tuple(dict.fromkeys(filter(None, named)))
+
+    @property
     def sidecar_is_ours(self) -> bool:
         """There is a line to the sidecar, which records what it accepts."""
         return not self.sidecar and self.agent_in is AgentIn.CONTAINER

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from pytest_fsmredir import layout
 from pytest_fsmredir.backends.kubernetes.images import is_here
@@ -13,14 +13,6 @@ DEFAULT_IMAGE = "flomesh/pipy:1.5.14"
 
 _OPTIONS = ("--log-level=error", "--no-graph", "--no-reload", "--admin-port-off")
 
-Sidecar = Callable[[], Mapping[str, object]]
-"""Returns fields of the sidecar's container; none for ours."""
-
-
-def ours() -> Mapping[str, object]:
-    """Choose the recorder."""
-    return {}
-
 
 def pipy_container(image: str) -> Mapping[str, object]:
     """Return the sidecar's container with an image that holds the program ``pipy``."""
@@ -30,17 +22,17 @@ def pipy_container(image: str) -> Mapping[str, object]:
     return {"image": image, "imagePullPolicy": "IfNotPresent", "command": command}
 
 
-def pipy(image: str) -> Sidecar:
-    """Choose Pipy, whose image has to be here."""
+def pipy_here(image: str) -> Mapping[str, object]:
+    """Return the sidecar's container with an image that Docker has; FSM's own by default.
 
-    def chosen() -> Mapping[str, object]:
-        name = image or DEFAULT_IMAGE
-        require_image(name)
-        return pipy_container(name)
-
-    return chosen
+    Raises:
+        PreflightError: It has not.
+    """
+    name = image or DEFAULT_IMAGE
+    require_image(name)
+    return pipy_container(name)
 
 
 def pipy_if_here() -> Mapping[str, object]:
-    """Choose Pipy where its default image is here, and the recorder elsewhere."""
+    """Return the sidecar's container where Docker has FSM's image, and nothing elsewhere."""
     return pipy_container(DEFAULT_IMAGE) if is_here(DEFAULT_IMAGE) else {}
