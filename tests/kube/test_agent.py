@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pytest_fsmredir.agent.commands import Commands
-from pytest_fsmredir.agent.forms import SPAN, Report, acceptance_form
+from pytest_fsmredir.agent.forms import SPAN, Report, acceptance_form, sighting_of
 from pytest_fsmredir.agent.pod import NumberedEngine
 from pytest_fsmredir.agent.preparation import preparation_form, prepared_by
 from pytest_fsmredir.backends.base import Mesh
@@ -93,6 +93,28 @@ def test_archive_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
             argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_port_that_somebody_else_has(agent: Commands) -> None:
+    """An application of the user's own that ends a check, or a port quietly left unserved."""
+    with socket.create_server(("127.0.0.1", 18113)):
+        assert agent.listen(["127.0.0.1", 18113], unless_taken=True) == 0
+        with pytest.raises(OSError, match="already in use"):
+            agent.listen(["127.0.0.1", 18113])
+    agent.unlisten(0)
+
+
+def test_silent_connection_is_held_until_somebody_has_looked(agent: Commands) -> None:
+    """A server that waits to be asked, called lost before anybody could look who has it."""
+    with socket.create_server(("127.0.0.1", 18114)):
+        ((number, form, seen),) = agent.hold([["127.0.0.1", 18114]], 0.0, ["10.0.0.1"])
+        assert (Report.of(form).lost, Report.of(form).connected) == (None, True)
+        assert not sighting_of(seen).accepted  # the server is of our own process
+
+        agent.hello(number=7, timeout_s=0.1)
+        ((_, form, _),) = agent.wait([number])
+        assert Report.of(form).lost == "no answer"
+        agent.close_all([number])
 
 
 def test_agent_can_be_streamed_in() -> None:
