@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import count
 
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pytest_fsmredir.backends.kubernetes.applications import PROBED
 from pytest_fsmredir.backends.kubernetes.client import Cluster, Object
@@ -13,12 +14,15 @@ from pytest_fsmredir.backends.workloads import Probe, ProbeBy
 from pytest_fsmredir.errors import DeadlineError
 
 PROBED_S = 90.0
-"""How long the kubelet may take to come to something; it looks once a second."""
+"""How long the kubelet may take to find that a live application is alive; it asks every second."""
 
 ENOUGH = 3
-"""Failures, or answers to a liveness probe, after which it is taken to have come to something."""
+"""Failures, or answers to a liveness probe, that count as the kubelet's word."""
 
 _LOOK_S = 0.5
+_LOOKS = 10
+"""At a dead application of a pod that is up: a probe that passes wrongly does so at once."""
+
 _SAYS = {
     Probe.LIVENESS: "Liveness probe failed",
     Probe.READINESS: "Readiness probe failed",
@@ -78,34 +82,42 @@ class Kubelet:
     def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
         self._cluster, self._namespace, self._name = cluster, namespace, name
 
-    def verdict(self, probe: Probe) -> tuple[bool, str]:
+    def verdict(self, probe: Probe, *, alive: bool) -> tuple[bool, str]:
         """Wait until it has come to something, and return whether the probe passes, and why.
+
+        How often a probe has failed is told for the first half minute only: of one pod the kubelet
+        reports no more than 25 events at once (EventSourceObjectSpamFilter, client-go).
+
+        Args:
+            probe: Which.
+            alive: Whether it has reason to pass.
 
         Raises:
             DeadlineError: It has come to nothing in time.
         """
-        before = self._failures(probe)[0]
-        found: list[tuple[bool, str]] = []
+        looks = count(1)
 
-        def look() -> bool:
-            failures, said = self._failures(probe)
-            if passes := self._passes(probe):
-                found.append((True, passes))
-            elif failures - before >= ENOUGH:
-                found.append((False, said))
-            return not found
+        def look() -> str:
+            passes = self._passes(probe)
+            failed = not alive and next(looks) >= _LOOKS and self._failures(probe)[0] >= ENOUGH
+            return passes or ("failed" if failed else "")
 
         retrying = Retrying(
-            stop=stop_after_delay(PROBED_S), wait=wait_fixed(_LOOK_S), retry=retry_if_result(bool)
+            stop=stop_after_delay(PROBED_S),
+            wait=wait_fixed(_LOOK_S),
+            retry=retry_if_result(lambda seen: not seen),
+            retry_error_callback=lambda _: "",
         )
-        try:
-            retrying(look)
-        except RetryError:
-            raise DeadlineError(
-                f"waited {PROBED_S:.0f} s for the kubelet to judge the {probe} of {self._name};"
-                f" last said: {self._failures(probe)[1] or 'nothing'}"
-            ) from None
-        return found[0]
+        seen: str = retrying(look)
+        failures, said = self._failures(probe)
+        if seen not in ("", "failed"):
+            return True, seen
+        if failures >= ENOUGH:
+            return False, said
+        raise DeadlineError(
+            f"waited {PROBED_S:.0f} s for the kubelet to judge the {probe} of {self._name};"
+            f" last said: {said or 'nothing'}"
+        )
 
     def _passes(self, probe: Probe) -> str:
         """Return what shows that the probe passes; empty while nothing does."""

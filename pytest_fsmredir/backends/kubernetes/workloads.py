@@ -229,7 +229,7 @@ class KubeWorkloads:
             self._fill_gallery()
         site = self._gallery[case_of(probe, by, alive=alive)]
         kubelet = Kubelet(self.fleet.cluster, self.fleet.namespace, site.name)
-        passed, said = kubelet.verdict(probe)
+        passed, said = kubelet.verdict(probe, alive=alive)
         self.mesh.observed += 1
         return ProbeResult(probe, by, alive, passed, self.mesh.adopt(site), said)
 
