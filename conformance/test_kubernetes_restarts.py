@@ -39,6 +39,7 @@ def _assert_everything_is_captured(mesh: Mesh, pod: Pod) -> None:
 )
 def test_patched_exclusions_are_felt_after_a_restart(mesh: Mesh) -> None:
     deployment = mesh.workloads.workload("Deployment")
+    running = deployment.pod  # which its controller makes some time after it
     lists: dict[str, list[object]] = {
         "outboundIPRangeExclusionList": [_only(mesh.server)],
         "outboundPortExclusionList": [6379],
@@ -46,7 +47,7 @@ def test_patched_exclusions_are_felt_after_a_restart(mesh: Mesh) -> None:
     }
 
     with mesh.workloads.mesh_config(lists):
-        _assert_everything_is_captured(mesh, deployment.pod)
+        _assert_everything_is_captured(mesh, running)
         pod = deployment.restart()
     assert pod.connect(mesh.client, 8080).captured_outbound
     assert mesh.client.connect(pod, 8080).captured_inbound
@@ -68,9 +69,10 @@ def test_patched_exclusions_are_felt_after_a_restart(mesh: Mesh) -> None:
 )
 def test_patched_inclusion_is_felt_after_a_restart(mesh: Mesh) -> None:
     deployment = mesh.workloads.workload("Deployment")
+    running = deployment.pod  # which its controller makes some time after it
 
     with mesh.workloads.mesh_config({"outboundIPRangeInclusionList": [_only(mesh.server)]}):
-        _assert_everything_is_captured(mesh, deployment.pod)
+        _assert_everything_is_captured(mesh, running)
         pod = deployment.restart()
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert pod.connect(mesh.client, 8080).direct

@@ -71,6 +71,7 @@ class Link:
 
     def close(self) -> None:
         """Hang up."""
+        self.lost = self.lost or "it was hung up"
         self.stream.close()
 
     def _all(self, batch: list[Command], within_s: float) -> list[Json]:

@@ -123,6 +123,11 @@ class KubeMesh:
         """Return a handle on a pod that was made otherwise than by this mesh."""
         return self._handle(site)
 
+    def dismiss(self, pod: KubePod) -> None:
+        """Have nothing to do any more with a pod that is about to be replaced."""
+        self._pods.remove(pod)
+        pod.link.close()
+
     def outside(self, site: Site) -> Outside:
         """Return a handle on a pod that is no pod of the mesh; flows may start from it."""
         place = Outside(self, site, self.own_address(site), 0)

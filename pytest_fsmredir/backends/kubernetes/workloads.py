@@ -102,7 +102,7 @@ class KubeWorkload:
     def restart(self, *, annotations: Mapping[str, str] | None = None) -> Pod:
         """Have the pod replaced, as ``kubectl rollout restart`` does, and return the new one."""
         fleet = self._owner.fleet
-        self.pod  # noqa: B018 - the one to be replaced has to be known
+        replaced = self.pod
         dropped = dict.fromkeys(self._annotations, None)
         if annotations is not None:
             self._annotations = dict(annotations)
@@ -111,6 +111,7 @@ class KubeWorkload:
         metadata = template["metadata"]
         metadata["annotations"] = {**dropped, **metadata["annotations"], **marks}
         self._owner.in_force()
+        self._owner.mesh.dismiss(replaced)
         fleet.cluster.patch(self.path, {"spec": {"template": template}})
         self._pod = self._newest()
         return self._pod
