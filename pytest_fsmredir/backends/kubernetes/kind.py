@@ -145,7 +145,8 @@ def remote_ranges(site: KindSite) -> Iterator[Sequence[str]]:
     """
     ranges = unused_ranges(site)
     # IPv4 answers from an address only if the table "local" has it (__ip_dev_find).
-    routes = [f"local {each} dev lo table local" for each in ranges]
+    # Runs at once have each their own, which differ in the metric.
+    routes = [f"local {each} dev lo table local metric {os.getpid()}" for each in ranges]
     with ExitStack() as undo:
         for node in site.nodes:
             _ip(node, [f"route replace {route}" for route in routes])
