@@ -222,8 +222,8 @@ def _taken(cluster: Cluster) -> Iterator[str]:
 
 def _has(node: str, image: str) -> bool:
     listed = _in_node(node, ["ctr", "--namespace", "k8s.io", "images", "ls", "--quiet"]).split()
-    names = {image, f"docker.io/library/{image}", f"docker.io/{image}"}
-    return not names.isdisjoint(listed)
+    # The nodes name an image in full, with the registry it stands for.
+    return any(name == image or name.endswith(f"/{image}") for name in listed)
 
 
 def _program(given: str, name: str) -> str:
