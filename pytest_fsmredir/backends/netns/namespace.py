@@ -17,6 +17,8 @@ from pytest_fsmredir.traffic.sockets import address_family
 
 T = TypeVar("T")
 
+_INTERRUPTIBLE_S = 0.5  # how long a Ctrl-C may go unnoticed at worst
+
 _LARGEST_BATCH = 64
 
 _Key = tuple[int, int, int, int, int]
@@ -113,7 +115,9 @@ def in_thread(work: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=body, name="fsmredir-namespace", daemon=True)
     thread.start()
-    thread.join()
+    while thread.is_alive():
+        # A signal that comes just before we block here is seen only when this thread runs again.
+        thread.join(_INTERRUPTIBLE_S)
     if errors:
         raise errors[0]
     return results[0]
