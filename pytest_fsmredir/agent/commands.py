@@ -215,6 +215,15 @@ class Commands:
         if number:
             self._closing.pop(number)()
 
+    def reaches(self, to: Json, within_s: float) -> bool:
+        """Whether somebody accepts a connection."""
+        address = _address(to)
+        try:
+            with socket.create_connection((address.host, address.port), within_s):
+                return True
+        except OSError:
+            return False
+
     def resolve(self, name: str, family: int) -> Json:
         """Ask the resolver that is configured here, which goes by UDP, for the addresses."""
         wanted = socket.AF_INET6 if family == 6 else socket.AF_INET

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pytest_fsmredir.backends.kubernetes import runs
+from pytest_fsmredir.backends.kubernetes.certificates import certificate_for
 from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster, Object
 from pytest_fsmredir.backends.kubernetes.injection import INIT_NAME, INJECTION, MONITORED_BY
 from pytest_fsmredir.errors import DeadlineError, PreflightError
 from pytest_fsmredir.reference_mesh import objects
-from pytest_fsmredir.reference_mesh.certificates import certificate_for
 from pytest_fsmredir.reference_mesh.objects import Piece
 
 READY_S = 120.0

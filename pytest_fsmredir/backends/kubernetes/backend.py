@@ -10,13 +10,13 @@ from pytest_fsmredir.backends.base import Need, Wanted
 from pytest_fsmredir.backends.kubernetes import runs
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order, Site
+from pytest_fsmredir.backends.kubernetes.gallery import Gallery
 from pytest_fsmredir.backends.kubernetes.injectors import Inject
 from pytest_fsmredir.backends.kubernetes.ledger import Ledger
 from pytest_fsmredir.backends.kubernetes.link import Link
 from pytest_fsmredir.backends.kubernetes.manifests import SIDECAR, Images
 from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
 from pytest_fsmredir.backends.kubernetes.planning import Orders, is_final, plan
-from pytest_fsmredir.backends.kubernetes.probing import Case
 from pytest_fsmredir.backends.kubernetes.recording import Recording
 from pytest_fsmredir.backends.kubernetes.remote import needs_met
 from pytest_fsmredir.backends.kubernetes.witnessing import Witnessing
@@ -66,7 +66,7 @@ class KubernetesBackend:
         world: The places outside the mesh.
         ledger: Everything accepted in the run.
         fleet: Makes pods.
-        gallery: The probed applications of the run, by what they show.
+        gallery: The probed applications of the run.
     """
 
     def __init__(
@@ -85,7 +85,6 @@ class KubernetesBackend:
         self._keep = keep
         self._timeout_s = timeout_s
         self._shared: dict[str, Site] = {}
-        self.gallery: dict[Case, Site] = {}
         self.ledger = Ledger()
         injection = inject(cluster, images)
         # Of a sidecar that is none of ours, the pods' own tables tell.
@@ -106,6 +105,7 @@ class KubernetesBackend:
                 timeout_s=timeout_s,
             )
             undo.callback(self.fleet.close)
+            self.gallery = Gallery(self.fleet)
             self.world = World(
                 self.fleet.place("server"),
                 self.fleet.place("client"),
@@ -140,6 +140,7 @@ class KubernetesBackend:
         known = {site.order.key for site in made if site.order is not None}
         missing = [o for o in late if is_final(o) and o.key not in known]
         made += self._make(missing, late)
+        self.gallery.make(late.exhibits)
         self.fleet.wait(made)
 
     def mesh(self, family: int, iptables: IptablesVariant, *, exhaustive: bool) -> KubeMesh:

@@ -145,7 +145,7 @@ class Fleet:
     def place(self, name: str, *, host_network: bool = False) -> Site:
         """Make a pod outside the mesh; it is not awaited."""
         site = Site(name, (APP,))
-        self._create(manifests.place(name, self.images, host_network=host_network))
+        self.create(manifests.place(name, self.images, host_network=host_network))
         self._sites.append(site)
         return site
 
@@ -182,6 +182,14 @@ class Fleet:
     def injected(self, pod: Object, order: Order) -> Object:
         """Return a pod as it is to be made."""
         return self._injection.injected(pod, order)
+
+    def create(self, pod: Object) -> Object:
+        """Make a pod, and return it as it was admitted.
+
+        Raises:
+            ApiError: It was refused.
+        """
+        return self.cluster.create(self._pods, pod)
 
     def configure(self, traffic: Mapping[str, Sequence[object]]) -> str:
         """Have the mesh's lists be these for the pods that are made next.
@@ -318,7 +326,7 @@ class Fleet:
         """Make a pod of the mesh, or return why there is none."""
         pod = self.injected(self.plain_pod(site.name, site.ordered), site.ordered)
         try:
-            self._injection.made(pod, self._create(pod))
+            self._injection.made(pod, self.create(pod))
         except ApiError as error:
             return error
         return None
@@ -329,9 +337,6 @@ class Fleet:
         if reason is None:
             raise error
         site.programming = Programming(accepted=False, reason=reason)
-
-    def _create(self, pod: Object) -> Object:
-        return self.cluster.create(self._pods, pod)
 
     def _list(self) -> list[Object]:
         # From the API server's memory; what it misses is seen at the next look.

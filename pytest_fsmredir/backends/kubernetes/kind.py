@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from pytest_fsmredir import layout, procs
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.remote import free_ranges
-from pytest_fsmredir.errors import BackendError, CommandError, PreflightError
+from pytest_fsmredir.backends.kubernetes.waiting import eventually
+from pytest_fsmredir.errors import BackendError, CommandError, DeadlineError, PreflightError
 
 if TYPE_CHECKING:
     from pytest_kind import KindCluster
@@ -23,6 +24,9 @@ CREATE_S = 300.0
 
 COMMAND_S = 120.0
 """How long any other command of kind or docker may take: loading an image is the longest."""
+
+NETWORK_S = 60.0
+"""How long the pods of a new cluster may take to get addresses: its nodes get ready first."""
 
 IMAGE_LIMIT = 8 * 1024**3
 """Bytes that an image may have on its way into the nodes."""
@@ -155,8 +159,17 @@ def remote_ranges(site: KindSite) -> Iterator[Sequence[str]]:
 
 
 def unused_ranges(site: KindSite) -> Sequence[str]:
-    """Return the ranges that nodes can answer for, since the cluster does not use them."""
-    return free_ranges(_taken(site.cluster))
+    """Return the ranges that nodes can answer for, since the cluster does not use them.
+
+    Pods are asked for theirs: a network plugin need not heed the ranges that nodes were given. In a
+    cluster that has just been made no pod has an address yet, so one is waited for.
+    """
+    cluster = site.cluster
+    try:
+        eventually(lambda: any(_pod_addresses(cluster)), NETWORK_S, "a pod with an address")
+    except DeadlineError:
+        return ()  # nobody knows what the cluster uses
+    return free_ranges(_taken(cluster))
 
 
 def image_in_nodes(site: KindSite, image: str) -> None:
@@ -208,16 +221,20 @@ def _ip(node: str, commands: Sequence[str]) -> None:
 
 
 def _taken(cluster: Cluster) -> Iterator[str]:
-    """Yield the IPv4 ranges and addresses of a cluster.
-
-    Pods are asked for theirs: a network plugin need not heed the ranges that nodes were given.
-    """
+    """Yield the IPv4 ranges and addresses of a cluster."""
     for node in cluster.get("/api/v1/nodes")["items"]:
         yield from (each for each in node["spec"].get("podCIDRs", ()) if ":" not in each)
+        own = (each for each in node["status"]["addresses"] if each["type"].endswith("IP"))
+        yield from (each["address"] for each in own if ":" not in each["address"])
     service = cluster.get("/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"]
-    pods = cluster.get("/api/v1/pods", resourceVersion="0")["items"]
-    hosts = [each["ip"] for pod in pods for each in pod["status"].get("podIPs", ())]
-    yield from (each for each in (service, *hosts) if ":" not in each)
+    yield from (each for each in (service, *_pod_addresses(cluster)) if ":" not in each)
+
+
+def _pod_addresses(cluster: Cluster) -> Iterator[str]:
+    """Yield the addresses of pods that have not their node's."""
+    for pod in cluster.get("/api/v1/pods", resourceVersion="0")["items"]:
+        if not pod["spec"].get("hostNetwork"):
+            yield from (each["ip"] for each in pod["status"].get("podIPs", ()))
 
 
 def _has(node: str, image: str) -> bool:

@@ -164,10 +164,11 @@ class KubeMesh:
         log = self.backend.ledger.log[mark:]
         return tuple(each for each in log if not self._is_kubelets(each, flow))
 
-    def learn(self, report: Report) -> None:
-        """Log what a flow has shown, and look further where that cannot be all."""
-        whole = report.lost is None and not self.forwarding
-        if not whole or not self.backend.ledger.note(report.answered_by):
+    def learn(self, *reports: Report) -> None:
+        """Log what flows have shown, and look further where that cannot be all."""
+        whole = not self.forwarding and all(report.lost is None for report in reports)
+        note = self.backend.ledger.note
+        if not whole or not all(note(report.answered_by) for report in reports):
             self.fetch()
 
     def fetch(self) -> None:

@@ -123,6 +123,11 @@ class KubePlace:
         """Not offered here."""
         not_offered("packets made by hand")
 
+    def reaches(self, host: str, port: int, *, within_s: float) -> bool:
+        """Whether a TCP connection from here, which is no check's flow, is accepted."""
+        to = address_form(Address(host, port))
+        return bool(self.link.ask(APP, "reaches", wait_s=within_s, to=to, within_s=within_s))
+
     def resolve(self, name: str) -> tuple[str, ...]:
         """Ask the resolver that is configured here, and return the addresses; none without one."""
         family = self._mesh.family

@@ -14,7 +14,10 @@ from typing import cast
 
 from pytest_fsmredir.backends.base import Mesh, Wanted
 from pytest_fsmredir.backends.kubernetes.fleet import Order
+from pytest_fsmredir.backends.kubernetes.gallery import Exhibit
 from pytest_fsmredir.backends.kubernetes.mesh import remote_subnet
+from pytest_fsmredir.backends.kubernetes.probing import case_of
+from pytest_fsmredir.backends.workloads import Probe, ProbeBy
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.sidecars.recorder import LOOPBACK
 from pytest_fsmredir.spec.configuration import Configuration
@@ -37,10 +40,12 @@ class Orders:
     Attributes:
         shared: Pods that checks share, once each.
         fresh: Pods of one check alone.
+        exhibits: Probed applications, which checks share.
     """
 
     shared: dict[str, Order] = field(default_factory=dict)
     fresh: list[Order] = field(default_factory=list)
+    exhibits: list[Exhibit] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Order]:
         return iter([*self.shared.values(), *self.fresh])
@@ -166,6 +171,11 @@ class PlanningMesh:
         self._take(annotations, mesh_config, fresh=True)
         return Hopeful(self._budget)
 
+    @property
+    def workloads(self) -> Hopeful:
+        """What a user of the cluster can do; only probed applications are made early."""
+        return Hopeful(self._budget, probe=self._probe)
+
     def subnet(self, number: int) -> IPv4Network | IPv6Network:
         """Return a range of 256 remote addresses."""
         return remote_subnet(self.family, number)
@@ -173,6 +183,11 @@ class PlanningMesh:
     def loopback(self) -> str:
         """Return the loopback address."""
         return LOOPBACK[self.family]
+
+    def _probe(self, probe: Probe, by: ProbeBy, *, alive: bool) -> Hopeful:
+        order = Order(Configuration(), self.iptables)
+        self._orders.exhibits.append(Exhibit(order, case_of(probe, by, alive=alive)))
+        return Hopeful(self._budget)
 
     def _place(self, address: str) -> Hopeful:
         own = Address(address, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import count
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -16,12 +15,13 @@ from pytest_fsmredir.errors import DeadlineError
 PROBED_S = 90.0
 """How long the kubelet may take to find that a live application is alive; it asks every second."""
 
-ENOUGH = 3
-"""Failures, or answers to a liveness probe, that count as the kubelet's word."""
+ENOUGH = 5
+"""Failures, or answers to a liveness probe, that count as the kubelet's word.
+
+The kubelet asks every second, and a probe that passes wrongly does so at once.
+"""
 
 _LOOK_S = 0.5
-_LOOKS = 10
-"""At a dead application of a pod that is up: a probe that passes wrongly does so at once."""
 
 _SAYS = {
     Probe.LIVENESS: "Liveness probe failed",
@@ -95,11 +95,10 @@ class Kubelet:
         Raises:
             DeadlineError: It has come to nothing in time.
         """
-        looks = count(1)
 
         def look() -> str:
             passes = self._passes(probe)
-            failed = not alive and next(looks) >= _LOOKS and self._failures(probe)[0] >= ENOUGH
+            failed = not alive and self._failures(probe)[0] >= ENOUGH
             return passes or ("failed" if failed else "")
 
         retrying = Retrying(

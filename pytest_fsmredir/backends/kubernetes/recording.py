@@ -77,7 +77,7 @@ class Recording:
 
     def sweep(self, place: KubePlace, flows: Sequence[Flow], source: Json) -> Iterator[Fate]:
         """Dial several ports of one destination at once."""
-        reports = place.link.ask(
+        forms = place.link.ask(
             APP,
             "sweep",
             wait_s=len(flows) * self._mesh.timeout_s,
@@ -86,7 +86,8 @@ class Recording:
             uid=flows[0].uid or 0,
             source=source,
         )
-        for flow, report in zip(flows, map(Report.of, reports), strict=True):
-            self._mesh.learn(report)
+        reports = [Report.of(form) for form in forms]
+        self._mesh.learn(*reports)
+        for flow, report in zip(flows, reports, strict=True):
             path = (report.answered_by,) if report.answered_by is not None else ()
             yield Fate(flow, report.client, path, report.lost)

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+from typing import TYPE_CHECKING, Any
 
 from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.kubernetes.applications import (
     FIRST,
     first_flow_container,
-    probed_container,
 )
 from pytest_fsmredir.backends.kubernetes.client import Object
 from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order, Site
+from pytest_fsmredir.backends.kubernetes.gallery import Exhibit, Gallery
 from pytest_fsmredir.backends.kubernetes.manifests import APP
 from pytest_fsmredir.backends.kubernetes.places import KubePlace
-from pytest_fsmredir.backends.kubernetes.probing import CASES, Case, Kubelet, case_of
+from pytest_fsmredir.backends.kubernetes.probing import Kubelet, case_of
+from pytest_fsmredir.backends.kubernetes.waiting import eventually
 from pytest_fsmredir.backends.workloads import Probe, ProbeBy, ProbeResult
 from pytest_fsmredir.errors import BackendError, DeadlineError
 from pytest_fsmredir.spec.configuration import Configuration
@@ -33,17 +32,18 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
     from pytest_fsmredir.backends.kubernetes.pods import KubePod
 
-T = TypeVar("T")
-
 POD_OF_WORKLOAD_S = 60.0
 """How long a controller may take to make a pod of its template."""
 
 SERVICE_S = 30.0
 """How long a new Service may take until it has its endpoint, its name, and a way to it."""
 
+_REACH_S = 0.5
+"""How long one attempt may take: before a node knows the Service, packets to it come to nothing."""
+
 _LABEL = "fsmredir/workload"
-_LOOK_S = 0.2
 _APPS = "/apis/apps/v1"
+_DISCOVERY = "/apis/discovery.k8s.io/v1"
 _COLLECTIONS = {
     "Deployment": (_APPS, "deployments"),
     "StatefulSet": (_APPS, "statefulsets"),
@@ -162,10 +162,10 @@ class KubeWorkloads:
     Args:
         mesh: The check's.
         fleet: Makes pods.
-        gallery: The probed applications of the run, by what they show; made with the first.
+        gallery: The probed applications of the run.
     """
 
-    def __init__(self, mesh: KubeMesh, fleet: Fleet, gallery: dict[Case, Site]) -> None:
+    def __init__(self, mesh: KubeMesh, fleet: Fleet, gallery: Gallery) -> None:
         self.mesh, self.fleet, self._gallery = mesh, fleet, gallery
         self._lists: Mapping[str, Sequence[object]] = {}
 
@@ -213,7 +213,7 @@ class KubeWorkloads:
         image, timeout_s = self.fleet.images.pod, self.mesh.timeout_s
         pod["spec"]["containers"] = [first_flow_container(image, destination, timeout_s)]
         self.in_force()
-        self.fleet.cluster.create(self._path("pods"), self.fleet.injected(pod, order))
+        self.fleet.create(self.fleet.injected(pod, order))
         self.mesh.undo.callback(self.fleet.cluster.delete, self._path("pods", name))
         self.mesh.observed += 1
         told = json.loads(
@@ -226,9 +226,9 @@ class KubeWorkloads:
 
     def probe(self, probe: Probe, by: ProbeBy, *, alive: bool) -> ProbeResult:
         """Have the kubelet probe an application that answers, or one that does not."""
-        if not self._gallery:
-            self._fill_gallery()
-        site = self._gallery[case_of(probe, by, alive=alive)]
+        exhibit = Exhibit(self.order({}), case_of(probe, by, alive=alive))
+        self.in_force()
+        site = self._gallery.site(exhibit)
         kubelet = Kubelet(self.fleet.cluster, self.fleet.namespace, site.name)
         passed, said = kubelet.verdict(probe, alive=alive)
         self.mesh.observed += 1
@@ -248,9 +248,12 @@ class KubeWorkloads:
         made = cluster.create(self._path("services"), document)
         self.mesh.undo.callback(cluster.delete, self._path("services", name))
         pod.listen(port)
+        # A resolver that is asked too early remembers for seconds that there is no such name.
+        eventually(lambda: self._has_endpoints(name), SERVICE_S, f"endpoints of {name}")
         if not headless:
             address = made["spec"]["clusterIP"]
             eventually(lambda: self._leads_on(address, port), SERVICE_S, f"a way to {name}")
+            self.mesh.fetch()  # what the pod has accepted meanwhile is no check's flow
         return f"{name}.{self.fleet.namespace}.svc"
 
     def resolve(self, pod: Pod, name: str) -> tuple[str, ...]:
@@ -283,22 +286,10 @@ class KubeWorkloads:
     def _made(self, pod: Object, order: Order) -> Site:
         """Make a pod of the mesh, and return it once it is up."""
         self.in_force()
-        self.fleet.cluster.create(self._path("pods"), pod)
+        self.fleet.create(pod)
         (site,) = self.fleet.adopt([pod["metadata"]["name"]], order, agents=(APP,))
         self.mesh.undo.callback(self.fleet.remove, site)
         return site
-
-    def _fill_gallery(self) -> None:
-        order = self.order({})
-        self.in_force()
-        for number, case in enumerate(CASES, 1):
-            pod = self.fleet.plain_pod(f"probed-{number}", order)
-            image = self.fleet.images.pod
-            probed = probed_container(image, case.probes, case.by, alive=case.alive)
-            pod["spec"]["containers"].append(probed)
-            self.fleet.cluster.create(self._path("pods"), self.fleet.injected(pod, order))
-        names = [f"probed-{number}" for number in range(1, len(CASES) + 1)]
-        self._gallery.update(zip(CASES, self.fleet.adopt(names, order), strict=True))
 
     def _first_line(self, name: str) -> str:
         """Return what the application of a pod has printed; empty while that is nothing."""
@@ -310,30 +301,17 @@ class KubeWorkloads:
         return log.splitlines()[0] if log.endswith("\n") else ""
 
     def _leads_on(self, address: str, port: int) -> bool:
-        return self.mesh.client.connect(address, port, answer=False).lost is None
+        return self.mesh.client.reaches(address, port, within_s=_REACH_S)
+
+    def _has_endpoints(self, service: str) -> bool:
+        path = f"{_DISCOVERY}/namespaces/{self.fleet.namespace}/endpointslices"
+        label = f"kubernetes.io/service-name={service}"
+        slices = self.fleet.cluster.get(path, labelSelector=label)["items"]
+        return any(each["endpoints"] for each in slices)
 
     def _path(self, collection: str, name: str = "") -> str:
         path = f"/api/v1/namespaces/{self.fleet.namespace}/{collection}"
         return f"{path}/{name}" if name else path
-
-
-def eventually(look: Callable[[], T | None], within_s: float, what: str) -> T:
-    """Wait until something is there, and return it.
-
-    Raises:
-        DeadlineError: It is not there in time; the message names it.
-    """
-    retrying = Retrying(
-        stop=stop_after_delay(within_s),
-        wait=wait_fixed(_LOOK_S),
-        retry=retry_if_result(lambda found: not found),
-    )
-    try:
-        found = retrying(look)
-    except RetryError:
-        raise DeadlineError(f"waited {within_s:.0f} s for {what}") from None
-    assert found is not None  # noqa: S101 - what is not there is looked for again
-    return found
 
 
 def _fate(flow: Flow, told: Mapping[str, Any]) -> Fate:

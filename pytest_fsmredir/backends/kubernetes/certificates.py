@@ -1,4 +1,4 @@
-"""The webhook's certificate, and the authority that the API server trusts it by."""
+"""Certificates of servers in a cluster, and the authority that they are trusted by."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def certificate_for(host: str) -> Certificate:
         import trustme
     except ImportError:
         raise PreflightError(
-            "trustme is missing, which makes the webhook's certificate; install it:"
+            "trustme is missing, which makes certificates; install it:"
             " pip install 'pytest-fsmredir[kind]'"
         ) from None
     authority = trustme.CA()

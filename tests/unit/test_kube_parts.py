@@ -1,0 +1,110 @@
+"""Parts of the Kubernetes backends that need no cluster."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pytest_fsmredir import Probe, ProbeBy, catalogue
+from pytest_fsmredir.backends.kubernetes import kind
+from pytest_fsmredir.backends.kubernetes.archive import agent_archive
+from pytest_fsmredir.backends.kubernetes.client import Cluster, Object
+from pytest_fsmredir.backends.kubernetes.kind import KindSite, unused_ranges
+from pytest_fsmredir.backends.kubernetes.planning import plan
+from pytest_fsmredir.backends.kubernetes.probing import CASES, case_of
+from pytest_fsmredir.errors import DeadlineError
+from pytest_fsmredir.implementations.base import IptablesVariant
+
+NODES = {
+    "items": [
+        {
+            "spec": {"podCIDRs": ["10.111.0.0/24"]},
+            "status": {
+                "addresses": [
+                    {"type": "InternalIP", "address": "172.18.0.2"},
+                    {"type": "Hostname", "address": "one"},
+                ]
+            },
+        }
+    ]
+}
+
+
+class NewCluster(Cluster):
+    """A cluster whose first pod gets its address a while after it was made."""
+
+    def __init__(self, address: str, looks: int) -> None:
+        self._address, self._looks = address, looks
+
+    def get(self, path: str, **query: object) -> Object:
+        """Return what there is."""
+        del query
+        if path == "/api/v1/nodes":
+            return NODES
+        if path.endswith("/services/kubernetes"):
+            return {"spec": {"clusterIP": "10.112.0.1"}}
+        self._looks -= 1
+        known = [{"ip": self._address}] if self._looks < 0 else []
+        node = {"spec": {"hostNetwork": True}, "status": {"podIPs": [{"ip": "172.18.0.2"}]}}
+        return {"items": [node, {"spec": {}, "status": {"podIPs": known}}]}
+
+
+def site(address: str, looks: int = 0) -> KindSite:
+    return KindSite(None, NewCluster(address, looks), ("one",))
+
+
+def test_ranges_wait_for_an_address_of_a_pod_in_a_new_cluster() -> None:
+    assert "10.244.0.0/15" not in unused_ranges(site("10.244.0.7", looks=2))
+
+
+def test_ranges_of_other_clusters_are_free() -> None:
+    free = unused_ranges(site("10.111.0.7"))
+    assert {"10.244.0.0/15", "10.96.0.0/15", "198.18.0.0/15"} <= set(free)
+
+
+def test_no_range_is_free_where_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_up(*_: object) -> None:
+        raise DeadlineError("waited for a pod with an address")
+
+    monkeypatch.setattr(kind, "eventually", give_up)
+    assert not unused_ranges(site("10.244.0.7"))
+
+
+def test_every_probed_application_is_made_early() -> None:
+    checks = [check for check in catalogue.load().checks if check.id.startswith("KUBE-01")]
+    wanted = [(check.function, 4, IptablesVariant.NFT) for check in checks]
+    orders = plan(wanted, {}, timeout_s=1.0)
+    assert {exhibit.case for exhibit in orders.exhibits} == set(CASES)
+    assert case_of(Probe.STARTUP, ProbeBy.HTTP, alive=True) in CASES
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    file = tmp_path / "agent.pyz"
+    file.write_bytes(agent_archive())
+    return file
+
+
+def started(archive: Path) -> str:
+    """Return where a module of the archive was taken from."""
+    code = "import sys; sys.path[:0] = sys.argv[1:]; import pytest_fsmredir.spec as m; print(m)"
+    argv = [sys.executable, "-I", "-S", "-c", code, str(archive)]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def test_agent_starts_from_bytecode(archive: Path) -> None:
+    assert "spec/__init__.pyc" in started(archive)
+
+
+def test_agent_starts_from_sources_in_another_python(archive: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.pyz"
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(other, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            foreign = b"\0\0\r\n" + content[4:] if name.endswith(".pyc") else content
+            new.writestr(name, foreign)
+    assert "spec/__init__.py'" in started(other)
