@@ -5,6 +5,7 @@ from __future__ import annotations
 from pytest_fsmredir import MUST, SHOULD, Address, Feature, Mesh, Need, Profile, check
 
 OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
+PEER = {"example.com/role": "peer"}  # nothing to the mesh: makes another pod like any
 IP_EXCLUSIONS = "flomesh.io/outbound-ip-range-exclusion-list"
 
 
@@ -87,7 +88,7 @@ def test_bad_annotation_opens_no_pod(mesh: Mesh) -> None:
     families=(4,),
 )
 def test_services_are_captured(mesh: Mesh) -> None:
-    pod, peer = mesh.pod(), mesh.pod(fresh=True)
+    pod, peer = mesh.pod(), mesh.pod(annotations=PEER)
     for headless in (False, True):
         name = mesh.workloads.service(peer, 8080, headless=headless)
         (address,) = mesh.workloads.resolve(pod, name)
@@ -109,7 +110,7 @@ def test_services_are_captured(mesh: Mesh) -> None:
     families=(4,),
 )
 def test_own_service_is_captured(mesh: Mesh) -> None:
-    pod = mesh.pod(fresh=True)
+    pod = mesh.pod()
     (address,) = mesh.workloads.resolve(pod, mesh.workloads.service(pod, 8080))
 
     assert pod.connect(address, 8080).captured_outbound
@@ -126,7 +127,7 @@ def test_own_service_is_captured(mesh: Mesh) -> None:
     families=(4,),
 )
 def test_names_are_resolved_past_the_sidecar(mesh: Mesh) -> None:
-    pod, peer = mesh.pod(), mesh.pod(fresh=True)
+    pod, peer = mesh.pod(), mesh.pod(annotations=PEER)
     name = mesh.workloads.service(peer, 8080, headless=True)
 
     assert pod.connect(mesh.server, 53).captured_outbound

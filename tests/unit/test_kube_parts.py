@@ -13,11 +13,13 @@ from pytest_fsmredir import Probe, ProbeBy, catalogue
 from pytest_fsmredir.backends.kubernetes import kind
 from pytest_fsmredir.backends.kubernetes.archive import agent_archive
 from pytest_fsmredir.backends.kubernetes.client import Cluster, Object
+from pytest_fsmredir.backends.kubernetes.fleet import Order
 from pytest_fsmredir.backends.kubernetes.kind import KindSite, unused_ranges
-from pytest_fsmredir.backends.kubernetes.planning import plan
+from pytest_fsmredir.backends.kubernetes.planning import Orders, plan
 from pytest_fsmredir.backends.kubernetes.probing import CASES, case_of
 from pytest_fsmredir.errors import DeadlineError
 from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.spec.configuration import Configuration
 
 NODES = {
     "items": [
@@ -108,3 +110,25 @@ def test_agent_starts_from_sources_in_another_python(archive: Path, tmp_path: Pa
             foreign = b"\0\0\r\n" + content[4:] if name.endswith(".pyc") else content
             new.writestr(name, foreign)
     assert "spec/__init__.py'" in started(other)
+
+
+def orders_of(check_id: str) -> Orders:
+    return plan([(catalogue.load()[check_id].function, 4, IptablesVariant.NFT)], {}, timeout_s=1.0)
+
+
+def test_every_workload_of_a_check_is_made_early() -> None:
+    kinds = [template.kind for template in orders_of("KUBE-001").templates]
+    assert kinds == ["Deployment", "StatefulSet", "DaemonSet", "Job"]
+
+
+def test_a_pod_that_must_be_refused_is_only_tried() -> None:
+    orders = orders_of("KUBE-004")
+    shared = [dict(order.configuration.annotations) for order in orders.shared.values()]
+    assert shared == [{"flomesh.io/outbound-port-exclusion-list": "7000"}]
+    assert len(orders.fresh) == 3
+
+
+def test_empty_lists_of_a_mesh_config_make_no_other_pod() -> None:
+    empty = Configuration(traffic={"outboundPortExclusionList": []})
+    plain = Order(Configuration(), IptablesVariant.NFT)
+    assert Order(empty, IptablesVariant.NFT).key == plain.key

@@ -19,6 +19,7 @@ from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
 from pytest_fsmredir.backends.kubernetes.planning import Orders, is_final, plan
 from pytest_fsmredir.backends.kubernetes.recording import Recording
 from pytest_fsmredir.backends.kubernetes.remote import needs_met
+from pytest_fsmredir.backends.kubernetes.templates import Workshop
 from pytest_fsmredir.backends.kubernetes.witnessing import Witnessing
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.spec.flow import Address
@@ -67,6 +68,7 @@ class KubernetesBackend:
         ledger: Everything accepted in the run.
         fleet: Makes pods.
         gallery: The probed applications of the run.
+        workshop: Makes objects that have templates.
     """
 
     def __init__(
@@ -105,7 +107,7 @@ class KubernetesBackend:
                 timeout_s=timeout_s,
             )
             undo.callback(self.fleet.close)
-            self.gallery = Gallery(self.fleet)
+            self.gallery, self.workshop = Gallery(self.fleet), Workshop(self.fleet)
             self.world = World(
                 self.fleet.place("server"),
                 self.fleet.place("client"),
@@ -141,6 +143,7 @@ class KubernetesBackend:
         missing = [o for o in late if is_final(o) and o.key not in known]
         made += self._make(missing, late)
         self.gallery.make(late.exhibits)
+        self.workshop.make(late.templates)
         self.fleet.wait(made)
 
     def mesh(self, family: int, iptables: IptablesVariant, *, exhaustive: bool) -> KubeMesh:
@@ -164,6 +167,14 @@ class KubernetesBackend:
     def fresh_site(self, order: Order) -> Site:
         """Return a pod of these settings that nobody has had."""
         return self.fleet.take(order)
+
+    def share(self, site: Site) -> bool:
+        """Have checks share a pod from now on, if it is up and they have none of its settings."""
+        key = site.ordered.key
+        if not site.programming.accepted or key in self._shared:
+            return False
+        self._shared[key] = site
+        return True
 
     def link(self, site: Site) -> Link:
         """Return the line to a pod's agents."""

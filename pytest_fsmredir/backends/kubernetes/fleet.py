@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
 
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay
 
 from pytest_fsmredir.backends.base import Programming
 from pytest_fsmredir.backends.kubernetes import manifests
@@ -37,7 +37,9 @@ POD_READY_S = 600.0
 _NAMED = 5  # pods that a message names
 
 LOOK_S = 0.4
-"""How often the pods are looked at meanwhile."""
+"""How often the pods are looked at meanwhile; less often while they are many."""
+
+_FEW = 20
 
 IDLE_S = 5.0
 """How long no pod of a batch has got on before one of them can count as hung."""
@@ -62,7 +64,7 @@ class Order:
     @property
     def key(self) -> str:
         """The same for equal orders."""
-        traffic = {name: list(values) for name, values in self.configuration.traffic.items()}
+        traffic = _said(self.configuration.traffic)
         parts = [dict(self.configuration.annotations), traffic, self.iptables, self.bare]
         return json.dumps(parts, sort_keys=True)
 
@@ -258,16 +260,16 @@ class Fleet:
         overall = stop_after_delay(POD_READY_S)
         retrying = Retrying(
             stop=lambda state: overall(state) or progress.idle_s > STUCK_S,
-            wait=wait_fixed(LOOK_S),
+            wait=lambda _: LOOK_S * (1 + len(waiting) // _FEW),
             retry=retry_if_result(bool),
         )
         try:
             retrying(look)
-        except RetryError as error:
-            waited_s = error.last_attempt.attempt_number * LOOK_S
+        except RetryError:
+            waited_s = retrying.statistics["delay_since_first_attempt"]
             seen = [f"{name}: {states.get(name, 'not seen')}" for name in waiting]
             raise DeadlineError(
-                f"{len(waiting)} of {len(sites)} pods are not up after {waited_s:.0f} s or more;"
+                f"{len(waiting)} of {len(sites)} pods are not up after {waited_s:.0f} s;"
                 f" last seen: {'; '.join(seen[:_NAMED])}"
             ) from None
 
@@ -352,10 +354,14 @@ def _by_mesh_config(sites: Iterable[Site]) -> list[list[Site]]:
     """Return the pods in groups that want the same lists of the mesh."""
     groups: dict[str, list[Site]] = defaultdict(list)
     for site in sites:
-        traffic = site.ordered.configuration.traffic
-        wanted = {key: list(values) for key, values in traffic.items() if values}
+        wanted = _said(site.ordered.configuration.traffic)
         groups[json.dumps(wanted, sort_keys=True)].append(site)
     return list(groups.values())
+
+
+def _said(traffic: Mapping[str, Sequence[object]]) -> dict[str, list[object]]:
+    """Return what a MeshConfig says in its lists; an empty one says nothing."""
+    return {key: list(values) for key, values in traffic.items() if values}
 
 
 def _came(stream: Future[Stream]) -> bool:

@@ -92,7 +92,10 @@ class KubeMesh:
     ) -> Programming:
         """Have a fresh pod programmed, and return how it ended."""
         self.observed += 1
-        return self._fresh(self._order(annotations, mesh_config)).programming
+        site = self.backend.fresh_site(self._order(annotations, mesh_config))
+        if not self.backend.share(site):
+            self.undo.callback(self.backend.remove, site)
+        return site.programming
 
     def programs_started(self) -> int:
         """Not offered here."""
@@ -117,7 +120,8 @@ class KubeMesh:
     @cached_property
     def workloads(self) -> KubeWorkloads:
         """What a user of the cluster can do."""
-        return KubeWorkloads(self, self.backend.fleet, self.backend.gallery)
+        backend = self.backend
+        return KubeWorkloads(self, backend.fleet, backend.gallery, backend.workshop)
 
     def adopt(self, site: Site) -> KubePod:
         """Return a handle on a pod that was made otherwise than by this mesh."""

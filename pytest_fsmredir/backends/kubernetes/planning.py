@@ -17,7 +17,9 @@ from pytest_fsmredir.backends.kubernetes.fleet import Order
 from pytest_fsmredir.backends.kubernetes.gallery import Exhibit
 from pytest_fsmredir.backends.kubernetes.mesh import remote_subnet
 from pytest_fsmredir.backends.kubernetes.probing import case_of
+from pytest_fsmredir.backends.kubernetes.templates import Template
 from pytest_fsmredir.backends.workloads import Probe, ProbeBy
+from pytest_fsmredir.errors import ConfigurationError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.sidecars.recorder import LOOPBACK
 from pytest_fsmredir.spec.configuration import Configuration
@@ -41,11 +43,13 @@ class Orders:
         shared: Pods that checks share, once each.
         fresh: Pods of one check alone.
         exhibits: Probed applications, which checks share.
+        templates: Of objects of one check alone.
     """
 
     shared: dict[str, Order] = field(default_factory=dict)
     fresh: list[Order] = field(default_factory=list)
     exhibits: list[Exhibit] = field(default_factory=list)
+    templates: list[Template] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Order]:
         return iter([*self.shared.values(), *self.fresh])
@@ -76,6 +80,14 @@ def is_final(order: Order) -> bool:
     configuration = order.configuration
     text = repr((dict(configuration.annotations), dict(configuration.traffic)))
     return not any(address in text for address in UNKNOWN.values())
+
+
+def _is_valid(configuration: Configuration) -> bool:
+    try:
+        configuration.policy()
+    except ConfigurationError:
+        return False
+    return True
 
 
 class Hopeful:
@@ -173,8 +185,8 @@ class PlanningMesh:
 
     @property
     def workloads(self) -> Hopeful:
-        """What a user of the cluster can do; only probed applications are made early."""
-        return Hopeful(self._budget, probe=self._probe)
+        """What a user of the cluster can do; some of it is made early."""
+        return Hopeful(self._budget, probe=self._probe, workload=self._workload)
 
     def subnet(self, number: int) -> IPv4Network | IPv6Network:
         """Return a range of 256 remote addresses."""
@@ -187,6 +199,11 @@ class PlanningMesh:
     def _probe(self, probe: Probe, by: ProbeBy, *, alive: bool) -> Hopeful:
         order = Order(Configuration(), self.iptables)
         self._orders.exhibits.append(Exhibit(order, case_of(probe, by, alive=alive)))
+        return Hopeful(self._budget)
+
+    def _workload(self, kind: str, *, annotations: Mapping[str, str] | None = None) -> Hopeful:
+        order = Order(Configuration(annotations or {}), self.iptables)
+        self._orders.templates.append(Template(kind, order))
         return Hopeful(self._budget)
 
     def _place(self, address: str) -> Hopeful:
@@ -204,6 +221,8 @@ class PlanningMesh:
         if self._budget[0] < 0:
             raise _Enough
         order = Order(Configuration(annotations or {}, mesh_config or {}), self.iptables)
+        if not fresh and not _is_valid(order.configuration):
+            return  # there is such a pod only if an implementation takes what it must refuse
         if fresh:
             self._orders.fresh.append(order)
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,12 @@ from pytest_fsmredir.backends.kubernetes.gallery import Exhibit, Gallery
 from pytest_fsmredir.backends.kubernetes.manifests import APP
 from pytest_fsmredir.backends.kubernetes.places import KubePlace
 from pytest_fsmredir.backends.kubernetes.probing import Kubelet, case_of
+from pytest_fsmredir.backends.kubernetes.templates import (
+    LABEL,
+    POD_OF_WORKLOAD_S,
+    Template,
+    Workshop,
+)
 from pytest_fsmredir.backends.kubernetes.waiting import eventually
 from pytest_fsmredir.backends.workloads import Probe, ProbeBy, ProbeResult
 from pytest_fsmredir.errors import BackendError, DeadlineError
@@ -32,24 +37,13 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
     from pytest_fsmredir.backends.kubernetes.pods import KubePod
 
-POD_OF_WORKLOAD_S = 60.0
-"""How long a controller may take to make a pod of its template."""
-
 SERVICE_S = 30.0
 """How long a new Service may take until it has its endpoint, its name, and a way to it."""
 
 _REACH_S = 0.5
 """How long one attempt may take: before a node knows the Service, packets to it come to nothing."""
 
-_LABEL = "fsmredir/workload"
-_APPS = "/apis/apps/v1"
 _DISCOVERY = "/apis/discovery.k8s.io/v1"
-_COLLECTIONS = {
-    "Deployment": (_APPS, "deployments"),
-    "StatefulSet": (_APPS, "statefulsets"),
-    "DaemonSet": (_APPS, "daemonsets"),
-    "Job": ("/apis/batch/v1", "jobs"),
-}
 
 
 class KubeWorkload:
@@ -57,16 +51,12 @@ class KubeWorkload:
 
     Args:
         owner: Whose it is.
-        kind: Its kind.
+        template: What it is made of.
         name: Its name.
-        annotations: Of its template.
     """
 
-    def __init__(
-        self, owner: KubeWorkloads, kind: str, name: str, annotations: Mapping[str, str]
-    ) -> None:
-        self._owner, self._kind, self._name = owner, kind, name
-        self._annotations = dict(annotations)
+    def __init__(self, owner: KubeWorkloads, template: Template, name: str) -> None:
+        self._owner, self._template, self._name = owner, template, name
         self._restarts = count(1)
         self._pod: KubePod | None = None
         self._uid = ""
@@ -74,7 +64,7 @@ class KubeWorkload:
     @property
     def path(self) -> str:
         """Where it is in the API."""
-        return f"{self._owner.collection(self._kind)}/{self._name}"
+        return self._template.path(self._owner.fleet, self._name)
 
     @property
     def pod(self) -> KubePod:
@@ -83,32 +73,17 @@ class KubeWorkload:
             self._pod = self._newest()
         return self._pod
 
-    def document(self) -> Object:
-        """Return the object."""
-        selector = {} if self._kind == "Job" else {"selector": {"matchLabels": self._labels()}}
-        more: dict[str, Object] = {
-            "Deployment": {"replicas": 1, "strategy": {"type": "Recreate"}},
-            "StatefulSet": {"replicas": 1, "serviceName": self._name},
-            "Job": {"backoffLimit": 0},
-        }
-        group = _COLLECTIONS[self._kind][0].removeprefix("/apis/")
-        return {
-            "apiVersion": group,
-            "kind": self._kind,
-            "metadata": {"name": self._name},
-            "spec": {"template": self._template(), **selector, **more.get(self._kind, {})},
-        }
-
     def restart(self, *, annotations: Mapping[str, str] | None = None) -> Pod:
         """Have the pod replaced, as ``kubectl rollout restart`` does, and return the new one."""
         fleet = self._owner.fleet
         replaced = self.pod
-        dropped = dict.fromkeys(self._annotations, None)
-        if annotations is not None:
-            self._annotations = dict(annotations)
-        template = self._template()
+        before = self._template.order.configuration.annotations
+        order = self._owner.order(before if annotations is None else annotations)
+        self._template = Template(self._template.kind, order)
+        template = self._template.pod_template(fleet, self._name)
         marks = {"kubectl.kubernetes.io/restartedAt": str(next(self._restarts))}
         metadata = template["metadata"]
+        dropped = dict.fromkeys(before, None)
         metadata["annotations"] = {**dropped, **metadata["annotations"], **marks}
         self._owner.in_force()
         self._owner.mesh.dismiss(replaced)
@@ -118,42 +93,15 @@ class KubeWorkload:
 
     def _newest(self) -> KubePod:
         """Wait for the pod that the controller has made of the template as it is now."""
-        fleet = self._owner.fleet
-        path = f"/api/v1/namespaces/{fleet.namespace}/pods"
 
         def look() -> Object | None:
-            found = fleet.cluster.get(path, labelSelector=f"{_LABEL}={self._name}")["items"]
-            fresh = (
-                each["metadata"]
-                for each in found
-                if "deletionTimestamp" not in each["metadata"]
-                and each["metadata"]["uid"] != self._uid
-            )
-            return next(fresh, None)
+            found = [pod["metadata"] for pod in self._owner.workshop.pods(self._name)]
+            return next((each for each in found if each["uid"] != self._uid), None)
 
-        metadata = eventually(look, POD_OF_WORKLOAD_S, f"{self._kind} {self._name} to make a pod")
+        metadata = eventually(look, POD_OF_WORKLOAD_S, f"{self._name} to make a pod")
         self._uid = metadata["uid"]
-        order = self._owner.order(self._annotations)
-        (site,) = fleet.adopt([metadata["name"]], order)
+        (site,) = self._owner.fleet.adopt([metadata["name"]], self._template.order)
         return self._owner.mesh.adopt(site)
-
-    def _labels(self) -> dict[str, str]:
-        return {_LABEL: self._name}
-
-    def _template(self) -> Object:
-        fleet = self._owner.fleet
-        order = self._owner.order(self._annotations)
-        pod = fleet.injected(fleet.plain_pod(self._name, order), order)
-        spec = copy.deepcopy(pod["spec"])
-        spec["restartPolicy"] = "Never" if self._kind == "Job" else "Always"
-        metadata = pod["metadata"]
-        return {
-            "metadata": {
-                "annotations": dict(metadata.get("annotations") or {}),
-                "labels": {**(metadata.get("labels") or {}), **self._labels()},
-            },
-            "spec": spec,
-        }
 
 
 class KubeWorkloads:
@@ -163,17 +111,18 @@ class KubeWorkloads:
         mesh: The check's.
         fleet: Makes pods.
         gallery: The probed applications of the run.
+        workshop: Makes objects that have templates.
     """
 
-    def __init__(self, mesh: KubeMesh, fleet: Fleet, gallery: Gallery) -> None:
-        self.mesh, self.fleet, self._gallery = mesh, fleet, gallery
+    def __init__(self, mesh: KubeMesh, fleet: Fleet, gallery: Gallery, workshop: Workshop) -> None:
+        self.mesh, self.fleet, self.workshop, self._gallery = mesh, fleet, workshop, gallery
         self._lists: Mapping[str, Sequence[object]] = {}
 
     def workload(self, kind: str, *, annotations: Mapping[str, str] | None = None) -> KubeWorkload:
         """Make a ``Deployment``, ``StatefulSet``, ``DaemonSet`` or ``Job`` of one pod."""
-        made = KubeWorkload(self, kind, self.fleet.name(kind.lower()), annotations or {})
+        template = Template(kind, self.order(annotations or {}))
         self.in_force()
-        self.fleet.cluster.create(self.collection(kind), made.document())
+        made = KubeWorkload(self, template, self.workshop.take(template))
         self.mesh.undo.callback(
             self.fleet.cluster.delete, made.path, propagationPolicy="Background"
         )
@@ -237,7 +186,7 @@ class KubeWorkloads:
     def service(self, pod: Pod, port: int, *, headless: bool = False) -> str:
         """Make a Service of one pod, and return its name in the cluster's DNS."""
         name = self.fleet.name("service")
-        cluster, labels = self.fleet.cluster, {_LABEL: name}
+        cluster, labels = self.fleet.cluster, {LABEL: name}
         cluster.patch(self._path("pods", _site(pod).name), {"metadata": {"labels": labels}})
         spec: Object = {"selector": labels, "ports": [{"port": port}]}
         if headless:
@@ -264,11 +213,6 @@ class KubeWorkloads:
             return eventually(lambda: ask(name), SERVICE_S, f"the name {name}")
         except DeadlineError as error:
             raise AssertionError(f"the cluster's DNS does not answer the pod: {error}") from None
-
-    def collection(self, kind: str) -> str:
-        """Return where objects of a kind are in the API."""
-        group, collection = _COLLECTIONS[kind]
-        return f"{group}/namespaces/{self.fleet.namespace}/{collection}"
 
     def order(self, annotations: Mapping[str, str]) -> Order:
         """Return what a pod with these annotations is, by the lists that are in force."""
