@@ -15,7 +15,7 @@ from pytest_fsmredir import catalogue
 from pytest_fsmredir.backends.base import Programming
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.images import mesh_image, pod_image
-from pytest_fsmredir.backends.kubernetes.injectors import by_hand
+from pytest_fsmredir.backends.kubernetes.injectors import Inject, by_hand
 from pytest_fsmredir.backends.kubernetes.kind import (
     KindOptions,
     image_in_nodes,
@@ -97,8 +97,12 @@ class Judge:
 
     def rows(self, implementation: Implementation, *ids: str) -> dict[str, Row]:
         """Return the rows of some checks, by id."""
+        return self.rows_of(by_hand(implementation), *ids)
+
+    def rows_of(self, inject: Inject, *ids: str) -> dict[str, Row]:
+        """Return the rows of some checks on pods that are injected in some way, by id."""
         checks = [catalogue.load()[check_id] for check_id in ids]
-        with self.backend(implementation) as backend:
+        with self.backend(inject) as backend:
             backend.prepare((check.function, 4, NFT) for check in checks)
             return {check.id: _row(backend, check) for check in checks}
 
@@ -109,15 +113,15 @@ class Judge:
         mesh_config: dict[str, list[object]] | None = None,
     ) -> Programming:
         """Have one pod programmed, and return how that ended."""
-        with self.backend(implementation) as backend:
+        with self.backend(by_hand(implementation)) as backend:
             mesh = backend.mesh(4, NFT, exhaustive=False)
             return mesh.try_pod(annotations=annotations, mesh_config=mesh_config)
 
     @contextmanager
-    def backend(self, implementation: Implementation) -> Iterator[KindBackend]:
+    def backend(self, inject: Inject) -> Iterator[KindBackend]:
         """Have a backend for the block."""
         ground = kind_ground(self.options, self._images)
-        backend = KindBackend(by_hand(implementation), ground, timeout_s=TIMEOUT_S)
+        backend = KindBackend(inject, ground, timeout_s=TIMEOUT_S)
         with closing(backend):
             yield backend
 

@@ -12,6 +12,7 @@ import pytest
 from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.kubernetes.access import Ephemeral
 from pytest_fsmredir.backends.kubernetes.client import Cluster
+from pytest_fsmredir.backends.kubernetes.injectors import by_hand
 from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend
 from pytest_fsmredir.backends.kubernetes.link import GRACE_S
 from pytest_fsmredir.backends.kubernetes.manifests import AgentIn
@@ -65,7 +66,7 @@ def connect_until_it_fails(pod: KubePod, to: Place) -> None:
 
 def test_pod_that_is_deleted_half_way(judge: Judge, cluster: Cluster) -> None:
     """A run that hangs, or blames the implementation, because somebody deleted a pod."""
-    with judge.backend(Reference()) as backend, mesh_of(backend) as mesh:
+    with judge.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
         assert pod.connect(mesh.server, 8080).captured_outbound
         (namespace,) = namespaces(cluster)
@@ -81,7 +82,7 @@ def test_pod_that_is_deleted_half_way(judge: Judge, cluster: Cluster) -> None:
 
 def test_agent_that_is_killed(judge: Judge, cluster: Cluster) -> None:
     """An exec stream that is cut, and the reply to one flow taken for that to another."""
-    with judge.backend(Reference()) as backend, mesh_of(backend) as mesh:
+    with judge.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
         assert pod.connect(mesh.server, 8080).captured_outbound
         kill(cluster, pod.site.name, "app", "relay")
@@ -93,7 +94,7 @@ def test_agent_that_is_killed(judge: Judge, cluster: Cluster) -> None:
 def test_guest_that_is_killed(judge: Judge, cluster: Cluster) -> None:
     """The same where the agent came in by an ephemeral container."""
     guest = replace(judge, agent_in=AgentIn.EPHEMERAL)
-    with guest.backend(Reference()) as backend, mesh_of(backend) as mesh:
+    with guest.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
         assert pod.connect(mesh.server, 8080).captured_outbound
         (namespace,) = namespaces(cluster)
@@ -108,7 +109,7 @@ def test_guest_that_is_killed(judge: Judge, cluster: Cluster) -> None:
 
 def test_ephemeral_container_that_cannot_start(judge: Judge, cluster: Cluster) -> None:
     """A wait for an image that nobody has, to the end of the run's patience."""
-    with judge.backend(Reference()) as backend, mesh_of(backend) as mesh:
+    with judge.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
         (namespace,) = namespaces(cluster)
         access = Ephemeral(cluster, namespace, "fsmredir-nobody-has-this:1")
@@ -120,7 +121,7 @@ def test_ephemeral_container_that_cannot_start(judge: Judge, cluster: Cluster) -
 
 def test_image_without_python(judge: Judge, cluster: Cluster, pause: str) -> None:
     """An agent that never starts, and nobody says why."""
-    with judge.backend(Reference()) as backend, mesh_of(backend) as mesh:
+    with judge.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
         (namespace,) = namespaces(cluster)
         access = Ephemeral(cluster, namespace, pause)

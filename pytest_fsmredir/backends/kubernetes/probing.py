@@ -12,7 +12,7 @@ from pytest_fsmredir.backends.kubernetes.client import Cluster, Object
 from pytest_fsmredir.backends.workloads import Probe, ProbeBy
 from pytest_fsmredir.errors import DeadlineError
 
-PROBED_S = 90.0
+PROBED_S = 45.0
 """How long the kubelet may take to find that a live application is alive; it asks every second."""
 
 ENOUGH = 5
@@ -136,10 +136,14 @@ class Kubelet:
         return f"the application was asked {asked} times" if alone else ""
 
     def _failures(self, probe: Probe) -> tuple[int, str]:
-        """Return how often the probe has failed, and what was last said about it."""
+        """Return how often the probe has failed, and what was last said about it.
+
+        Until a startup probe has passed no other is asked.
+        """
+        says = (_SAYS[probe], _SAYS[Probe.STARTUP])
         events: Iterable[Object] = self._cluster.get(
             f"/api/v1/namespaces/{self._namespace}/events",
             fieldSelector=f"involvedObject.name={self._name},reason=Unhealthy",
         )["items"]
-        own = [each for each in events if str(each.get("message", "")).startswith(_SAYS[probe])]
+        own = [each for each in events if str(each.get("message", "")).startswith(says)]
         return sum(each.get("count") or 1 for each in own), own[-1]["message"] if own else ""

@@ -1,0 +1,139 @@
+"""Each check that only Kubernetes has is failed by something wrong, and by nothing correct.
+
+KUBE-003 has no mutant here: one would have to program the network of the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from pytest_fsmredir.backends.kubernetes import probing
+from pytest_fsmredir.backends.kubernetes.client import Cluster, Object
+from pytest_fsmredir.backends.kubernetes.fleet import Order
+from pytest_fsmredir.backends.kubernetes.injection import HEALTH_NAME
+from pytest_fsmredir.backends.kubernetes.injectors import Inject, Manual, by_hand
+from pytest_fsmredir.backends.kubernetes.manifests import Images, init_command_of
+from pytest_fsmredir.implementations.init_command import InitCommand
+from pytest_fsmredir.implementations.reference.programming import Reference
+from pytest_fsmredir.outcomes import Outcome
+from pytest_fsmredir.spec.configuration import Configuration
+from tests.kube.conftest import Judge
+
+pytestmark = pytest.mark.kube
+
+CAPTURE = (
+    "KUBE-001", "KUBE-002", "KUBE-005", "KUBE-006", "KUBE-007", "KUBE-020", "KUBE-021",
+    "KUBE-022", "KUBE-023",
+)  # fmt: skip
+PROBES = ("KUBE-010", "KUBE-011", "KUBE-012", "KUBE-013", "KUBE-014")
+
+Mistake = Callable[[Manual, Object, Order], Object]
+"""Returns a pod as it is injected by mistake, of the pod as its user wrote it and what it is."""
+
+
+class Mistaken(Manual):
+    """Puts the reference into pods, and makes a mistake."""
+
+    def __init__(self, mistake: Mistake, _: Cluster, images: Images) -> None:
+        super().__init__(images, init_command_of(Reference()))
+        self._mistake = mistake
+
+    def injected(self, pod: Object, order: Order) -> Object:
+        """Return a pod with what is put in by mistake."""
+        return self._mistake(Manual(self._images, self._init_command), pod, order)
+
+
+def forgets_workloads(right: Manual, pod: Object, order: Order) -> Object:
+    """Pods that a controller makes are not programmed."""
+    made = right.injected(pod, order)
+    if not pod["metadata"]["name"].startswith("pod-"):
+        del made["spec"]["initContainers"]
+    return made
+
+
+def programs_late(right: Manual, pod: Object, order: Order) -> Object:
+    """What ought to be an init container runs beside the application."""
+    made = right.injected(pod, order)
+    late = made["spec"].pop("initContainers")
+    late[0]["command"] = [*late[0]["command"][:2], f"sleep 3; {late[0]['command'][2]}",
+                          *late[0]["command"][3:]]  # fmt: skip
+    made["spec"]["containers"] += late
+    return made
+
+
+def leaves_probes(right: Manual, pod: Object, order: Order) -> Object:
+    """The kubelet asks the application itself."""
+    made = right.injected(pod, order)
+    own = {each["name"]: each for each in pod["spec"]["containers"]}
+    kept = [own.get(each["name"], each) for each in made["spec"]["containers"]]
+    made["spec"]["containers"] = [each for each in kept if each["name"] != HEALTH_NAME]
+    return made
+
+
+def forgets_health(right: Manual, pod: Object, order: Order) -> Object:
+    """Nobody answers for applications that are probed by HTTPS or TCP."""
+    made = right.injected(pod, order)
+    spec = made["spec"]
+    spec["containers"] = [each for each in spec["containers"] if each["name"] != HEALTH_NAME]
+    return made
+
+
+def ignores_annotations(right: Manual, pod: Object, order: Order) -> Object:
+    """The lists of a pod's own annotations are not heeded."""
+    plain = {**pod, "metadata": {**pod["metadata"], "annotations": {}}}
+    return right.injected(plain, order)
+
+
+def ignores_mesh_config(right: Manual, pod: Object, order: Order) -> Object:
+    """The lists of the MeshConfig are not heeded."""
+    own = Configuration(order.configuration.annotations)
+    return right.injected(pod, replace(order, configuration=own))
+
+
+def by_command(then: str, *, after: str = "&&") -> Inject:
+    """Have the reference program pods, and a command beside it."""
+    first = " ".join(init_command_of(Reference()))
+    return by_hand(InitCommand(f"{first} {after} {then}"))
+
+
+MUTANTS: dict[str, tuple[Inject, tuple[str, ...]]] = {
+    "never-programmed": (by_hand(InitCommand("true")), CAPTURE),
+    "workloads-forgotten": (partial(Mistaken, forgets_workloads), ("KUBE-001",)),
+    "programmed-late": (partial(Mistaken, programs_late), ("KUBE-002",)),
+    "failure-swallowed": (by_command("true", after="||"), ("KUBE-004",)),
+    "services-excluded": (
+        by_command("iptables -t nat -I OUTPUT -d 10.112.0.0/16 -j ACCEPT"),
+        ("KUBE-005", "KUBE-006"),
+    ),
+    "names-captured": (
+        by_command("iptables -t nat -I OUTPUT -p udp --dport 53 -j REDIRECT --to-ports 15001"),
+        ("KUBE-007",),
+    ),
+    "probes-left": (partial(Mistaken, leaves_probes), PROBES),
+    "health-forgotten": (partial(Mistaken, forgets_health), ("KUBE-011", "KUBE-012")),
+    "mesh-config-ignored": (partial(Mistaken, ignores_mesh_config), ("KUBE-020", "KUBE-021")),
+    "annotations-ignored": (partial(Mistaken, ignores_annotations), ("KUBE-022",)),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutant_is_killed(judge: Judge, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "PROBED_S", 15.0)  # a live application is never found alive
+    inject, ids = MUTANTS[name]
+
+    rows = judge.rows_of(inject, *ids)
+
+    bad = {Outcome.FAIL, Outcome.WARN}  # KUBE-006 is what an implementation should do
+    assert {check: row for check, row in rows.items() if row.outcome not in bad} == {}
+
+
+def test_reference_is_left_in_peace(judge: Judge) -> None:
+    ids = sorted({check for _, killed in MUTANTS.values() for check in killed})
+
+    rows = judge.rows_of(by_hand(Reference()), *ids)
+
+    assert {check: row for check, row in rows.items() if row.outcome is not Outcome.PASS} == {}
