@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.agent.forms import Report
 from pytest_fsmredir.backends.base import Programming
 from pytest_fsmredir.backends.kubernetes.fleet import Order, Site
-from pytest_fsmredir.backends.kubernetes.places import KubePlace, Outside, not_offered
+from pytest_fsmredir.backends.kubernetes.places import KubePlace, Outside
 from pytest_fsmredir.backends.kubernetes.pods import KubePod
 from pytest_fsmredir.backends.kubernetes.recording import Fates, Recording
 from pytest_fsmredir.backends.kubernetes.witnessing import Witnessing
 from pytest_fsmredir.backends.kubernetes.workloads import KubeWorkloads
+from pytest_fsmredir.backends.places import (
+    is_loopback,
+    not_offered,
+    remote_subnet,
+    require_accepted,
+)
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.sidecars.recorder import LOOPBACK
@@ -75,7 +81,7 @@ class KubeMesh:
             not_offered("a second interface")
         order = self._order(annotations, mesh_config)
         site = self._fresh(order) if fresh else self.backend.shared_site(order)
-        self._require(site.programming, order.configuration)
+        require_accepted(site.programming, order.configuration)
         return self._handle(site)
 
     def bare_pod(self, *, second_interface: bool = False) -> KubePod:
@@ -140,7 +146,7 @@ class KubeMesh:
 
     def answerer(self, dialler: KubePlace, host: str) -> KubePlace:
         """Return the place that an address belongs to, as the dialler sees it."""
-        if host.startswith("127.") or host == "::1":
+        if is_loopback(host):
             return dialler
         # The node stands in for every address that is nobody's.
         return next((place for place in self._places() if place.is_own(host)), self.node)
@@ -210,19 +216,6 @@ class KubeMesh:
         mesh_config: Mapping[str, Sequence[object]] | None,
     ) -> Order:
         return Order(Configuration(annotations or {}, mesh_config or {}), self.iptables)
-
-    def _require(self, programming: Programming, configuration: Configuration) -> None:
-        """Fail the check when a configuration that is valid was refused."""
-        if programming.refused:
-            lists = {k.value: v for k, v in configuration.effective().items() if v}
-            what = f"this configuration: {lists}" if lists else "the default configuration"
-            raise AssertionError(f"the implementation refused {what}: {programming.reason}")
-
-
-def remote_subnet(family: int, number: int) -> IPv4Network | IPv6Network:
-    """Return a range of 256 addresses that belong to nobody (RFC 2544, RFC 3849)."""
-    v4, v6 = f"198.18.{2 * number}.0/24", f"2001:db8:{number + 16:x}::/120"
-    return ip_network(v4 if family == 4 else v6)
 
 
 def of_family(addresses: Sequence[str], family: int) -> str:

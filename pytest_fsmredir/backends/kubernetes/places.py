@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sized
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from pytest_fsmredir.agent.forms import Json, Report, address_form, bytes_form
 from pytest_fsmredir.agent.preparation import preparation_form
@@ -15,9 +14,14 @@ from pytest_fsmredir.backends.kubernetes.connection import RemoteConnection
 from pytest_fsmredir.backends.kubernetes.fleet import Site
 from pytest_fsmredir.backends.kubernetes.link import Link
 from pytest_fsmredir.backends.kubernetes.manifests import APP
-from pytest_fsmredir.errors import BackendError
-from pytest_fsmredir.sidecars.recorder import ANY
-from pytest_fsmredir.spec.flow import Address, Direction, Fate, Flow, Protocol
+from pytest_fsmredir.backends.places import (
+    End,
+    ListeningPlace,
+    OutsidePlace,
+    Prepare,
+    not_offered,
+)
+from pytest_fsmredir.spec.flow import Address, Fate, Flow, Protocol
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.tap import Packet
 
@@ -29,21 +33,17 @@ RESOLVE_S = 20.0
 
 _SWEEP = 256  # ports of a sweep that one command names
 
-Prepare = Callable[[socket.socket], None]
 
-
-class KubePlace:
-    """A place as one check sees it; what it makes listen ends with the check.
+class KubePlace(ListeningPlace):
+    """A pod or a node as one check sees it.
 
     Attributes:
         site: What it is a handle on.
-        address: Its primary address in the family of the check.
     """
 
     def __init__(self, mesh: KubeMesh, site: Site, address: str, default_uid: int) -> None:
-        self._mesh, self.site, self._default_uid = mesh, site, default_uid
-        self.address = address
-        self._listening: set[tuple[str, Address]] = set()
+        super().__init__(mesh.family, mesh.undo, address, default_uid)
+        self._mesh, self.site = mesh, site
 
     @property
     def link(self) -> Link:
@@ -133,82 +133,23 @@ class KubePlace:
         family = self._mesh.family
         return tuple(self.link.ask(APP, "resolve", wait_s=RESOLVE_S, name=name, family=family))
 
-    def listen(self, port: int, *, host: str | None = None, uid: int | None = None) -> None:
-        """Listen for TCP until the check ends."""
-        if ("tcp", Address(host or ANY[self._mesh.family], port)) not in self._listening:
-            self._mesh.undo.enter_context(self.listening(port, host=host, uid=uid))
+    @property
+    def _is_shared(self) -> bool:
+        """Whether other programs may listen here, and are as good as our own."""
+        return False
 
-    @contextmanager
-    def listening(
-        self, port: int, *, host: str | None = None, uid: int | None = None
-    ) -> Iterator[None]:
-        """Listen for TCP for the block."""
-        with self._listens(Address(host or ANY[self._mesh.family], port), uid):
-            yield
+    def _hear(self, protocol: Protocol, address: Address, uid: int) -> End:
+        at = address_form(address)
+        if protocol is Protocol.TCP:
+            taken = self._is_shared
+            number = self.link.ask(APP, "listen", at=at, uid=uid, unless_taken=taken)
+        else:
+            number = self.link.ask(APP, "hear", at=at, protocol=protocol.value, uid=uid)
+        return partial(self._unlisten, number)
 
-    @contextmanager
-    def _listens(
-        self, address: Address, uid: int | None = None, *, unless_taken: bool = False
-    ) -> Iterator[None]:
-        owner, at = self._default_uid if uid is None else uid, address_form(address)
-        number = self.link.ask(APP, "listen", at=at, uid=owner, unless_taken=unless_taken)
-        self._listening.add(("tcp", address))
-        try:
-            yield
-        finally:
-            self._ended("tcp", address, number)
-
-    def answer(self, flow: Flow) -> None:
-        """Make this place answer a flow that arrives, if it does not already."""
-        destination = flow.destination
-        if flow.protocol is Protocol.TCP:
-            any_address = Address(ANY[destination.family], destination.port)
-            if not {("tcp", any_address), ("tcp", destination)} & self._listening:
-                self._answer_tcp(destination)
-        elif (flow.protocol.value, destination) not in self._listening:
-            number = self.link.ask(
-                APP,
-                "hear",
-                at=address_form(destination),
-                protocol=flow.protocol.value,
-                uid=self._default_uid,
-            )
-            self._listening.add((flow.protocol.value, destination))
-            self._mesh.undo.callback(self._ended, flow.protocol.value, destination, number)
-
-    def is_own(self, host: str) -> bool:
-        """Whether an address leads here."""
-        return host == self.address
-
-    def _answer_tcp(self, destination: Address) -> None:
-        self.listen(destination.port)
-
-    def _ended(self, protocol: str, address: Address, number: Json) -> None:
-        self._listening.discard((protocol, address))
+    def _unlisten(self, number: Json) -> None:
         if not self.link.lost:  # else whatever ended it has ended the listener
             self.link.ask(APP, "unlisten", number=number)
-
-    def _bound(self, flow: Flow) -> Address | None:
-        """Return the local address to bind by default, None to leave it to the kernel."""
-        del flow
-        return None
-
-    def _flow(
-        self,
-        to: Place | str,
-        port: int,
-        uid: int | None,
-        protocol: Protocol = Protocol.TCP,
-        interface: str = "eth0",
-    ) -> Flow:
-        host = to if isinstance(to, str) else to.address
-        return Flow(
-            Direction.OUTBOUND,
-            Address(host, port),
-            protocol,
-            uid=self._default_uid if uid is None else uid,
-            interface=interface,
-        )
 
     def _dial(
         self,
@@ -253,26 +194,5 @@ class KubePlace:
         return Fate(flow, report.client, mesh.since(mark, flow), report.lost)
 
 
-class Outside(KubePlace):
-    """A pod outside the mesh, or the node, dialling from its own address."""
-
-    def _bound(self, flow: Flow) -> Address | None:
-        same_family = Address(self.address, 0).family == flow.destination.family
-        return Address(self.address, 0) if same_family else None
-
-    def _flow(
-        self,
-        to: Place | str,
-        port: int,
-        uid: int | None,
-        protocol: Protocol = Protocol.TCP,
-        interface: str = "eth0",
-    ) -> Flow:
-        del uid  # who a client outside runs as is nothing to the pod
-        host = to if isinstance(to, str) else to.address
-        return Flow(Direction.INBOUND, Address(host, port), protocol, None, interface)
-
-
-def not_offered(what: str) -> NoReturn:
-    """Say that a check asks for what its needs do not name."""
-    raise BackendError(f"this backend does not offer {what}")
+class Outside(OutsidePlace, KubePlace):
+    """A pod outside the mesh, or the node."""

@@ -15,9 +15,9 @@ from typing import cast
 from pytest_fsmredir.backends.base import Mesh, Wanted
 from pytest_fsmredir.backends.kubernetes.fleet import Order
 from pytest_fsmredir.backends.kubernetes.gallery import Exhibit
-from pytest_fsmredir.backends.kubernetes.mesh import remote_subnet
 from pytest_fsmredir.backends.kubernetes.probing import case_of
 from pytest_fsmredir.backends.kubernetes.templates import Template
+from pytest_fsmredir.backends.places import remote_subnet
 from pytest_fsmredir.backends.workloads import Probe, ProbeBy
 from pytest_fsmredir.errors import ConfigurationError
 from pytest_fsmredir.implementations.base import IptablesVariant

@@ -11,18 +11,13 @@ from pytest_fsmredir.agent.forms import Json
 from pytest_fsmredir.backends.base import Place, Programming, Sabotage, Tap
 from pytest_fsmredir.backends.kubernetes.fleet import Site
 from pytest_fsmredir.backends.kubernetes.manifests import SIDECAR
-from pytest_fsmredir.backends.kubernetes.places import KubePlace, not_offered
+from pytest_fsmredir.backends.kubernetes.places import KubePlace
+from pytest_fsmredir.backends.places import APP_UID, SIDECAR_PORTS, not_offered
 from pytest_fsmredir.implementations.base import Completed
-from pytest_fsmredir.sidecars.recorder import ANY
-from pytest_fsmredir.spec.flow import Acceptance, Address
-from pytest_fsmredir.spec.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT, SERVED_PORTS
+from pytest_fsmredir.spec.flow import Acceptance
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
-
-APP_UID = 1000
-
-_TAKEN_PORTS = {ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT, *SERVED_PORTS}
 
 
 class KubePod(KubePlace):
@@ -101,13 +96,14 @@ class KubePod(KubePlace):
         """Whether an address leads back to this pod."""
         return host in self.site.addresses
 
-    def _answer_tcp(self, destination: Address) -> None:
-        if destination.port in _TAKEN_PORTS:
-            return
-        # An application of the user's own may listen there, and is as good.
-        at = Address(ANY[self._mesh.family], destination.port)
-        others = self._mesh.fates.sees_others
-        self._mesh.undo.enter_context(self._listens(at, unless_taken=others))
+    def _answer_tcp(self, port: int) -> None:
+        if port not in SIDECAR_PORTS:
+            self.listen(port)
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether an application of the user's own may listen here."""
+        return self._mesh.fates.sees_others
 
 
 class KubeSidecar:

@@ -1,0 +1,148 @@
+"""Pods that are namespaces, and their sidecars, as one check sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from pytest_fsmredir.backends.base import Programming, Sabotage
+from pytest_fsmredir.backends.netns.places import NetnsPlace
+from pytest_fsmredir.backends.netns.sabotage import held_lock
+from pytest_fsmredir.backends.netns.site import Site, confined
+from pytest_fsmredir.backends.netns.wiring import forget_gateway, open_tap
+from pytest_fsmredir.backends.places import APP_UID, SIDECAR_PORTS, require_accepted
+from pytest_fsmredir.implementations.base import Completed
+from pytest_fsmredir.sidecars.base import SidecarProcess
+from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.spec.flow import Acceptance, Address
+from pytest_fsmredir.traffic.tap import Tap
+
+if TYPE_CHECKING:
+    from pytest_fsmredir.backends.netns.mesh import NetnsMesh
+
+
+class NetnsPod(NetnsPlace):
+    """A handle on a pod for one check."""
+
+    def __init__(self, mesh: NetnsMesh, site: Site) -> None:
+        address = next(a for a in site.addresses if Address(a, 0).family == mesh.family)
+        super().__init__(mesh, site.host, address, APP_UID)
+        self._site = site
+        self.sidecar = NetnsSidecar(site.sidecar)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address of the pod, IPv4 first."""
+        return self._site.addresses
+
+    @property
+    def second_address(self) -> str:
+        """A further address on the same interface."""
+        return self._of_family(self._site.link.addresses, 1)
+
+    @property
+    def second_interface_address(self) -> str:
+        """The address of the interface ``net1``."""
+        return self._of_family(self._site.links[1].addresses, 0)
+
+    def program(
+        self,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        mesh_config: Mapping[str, Sequence[object]] | None = None,
+    ) -> None:
+        """Run the implementation on the pod; a refusal fails the check."""
+        programming = self.try_program(annotations=annotations, mesh_config=mesh_config)
+        require_accepted(programming, self._site.configuration)
+
+    def try_program(
+        self,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        mesh_config: Mapping[str, Sequence[object]] | None = None,
+        capabilities: frozenset[int] | None = None,
+        kill_after_s: float | None = None,
+        sabotage: Sabotage | None = None,
+    ) -> Programming:
+        """Run the implementation on the pod, and return how it ended."""
+        old = self._site.configuration
+        self._site.configuration = Configuration(
+            old.annotations if annotations is None else annotations,
+            old.traffic if mesh_config is None else mesh_config,
+        )
+        confinement = confined(self._mesh.confinement, capabilities, kill_after_s)
+        self._mesh.observed += 1
+        return self._mesh.backend.program(self._site, self._mesh.iptables, confinement, sabotage)
+
+    def holding_xtables_lock(self) -> AbstractContextManager[None]:
+        """Hold the lock of the pod's legacy iptables until a program waits for it."""
+        return held_lock(self._site.lock)
+
+    def nested(self) -> NetnsPlace:
+        """Return a container nested in the pod."""
+        return self._mesh.nested(self._site)
+
+    @contextmanager
+    def tap(self) -> Iterator[Tap]:
+        """See the packets on the primary link."""
+        sock = open_tap(self._mesh.backend.world, self._site.link)
+        tap = Tap(sock, self._host.engine, self._mesh.timeout_s)
+        try:
+            yield tap
+        finally:
+            tap.close()
+
+    def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
+        """Run somebody else's program in the pod."""
+        toolbox = self._mesh.backend.toolbox(self._mesh.iptables)
+        return self._site.init_run(toolbox, self._mesh.confinement).run(argv, stdin)
+
+    def limit_source_ports(self, low: int, high: int) -> None:
+        """Let the kernel choose source ports from a range."""
+        self._site.namespace.sysctl({"ipv4/ip_local_port_range": f"{low} {high}"})
+
+    def forget_gateway(self) -> None:
+        """Have the pod ask anew for its gateway's link address."""
+        forget_gateway(self._site.namespace, self._site.link, self._mesh.family)
+
+    def acceptances(self) -> tuple[Acceptance, ...]:
+        """Every acceptance of the run so far."""
+        return tuple(self._host.engine.log)
+
+    def is_own(self, host: str) -> bool:
+        """Whether an address leads back to this pod."""
+        return host in self._site.addresses
+
+    def _answer_tcp(self, port: int) -> None:
+        if port not in SIDECAR_PORTS:
+            self.listen(port)
+
+    def _of_family(self, addresses: tuple[str, ...], index: int) -> str:
+        return [a for a in addresses if Address(a, 0).family == self._mesh.family][index]
+
+
+class NetnsSidecar:
+    """A handle on a pod's sidecar."""
+
+    def __init__(self, process: SidecarProcess) -> None:
+        self._process = process
+
+    @contextmanager
+    def forwarding(self, services: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
+        """Pass captured flows on for the block."""
+        self._process.forwarding, self._process.services = True, services
+        try:
+            yield
+        finally:
+            self._process.forwarding, self._process.services = False, {}
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Have no sidecar for the block."""
+        self._process.stop()
+        try:
+            yield
+        finally:
+            self._process.start()

@@ -1,0 +1,161 @@
+"""What places and meshes of every backend do alike: which flow a call means, and who answers it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING, NoReturn
+
+from pytest_fsmredir.backends.base import Place, Programming
+from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.sidecars.recorder import ANY
+from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.spec.flow import Address, Direction, Flow, Protocol
+from pytest_fsmredir.spec.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT, SERVED_PORTS
+
+if TYPE_CHECKING:
+    from socket import socket
+
+APP_UID = 1000
+"""The user that applications of pods run as."""
+
+SIDECAR_PORTS = frozenset({ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT, *SERVED_PORTS})
+"""Ports of a pod that its application leaves to its sidecar and health responder."""
+
+Prepare = Callable[["socket"], None]
+"""Changes a socket before it is connected."""
+
+End = Callable[[], None]
+
+
+class ListeningPlace(ABC):
+    """A place as one check sees it; what it makes listen ends with the check.
+
+    Args:
+        family: IP version of the check.
+        undo: What the check undoes when it ends.
+        address: The place's primary address.
+        default_uid: Owner of sockets that nobody else is named for.
+    """
+
+    def __init__(self, family: int, undo: ExitStack, address: str, default_uid: int) -> None:
+        self.address = address
+        self._family, self._undo, self._default_uid = family, undo, default_uid
+        self._listening: set[tuple[Protocol, Address]] = set()
+
+    def listen(self, port: int, *, host: str | None = None, uid: int | None = None) -> None:
+        """Listen for TCP until the check ends."""
+        if (Protocol.TCP, self._at(host, port)) not in self._listening:
+            self._undo.enter_context(self.listening(port, host=host, uid=uid))
+
+    @contextmanager
+    def listening(
+        self, port: int, *, host: str | None = None, uid: int | None = None
+    ) -> Iterator[None]:
+        """Listen for TCP for the block."""
+        with self._heard(Protocol.TCP, self._at(host, port), uid):
+            yield
+
+    def answer(self, flow: Flow) -> None:
+        """Make this place answer a flow that arrives, if it does not already."""
+        protocol, destination = flow.protocol, flow.destination
+        anywhere = Address(ANY[destination.family], destination.port)
+        if protocol is Protocol.TCP:
+            if not {(protocol, anywhere), (protocol, destination)} & self._listening:
+                self._answer_tcp(destination.port)
+        elif (protocol, destination) not in self._listening:
+            self._undo.enter_context(self._heard(protocol, destination, None))
+
+    def is_own(self, host: str) -> bool:
+        """Whether an address leads here."""
+        return host == self.address
+
+    @abstractmethod
+    def _hear(self, protocol: Protocol, address: Address, uid: int) -> End:
+        """Listen or answer, and return what ends that."""
+
+    def _answer_tcp(self, port: int) -> None:
+        self.listen(port)
+
+    @contextmanager
+    def _heard(self, protocol: Protocol, address: Address, uid: int | None) -> Iterator[None]:
+        end = self._hear(protocol, address, self._default_uid if uid is None else uid)
+        self._listening.add((protocol, address))
+        try:
+            yield
+        finally:
+            self._listening.discard((protocol, address))
+            end()
+
+    def _at(self, host: str | None, port: int) -> Address:
+        return Address(host or ANY[self._family], port)
+
+    def _bound(self, flow: Flow) -> Address | None:
+        """Return the local address to bind by default, None to leave it to the kernel."""
+        del flow
+        return None
+
+    def _flow(
+        self,
+        to: Place | str,
+        port: int,
+        uid: int | None,
+        protocol: Protocol = Protocol.TCP,
+        interface: str = "eth0",
+    ) -> Flow:
+        return Flow(
+            Direction.OUTBOUND,
+            Address(_host(to), port),
+            protocol,
+            uid=self._default_uid if uid is None else uid,
+            interface=interface,
+        )
+
+
+class OutsidePlace(ListeningPlace):
+    """A place outside the mesh, dialling from its own address."""
+
+    def _bound(self, flow: Flow) -> Address | None:
+        same_family = Address(self.address, 0).family == flow.destination.family
+        return Address(self.address, 0) if same_family else None
+
+    def _flow(
+        self,
+        to: Place | str,
+        port: int,
+        uid: int | None,
+        protocol: Protocol = Protocol.TCP,
+        interface: str = "eth0",
+    ) -> Flow:
+        del uid  # who a client outside runs as is nothing to the pod
+        return Flow(Direction.INBOUND, Address(_host(to), port), protocol, None, interface)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is one of whoever dials it."""
+    return host.startswith("127.") or host == "::1"
+
+
+def not_offered(what: str) -> NoReturn:
+    """Say that a check asks for what its needs do not name."""
+    raise BackendError(f"this backend does not offer {what}")
+
+
+def remote_subnet(family: int, number: int) -> IPv4Network | IPv6Network:
+    """Return a range of 256 addresses that belong to nobody (RFC 2544, RFC 3849)."""
+    v4, v6 = f"198.18.{2 * number}.0/24", f"2001:db8:{number + 16:x}::/120"
+    return ip_network(v4 if family == 4 else v6)
+
+
+def require_accepted(programming: Programming, configuration: Configuration) -> None:
+    """Fail the check when a configuration that is valid was refused."""
+    if programming.refused:
+        lists = {k.value: v for k, v in configuration.effective().items() if v}
+        what = f"this configuration: {lists}" if lists else "the default configuration"
+        raise AssertionError(f"the implementation refused {what}: {programming.reason}")
+
+
+def _host(to: Place | str) -> str:
+    return to if isinstance(to, str) else to.address
