@@ -23,6 +23,9 @@ from pytest_fsmredir.words import printable
 
 _ROW = "fsm_row"
 _WORKER = "fsmredir"
+NODES = "fsmredir_nodes"
+"""Under which a worker is told the names of the nodes to run on."""
+
 _ACCEPTED = {
     "none": frozenset(Verdict),
     "partial": frozenset({Verdict.CONFORMANT, Verdict.PARTIAL}),
@@ -142,6 +145,11 @@ class ConformanceHooks:
         """Show the outcomes that pytest has no word for."""
         document = getattr(report, _ROW, None)
         return _STATUS.get(Outcome(document["outcome"])) if document is not None else None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist is no dependency
+        """Tell a worker which nodes of clusters to run on."""
+        node.workerinput[NODES] = {name: list(nodes) for name, nodes in self.run.nodes.items()}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - xdist is no dependency

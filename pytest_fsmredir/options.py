@@ -66,6 +66,13 @@ OPTIONS = (
         many=True,
     ),
     Option(
+        "nodes",
+        "nodes of the backends kind and cluster to run the checks on, each with a verdict of its"
+        " own: all, or names (wherever the scheduler puts pods)",
+        metavar="all|N[,N]",
+        many=True,
+    ),
+    Option(
         "impl",
         "implementation under test: a built-in name, module:attribute, or an entry point",
         "reference",

@@ -43,19 +43,26 @@ class Variant:
         iptables: The iptables variant on the implementation's PATH, ``nft`` or ``legacy``; or
             ``webhook`` where the mesh of a cluster programs the pods its own way.
         family: IP version of the flows.
+        node: The node of the cluster that the pods are on, where somebody names one.
     """
 
     backend: str
     iptables: str
     family: int
+    node: str = ""
 
     @property
     def in_kubernetes(self) -> bool:
         """Whether the pods are a cluster's."""
         return self.backend != "netns"
 
+    @property
+    def where(self) -> str:
+        """The backend, and the node in it; in letters that ``-k`` takes, which ``@`` is not."""
+        return f"{self.backend}:{self.node}" if self.node else self.backend
+
     def __str__(self) -> str:
-        return f"{self.backend}-{self.iptables}-v{self.family}"
+        return f"{self.where}-{self.iptables}-v{self.family}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +21,16 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.kind import KindOptions
     from pytest_fsmredir.backends.kubernetes.kind_backend import Ground
     from pytest_fsmredir.backends.kubernetes.manifests import Images
+    from pytest_fsmredir.backends.kubernetes.nodes import Node
 
 
 def make_backend(
-    name: str, settings: Settings, implementation: Implementation, *, standing: bool
+    name: str,
+    settings: Settings,
+    implementation: Implementation,
+    *,
+    standing: bool,
+    nodes: Sequence[str] = (),
 ) -> Backend:
     """Make a backend; the caller closes it.
 
@@ -33,6 +39,7 @@ def make_backend(
         settings: What the user asked for.
         implementation: What is judged.
         standing: Another process of the session has entered :func:`lasting`.
+        nodes: Names of the nodes that meshes can be asked for; none for any.
 
     Raises:
         PreflightError: Something is missing; the message says how to get it.
@@ -41,8 +48,8 @@ def make_backend(
     if name == NETNS:
         return _netns(settings, implementation)
     if name == KIND:
-        return _kind(settings, implementation, _ground(settings, standing=standing))
-    return _cluster(settings, implementation)
+        return _kind(settings, implementation, _ground(settings, standing=standing), nodes)
+    return _cluster(settings, implementation, nodes)
 
 
 def backend_on(handle: KindCluster, settings: Settings, implementation: Implementation) -> Backend:
@@ -65,6 +72,28 @@ def lasting(settings: Settings) -> AbstractContextManager[object]:
     return _ground(settings, standing=False) if KIND in settings.backends else nullcontext()
 
 
+def nodes_there(settings: Settings) -> dict[str, tuple[Node, ...]]:
+    """Return the nodes of each backend of a run that has any.
+
+    Raises:
+        PreflightError: They cannot be learnt; the message says why.
+    """
+    return {name: _nodes(name, settings) for name in settings.backends if name != NETNS}
+
+
+def _nodes(name: str, settings: Settings) -> tuple[Node, ...]:
+    if name == KIND:
+        from pytest_fsmredir.backends.kubernetes.kind import kind_nodes
+
+        return kind_nodes(kind_options(settings))
+    from pytest_fsmredir.backends.kubernetes.client import Cluster
+    from pytest_fsmredir.backends.kubernetes.nodes import nodes_of
+
+    asked = settings.kubernetes
+    with closing(Cluster(asked.kubeconfig, asked.context or None)) as cluster:
+        return nodes_of(cluster)
+
+
 def _netns(settings: Settings, implementation: Implementation) -> Backend:
     from pytest_fsmredir.backends.netns.backend import NetnsBackend
     from pytest_fsmredir.backends.netns.programs import Confinement
@@ -80,7 +109,10 @@ def _netns(settings: Settings, implementation: Implementation) -> Backend:
 
 
 def _kind(
-    settings: Settings, implementation: Implementation, ground: AbstractContextManager[Ground]
+    settings: Settings,
+    implementation: Implementation,
+    ground: AbstractContextManager[Ground],
+    nodes: Sequence[str] = (),
 ) -> Backend:
     from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend
 
@@ -90,10 +122,11 @@ def _kind(
         timeout_s=settings.timeout_s,
         init_timeout_s=settings.init_timeout_s,
         keep=settings.kubernetes.keep,
+        nodes=nodes,
     )
 
 
-def _cluster(settings: Settings, implementation: Implementation) -> Backend:
+def _cluster(settings: Settings, implementation: Implementation, nodes: Sequence[str]) -> Backend:
     from pytest_fsmredir.backends.kubernetes.cluster_backend import ClusterBackend
     from pytest_fsmredir.backends.kubernetes.pipy import pipy_container
 
@@ -107,6 +140,7 @@ def _cluster(settings: Settings, implementation: Implementation) -> Backend:
         init_timeout_s=settings.init_timeout_s,
         images=_images(asked, asked.pod_image, pipy),
         keep=asked.keep,
+        nodes=nodes,
     )
 
 

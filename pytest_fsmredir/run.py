@@ -18,12 +18,16 @@ from pytest_fsmredir.implementations.select import Claims
 from pytest_fsmredir.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.provision import make_backend
 from pytest_fsmredir.report.verdict import (
+    Measure,
+    NodeResult,
     ProfileResult,
     Verdict,
     complete,
     concerns,
     judge,
+    judge_nodes,
     worst,
+    worst_of,
 )
 from pytest_fsmredir.settings import BY_WEBHOOK, NETNS, Settings
 from pytest_fsmredir.spec.checks import Catalogue, Check, Profile
@@ -82,6 +86,15 @@ class Run:
         """What the implementation claims."""
         return self.claims.features
 
+    @property
+    def nodes(self) -> dict[str, tuple[str, ...]]:
+        """Names of the nodes it is about, by backend; none where the scheduler chooses."""
+        found: dict[str, dict[str, None]] = {}
+        for variant in self.variants:
+            if variant.node:
+                found.setdefault(variant.backend, {})[variant.node] = None
+        return {backend: tuple(names) for backend, names in found.items()}
+
     def variants_of(self, check: Check) -> list[Variant]:
         """Return the variants a check is wanted on."""
         return [
@@ -101,18 +114,18 @@ class Run:
 
     def results(self) -> list[ProfileResult]:
         """Return what every profile comes to so far."""
-        return judge(
-            self.all_rows(),
-            strict=self.settings.strict,
-            stale=frozenset(waiver.id for waiver in self.stale_waivers()),
-            broken=bool(self.trouble),
-        )
+        return judge(self.all_rows(), self._measure())
+
+    def node_results(self) -> list[NodeResult]:
+        """Return what every node that somebody has named comes to so far."""
+        return judge_nodes(self.all_rows(), self._measure(), interrupted=self.interrupted)
 
     def verdict(self) -> Verdict:
-        """Return what the whole run comes to so far."""
-        return (
-            Verdict.INVALID if self.trouble else worst(self.results(), interrupted=self.interrupted)
-        )
+        """Return what the whole run comes to so far: no better than any of its nodes."""
+        if self.trouble:
+            return Verdict.INVALID
+        whole = worst(self.results(), interrupted=self.interrupted)
+        return worst_of([whole, *(result.verdict for result in self.node_results())])
 
     def stale_waivers(self) -> list[Waiver]:
         """Return the waivers of checks that pass."""
@@ -153,10 +166,21 @@ class Run:
                 self.kept += [backend.kept] if backend.kept else []
                 undo.callback(backend.close)
 
+    def _measure(self) -> Measure:
+        return Measure(
+            strict=self.settings.strict,
+            stale=frozenset(waiver.id for waiver in self.stale_waivers()),
+            broken=bool(self.trouble),
+        )
+
     def _backend(self, name: str) -> Backend:
         if name not in self._backends:
             self._backends[name] = make_backend(
-                name, self.settings, self.implementation, standing=self.standing
+                name,
+                self.settings,
+                self.implementation,
+                standing=self.standing,
+                nodes=self.nodes.get(name, ()),
             )
         return self._backends[name]
 
@@ -165,7 +189,7 @@ class Run:
         for check, variant in wanted:
             claimed = check.features_for(variant.family) <= self.features
             if claimed and not _lacking(backend, check, variant):
-                yield check.function, variant.family, _iptables(variant)
+                yield Wanted(check.function, variant.family, _iptables(variant), variant.node)
 
     def _is_selected(self, check: Check, variant: Variant) -> bool:
         return self.settings.selects(check.id, check.profile_for(variant.family))
@@ -176,7 +200,12 @@ class Run:
         backend = self._backend(variant.backend)
         if lacking := _lacking(backend, check, variant):
             return out_of_reach(check, variant, lacking)
-        mesh = backend.mesh(variant.family, _iptables(variant), exhaustive=self.settings.exhaustive)
+        mesh = backend.mesh(
+            variant.family,
+            _iptables(variant),
+            exhaustive=self.settings.exhaustive,
+            node=variant.node,
+        )
         mesh.watch = partial(self.watch, f"{check.id}[{variant}]")
         try:
             result = decide(check, variant, mesh)

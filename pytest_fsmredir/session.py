@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,11 +14,13 @@ from pytest_fsmredir import catalogue, layout
 from pytest_fsmredir.backends.netns import preflight, privileges
 from pytest_fsmredir.errors import FsmRedirError, SettingsError
 from pytest_fsmredir.fuzz import require_hypothesis
-from pytest_fsmredir.hooks import ConformanceHooks, is_worker
+from pytest_fsmredir.hooks import NODES, ConformanceHooks, is_worker
 from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.implementations.in_cluster import InCluster
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.select import claims, select
+from pytest_fsmredir.nodes import choose, require_ready
+from pytest_fsmredir.provision import nodes_there
 from pytest_fsmredir.report.describe import explanation, listing
 from pytest_fsmredir.run import RUN, Run
 from pytest_fsmredir.settings import NETNS, Settings, read_settings
@@ -82,12 +85,32 @@ def _planned(settings: Settings, config: pytest.Config) -> Run:
         settings,
         checks,
         implementation,
-        settings.variants(_default_iptables(settings)),
+        settings.variants(_default_iptables(settings), _nodes(settings, config)),
         claimed,
         privilege="not acquired" if NETNS in settings.backends else "not needed",
         generated=generated,
         standing=is_worker(config),
     )
+
+
+def _nodes(settings: Settings, config: pytest.Config) -> Mapping[str, Sequence[str]]:
+    """Return the names of the nodes to run on, by backend; none where nobody has named any.
+
+    Every process of a session has them from the same one, since ids must not differ among them.
+
+    Raises:
+        SettingsError: A node that is named does not exist.
+        PreflightError: The nodes cannot be learnt, or no pod can run on one.
+    """
+    if is_worker(config):
+        given: dict[str, list[str]] = getattr(config, "workerinput")[NODES]  # noqa: B009
+        return given
+    if not settings.kubernetes.nodes:
+        return {}
+    chosen = choose(settings.kubernetes.nodes, nodes_there(settings))
+    if not config.option.collectonly:
+        require_ready(chosen)
+    return {backend: [node.name for node in nodes] for backend, nodes in chosen.items()}
 
 
 def judged(settings: Settings, directory: Path) -> Implementation:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from pytest_fsmredir import options
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.identity import Identity
+from pytest_fsmredir.nodes import nodes_named
 from pytest_fsmredir.options import IMPLEMENTATION, OPTIONS, Given, Layer
 from pytest_fsmredir.options_file import OptionsFile, read_options_file, read_waivers_file
 from pytest_fsmredir.outcomes import Variant
@@ -43,6 +45,7 @@ class KubernetesSettings:
         pipy_image: Pipy's; empty for FSM's own.
         agent: Where the probing code runs in pods of the mesh: ``container`` or ``ephemeral``.
         app_image: The application's, where the probing code is not it.
+        nodes: Names of the nodes to run on, or ``all``; empty for wherever the scheduler puts pods.
         mesh_name: The mesh whose webhook injects pods.
         mesh_namespace: Where it is installed.
         kubeconfig: Of the backend ``cluster``; None for its usual place.
@@ -59,6 +62,7 @@ class KubernetesSettings:
     pipy_image: str
     agent: str
     app_image: str
+    nodes: tuple[str, ...]
     mesh_name: str
     mesh_namespace: str
     kubeconfig: Path | None
@@ -143,15 +147,19 @@ class Settings:
         by_id = not self.checks or any(fnmatchcase(check_id, glob) for glob in self.checks)
         return by_id and (not self.profiles or profile in self.profiles)
 
-    def variants(self, default_iptables: str) -> tuple[Variant, ...]:
+    def variants(
+        self, default_iptables: str, nodes: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ) -> tuple[Variant, ...]:
         """Return the points of the matrix.
 
         Args:
             default_iptables: What ``auto`` means on this machine.
+            nodes: Names of the nodes to run on, by backend; none where the scheduler chooses.
         """
         return tuple(
-            Variant(backend, kind, family)
+            Variant(backend, kind, family, node)
             for backend in self.backends
+            for node in nodes.get(backend, ("",))
             for kind in self._iptables(backend, default_iptables)
             for family in self.families
         )
@@ -161,6 +169,8 @@ class Settings:
         words = ["pytest", "--fsm-conformance", *self.repeat]
         if variant.backend != NETNS:
             words += ["--fsm-backend", variant.backend]
+        if variant.node:
+            words += ["--fsm-nodes", variant.node]
         if self.iptables != "auto" and variant.iptables != BY_WEBHOOK:
             words += ["--fsm-iptables", variant.iptables]
         return shlex.join([*words, "--fsm-ip", str(variant.family), "--fsm-check", check_id])
@@ -268,6 +278,9 @@ def _kubernetes(given: Mapping[str, Given], pytest_kind: Mapping[str, Any]) -> K
         pipy_image=given["pipy-image"].text,
         agent=_agent(given),
         app_image=given["app-image"].text,
+        nodes=nodes_named(
+            _items(given["nodes"]), _backends(given["backend"]), given["nodes"].where
+        ),
         mesh_name=given["mesh-name"].text,
         mesh_namespace=given["mesh-namespace"].text,
         kubeconfig=_path(given["kubeconfig"]),

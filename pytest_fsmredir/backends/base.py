@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pytest_fsmredir.backends.workloads import Workloads
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant
@@ -447,8 +447,20 @@ class JudgedMesh(Mesh, Protocol):
         ...
 
 
-Wanted = tuple[Callable[..., None], int, IptablesVariant]
-"""A check's function, and the IP version and iptables variant it will be run with."""
+class Wanted(NamedTuple):
+    """A check's function, and what it will be run with.
+
+    Attributes:
+        function: The check's.
+        family: IP version.
+        iptables: The iptables variant.
+        node: The node that its pods are to be on; empty for any.
+    """
+
+    function: Callable[..., None]
+    family: int
+    iptables: IptablesVariant
+    node: str = ""
 
 
 class Backend(Protocol):
@@ -478,8 +490,18 @@ class Backend(Protocol):
         """
         ...
 
-    def mesh(self, family: int, iptables: IptablesVariant, *, exhaustive: bool) -> JudgedMesh:
-        """Return the mesh of one run of one check; the caller closes it."""
+    def mesh(
+        self, family: int, iptables: IptablesVariant, *, exhaustive: bool, node: str = ""
+    ) -> JudgedMesh:
+        """Return the mesh of one run of one check; the caller closes it.
+
+        Args:
+            family: IP version.
+            iptables: The iptables variant.
+            exhaustive: Whole ranges instead of samples are wanted.
+            node: One of the nodes that the backend was made for, which all pods are to be on;
+                empty for any.
+        """
         ...
 
     @property

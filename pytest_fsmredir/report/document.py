@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from pytest_fsmredir.implementations.rules_file import RulesFile
 from pytest_fsmredir.implementations.select import Source
 from pytest_fsmredir.outcomes import Outcome, Row
 from pytest_fsmredir.report.facts import suite_version
-from pytest_fsmredir.report.verdict import ProfileResult
+from pytest_fsmredir.report.verdict import NodeResult, ProfileResult
 from pytest_fsmredir.run import Run
 from pytest_fsmredir.spec.checks import Check, Profile
 from pytest_fsmredir.spec.features import Feature
@@ -43,6 +44,7 @@ def document(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": run.verdict().value,
         "strict": run.settings.strict,
         "profiles": [_profile(result) for result in run.results()],
+        **_nodes(run.node_results()),
         "features": _features(run.claims.features, run.claims.source),
         "waivers": [waiver.as_dict() for waiver in run.settings.waivers],
         "staleWaivers": [waiver.id for waiver in run.stale_waivers()],
@@ -92,13 +94,31 @@ def _implementation(run: Run) -> dict[str, Any]:
 
 
 def _profile(result: ProfileResult) -> dict[str, Any]:
-    counts = {_camel(outcome): result.counts[outcome] for outcome in Outcome}
     return {
         "name": result.profile.value,
         "verdict": result.verdict.value,
         "total": result.total,
-        **counts,
+        **_counts(result.counts),
     }
+
+
+def _nodes(results: Iterable[NodeResult]) -> dict[str, Any]:
+    """Return what the nodes come to; nothing where nobody has named any."""
+    nodes = [
+        {
+            "backend": result.backend,
+            "name": result.node,
+            "verdict": result.verdict.value,
+            "total": result.counts.total(),
+            **_counts(result.counts),
+        }
+        for result in results
+    ]
+    return {"nodes": nodes} if nodes else {}
+
+
+def _counts(counts: Counter[Outcome]) -> dict[str, int]:
+    return {_camel(outcome): counts[outcome] for outcome in Outcome}
 
 
 def _features(claimed: frozenset[Feature], source: Source) -> dict[str, Any]:
@@ -114,6 +134,7 @@ def _row(check: Check, profile: Profile, row: Row) -> dict[str, Any]:
         "id": check.id,
         "title": check.title,
         "backend": row.variant.backend,
+        **({"node": row.variant.node} if row.variant.node else {}),
         "variant": f"{row.variant.iptables}/v{row.variant.family}",
         "profile": profile.value,
         "level": check.level.value,

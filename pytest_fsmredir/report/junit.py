@@ -36,7 +36,7 @@ def _suite(catalogue: Catalogue, variant: Variant, rows: list[tuple[Profile, Row
     outcomes = [row.outcome for _, row in rows]
     suite = ET.Element(
         "testsuite",
-        name=f"{variant.backend}/{variant.iptables}-v{variant.family}",
+        name=f"{variant.where}/{variant.iptables}-v{variant.family}",
         tests=str(len(rows)),
         failures=str(outcomes.count(Outcome.FAIL)),
         errors=str(outcomes.count(Outcome.ERROR)),

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_fsmredir.outcomes import Outcome, Row
 from pytest_fsmredir.report.facts import iptables_versions, suite_version
-from pytest_fsmredir.report.verdict import ProfileResult, Verdict
+from pytest_fsmredir.report.verdict import NodeResult, ProfileResult, Verdict
 from pytest_fsmredir.run import Run
 from pytest_fsmredir.settings import NETNS
 from pytest_fsmredir.spec.checks import Profile
@@ -61,9 +61,9 @@ def header(run: Run) -> list[str]:
 
 def _backends(run: Run) -> str:
     """Return where it runs; what a cluster has is not known yet."""
-    names = [
-        f"{name} ({run.privilege})" if name == NETNS else name for name in run.settings.backends
-    ]
+    told = {NETNS: run.privilege}
+    told |= {name: f"on {', '.join(nodes)}" for name, nodes in run.nodes.items()}
+    names = [f"{name} ({told[name]})" if name in told else name for name in run.settings.backends]
     versions = iptables_versions(run.variants)
     iptables = ", ".join(f"{version} {kind}" for kind, version in versions.items())
     return f"backend {', '.join(names)}" + (f" · iptables {iptables}" if iptables else "")
@@ -95,6 +95,8 @@ def summary(
         reporter.write_line(_profile(result), **_MARKUP.get(result.verdict, {}))
     for name, text in _notices(run, remarks):
         reporter.write_line(f"{name:<12} {text}", yellow=True)
+    for node in run.node_results():
+        reporter.write_line(_node(node), **_MARKUP[node.verdict])
     print_verdict(reporter, run)
     if shown := [os.path.relpath(file) for file in files]:
         reporter.write_line(f"{'report':<12} {'  '.join(shown)}")
@@ -129,8 +131,17 @@ def _check(rows: list[Row]) -> str:
 
 
 def _profile(result: ProfileResult) -> str:
-    counts = ", ".join(f"{n} {_WORDS[kind]}" for kind in Outcome if (n := result.counts[kind]))
+    counts = _counted(result.counts)
     return f"{result.profile:<12} {result.verdict:<14} {counts:<36} {result.seconds:.1f}s"
+
+
+def _node(result: NodeResult) -> str:
+    where = f"{result.backend}:{result.node}"
+    return f"verdict on {where}: {result.verdict} ({_counted(result.counts)})"
+
+
+def _counted(counts: Counter[Outcome]) -> str:
+    return ", ".join(f"{n} {_WORDS[kind]}" for kind in Outcome if (n := counts[kind]))
 
 
 def _notices(run: Run, remarks: Iterable[str]) -> Iterator[tuple[str, str]]:

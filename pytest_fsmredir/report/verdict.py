@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -49,6 +49,39 @@ class ProfileResult:
         return self.counts.total()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """What rows are judged by.
+
+    Attributes:
+        strict: A violated SHOULD makes a profile nonconformant.
+        stale: Checks that are waived though they pass: their profiles are invalid.
+        broken: The harness broke: every profile is invalid.
+    """
+
+    strict: bool
+    stale: frozenset[str] = frozenset()
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResult:
+    """What was judged on one node, counted and judged.
+
+    Attributes:
+        backend: The backend that the node is of.
+        node: Its name.
+        verdict: What it comes to: as a run would that is about it alone, but for checks that its
+            backend cannot do and another one of the same run has done.
+        counts: Rows per outcome.
+    """
+
+    backend: str
+    node: str
+    verdict: Verdict
+    counts: Counter[Outcome]
+
+
 def concerns(check: Check, variant: Variant) -> bool:
     """Whether a check has a result on a variant; one about Kubernetes needs a cluster for that."""
     in_place = variant.in_kubernetes or check.profile is not Profile.KUBERNETES
@@ -85,32 +118,64 @@ def complete(
 
 def judge(
     rows: Iterable[tuple[Profile, Row]],
+    measure: Measure,
     *,
-    strict: bool,
-    stale: frozenset[str] = frozenset(),
-    broken: bool = False,
+    beside: Iterable[tuple[Profile, Row]] = (),
 ) -> list[ProfileResult]:
     """Return the result of every profile that has rows.
 
     Args:
         rows: Of the whole catalogue, each with its profile.
-        strict: A violated SHOULD makes a profile nonconformant.
-        stale: Checks that are waived though they pass: their profiles are invalid.
-        broken: The harness broke: every profile is invalid.
+        measure: What they are judged by.
+        beside: Rows of the same run that are not judged; what ran in them has run.
     """
     every = list(rows)
     grouped: dict[Profile, list[Row]] = {}
     for profile, row in every:
         grouped.setdefault(profile, []).append(row)
-    ran = frozenset(_subject(row) for _, row in every if row.outcome not in _WITHOUT_RESULT)
+    ran = frozenset(
+        _subject(row) for _, row in [*every, *beside] if row.outcome not in _WITHOUT_RESULT
+    )
     results = []
     for profile in (each for each in Profile if each in grouped):
         of_profile = grouped[profile]
-        invalid = broken or any(row.check in stale for row in of_profile)
-        verdict = Verdict.INVALID if invalid else _verdict(of_profile, ran, strict=strict)
+        invalid = measure.broken or any(row.check in measure.stale for row in of_profile)
+        verdict = Verdict.INVALID if invalid else _verdict(of_profile, ran, strict=measure.strict)
         seconds = sum(row.seconds for row in of_profile)
         results.append(ProfileResult(profile, verdict, _counts(of_profile), seconds))
     return results
+
+
+def judge_nodes(
+    rows: Sequence[tuple[Profile, Row]], measure: Measure, *, interrupted: bool = False
+) -> list[NodeResult]:
+    """Return the result of every node that somebody has named, in the order of the matrix.
+
+    Args:
+        rows: Of the whole catalogue, each with its profile.
+        measure: What they are judged by.
+        interrupted: The run did not come to its end.
+    """
+    grouped: dict[tuple[str, str], list[tuple[Profile, Row]]] = {}
+    for profile, row in rows:
+        grouped.setdefault((row.variant.backend, row.variant.node), []).append((profile, row))
+    beside = [each for (_, node), members in grouped.items() if not node for each in members]
+    return [
+        NodeResult(
+            backend,
+            node,
+            worst(judge(members, measure, beside=beside), interrupted=interrupted),
+            _counts([row for _, row in members]),
+        )
+        for (backend, node), members in grouped.items()
+        if node
+    ]
+
+
+def worst_of(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the worst of some verdicts of whole runs; of none, that of a run of nothing."""
+    found = set(verdicts)
+    return next((each for each in _WORST_FIRST if each in found), Verdict.INVALID)
 
 
 def worst(results: Iterable[ProfileResult], *, interrupted: bool = False) -> Verdict:
@@ -120,7 +185,7 @@ def worst(results: Iterable[ProfileResult], *, interrupted: bool = False) -> Ver
     of nothing is invalid.
     """
     found = {result.verdict for result in results}
-    verdict = next((each for each in _WORST_FIRST if each in found), Verdict.INVALID)
+    verdict = worst_of(found)
     partly = verdict is Verdict.CONFORMANT and (interrupted or Verdict.NOT_RUN in found)
     return Verdict.PARTIAL if partly else verdict
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 
 from pytest_fsmredir import catalogue
-from pytest_fsmredir.backends.base import Programming
+from pytest_fsmredir.backends.base import Programming, Wanted
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.images import mesh_image, pod_image
 from pytest_fsmredir.backends.kubernetes.injectors import Inject, by_hand
@@ -103,7 +103,7 @@ class Judge:
         """Return the rows of some checks on pods that are injected in some way, by id."""
         checks = [catalogue.load()[check_id] for check_id in ids]
         with self.backend(inject) as backend:
-            backend.prepare((check.function, 4, NFT) for check in checks)
+            backend.prepare(Wanted(check.function, 4, NFT) for check in checks)
             return {check.id: _row(backend, check) for check in checks}
 
     def programming(

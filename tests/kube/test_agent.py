@@ -17,7 +17,7 @@ from pytest_fsmredir.agent.commands import Commands
 from pytest_fsmredir.agent.forms import SPAN, Report, acceptance_form, sighting_of
 from pytest_fsmredir.agent.pod import NumberedEngine
 from pytest_fsmredir.agent.preparation import preparation_form, prepared_by
-from pytest_fsmredir.backends.base import Mesh
+from pytest_fsmredir.backends.base import Mesh, Wanted
 from pytest_fsmredir.backends.kubernetes.access import BOOTSTRAP, pieces
 from pytest_fsmredir.backends.kubernetes.archive import agent_archive
 from pytest_fsmredir.backends.kubernetes.ledger import Ledger
@@ -195,9 +195,12 @@ def wants_pods(mesh: Mesh) -> None:
     mesh.pod(fresh=True)
 
 
+WANTED = Wanted(wants_pods, 4, NFT)
+
+
 def test_plan_finds_every_pod_of_a_check() -> None:
     """Pods that are made one by one, in the middle of a run."""
-    orders = plan([(wants_pods, 4, NFT)] * 2, {"server": {4: "10.0.0.9"}}, 1.0)
+    orders = plan([WANTED] * 2, lambda _node: {"server": {4: "10.0.0.9"}}, 1.0)
 
     assert len(orders.shared) == 2
     assert len(orders.fresh) == 2
@@ -206,7 +209,7 @@ def test_plan_finds_every_pod_of_a_check() -> None:
 
 def test_order_with_an_unknown_address_waits() -> None:
     """A pod whose list names an address that stands for another."""
-    orders = plan([(wants_pods, 4, NFT)], {}, 1.0)
+    orders = plan([WANTED], lambda _node: {}, 1.0)
 
     assert [is_final(order) for order in orders] == [False, True, True]
     assert UNKNOWN[4] in repr(orders)

@@ -111,6 +111,41 @@ def test_workers_share_one_cluster(start: Start, tmp_path: Path, cluster: Cluste
     assert namespaces(cluster) == []
 
 
+def test_every_node_has_a_verdict(start: Start, tmp_path: Path, kind: KindOptions) -> None:
+    """Nodes that share a row, or whose ids differ from worker to worker."""
+    node = f"{kind.name}-control-plane"
+    asked = ["--fsm-check", "OUT-001,KUBE-001", "--fsm-ip", "4", "--fsm-report", "out", "-n", "2"]
+    run = start("--fsm-conformance", "--fsm-backend", "kind", "--fsm-nodes", "all", "-v", *asked)
+    output, _ = run.communicate(timeout=LIMIT_S)
+
+    assert run.returncode == pytest.ExitCode.OK, output
+    assert f"KUBE-001[kind:{node}-nft-v4]" in output
+    assert f"verdict on kind:{node}: partial (2 passed, " in output
+    (told,) = report_of(tmp_path)["nodes"]
+    assert (told["name"], told["pass"], told["verdict"]) == (node, 2, "partial")
+
+
+def test_node_of_an_id_is_found_by_keyword(start: Start, kind: KindOptions) -> None:
+    """An id that neither ``-k`` nor a list of the checks can hold."""
+    word = f"kind:{kind.name}-control-plane"
+    asked = ["--fsm-check", "OUT-001", "--fsm-ip", "4", "--fsm-nodes", "all", "--co", "-q"]
+    run = start("--fsm-conformance", "--fsm-backend", "netns,kind", *asked, "-k", word)
+    output, _ = run.communicate(timeout=LIMIT_S)
+
+    assert run.returncode == pytest.ExitCode.OK, output
+    assert f"::OUT-001[{word}-nft-v4]" in output
+    assert "OUT-001[netns" not in output
+
+
+def test_unknown_node_is_a_usage_error(start: Start, kind: KindOptions) -> None:
+    """A run that judges other nodes than the ones that were named."""
+    run = start("--fsm-conformance", "--fsm-backend", "kind", "--fsm-nodes", "nobody")
+    output, _ = run.communicate(timeout=LIMIT_S)
+
+    assert run.returncode == pytest.ExitCode.USAGE_ERROR
+    assert f"no node is called 'nobody' (there are: {kind.name}-control-plane)" in output
+
+
 def test_interrupted_run_leaves_nothing_behind(start: Start, cluster: Cluster) -> None:
     """Pods that run on in somebody's cluster after Ctrl-C."""
     asked = ["--fsm-check", f"{CHECKS},KUBE-01*", "--fsm-ip", "4", "-v"]

@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from pytest_fsmredir import catalogue
+from pytest_fsmredir.backends.base import Wanted
 from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.manifests import Images
@@ -43,7 +44,7 @@ def test_reference_mesh_conforms(backend: KubernetesBackend) -> None:
     """A webhook mode that judges something else than the mesh's own pods."""
     checks = [catalogue.load()[check_id] for check_id in CHECKS]
     nft = IptablesVariant.NFT
-    backend.prepare((check.function, 4, nft) for check in checks)
+    backend.prepare(Wanted(check.function, 4, nft) for check in checks)
     found = {}
     for check in checks:
         with closing(backend.mesh(4, nft, exhaustive=False)) as mesh:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_fsmredir import Probe, ProbeBy, catalogue
+from pytest_fsmredir.backends.base import Wanted
 from pytest_fsmredir.backends.kubernetes import kind
 from pytest_fsmredir.backends.kubernetes.archive import agent_archive
 from pytest_fsmredir.backends.kubernetes.client import Cluster, Object
@@ -78,8 +79,8 @@ def test_no_range_is_free_where_nobody_knows(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_every_probed_application_is_made_early() -> None:
     checks = [check for check in catalogue.load().checks if check.id.startswith("KUBE-01")]
-    wanted = [(check.function, 4, IptablesVariant.NFT) for check in checks]
-    orders = plan(wanted, {}, timeout_s=1.0)
+    wanted = [Wanted(check.function, 4, IptablesVariant.NFT) for check in checks]
+    orders = plan(wanted, lambda _node: {}, timeout_s=1.0)
     assert {exhibit.case for exhibit in orders.exhibits} == set(CASES)
     assert case_of(Probe.STARTUP, ProbeBy.HTTP, alive=True) in CASES
 
@@ -112,8 +113,9 @@ def test_agent_starts_from_sources_in_another_python(archive: Path, tmp_path: Pa
     assert "spec/__init__.py'" in started(other)
 
 
-def orders_of(check_id: str) -> Orders:
-    return plan([(catalogue.load()[check_id].function, 4, IptablesVariant.NFT)], {}, timeout_s=1.0)
+def orders_of(check_id: str, node: str = "") -> Orders:
+    wanted = Wanted(catalogue.load()[check_id].function, 4, IptablesVariant.NFT, node)
+    return plan([wanted], lambda _node: {}, timeout_s=1.0)
 
 
 def test_every_workload_of_a_check_is_made_early() -> None:
@@ -132,3 +134,12 @@ def test_empty_lists_of_a_mesh_config_make_no_other_pod() -> None:
     empty = Configuration(traffic={"outboundPortExclusionList": []})
     plain = Order(Configuration(), IptablesVariant.NFT)
     assert Order(empty, IptablesVariant.NFT).key == plain.key
+
+
+def test_everything_that_a_check_orders_is_for_its_node() -> None:
+    """A pod on another node than the one whose verdict it bears on."""
+    for check_id in ("KUBE-001", "KUBE-010", "KUBE-005", "LIFE-001"):
+        orders = orders_of(check_id, "n-1")
+        assert {order.node for order in orders} <= {"n-1"}
+        assert {exhibit.order.node for exhibit in orders.exhibits} <= {"n-1"}
+        assert {template.order.node for template in orders.templates} <= {"n-1"}

@@ -273,3 +273,21 @@ def test_line_to_run_again_names_the_backend(project: Project) -> None:
         "pytest --fsm-conformance --fsm-context prod --fsm-backend cluster --fsm-ip 4"
         " --fsm-check OUT-001"
     )
+
+
+def test_nodes_are_points_of_the_matrix(project: Project) -> None:
+    """Two nodes that share an id, or an id that ``-k`` cannot name."""
+    settings = project.settings(backend="netns,kind", nodes="a.b,c", iptables="nft", ip="4")
+    variants = settings.variants("nft", {"kind": ["a.b", "c"]})
+
+    assert settings.kubernetes.nodes == ("a.b", "c")
+    assert list(map(str, variants)) == ["netns-nft-v4", "kind:a.b-nft-v4", "kind:c-nft-v4"]
+    assert settings.again("OUT-001", variants[1]).endswith(
+        "--fsm-backend kind --fsm-nodes a.b --fsm-iptables nft --fsm-ip 4 --fsm-check OUT-001"
+    )
+
+
+def test_nodes_may_be_a_list_of_the_options_file(project: Project) -> None:
+    """An option that only a command line can give."""
+    project.write("backend: kind\nnodes: [a, b]\n")
+    assert project.settings().kubernetes.nodes == ("a", "b")

@@ -24,7 +24,6 @@ from pytest_fsmredir.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.report.facts import facts
 from pytest_fsmredir.report.hygiene import Hygiene
 from pytest_fsmredir.report.junit import junit
-from pytest_fsmredir.report.progress import Progress
 from pytest_fsmredir.report.terminal import collected, summary
 from pytest_fsmredir.report.write import prepare_directory, write_report
 from pytest_fsmredir.run import Run
@@ -310,20 +309,14 @@ def test_ordinary_run_has_no_remarks() -> None:
 class Screen:
     """A terminal reporter that remembers what is written."""
 
-    def __init__(self, *, isatty: bool = False) -> None:
-        self.isatty, self.lines = isatty, [""]
+    def __init__(self) -> None:
+        self.lines = [""]
 
     def write_sep(self, sep: str, title: str) -> None:
         self.lines.append(f"{sep} {title} {sep}")
 
     def write_line(self, line: str, **_markup: bool) -> None:
         self.lines.append(line)
-
-    def rewrite(self, line: str, *, erase: bool = False) -> None:
-        self.lines.append(f"\r{line}")
-
-    def ensure_newline(self) -> None:
-        pass
 
 
 def shown(run: Run, *remarks: str) -> list[str]:
@@ -364,30 +357,36 @@ def test_profiles_to_be_run_are_counted() -> None:
     assert (line, collected([])) == ("conformance: core 2 · ipv6 1", "")
 
 
-def progress(*, isatty: bool, total: int) -> list[str]:
-    """Return what a whole sweep shows."""
-    screen = Screen(isatty=isatty)
-    config = SimpleNamespace(pluginmanager=SimpleNamespace(getplugin=lambda _name: None))
-    watch = Progress(cast("pytest.Config", config), cast("pytest.TerminalReporter", screen))
-    for done in range(1, total + 1):
-        watch("OUT-002", done, total)
-    return screen.lines[1:]
+def run_on_nodes() -> Run:
+    """Return a run on two nodes, of which the second one fails."""
+    good, bad = (Variant("kind", "nft", 4, node) for node in ("a.b", "c"))
+    run = replace(run_of(), variants=(good, bad))
+    for each in CATALOGUE.checks:
+        run.record(row(each.id, Outcome.PASS, good))
+    run.record(row("OUT-001", Outcome.FAIL, bad))
+    return run
 
 
-def test_sweep_shows_a_line_every_quarter_in_a_log() -> None:
-    """A CI log with a line for every port."""
-    assert progress(isatty=False, total=8001) == [
-        f"OUT-002: {percent}% of 8,001 flows" for percent in (25, 50, 75, 100)
+def test_report_tells_what_each_node_comes_to(config: pytest.Config, tmp_path: Path) -> None:
+    """A verdict on several kernels that does not say which of them it is about."""
+    document = written(run_on_nodes(), config, tmp_path)
+
+    assert faults(document) == []
+    assert [(each["name"], each["verdict"], each["fail"]) for each in document["nodes"]] == [
+        ("a.b", "conformant", 0), ("c", "nonconformant", 1),
+    ]  # fmt: skip
+    rows = [each for each in document["checks"] if each["id"] == "OUT-001"]
+    assert [(each["backend"], each["node"], each["outcome"]) for each in rows] == [
+        ("kind", "a.b", "pass"), ("kind", "c", "fail"),
+    ]  # fmt: skip
+    suites = ET.parse(tmp_path / "junit.xml").iter("testsuite")  # noqa: S314 - we wrote it
+    assert [each.get("name") for each in suites] == ["kind:a.b/nft-v4", "kind:c/nft-v4"]
+
+
+def test_summary_ends_with_the_verdict_of_each_node() -> None:
+    """Somebody who has to count rows to learn which node is to be mended."""
+    assert shown(run_on_nodes())[-3:] == [
+        "verdict on kind:a.b: conformant (4 passed)",
+        "verdict on kind:c: nonconformant (1 FAILED, 1 unsupported, 2 not run)",
+        "verdict: nonconformant",
     ]
-
-
-def test_sweep_counts_on_a_terminal_and_cleans_up() -> None:
-    """A count that stays on the screen under the next line."""
-    lines = progress(isatty=True, total=8001)
-    assert lines[0] == "\rOUT-002: 1 of 8,001 flows"
-    assert lines[-1] == "\r"
-
-
-def test_short_sweep_shows_nothing() -> None:
-    """A line for each check that dials a few ports."""
-    assert progress(isatty=False, total=100) == []

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from pytest_fsmredir.outcomes import Outcome, Row, Variant
-from pytest_fsmredir.report.verdict import ProfileResult, Verdict, complete, judge, worst
+from pytest_fsmredir.report.verdict import (
+    Measure,
+    ProfileResult,
+    Verdict,
+    complete,
+    judge,
+    worst,
+)
 from pytest_fsmredir.spec.checks import MUST, Catalogue, Check, Profile
 from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
 
@@ -32,7 +39,7 @@ def row(outcome: Outcome, check_id: str = "OUT-001", probes: int = 1) -> Row:
 
 
 def verdict_of(*rows: Row, strict: bool = False) -> Verdict:
-    (result,) = judge([(Profile.CORE, each) for each in rows], strict=strict)
+    (result,) = judge([(Profile.CORE, each) for each in rows], Measure(strict=strict))
     return result.verdict
 
 
@@ -70,18 +77,18 @@ def test_run_that_observed_no_flow_is_invalid() -> None:
 def test_stale_waiver_makes_its_profile_invalid_and_no_other() -> None:
     """A waiver that hides a check for ever, though it passes."""
     rows = [(Profile.CORE, row(Outcome.PASS)), (Profile.IPV6, row(Outcome.PASS, "OUT-002"))]
-    core, ipv6 = judge(rows, strict=False, stale=frozenset({"OUT-001"}))
+    core, ipv6 = judge(rows, Measure(strict=False, stale=frozenset({"OUT-001"})))
     assert (core.verdict, ipv6.verdict) == (Verdict.INVALID, Verdict.CONFORMANT)
 
 
 def test_broken_harness_makes_every_profile_invalid() -> None:
     """A certificate from a run that died."""
-    (result,) = judge([(Profile.CORE, row(Outcome.PASS))], strict=False, broken=True)
+    (result,) = judge([(Profile.CORE, row(Outcome.PASS))], Measure(strict=False, broken=True))
     assert result.verdict is Verdict.INVALID
 
 
 def result(verdict: Verdict) -> ProfileResult:
-    (made,) = judge([(Profile.CORE, row(Outcome.PASS))], strict=False)
+    (made,) = judge([(Profile.CORE, row(Outcome.PASS))], Measure(strict=False))
     return ProfileResult(made.profile, verdict, made.counts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from pytest_fsmredir.backends.kubernetes.ledger import Ledger
 from pytest_fsmredir.backends.kubernetes.link import Link
 from pytest_fsmredir.backends.kubernetes.manifests import SIDECAR, Images
 from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
+from pytest_fsmredir.backends.kubernetes.nodes import require_nodes
 from pytest_fsmredir.backends.kubernetes.planning import Orders, is_final, plan
 from pytest_fsmredir.backends.kubernetes.recording import Recording
 from pytest_fsmredir.backends.kubernetes.remote import needs_met
@@ -27,21 +28,27 @@ from pytest_fsmredir.spec.flow import Address
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The places outside the mesh."""
+    """The places outside the mesh.
+
+    Attributes:
+        server: On one of the nodes that are named, or anywhere.
+        client: The same.
+        nodes: One on the network of each node, by the node's name; where nobody has named any, one
+            on the network of some node, by an empty name.
+    """
 
     server: Site
     client: Site
-    node: Site
+    nodes: Mapping[str, Site]
 
     @property
     def sites(self) -> tuple[Site, ...]:
         """All of them."""
-        return (self.server, self.client, self.node)
+        return (self.server, self.client, *self.nodes.values())
 
-    @property
-    def addresses(self) -> dict[str, dict[int, str]]:
-        """Their addresses by name and IP version, as far as known."""
-        named = {"server": self.server, "client": self.client, "node": self.node}
+    def addresses(self, node: str) -> dict[str, dict[int, str]]:
+        """Return their addresses by name and IP version, as far as known, for pods of a node."""
+        named = {"server": self.server, "client": self.client, "node": self.nodes[node]}
         return {
             name: {Address(host, 0).family: host for host in reversed(site.addresses)}
             for name, site in named.items()
@@ -60,6 +67,8 @@ class KubernetesBackend:
         name: As on the command line.
         remote_ranges: Addresses outside the cluster that its nodes answer for.
         keep: Leave the namespace behind.
+        nodes: Names of the nodes that meshes can be asked for; none for meshes whose pods are
+            wherever the scheduler puts them.
 
     Attributes:
         name: As on the command line.
@@ -82,6 +91,7 @@ class KubernetesBackend:
         name: str = "kind",
         remote_ranges: Sequence[str] = (),
         keep: bool = False,
+        nodes: Sequence[str] = (),
     ) -> None:
         self.name = name
         self._keep = keep
@@ -95,6 +105,7 @@ class KubernetesBackend:
         self.offers = (own | needs_met(remote_ranges) | injection.granted) - injection.withheld
         with ExitStack() as undo:
             undo.callback(cluster.close)
+            require_nodes(cluster, nodes)
             runs.sweep(cluster)
             namespace = undo.enter_context(runs.namespace(cluster, keep=keep))
             self.fleet = Fleet(
@@ -109,9 +120,13 @@ class KubernetesBackend:
             undo.callback(self.fleet.close)
             self.gallery, self.workshop = Gallery(self.fleet), Workshop(self.fleet)
             self.world = World(
-                self.fleet.place("server"),
-                self.fleet.place("client"),
-                self.fleet.place("node", host_network=True),
+                # Other nodes than the ones that were named may take no pods of ours.
+                self.fleet.place("server", *nodes),
+                self.fleet.place("client", *nodes),
+                {
+                    node: self.fleet.place(f"node-{number}", node, host_network=True)
+                    for number, node in enumerate(nodes or ("",), 1)
+                },
             )
             self._undo = undo.pop_all()
         self._up = False
@@ -135,7 +150,7 @@ class KubernetesBackend:
             BackendError: One of them cannot come up.
         """
         functions = list(wanted)
-        early = plan(functions, {}, self._timeout_s)
+        early = plan(functions, lambda _node: {}, self._timeout_s)
         made = self._make([order for order in early if is_final(order)], early)
         self._await_world()
         late = plan(functions, self.world.addresses, self._timeout_s)
@@ -146,7 +161,9 @@ class KubernetesBackend:
         self.workshop.make(late.templates)
         self.fleet.wait(made)
 
-    def mesh(self, family: int, iptables: IptablesVariant, *, exhaustive: bool) -> KubeMesh:
+    def mesh(
+        self, family: int, iptables: IptablesVariant, *, exhaustive: bool, node: str = ""
+    ) -> KubeMesh:
         """Return the mesh of one run of one check; the caller closes it."""
         self._await_world()
         return KubeMesh(
@@ -156,6 +173,7 @@ class KubernetesBackend:
             timeout_s=self._timeout_s,
             exhaustive=exhaustive,
             fates=self._fates,
+            node=node,
         )
 
     def shared_site(self, order: Order) -> Site:

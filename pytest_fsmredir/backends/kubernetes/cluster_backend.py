@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class ClusterBackend(KubernetesBackend):
         init_timeout_s: How long the init container may take.
         images: Where containers come from; its nodes have or can pull them.
         keep: Leave the namespace behind.
+        nodes: Names of the nodes that meshes can be asked for; none for any.
 
     Raises:
         PreflightError: The cluster does not answer, no image is given, or a right is missing.
@@ -41,6 +43,7 @@ class ClusterBackend(KubernetesBackend):
         init_timeout_s: float = 30.0,
         images: Images,
         keep: bool = False,
+        nodes: Sequence[str] = (),
     ) -> None:
         if not images.pod:
             raise PreflightError(
@@ -60,6 +63,7 @@ class ClusterBackend(KubernetesBackend):
                 init_timeout_s=init_timeout_s,
                 name="cluster",
                 keep=keep,
+                nodes=nodes,
             )
             undo.pop_all()
 

@@ -19,6 +19,7 @@ from pytest_fsmredir.backends.kubernetes.injectors import Injection
 from pytest_fsmredir.backends.kubernetes.ledger import Ledger
 from pytest_fsmredir.backends.kubernetes.link import Link
 from pytest_fsmredir.backends.kubernetes.manifests import APP, AgentIn, Images
+from pytest_fsmredir.backends.kubernetes.nodes import pinned
 from pytest_fsmredir.backends.kubernetes.states import PodState, Progress, Stage, state_of
 from pytest_fsmredir.errors import BackendError, DeadlineError, tail
 from pytest_fsmredir.implementations.base import IptablesVariant
@@ -55,17 +56,20 @@ class Order:
         configuration: Its settings.
         iptables: The variant its init container is to use.
         bare: Leave the init container out: nobody programs the pod.
+        node: Name of the node that it is to be on; empty for any.
     """
 
     configuration: Configuration
     iptables: IptablesVariant
     bare: bool = False
+    node: str = ""
 
     @property
     def key(self) -> str:
         """The same for equal orders."""
         traffic = _said(self.configuration.traffic)
-        parts = [dict(self.configuration.annotations), traffic, self.iptables, self.bare]
+        annotations = dict(self.configuration.annotations)
+        parts = [annotations, traffic, self.iptables, self.bare, self.node]
         return json.dumps(parts, sort_keys=True)
 
 
@@ -144,10 +148,11 @@ class Fleet:
         self._sites: list[Site] = []
         injection.begin(namespace)
 
-    def place(self, name: str, *, host_network: bool = False) -> Site:
-        """Make a pod outside the mesh; it is not awaited."""
+    def place(self, name: str, *nodes: str, host_network: bool = False) -> Site:
+        """Make a pod outside the mesh, on one of some nodes if any is named; it is not awaited."""
         site = Site(name, (APP,))
-        self.create(manifests.place(name, self.images, host_network=host_network))
+        pod = manifests.place(name, self.images, host_network=host_network)
+        self.create(pinned(pod, *nodes))
         self._sites.append(site)
         return site
 
@@ -179,7 +184,7 @@ class Fleet:
 
     def plain_pod(self, name: str, order: Order) -> Object:
         """Return a pod as its user writes it."""
-        return manifests.plain_pod(name, order.configuration, self.images)
+        return pinned(manifests.plain_pod(name, order.configuration, self.images), order.node)
 
     def injected(self, pod: Object, order: Order) -> Object:
         """Return a pod as it is to be made."""

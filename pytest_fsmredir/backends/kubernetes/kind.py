@@ -6,12 +6,15 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from pytest_fsmredir import layout, procs
 from pytest_fsmredir.backends.kubernetes.client import Cluster
+from pytest_fsmredir.backends.kubernetes.nodes import Node, names_in_kind, nodes_of
 from pytest_fsmredir.backends.kubernetes.remote import free_ranges
 from pytest_fsmredir.backends.kubernetes.waiting import eventually
 from pytest_fsmredir.errors import BackendError, CommandError, DeadlineError, PreflightError
@@ -105,14 +108,32 @@ def kind_site(options: KindOptions) -> Iterator[KindSite]:
     Raises:
         BackendError: kind could not make it.
     """
-    kind = _program(options.kind, "kind")
-    made = options.name not in procs.run([kind, "get", "clusters"], timeout_s=COMMAND_S).split()
+    made = not _runs(options)
     handle = handle_of(options)
     with ExitStack() as undo:
         if made and not options.keep:
             undo.callback(handle.delete)
         _bring_up(handle, options.config or _OUR_CONFIG, made=made)
         yield undo.enter_context(running_site(handle))
+
+
+def kind_nodes(options: KindOptions) -> tuple[Node, ...]:
+    """Return the nodes of a kind cluster: those it has, or those it will have once it is made.
+
+    Raises:
+        PreflightError: Something is missing; the message says how to get it.
+    """
+    preflight(options)
+    if _runs(options):
+        with kind_site(replace(options, keep=True)) as site:
+            return nodes_of(site.cluster)
+    config = options.config or _OUR_CONFIG
+    try:
+        document = yaml.safe_load(config.read_text(encoding="utf-8"))
+        roles = [node["role"] for node in document.get("nodes") or [{"role": "control-plane"}]]
+    except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise PreflightError(f"{config} is no configuration of kind: {error}") from None
+    return tuple(Node(name) for name in names_in_kind(options.name, roles))
 
 
 @contextmanager
@@ -198,6 +219,11 @@ def require_image(image: str) -> None:
         raise PreflightError(
             f"the image {image} is not here; get it: docker pull {image}"
         ) from None
+
+
+def _runs(options: KindOptions) -> bool:
+    kind = _program(options.kind, "kind")
+    return options.name in procs.run([kind, "get", "clusters"], timeout_s=COMMAND_S).split()
 
 
 def _bring_up(handle: KindCluster, config: Path, *, made: bool) -> None:

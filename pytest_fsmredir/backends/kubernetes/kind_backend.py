@@ -83,6 +83,7 @@ class KindBackend(KubernetesBackend):
         timeout_s: How long a flow may take.
         init_timeout_s: How long the init container may take.
         keep: Leave the namespace behind.
+        nodes: Names of the nodes that meshes can be asked for; none for any.
     """
 
     def __init__(
@@ -93,9 +94,13 @@ class KindBackend(KubernetesBackend):
         timeout_s: float,
         init_timeout_s: float = 30.0,
         keep: bool = False,
+        nodes: Sequence[str] = (),
     ) -> None:
         with ExitStack() as undo:
             had = undo.enter_context(ground)
+            # It is the pod's own node that answers for them, which is not known where the scheduler
+            # chooses among several.
+            answers = bool(nodes) or len(had.site.nodes) == 1
             super().__init__(
                 had.site.cluster,
                 inject,
@@ -103,8 +108,9 @@ class KindBackend(KubernetesBackend):
                 timeout_s=timeout_s,
                 init_timeout_s=init_timeout_s,
                 name="kind",
-                remote_ranges=had.remote_ranges,
+                remote_ranges=had.remote_ranges if answers else (),
                 keep=keep,
+                nodes=nodes,
             )
             self._ground_undo = undo.pop_all()
 

@@ -42,6 +42,7 @@ class KubeMesh:
         watch: Called after each flow of :meth:`KubePlace.connect_all`.
         forwarding: Sidecars that forward at the moment.
         fates: How it learns what became of a flow.
+        pods_on: Name of the node that its pods are on; empty for any.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class KubeMesh:
         timeout_s: float,
         exhaustive: bool,
         fates: type[Recording] | type[Witnessing] = Recording,
+        node: str = "",
     ) -> None:
         self.backend, self.family, self.iptables = backend, family, iptables
         self.timeout_s, self.exhaustive = timeout_s, exhaustive
@@ -61,10 +63,12 @@ class KubeMesh:
         self.forwarding = 0
         self.fates: Fates = fates(self)
         self.undo = ExitStack()
+        self.pods_on = node
         world = backend.world
+        own = world.nodes[node]
         self.server = Outside(self, world.server, of_family(world.server.addresses, family), 0)
         self.client = Outside(self, world.client, of_family(world.client.addresses, family), 0)
-        self.node = Outside(self, world.node, of_family(world.node.addresses, family), 0)
+        self.node = Outside(self, own, of_family(own.addresses, family), 0)
         self._pods: list[KubePod] = []
         self._guests: list[Outside] = []
 
@@ -88,7 +92,8 @@ class KubeMesh:
         """Return a pod that nobody has programmed."""
         if second_interface:
             not_offered("a second interface")
-        return self._handle(self._fresh(Order(Configuration(), self.iptables, bare=True)))
+        order = Order(Configuration(), self.iptables, bare=True, node=self.pods_on)
+        return self._handle(self._fresh(order))
 
     def try_pod(
         self,
@@ -215,7 +220,8 @@ class KubeMesh:
         annotations: Mapping[str, str] | None,
         mesh_config: Mapping[str, Sequence[object]] | None,
     ) -> Order:
-        return Order(Configuration(annotations or {}, mesh_config or {}), self.iptables)
+        configuration = Configuration(annotations or {}, mesh_config or {})
+        return Order(configuration, self.iptables, node=self.pods_on)
 
 
 def of_family(addresses: Sequence[str], family: int) -> str:

@@ -6,7 +6,7 @@ order. Whatever a check raises ends its planning; pods it would want later are m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
@@ -20,7 +20,6 @@ from pytest_fsmredir.backends.kubernetes.templates import Template
 from pytest_fsmredir.backends.places import remote_subnet
 from pytest_fsmredir.backends.workloads import Probe, ProbeBy
 from pytest_fsmredir.errors import ConfigurationError
-from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.sidecars.recorder import LOOPBACK
 from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.spec.flow import Address
@@ -57,21 +56,22 @@ class Orders:
 
 def plan(
     functions: Iterable[Wanted],
-    addresses: Mapping[str, Mapping[int, str]],
+    addresses: Callable[[str], Mapping[str, Mapping[int, str]]],
     timeout_s: float,
 ) -> Orders:
     """Return the pods that some checks will want.
 
     Args:
-        functions: The checks' functions, each with an IP version and an iptables variant.
-        addresses: Of the places ``server``, ``client`` and ``node``, by IP version, where known.
+        functions: The checks' functions, each with what it will be run with.
+        addresses: Returns those of the places ``server``, ``client`` and ``node``, by IP version,
+            where known, for pods of a node.
         timeout_s: What the mesh says about it.
     """
     orders = Orders()
-    for function, family, iptables in functions:
-        mesh = PlanningMesh(orders, family, iptables, addresses, timeout_s)
+    for wanted in functions:
+        mesh = PlanningMesh(orders, wanted, addresses(wanted.node), timeout_s)
         with suppress(Exception, _Enough):  # what is hoped for is not always what a check takes
-            function(cast("Mesh", mesh))
+            wanted.function(cast("Mesh", mesh))
     return orders
 
 
@@ -141,16 +141,15 @@ class PlanningMesh:
     def __init__(
         self,
         orders: Orders,
-        family: int,
-        iptables: IptablesVariant,
+        wanted: Wanted,
         addresses: Mapping[str, Mapping[int, str]],
         timeout_s: float,
     ) -> None:
-        self.family, self.iptables, self.timeout_s = family, iptables, timeout_s
-        self._orders = orders
+        self.family, self.iptables, self.timeout_s = wanted.family, wanted.iptables, timeout_s
+        self._orders, self._node = orders, wanted.node
         self._budget = [_CALLS]
         self.server, self.client, self.node = (
-            self._place(addresses.get(name, {}).get(family, UNKNOWN[family]))
+            self._place(addresses.get(name, {}).get(wanted.family, UNKNOWN[wanted.family]))
             for name in ("server", "client", "node")
         )
 
@@ -170,7 +169,8 @@ class PlanningMesh:
     def bare_pod(self, *, second_interface: bool = False) -> Hopeful:
         """Take an order for a pod without an init container."""
         del second_interface
-        self._orders.fresh.append(Order(Configuration(), self.iptables, bare=True))
+        order = Order(Configuration(), self.iptables, bare=True, node=self._node)
+        self._orders.fresh.append(order)
         return self._place(UNKNOWN[self.family])
 
     def try_pod(
@@ -197,14 +197,22 @@ class PlanningMesh:
         return LOOPBACK[self.family]
 
     def _probe(self, probe: Probe, by: ProbeBy, *, alive: bool) -> Hopeful:
-        order = Order(Configuration(), self.iptables)
+        order = self._order()
         self._orders.exhibits.append(Exhibit(order, case_of(probe, by, alive=alive)))
         return Hopeful(self._budget)
 
     def _workload(self, kind: str, *, annotations: Mapping[str, str] | None = None) -> Hopeful:
-        order = Order(Configuration(annotations or {}), self.iptables)
+        order = self._order(annotations)
         self._orders.templates.append(Template(kind, order))
         return Hopeful(self._budget)
+
+    def _order(
+        self,
+        annotations: Mapping[str, str] | None = None,
+        mesh_config: Mapping[str, Sequence[object]] | None = None,
+    ) -> Order:
+        configuration = Configuration(annotations or {}, mesh_config or {})
+        return Order(configuration, self.iptables, node=self._node)
 
     def _place(self, address: str) -> Hopeful:
         own = Address(address, 0)
@@ -220,7 +228,7 @@ class PlanningMesh:
         self._budget[0] -= 1
         if self._budget[0] < 0:
             raise _Enough
-        order = Order(Configuration(annotations or {}, mesh_config or {}), self.iptables)
+        order = self._order(annotations, mesh_config)
         if not fresh and not _is_valid(order.configuration):
             return  # there is such a pod only if an implementation takes what it must refuse
         if fresh:

@@ -216,7 +216,8 @@ class KubeWorkloads:
 
     def order(self, annotations: Mapping[str, str]) -> Order:
         """Return what a pod with these annotations is, by the lists that are in force."""
-        return Order(Configuration(annotations, self._lists), self.mesh.iptables)
+        configuration = Configuration(annotations, self._lists)
+        return Order(configuration, self.mesh.iptables, node=self.mesh.pods_on)
 
     def in_force(self) -> None:
         """See to it that the mesh has the lists that it is to have now.
@@ -245,7 +246,8 @@ class KubeWorkloads:
         return log.splitlines()[0] if log.endswith("\n") else ""
 
     def _leads_on(self, address: str, port: int) -> bool:
-        return self.mesh.client.reaches(address, port, within_s=_REACH_S)
+        # Each node is told of a Service by itself, and it is the pods' own node that counts.
+        return self.mesh.node.reaches(address, port, within_s=_REACH_S)
 
     def _has_endpoints(self, service: str) -> bool:
         path = f"{_DISCOVERY}/namespaces/{self.fleet.namespace}/endpointslices"

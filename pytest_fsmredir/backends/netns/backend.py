@@ -85,8 +85,11 @@ class NetnsBackend:
     def prepare(self, wanted: Iterable[Wanted]) -> None:
         """Do nothing: a pod is made in the time that it takes to say which."""
 
-    def mesh(self, family: int, iptables: IptablesVariant, *, exhaustive: bool) -> NetnsMesh:
-        """Return the mesh of one run of one check; the caller closes it."""
+    def mesh(
+        self, family: int, iptables: IptablesVariant, *, exhaustive: bool, node: str = ""
+    ) -> NetnsMesh:
+        """Return the mesh of one run of one check, on this machine; the caller closes it."""
+        del node
         return NetnsMesh(self, family, iptables, timeout_s=self._timeout_s, exhaustive=exhaustive)
 
     def shared_site(

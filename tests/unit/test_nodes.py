@@ -1,0 +1,201 @@
+"""Nodes of a cluster: which are judged, how they are named, and what each comes to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_fsmredir.backends.kubernetes.kind import KindOptions, kind_nodes
+from pytest_fsmredir.backends.kubernetes.nodes import Node, names_in_kind, node_of, pinned
+from pytest_fsmredir.errors import PreflightError, SettingsError
+from pytest_fsmredir.nodes import choose, nodes_named, require_ready
+from pytest_fsmredir.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.report.verdict import Measure, Verdict, judge_nodes, worst_of
+from pytest_fsmredir.spec.checks import Profile
+
+KIND = (Node("w-2"), Node("w-1"), Node("win", linux=False))
+READY = {"type": "Ready", "status": "True"}
+LENIENT = Measure(strict=False)
+
+
+def names(chosen: dict[str, tuple[Node, ...]]) -> dict[str, list[str]]:
+    return {backend: [node.name for node in nodes] for backend, nodes in chosen.items()}
+
+
+def test_all_means_every_node_that_runs_linux_in_one_order() -> None:
+    """Workers of pytest-xdist that collect in the order in which the API happened to answer."""
+    assert names(choose(("all",), {"kind": KIND})) == {"kind": ["w-1", "w-2"]}
+    assert names(choose(("all",), {"kind": KIND[::-1]})) == {"kind": ["w-1", "w-2"]}
+
+
+def test_named_nodes_are_taken_where_they_are() -> None:
+    """A name that has to exist in every cluster of a matrix."""
+    there = {"kind": KIND, "cluster": (Node("n-1"), Node("n-2"))}
+
+    assert names(choose(("n-2", "w-1"), there)) == {"kind": ["w-1"], "cluster": ["n-2"]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (("w-3",), r"no node is called 'w-3'; did you mean 'w-2'\? \(there are: w-1, w-2\)"),
+        (("w-1", "nobody"), r"no node is called 'nobody' \(there are: w-1, w-2\)"),
+        (("win",), "the node win does not run Linux"),
+    ],
+)
+def test_node_that_cannot_be_judged_is_refused(asked: tuple[str, ...], message: str) -> None:
+    """A misspelt node that is left out of the verdict without a word."""
+    with pytest.raises(SettingsError, match=message):
+        choose(asked, {"kind": KIND})
+
+
+def test_backend_that_is_left_without_a_node_is_refused() -> None:
+    """A backend of the matrix that drops out because another one has the names."""
+    with pytest.raises(SettingsError, match="none of w-1 is a node of the backend cluster"):
+        choose(("w-1",), {"kind": KIND, "cluster": (Node("n-1"),)})
+    with pytest.raises(SettingsError, match=r"none of all .* there are: none"):
+        choose(("all",), {"kind": (Node("win", linux=False),)})
+
+
+@pytest.mark.parametrize(
+    ("given", "backends", "message"),
+    [
+        (["w-1"], ["netns"], "the backend netns has no nodes: add --fsm-backend kind or cluster"),
+        (["all", "w-1"], ["kind"], "beside 'all' there is no node left to name"),
+    ],
+)
+def test_option_that_makes_no_sense_is_refused(
+    given: list[str], backends: list[str], message: str
+) -> None:
+    """An option that is not heeded."""
+    with pytest.raises(SettingsError, match=message):
+        nodes_named(given, backends, "--fsm-nodes")
+
+
+def test_node_named_twice_is_judged_once() -> None:
+    """Two items of one id."""
+    assert nodes_named(["b", "a", "b"], ["netns", "kind"], "") == ("b", "a")
+
+
+def document(status: dict[str, Any], **labels: str) -> dict[str, Any]:
+    return {"metadata": {"name": "n", "labels": labels}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("status", "trouble"),
+    [
+        ({"conditions": [READY]}, ""),
+        ({"conditions": [{**READY, "status": "False", "message": "no CNI"}]}, "not Ready: no CNI"),
+        ({"conditions": [{**READY, "status": "Unknown"}]}, "not Ready: its kubelet"),
+        ({}, "not Ready: its kubelet"),
+        ({"conditions": [READY], "allocatable": {"pods": "0"}}, "it takes no pods"),
+    ],
+)
+def test_node_that_runs_no_pods_says_why(status: dict[str, Any], trouble: str) -> None:
+    """An implementation that is blamed for pods which never ran."""
+    node = node_of(document(status))
+
+    assert node.trouble.startswith(trouble)
+    assert bool(node.trouble) is bool(trouble)
+
+
+def test_troubled_nodes_are_named_before_the_run() -> None:
+    """A run that waits for pods which nobody will start."""
+    chosen = {"kind": (Node("a"), Node("b", trouble="not Ready: no CNI"))}
+
+    with pytest.raises(PreflightError, match=r"no pod can run on b \(not Ready: no CNI\)"):
+        require_ready(chosen)
+    require_ready({"kind": (Node("a"),)})
+
+
+def test_operating_system_is_the_label_or_what_the_kubelet_says() -> None:
+    """A Windows node that is to have iptables."""
+    windows: dict[str, Any] = {"nodeInfo": {"operatingSystem": "windows"}}
+
+    assert not node_of(document(windows)).linux
+    assert node_of(document(windows, **{"kubernetes.io/os": "linux"})).linux
+
+
+def test_pinned_pod_is_bound_to_its_node_whatever_its_taints() -> None:
+    """A pod on another node than the one that its row names."""
+    pod: dict[str, Any] = {"metadata": {"name": "p"}, "spec": {"containers": []}}
+
+    spec = pinned(pod, "w-1")["spec"]
+
+    affinity = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    (term,) = affinity["nodeSelectorTerms"]
+    assert term["matchFields"][0]["values"] == ["w-1"]
+    assert spec["tolerations"] == [{"operator": "Exists"}]
+    assert pinned(pod, "") is pod
+    assert "w-2" in repr(pinned(pod, "w-1", "w-2"))
+
+
+def test_kind_names_its_nodes_by_their_role() -> None:
+    """Nodes that cannot be named before there is a cluster."""
+    roles = ["control-plane", "worker", "control-plane", "worker", "worker"]
+
+    assert names_in_kind("k", roles) == (
+        "k-control-plane", "k-worker", "k-control-plane2", "k-worker2", "k-worker3",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def without_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have kind and Docker here, and no cluster."""
+    where = "pytest_fsmredir.backends.kubernetes.kind"
+    monkeypatch.setattr(f"{where}.preflight", lambda _options: None)
+    monkeypatch.setattr(f"{where}._runs", lambda _options: False)
+
+
+@pytest.mark.usefixtures("without_clusters")
+def test_nodes_of_a_kind_cluster_are_known_before_it_runs(tmp_path: Path) -> None:
+    """A cluster that is made for ``--collect-only``."""
+    config = tmp_path / "kind.yaml"
+    config.write_text("nodes: [{role: control-plane}, {role: worker}]")
+
+    assert kind_nodes(KindOptions(name="k")) == (Node("k-control-plane"),)
+    assert kind_nodes(KindOptions(name="k", config=config)) == (
+        Node("k-control-plane"), Node("k-worker"),
+    )  # fmt: skip
+    config.write_text("nodes: 3")
+    with pytest.raises(PreflightError, match="is no configuration of kind"):
+        kind_nodes(KindOptions(name="k", config=config))
+
+
+def row(node: str, outcome: Outcome, check: str = "OUT-001") -> tuple[Profile, Row]:
+    variant = Variant("kind", "nft", 4, node) if node else Variant("netns", "nft", 4)
+    reach = outcome is Outcome.NOT_RUN
+    made = Row(check=check, variant=variant, outcome=outcome, probes=1, out_of_reach=reach)
+    return Profile.CORE, made
+
+
+def verdicts(*rows: tuple[Profile, Row]) -> dict[str, Verdict]:
+    return {result.node: result.verdict for result in judge_nodes(rows, LENIENT)}
+
+
+def test_each_node_has_a_verdict_of_its_own() -> None:
+    """A failure on one kernel that makes all of them look bad, or that drowns among the good."""
+    found = verdicts(row("a", Outcome.PASS), row("b", Outcome.FAIL), row("c", Outcome.ERROR))
+
+    assert found == {
+        "a": Verdict.CONFORMANT, "b": Verdict.NONCONFORMANT, "c": Verdict.INVALID,
+    }  # fmt: skip
+    assert worst_of(found.values()) is Verdict.INVALID
+
+
+def test_node_that_was_not_looked_at_is_not_made_good_by_another() -> None:
+    """A check that ran on one kernel and counts on the other."""
+    found = verdicts(row("a", Outcome.PASS), row("a", Outcome.PASS, "OUT-002"),
+                     row("b", Outcome.PASS), row("b", Outcome.NOT_RUN, "OUT-002"))  # fmt: skip
+
+    assert found == {"a": Verdict.CONFORMANT, "b": Verdict.PARTIAL}
+
+
+def test_what_clusters_cannot_do_is_made_good_by_network_namespaces() -> None:
+    """A matrix of ``netns,kind`` that is conformant, and no node of it."""
+    netns = (row("", Outcome.PASS), row("", Outcome.PASS, "OUT-002"))
+    node = (row("a", Outcome.PASS), row("a", Outcome.NOT_RUN, "OUT-002"))
+
+    assert verdicts(*netns, *node) == {"a": Verdict.CONFORMANT}
