@@ -1,10 +1,12 @@
-"""Commands beside pytest: ``python -m pytest_fsmredir doctor|reference|mesh``."""
+"""Commands beside pytest: ``python -m pytest_fsmredir doctor|reference|mesh|pod``."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 from pytest_fsmredir import doctor
+from pytest_fsmredir.errors import PreflightError
 from pytest_fsmredir.implementations.reference import command as reference
 
 _USAGE = """\
@@ -15,6 +17,8 @@ usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
                                 by the contract's environment variables
   mesh install|remove|image     the reference mesh: a webhook in FSM's shape, to try
                                 --fsm-inject=webhook on; --help says more
+  pod NAMESPACE/NAME            judge a pod that runs already, with an agent in an ephemeral
+                                container; --help says more
 """
 
 
@@ -27,7 +31,9 @@ def main(argv: list[str] | None = None) -> int:
         case ["reference", *rest]:
             return reference.main(rest)
         case ["mesh", *rest]:
-            return _mesh(rest)
+            return _with_client("pytest_fsmredir.reference_mesh.command", rest)
+        case ["pod", *rest]:
+            return _with_client("pytest_fsmredir.one_pod.command", rest, lacking=2)
         case ["-h" | "--help"]:
             print(_USAGE, end="")
             return 0
@@ -36,14 +42,17 @@ def main(argv: list[str] | None = None) -> int:
             return 2
 
 
-def _mesh(arguments: list[str]) -> int:
+def _with_client(module: str, arguments: list[str], lacking: int = 1) -> int:
+    """Run a command that needs the extra ``kind``; return ``lacking`` where that is not here."""
     try:
-        from pytest_fsmredir.reference_mesh import command as mesh
-    except ImportError as error:
-        told = f"{error.name} is missing; install it: pip install 'pytest-fsmredir[kind]'"
-        print(f"not done: {told}", file=sys.stderr)
-        return 1
-    return mesh.main(arguments)
+        command = import_module(module)
+    except (ImportError, PreflightError) as error:
+        missing = getattr(error, "name", None)
+        told = f"{missing} is missing; install it: pip install 'pytest-fsmredir[kind]'"
+        print(f"not done: {told if missing else error}", file=sys.stderr)
+        return lacking
+    status: int = command.main(arguments)
+    return status
 
 
 if __name__ == "__main__":

@@ -65,6 +65,8 @@ class Scene:
         silent: An outside address that answers nothing.
         second: The pod's address on its interface ``net1``; None when it has no such interface.
         beyond: A remote address that ``net1`` leads to.
+        answered: Ranges that somebody outside answers for, beside the server; None where that goes
+            for every address.
     """
 
     family: int
@@ -74,6 +76,7 @@ class Scene:
     silent: str
     second: str | None = None
     beyond: str | None = None
+    answered: tuple[Network, ...] | None = None
 
 
 class Probe(NamedTuple):
@@ -134,7 +137,7 @@ def ports_at(ports: Iterable[int]) -> list[int]:
 
 
 def _outbound(policy: Policy, scene: Scene) -> Iterator[Flow]:
-    addresses = [*_outside_addresses(policy, scene), *_beyond(scene)]
+    addresses = [*outside_addresses(policy, scene), *_beyond(scene)]
     ports = [
         _ordinary_port(policy),
         *ports_at(policy.outbound_port_exclusion_list),
@@ -191,7 +194,7 @@ def _inside(policy: Policy, scene: Scene) -> Iterator[Flow]:
 
 def _datagrams(policy: Policy, scene: Scene) -> Iterator[Flow]:
     outbound = (_DNS_PORT, OUTBOUND_PORT, *policy.outbound_port_exclusion_list[:1])
-    addresses = _outside_addresses(policy, scene)
+    addresses = outside_addresses(policy, scene)
     for address, port in zip(cycle(addresses[: len(outbound)]), outbound, strict=False):
         yield Flow(Direction.OUTBOUND, Address(address, port), Protocol.UDP, uid=APP_UIDS[0])
     for port in (_DNS_PORT, INBOUND_PORT, *policy.inbound_port_exclusion_list[:1]):
@@ -216,14 +219,21 @@ def _from_pod(scene: Scene, address: str, port: int, uid: int) -> Flow:
     return Flow(Direction.OUTBOUND, Address(address, port), uid=uid, interface=interface)
 
 
-def _outside_addresses(policy: Policy, scene: Scene) -> list[str]:
+def outside_addresses(policy: Policy, scene: Scene) -> list[str]:
+    """Return the server, and the outside addresses at the edges of a policy's ranges."""
     ranges = (
         *policy.outbound_ip_range_exclusion_list,
         *policy.outbound_ip_range_inclusion_list,
     )
     edges = addresses_at(ranges, scene.family)
     others = (scene.server, *edges, _OTHER_ADDRESSES[scene.family])
-    return list(dict.fromkeys(address for address in others if address != scene.silent))
+    named = dict.fromkeys(address for address in others if address != scene.silent)
+    return [each for each in named if each == scene.server or _is_answered(each, scene)]
+
+
+def _is_answered(address: str, scene: Scene) -> bool:
+    ranges = scene.answered
+    return ranges is None or any(ip_address(address) in each for each in ranges)
 
 
 def _beyond(scene: Scene) -> tuple[str, ...]:

@@ -23,7 +23,19 @@ _APP_UID = 1000
 _PAYLOAD = b"fsmredir"
 
 
-class Stage(Protocol):
+class Hosts(Protocol):
+    """A pod and the hosts around it, for flows to go between."""
+
+    def listen(self, flow: Flow) -> None:
+        """Make the destination of a flow answer, if it does not already."""
+        ...
+
+    def send(self, probes: Iterable[Probe]) -> Iterator[Fate]:
+        """Send flows, several at once, and yield their fates in the order given."""
+        ...
+
+
+class Stage(Hosts, Protocol):
     """One pod that nobody has programmed yet, and the hosts around it.
 
     Attributes:
@@ -36,14 +48,6 @@ class Stage(Protocol):
 
     def program(self) -> Programming:
         """Run the implementation on the pod."""
-        ...
-
-    def listen(self, flow: Flow) -> None:
-        """Make the destination of a flow answer, if it does not already."""
-        ...
-
-    def send(self, probes: Iterable[Probe]) -> Iterator[Fate]:
-        """Send flows, several at once, and yield their fates in the order given."""
         ...
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 
 from pytest_fsmredir.fuzz.aim import APP_UIDS, Probe, probes
 from pytest_fsmredir.fuzz.judge import claim, level_of
-from pytest_fsmredir.fuzz.stage import Stage
+from pytest_fsmredir.fuzz.stage import Hosts, Stage
 from pytest_fsmredir.spec.checks import Level
 from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.spec.features import Feature
@@ -20,9 +20,10 @@ from pytest_fsmredir.spec.policy import Policy
 from pytest_fsmredir.spec.reserved import SIDECAR_UID
 
 NewStage = Callable[[Configuration], AbstractContextManager[Stage]]
+Oracle = Callable[[Flow], Route]
 
-_SILENCE = "no answer"
-_SILENT_ENOUGH = 3  # flows left without an answer, each for the whole timeout, before we give up
+SILENCE = "no answer"
+SILENT_ENOUGH = 3  # flows left without an answer, each for the whole timeout, before we give up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class Disagreement:
     @property
     def is_silence(self) -> bool:
         """Nobody answered, which took a while to find out."""
-        return self.seen == _SILENCE
+        return self.seen == SILENCE
 
     def __str__(self) -> str:
         what = "programming a pod" if self.probe is None else str(self.probe)
@@ -93,7 +94,13 @@ class Trials:
         self, configuration: Configuration, policy: Policy, stage: Stage, listening: bool
     ) -> Iterator[Disagreement]:
         silent = 0
-        for probe, verdict in self._verdicts(policy, stage, listening):
+        every = [each for each in probes(policy, stage.scene) if self._applies(each.flow, stage)]
+
+        def oracle(flow: Flow) -> Route:
+            return expected(policy, flow, stage.own_addresses)
+
+        for probe, verdict in verdicts(every, stage, oracle, listening=listening):
+            self.flows += 1
             if verdict:
                 continue
             yield Disagreement(
@@ -103,36 +110,40 @@ class Trials:
                 expected=verdict.expected,
                 seen=verdict.fate.seen,
             )
-            silent += verdict.fate.lost == _SILENCE
-            if silent >= _SILENT_ENOUGH:
+            silent += verdict.fate.lost == SILENCE
+            if silent >= SILENT_ENOUGH:
                 return
-
-    def _verdicts(
-        self, policy: Policy, stage: Stage, listening: bool
-    ) -> Iterator[tuple[Probe, Claim]]:
-        every = [each for each in probes(policy, stage.scene) if self._applies(each.flow, stage)]
-        # A port that a host listens on cannot be a source port any more: those that need one first.
-        for _, batch in groupby(every, key=lambda probe: probe.source_port is None):
-            yield from self._judged(list(batch), policy, stage, listening)
-
-    def _judged(
-        self, batch: Sequence[Probe], policy: Policy, stage: Stage, listening: bool
-    ) -> Iterator[tuple[Probe, Claim]]:
-        routes = [expected(policy, probe.flow, stage.own_addresses) for probe in batch]
-        for probe, route in zip(batch, routes, strict=True):
-            if listening or route is Route.DIRECT:
-                stage.listen(probe.flow)
-        for probe, route, fate in zip(batch, routes, stage.send(batch), strict=True):
-            self.flows += 1
-            yield probe, claim(route, self._insisted(probe, fate, stage))
-
-    def _insisted(self, probe: Probe, fate: Fate, stage: Stage) -> Fate:
-        """Return the fate of a second try where nobody answered: packets get lost on busy hosts."""
-        return next(stage.send([probe])) if fate.lost == _SILENCE else fate
 
     def _applies(self, flow: Flow, stage: Stage) -> bool:
         is_hairpin = flow.uid == SIDECAR_UID and flow.destination.host in stage.own_addresses
         return self._claims_hairpin or not is_hairpin
+
+
+def verdicts(
+    every: Iterable[Probe], stage: Hosts, oracle: Oracle, *, listening: bool
+) -> Iterator[tuple[Probe, Claim]]:
+    """Send flows, and yield for each whether that became of it what the oracle says.
+
+    Args:
+        every: What to send; those from a given port first.
+        stage: Where.
+        oracle: Says where a flow has to arrive.
+        listening: Let every destination listen, and not only those that ought to be reached.
+    """
+    # A port that a host listens on cannot be a source port any more: those that need one first.
+    for _, group in groupby(every, key=lambda probe: probe.source_port is None):
+        batch = list(group)
+        routes = [oracle(probe.flow) for probe in batch]
+        for probe, route in zip(batch, routes, strict=True):
+            if listening or route is Route.DIRECT:
+                stage.listen(probe.flow)
+        for probe, route, fate in zip(batch, routes, stage.send(batch), strict=True):
+            yield probe, claim(route, _insisted(probe, fate, stage))
+
+
+def _insisted(probe: Probe, fate: Fate, stage: Hosts) -> Fate:
+    """Return the fate of a second try where nobody answered: packets get lost on busy hosts."""
+    return next(stage.send([probe])) if fate.lost == SILENCE else fate
 
 
 def simplicity(probe: Probe | None) -> tuple[object, ...]:

@@ -11,17 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from pytest_fsmredir import procs, scratch
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.images import mesh_image
-from pytest_fsmredir.backends.kubernetes.kind import (
-    COMMAND_S,
-    KindOptions,
-    KindSite,
-    image_in_nodes,
-    kind_site,
-    preflight,
-)
+from pytest_fsmredir.backends.kubernetes.kind import image_in_nodes, named_site
 from pytest_fsmredir.errors import FsmRedirError, PreflightError, SettingsError
 from pytest_fsmredir.reference_mesh.install import install, remove
 from pytest_fsmredir.reference_mesh.lists import lists_of
@@ -54,7 +46,7 @@ def _install(arguments: argparse.Namespace) -> None:
     _refuse_two_clusters(arguments)
     with ExitStack() as undo:
         if arguments.kind_cluster:
-            site = _kind(undo, arguments.kind_cluster)
+            site = undo.enter_context(named_site(arguments.kind_cluster))
             image = mesh_image(arguments.image)
             image_in_nodes(site, image)
             cluster = site.cluster
@@ -68,7 +60,7 @@ def _remove(arguments: argparse.Namespace) -> None:
     _refuse_two_clusters(arguments)
     with ExitStack() as undo:
         if arguments.kind_cluster:
-            cluster = _kind(undo, arguments.kind_cluster).cluster
+            cluster = undo.enter_context(named_site(arguments.kind_cluster)).cluster
         else:
             cluster = _cluster(undo, arguments)
         remove(cluster, _say)
@@ -87,20 +79,6 @@ def _cluster(undo: ExitStack, arguments: argparse.Namespace) -> Cluster:
     cluster = Cluster(arguments.kubeconfig, arguments.context)
     undo.callback(cluster.close)
     return cluster
-
-
-def _kind(undo: ExitStack, name: str) -> KindSite:
-    """Return a kind cluster that runs already."""
-    kubeconfig = scratch.directory("kind") / "kubeconfig"
-    options = KindOptions(name=name, keep=True, kubeconfig=kubeconfig)
-    preflight(options)
-    running = procs.run(["kind", "get", "clusters"], timeout_s=COMMAND_S).split()
-    if name not in running:
-        raise PreflightError(
-            f"no kind cluster {name!r} runs here, but: {', '.join(running) or 'none'};"
-            f" make it: kind create cluster --name {name}"
-        )
-    return undo.enter_context(kind_site(options))
 
 
 def _no_image() -> str:

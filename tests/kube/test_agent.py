@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pytest_fsmredir.agent.commands import Commands
 from pytest_fsmredir.agent.forms import SPAN, Report, acceptance_form, sighting_of
 from pytest_fsmredir.agent.pod import NumberedEngine
 from pytest_fsmredir.agent.preparation import preparation_form, prepared_by
 from pytest_fsmredir.backends.base import Mesh, Wanted
-from pytest_fsmredir.backends.kubernetes.access import BOOTSTRAP, pieces
+from pytest_fsmredir.backends.kubernetes.access import BOOTSTRAP, added_container, pieces
 from pytest_fsmredir.backends.kubernetes.archive import agent_archive
 from pytest_fsmredir.backends.kubernetes.ledger import Ledger
 from pytest_fsmredir.backends.kubernetes.link import Command, Link
@@ -119,7 +121,7 @@ def test_silent_connection_is_held_until_somebody_has_looked(agent: Commands) ->
 
 def test_agent_can_be_streamed_in() -> None:
     """An agent that needs a file in the image, or whose first command is lost behind it."""
-    argv = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, "stdio", "app"]
+    argv = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, "nobody", "stdio", "app"]
     hello = json.dumps(["hello", {"number": 3, "timeout_s": 1.0}])
     text = "".join(pieces(agent_archive())) + f"app\t{hello}\napp\t{json.dumps(['no', {}])}\n"
     done = subprocess.run(argv, input=text.encode(), capture_output=True, timeout=30, check=False)
@@ -133,7 +135,7 @@ def test_agent_can_be_streamed_in() -> None:
 
 def test_archive_that_ends_early_is_told() -> None:
     """A stream that is cut, and an agent that runs half of itself."""
-    argv = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, "stdio", "app"]
+    argv = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, "nobody", "stdio", "app"]
     text = pieces(agent_archive())[0]
     done = subprocess.run(argv, input=text.encode(), capture_output=True, timeout=30, check=False)
 
@@ -229,3 +231,22 @@ def test_state_of_the_init_container(state: dict[str, Any], stage: Stage) -> Non
     pod = {"status": {"initContainerStatuses": [{"name": "fsm-init", "state": state}]}}
 
     assert state_of(pod, init_timeout_s=30.0).stage is stage
+
+
+def test_container_of_a_guest_ends_with_its_agent() -> None:
+    """A process that stays in somebody's pod for hours."""
+    name = f"fsmredir-test-{os.getpid()}"
+    waiting = subprocess.Popen(added_container(name, "image")["command"])
+    _await_address(name)
+    argv = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, name, "stdio", "app"]
+    subprocess.run(argv, input=b"", capture_output=True, timeout=30, check=False)
+
+    assert waiting.wait(timeout=30) == 0
+
+
+def _await_address(name: str) -> None:
+    """Wait until somebody has an abstract address."""
+    retrying = Retrying(
+        stop=stop_after_delay(20.0), wait=wait_fixed(0.05), retry=retry_if_result(lambda it: not it)
+    )
+    retrying(lambda: f"@{name}" in Path("/proc/net/unix").read_text())

@@ -3,7 +3,7 @@
 An ephemeral container asks nothing of the pod: no image of ours, no volume, no restart; so any
 pod can be judged that runs already. It shares the pod's network namespace, so that clients and
 listeners in it are captured like the application's. It cannot be removed again; its command ends
-by itself.
+with the agent.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from pytest_fsmredir.errors import BackendError, DeadlineError
 CONTAINER_READY_S = 120.0
 """How long an ephemeral container may take to run: its image may have to be pulled."""
 
+START_S = 300
+"""After how long one without an agent ends: whoever added it may be gone."""
+
 LIFE_S = 6 * 3600
-"""How long one waits to be used; nothing else ends it but the pod's end."""
+"""How long one waits for its agent to end, which ends it."""
 
 CAPABILITIES = ("SETUID", "SETGID", "NET_RAW", "NET_BIND_SERVICE", "CHOWN")
 """What the agent needs, and gets beside dropping all others: the first two for sockets of any user
@@ -37,14 +40,29 @@ _LOOK_S = 0.3
 _CHUNK = 32 * 1024  # of the archive in one message
 
 _WAIT = f"""
-import signal, sys, time
+import signal, socket, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-time.sleep({LIFE_S})
+waiting = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+waiting.bind("\\0" + sys.argv[1])
+for patience in ({START_S}, {LIFE_S}):
+    waiting.settimeout(patience)
+    try:
+        waiting.recv(1)
+        break
+    except TimeoutError:
+        try:
+            waiting.sendto(b".", "\\0" + sys.argv[1] + "-agent")
+        except OSError:
+            break  # it has no agent
 """
-"""Process 1 of a container ends by SIGTERM only if it asks for it (pid_namespaces(7))."""
+"""Waits for a word at the abstract address that it is given, which is the pod's own (unix(7)): so
+no file is written, and it need not be known which process this is.
+
+Process 1 of a container ends by SIGTERM only if it asks for it (pid_namespaces(7)).
+"""
 
 BOOTSTRAP = """
-import base64, os, runpy, sys
+import base64, os, runpy, socket, sys
 def take(count):
     taken = b""
     while len(taken) < count:
@@ -53,12 +71,25 @@ def take(count):
             sys.exit("the archive ended early")
         taken += more
     return taken
-archive = os.memfd_create("agent")
-with open(archive, "wb", closefd=False) as file:
-    file.write(base64.b64decode(take(int(take(12)))))
-runpy.run_path(f"/proc/self/fd/{archive}", run_name="__main__")
+waiting = "\\0" + sys.argv.pop(1)
+own = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+own.bind(waiting + "-agent")
+try:
+    archive = os.memfd_create("agent")
+    with open(archive, "wb", closefd=False) as file:
+        file.write(base64.b64decode(take(int(take(12)))))
+    runpy.run_path(f"/proc/self/fd/{archive}", run_name="__main__")
+finally:
+    try:
+        own.sendto(b".", waiting)
+    except OSError:
+        pass  # it has ended before
 """
-"""Runs the archive that comes in by the standard input after its length in twelve digits."""
+"""Runs the archive that comes in by the standard input after its length in twelve digits.
+
+The agent ends when its standard input does, at the latest when whoever runs the suite is gone; then
+the container is told to end, by the name that is the first argument.
+"""
 
 
 class Access(Protocol):
@@ -109,9 +140,9 @@ class Ephemeral:
         """
         (agent,) = agents
         name = f"fsmredir-{secrets.token_hex(3)}"
-        self._add(pod, _container(name, self.image))
+        self._add(pod, added_container(name, self.image))
         self._await(pod, name)
-        argv = ["python3", "-I", "-S", "-c", BOOTSTRAP, "stdio", agent]
+        argv = ["python3", "-I", "-S", "-c", BOOTSTRAP, name, "stdio", agent]
         stream = self.cluster.exec(self.namespace, pod, name, argv)
         for part in pieces(agent_archive()):
             stream.write(part)
@@ -162,12 +193,13 @@ class Ephemeral:
         return f"/api/v1/namespaces/{self.namespace}/pods/{pod}"
 
 
-def _container(name: str, image: str) -> Object:
+def added_container(name: str, image: str) -> Object:
+    """Return a container that waits for an agent, as it is added to a pod."""
     return {
         "name": name,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-I", "-S", "-c", _WAIT],
+        "command": ["python3", "-I", "-S", "-c", _WAIT, name],
         "securityContext": {
             "runAsUser": 0,
             "runAsGroup": 0,

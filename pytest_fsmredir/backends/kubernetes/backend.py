@@ -16,7 +16,6 @@ from pytest_fsmredir.backends.kubernetes.ledger import Ledger
 from pytest_fsmredir.backends.kubernetes.link import Link
 from pytest_fsmredir.backends.kubernetes.manifests import SIDECAR, Images
 from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
-from pytest_fsmredir.backends.kubernetes.nodes import require_nodes
 from pytest_fsmredir.backends.kubernetes.planning import Orders, is_final, plan
 from pytest_fsmredir.backends.kubernetes.recording import Recording
 from pytest_fsmredir.backends.kubernetes.remote import needs_met
@@ -34,7 +33,8 @@ class World:
         server: On one of the nodes that are named, or anywhere.
         client: The same.
         nodes: One on the network of each node, by the node's name; where nobody has named any, one
-            on the network of some node, by an empty name.
+            on the network of some node, by an empty name. The client stands in for them where
+            they are not to be had.
     """
 
     server: Site
@@ -69,6 +69,8 @@ class KubernetesBackend:
         keep: Leave the namespace behind.
         nodes: Names of the nodes that meshes can be asked for; none for meshes whose pods are
             wherever the scheduler puts them.
+        on_nodes: Have a place on the network of each node, which takes the right to make such pods;
+            otherwise nobody answers for addresses outside the cluster.
 
     Attributes:
         name: As on the command line.
@@ -92,6 +94,7 @@ class KubernetesBackend:
         remote_ranges: Sequence[str] = (),
         keep: bool = False,
         nodes: Sequence[str] = (),
+        on_nodes: bool = True,
     ) -> None:
         self.name = name
         self._keep = keep
@@ -105,7 +108,6 @@ class KubernetesBackend:
         self.offers = (own | needs_met(remote_ranges) | injection.granted) - injection.withheld
         with ExitStack() as undo:
             undo.callback(cluster.close)
-            require_nodes(cluster, nodes)
             runs.sweep(cluster)
             namespace = undo.enter_context(runs.namespace(cluster, keep=keep))
             self.fleet = Fleet(
@@ -119,15 +121,14 @@ class KubernetesBackend:
             )
             undo.callback(self.fleet.close)
             self.gallery, self.workshop = Gallery(self.fleet), Workshop(self.fleet)
-            self.world = World(
-                # Other nodes than the ones that were named may take no pods of ours.
-                self.fleet.place("server", *nodes),
-                self.fleet.place("client", *nodes),
-                {
-                    node: self.fleet.place(f"node-{number}", node, host_network=True)
-                    for number, node in enumerate(nodes or ("",), 1)
-                },
-            )
+            # Other nodes than the ones that were named may take no pods of ours.
+            server, client = (self.fleet.place(name, *nodes) for name in ("server", "client"))
+            hosts = {
+                node: self.fleet.place(f"node-{number}", node, host_network=True)
+                for number, node in enumerate(nodes or ("",), 1)
+                if on_nodes
+            }
+            self.world = World(server, client, hosts or dict.fromkeys(nodes or ("",), client))
             self._undo = undo.pop_all()
         self._up = False
 

@@ -10,6 +10,7 @@ from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
 from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster
 from pytest_fsmredir.backends.kubernetes.injectors import Inject
 from pytest_fsmredir.backends.kubernetes.manifests import Images
+from pytest_fsmredir.backends.kubernetes.nodes import require_nodes
 from pytest_fsmredir.errors import PreflightError
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -55,6 +56,7 @@ class ClusterBackend(KubernetesBackend):
         with ExitStack() as undo:
             undo.callback(cluster.close)
             _require_rights(cluster)
+            require_nodes(cluster, nodes)
             super().__init__(
                 cluster,
                 inject,

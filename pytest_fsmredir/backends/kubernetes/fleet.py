@@ -156,6 +156,16 @@ class Fleet:
         self._sites.append(site)
         return site
 
+    def join(self, pod: Object) -> Site:
+        """Send an agent into a pod that runs and that somebody else has made; it stays his."""
+        metadata, status = pod["metadata"], pod["status"]
+        addresses = sorted((each["ip"] for each in status["podIPs"]), key=lambda each: ":" in each)
+        site = Site(metadata["name"], (APP,), addresses=tuple(addresses))
+        access = Ephemeral(self.cluster, metadata["namespace"], self.images.pod)
+        site.stream = self._hands.submit(access.open, site.name, site.agents)
+        self._sites.append(site)
+        return site
+
     def make(self, orders: Iterable[Order]) -> list[Site]:
         """Make a pod an order; they are not awaited.
 

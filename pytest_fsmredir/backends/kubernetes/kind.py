@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from pytest_fsmredir import layout, procs
+from pytest_fsmredir import layout, procs, scratch
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.nodes import Node, names_in_kind, nodes_of
 from pytest_fsmredir.backends.kubernetes.remote import free_ranges
@@ -134,6 +134,25 @@ def kind_nodes(options: KindOptions) -> tuple[Node, ...]:
     except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise PreflightError(f"{config} is no configuration of kind: {error}") from None
     return tuple(Node(name) for name in names_in_kind(options.name, roles))
+
+
+@contextmanager
+def named_site(name: str) -> Iterator[KindSite]:
+    """Use, for the block, a kind cluster of this machine that runs already.
+
+    Raises:
+        PreflightError: There is none of that name.
+    """
+    options = KindOptions(name=name, keep=True, kubeconfig=scratch.directory("kind") / "kubeconfig")
+    preflight(options)
+    running = procs.run(["kind", "get", "clusters"], timeout_s=COMMAND_S).split()
+    if name not in running:
+        raise PreflightError(
+            f"no kind cluster {name!r} runs here, but: {', '.join(running) or 'none'};"
+            f" make it: kind create cluster --name {name}"
+        )
+    with kind_site(options) as site:
+        yield site
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from pytest_fsmredir.backends.kubernetes.kind import (
     unused_ranges,
 )
 from pytest_fsmredir.backends.kubernetes.manifests import Images
+from pytest_fsmredir.backends.kubernetes.nodes import require_nodes
 
 if TYPE_CHECKING:
     from pytest_kind import KindCluster
@@ -98,6 +99,7 @@ class KindBackend(KubernetesBackend):
     ) -> None:
         with ExitStack() as undo:
             had = undo.enter_context(ground)
+            require_nodes(had.site.cluster, nodes)
             # It is the pod's own node that answers for them, which is not known where the scheduler
             # chooses among several.
             answers = bool(nodes) or len(had.site.nodes) == 1

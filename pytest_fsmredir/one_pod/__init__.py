@@ -1,0 +1,1 @@
+"""Judging one pod that somebody else has made, as it runs."""

@@ -1,0 +1,168 @@
+"""``python -m pytest_fsmredir pod``: pods that run already, as somebody judges them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from pytest_fsmredir.backends.kubernetes import runs
+from pytest_fsmredir.backends.kubernetes.client import Cluster
+from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order
+from pytest_fsmredir.backends.kubernetes.images import pod_image
+from pytest_fsmredir.backends.kubernetes.injectors import by_hand
+from pytest_fsmredir.backends.kubernetes.kind import KindOptions, handle_of
+from pytest_fsmredir.backends.kubernetes.ledger import Ledger
+from pytest_fsmredir.backends.kubernetes.manifests import MANAGED_BY, OURS, Images
+from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
+from pytest_fsmredir.implementations.init_command import InitCommand
+from pytest_fsmredir.implementations.reference.programming import Reference
+from pytest_fsmredir.spec.configuration import Configuration
+
+pytestmark = pytest.mark.kube
+
+FORWARDER = Path(__file__).with_name("forwarder.py").read_text()
+ANNOTATIONS = {
+    "flomesh.io/outbound-port-exclusion-list": "6379",
+    "flomesh.io/inbound-port-exclusion-list": "7070",
+    "flomesh.io/outbound-ip-range-exclusion-list": "203.0.113.0/24",
+}
+LIMIT_S = 300
+
+
+@dataclass
+class Somebody:
+    """Somebody who has pods in a cluster, and judges them.
+
+    Attributes:
+        cluster: Its API.
+        kubeconfig: Of it.
+        namespace: Of the pods.
+        image: Of everything in them.
+    """
+
+    cluster: Cluster
+    kubeconfig: Path
+    namespace: str
+    image: str
+
+    def injected(self, implementation: Implementation) -> str:
+        """Make a pod with a stranger's sidecar, programmed by hand, and return its name."""
+        command = ["python3", "-I", "-S", "-c", FORWARDER]
+        sidecar = {"image": self.image, "imagePullPolicy": "IfNotPresent", "command": command}
+        images = Images(pod=self.image, sidecar=sidecar)
+        injection = by_hand(implementation)(self.cluster, images)
+        fleet = Fleet(
+            self.cluster, self.namespace, images, injection,
+            init_timeout_s=30.0, ledger=Ledger(), timeout_s=5.0,
+        )  # fmt: skip
+        with closing(fleet):
+            site = fleet.take(Order(Configuration(ANNOTATIONS), IptablesVariant.NFT))
+            assert site.programming.accepted
+            return site.name
+
+    def judge(self, name: str) -> tuple[int, list[str]]:
+        """Return the exit status, and the lines that were printed."""
+        argv = [sys.executable, "-m", "pytest_fsmredir", "pod", f"{self.namespace}/{name}"]
+        where = ["--kubeconfig", str(self.kubeconfig), "--pod-image", self.image]
+        done = subprocess.run(
+            [*argv, *where], text=True, timeout=LIMIT_S, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        return done.returncode, done.stdout.splitlines()
+
+    def ended(self, name: str) -> bool:
+        """Wait for the guests of a pod to end, and return whether they have."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{name}"
+
+        def states() -> list[Mapping[str, Any]]:
+            status = self.cluster.get(path)["status"]
+            return [each["state"] for each in status.get("ephemeralContainerStatuses", [])]
+
+        Retrying(
+            stop=stop_after_delay(30.0),
+            wait=wait_fixed(0.2),
+            retry=retry_if_result(lambda found: not all("terminated" in each for each in found)),
+        )(states)
+        return len(states()) == 1
+
+
+@pytest.fixture
+def somebody(kind: KindOptions) -> Iterator[Somebody]:
+    kubeconfig = Path(handle_of(kind).kubeconfig_path).absolute()
+    with ExitStack() as undo:
+        cluster = undo.enter_context(closing(Cluster(kubeconfig)))
+        namespace = undo.enter_context(runs.namespace(cluster, keep=False))
+        yield Somebody(cluster, kubeconfig, namespace, pod_image(""))
+
+
+def test_pod_whose_rules_are_right(somebody: Somebody) -> None:
+    """A verdict that takes a cluster's worth of pods; a guest or a namespace that stays."""
+    name = somebody.injected(Reference())
+
+    status, lines = somebody.judge(name)
+
+    assert (status, lines[-1].partition(" flows ")[2]) == (0, "judged: as documented"), lines
+    assert lines[0].startswith(f"pod {somebody.namespace}/{name} on ")
+    assert "injected; outboundIPRangeExclusionList 203.0.113.0/24" in lines[0]
+    assert "outboundPortExclusionList 6379" in lines[0]
+    assert any("addresses outside the cluster: 203.0.113.0, " in line for line in lines)
+    assert somebody.ended(name)
+    found = somebody.cluster.get("/api/v1/namespaces", labelSelector=f"{MANAGED_BY}={OURS}")
+    names = {
+        each["metadata"]["name"]
+        for each in found["items"]
+        if "deletionTimestamp" not in each["metadata"]
+    }
+    assert names == {somebody.namespace}
+
+
+def test_pod_without_rules(somebody: Somebody) -> None:
+    """A pod that looks injected and whose traffic nobody captures."""
+    status, lines = somebody.judge(somebody.injected(InitCommand("true")))
+
+    assert status == 1, lines
+    assert " flows differ" in lines[-1]
+    seen = {line.split("  ")[-1].strip() for line in lines if "  captured " in line}
+    assert "accepted by the destination itself" in seen
+    assert "the same" not in seen
+
+
+def test_pod_that_is_not_injected(somebody: Somebody) -> None:
+    """A plain pod that is blamed for not capturing, or that counts as conformant."""
+    body = {
+        "metadata": {"name": "plain"},
+        "spec": {
+            "containers": [{"name": "app", "image": somebody.image, "command": ["sleep", "86400"]}],
+            "terminationGracePeriodSeconds": 0,
+        },
+    }
+    pods = f"/api/v1/namespaces/{somebody.namespace}/pods"
+    somebody.cluster.create(pods, body)
+    Retrying(
+        stop=stop_after_delay(60.0),
+        wait=wait_fixed(0.2),
+        retry=retry_if_result(lambda phase: phase != "Running"),
+    )(lambda: somebody.cluster.get(f"{pods}/plain")["status"].get("phase"))
+
+    status, lines = somebody.judge("plain")
+
+    assert "not injected (it has no container sidecar or fsm-init" in lines[0]
+    assert (status, lines[-1].partition(" flows ")[2]) == (0, "judged: as documented"), lines
+
+
+def test_pod_that_does_not_exist(somebody: Somebody) -> None:
+    """A typo that is taken for a pod whose rules are wrong."""
+    status, lines = somebody.judge("nobody")
+
+    assert status == 2
+    assert lines == [
+        f"nothing can be said: there is no pod nobody in the namespace {somebody.namespace}"
+    ]

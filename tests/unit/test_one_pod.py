@@ -1,0 +1,291 @@
+"""Judging a pod that runs: what it is, what is sent, and what is printed; without a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from pytest_fsmredir.__main__ import main
+from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster
+from pytest_fsmredir.errors import AnnotationError, PreflightError, SettingsError
+from pytest_fsmredir.fuzz.aim import Probe
+from pytest_fsmredir.fuzz.judge import claim
+from pytest_fsmredir.one_pod.aiming import Aim, aim
+from pytest_fsmredir.one_pod.finding import Found, find, parse_name
+from pytest_fsmredir.one_pod.hosts import KubeHosts
+from pytest_fsmredir.one_pod.table import conclusion, left_out, table, undialled
+from pytest_fsmredir.spec.flow import (
+    Acceptance,
+    Acceptor,
+    Address,
+    Claim,
+    Direction,
+    Fate,
+    Flow,
+    Protocol,
+    Route,
+)
+
+PORTS = "flomesh.io/outbound-port-exclusion-list"
+RANGES = "flomesh.io/outbound-ip-range-exclusion-list"
+SERVER, POD, CLIENT = "10.1.0.9", "10.1.0.5", "10.1.0.8"
+
+
+def pod(*containers: str, **annotations: str) -> dict[str, Any]:
+    """Return a pod that runs; annotations by the last part of their name, with underscores."""
+    named = {f"flomesh.io/{key.replace('_', '-')}": text for key, text in annotations.items()}
+    ports = [{"containerPort": 6379}]
+    return {
+        "metadata": {"namespace": "demo", "name": "web-1", "annotations": named},
+        "spec": {
+            "nodeName": "worker-1",
+            "hostNetwork": "host" in containers,
+            "initContainers": [{"name": each} for each in containers if each == "fsm-init"],
+            "containers": [
+                {"name": "app", "ports": ports},
+                *({"name": each} for each in containers if each == "sidecar"),
+            ],
+        },
+        "status": {"phase": "Running", "podIPs": [{"ip": POD}]},
+    }
+
+
+def injected(**annotations: str) -> Found:
+    return Found(pod("fsm-init", "sidecar", **annotations), None)
+
+
+@pytest.mark.parametrize("text", ["web-1", "demo/", "/web-1", "demo/web/1", "Demo/web", "a/b?c=d"])
+def test_what_names_no_pod_is_refused(text: str) -> None:
+    """A path of the API that somebody else has made up."""
+    with pytest.raises(SettingsError, match="give NAMESPACE/NAME"):
+        parse_name(text)
+    assert parse_name("demo/web-1") == ("demo", "web-1")
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (injected(), ""),
+        (Found(pod("sidecar"), None), ""),
+        (Found(pod("sidecar", "host"), None), "it is on the network of its node"),
+        (Found(pod(), None), "no annotation of its own"),
+        (Found(pod(sidecar_injection="disabled"), None), "flomesh.io/sidecar-injection: disabled"),
+        (Found(pod(sidecar_injection="enabled"), None), "flomesh.io/sidecar-injection: enabled"),
+    ],
+)
+def test_pod_without_redirection_says_why(found: Found, why: str) -> None:
+    """A pod that is blamed for not capturing what it was never asked to."""
+    assert bool(found.not_injected) is bool(why)
+    assert why in found.not_injected
+    assert ("everything is to be direct" in found.headline) is bool(why)
+
+
+def test_settings_are_the_pods_own_and_the_meshs() -> None:
+    """A pod that is judged by half of its settings."""
+    config = {"spec": {"traffic": {"outboundPortExclusionList": [80], "other": {}}}}
+    found = Found(pod("sidecar", outbound_port_exclusion_list="6379, 7070"), config)
+
+    assert found.configuration.policy().outbound_port_exclusion_list == (80, 6379, 7070)
+    assert found.headline == (
+        "pod demo/web-1 on worker-1: injected; outboundPortExclusionList 80,6379,7070"
+    )
+    assert injected().headline == (
+        "pod demo/web-1 on worker-1: injected; no lists (there is no MeshConfig fsm-mesh-config)"
+    )
+    with pytest.raises(AnnotationError, match="'x' is not a port"):
+        injected(outbound_port_exclusion_list="x").configuration.policy()
+
+
+class Api:
+    """A cluster that has some objects, by their path."""
+
+    def __init__(self, **objects: dict[str, Any]) -> None:
+        self._objects = objects
+
+    def get(self, path: str) -> dict[str, Any]:
+        name = path.rpartition("/")[2]
+        if name == "secret":
+            raise ApiError(path, 403, "forbidden")
+        if name not in self._objects:
+            raise ApiError(path, 404, "not found")
+        return self._objects[name]
+
+
+def test_pod_has_to_run() -> None:
+    """A guest in a pod that has ended, or a right that is missing taken for a missing pod."""
+    pending = pod() | {"status": {"phase": "Pending"}}
+    api = cast("Cluster", Api(web=pod(), pending=pending))
+
+    assert find(api, "demo", "web", "fsm-system").mesh_config is None
+    with pytest.raises(PreflightError, match="there is no pod other in the namespace demo"):
+        find(api, "demo", "other", "fsm-system")
+    with pytest.raises(PreflightError, match="does not run: it is Pending"):
+        find(api, "demo", "pending", "fsm-system")
+    with pytest.raises(ApiError, match="forbidden"):
+        find(api, "demo", "secret", "fsm-system")
+
+
+def aimed(found: Found, *ranges: str) -> Aim:
+    policy = found.configuration.policy()
+    return aim(found, policy, server=SERVER, pod=POD, loopback="127.0.0.1", ranges=ranges)
+
+
+def hosts(probes: list[Probe]) -> set[str]:
+    return {probe.flow.destination.host for probe in probes}
+
+
+def test_nothing_is_sent_out_of_the_cluster() -> None:
+    """A stranger's address that is dialled from somebody's production."""
+    found = injected(outbound_ip_range_exclusion_list="198.51.100.0/24")
+
+    plan = aimed(found)
+    assert hosts(plan.sent) == {SERVER, POD, "127.0.0.1", "127.0.0.2"}
+    assert plan.undialled == (
+        "198.51.100.0", "198.51.100.255", "198.51.99.255", "198.51.101.0", "8.8.8.8",
+    )  # fmt: skip
+    answered = aimed(found, "198.51.100.0/24")
+    assert {"198.51.100.0", "198.51.100.255"} <= hosts(answered.sent)
+    assert answered.undialled == ("198.51.99.255", "198.51.101.0", "8.8.8.8")
+
+
+def test_same_pod_gets_the_same_flows() -> None:
+    """A verdict that depends on the day."""
+    found = injected(outbound_port_exclusion_list="6379,7070")
+    assert aimed(found).sent == aimed(found).sent
+    assert 7070 in {probe.flow.destination.port for probe in aimed(found).sent}
+
+
+def test_ports_of_the_application_are_left_to_it() -> None:
+    """A source port that the application has, which ends in an error of ours."""
+    sources = {
+        p.source_port for p in aimed(injected(outbound_port_exclusion_list="6379,7070")).sent
+    }
+    assert sources == {None, 7070}
+
+
+def test_flow_that_tells_nothing_is_left_out() -> None:
+    """A sidecar that is blamed for hanging up on what dials its own listener."""
+    plan = aimed(injected())
+    flows = [p.flow for p in plan.sent if p.flow.uid is None and p.flow.protocol is Protocol.TCP]
+    ports = {flow.destination.port for flow in flows}
+    assert {15000, 15001} <= ports
+    assert 15003 not in ports
+
+
+def test_node_does_not_listen_for_us() -> None:
+    """A listener of ours on the network of a node."""
+    found = Found(pod("host"), None)
+    assert {probe.flow.direction for probe in aimed(found).sent} == {Direction.OUTBOUND}
+    assert hosts(aimed(found).sent) == {SERVER}
+
+
+def fate(probe: Probe, *by: Acceptor, lost: str | None = None) -> Fate:
+    own = Address(CLIENT, 40000)
+    path = tuple(Acceptance(n, each, probe.flow.destination, own) for n, each in enumerate(by))
+    return Fate(probe.flow, own, path, lost)
+
+
+def outbound(port: int, uid: int = 1000) -> Probe:
+    return Probe(Flow(Direction.OUTBOUND, Address(SERVER, port), uid=uid))
+
+
+def judged(route: Route, probe: Probe, *by: Acceptor, lost: str | None = None) -> Claim:
+    return claim(route, fate(probe, *by, lost=lost))
+
+
+CAPTURED = Route.SIDECAR_OUTBOUND, Acceptor.SIDECAR_OUTBOUND
+
+
+def test_table_has_a_line_for_flows_of_one_fate() -> None:
+    """Three hundred lines of which one matters."""
+    route, by = CAPTURED
+    good = [outbound(port, uid) for uid in (1000, 0) for port in (8081, 8080)]
+    rows = [(each, judged(route, each, by)) for each in good]
+    bad = outbound(6379)
+    rows.append((bad, judged(route, bad, Acceptor.ORIGIN)))
+    rows.append((bad, judged(route, bad, lost="refused")))
+
+    assert [[cell.strip() for cell in line.split("  ") if cell] for line in table(rows)] == [
+        ["flow", "expected", "seen"],
+        [f"uid 1000 or uid 0 to {SERVER} tcp port 8080,8081", "captured outbound", "the same"],
+        [
+            f"uid 1000 to {SERVER} tcp port 6379",
+            "captured outbound",
+            "accepted by the destination itself",
+        ],
+        [f"uid 1000 to {SERVER} tcp port 6379", "captured outbound", "refused"],
+    ]
+    assert conclusion(rows) == "2 of 6 flows differ"
+    assert conclusion(rows[:1]) == "1 flow judged: as documented"
+
+
+def test_what_is_left_out_is_said() -> None:
+    """A range that nobody looked at, in a table that looks complete."""
+    assert left_out("to x", [outbound(1), outbound(2)]) == "left out: 2 flows to x"
+    assert undialled(("8.8.8.8", "8.8.4.4")).endswith("outside the cluster: 8.8.8.8, 8.8.4.4")
+
+
+class Place:
+    """A place that notes what it is asked to dial."""
+
+    address = CLIENT
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, object]] = []
+
+    def connect_all(self, host: str, ports: list[int], *, uid: int | None) -> Iterator[Fate]:
+        self.calls.append(("sweep", ports))
+        flows = (Flow(Direction.OUTBOUND, Address(host, port), uid=uid) for port in ports)
+        return (Fate(flow, None, (), "refused") for flow in flows)
+
+    def connect(self, host: str, port: int, *, uid: int, source: Address, answer: bool) -> Fate:
+        self.calls.append(("connect", source.port))
+        return Fate(Flow(Direction.OUTBOUND, Address(host, port), uid=uid), None, (), "refused")
+
+    def datagram(self, host: str, port: int, *, uid: int, payload: bytes) -> Fate:
+        self.calls.append(("datagram", port))
+        flow = Flow(Direction.OUTBOUND, Address(host, port), Protocol.UDP, uid=uid)
+        return Fate(flow, None, (), "no answer")
+
+
+def test_flows_go_out_together_and_come_back_in_order() -> None:
+    """A fate that is taken for another flow's."""
+    place = Place()
+    mesh = SimpleNamespace(client=Place())
+    made = KubeHosts(cast("Any", mesh), cast("Any", place))
+    udp = Probe(Flow(Direction.OUTBOUND, Address(SERVER, 53), Protocol.UDP, uid=1000))
+    probes = [outbound(1), outbound(2, uid=0), udp, outbound(3), Probe(outbound(4).flow, 7070)]
+
+    fates = list(made.send(probes))
+
+    assert [each.flow for each in fates] == [probe.flow for probe in probes]
+    assert place.calls == [("sweep", [1, 3]), ("sweep", [2]), ("datagram", 53), ("connect", 7070)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["web-1"], "'web-1' is no pod"),
+        (["demo/web-1"], "--pod-image IMAGE"),
+        (["demo/web-1", "--kind-cluster", "k", "--context", "c"], "not both"),
+        ([], "required: NAMESPACE/NAME"),
+    ],
+)
+def test_wrong_usage_says_nothing_about_the_pod(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A typo whose exit status blames the pod."""
+    assert main(["pod", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_fault_of_ours_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A traceback that ends with the status of a pod that differs."""
+    monkeypatch.setattr("pytest_fsmredir.one_pod.command.parse_name", lambda _: 1 / 0)
+    assert main(["pod", "demo/web-1", "--pod-image", "i"]) == 2
+    assert "ZeroDivisionError" in capsys.readouterr().err
