@@ -27,6 +27,8 @@ from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.host import Host
 
+_OF_CLUSTERS = {Need.WORKLOADS, Need.WEBHOOK}
+
 
 class NetnsBackend:
     """Pods as network namespaces. Needs the privileges of :mod:`.privileges`.
@@ -80,7 +82,7 @@ class NetnsBackend:
     def offers(self) -> frozenset[Need]:
         """The needs of checks it can meet."""
         lacking = set() if all(map(has_nat, IptablesVariant)) else {Need.BOTH_VARIANTS}
-        return frozenset(Need) - lacking
+        return frozenset(Need) - lacking - _OF_CLUSTERS
 
     def prepare(self, wanted: Iterable[Wanted]) -> None:
         """Do nothing: a pod is made in the time that it takes to say which."""
