@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,7 @@ from pytest_fsmredir.backends.netns.kernel import (
     CAP_NET_RAW,
     CLONE_NEWPID,
     bound_capabilities,
+    leave_descriptors,
     unshare,
 )
 from pytest_fsmredir.backends.netns.namespace import Namespace
@@ -144,6 +147,9 @@ def run_inside(
     def work() -> Completed:
         bound_capabilities(confinement.capabilities)
         unshare(CLONE_NEWPID)
+        if confinement.killed_by is None:
+            # The copies of thousands of descriptors cost as much as the program's own work.
+            leave_descriptors()
         return Completed(
             *procs.run_any(
                 argv, stdin=stdin, timeout_s=confinement.timeout_s, env=env, cwd=cwd,
@@ -151,7 +157,8 @@ def run_inside(
             )
         )  # fmt: skip
 
-    return namespace.run_apart(work)
+    with _no_collection():
+        return namespace.run_apart(work)
 
 
 def start_inside(namespace: Namespace, start: Callable[[], procs.Running]) -> procs.Running:
@@ -162,6 +169,22 @@ def start_inside(namespace: Namespace, start: Callable[[], procs.Running]) -> pr
         return start()
 
     return namespace.run_apart(work)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Have no garbage collected for the block.
+
+    A thread without our descriptors must not be the one that finds a forgotten socket: it would
+    close whatever has the socket's number in its own table.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _can_be_read(descriptor: int) -> bool:
