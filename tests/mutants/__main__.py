@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -15,9 +16,12 @@ from pytest_fsmredir.backends.netns import privileges
 from tests.mutants.collected import by_name, matching
 from tests.mutants.hints import Hints
 from tests.mutants.learning import compare_all, keep
+from tests.mutants.loading import both_variants, other_variant, twice
 from tests.mutants.parallel import cores, spread
 from tests.mutants.printing import as_document, line, summary
-from tests.mutants.runner import Verdict, judge_mutant
+from tests.mutants.runner import ORIGINAL, Verdict, judge_mutant
+
+_TALKATIVE = {twice, both_variants, other_variant}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -43,13 +47,14 @@ def _judge(names: Sequence[str], arguments: argparse.Namespace) -> int:
     hints = Hints() if arguments.no_hints else Hints.load()
     verdicts: list[Verdict] = []
     work = partial(judge_mutant, hints=hints, timeout_s=arguments.timeout, full=arguments.full)
-    # The equivalent ones take the longest, so they must not come last.
-    names = sorted(names, key=lambda name: by_name(name).killable)
-    for verdict in spread(work, names, arguments.jobs):
-        verdicts.append(verdict)
-        if arguments.verbose or not verdict.as_wanted:
-            sys.stdout.write(line(verdict) + "\n")
-            sys.stdout.flush()
+    with tempfile.TemporaryDirectory(prefix="fsmredir-mutants-") as directory:
+        if not arguments.full:
+            work = partial(work, heard=Path(directory) / "heard")
+        for verdict in spread(work, sorted(names, key=_turn), arguments.jobs):
+            verdicts.append(verdict)
+            if arguments.verbose or not verdict.as_wanted:
+                sys.stdout.write(line(verdict) + "\n")
+                sys.stdout.flush()
     seconds = time.perf_counter() - began
     sys.stdout.write(summary(verdicts, catalogue.load(), seconds) + "\n")
     if arguments.learn:
@@ -57,6 +62,20 @@ def _judge(names: Sequence[str], arguments: argparse.Namespace) -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps(as_document(verdicts, seconds), indent=1) + "\n")
     return 0 if all(verdict.as_wanted for verdict in verdicts) else 1
+
+
+def _turn(name: str) -> int:
+    """Return when a mutant's turn is.
+
+    The original comes first, since the other equivalent mutants are spared what they say with it.
+    Those that are spared nothing take the longest, so they must not come last.
+    """
+    mutant = by_name(name)
+    if name == ORIGINAL:
+        return 0
+    if mutant.killable:
+        return 2
+    return 1 if mutant.load in _TALKATIVE else 3
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -55,13 +55,18 @@ class Trial:
 
 
 class Judge:
-    """Runs checks against one implementation; pods are shared between them as in the suite."""
+    """Runs checks against one implementation; pods are shared between them as in the suite.
+
+    Attributes:
+        pods: Names of the pods that the last check had.
+    """
 
     def __init__(
         self, implementation: Implementation, backend: NetnsBackend, timeout_s: float
     ) -> None:
         self._implementation, self._backend = implementation, backend
         self._timeout_s = timeout_s
+        self.pods: set[str] = set()
 
     def applies(self, check: Check, point: Point) -> bool:
         """Whether the implementation has to answer for a check."""
@@ -99,6 +104,7 @@ class Judge:
         except Exception as error:
             return Outcome.ERROR, f"{type(error).__name__}: {error}"
         finally:
+            self.pods = mesh.pod_names()
             mesh.close()
         return (Outcome.PASS, "") if mesh.observed else (Outcome.ERROR, "the check sent nothing")
 

@@ -95,14 +95,44 @@ def without_status(load: Load) -> Load:
     return careless
 
 
+@dataclass(frozen=True)
+class Between:
+    """Run shell lines in the pod before and after the rules are loaded.
+
+    Attributes:
+        first: The lines before.
+        then: The lines after.
+    """
+
+    first: tuple[str, ...]
+    then: tuple[str, ...]
+
+    def __call__(self, pod: Target, plans: Sequence[Plan]) -> None:
+        """Load them."""
+        self._run(pod, self.first)
+        install(pod, plans)
+        self._run(pod, self.then)
+
+    def _run(self, pod: Target, scripts: Sequence[str]) -> None:
+        for script in scripts:
+            must(pod.run(["/bin/sh", "-c", script]))
+
+
 def preceded_by(*scripts: str) -> Load:
     """Run shell lines in the pod before the rules are loaded."""
-    return _around(scripts, ())
+    return Between(scripts, ())
 
 
 def followed_by(*scripts: str) -> Load:
     """Run shell lines in the pod after the rules are loaded."""
-    return _around((), scripts)
+    return Between((), scripts)
+
+
+def loads_as_ever(load: Load) -> bool:
+    """Whether rules are loaded in the correct way, whatever else is done that is no rule's."""
+    if isinstance(load, Between):
+        return not any("tables" in script for script in (*load.first, *load.then))
+    return load is install
 
 
 def only_creating(pod: Target, plans: Sequence[Plan]) -> None:
@@ -228,17 +258,6 @@ def first_family_at_least(pod: Target, plans: Sequence[Plan]) -> None:
     """Leave the families that were loaded when a later one fails."""
     for plan in plans:
         _replace(pod, plan)
-
-
-def _around(first: Sequence[str], then: Sequence[str]) -> Load:
-    def load(pod: Target, plans: Sequence[Plan]) -> None:
-        for script in first:
-            must(pod.run(["/bin/sh", "-c", script]))
-        install(pod, plans)
-        for script in then:
-            must(pod.run(["/bin/sh", "-c", script]))
-
-    return load
 
 
 def _replace(pod: Target, plan: Plan) -> str:

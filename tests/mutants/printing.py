@@ -42,7 +42,9 @@ def summary(verdicts: Sequence[Verdict], checks: Catalogue, seconds: float) -> s
             _names("survivors", [v for v in killable if v.killer is None]),
             _names("killed by a SHOULD only", by_should),
             f"{len(spared)} equivalent or permitted,"
-            f" {sum(v.killer is None for v in spared)} of them left in peace",
+            f" {sum(v.killer is None for v in spared)} of them left in peace"
+            f" by {sum(v.trials for v in spared)} trials and {sum(v.spared for v in spared)} in"
+            " which they say what the original said",
             _names("false alarms", [v for v in spared if v.killer is not None]),
             *(f"not decided: {trial}: {trial.detail}" for v in erring for trial in v.errors[:3]),
             f"busiest killers: {_busiest(killed)}",
@@ -62,6 +64,8 @@ def as_document(verdicts: Sequence[Verdict], seconds: float) -> dict[str, Any]:
                 "detail": verdict.killer.detail if verdict.killer else "",
                 "errors": [f"{trial}: {trial.detail}" for trial in verdict.errors],
                 "seconds": verdict.seconds,
+                "trials": verdict.trials,
+                "spared": verdict.spared,
             }
             for verdict in verdicts
         },

@@ -144,6 +144,10 @@ class NetnsMesh:
             return dialler
         return next((pod for pod in self._pods if pod.is_own(host)), self.server)
 
+    def pod_names(self) -> set[str]:
+        """Return the names of the pods that the check had a hand in."""
+        return {pod.name for pod in self._pods}
+
     def close(self) -> None:
         """End all that the check opened."""
         self.undo.close()

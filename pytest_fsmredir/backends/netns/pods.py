@@ -33,6 +33,11 @@ class NetnsPod(NetnsPlace):
         self.sidecar = NetnsSidecar(site.sidecar)
 
     @property
+    def name(self) -> str:
+        """The pod's name, by which its implementation knows it."""
+        return self._site.link.outside
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """Every address of the pod, IPv4 first."""
         return self._site.addresses
