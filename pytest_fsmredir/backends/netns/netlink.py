@@ -119,13 +119,20 @@ def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         data = data[_aligned(length) :]
 
 
-def attributes(data: bytes) -> dict[int, bytes]:
-    """Return the attributes that follow the fixed part of a message, by type."""
-    found = {}
-    while len(data) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(data)
-        found[kind] = data[_ATTRIBUTE.size : length]
-        data = data[_aligned(length) :]
+def attributes(data: bytes, start: int, *wanted: int) -> dict[int, bytes]:
+    """Return some of the attributes that follow the fixed part of a message, by type.
+
+    Args:
+        data: The message.
+        start: Where its fixed part ends.
+        wanted: Types; reading ends with the last of them, as a link has dozens.
+    """
+    found: dict[int, bytes] = {}
+    while len(data) - start >= _ATTRIBUTE.size and len(found) < len(wanted):
+        length, kind = _ATTRIBUTE.unpack_from(data, start)
+        if kind in wanted:
+            found[kind] = data[start + _ATTRIBUTE.size : start + length]
+        start += _aligned(length)
     return found
 
 

@@ -66,10 +66,10 @@ def _ready(data: bytes) -> Iterator[str]:
     """Yield the names and addresses that a netlink datagram says are ready."""
     for kind, _, body in messages(data):
         if kind == RTM_NEWLINK:
-            found = attributes(body[LINK.size :])
+            found = attributes(body, LINK.size, IFLA_IFNAME, _IFLA_OPERSTATE)
             if found.get(_IFLA_OPERSTATE, b"\0")[0] == _IF_OPER_UP:
                 yield found[IFLA_IFNAME].rstrip(b"\0").decode()
         elif kind == _RTM_NEWROUTE and _ROUTE.unpack_from(body)[0] == _RTN_LOCAL:
-            destination = attributes(body[_ROUTE.size :]).get(_RTA_DST, b"")
+            destination = attributes(body, _ROUTE.size, _RTA_DST).get(_RTA_DST, b"")
             if len(destination) == 16:
                 yield socket.inet_ntop(socket.AF_INET6, destination)
