@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pytest_fsmredir.implementations.base import Refused
 from pytest_fsmredir.spec.policy import ListName
+from tests.mutants.catalogue.port_lists import in_list
 from tests.mutants.changes import (
     Change,
     copied,
@@ -24,19 +25,6 @@ from tests.mutants.changes import (
 )
 from tests.mutants.correct import IN, OUT, Case, Tag
 from tests.mutants.mutant import Mutant
-from tests.mutants.policies import (
-    Listed,
-    PolicyChange,
-    at_most,
-    ignored,
-    items,
-    without_first,
-    without_last,
-    without_last_of_slots,
-    without_middle,
-    without_sixteenth,
-    without_slot_of_one,
-)
 from tests.mutants.rules import Rule, Rules
 
 
@@ -54,72 +42,6 @@ class Direction:
 
 OUTBOUND = Direction("outbound", ListName.OUTBOUND_PORT_EXCLUSION, Tag.PORT_OUT, OUT, IN, "OUTPUT")
 INBOUND = Direction("inbound", ListName.INBOUND_PORT_EXCLUSION, Tag.PORT_IN, IN, OUT, "INPUT")
-
-
-def _in_policy(way: Direction) -> Iterator[tuple[str, str, str, PolicyChange]]:
-    """Yield (name, what, source, change) of mistakes with the list itself."""
-
-    def edit(change: Callable[[Listed], Listed]) -> PolicyChange:
-        return items(way.listed, change)
-
-    yield "ignored", "the list is ignored", "B09: istio/istio 38415", ignored(way.listed)
-    yield "first-lost", "the first port is lost", "B01", edit(without_first)
-    yield "last-lost", "the last port is lost", "B01", edit(without_last)
-    yield "only-first", "only the first port counts", "B09: istio/istio 30280", edit(at_most(1))
-    yield "cut-at-15", "ports from the 16th on are lost", "B01, F01", edit(at_most(15))
-    yield "cut-at-16", "ports from the 17th on are lost", "B01: off by one", edit(at_most(16))
-    yield "cut-at-30", "ports from the 31st on are lost", "B01: two matches", edit(at_most(30))
-    yield "cut-at-64", "ports from the 65th on are lost", "B02: a fixed buffer", edit(at_most(64))
-    yield "sixteenth-lost", "the 16th port is lost", "B03: slots of 15", edit(without_sixteenth)
-    yield "middle-lost", "the port in the middle is lost", "B01", edit(without_middle)
-    yield (
-        "last-of-slots-lost",
-        "the last port of each full match is lost",
-        "B03: slots of 15",
-        edit(without_last_of_slots),
-    )
-    yield (
-        "slot-of-one-lost",
-        "the 16th of 16 ports is lost, the 31st of 31",
-        "B03: slots of 15",
-        edit(without_slot_of_one),
-    )
-    yield (
-        "last-of-even-lists-lost",
-        "ports are read in pairs",
-        "B03",
-        edit(lambda p: p[: len(p) // 2 * 2]),
-    )
-    yield (
-        "one-up",
-        "each port is off by one, upwards",
-        "off by one",
-        edit(lambda p: tuple(min(port + 1, 65535) for port in p)),
-    )
-    yield (
-        "one-down",
-        "each port is off by one, downwards",
-        "off by one",
-        edit(lambda p: tuple(max(port - 1, 1) for port in p)),
-    )
-    yield (
-        "above-32767-lost",
-        "ports above 32767 are lost",
-        "F02: a port as a signed 16-bit number",
-        edit(lambda p: tuple(port for port in p if port < 32768)),
-    )
-    yield (
-        "65535-lost",
-        "port 65535 is lost",
-        "F02: an off by one at the upper limit",
-        edit(lambda p: tuple(port for port in p if port < 65535)),
-    )
-    yield (
-        "port-1-lost",
-        "port 1 is lost",
-        "F02: an off by one at the lower limit",
-        edit(lambda p: tuple(port for port in p if port > 1)),
-    )
 
 
 def _full_slot_refused(rules: Rules, case: Case, way: Direction) -> Rules:
@@ -151,8 +73,8 @@ def _split_span(rule: Rule) -> Rule:
     return replace(rule, match=f"-p tcp -m multiport --dports {','.join(spans + ports[7:8])}")
 
 
-def _in_rules(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
-    """Yield (name, what, source, change) of mistakes with the rules made of the list."""
+def _in_words(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
+    """Yield (name, what, source, change) of mistakes with how the ports are written."""
     tag = way.tag
     yield (
         "as-range",
@@ -196,6 +118,11 @@ def _in_rules(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
         "B03: linkerd/linkerd2-proxy-init PR 7",
         each(tag, _split_span),
     )
+
+
+def _in_matches(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
+    """Yield (name, what, source, change) of mistakes with what matches, and where it stands."""
+    tag = way.tag
     yield (
         "by-source",
         "the list is compared with the source port",
@@ -244,6 +171,11 @@ def _in_rules(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
         "a wrong verdict",
         filtered(tag, way.filter_chain, "REJECT"),
     )
+
+
+def _in_effects(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
+    """Yield (name, what, source, change) of mistakes with what the list exempts."""
+    tag = way.tag
     yield (
         "accepted",
         "excluded ports are accepted, which ends the hook for rules of others",
@@ -302,14 +234,14 @@ def _peer(way: Direction, case: Case) -> str:
 
 
 def _mutants(way: Direction) -> Iterator[Mutant]:
-    for name, what, source, policy in _in_policy(way):
+    for name, what, source, policy in in_list(way.listed):
         yield Mutant(
             name=f"{way.name}-ports-{name}",
             what=f"{way.name} port exclusion: {what}",
             source=source,
             policy=policy,
         )
-    for name, what, source, rules in _in_rules(way):
+    for name, what, source, rules in (*_in_words(way), *_in_matches(way), *_in_effects(way)):
         yield Mutant(
             name=f"{way.name}-ports-{name}",
             what=f"{way.name} port exclusion: {what}",

@@ -108,6 +108,14 @@ def _in_policy(kind: Kind) -> Iterator[tuple[str, str, str, PolicyChange]]:
     yield "cut-at-15", "ranges from the 16th on are lost", "B01, B02", edit(at_most(15))
     yield "cut-at-32", "ranges from the 33rd on are lost", "B02", edit(at_most(32))
     yield "sixteenth-lost", "the 16th range is lost", "B03: slots of 15", edit(without_sixteenth)
+
+
+def _in_ranges(kind: Kind) -> Iterator[tuple[str, str, str, PolicyChange]]:
+    """Yield (name, what, source, change) of mistakes with how large each range is."""
+
+    def edit(change: Callable[[Listed], Listed]) -> PolicyChange:
+        return items(kind.listed, change)
+
     yield (
         "prefix-one-short",
         "each range is twice as large",
@@ -146,6 +154,14 @@ def _in_policy(kind: Kind) -> Iterator[tuple[str, str, str, PolicyChange]]:
         "the prefix is lost",
         edit(_prefixed(lambda n: n.max_prefixlen)),
     )
+
+
+def _in_addresses(kind: Kind) -> Iterator[tuple[str, str, str, PolicyChange]]:
+    """Yield (name, what, source, change) of mistakes with single addresses of the ranges."""
+
+    def edit(change: Callable[[Listed], Listed]) -> PolicyChange:
+        return items(kind.listed, change)
+
     yield (
         "without-first-address",
         "the first address of each range is left out",
@@ -238,7 +254,7 @@ def _in_rules(kind: Kind) -> Iterator[tuple[str, str, str, Change]]:
 
 
 def _mutants(kind: Kind) -> Iterator[Mutant]:
-    for name, what, source, policy in _in_policy(kind):
+    for name, what, source, policy in (*_in_policy(kind), *_in_ranges(kind), *_in_addresses(kind)):
         yield Mutant(
             name=f"{kind.name}-ranges-{name}",
             what=f"{kind.name} ranges: {what}",
