@@ -154,7 +154,8 @@ def test_maker_of_the_socket_decides(mesh: Mesh) -> None:
     with pod.sidecar.forwarding():
         for maker in (0, 1000):
             fate = pod.connect(mesh.server, 8080, uid=maker)
-            assert [hop.by for hop in fate.path] == [Acceptor.SIDECAR_OUTBOUND, Acceptor.ORIGIN]
+            hops = [hop.by for hop in fate.path]
+            assert hops == [Acceptor.SIDECAR_OUTBOUND, Acceptor.ORIGIN], fate
         assert pod.connect(mesh.server, 8080, uid=1500).direct
 
 
