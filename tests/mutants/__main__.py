@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("globs", nargs="*", metavar="NAME-GLOB", help="only mutants named so")
     parser.add_argument(
-        "--jobs", type=int, default=2 * cores(), help="processes (default: two a core)"
+        "--jobs", type=int, default=3 * cores(), help="processes (default: three a core)"
     )
     parser.add_argument(
         "--full", action="store_true", help="judge equivalent mutants by every check everywhere"
