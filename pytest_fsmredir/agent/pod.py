@@ -40,11 +40,6 @@ class NumberedEngine(Engine):
         self.times.append(time.time_ns())
         return acceptance
 
-    def settle(self) -> None:
-        """Serve every socket that is ready now, and what follows from it."""
-        while self._serve(0):
-            pass
-
 
 class ContainerHost(Host):
     """A host whose listeners need not be transparent.

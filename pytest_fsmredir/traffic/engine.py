@@ -19,6 +19,7 @@ WRITABLE = select.EPOLLOUT
 BROKEN = select.EPOLLERR | select.EPOLLHUP
 
 _LATE_PASSES = 64  # more than the hops of any flow take; a flow that loops has to end
+_SETTLING_PASSES = 4096  # more than a sweep leaves behind
 
 Handler = Callable[[int], None]
 
@@ -95,6 +96,16 @@ class Engine:
             if late > _LATE_PASSES or not self._serve(max(left, 0)):
                 return done()
         return True
+
+    def settle(self) -> None:
+        """Serve every socket that is ready now, and what follows from it.
+
+        Before a flow this keeps what is left of an earlier one, which nobody waited for any more,
+        out of its path.
+        """
+        for _ in range(_SETTLING_PASSES):
+            if not self._serve(0):
+                break
 
     def accepted(
         self, by: Acceptor, local: Address, peer: Address, original: Address | None

@@ -59,6 +59,7 @@ class Host:
             prepare: Called with the socket before it is bound.
             mapped: Dial an IPv4 destination from an IPv6 socket.
         """
+        self.engine.settle()
         connection = self._dial(flow, source, gid, prepare, mapped=mapped)
         try:
             self.engine.pump(connection.is_settled, self.timeout_s)
@@ -251,6 +252,7 @@ class Host:
         own: Address,
     ) -> Fate:
         """Send one datagram and pump until its answer or an ICMP error has come."""
+        self.engine.settle()
         mark = len(self.engine.log)
         ended: list[str | None] = []
 

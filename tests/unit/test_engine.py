@@ -8,6 +8,9 @@ from contextlib import closing
 
 import pytest
 
+from pytest_fsmredir.agent.pod import ContainerHost
+from pytest_fsmredir.agent.users import OwnedSockets
+from pytest_fsmredir.spec.flow import Address, Direction, Flow
 from pytest_fsmredir.traffic.engine import READABLE, Engine
 
 
@@ -36,3 +39,14 @@ def test_flow_that_never_ends_does_not_hold_up_the_run(engine: Engine) -> None:
         there.send(b"!")
 
         assert not engine.pump(lambda: False, within_s=0)
+
+
+def test_what_an_earlier_flow_left_behind_is_in_no_path(engine: Engine) -> None:
+    """A flow given up on a loaded machine, accepted late: the next one seems to have two hops."""
+    host = ContainerHost(engine, OwnedSockets(), timeout_s=5.0)
+    with closing(host.listen(Address("127.0.0.1", 0))) as listener:
+        at = listener.address
+        late = socket.create_connection((at.host, at.port))
+        with late, host.open(Flow(Direction.OUTBOUND, at)) as connection:
+            assert len(connection.path) == 1
+    assert len(engine.log) == 2
