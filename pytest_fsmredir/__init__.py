@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.base import Mesh as Mesh
-    from pytest_fsmredir.backends.base import Need as Need
     from pytest_fsmredir.backends.base import Place as Place
     from pytest_fsmredir.backends.base import Pod as Pod
-    from pytest_fsmredir.backends.base import Programming as Programming
-    from pytest_fsmredir.backends.base import Sabotage as Sabotage
+    from pytest_fsmredir.backends.needs import Need as Need
+    from pytest_fsmredir.backends.programming import Programming as Programming
+    from pytest_fsmredir.backends.programming import Sabotage as Sabotage
     from pytest_fsmredir.backends.workloads import Probe as Probe
     from pytest_fsmredir.backends.workloads import ProbeBy as ProbeBy
     from pytest_fsmredir.implementations.base import Completed as Completed
@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from pytest_fsmredir.traffic.tap import Packet as Packet
 
 _NAMES = {
-    "backends.base": ("Mesh", "Need", "Place", "Pod", "Programming", "Sabotage"),
+    "backends.base": ("Mesh", "Place", "Pod"),
+    "backends.needs": ("Need",),
+    "backends.programming": ("Programming", "Sabotage"),
     "backends.workloads": ("Probe", "ProbeBy"),
     "implementations.base": ("Completed", "Implementation", "Refused", "Target"),
     "spec.checks": ("INFO", "MUST", "SHOULD", "Level", "Profile", "check"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import TracebackType
 
-from pytest_fsmredir.backends.base import JudgedMesh
+from pytest_fsmredir.backends.judged import JudgedMesh
 from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.spec.checks import Check, Level

@@ -15,7 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from pytest_kind import KindCluster
 
-    from pytest_fsmredir.backends.base import Backend, Mesh, Pod
+    from pytest_fsmredir.backends.base import Mesh, Pod
+    from pytest_fsmredir.backends.judged import Backend
     from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
     from pytest_fsmredir.settings import Settings
 

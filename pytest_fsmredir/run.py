@@ -11,7 +11,7 @@ from time import monotonic
 
 import pytest
 
-from pytest_fsmredir.backends.base import Backend, Wanted
+from pytest_fsmredir.backends.judged import Backend, Wanted
 from pytest_fsmredir.deciding import Result, as_failure, decide, out_of_reach, unsupported
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.select import Claims

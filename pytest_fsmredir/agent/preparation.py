@@ -8,14 +8,11 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import socket
 import textwrap
-from collections.abc import Callable
 from types import ModuleType
 
 from pytest_fsmredir.agent.forms import Json
-
-Prepare = Callable[[socket.socket], None]
+from pytest_fsmredir.traffic.host import Prepare
 
 _PLAIN = (int, float, str, bytes, bool, tuple, type(None))
 

@@ -2,93 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.backends.workloads import Workloads
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant
 from pytest_fsmredir.spec.flow import Acceptance, Address, Fate
 from pytest_fsmredir.traffic.connection import Connection
+from pytest_fsmredir.traffic.host import Prepare
 from pytest_fsmredir.traffic.tap import Packet
-
-
-class Need(StrEnum):
-    """Something a check wants from a backend beyond pods and flows.
-
-    A check whose needs the backend cannot meet is "not run" there.
-    """
-
-    PROGRAMMING = "programs pods on demand"
-    TAP = "sees the packets on the pod's link"
-    SECOND_INTERFACE = "pods with a second interface and a second address"
-    FOREIGN_RULES = "rules of others in the pod"
-    FORGED_PACKETS = "packets made by hand"
-    KERNEL_SETTINGS = "network settings of a pod's kernel"
-    SIDECAR_CONTROL = "a sidecar that can be stopped, and told to answer or to forward"
-    ANSWERING_SIDECAR = "a sidecar that answers what it is handed, and counts it"
-    REMOTE_ADDRESSES = "any remote address can be dialled"
-    DEFAULT_CLUSTER_RANGES = "addresses that clusters take by default belong to nobody"
-    BOTH_VARIANTS = "both iptables variants in one pod"
-    SABOTAGE = "disturbs an implementation at work: fails its programs, kills it, holds its lock"
-    NESTED_CONTAINERS = "containers nested in a pod"
-    WORKLOADS = "workloads, services and probes of a cluster"
-    WEBHOOK = "a mesh that injects pods by itself, and reads a MeshConfig"
-
-
-@dataclass(frozen=True, slots=True)
-class Sabotage:
-    """Harm to the packet filter programs (iptables and its kin) that an implementation starts.
-
-    Attributes:
-        at: Which start it happens at, before the program has done anything: 1 is the first, None
-            is every one, 0 is none (they are only counted).
-        kills: The implementation is killed there, children included; otherwise the program fails.
-    """
-
-    at: int | None
-    kills: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Programming:
-    """How an attempt to program a pod ended.
-
-    Attributes:
-        accepted: The implementation said "programmed".
-        reason: Why it declined; empty when it accepted.
-        started: Packet filter programs that it started, as far as they are found by PATH; counted
-            only under sabotage.
-    """
-
-    accepted: bool
-    reason: str = ""
-    started: int = 0
-
-    @property
-    def refused(self) -> Refusal:
-        """The implementation declined to program the pod."""
-        return Refusal(self)
-
-    def __repr__(self) -> str:
-        return "programmed" if self.accepted else f"refused: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Refusal:
-    """Whether an implementation declined to program a pod; true or false, and always explained."""
-
-    programming: Programming
-
-    def __bool__(self) -> bool:
-        return not self.programming.accepted
-
-    def __repr__(self) -> str:
-        return f"expected a refusal; seen: {self.programming}"
 
 
 class Place(Protocol):
@@ -112,7 +37,7 @@ class Place(Protocol):
         source: Address | None = None,
         answer: bool = True,
         interface: str = "eth0",
-        prepare: Callable[[socket.socket], None] | None = None,
+        prepare: Prepare | None = None,
         mapped: bool = False,
     ) -> Fate:
         """Open a TCP connection, learn who accepted it, and close it.
@@ -141,7 +66,7 @@ class Place(Protocol):
         source: Address | None = None,
         answer: bool = True,
         interface: str = "eth0",
-        prepare: Callable[[socket.socket], None] | None = None,
+        prepare: Prepare | None = None,
         mapped: bool = False,
     ) -> Connection:
         """Like :meth:`connect`, but the connection lives until the caller's block closes it."""
@@ -427,88 +352,4 @@ class Mesh(Protocol):
     @property
     def workloads(self) -> Workloads:
         """What a user of the cluster can do. Needs WORKLOADS."""
-        ...
-
-
-class JudgedMesh(Mesh, Protocol):
-    """A mesh as whoever runs the checks sees it.
-
-    Attributes:
-        observed: Flows sent and programming attempts made, to tell a check that looked at nothing.
-        watch: Called after each flow of a sweep, with the flows so far and their number in all
-            where that is known.
-    """
-
-    observed: int
-    watch: Callable[[int, int | None], None]
-
-    def close(self) -> None:
-        """End all that the check opened."""
-        ...
-
-
-class Wanted(NamedTuple):
-    """A check's function, and what it will be run with.
-
-    Attributes:
-        function: The check's.
-        family: IP version.
-        iptables: The iptables variant.
-        node: The node that its pods are to be on; empty for any.
-    """
-
-    function: Callable[..., None]
-    family: int
-    iptables: IptablesVariant
-    node: str = ""
-
-
-class Backend(Protocol):
-    """Makes meshes.
-
-    Attributes:
-        name: As on the command line.
-    """
-
-    name: str
-
-    @property
-    def offers(self) -> frozenset[Need]:
-        """The needs of checks it can meet."""
-        ...
-
-    @property
-    def families(self) -> tuple[int, ...]:
-        """The IP versions that its pods have."""
-        ...
-
-    def prepare(self, wanted: Iterable[Wanted]) -> None:
-        """Make what checks will want, as far as that is better made at once.
-
-        Raises:
-            BackendError: Something cannot be made.
-        """
-        ...
-
-    def mesh(
-        self, family: int, iptables: IptablesVariant, *, exhaustive: bool, node: str = ""
-    ) -> JudgedMesh:
-        """Return the mesh of one run of one check; the caller closes it.
-
-        Args:
-            family: IP version.
-            iptables: The iptables variant.
-            exhaustive: Whole ranges instead of samples are wanted.
-            node: One of the nodes that the backend was made for, which all pods are to be on;
-                empty for any.
-        """
-        ...
-
-    @property
-    def kept(self) -> str:
-        """What it will leave behind because that was asked for, and how to remove it."""
-        ...
-
-    def close(self) -> None:
-        """Remove everything that was made."""
         ...

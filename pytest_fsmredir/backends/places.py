@@ -6,26 +6,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
-from pytest_fsmredir.backends.base import Place, Programming
+from pytest_fsmredir.backends.base import Place
+from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.sidecars.recorder import ANY
 from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.spec.flow import Address, Direction, Flow, Protocol
 from pytest_fsmredir.spec.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT, SERVED_PORTS
 
-if TYPE_CHECKING:
-    from socket import socket
-
 APP_UID = 1000
 """The user that applications of pods run as."""
 
 SIDECAR_PORTS = frozenset({ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT, *SERVED_PORTS})
 """Ports of a pod that its application leaves to its sidecar and health responder."""
-
-Prepare = Callable[["socket"], None]
-"""Changes a socket before it is connected."""
 
 End = Callable[[], None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from pytest_fsmredir.backends.base import Need
+from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.fuzz.campaign import Campaign
 from pytest_fsmredir.fuzz.stage import NetnsStage

@@ -8,9 +8,9 @@ from ipaddress import ip_address, ip_network
 from itertools import groupby
 from typing import Protocol
 
-from pytest_fsmredir.backends.base import Programming
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.wiring import BEHIND_SECOND_INTERFACE, CLIENT, SERVER, SILENT
+from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.fuzz.aim import RESERVED_PORTS, Probe, Scene
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.sidecars.recorder import ANY, LOOPBACK

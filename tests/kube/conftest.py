@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 
 from pytest_fsmredir import catalogue
-from pytest_fsmredir.backends.base import Programming, Wanted
+from pytest_fsmredir.backends.judged import Wanted
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.images import mesh_image, pod_image
 from pytest_fsmredir.backends.kubernetes.injectors import Inject, by_hand
@@ -24,6 +24,7 @@ from pytest_fsmredir.backends.kubernetes.kind import (
 )
 from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend, kind_ground
 from pytest_fsmredir.backends.kubernetes.manifests import AgentIn, Images
+from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.deciding import decide
 from pytest_fsmredir.errors import FsmRedirError, PreflightError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant

@@ -19,7 +19,8 @@ from pytest_fsmredir.agent.commands import Commands
 from pytest_fsmredir.agent.forms import SPAN, Report, acceptance_form, sighting_of
 from pytest_fsmredir.agent.pod import NumberedEngine
 from pytest_fsmredir.agent.preparation import preparation_form, prepared_by
-from pytest_fsmredir.backends.base import Mesh, Wanted
+from pytest_fsmredir.backends.base import Mesh
+from pytest_fsmredir.backends.judged import Wanted
 from pytest_fsmredir.backends.kubernetes.access import BOOTSTRAP, added_container, pieces
 from pytest_fsmredir.backends.kubernetes.archive import agent_archive
 from pytest_fsmredir.backends.kubernetes.ledger import Ledger

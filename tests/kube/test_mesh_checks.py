@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from pytest_fsmredir import catalogue
-from pytest_fsmredir.backends.base import Wanted
+from pytest_fsmredir.backends.judged import Wanted
 from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.manifests import Images

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_fsmredir import catalogue
-from pytest_fsmredir.backends.base import Need
 from pytest_fsmredir.backends.kubernetes.witnessing import Witnessing
+from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.reference.programming import Reference
 from pytest_fsmredir.outcomes import Outcome

@@ -11,7 +11,7 @@ from pathlib import Path
 from zlib import crc32
 
 from pytest_fsmredir import catalogue
-from pytest_fsmredir.backends.base import Need
+from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.outcomes import Outcome

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from pytest_fsmredir.backends.base import JudgedMesh
+from pytest_fsmredir.backends.judged import JudgedMesh
 from pytest_fsmredir.deciding import Result, as_failure, decide
 from pytest_fsmredir.outcomes import Outcome, Variant
 from pytest_fsmredir.spec.checks import INFO, MUST, SHOULD, Check, Level, Profile

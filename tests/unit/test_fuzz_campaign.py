@@ -9,7 +9,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from pytest_fsmredir.backends.base import Programming
+from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.fuzz.aim import Probe, Scene
 from pytest_fsmredir.fuzz.campaign import Campaign, CampaignResult
 from pytest_fsmredir.fuzz.pruning import parts

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_fsmredir import Probe, ProbeBy, catalogue
-from pytest_fsmredir.backends.base import Wanted
+from pytest_fsmredir.backends.judged import Wanted
 from pytest_fsmredir.backends.kubernetes import kind
 from pytest_fsmredir.backends.kubernetes.archive import agent_archive
 from pytest_fsmredir.backends.kubernetes.client import Cluster, Object

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from pytest_fsmredir.backends.base import Need, Wanted
+from pytest_fsmredir.backends.judged import Wanted
 from pytest_fsmredir.backends.kubernetes import runs
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order, Site
@@ -21,6 +21,7 @@ from pytest_fsmredir.backends.kubernetes.recording import Recording
 from pytest_fsmredir.backends.kubernetes.remote import needs_met
 from pytest_fsmredir.backends.kubernetes.templates import Workshop
 from pytest_fsmredir.backends.kubernetes.witnessing import Witnessing
+from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.spec.flow import Address
 

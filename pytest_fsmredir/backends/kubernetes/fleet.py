@@ -11,7 +11,6 @@ from itertools import count
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay
 
-from pytest_fsmredir.backends.base import Programming
 from pytest_fsmredir.backends.kubernetes import manifests
 from pytest_fsmredir.backends.kubernetes.access import Access, Ephemeral, Relayed
 from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster, Object, Stream
@@ -21,6 +20,7 @@ from pytest_fsmredir.backends.kubernetes.link import Link
 from pytest_fsmredir.backends.kubernetes.manifests import APP, AgentIn, Images
 from pytest_fsmredir.backends.kubernetes.nodes import pinned
 from pytest_fsmredir.backends.kubernetes.states import PodState, Progress, Stage, state_of
+from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError, DeadlineError, tail
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.sidecars.recorder import HEALTH_UID

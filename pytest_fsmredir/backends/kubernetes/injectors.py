@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_fsmredir.backends.base import Need
 from pytest_fsmredir.backends.kubernetes import manifests
 from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster, Object
 from pytest_fsmredir.backends.kubernetes.manifests import APP, SIDECAR, Images
+from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.implementations.base import Implementation
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.agent.forms import Report
-from pytest_fsmredir.backends.base import Programming
 from pytest_fsmredir.backends.kubernetes.fleet import Order, Site
 from pytest_fsmredir.backends.kubernetes.places import KubePlace, Outside
 from pytest_fsmredir.backends.kubernetes.pods import KubePod
@@ -22,6 +21,7 @@ from pytest_fsmredir.backends.places import (
     remote_subnet,
     require_accepted,
 )
+from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.sidecars.recorder import LOOPBACK

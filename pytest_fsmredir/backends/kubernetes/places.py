@@ -18,11 +18,11 @@ from pytest_fsmredir.backends.places import (
     End,
     ListeningPlace,
     OutsidePlace,
-    Prepare,
     not_offered,
 )
 from pytest_fsmredir.spec.flow import Address, Fate, Flow, Protocol
 from pytest_fsmredir.traffic.connection import Connection
+from pytest_fsmredir.traffic.host import Prepare
 from pytest_fsmredir.traffic.tap import Packet
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import cast
 
-from pytest_fsmredir.backends.base import Mesh, Wanted
+from pytest_fsmredir.backends.base import Mesh
+from pytest_fsmredir.backends.judged import Wanted
 from pytest_fsmredir.backends.kubernetes.fleet import Order
 from pytest_fsmredir.backends.kubernetes.gallery import Exhibit
 from pytest_fsmredir.backends.kubernetes.probing import case_of

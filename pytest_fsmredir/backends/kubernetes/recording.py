@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from pytest_fsmredir.agent.forms import Json, Report, address_form
-from pytest_fsmredir.backends.base import Need
 from pytest_fsmredir.backends.kubernetes.connection import RemoteConnection
 from pytest_fsmredir.backends.kubernetes.manifests import APP
+from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.spec.flow import Fate, Flow
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import ip_network
 
-from pytest_fsmredir.backends.base import Need
+from pytest_fsmredir.backends.needs import Need
 
 _DOCUMENTED = ("10.96.0.0/15", "10.243.0.0/16", "10.244.0.0/15")
 """Examples of FSM's documentation that are also the usual ranges of clusters."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from pytest_fsmredir.backends.base import Need
 from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster, Object
 from pytest_fsmredir.backends.kubernetes.injection import (
     INJECTION,
@@ -20,6 +19,7 @@ from pytest_fsmredir.backends.kubernetes.injection import (
 from pytest_fsmredir.backends.kubernetes.injectors import Inject, Traffic
 from pytest_fsmredir.backends.kubernetes.manifests import APP, Images
 from pytest_fsmredir.backends.kubernetes.mesh_scope import MeshScope
+from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.errors import BackendError
 
 if TYPE_CHECKING:

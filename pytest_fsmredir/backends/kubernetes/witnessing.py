@@ -21,10 +21,10 @@ from pytest_fsmredir.agent.forms import (
     sighting_of,
 )
 from pytest_fsmredir.agent.looking import ACCEPT_S
-from pytest_fsmredir.backends.base import Need
 from pytest_fsmredir.backends.kubernetes.connection import RemoteConnection
 from pytest_fsmredir.backends.kubernetes.link import Command
 from pytest_fsmredir.backends.kubernetes.manifests import APP
+from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address, Fate, Flow
 from pytest_fsmredir.spec.reserved import ADMIN_PORT, SERVED_PORTS

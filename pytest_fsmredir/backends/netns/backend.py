@@ -11,7 +11,8 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from pytest_fsmredir import layout
-from pytest_fsmredir.backends.base import Need, Programming, Sabotage, Wanted
+from pytest_fsmredir.backends.judged import Wanted
+from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.preflight import has_nat
@@ -20,6 +21,7 @@ from pytest_fsmredir.backends.netns.reserve import RESERVED_PODS, Links, Reserve
 from pytest_fsmredir.backends.netns.sabotage import SabotagedToolbox
 from pytest_fsmredir.backends.netns.site import MakeSidecar, Site
 from pytest_fsmredir.backends.netns.wiring import Link, wire_world
+from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.sidecars.pipy import Pipy, PipySidecar
 from pytest_fsmredir.sidecars.recorder import Recorder

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, NoReturn
 
-from pytest_fsmredir.backends.base import Programming, Sabotage
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.places import NetnsPlace, Outside
 from pytest_fsmredir.backends.netns.pods import NetnsPod
@@ -28,6 +27,7 @@ from pytest_fsmredir.backends.places import (
     remote_subnet,
     require_accepted,
 )
+from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.sidecars.recorder import LOOPBACK
 from pytest_fsmredir.spec.configuration import Configuration

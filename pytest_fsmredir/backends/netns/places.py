@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.backends.base import Place
-from pytest_fsmredir.backends.places import End, ListeningPlace, OutsidePlace, Prepare
+from pytest_fsmredir.backends.places import End, ListeningPlace, OutsidePlace
 from pytest_fsmredir.spec.flow import Address, Fate, Protocol
 from pytest_fsmredir.traffic.connection import Connection
-from pytest_fsmredir.traffic.host import Host
+from pytest_fsmredir.traffic.host import Host, Prepare
 from pytest_fsmredir.traffic.tap import Packet
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_fsmredir.backends.base import Programming, Sabotage
 from pytest_fsmredir.backends.netns.places import NetnsPlace
 from pytest_fsmredir.backends.netns.sabotage import held_lock
 from pytest_fsmredir.backends.netns.site import Site, confined
 from pytest_fsmredir.backends.netns.wiring import forget_gateway, open_tap
 from pytest_fsmredir.backends.places import APP_UID, SIDECAR_PORTS, require_accepted
+from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.implementations.base import Completed
 from pytest_fsmredir.sidecars.base import SidecarProcess
 from pytest_fsmredir.spec.configuration import Configuration

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from pytest_fsmredir import scratch
-from pytest_fsmredir.backends.base import Sabotage
 from pytest_fsmredir.backends.netns.programs import Toolbox
+from pytest_fsmredir.backends.programming import Sabotage
 from pytest_fsmredir.implementations.base import IptablesVariant
 
 # Every program here that changes what packets meet, under each of its names.

@@ -11,10 +11,10 @@ from functools import cached_property
 from pathlib import Path
 
 from pytest_fsmredir import scratch
-from pytest_fsmredir.backends.base import Programming
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.programs import Confinement, Tools, run_inside
 from pytest_fsmredir.backends.netns.wiring import Link, family_of, wire_pod
+from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.implementations.base import (
     Completed,
     Implementation,

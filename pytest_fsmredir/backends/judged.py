@@ -1,0 +1,94 @@
+"""What a backend offers to those who run the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
+
+from pytest_fsmredir.backends.base import Mesh
+from pytest_fsmredir.backends.needs import Need
+from pytest_fsmredir.implementations.base import IptablesVariant
+
+
+class JudgedMesh(Mesh, Protocol):
+    """A mesh as whoever runs the checks sees it.
+
+    Attributes:
+        observed: Flows sent and programming attempts made, to tell a check that looked at nothing.
+        watch: Called after each flow of a sweep, with the flows so far and their number in all
+            where that is known.
+    """
+
+    observed: int
+    watch: Callable[[int, int | None], None]
+
+    def close(self) -> None:
+        """End all that the check opened."""
+        ...
+
+
+class Wanted(NamedTuple):
+    """A check's function, and what it will be run with.
+
+    Attributes:
+        function: The check's.
+        family: IP version.
+        iptables: The iptables variant.
+        node: The node that its pods are to be on; empty for any.
+    """
+
+    function: Callable[..., None]
+    family: int
+    iptables: IptablesVariant
+    node: str = ""
+
+
+class Backend(Protocol):
+    """Makes meshes.
+
+    Attributes:
+        name: As on the command line.
+    """
+
+    name: str
+
+    @property
+    def offers(self) -> frozenset[Need]:
+        """The needs of checks it can meet."""
+        ...
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """The IP versions that its pods have."""
+        ...
+
+    def prepare(self, wanted: Iterable[Wanted]) -> None:
+        """Make what checks will want, as far as that is better made at once.
+
+        Raises:
+            BackendError: Something cannot be made.
+        """
+        ...
+
+    def mesh(
+        self, family: int, iptables: IptablesVariant, *, exhaustive: bool, node: str = ""
+    ) -> JudgedMesh:
+        """Return the mesh of one run of one check; the caller closes it.
+
+        Args:
+            family: IP version.
+            iptables: The iptables variant.
+            exhaustive: Whole ranges instead of samples are wanted.
+            node: One of the nodes that the backend was made for, which all pods are to be on;
+                empty for any.
+        """
+        ...
+
+    @property
+    def kept(self) -> str:
+        """What it will leave behind because that was asked for, and how to remove it."""
+        ...
+
+    def close(self) -> None:
+        """Remove everything that was made."""
+        ...

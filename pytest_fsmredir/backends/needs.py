@@ -1,0 +1,28 @@
+"""What checks may want from a backend."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Need(StrEnum):
+    """Something a check wants from a backend beyond pods and flows.
+
+    A check whose needs the backend cannot meet is "not run" there.
+    """
+
+    PROGRAMMING = "programs pods on demand"
+    TAP = "sees the packets on the pod's link"
+    SECOND_INTERFACE = "pods with a second interface and a second address"
+    FOREIGN_RULES = "rules of others in the pod"
+    FORGED_PACKETS = "packets made by hand"
+    KERNEL_SETTINGS = "network settings of a pod's kernel"
+    SIDECAR_CONTROL = "a sidecar that can be stopped, and told to answer or to forward"
+    ANSWERING_SIDECAR = "a sidecar that answers what it is handed, and counts it"
+    REMOTE_ADDRESSES = "any remote address can be dialled"
+    DEFAULT_CLUSTER_RANGES = "addresses that clusters take by default belong to nobody"
+    BOTH_VARIANTS = "both iptables variants in one pod"
+    SABOTAGE = "disturbs an implementation at work: fails its programs, kills it, holds its lock"
+    NESTED_CONTAINERS = "containers nested in a pod"
+    WORKLOADS = "workloads, services and probes of a cluster"
+    WEBHOOK = "a mesh that injects pods by itself, and reads a MeshConfig"
