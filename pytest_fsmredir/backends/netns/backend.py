@@ -32,6 +32,16 @@ from pytest_fsmredir.traffic.host import Host
 _OF_CLUSTERS = {Need.WORKLOADS, Need.WEBHOOK}
 
 
+_SOON_FORGOTTEN = {"netfilter/nf_conntrack_tcp_timeout_close": "1"}
+"""Seconds that connection tracking remembers a connection that was reset, instead of 10.
+
+A SYN with the same addresses and ports opens it anew if its client had reset it. If its server had,
+the SYN is let through the way the old connection went, and no rule is asked
+(nf_conntrack_tcp_packet, linux/net/netfilter/nf_conntrack_proto_tcp.c). The kernel chooses source
+ports from one sequence for all namespaces, so runs at once come round to a port within seconds.
+"""
+
+
 class NetnsBackend:
     """Pods as network namespaces. Needs the privileges of :mod:`.privileges`.
 
@@ -113,6 +123,8 @@ class NetnsBackend:
         if site is None:
             site = self._shared[key] = self.new_site(configuration, second_interface)
             self.program(site, iptables, self.confinement)
+            with suppress(OSError):  # a kernel that does not let a namespace have its own
+                site.namespace.sysctl(_SOON_FORGOTTEN)
         return site
 
     def new_site(self, configuration: Configuration, second_interface: bool) -> Site:
