@@ -35,6 +35,8 @@ class ListeningPlace(ABC):
         default_uid: Owner of sockets that nobody else is named for.
     """
 
+    _direction = Direction.OUTBOUND
+
     def __init__(self, family: int, undo: ExitStack, address: str, default_uid: int) -> None:
         self.address = address
         self._family, self._undo, self._default_uid = family, undo, default_uid
@@ -100,32 +102,26 @@ class ListeningPlace(ABC):
         protocol: Protocol = Protocol.TCP,
         interface: str = "eth0",
     ) -> Flow:
-        return Flow(
-            Direction.OUTBOUND,
-            Address(_host(to), port),
-            protocol,
-            uid=self._default_uid if uid is None else uid,
-            interface=interface,
-        )
+        host = to if isinstance(to, str) else to.address
+        return Flow(self._direction, Address(host, port), protocol, self._owner(uid), interface)
+
+    def _owner(self, uid: int | None) -> int | None:
+        """Return who a socket is of, as far as that is something to a pod."""
+        return self._default_uid if uid is None else uid
 
 
 class OutsidePlace(ListeningPlace):
     """A place outside the mesh, dialling from its own address."""
 
+    _direction = Direction.INBOUND
+
     def _bound(self, flow: Flow) -> Address | None:
         same_family = Address(self.address, 0).family == flow.destination.family
         return Address(self.address, 0) if same_family else None
 
-    def _flow(
-        self,
-        to: Place | str,
-        port: int,
-        uid: int | None,
-        protocol: Protocol = Protocol.TCP,
-        interface: str = "eth0",
-    ) -> Flow:
+    def _owner(self, uid: int | None) -> int | None:
         del uid  # who a client outside runs as is nothing to the pod
-        return Flow(Direction.INBOUND, Address(_host(to), port), protocol, None, interface)
+        return None
 
 
 def is_loopback(host: str) -> bool:
@@ -150,7 +146,3 @@ def require_accepted(programming: Programming, configuration: Configuration) -> 
         lists = {k.value: v for k, v in configuration.effective().items() if v}
         what = f"this configuration: {lists}" if lists else "the default configuration"
         raise AssertionError(f"the implementation refused {what}: {programming.reason}")
-
-
-def _host(to: Place | str) -> str:
-    return to if isinstance(to, str) else to.address

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pytest_fsmredir.backends.kubernetes.applications import probed_container
 from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order, Site
 from pytest_fsmredir.backends.kubernetes.probing import Case
-from pytest_fsmredir.errors import BackendError, FsmRedirError
+from pytest_fsmredir.errors import FsmRedirError
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Gallery:
         self._sites: dict[tuple[str, Case], Site] = {}
 
     def make(self, exhibits: Iterable[Exhibit]) -> None:
-        """Make pods that there are not yet; they are not awaited.
+        """Make pods that there are not yet, under the lists in force; they are not awaited.
 
         What goes wrong is told to the checks that ask for the pod, not to all the others.
         """
@@ -71,8 +71,6 @@ class Gallery:
         try:
             probed = probed_container(fleet.images.pod, case.probes, case.by, alive=case.alive)
             pod["spec"]["containers"].append(probed)
-            if refusal := fleet.configure(exhibit.order.configuration.traffic):
-                return BackendError(f"the mesh refused its lists: {refusal}")
             fleet.create(fleet.injected(pod, exhibit.order))
         except FsmRedirError as error:
             return error

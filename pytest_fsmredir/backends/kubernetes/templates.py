@@ -12,7 +12,7 @@ from functools import partial
 from pytest_fsmredir.backends.kubernetes.client import Object
 from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order
 from pytest_fsmredir.backends.kubernetes.waiting import eventually
-from pytest_fsmredir.errors import BackendError, FsmRedirError
+from pytest_fsmredir.errors import FsmRedirError
 
 POD_OF_WORKLOAD_S = 60.0
 """How long a controller may take to make a pod of its template."""
@@ -50,13 +50,11 @@ class Template:
         return f"{self._collection(fleet)}/{name}"
 
     def create(self, fleet: Fleet, name: str) -> None:
-        """Make an object of that name.
+        """Make an object of that name, whose pods get the lists in force.
 
         Raises:
-            BackendError: The cluster refuses it, or its mesh refuses the lists.
+            ApiError: The cluster refuses it.
         """
-        if refusal := fleet.configure(self.order.configuration.traffic):
-            raise BackendError(f"the mesh refused its lists: {refusal}")
         fleet.cluster.create(self._collection(fleet), self._document(fleet, name))
 
     def pod_template(self, fleet: Fleet, name: str) -> Object:
@@ -127,7 +125,7 @@ class Workshop:
         """Return the name of an object that nobody has: a spare one, or one made now.
 
         Raises:
-            BackendError: It cannot be made.
+            ApiError: It cannot be made.
         """
         spare = self._spare[template.key]
         return spare.popleft() if spare else self._made(template)

@@ -253,7 +253,7 @@ class KubeWorkloads:
         path = f"{_DISCOVERY}/namespaces/{self.fleet.namespace}/endpointslices"
         label = f"kubernetes.io/service-name={service}"
         slices = self.fleet.cluster.get(path, labelSelector=label)["items"]
-        return any(each["endpoints"] for each in slices)
+        return any(each.get("endpoints") for each in slices)
 
     def _path(self, collection: str, name: str = "") -> str:
         path = f"/api/v1/namespaces/{self.fleet.namespace}/{collection}"
