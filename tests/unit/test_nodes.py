@@ -146,7 +146,7 @@ def without_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have kind and Docker here, and no cluster."""
     where = "pytest_fsmredir.backends.kubernetes.kind"
     monkeypatch.setattr(f"{where}.preflight", lambda _options: None)
-    monkeypatch.setattr(f"{where}._runs", lambda _options: False)
+    monkeypatch.setattr(f"{where}._running", lambda _options: [])
 
 
 @pytest.mark.usefixtures("without_clusters")

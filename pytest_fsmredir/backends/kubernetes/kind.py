@@ -108,7 +108,7 @@ def kind_site(options: KindOptions) -> Iterator[KindSite]:
     Raises:
         BackendError: kind could not make it.
     """
-    made = not _runs(options)
+    made = options.name not in _running(options)
     handle = handle_of(options)
     with ExitStack() as undo:
         if made and not options.keep:
@@ -124,7 +124,7 @@ def kind_nodes(options: KindOptions) -> tuple[Node, ...]:
         PreflightError: Something is missing; the message says how to get it.
     """
     preflight(options)
-    if _runs(options):
+    if options.name in _running(options):
         with kind_site(replace(options, keep=True)) as site:
             return nodes_of(site.cluster)
     config = options.config or _OUR_CONFIG
@@ -145,7 +145,7 @@ def named_site(name: str) -> Iterator[KindSite]:
     """
     options = KindOptions(name=name, keep=True, kubeconfig=scratch.directory("kind") / "kubeconfig")
     preflight(options)
-    running = procs.run(["kind", "get", "clusters"], timeout_s=COMMAND_S).split()
+    running = _running(options)
     if name not in running:
         raise PreflightError(
             f"no kind cluster {name!r} runs here, but: {', '.join(running) or 'none'};"
@@ -240,9 +240,10 @@ def require_image(image: str) -> None:
         ) from None
 
 
-def _runs(options: KindOptions) -> bool:
+def _running(options: KindOptions) -> list[str]:
+    """Return the names of the kind clusters of this machine."""
     kind = _program(options.kind, "kind")
-    return options.name in procs.run([kind, "get", "clusters"], timeout_s=COMMAND_S).split()
+    return procs.run([kind, "get", "clusters"], timeout_s=COMMAND_S).split()
 
 
 def _bring_up(handle: KindCluster, config: Path, *, made: bool) -> None:
