@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import NoReturn
 
 from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.sidecars.recorder import ANY
 from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.flow import Address, Direction, Flow, Protocol
+from pytest_fsmredir.spec.flow import Address, Direction, Fate, Flow, Protocol
 from pytest_fsmredir.spec.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT, SERVED_PORTS
+from pytest_fsmredir.traffic.connection import Connection
+from pytest_fsmredir.traffic.host import Prepare
 
 APP_UID = 1000
 """The user that applications of pods run as."""
@@ -25,27 +28,129 @@ SIDECAR_PORTS = frozenset({ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT, *SERVED_PORT
 End = Callable[[], None]
 
 
-class ListeningPlace(ABC):
+class Surroundings(typing.Protocol):
+    """The mesh of a check, as far as its places have to do with it.
+
+    Attributes:
+        family: IP version of the check.
+        undo: What the check undoes when it ends.
+        observed: Flows sent and programming attempts made.
+        watch: Called after each flow of a sweep; see
+            :class:`pytest_fsmredir.backends.judged.JudgedMesh`.
+    """
+
+    family: int
+    undo: ExitStack
+    observed: int
+    watch: Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dial:
+    """How a TCP connection is opened, beside where to.
+
+    Attributes:
+        gid: Group of the socket.
+        source: Local address to bind; None to leave it to the kernel.
+        prepare: Done to the socket before it connects.
+        mapped: Dial an IPv4 address by an IPv6 socket.
+    """
+
+    gid: int
+    source: Address | None
+    prepare: Prepare | None
+    mapped: bool
+
+
+class BasePlace(ABC):
     """A place as one check sees it; what it makes listen ends with the check.
 
     Args:
-        family: IP version of the check.
-        undo: What the check undoes when it ends.
+        mesh: Of the check.
         address: The place's primary address.
         default_uid: Owner of sockets that nobody else is named for.
     """
 
     _direction = Direction.OUTBOUND
 
-    def __init__(self, family: int, undo: ExitStack, address: str, default_uid: int) -> None:
+    def __init__(self, mesh: Surroundings, address: str, default_uid: int) -> None:
         self.address = address
-        self._family, self._undo, self._default_uid = family, undo, default_uid
+        self._mesh, self._default_uid = mesh, default_uid
         self._listening: set[tuple[Protocol, Address]] = set()
+
+    def connect(
+        self,
+        to: Place | str,
+        port: int,
+        *,
+        uid: int | None = None,
+        gid: int = 0,
+        source: Address | None = None,
+        answer: bool = True,
+        interface: str = "eth0",
+        prepare: Prepare | None = None,
+        mapped: bool = False,
+    ) -> Fate:
+        """Open a TCP connection, learn its fate, and close it."""
+        flow = self._sent(self._flow(to, port, uid, interface=interface), answer=answer)
+        source = source or self._bound(flow)
+        dial = Dial(gid=gid, source=source, prepare=prepare, mapped=mapped)
+        with self._open(flow, dial, keep=False) as connection:
+            return connection.fate
+
+    def open(
+        self,
+        to: Place | str,
+        port: int,
+        *,
+        uid: int | None = None,
+        gid: int = 0,
+        source: Address | None = None,
+        answer: bool = True,
+        interface: str = "eth0",
+        prepare: Prepare | None = None,
+        mapped: bool = False,
+    ) -> Connection:
+        """Open a TCP connection for the caller's block."""
+        flow = self._sent(self._flow(to, port, uid, interface=interface), answer=answer)
+        source = source or self._bound(flow)
+        dial = Dial(gid=gid, source=source, prepare=prepare, mapped=mapped)
+        return self._open(flow, dial, keep=True)
+
+    def connect_all(
+        self, to: Place | str, ports: Iterable[int], *, uid: int | None = None
+    ) -> Iterator[Fate]:
+        """Connect to many ports, several at once."""
+        flows = (self._flow(to, port, uid) for port in ports)
+        source = self._bound(self._flow(to, 0, uid))
+        total = len(ports) if isinstance(ports, Sized) else None
+        for done, fate in enumerate(self._open_all(flows, source), 1):
+            self._mesh.observed += 1
+            self._mesh.watch(done, total)
+            yield fate
+
+    def datagram(
+        self,
+        to: Place | str,
+        port: int,
+        *,
+        uid: int | None = None,
+        source: Address | None = None,
+        payload: bytes = b"",
+        answer: bool = True,
+    ) -> Fate:
+        """Send one UDP datagram."""
+        flow = self._sent(self._flow(to, port, uid, Protocol.UDP), answer=answer)
+        return self._send(flow, source or self._bound(flow), payload)
+
+    def ping(self, to: Place | str) -> Fate:
+        """Send one ICMP echo request."""
+        return self._ping(self._sent(self._flow(to, 0, 0, Protocol.ICMP)))
 
     def listen(self, port: int, *, host: str | None = None, uid: int | None = None) -> None:
         """Listen for TCP until the check ends."""
         if (Protocol.TCP, self._at(host, port)) not in self._listening:
-            self._undo.enter_context(self.listening(port, host=host, uid=uid))
+            self._mesh.undo.enter_context(self.listening(port, host=host, uid=uid))
 
     @contextmanager
     def listening(
@@ -63,11 +168,31 @@ class ListeningPlace(ABC):
             if not {(protocol, anywhere), (protocol, destination)} & self._listening:
                 self._answer_tcp(destination.port)
         elif (protocol, destination) not in self._listening:
-            self._undo.enter_context(self._heard(protocol, destination, None))
+            self._mesh.undo.enter_context(self._heard(protocol, destination, None))
 
     def is_own(self, host: str) -> bool:
         """Whether an address leads here."""
         return host == self.address
+
+    @abstractmethod
+    def _answerer(self, host: str) -> BasePlace:
+        """Return the place that an address belongs to, as it is seen from here."""
+
+    @abstractmethod
+    def _open(self, flow: Flow, dial: Dial, *, keep: bool) -> Connection:
+        """Open a TCP connection; one that is not to be kept is looked at once and closed."""
+
+    @abstractmethod
+    def _open_all(self, flows: Iterable[Flow], source: Address | None) -> Iterator[Fate]:
+        """Open connections to ports of one destination, several at once."""
+
+    @abstractmethod
+    def _send(self, flow: Flow, source: Address | None, payload: bytes) -> Fate:
+        """Send a datagram."""
+
+    @abstractmethod
+    def _ping(self, flow: Flow) -> Fate:
+        """Send an ICMP echo request."""
 
     @abstractmethod
     def _hear(self, protocol: Protocol, address: Address, uid: int) -> End:
@@ -87,7 +212,7 @@ class ListeningPlace(ABC):
             end()
 
     def _at(self, host: str | None, port: int) -> Address:
-        return Address(host or ANY[self._family], port)
+        return Address(host or ANY[self._mesh.family], port)
 
     def _bound(self, flow: Flow) -> Address | None:
         """Return the local address to bind by default, None to leave it to the kernel."""
@@ -105,12 +230,19 @@ class ListeningPlace(ABC):
         host = to if isinstance(to, str) else to.address
         return Flow(self._direction, Address(host, port), protocol, self._owner(uid), interface)
 
+    def _sent(self, flow: Flow, *, answer: bool = True) -> Flow:
+        """Return a flow that is about to be sent, and is answered where that is wanted."""
+        if answer:
+            self._answerer(flow.destination.host).answer(flow)
+        self._mesh.observed += 1
+        return flow
+
     def _owner(self, uid: int | None) -> int | None:
         """Return who a socket is of, as far as that is something to a pod."""
         return self._default_uid if uid is None else uid
 
 
-class OutsidePlace(ListeningPlace):
+class OutsidePlace(BasePlace):
     """A place outside the mesh, dialling from its own address."""
 
     _direction = Direction.INBOUND
@@ -129,7 +261,7 @@ def is_loopback(host: str) -> bool:
     return host.startswith("127.") or host == "::1"
 
 
-def not_offered(what: str) -> NoReturn:
+def not_offered(what: str) -> typing.NoReturn:
     """Say that a check asks for what its needs do not name."""
     raise BackendError(f"this backend does not offer {what}")
 
