@@ -68,8 +68,8 @@ def test_pod_on_the_host_network_is_left_alone(mesh: Mesh) -> None:
     families=(4,),
 )
 def test_bad_annotation_opens_no_pod(mesh: Mesh) -> None:
-    assert mesh.pod(annotations={OUTBOUND_PORTS: "7000"}).connect(mesh.server, 7000).direct
-    bad = [{OUTBOUND_PORTS: "70000"}, {OUTBOUND_PORTS: "80-90"}, {IP_EXCLUSIONS: "10.0.0.0/33"}]
+    assert mesh.pod(annotations={OUTBOUND_PORTS: "6379,7070"}).connect(mesh.server, 6379).direct
+    bad = [{OUTBOUND_PORTS: "65536"}, {OUTBOUND_PORTS: "80-90"}, {IP_EXCLUSIONS: "10.0.0.0/33"}]
     for values in bad:
         if mesh.try_pod(annotations=values).accepted:
             pod = mesh.pod(annotations=values)

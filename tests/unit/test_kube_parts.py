@@ -22,6 +22,8 @@ from pytest_fsmredir.errors import DeadlineError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.spec.configuration import Configuration
 
+OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
+
 NODES = {
     "items": [
         {
@@ -123,11 +125,20 @@ def test_every_workload_of_a_check_is_made_early() -> None:
     assert kinds == ["Deployment", "StatefulSet", "DaemonSet", "Job"]
 
 
-def test_a_pod_that_must_be_refused_is_only_tried() -> None:
-    orders = orders_of("KUBE-004")
-    shared = [dict(order.configuration.annotations) for order in orders.shared.values()]
-    assert shared == [{"flomesh.io/outbound-port-exclusion-list": "7000"}]
-    assert len(orders.fresh) == 3
+def settings_of(*check_ids: str) -> list[dict[str, str]]:
+    wanted = [Wanted(catalogue.load()[each].function, 4, IptablesVariant.NFT) for each in check_ids]
+    orders = plan(wanted, lambda _node: {}, timeout_s=1.0)
+    return [dict(order.configuration.annotations) for order in orders]
+
+
+def test_a_pod_that_must_be_refused_is_made_once() -> None:
+    assert len(settings_of("KUBE-004")) == 4
+
+
+def test_checks_that_try_the_same_settings_share_how_that_ended() -> None:
+    settings = settings_of("CFG-006", "CFG-007", "KUBE-004")
+    assert settings.count({OUTBOUND_PORTS: "65536"}) == 1
+    assert settings.count({OUTBOUND_PORTS: "80-90"}) == 1
 
 
 def test_empty_lists_of_a_mesh_config_make_no_other_pod() -> None:

@@ -189,14 +189,6 @@ class KubernetesBackend:
         """Return a pod of these settings that nobody has had."""
         return self.fleet.take(order)
 
-    def share(self, site: Site) -> bool:
-        """Have checks share a pod from now on, if it is up and they have none of its settings."""
-        key = site.ordered.key
-        if not site.programming.accepted or key in self._shared:
-            return False
-        self._shared[key] = site
-        return True
-
     def link(self, site: Site) -> Link:
         """Return the line to a pod's agents."""
         return self.fleet.link(site)

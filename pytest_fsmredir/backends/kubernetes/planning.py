@@ -181,7 +181,7 @@ class PlanningMesh:
         mesh_config: Mapping[str, Sequence[object]] | None = None,
     ) -> Hopeful:
         """Take an order that may be refused."""
-        self._take(annotations, mesh_config, fresh=True)
+        self._share(self._order(annotations, mesh_config))
         return Hopeful(self._budget)
 
     @property
@@ -226,13 +226,19 @@ class PlanningMesh:
         *,
         fresh: bool,
     ) -> None:
+        order = self._order(annotations, mesh_config)
+        if fresh:
+            self._spend()
+            self._orders.fresh.append(order)
+        elif _is_valid(order.configuration):
+            self._share(order)
+        # else there is such a pod only if an implementation takes what it must refuse
+
+    def _share(self, order: Order) -> None:
+        self._spend()
+        self._orders.shared.setdefault(order.key, order)
+
+    def _spend(self) -> None:
         self._budget[0] -= 1
         if self._budget[0] < 0:
             raise _Enough
-        order = self._order(annotations, mesh_config)
-        if not fresh and not _is_valid(order.configuration):
-            return  # there is such a pod only if an implementation takes what it must refuse
-        if fresh:
-            self._orders.fresh.append(order)
-        else:
-            self._orders.shared.setdefault(order.key, order)
