@@ -38,6 +38,7 @@ class RulesFile:
         name: The file's name.
         features: Everything, but for IPv6 without a twin.
         digest: SHA-256 of the files, as hex digits.
+        sources: Their text, by a name that each could have in any folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,6 +56,8 @@ class RulesFile:
         files = [("iptables-restore", path), *([("ip6tables-restore", twin)] if twin else [])]
         texts = [(program, file, _read(file)) for program, file in files]
         self._templates = [(program, self._compiled(text, file)) for program, file, text in texts]
+        families = {"iptables-restore": "rules.v4", "ip6tables-restore": "rules.v6"}
+        self.sources = {families[program]: text for program, _, text in texts}
         self.digest = hashlib.sha256("\0".join(text for *_, text in texts).encode()).hexdigest()
 
     def program(self, target: Target) -> None:

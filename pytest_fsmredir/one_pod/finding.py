@@ -10,7 +10,6 @@ from pytest_fsmredir.backends.kubernetes.injection import (
     INIT_NAME,
     INJECTION,
     SIDECAR_NAME,
-    configuration_of,
 )
 from pytest_fsmredir.errors import PreflightError, SettingsError
 from pytest_fsmredir.spec.configuration import Configuration
@@ -62,7 +61,7 @@ class Found:
     @property
     def configuration(self) -> Configuration:
         """Its annotations, and the lists that the mesh has now."""
-        return configuration_of(self.pod, self.mesh_config or {})
+        return Configuration.of(self.pod, self.mesh_config or {})
 
     @property
     def declared_ports(self) -> frozenset[int]:

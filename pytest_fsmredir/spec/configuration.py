@@ -34,6 +34,14 @@ class Configuration:
     annotations: Mapping[str, str] = field(default_factory=dict)
     traffic: Mapping[str, Sequence[object]] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, pod: Mapping[str, Any], mesh_config: Mapping[str, Any]) -> Configuration:
+        """Return what the annotations of a Pod and the lists of a MeshConfig say."""
+        traffic = mesh_config.get("spec", {}).get("traffic") or {}
+        keys = [name.mesh_config_key for name in ListName]
+        lists = {key: traffic[key] for key in keys if traffic.get(key) is not None}
+        return cls(pod["metadata"].get("annotations") or {}, lists)
+
     def effective(self) -> dict[ListName, tuple[str, ...]]:
         """Return both scopes united, each value trimmed but not validated, doubles removed.
 

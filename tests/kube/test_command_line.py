@@ -100,6 +100,27 @@ def test_broken_implementation_fails_in_real_pods(start: Start, tmp_path: Path) 
     assert report_of(tmp_path)["verdict"] == "nonconformant"
 
 
+def test_rules_file_programs_real_pods(start: Start, tmp_path: Path) -> None:
+    """A template that init containers cannot render, or render without the pod's lists."""
+    (tmp_path / "rules.v4").write_text(
+        "*nat\n:OUT - [0:0]\n-A OUTPUT -p tcp -j OUT\n"
+        "-A OUT -m owner --uid-owner {{ proxy_uid }} -j RETURN\n"
+        "{% for each in pod_ips if ':' not in each %}-A OUT -d {{ each }}/32 -j RETURN\n"
+        "{% endfor %}\n"
+        "{% for port in outbound_port_exclusion_list %}\n"
+        "-A OUT -p tcp --dport {{ port }} -j RETURN\n"
+        "{% endfor %}\n"
+        "-A OUT -p tcp -j REDIRECT --to-ports {{ outbound_port }}\nCOMMIT\n"
+    )
+    asked = ["--fsm-rules", "rules.v4", "--fsm-check", CHECKS, "--fsm-ip", "4"]
+    run = start("--fsm-conformance", "--fsm-backend", "kind", *asked, "--fsm-report", "out")
+    output, _ = run.communicate(timeout=LIMIT_S)
+
+    expected = {"OUT-001": "pass", "IN-001": "fail", "UID-001": "pass", "OPX-001": "pass"}
+    rows = report_of(tmp_path)["checks"]
+    assert {row["id"]: row["outcome"] for row in rows if row["id"] in expected} == expected, output
+
+
 def test_workers_share_one_cluster(start: Start, tmp_path: Path, cluster: Cluster) -> None:
     """Workers that each make a cluster, or remove it under one another."""
     asked = ["--fsm-check", CHECKS, "--fsm-ip", "4", "--fsm-report", "out", "-n", "2"]

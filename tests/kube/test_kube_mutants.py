@@ -16,7 +16,7 @@ from pytest_fsmredir.backends.kubernetes.client import Cluster, Object
 from pytest_fsmredir.backends.kubernetes.fleet import Order
 from pytest_fsmredir.backends.kubernetes.injection import HEALTH_NAME
 from pytest_fsmredir.backends.kubernetes.injectors import Inject, Manual, by_hand
-from pytest_fsmredir.backends.kubernetes.manifests import Images, init_command_of
+from pytest_fsmredir.backends.kubernetes.manifests import Images, init_program
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.reference.programming import Reference
 from pytest_fsmredir.outcomes import Outcome
@@ -39,12 +39,12 @@ class Mistaken(Manual):
     """Puts the reference into pods, and makes a mistake."""
 
     def __init__(self, mistake: Mistake, _: Cluster, images: Images) -> None:
-        super().__init__(images, init_command_of(Reference()))
+        super().__init__(images, init_program(Reference()))
         self._mistake = mistake
 
     def injected(self, pod: Object, order: Order) -> Object:
         """Return a pod with what is put in by mistake."""
-        return self._mistake(Manual(self._images, self._init_command), pod, order)
+        return self._mistake(Manual(self._images, self._program), pod, order)
 
 
 def forgets_workloads(right: Manual, pod: Object, order: Order) -> Object:
@@ -96,7 +96,7 @@ def ignores_mesh_config(right: Manual, pod: Object, order: Order) -> Object:
 
 def by_command(then: str, *, after: str = "&&") -> Inject:
     """Have the reference program pods, and a command beside it."""
-    first = " ".join(init_command_of(Reference()))
+    first = " ".join(init_program(Reference()).command)
     return by_hand(InitCommand(f"{first} {after} {then}"))
 
 

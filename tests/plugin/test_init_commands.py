@@ -9,12 +9,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_fsmredir.backends.kubernetes.archive import agent_archive, template_libraries
+
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("namespaces")]
 
 ACME = Path(__file__).parent / "acme_mesh"
+RULES = """\
+*nat
+:OUT - [0:0]
+-A OUTPUT -p tcp -j OUT
+-A OUT -m owner --uid-owner {{ proxy_uid }} -j RETURN
+-A OUT -o lo -j RETURN
+{% for port in outbound_port_exclusion_list %}
+-A OUT -p tcp --dport {{ port }} -j RETURN
+{% endfor %}
+-A OUT -p tcp -j REDIRECT --to-ports {{ outbound_port }}
+COMMIT
+"""
 
 
 def test_command_that_does_nothing_is_nonconformant(project: Project) -> None:
@@ -67,14 +81,7 @@ def test_child_that_a_command_leaves_ends_with_it(project: Project) -> None:
 
 def test_rules_file_is_judged_like_any_other(project: Project) -> None:
     """Rules that are loaded without the lists, or an IPv6 run without IPv6 rules."""
-    project.write(
-        rules__v4="*nat\n:OUT - [0:0]\n-A OUTPUT -p tcp -j OUT\n"
-        "-A OUT -m owner --uid-owner {{ proxy_uid }} -j RETURN\n-A OUT -o lo -j RETURN\n"
-        "{% for port in outbound_port_exclusion_list %}\n"
-        "-A OUT -p tcp --dport {{ port }} -j RETURN\n"
-        "{% endfor %}\n"
-        "-A OUT -p tcp -j REDIRECT --to-ports {{ outbound_port }}\nCOMMIT\n"
-    )
+    project.write(rules__v4=RULES)
     ended = project.conform(
         "--fsm-rules=rules.v4", "--fsm-check=OUT-001,OPX-001", "--fsm-report=out"
     )
@@ -82,6 +89,19 @@ def test_rules_file_is_judged_like_any_other(project: Project) -> None:
     assert ended.outcomes("OUT-001", "OPX-001") == ["pass", "unsupported"] * 2
     assert ended.report["implementation"]["rulesDigest"].startswith("sha256:")
     assert ended.report["features"]["source"] == "inferred"
+
+
+def test_rules_file_programs_the_pod_that_its_command_is_in(project: Project) -> None:
+    """A template that means something else in an init container, or needs what is not there."""
+    project.write(rules__v4=RULES)
+    for name, content in (("agent", agent_archive()), ("libraries", template_libraries())):
+        (project.path / name).write_bytes(content)
+    agent, libraries, rules = (project.path / n for n in ("agent", "libraries", "rules.v4"))
+    command = f"{sys.executable} -I -S {agent} rules {libraries} {rules}"
+    ended = project.conform(
+        "--fsm-init-cmd", command, "--fsm-check=OUT-001,OPX-001", "--fsm-ip=4", "--fsm-report=out"
+    )  # fmt: skip
+    assert ended.outcomes("OUT-001", "OPX-001") == ["pass", "pass"], ended.output
 
 
 def test_implementation_of_another_package(project: Project) -> None:

@@ -7,6 +7,7 @@ import marshal
 import zipapp
 import zipfile
 from functools import cache
+from importlib import import_module
 from importlib.util import MAGIC_NUMBER, source_hash
 from pathlib import Path
 
@@ -26,6 +27,10 @@ import sys
 if sys.argv[1:2] == ["reference"]:
     from pytest_fsmredir.implementations.reference.command import main
     sys.exit(main(sys.argv[2:]))
+if sys.argv[1:2] == ["rules"]:
+    sys.path.append(sys.argv[2])
+    from pytest_fsmredir.implementations.rules_command import main
+    sys.exit(main(sys.argv[3:]))
 if sys.argv[1:2] == ["mesh"]:
     from pytest_fsmredir.reference_mesh.roles import main
     sys.exit(main(sys.argv[2:]))
@@ -36,7 +41,10 @@ sys.exit(main(sys.argv[1:]))
 
 @cache
 def agent_archive() -> bytes:
-    """Return the archive: ``serve NAME``, ``relay NAME...``, ``reference apply``, ``mesh ROLE``.
+    """Return the archive, an executable one.
+
+    Its actions are ``serve NAME``, ``relay NAME...``, ``stdio NAME``, ``reference apply``,
+    ``rules LIBRARIES FILE`` and ``mesh ROLE``.
 
     Any Python from 3.11 on can run it; one of this minor version need not compile it first, which
     is half of a start. The same sources and the same Python always make the same archive.
@@ -44,15 +52,29 @@ def agent_archive() -> bytes:
     plain = io.BytesIO()
     with zipfile.ZipFile(plain, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in _files():
-            name = str(file.relative_to(_PACKAGE.parent))
-            source = file.read_bytes()
-            _add(archive, name, source)
-            _add(archive, f"{name}c", _compiled(source, name))
+            _add_module(archive, file, _PACKAGE.parent)
         _add(archive, "__main__.py", _MAIN.encode())
     plain.seek(0)
     executable = io.BytesIO()
     zipapp.create_archive(plain, executable, interpreter="/usr/bin/env python3")
     return executable.getvalue()
+
+
+def template_libraries() -> bytes:
+    """Return what ``rules`` needs beyond the archive: Jinja2, as it is installed here."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for package in ("jinja2", "markupsafe"):  # both do without their compiled parts
+            (folder,) = map(Path, import_module(package).__path__)
+            for file in sorted(folder.rglob("*.py")):
+                _add_module(archive, file, folder.parent)
+    return packed.getvalue()
+
+
+def _add_module(archive: zipfile.ZipFile, file: Path, root: Path) -> None:
+    name, source = str(file.relative_to(root)), file.read_bytes()
+    _add(archive, name, source)
+    _add(archive, f"{name}c", _compiled(source, name))
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

@@ -110,7 +110,9 @@ class KubernetesBackend:
         with ExitStack() as undo:
             undo.callback(cluster.close)
             runs.sweep(cluster)
-            namespace = undo.enter_context(runs.namespace(cluster, keep=keep))
+            namespace = undo.enter_context(
+                runs.namespace(cluster, keep=keep, files=injection.files)
+            )
             self.fleet = Fleet(
                 cluster,
                 namespace,

@@ -134,7 +134,7 @@ def injected(pod: Mapping[str, Any], mesh_config: Mapping[str, Any], parts: Part
     """
     made: Object = copy.deepcopy(dict(pod))
     spec = made["spec"]
-    configuration = configuration_of(pod, mesh_config)
+    configuration = Configuration.of(pod, mesh_config)
     _add_documents(made, {POD_FILE: pod, MESH_CONFIG_FILE: mesh_config})
     needs_health, ports = _rewrite_probes(spec["containers"])
     init = _init_container(configuration, parts)
@@ -146,14 +146,6 @@ def injected(pod: Mapping[str, Any], mesh_config: Mapping[str, Any], parts: Part
     if needs_health:
         spec["containers"].append(_health(parts))
     return made
-
-
-def configuration_of(pod: Mapping[str, Any], mesh_config: Mapping[str, Any]) -> Configuration:
-    """Return what a Pod's annotations and the MeshConfig's lists say."""
-    traffic = mesh_config.get("spec", {}).get("traffic") or {}
-    keys = [name.mesh_config_key for name in ListName]
-    lists = {key: traffic[key] for key in keys if traffic.get(key) is not None}
-    return Configuration(pod["metadata"].get("annotations") or {}, lists)
 
 
 def contract_env(

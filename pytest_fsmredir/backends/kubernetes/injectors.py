@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_fsmredir.backends.kubernetes import manifests
 from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster, Object
-from pytest_fsmredir.backends.kubernetes.manifests import APP, SIDECAR, Images
+from pytest_fsmredir.backends.kubernetes.manifests import APP, SIDECAR, Images, InitProgram
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.implementations.base import Implementation
 
@@ -23,11 +23,13 @@ class Injection(Protocol):
 
     Attributes:
         agents: The agents in each of its pods.
+        files: What its init containers find beside the agent, by name.
         granted: Needs of checks that only such pods meet.
         withheld: Needs of checks that such pods cannot meet.
     """
 
     agents: tuple[str, ...]
+    files: Mapping[str, bytes]
     granted: frozenset[Need]
     withheld: frozenset[Need]
 
@@ -87,8 +89,8 @@ def by_hand(implementation: Implementation | None) -> Inject:
     Raises:
         PreflightError: It can only program pods of this machine.
     """
-    command = None if implementation is None else manifests.init_command_of(implementation)
-    return lambda _cluster, images: Manual(images, command)
+    program = None if implementation is None else manifests.init_program(implementation)
+    return lambda _cluster, images: Manual(images, program)
 
 
 class Manual:
@@ -96,14 +98,15 @@ class Manual:
 
     Args:
         images: Where containers come from.
-        init_command: What the init container runs; None for the image's own entrypoint.
+        program: What the init container runs; None for the image's own entrypoint.
     """
 
     granted: frozenset[Need] = frozenset()
     withheld: frozenset[Need] = frozenset()
 
-    def __init__(self, images: Images, init_command: Sequence[str] | None) -> None:
-        self._images, self._init_command = images, init_command
+    def __init__(self, images: Images, program: InitProgram | None) -> None:
+        self._images, self._program = images, program
+        self.files = program.files if program else {}
         self.agents: tuple[str, ...] = (APP, SIDECAR) if images.sidecar_is_ours else (APP,)
 
     def begin(self, namespace: str) -> None:
@@ -120,7 +123,7 @@ class Manual:
             pod,
             order.configuration,
             images=self._images,
-            init_command=self._init_command,
+            init_command=self._program.command if self._program else None,
             iptables=order.iptables,
             bare=order.bare,
         )

@@ -5,19 +5,35 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import yaml
+from tenacity import (
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    retry_if_result,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_fixed,
+)
 
 from pytest_fsmredir import layout, procs, scratch
 from pytest_fsmredir.backends.kubernetes.client import Cluster
 from pytest_fsmredir.backends.kubernetes.nodes import Node, names_in_kind, nodes_of
 from pytest_fsmredir.backends.kubernetes.remote import free_ranges
 from pytest_fsmredir.backends.kubernetes.waiting import eventually
-from pytest_fsmredir.errors import BackendError, CommandError, DeadlineError, PreflightError
+from pytest_fsmredir.errors import (
+    BackendError,
+    CommandError,
+    DeadlineError,
+    FsmRedirError,
+    PreflightError,
+)
 
 if TYPE_CHECKING:
     from pytest_kind import KindCluster
@@ -33,6 +49,8 @@ NETWORK_S = 60.0
 
 IMAGE_LIMIT = 8 * 1024**3
 """Bytes that an image may have on its way into the nodes."""
+
+_LOOK_S = 0.5  # how often it is looked whether new nodes take images
 
 _OUR_CONFIG = layout.fixtures() / "manifests" / "kind.yaml"
 
@@ -102,8 +120,13 @@ def preflight(options: KindOptions) -> None:
 
 
 @contextmanager
-def kind_site(options: KindOptions) -> Iterator[KindSite]:
+def kind_site(options: KindOptions, images: Sequence[str] = ()) -> Iterator[KindSite]:
     """Have a kind cluster for the block: one that runs already is used and left as it was.
+
+    Args:
+        options: Pytest-kind's.
+        images: That Docker has and :func:`image_in_nodes` will be asked for; where the cluster has
+            to be made, they are loaded meanwhile.
 
     Raises:
         BackendError: kind could not make it.
@@ -113,7 +136,8 @@ def kind_site(options: KindOptions) -> Iterator[KindSite]:
     with ExitStack() as undo:
         if made and not options.keep:
             undo.callback(handle.delete)
-        _bring_up(handle, options.config or _OUR_CONFIG, made=made)
+        with _loading(handle, images) if made else nullcontext():
+            _bring_up(handle, options.config or _OUR_CONFIG, made=made)
         yield undo.enter_context(running_site(handle))
 
 
@@ -158,9 +182,8 @@ def named_site(name: str) -> Iterator[KindSite]:
 @contextmanager
 def running_site(handle: KindCluster) -> Iterator[KindSite]:
     """Use, for the block, a kind cluster that somebody else has brought up."""
-    argv = [str(handle.kind_path), "get", "nodes", "--name", handle.name]
     with closing(Cluster(handle.kubeconfig_path)) as cluster:
-        yield KindSite(handle, cluster, tuple(procs.run(argv, timeout_s=COMMAND_S).split()))
+        yield KindSite(handle, cluster, _node_names(handle))
 
 
 def handle_of(options: KindOptions) -> KindCluster:
@@ -221,9 +244,7 @@ def image_in_nodes(site: KindSite, image: str) -> None:
     if all(_has(node, image) for node in site.nodes):
         return
     require_image(image)
-    handle = site.handle
-    argv = [str(handle.kind_path), "load", "docker-image", "--name", handle.name, image]
-    procs.run(argv, timeout_s=COMMAND_S, file_limit=IMAGE_LIMIT)  # kind saves it to a file
+    _load(site.handle, image)
 
 
 def require_image(image: str) -> None:
@@ -255,6 +276,50 @@ def _bring_up(handle: KindCluster, config: Path, *, made: bool) -> None:
         handle.create(config if made else None)
     except Exception as error:
         raise BackendError(f"kind could not make the cluster {handle.name}: {error}") from error
+
+
+@contextmanager
+def _loading(handle: KindCluster, images: Sequence[str]) -> Iterator[None]:
+    """Load images while kind makes a cluster in the block: nodes take them long before it is up.
+
+    Nothing is said of what cannot be done; :func:`image_in_nodes` will come upon it.
+    """
+    over = Event()
+    loader = Thread(target=_load_early, args=(handle, images, over), name="fsmredir-images")
+    loader.start()
+    try:
+        yield
+    finally:
+        over.set()
+        loader.join()
+
+
+def _load_early(handle: KindCluster, images: Sequence[str], over: Event) -> None:
+    retrying = Retrying(
+        stop=stop_when_event_set(over),
+        sleep=sleep_using_event(over),
+        wait=wait_fixed(_LOOK_S),
+        retry=retry_if_exception_type(CommandError) | retry_if_result(lambda ready: not ready),
+    )
+    with suppress(FsmRedirError, RetryError):
+        retrying(_takes_images, handle)
+        for image in images:
+            _load(handle, image)
+
+
+def _takes_images(handle: KindCluster) -> bool:
+    """Whether there are nodes, whose image stores answer."""
+    return bool([_has(node, "") for node in _node_names(handle)])
+
+
+def _load(handle: KindCluster, image: str) -> None:
+    argv = [str(handle.kind_path), "load", "docker-image", "--name", handle.name, image]
+    procs.run(argv, timeout_s=COMMAND_S, file_limit=IMAGE_LIMIT)  # kind saves it to a file
+
+
+def _node_names(handle: KindCluster) -> tuple[str, ...]:
+    argv = [str(handle.kind_path), "get", "nodes", "--name", handle.name]
+    return tuple(procs.run(argv, timeout_s=COMMAND_S).split())
 
 
 def _in_node(node: str, argv: Sequence[str]) -> str:

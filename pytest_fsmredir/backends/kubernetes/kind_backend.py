@@ -61,8 +61,9 @@ def kind_ground(
     """
     preflight(options)
     images = find_images()
-    with kind_site(options) if handle is None else running_site(handle) as site:
-        for image in images.needed:
+    needed = images.needed
+    with kind_site(options, needed) if handle is None else running_site(handle) as site:
+        for image in needed:
             image_in_nodes(site, image)
         with remote_ranges(site) as ranges:
             yield Ground(site, images, ranges)

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pytest_fsmredir.backends.kubernetes.archive import agent_archive
+from pytest_fsmredir.backends.kubernetes.archive import agent_archive, template_libraries
 from pytest_fsmredir.backends.kubernetes.client import Object
 from pytest_fsmredir.backends.kubernetes.injection import INJECTION, Parts, injected
 from pytest_fsmredir.errors import PreflightError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.reference.programming import Reference
+from pytest_fsmredir.implementations.rules_file import RulesFile
 from pytest_fsmredir.sidecars.recorder import HEALTH_UID
 from pytest_fsmredir.spec.configuration import Configuration
 
@@ -26,7 +27,9 @@ AGENT_CONTAINER = "app"
 
 _AGENT = "fsmredir-agent"
 _ARCHIVE = "agent.pyz"
-_PYTHON = ["python3", "-I", "-S", f"/fsmredir/agent/{_ARCHIVE}"]
+_MOUNTED = "/fsmredir/agent"
+_PYTHON = ["python3", "-I", "-S", f"{_MOUNTED}/{_ARCHIVE}"]
+_LIBRARIES = "libraries.zip"
 _WITH_VARIANT_FIRST = [
     "/bin/sh",
     "-c",
@@ -99,14 +102,14 @@ def namespace(name: str, run: str, annotations: Mapping[str, str]) -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
-def agent_config_map() -> Object:
-    """Return the agent's archive."""
-    data = {_ARCHIVE: b64encode(agent_archive()).decode()}
+def agent_config_map(files: Mapping[str, bytes]) -> Object:
+    """Return the agent's archive, and files that init containers find beside it."""
+    data = {_ARCHIVE: agent_archive(), **files}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": _AGENT},
-        "binaryData": data,
+        "binaryData": {name: b64encode(content).decode() for name, content in data.items()},
     }
 
 
@@ -145,16 +148,35 @@ def mesh_pod(
     return made
 
 
-def init_command_of(implementation: Implementation) -> list[str]:
-    """Return the command line that programs a pod in an init container of our image.
+@dataclass(frozen=True, slots=True)
+class InitProgram:
+    """What programs a pod in an init container of our image.
+
+    Attributes:
+        command: The command line.
+        files: Files that it needs beside the agent, by name.
+    """
+
+    command: Sequence[str]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def init_program(implementation: Implementation) -> InitProgram:
+    """Return what programs a pod as an implementation does.
 
     Raises:
         PreflightError: The implementation can only program pods of this machine.
     """
     if isinstance(implementation, Reference):
-        return [*_PYTHON, "reference", "apply"]
+        return InitProgram([*_PYTHON, "reference", "apply"])
     if isinstance(implementation, InitCommand):
-        return ["/bin/sh", "-c", implementation.command]
+        return InitProgram(["/bin/sh", "-c", implementation.command])
+    if isinstance(implementation, RulesFile):
+        texts = {name: text.encode() for name, text in implementation.sources.items()}
+        return InitProgram(
+            [*_PYTHON, "rules", f"{_MOUNTED}/{_LIBRARIES}", f"{_MOUNTED}/{next(iter(texts))}"],
+            {_LIBRARIES: template_libraries(), **texts},
+        )
     raise PreflightError(
         f"{implementation.name} cannot run in an init container; give an image that holds it:"
         " --fsm-init-image IMAGE"
@@ -242,4 +264,4 @@ def _volumes() -> list[Object]:
 
 
 def _agent_mount() -> dict[str, object]:
-    return {"name": "agent", "mountPath": "/fsmredir/agent", "readOnly": True}
+    return {"name": "agent", "mountPath": _MOUNTED, "readOnly": True}

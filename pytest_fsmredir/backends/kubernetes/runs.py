@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
@@ -29,12 +30,15 @@ _NAMESPACES = "/api/v1/namespaces"
 
 
 @contextmanager
-def namespace(cluster: Cluster, *, keep: bool) -> Iterator[str]:
+def namespace(
+    cluster: Cluster, *, keep: bool, files: Mapping[str, bytes] = MappingProxyType({})
+) -> Iterator[str]:
     """Have a namespace for the block, with the agent in it.
 
     Args:
         cluster: Where.
         keep: Leave it behind, for somebody to look at.
+        files: What init containers find beside the agent.
     """
     run = f"{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(3)}"
     name = f"fsmredir-{run}"
@@ -42,7 +46,8 @@ def namespace(cluster: Cluster, *, keep: bool) -> Iterator[str]:
     _patiently(lambda: cluster.create(_NAMESPACES, manifests.namespace(name, run, notes)))
     try:
         path = f"{_NAMESPACES}/{name}"
-        _patiently(lambda: cluster.create(f"{path}/configmaps", manifests.agent_config_map()))
+        agent = manifests.agent_config_map(files)
+        _patiently(lambda: cluster.create(f"{path}/configmaps", agent))
         # Pods are refused until the service account is there.
         _patiently(lambda: cluster.get(f"{path}/serviceaccounts/default"))
         yield name

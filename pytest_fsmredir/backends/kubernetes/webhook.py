@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
@@ -44,6 +45,7 @@ class Webhook:
     """
 
     agents: tuple[str, ...] = (APP,)
+    files: Mapping[str, bytes] = MappingProxyType({})  # the init container is the mesh's own
     granted = frozenset({Need.WEBHOOK})
     withheld = frozenset({Need.SIDECAR_CONTROL, Need.ANSWERING_SIDECAR, Need.PROGRAMMING})
 

@@ -1,0 +1,67 @@
+"""``rules FILE``: a rules template as an init command, by the contract's variables.
+
+Exit status: 0 done, 1 refused (the reason is on standard error).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_fsmredir.errors import SettingsError
+from pytest_fsmredir.implementations.base import Completed, IptablesVariant, Refused
+from pytest_fsmredir.implementations.rules_file import RulesFile
+from pytest_fsmredir.procs import run_any
+from pytest_fsmredir.spec.configuration import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class ThisPod:
+    """The pod that this process is in; see :class:`pytest_fsmredir.implementations.base.Target`."""
+
+    name: str
+    addresses: tuple[str, ...]
+    configuration: Configuration
+    iptables: IptablesVariant
+
+    def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
+        """Run a program."""
+        return Completed(*run_any(argv, stdin=stdin))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Program the network namespace that this process is in.
+
+    Args:
+        argv: The template's file.
+
+    Returns:
+        Exit status: 0 done, 1 refused.
+    """
+    (file,) = argv
+    try:
+        RulesFile(Path(file)).program(_this_pod(os.environ))
+    except (Refused, SettingsError) as why:
+        sys.stderr.write(f"refused: {why}\n")
+        return 1
+    return 0
+
+
+def _this_pod(environment: Mapping[str, str]) -> ThisPod:
+    pod = _document(environment["FSM_POD"])
+    return ThisPod(
+        pod["metadata"].get("name", ""),
+        tuple(environment["POD_IPS"].split(",")),
+        Configuration.of(pod, _document(environment["FSM_MESH_CONFIG"])),
+        IptablesVariant(environment["FSM_IPTABLES"]),
+    )
+
+
+def _document(path: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return document
