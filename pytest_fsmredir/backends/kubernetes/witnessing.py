@@ -112,7 +112,7 @@ class Witnessing:
     ) -> RemoteConnection:
         """Dial from a place."""
         (held,) = self._hold(place, [flow], how)
-        connection = WitnessedConnection(place, held.number, self._fate(held))
+        connection = WitnessedConnection(place, held.number if keep else 0, self._fate(held))
         connection.take(held.report)
         if not keep:
             _let_go(place, [held])
