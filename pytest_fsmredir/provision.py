@@ -12,7 +12,14 @@ from pytest_fsmredir.backends.judged import Backend
 from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.implementations.in_cluster import InCluster
 from pytest_fsmredir.implementations.patience import Patience
-from pytest_fsmredir.settings import CLUSTER, KIND, NETNS, KubernetesSettings, Settings
+from pytest_fsmredir.settings import (
+    CLUSTER,
+    DEFAULT_CLUSTER,
+    KIND,
+    NETNS,
+    KubernetesSettings,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from pytest_kind import KindCluster
@@ -203,7 +210,7 @@ def kind_options(settings: Settings) -> KindOptions:
     given = settings.kubernetes.pytest_kind
     kubeconfig = given.get("kubeconfig")
     return KindOptions(
-        name=given.get("cluster_name", "pytest-kind"),
+        name=given.get("cluster_name", DEFAULT_CLUSTER),
         keep=bool(given.get("keep_cluster")),
         image=given.get("kind_image", ""),
         kind=given.get("kind_bin", ""),

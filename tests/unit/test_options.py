@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -273,6 +274,21 @@ def test_line_to_run_again_names_the_backend(project: Project) -> None:
         "pytest --fsm-conformance --fsm-context prod --fsm-backend cluster --fsm-ip 4"
         " --fsm-check OUT-001"
     )
+
+
+def test_line_to_run_again_names_the_kind_cluster(project: Project) -> None:
+    """A line that makes another cluster, without the mesh that failed."""
+    settings = project.settings(backend="kind", ip="4")
+    asked = {"cluster_name": "one", "keep_cluster": True, "kind_image": "node:1", "kind_bin": ""}
+    settings = replace(settings, kubernetes=replace(settings.kubernetes, pytest_kind=asked))
+
+    assert settings.again("OUT-001", Variant("kind", "nft", 4)) == (
+        "pytest --fsm-conformance --fsm-backend kind --cluster-name one --keep-cluster"
+        " --kind-image node:1 --fsm-ip 4 --fsm-check OUT-001"
+    )
+    default = {"cluster_name": "pytest-kind", "keep_cluster": False}
+    settings = replace(settings, kubernetes=replace(settings.kubernetes, pytest_kind=default))
+    assert "pytest-kind" not in settings.again("OUT-001", Variant("kind", "nft", 4))
 
 
 def test_nodes_are_points_of_the_matrix(project: Project) -> None:
