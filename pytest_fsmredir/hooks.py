@@ -157,6 +157,8 @@ class ConformanceHooks:
         told = getattr(node, "workeroutput", {}).get(_WORKER)
         if told is not None:
             self._hygiene.merge(told)
+            self.run.kept += told["kept"]
+            self.run.left += told["left"]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:
@@ -175,14 +177,15 @@ class ConformanceHooks:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report, and let no violated requirement end in exit status 0."""
         try:
-            if is_worker(self._config):
-                output: dict[str, object] = getattr(self._config, "workeroutput")  # noqa: B009
-                output[_WORKER] = self._hygiene.for_controller()
-            elif not self._config.option.collectonly:
+            if not is_worker(self._config) and not self._config.option.collectonly:
                 self._conclude(session)
         finally:
-            with self._lasting:
+            with self.run.removing("cluster"), self._lasting:
                 self.run.close()
+        if is_worker(self._config):
+            output: dict[str, object] = getattr(self._config, "workeroutput")  # noqa: B009
+            places = {"kept": self.run.kept, "left": self.run.left}
+            output[_WORKER] = self._hygiene.for_controller() | places
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table of profiles and the verdict."""

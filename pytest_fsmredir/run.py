@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,6 +13,7 @@ import pytest
 
 from pytest_fsmredir.backends.judged import Backend, Wanted
 from pytest_fsmredir.deciding import Result, as_failure, decide, out_of_reach, unsupported
+from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.select import Claims
 from pytest_fsmredir.outcomes import Outcome, Row, Variant
@@ -62,6 +63,7 @@ class Run:
         trouble: What broke the harness; empty while it is whole.
         interrupted: The user ended it early.
         kept: What backends have left behind because that was asked for.
+        left: What could not be removed, and why.
         standing: Another process of the session sees to what all of them share of the backends.
     """
 
@@ -78,6 +80,7 @@ class Run:
     trouble: str = ""
     interrupted: bool = False
     kept: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
     standing: bool = False
     _backends: dict[str, Backend] = field(default_factory=dict)
 
@@ -162,9 +165,18 @@ class Run:
         """Remove all pods."""
         with ExitStack() as undo:
             while self._backends:
-                backend = self._backends.popitem()[1]
+                name, backend = self._backends.popitem()
                 self.kept += [backend.kept] if backend.kept else []
+                undo.enter_context(self.removing(name))
                 undo.callback(backend.close)
+
+    @contextmanager
+    def removing(self, what: str) -> Iterator[None]:
+        """Take note of what the block cannot remove: the verdict is to be told all the same."""
+        try:
+            yield
+        except FsmRedirError as error:
+            self.left.append(f"{what}: {error}")
 
     def _measure(self) -> Measure:
         return Measure(

@@ -153,6 +153,8 @@ def _notices(run: Run, remarks: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield "interrupted", "before the end: this is what was learnt so far"
     for what in run.kept:
         yield "kept", what
+    for what in run.left:
+        yield "left behind", what
     if found := "; ".join(remarks):
         yield "note", found
 

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pytest_fsmredir.backends.kubernetes.client import Cluster
+from pytest_fsmredir.backends.kubernetes.images import pod_image
 from pytest_fsmredir.backends.kubernetes.kind import KindOptions, handle_of
 from pytest_fsmredir.backends.kubernetes.manifests import MANAGED_BY, OURS
+from tests.kube.gate import Gate
 
 pytestmark = pytest.mark.kube
 
@@ -183,6 +186,37 @@ def test_interrupted_run_leaves_nothing_behind(start: Start, cluster: Cluster) -
     assert run.returncode == pytest.ExitCode.INTERRUPTED, "".join(seen) + rest
     assert "verdict: partial" in rest
     assert namespaces(cluster) == []
+
+
+def test_cluster_that_is_gone_half_way(
+    start: Start, tmp_path: Path, kind: KindOptions, cluster: Cluster
+) -> None:
+    """A run that hangs, fails the implementation, or has no verdict, when its cluster goes."""
+    kubeconfig = yaml.safe_load(Path(handle_of(kind).kubeconfig_path).read_text())
+    server = kubeconfig["clusters"][0]["cluster"]["server"]
+    with closing(Gate("127.0.0.1", int(server.rpartition(":")[2]))) as gate:
+        kubeconfig["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{gate.port}"
+        (tmp_path / "way").write_text(yaml.safe_dump(kubeconfig))
+        image = pod_image(os.environ.get("FSM_POD_IMAGE", ""))
+        how = ["--fsm-kubeconfig", "way", "--fsm-inject", "manual", "--fsm-pod-image", image]
+        asked = ["--fsm-check", "OUT-00*,IN-00*", "--fsm-ip", "4", "--fsm-report", "out", "-v"]
+        run = start("--fsm-conformance", "--fsm-backend", "cluster", *how, *asked)
+        seen = []
+        assert run.stdout is not None
+        for line in run.stdout:
+            seen.append(line)
+            if "PASSED" in line:
+                break
+    rest, _ = run.communicate(timeout=LIMIT_S)
+    output = "".join(seen) + rest
+    for name in namespaces(cluster):  # nobody else can remove it
+        cluster.delete(f"/api/v1/namespaces/{name}")
+
+    assert run.returncode == pytest.ExitCode.TESTS_FAILED, output
+    assert " FAILED" not in output
+    assert "verdict: invalid" in output
+    assert "left behind  cluster: " in output
+    assert report_of(tmp_path)["verdict"] == "invalid"
 
 
 def test_example_of_the_documentation_runs_in_real_pods(start: Start) -> None:

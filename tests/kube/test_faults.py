@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,10 +70,8 @@ def test_pod_that_is_deleted_half_way(judge: Judge, cluster: Cluster) -> None:
         assert pod.connect(mesh.server, 8080).captured_outbound
         (namespace,) = namespaces(cluster)
         cluster.delete(f"/api/v1/namespaces/{namespace}/pods/{pod.site.name}")
-        began = monotonic()
         with pytest.raises(BackendError, match=f"the line to pod {pod.site.name} was lost"):
             connect_until_it_fails(pod, mesh.server)
-        assert monotonic() - began < 2 * GRACE_S
         with pytest.raises(BackendError, match="there is no line to"):
             pod.connect(mesh.server, 8080)
     assert not namespaces(cluster)
