@@ -21,6 +21,29 @@ if TYPE_CHECKING:
     from pytest_fsmredir.settings import Settings
 
 
+_NODES = pytest.StashKey[tuple[str, ...]]()
+
+
+def nodes_of_tests(config: pytest.Config) -> tuple[str, ...]:
+    """Return the names of the nodes that tests run on; none where nobody has named any.
+
+    Raises:
+        pytest.UsageError: They cannot be had.
+    """
+    from pytest_fsmredir.errors import FsmRedirError
+    from pytest_fsmredir.provision import nodes_to_run_on
+    from pytest_fsmredir.settings import read_all_settings
+
+    if _NODES not in config.stash:
+        try:
+            settings = read_all_settings(config)
+            found = nodes_to_run_on(settings, ready=not config.option.collectonly)
+        except FsmRedirError as error:
+            raise pytest.UsageError(str(error)) from None
+        config.stash[_NODES] = tuple(found.get(settings.backends[0], ()))
+    return config.stash[_NODES]
+
+
 @pytest.fixture(scope="session")
 def fsm_settings(pytestconfig: pytest.Config) -> Settings:
     """What the options of this plugin say, ``fsmredir.yaml`` included."""
@@ -69,14 +92,14 @@ def fsm_backend(
     from pytest_fsmredir.provision import backend_on, make_backend
     from pytest_fsmredir.settings import KIND, NETNS
 
-    name = fsm_settings.backends[0]
+    name, nodes = fsm_settings.backends[0], nodes_of_tests(request.config)
     if name == KIND:
         handle = request.getfixturevalue("fsm_kind_cluster")
-        backend = backend_on(handle, fsm_settings, fsm_implementation)
+        backend = backend_on(handle, fsm_settings, fsm_implementation, nodes)
     else:
         if name == NETNS:
             privileges.acquire(fsm_settings.privilege)
-        backend = make_backend(name, fsm_settings, fsm_implementation, standing=False)
+        backend = make_backend(name, fsm_settings, fsm_implementation, standing=False, nodes=nodes)
     with closing(backend):
         yield backend
 
@@ -100,14 +123,21 @@ def fsm_iptables(fsm_settings: Settings) -> IptablesVariant:
 
 
 @pytest.fixture
+def fsm_node(request: pytest.FixtureRequest) -> str:
+    """Name of the node that pods are on; empty for any. Each of ``--fsm-nodes`` has its turn."""
+    return str(getattr(request, "param", ""))
+
+
+@pytest.fixture
 def fsm_mesh(
-    fsm_backend: Backend, fsm_family: int, fsm_iptables: IptablesVariant
+    fsm_backend: Backend, fsm_family: int, fsm_iptables: IptablesVariant, fsm_node: str
 ) -> Iterator[Mesh]:
     """Pods on demand, and the world around them: ``fsm_mesh.pod(annotations=...)``, ``.server``.
 
     What a test opens and listens on ends with the test; pods of equal settings are shared.
     """
-    with closing(fsm_backend.mesh(fsm_family, fsm_iptables, exhaustive=False)) as mesh:
+    mesh = fsm_backend.mesh(fsm_family, fsm_iptables, exhaustive=False, node=fsm_node)
+    with closing(mesh):
         yield mesh
 
 

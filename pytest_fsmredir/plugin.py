@@ -25,6 +25,15 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     return None
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that has pods of the mesh once on each node that is named."""
+    if "fsm_node" in metafunc.fixturenames:
+        from pytest_fsmredir.mesh_fixtures import nodes_of_tests
+
+        if names := nodes_of_tests(metafunc.config):
+            metafunc.parametrize("fsm_node", names, indirect=True)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare a conformance run, when one was asked for."""

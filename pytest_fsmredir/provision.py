@@ -12,6 +12,7 @@ from pytest_fsmredir.backends.judged import Backend
 from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.implementations.in_cluster import InCluster
 from pytest_fsmredir.implementations.patience import Patience
+from pytest_fsmredir.nodes import choose, require_ready
 from pytest_fsmredir.settings import (
     CLUSTER,
     DEFAULT_CLUSTER,
@@ -59,14 +60,25 @@ def make_backend(
     return _cluster(settings, implementation, nodes)
 
 
-def backend_on(handle: KindCluster, settings: Settings, implementation: Implementation) -> Backend:
+def backend_on(
+    handle: KindCluster,
+    settings: Settings,
+    implementation: Implementation,
+    nodes: Sequence[str] = (),
+) -> Backend:
     """Make a backend on a kind cluster that somebody has brought up; the caller closes it.
+
+    Args:
+        handle: Pytest-kind's.
+        settings: What the user asked for.
+        implementation: What is judged.
+        nodes: Names of the nodes that meshes can be asked for; none for any.
 
     Raises:
         PreflightError: Something is missing; the message says how to get it.
         BackendError: It cannot be made.
     """
-    return _kind(settings, implementation, _ground(settings, handle=handle))
+    return _kind(settings, implementation, _ground(settings, handle=handle), nodes)
 
 
 def lasting(settings: Settings) -> AbstractContextManager[object]:
@@ -79,13 +91,25 @@ def lasting(settings: Settings) -> AbstractContextManager[object]:
     return _ground(settings, standing=False) if KIND in settings.backends else nullcontext()
 
 
-def nodes_there(settings: Settings) -> dict[str, tuple[Node, ...]]:
-    """Return the nodes of each backend of a run that has any.
+def nodes_to_run_on(settings: Settings, *, ready: bool) -> dict[str, list[str]]:
+    """Return the names of the nodes to run on, by backend; none where nobody has named any.
+
+    Args:
+        settings: What the user asked for.
+        ready: See that pods can run on them.
 
     Raises:
-        PreflightError: They cannot be learnt; the message says why.
+        SettingsError: A node that is named does not exist.
+        PreflightError: The nodes cannot be learnt, or no pod can run on one.
     """
-    return {name: _nodes(name, settings) for name in settings.backends if name != NETNS}
+    asked = settings.kubernetes.nodes
+    if not asked:
+        return {}
+    there = {name: _nodes(name, settings) for name in settings.backends if name != NETNS}
+    chosen = choose(asked, there)
+    if ready:
+        require_ready(chosen)
+    return {backend: [node.name for node in nodes] for backend, nodes in chosen.items()}
 
 
 def _nodes(name: str, settings: Settings) -> tuple[Node, ...]:

@@ -19,8 +19,7 @@ from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.implementations.in_cluster import InCluster
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.select import claims, select
-from pytest_fsmredir.nodes import choose, require_ready
-from pytest_fsmredir.provision import nodes_there
+from pytest_fsmredir.provision import nodes_to_run_on
 from pytest_fsmredir.report.describe import explanation, listing
 from pytest_fsmredir.run import RUN, Run
 from pytest_fsmredir.settings import NETNS, Settings, read_settings
@@ -105,12 +104,7 @@ def _nodes(settings: Settings, config: pytest.Config) -> Mapping[str, Sequence[s
     if is_worker(config):
         given: dict[str, list[str]] = getattr(config, "workerinput")[NODES]  # noqa: B009
         return given
-    if not settings.kubernetes.nodes:
-        return {}
-    chosen = choose(settings.kubernetes.nodes, nodes_there(settings))
-    if not config.option.collectonly:
-        require_ready(chosen)
-    return {backend: [node.name for node in nodes] for backend, nodes in chosen.items()}
+    return nodes_to_run_on(settings, ready=not config.option.collectonly)
 
 
 def judged(settings: Settings, directory: Path) -> Implementation:

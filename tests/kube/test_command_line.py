@@ -219,6 +219,30 @@ def test_cluster_that_is_gone_half_way(
     assert report_of(tmp_path)["verdict"] == "invalid"
 
 
+def test_tests_of_others_run_on_each_node(start: Start, tmp_path: Path, kind: KindOptions) -> None:
+    """An option that does nothing for the fixtures, or pods of the wrong node."""
+    (tmp_path / "test_it.py").write_text(
+        "def test_it(fsm_pod, fsm_mesh, fsm_node):\n"
+        "    assert fsm_pod.connect(fsm_mesh.server, 80).captured_outbound\n"
+        "    assert fsm_node.endswith('-control-plane')\n"
+    )
+    output, _ = start("--fsm-backend", "kind", "--fsm-nodes", "all", "-v").communicate(
+        timeout=LIMIT_S
+    )
+
+    assert f"test_it.py::test_it[{kind.name}-control-plane] PASSED" in output
+
+
+def test_unknown_node_of_tests_of_others_is_a_usage_error(start: Start, tmp_path: Path) -> None:
+    """A name that is taken for no name."""
+    (tmp_path / "test_it.py").write_text("def test_it(fsm_pod): pass\n")
+    run = start("--fsm-backend", "kind", "--fsm-nodes", "nobody")
+    output, _ = run.communicate(timeout=LIMIT_S)
+
+    assert run.returncode != pytest.ExitCode.OK
+    assert "--fsm-nodes: no node is called 'nobody'" in output
+
+
 def test_example_of_the_documentation_runs_in_real_pods(start: Start) -> None:
     """Fixtures that work on network namespaces only."""
     example = Path(__file__).parents[2] / "docs" / "example"

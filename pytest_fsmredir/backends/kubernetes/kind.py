@@ -308,8 +308,15 @@ def _load_early(handle: KindCluster, images: Sequence[str], over: Event) -> None
 
 
 def _takes_images(handle: KindCluster) -> bool:
-    """Whether there are nodes, whose image stores answer."""
-    return bool([_has(node, "") for node in _node_names(handle)])
+    """Whether there are nodes yet.
+
+    Raises:
+        CommandError: The image store of one does not answer yet.
+    """
+    nodes = _node_names(handle)
+    for node in nodes:
+        _images_of(node)
+    return bool(nodes)
 
 
 def _load(handle: KindCluster, image: str) -> None:
@@ -349,9 +356,12 @@ def _pod_addresses(cluster: Cluster) -> Iterator[str]:
 
 
 def _has(node: str, image: str) -> bool:
-    listed = _in_node(node, ["ctr", "--namespace", "k8s.io", "images", "ls", "--quiet"]).split()
     # The nodes name an image in full, with the registry it stands for.
-    return any(name == image or name.endswith(f"/{image}") for name in listed)
+    return any(name == image or name.endswith(f"/{image}") for name in _images_of(node))
+
+
+def _images_of(node: str) -> list[str]:
+    return _in_node(node, ["ctr", "--namespace", "k8s.io", "images", "ls", "--quiet"]).split()
 
 
 def _program(given: str, name: str) -> str:
