@@ -242,7 +242,7 @@ class Run:
 
 def _lacking(backend: Backend, check: Check, variant: Variant) -> list[str]:
     """Return what a check wants and the backend does not have."""
-    unmet = [str(need) for need in check.needs - backend.offers]
+    unmet = [str(need) for need in check.needs - backend.offers(variant.family)]
     return [*unmet, *([] if variant.family in backend.families else [f"IPv{variant.family}"])]
 
 

@@ -52,9 +52,8 @@ class Backend(Protocol):
 
     name: str
 
-    @property
-    def offers(self) -> frozenset[Need]:
-        """The needs of checks it can meet."""
+    def offers(self, family: int) -> frozenset[Need]:
+        """Return the needs of checks that it can meet on an IP version."""
         ...
 
     @property

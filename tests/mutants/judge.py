@@ -73,7 +73,7 @@ class Judge:
         return (
             point.family in check.families
             and check.features_for(point.family) <= self._implementation.features
-            and check.needs <= self._backend.offers
+            and check.needs <= self._backend.offers(point.family)
         )
 
     def run(self, check: Check, point: Point) -> Trial:

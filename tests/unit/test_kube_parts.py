@@ -18,6 +18,8 @@ from pytest_fsmredir.backends.kubernetes.fleet import Order
 from pytest_fsmredir.backends.kubernetes.kind import KindSite, unused_ranges
 from pytest_fsmredir.backends.kubernetes.planning import Orders, plan
 from pytest_fsmredir.backends.kubernetes.probing import CASES, case_of
+from pytest_fsmredir.backends.kubernetes.remote import needs_met
+from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.errors import DeadlineError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.spec.configuration import Configuration
@@ -154,3 +156,12 @@ def test_everything_that_a_check_orders_is_for_its_node() -> None:
         assert {order.node for order in orders} <= {"n-1"}
         assert {exhibit.order.node for exhibit in orders.exhibits} <= {"n-1"}
         assert {template.order.node for template in orders.templates} <= {"n-1"}
+
+
+def test_ipv6_is_answered_for_where_pods_have_it() -> None:
+    """Checks of IPv6 that fail for want of somebody who answers."""
+    assert Need.REMOTE_ADDRESSES in needs_met(unused_ranges(site("fd00:10:244::7")), 6)
+    assert Need.REMOTE_ADDRESSES not in needs_met(unused_ranges(site("2a00::7")), 6)
+    four = unused_ranges(site("10.111.0.7"))
+    assert Need.REMOTE_ADDRESSES in needs_met(four, 4)
+    assert Need.REMOTE_ADDRESSES not in needs_met(four, 6)

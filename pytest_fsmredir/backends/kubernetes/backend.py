@@ -75,7 +75,6 @@ class KubernetesBackend:
 
     Attributes:
         name: As on the command line.
-        offers: The needs of checks it can meet.
         world: The places outside the mesh.
         ledger: Everything accepted in the run.
         fleet: Makes pods.
@@ -105,8 +104,8 @@ class KubernetesBackend:
         injection = inject(cluster, images)
         # Of a sidecar that is none of ours, the pods' own tables tell.
         self._fates = Recording if SIDECAR in injection.agents else Witnessing
-        own = self._fates.offers | {Need.WORKLOADS}
-        self.offers = (own | needs_met(remote_ranges) | injection.granted) - injection.withheld
+        self._offers = self._fates.offers | {Need.WORKLOADS} | injection.granted
+        self._withheld, self._remote_ranges = injection.withheld, remote_ranges
         with ExitStack() as undo:
             undo.callback(cluster.close)
             runs.sweep(cluster)
@@ -134,6 +133,10 @@ class KubernetesBackend:
             self.world = World(server, client, hosts or dict.fromkeys(nodes or ("",), client))
             self._undo = undo.pop_all()
         self._up = False
+
+    def offers(self, family: int) -> frozenset[Need]:
+        """Return the needs of checks that it can meet on an IP version."""
+        return (self._offers | needs_met(self._remote_ranges, family)) - self._withheld
 
     @property
     def families(self) -> tuple[int, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from tenacity import (
 )
 
 from pytest_fsmredir import layout, procs, scratch
-from pytest_fsmredir.backends.kubernetes.client import Cluster
+from pytest_fsmredir.backends.kubernetes.client import Cluster, Object
 from pytest_fsmredir.backends.kubernetes.nodes import Node, names_in_kind, nodes_of
 from pytest_fsmredir.backends.kubernetes.remote import free_ranges
 from pytest_fsmredir.backends.kubernetes.waiting import eventually
@@ -229,10 +230,13 @@ def unused_ranges(site: KindSite) -> Sequence[str]:
     """
     cluster = site.cluster
     try:
-        eventually(lambda: any(_pod_addresses(cluster)), NETWORK_S, "a pod with an address")
+        pods = eventually(lambda: set(_pod_addresses(cluster)), NETWORK_S, "a pod with an address")
     except DeadlineError:
         return ()  # nobody knows what the cluster uses
-    return free_ranges(_taken(cluster))
+    nodes = cluster.get("/api/v1/nodes")["items"]
+    pods.update(each for node in nodes for each in node["spec"].get("podCIDRs", ()))
+    families = {ip_network(each).version for each in pods}
+    return free_ranges([*pods, *_addresses(nodes), _service(cluster)], families)
 
 
 def image_in_nodes(site: KindSite, image: str) -> None:
@@ -338,14 +342,17 @@ def _ip(node: str, commands: Sequence[str]) -> None:
     procs.run(argv, stdin="\n".join(commands) + "\n", timeout_s=COMMAND_S)
 
 
-def _taken(cluster: Cluster) -> Iterator[str]:
-    """Yield the IPv4 ranges and addresses of a cluster."""
-    for node in cluster.get("/api/v1/nodes")["items"]:
-        yield from (each for each in node["spec"].get("podCIDRs", ()) if ":" not in each)
+def _addresses(nodes: Iterable[Object]) -> Iterator[str]:
+    """Yield the addresses of nodes."""
+    for node in nodes:
         own = (each for each in node["status"]["addresses"] if each["type"].endswith("IP"))
-        yield from (each["address"] for each in own if ":" not in each["address"])
-    service = cluster.get("/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"]
-    yield from (each for each in (service, *_pod_addresses(cluster)) if ":" not in each)
+        yield from (each["address"] for each in own)
+
+
+def _service(cluster: Cluster) -> str:
+    """Return the address of a Service."""
+    service = cluster.get("/api/v1/namespaces/default/services/kubernetes")
+    return str(service["spec"]["clusterIP"])
 
 
 def _pod_addresses(cluster: Cluster) -> Iterator[str]:

@@ -90,11 +90,14 @@ class NetnsBackend:
             undo.callback(self._remove_shared)
             self._undo = undo.pop_all()
 
+    def offers(self, family: int) -> frozenset[Need]:
+        """Return the needs of checks that it can meet on an IP version: the same on both."""
+        del family
+        return frozenset(Need) - _OF_CLUSTERS - self._lacking
+
     @cached_property
-    def offers(self) -> frozenset[Need]:
-        """The needs of checks it can meet."""
-        lacking = set() if all(map(has_nat, IptablesVariant)) else {Need.BOTH_VARIANTS}
-        return frozenset(Need) - lacking - _OF_CLUSTERS
+    def _lacking(self) -> set[Need]:
+        return set() if all(map(has_nat, IptablesVariant)) else {Need.BOTH_VARIANTS}
 
     def prepare(self, wanted: Iterable[Wanted]) -> None:
         """Do nothing: a pod is made in the time that it takes to say which."""
