@@ -6,9 +6,7 @@ loaded on first use: pytest imports this package in every run of an environment 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # typing's own costs a relay in a pod more than all else that it does
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.base import Mesh as Mesh
     from pytest_fsmredir.backends.base import Place as Place
@@ -69,6 +67,8 @@ __all__ = sorted({*_HOMES, *_MODULES})
 
 
 def __getattr__(name: str) -> object:
+    from importlib import import_module
+
     if name in _MODULES:
         return import_module(f"{__name__}.{_MODULES[name]}")
     if name not in _HOMES:

@@ -1,4 +1,4 @@
-"""``serve NAME`` runs an agent; ``relay NAME...`` joins a pod's agents in one stream.
+"""``serve NAME`` runs an agent that a relay can be connected to.
 
 ``stdio NAME`` runs one that is spoken to by its standard streams, without a relay.
 """
@@ -10,24 +10,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_fsmredir.agent.relay import relay
-
-SOCKETS = Path("/run/fsmredir")
+from pytest_fsmredir.agent.relay import SOCKETS
+from pytest_fsmredir.agent.server import Server
 
 
 def main(argv: Sequence[str]) -> int:
     """Run one action, and return the exit status."""
-    action, *names = argv
-    if action == "relay":
-        return relay(SOCKETS, names)
-    from pytest_fsmredir.agent.server import Server
-
-    (name,) = names
+    action, name = argv
     server = Server()
     if action == "stdio":
         server.attend(name)
         server.run()
-    server.listen(SOCKETS / f"{name}.sock")
+    server.listen(Path(SOCKETS, f"{name}.sock"))
     addresses = os.environ.get("POD_IPS", "").split(",")
     if name == "sidecar":
         ports = os.environ.get("FSM_PROBE_PORTS", "").split(",")

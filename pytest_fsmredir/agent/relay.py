@@ -1,4 +1,7 @@
-"""One stream for all agents of a pod: lines are passed on to the agent that they name."""
+"""One stream for all agents of a pod: lines are passed on to the agent that they name.
+
+One is started in each pod of a run, so it imports next to nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,27 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SOCKETS = "/run/fsmredir"
+"""Where the agents of a pod listen, each at its name."""
 
 _CHUNK = 1024 * 1024
 _APPEAR_S = 60.0
 _LOOK_S = 0.05
 
 
-def relay(directory: Path, names: Sequence[str]) -> int:
+def relay(names: Sequence[str]) -> int:
     """Pass lines ``NAME TAB TEXT`` between standard input and output and the agents' sockets.
 
     Returns:
         Exit status: 0 when the input ended, 1 when an agent did or never came.
     """
     try:
-        agents = {name: _reached(directory / f"{name}.sock") for name in names}
+        agents = {name: _reached(f"{SOCKETS}/{name}.sock") for name in names}
     except OSError as error:
         sys.stderr.write(f"an agent did not come up: {error}\n")
         return 1
@@ -50,13 +58,13 @@ def _write(data: bytes) -> None:
         data = data[os.write(1, data) :]
 
 
-def _reached(path: Path) -> socket.socket:
+def _reached(path: str) -> socket.socket:
     """Return a connection to an agent that may not be up yet."""
     deadline = time.monotonic() + _APPEAR_S
     while True:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.connect(str(path))
+            sock.connect(path)
         except OSError:
             sock.close()
             if time.monotonic() > deadline:

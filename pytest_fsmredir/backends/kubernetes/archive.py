@@ -24,6 +24,9 @@ _SHIPPED = (
 )  # fmt: skip
 _MAIN = """\
 import sys
+if sys.argv[1:2] == ["relay"]:
+    from pytest_fsmredir.agent.relay import relay
+    sys.exit(relay(sys.argv[2:]))
 if sys.argv[1:2] == ["reference"]:
     from pytest_fsmredir.implementations.reference.command import main
     sys.exit(main(sys.argv[2:]))
