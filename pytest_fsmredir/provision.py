@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,14 +81,18 @@ def backend_on(
     return _kind(settings, implementation, _ground(settings, handle=handle), nodes)
 
 
-def lasting(settings: Settings) -> AbstractContextManager[object]:
+@contextmanager
+def lasting(settings: Settings) -> Iterator[None]:
     """Have for the block what all processes of a session share: a kind cluster, where one is used.
 
     Raises:
         PreflightError: Something is missing; the message says how to get it.
         BackendError: It cannot be made.
     """
-    return _ground(settings, standing=False) if KIND in settings.backends else nullcontext()
+    with ExitStack() as undo:
+        if KIND in settings.backends:
+            undo.enter_context(_ground(settings)).answered()
+        yield
 
 
 def nodes_to_run_on(settings: Settings, *, ready: bool) -> dict[str, list[str]]:

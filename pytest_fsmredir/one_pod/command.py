@@ -82,7 +82,7 @@ def _judge(arguments: argparse.Namespace, undo: ExitStack) -> int:
         images=Images(pod=ground.image, agent_in=AgentIn.EPHEMERAL),
         timeout_s=_TIMEOUT_S,
         name="cluster",
-        remote_ranges=ground.ranges,
+        answered=lambda: ground.ranges,
         nodes=(found.node,),
         on_nodes=bool(ground.ranges),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -66,7 +66,8 @@ class KubernetesBackend:
         timeout_s: How long a flow may take.
         init_timeout_s: How long the init container may take.
         name: As on the command line.
-        remote_ranges: Addresses outside the cluster that its nodes answer for.
+        answered: Returns the ranges outside the cluster that its nodes answer for, as soon as pods
+            have addresses.
         keep: Leave the namespace behind.
         nodes: Names of the nodes that meshes can be asked for; none for meshes whose pods are
             wherever the scheduler puts them.
@@ -91,7 +92,7 @@ class KubernetesBackend:
         timeout_s: float,
         init_timeout_s: float = 30.0,
         name: str = "kind",
-        remote_ranges: Sequence[str] = (),
+        answered: Callable[[], Sequence[str]] = tuple,
         keep: bool = False,
         nodes: Sequence[str] = (),
         on_nodes: bool = True,
@@ -105,7 +106,7 @@ class KubernetesBackend:
         # Of a sidecar that is none of ours, the pods' own tables tell.
         self._fates = Recording if SIDECAR in injection.agents else Witnessing
         self._offers = self._fates.offers | {Need.WORKLOADS} | injection.granted
-        self._withheld, self._remote_ranges = injection.withheld, remote_ranges
+        self._withheld, self._answered = injection.withheld, answered
         with ExitStack() as undo:
             undo.callback(cluster.close)
             runs.sweep(cluster)
@@ -133,9 +134,11 @@ class KubernetesBackend:
             self.world = World(server, client, hosts or dict.fromkeys(nodes or ("",), client))
             self._undo = undo.pop_all()
         self._up = False
+        self._remote_ranges: Sequence[str] = ()
 
     def offers(self, family: int) -> frozenset[Need]:
         """Return the needs of checks that it can meet on an IP version."""
+        self._await_world()
         return (self._offers | needs_met(self._remote_ranges, family)) - self._withheld
 
     @property
@@ -209,6 +212,7 @@ class KubernetesBackend:
     def _await_world(self) -> None:
         if not self._up:
             self.fleet.wait(self.world.sites)
+            self._remote_ranges = self._answered()
             self._up = True
 
     def _make(self, orders: Sequence[Order], of: Orders) -> list[Site]:

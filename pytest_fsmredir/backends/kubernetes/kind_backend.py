@@ -36,12 +36,13 @@ class Ground:
     Attributes:
         site: The cluster.
         images: Where containers come from; the nodes have them.
-        remote_ranges: Addresses outside the cluster that its nodes answer for.
+        answered: Returns the ranges outside the cluster that its nodes answer for from then on, and
+            until the ground is left; it waits for a pod to have an address.
     """
 
     site: KindSite
     images: Images
-    remote_ranges: Sequence[str]
+    answered: Callable[[], Sequence[str]]
 
 
 @contextmanager
@@ -62,18 +63,19 @@ def kind_ground(
     preflight(options)
     images = find_images()
     needed = images.needed
-    with kind_site(options, needed) if handle is None else running_site(handle) as site:
+    with ExitStack() as undo:
+        made = kind_site(options, needed) if handle is None else running_site(handle)
+        site = undo.enter_context(made)
         for image in needed:
             image_in_nodes(site, image)
-        with remote_ranges(site) as ranges:
-            yield Ground(site, images, ranges)
+        yield Ground(site, images, lambda: undo.enter_context(remote_ranges(site)))
 
 
 @contextmanager
 def standing_ground(options: KindOptions, find_images: FindImages) -> Iterator[Ground]:
     """Use, for the block, what another process of the run got from :func:`kind_ground`."""
     with running_site(handle_of(options)) as site:
-        yield Ground(site, find_images(), unused_ranges(site))
+        yield Ground(site, find_images(), lambda: unused_ranges(site))
 
 
 class KindBackend(KubernetesBackend):
@@ -111,7 +113,7 @@ class KindBackend(KubernetesBackend):
                 timeout_s=timeout_s,
                 init_timeout_s=init_timeout_s,
                 name="kind",
-                remote_ranges=had.remote_ranges if answers else (),
+                answered=had.answered if answers else tuple,
                 keep=keep,
                 nodes=nodes,
             )
