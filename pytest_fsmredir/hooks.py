@@ -18,7 +18,7 @@ from pytest_fsmredir.report.progress import Progress
 from pytest_fsmredir.report.terminal import collected, header, summary
 from pytest_fsmredir.report.verdict import Verdict
 from pytest_fsmredir.run import Run
-from pytest_fsmredir.settings import NETNS
+from pytest_fsmredir.settings import KIND, NETNS
 from pytest_fsmredir.words import printable
 
 _ROW = "fsm_row"
@@ -180,7 +180,7 @@ class ConformanceHooks:
             if not is_worker(self._config) and not self._config.option.collectonly:
                 self._conclude(session)
         finally:
-            with self.run.removing("cluster"), self._lasting:
+            with self.run.removing(KIND), self._lasting:
                 self.run.close()
         if is_worker(self._config):
             output: dict[str, object] = getattr(self._config, "workeroutput")  # noqa: B009

@@ -9,7 +9,7 @@ is for :mod:`pytest_fsmredir.settings` to say.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,6 +180,9 @@ _PYTEST_KIND = (
     "cluster_name", "keep_cluster", "kubeconfig", "kind_image", "kind_bin", "kind_kubectl_bin",
 )  # fmt: skip
 
+DEFAULT_CLUSTER = "pytest-kind"
+"""The name that pytest-kind gives its cluster."""
+
 DEFAULT_FILE = "fsmredir.yaml"
 LISTING = ("table", "json")
 
@@ -247,6 +250,19 @@ def pytest_kind(config: pytest.Config) -> dict[str, Any]:
     """Return what pytest-kind's own options say, by its names for them; none without it."""
     given = {name: config.getoption(name, None) for name in _PYTEST_KIND}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def repeat_pytest_kind(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a command line says to pytest-kind to have the same cluster.
+
+    Args:
+        given: As :func:`pytest_kind` returns it.
+    """
+    for name, value in given.items():
+        if value and (name, value) != ("cluster_name", DEFAULT_CLUSTER):
+            yield f"--{name.replace('_', '-')}"
+            if value is not True:
+                yield str(value)
 
 
 def environment(config: pytest.Config) -> Layer:

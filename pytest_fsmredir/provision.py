@@ -13,14 +13,8 @@ from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.implementations.in_cluster import InCluster
 from pytest_fsmredir.implementations.patience import Patience
 from pytest_fsmredir.nodes import choose, require_ready
-from pytest_fsmredir.settings import (
-    CLUSTER,
-    DEFAULT_CLUSTER,
-    KIND,
-    NETNS,
-    KubernetesSettings,
-    Settings,
-)
+from pytest_fsmredir.options import DEFAULT_CLUSTER
+from pytest_fsmredir.settings import CLUSTER, KIND, NETNS, KubernetesSettings, Settings
 
 if TYPE_CHECKING:
     from pytest_kind import KindCluster

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -29,9 +29,6 @@ _DEFAULT_IMPL = next(option.default for option in OPTIONS if option.name == "imp
 
 NETNS, KIND, CLUSTER = "netns", "kind", "cluster"
 BACKENDS = (NETNS, KIND, CLUSTER)
-DEFAULT_CLUSTER = "pytest-kind"
-"""The name that pytest-kind gives its cluster."""
-
 BY_WEBHOOK = "webhook"
 """Stands for the iptables variant where the mesh of a cluster programs the pods."""
 
@@ -79,14 +76,6 @@ class KubernetesSettings:
         return backend != NETNS and (
             self.inject == "webhook" or (self.inject == "auto" and backend == CLUSTER)
         )
-
-    def kind_words(self) -> Iterator[str]:
-        """Yield what a command line says to pytest-kind to have the same cluster."""
-        for name, value in self.pytest_kind.items():
-            if value and value != DEFAULT_CLUSTER:
-                yield f"--{name.replace('_', '-')}"
-                if value is not True:
-                    yield str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +170,7 @@ class Settings:
         if variant.backend != NETNS:
             words += ["--fsm-backend", variant.backend]
         if variant.backend == KIND:
-            words += self.kubernetes.kind_words()
+            words += options.repeat_pytest_kind(self.kubernetes.pytest_kind)
         if variant.node:
             words += ["--fsm-nodes", variant.node]
         if self.iptables != "auto" and variant.iptables != BY_WEBHOOK:

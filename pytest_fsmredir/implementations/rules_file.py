@@ -25,6 +25,8 @@ NAMES = frozenset(
 )
 """What a template may refer to; the last two are the documents of the contract, parsed."""
 
+_FAMILY = {"iptables-restore": 4, "ip6tables-restore": 6}
+
 _LOCK_WAIT = "--wait=5"  # the contract has no word on a held lock, so wait as long as kubelet does
 
 
@@ -56,8 +58,7 @@ class RulesFile:
         files = [("iptables-restore", path), *([("ip6tables-restore", twin)] if twin else [])]
         texts = [(program, file, _read(file)) for program, file in files]
         self._templates = [(program, self._compiled(text, file)) for program, file, text in texts]
-        families = {"iptables-restore": "rules.v4", "ip6tables-restore": "rules.v6"}
-        self.sources = {families[program]: text for program, _, text in texts}
+        self.sources = {f"rules.v{_FAMILY[program]}": text for program, _, text in texts}
         self.digest = hashlib.sha256("\0".join(text for *_, text in texts).encode()).hexdigest()
 
     def program(self, target: Target) -> None:
@@ -66,9 +67,8 @@ class RulesFile:
         Raises:
             Refused: A template cannot be rendered for this pod, or a program did not load it.
         """
-        has = {"iptables-restore": 4, "ip6tables-restore": 6}
         families = {6 if ":" in address else 4 for address in target.addresses}
-        wanted = [(name, each) for name, each in self._templates if has[name] in families]
+        wanted = [(name, each) for name, each in self._templates if _FAMILY[name] in families]
         rendered = [(name, _rendered(each, target)) for name, each in wanted]
         for name, rules in rendered:
             _require_loaded(name, target.run([name, "--noflush", _LOCK_WAIT], stdin=rules))
