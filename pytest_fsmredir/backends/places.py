@@ -45,6 +45,18 @@ class Surroundings(typing.Protocol):
     watch: Callable[[int, int | None], None]
 
 
+class How(typing.TypedDict, total=False):
+    """What :meth:`pytest_fsmredir.backends.base.Place.connect` can be told beside where to."""
+
+    uid: int | None
+    gid: int
+    source: Address | None
+    answer: bool
+    interface: str
+    prepare: Prepare | None
+    mapped: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dial:
     """How a TCP connection is opened, beside where to.
@@ -78,44 +90,14 @@ class BasePlace(ABC):
         self._mesh, self._default_uid = mesh, default_uid
         self._listening: set[tuple[Protocol, Address]] = set()
 
-    def connect(
-        self,
-        to: Place | str,
-        port: int,
-        *,
-        uid: int | None = None,
-        gid: int = 0,
-        source: Address | None = None,
-        answer: bool = True,
-        interface: str = "eth0",
-        prepare: Prepare | None = None,
-        mapped: bool = False,
-    ) -> Fate:
+    def connect(self, to: Place | str, port: int, **how: typing.Unpack[How]) -> Fate:
         """Open a TCP connection, learn its fate, and close it."""
-        flow = self._sent(self._flow(to, port, uid, interface=interface), answer=answer)
-        source = source or self._bound(flow)
-        dial = Dial(gid=gid, source=source, prepare=prepare, mapped=mapped)
-        with self._open(flow, dial, keep=False) as connection:
+        with self._dialled(to, port, keep=False, **how) as connection:
             return connection.fate
 
-    def open(
-        self,
-        to: Place | str,
-        port: int,
-        *,
-        uid: int | None = None,
-        gid: int = 0,
-        source: Address | None = None,
-        answer: bool = True,
-        interface: str = "eth0",
-        prepare: Prepare | None = None,
-        mapped: bool = False,
-    ) -> Connection:
+    def open(self, to: Place | str, port: int, **how: typing.Unpack[How]) -> Connection:
         """Open a TCP connection for the caller's block."""
-        flow = self._sent(self._flow(to, port, uid, interface=interface), answer=answer)
-        source = source or self._bound(flow)
-        dial = Dial(gid=gid, source=source, prepare=prepare, mapped=mapped)
-        return self._open(flow, dial, keep=True)
+        return self._dialled(to, port, keep=True, **how)
 
     def connect_all(
         self, to: Place | str, ports: Iterable[int], *, uid: int | None = None
@@ -173,6 +155,25 @@ class BasePlace(ABC):
     def is_own(self, host: str) -> bool:
         """Whether an address leads here."""
         return host == self.address
+
+    def _dialled(
+        self,
+        to: Place | str,
+        port: int,
+        *,
+        keep: bool,
+        uid: int | None = None,
+        gid: int = 0,
+        source: Address | None = None,
+        answer: bool = True,
+        interface: str = "eth0",
+        prepare: Prepare | None = None,
+        mapped: bool = False,
+    ) -> Connection:
+        flow = self._sent(self._flow(to, port, uid, interface=interface), answer=answer)
+        source = source or self._bound(flow)
+        dial = Dial(gid=gid, source=source, prepare=prepare, mapped=mapped)
+        return self._open(flow, dial, keep=keep)
 
     @abstractmethod
     def _answerer(self, host: str) -> BasePlace:
