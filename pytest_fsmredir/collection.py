@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,7 @@ class CheckItem(pytest.Item):
         super().__init__(name, parent)
         self.check, self.variant = check, variant
         self.row: Row | None = None
+        self._failed = False
         self.extra_keyword_matches |= {
             check.function.__name__, check.level, self.profile, check.spec,
         }  # fmt: skip
@@ -89,6 +91,7 @@ class CheckItem(pytest.Item):
         result = self.config.stash[RUN].execute(self.check, self.variant)
         self.row = result.row
         self.user_properties.append(("fsm_outcome", result.row.outcome.value))
+        self._failed = result.error is not None
         if result.error is not None:
             raise result.error
         if result.skipped:
@@ -96,13 +99,19 @@ class CheckItem(pytest.Item):
 
     def row_of(self, report: pytest.TestReport) -> Row | None:
         """Return the row that a report of this item stands for, None if it stands for none."""
-        if report.when == "call" and self.row is not None:
+        ran_whole = report.when == "call" and (self._failed or not report.failed)
+        if self.row is not None and ran_whole:
             return self.row
         if report.passed:
             return None
         outcome = Outcome.NOT_RUN if report.skipped else Outcome.ERROR
-        reason = f"kept from running by somebody's hook, in {report.when}"
-        return Row(check=self.check.id, variant=self.variant, outcome=outcome, reason=reason)
+        if self.row is None:
+            reason = f"kept from running by somebody's hook, in {report.when}"
+            return Row(check=self.check.id, variant=self.variant, outcome=outcome, reason=reason)
+        reason = f"spoilt by somebody's hook after it ran, in {report.when}"
+        spoilt = replace(self.row, outcome=outcome, reason=reason)
+        # After the call its row has been told already; the two are merged.
+        return spoilt if report.when == "call" else replace(spoilt, attempts=0, seconds=0.0)
 
     def repr_failure(
         self,

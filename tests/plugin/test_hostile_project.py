@@ -26,6 +26,20 @@ BREAK_SETUP = """\
 def pytest_runtest_setup(item):
     raise RuntimeError("no")
 """
+BREAK_CALL = """\
+import pytest
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    yield
+    raise RuntimeError("no")
+"""
+LEAK = """\
+import pytest
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    yield
+    open("leaked.txt", "w")
+"""
 GREEN_EVERYTHING = """\
 import pytest
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -86,15 +100,19 @@ def test_skipped_checks_did_not_run(project: Project) -> None:
     assert ended.outcomes() == []
 
 
-def test_hook_that_breaks_checks_is_not_blamed_on_the_implementation(project: Project) -> None:
-    """A nonconformant verdict because of somebody's plugin."""
-    project.write(hostile__py=BREAK_SETUP)
+@pytest.mark.parametrize("hook", [BREAK_SETUP, BREAK_CALL, LEAK], ids=["setup", "call", "leak"])
+def test_hook_that_breaks_checks_is_not_blamed_on_the_implementation(
+    project: Project, hook: str
+) -> None:
+    """A nonconformant verdict, or a FAILED without a word, because of somebody's plugin."""
+    project.write(hostile__py=hook)
     ended = project.conform(
-        "-p", "hostile", "--fsm-check=OUT-001", "--fsm-ip=4", "--fsm-report=out",
+        "-p", "hostile", "-W", "error", "--fsm-check=OUT-001", "--fsm-ip=4", "--fsm-report=out",
         PYTHONPATH=str(project.path),
     )  # fmt: skip
     assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "invalid")
     assert ended.outcomes() == ["error"]
+    assert "run again" not in ended.output
     assert "hostile" in ended.report["run"]["hygiene"]["plugins"]
 
 
