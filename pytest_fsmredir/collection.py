@@ -19,6 +19,7 @@ from pytest_fsmredir.deciding import Undecided, Violated
 from pytest_fsmredir.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.run import RUN
 from pytest_fsmredir.spec.checks import Check, Profile, checks_of
+from pytest_fsmredir.words import printable
 
 if TYPE_CHECKING:
     from _pytest._code.code import TerminalRepr, TracebackStyle
@@ -97,8 +98,15 @@ class CheckItem(pytest.Item):
         if result.skipped:
             pytest.skip(result.skipped)
 
-    def row_of(self, report: pytest.TestReport) -> Row | None:
-        """Return the row that a report of this item stands for, None if it stands for none."""
+    def row_of(
+        self, report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException] | None
+    ) -> Row | None:
+        """Return the row that a report of this item stands for, None if it stands for none.
+
+        Args:
+            report: Of one phase.
+            excinfo: What was raised in it.
+        """
         ran_whole = report.when == "call" and (self._failed or not report.failed)
         if self.row is not None and ran_whole:
             return self.row
@@ -106,9 +114,9 @@ class CheckItem(pytest.Item):
             return None
         outcome = Outcome.NOT_RUN if report.skipped else Outcome.ERROR
         if self.row is None:
-            reason = f"kept from running by somebody's hook, in {report.when}"
+            reason = f"kept from running, in {report.when}: {_why(report, excinfo)}"
             return Row(check=self.check.id, variant=self.variant, outcome=outcome, reason=reason)
-        reason = f"spoilt by somebody's hook after it ran, in {report.when}"
+        reason = f"spoilt after it ran, in {report.when}: {_why(report, excinfo)}"
         spoilt = replace(self.row, outcome=outcome, reason=reason)
         # After the call its row has been told already; the two are merged.
         return spoilt if report.when == "call" else replace(spoilt, attempts=0, seconds=0.0)
@@ -131,6 +139,13 @@ class CheckItem(pytest.Item):
         """Return where the check stands and what it is called."""
         code = self.check.function.__code__
         return self.path, code.co_firstlineno - 1, f"{self.name} {self.check.title}"
+
+
+def _why(report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException] | None) -> str:
+    """Return in one line what was raised, or else that somebody's hook has made of the report."""
+    if excinfo is None:
+        return f"somebody's hook reports it as {report.outcome}"
+    return printable(excinfo.exconly().splitlines()[0])
 
 
 def conformance_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from types import TracebackType
+from pathlib import Path
+from types import FrameType, TracebackType
 
+import pytest
+
+import pytest_fsmredir
 from pytest_fsmredir.backends.judged import JudgedMesh
 from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.outcomes import Outcome, Row, Variant
@@ -13,6 +18,7 @@ from pytest_fsmredir.spec.checks import Check, Level
 from pytest_fsmredir.spec.flow import Claim
 from pytest_fsmredir.words import printable
 
+_PACKAGE = Path(pytest_fsmredir.__file__).parent
 _VIOLATED = {Level.MUST: Outcome.FAIL, Level.SHOULD: Outcome.WARN, Level.INFO: Outcome.NOTE}
 
 
@@ -68,13 +74,21 @@ def decide(check: Check, variant: Variant, mesh: JudgedMesh) -> Result:
     row = Row(check=check.id, variant=variant, outcome=Outcome.PASS)
     try:
         check.function(mesh)
-    except AssertionError as error:
-        return Result(_violated(row, check, mesh, error))
-    except Exception as error:
-        return _undecided(row, f"{type(error).__name__}: {_first_line(error)}", cause=error)
+    except (KeyboardInterrupt, pytest.exit.Exception):
+        raise
+    except BaseException as error:  # a skip or a failure that pytest knows is none of a check
+        if isinstance(error, AssertionError) and _is_of(check, error):
+            return Result(_violated(row, check, mesh, error))
+        return undecided(check, variant, error)
     if mesh.observed == 0:
         return _undecided(row, "the check sent nothing")
     return Result(replace(row, probes=mesh.observed))
+
+
+def undecided(check: Check, variant: Variant, cause: BaseException) -> Result:
+    """Return the result of a check that something kept from being decided."""
+    row = Row(check=check.id, variant=variant, outcome=Outcome.ERROR)
+    return _undecided(row, f"{type(cause).__name__}: {_first_line(cause)}", cause)
 
 
 def as_failure(row: Row, check: Check, again: str) -> Result:
@@ -102,11 +116,10 @@ def false_claim(trace: TracebackType | None) -> Claim | None:
     The text of an assertion holds the claim too, but pytest cuts a long one. Its rewriting of
     assertions leaves their parts among the frame's variables.
     """
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
+    frame = _innermost(trace)
+    if frame is None:
         return None
-    parts = [value for name, value in trace.tb_frame.f_locals.items() if name.startswith("@py_")]
+    parts = [value for name, value in frame.f_locals.items() if name.startswith("@py_")]
     claims = [value for value in parts if isinstance(value, Claim) and not value]
     return claims[-1] if claims else None
 
@@ -125,7 +138,20 @@ def _violated(row: Row, check: Check, mesh: JudgedMesh, error: AssertionError) -
     )
 
 
-def _undecided(row: Row, reason: str, cause: Exception | None = None) -> Result:
+def _is_of(check: Check, error: AssertionError) -> bool:
+    """Whether an assertion is a check's, or ours, and not that of somebody's guard or plugin."""
+    frame = _innermost(error.__traceback__)
+    own = {_PACKAGE, Path(check.function.__code__.co_filename).parent}
+    return frame is not None and not own.isdisjoint(Path(frame.f_code.co_filename).parents)
+
+
+def _innermost(trace: TracebackType | None) -> FrameType | None:
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return None if trace is None else trace.tb_frame
+
+
+def _undecided(row: Row, reason: str, cause: BaseException | None = None) -> Result:
     text = printable(reason)
     error = Undecided(
         f"{row.check} could not be decided. This is an error of the harness or of the machine,"
@@ -136,6 +162,11 @@ def _undecided(row: Row, reason: str, cause: Exception | None = None) -> Result:
 
 
 def _first_line(error: BaseException) -> str:
-    """Return what an assertion says: pytest's rewriting puts the claim on the first line."""
-    lines = str(error).splitlines() or [type(error).__name__]
+    """Return what an assertion says: pytest's rewriting puts the claim on the first line.
+
+    Where pytest is told not to rewrite any, its source has to do.
+    """
+    raised = traceback.extract_tb(error.__traceback__)
+    source = raised[-1].line if raised and isinstance(error, AssertionError) else ""
+    lines = str(error).splitlines() or [source or type(error).__name__]
     return lines[0].removeprefix("assert ")

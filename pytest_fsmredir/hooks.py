@@ -27,7 +27,7 @@ NODES = "fsmredir_nodes"
 """Under which a worker is told the names of the nodes to run on."""
 
 _ACCEPTED = {
-    "none": frozenset(Verdict),
+    "none": frozenset(Verdict) - {Verdict.INVALID},
     "partial": frozenset({Verdict.CONFORMANT, Verdict.PARTIAL}),
     "conformant": frozenset({Verdict.CONFORMANT}),
 }
@@ -123,11 +123,11 @@ class ConformanceHooks:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
-        self, item: pytest.Item
+        self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Send a check's row along with its report, so that it survives the way from a worker."""
         report = yield
-        row = item.row_of(report) if isinstance(item, CheckItem) else None
+        row = item.row_of(report, call.excinfo) if isinstance(item, CheckItem) else None
         if row is not None:
             setattr(report, _ROW, row.as_dict())
         return report
@@ -226,5 +226,7 @@ class ConformanceHooks:
             self.pytest_terminal_summary(reporter)  # pytest prints no summary after such an end
 
     def _reporter(self) -> pytest.TerminalReporter | None:
+        # Its class has a public name only since pytest 8.4.
+        found: pytest.TerminalReporter | None
         found = self._config.pluginmanager.getplugin("terminalreporter")
-        return found if isinstance(found, pytest.TerminalReporter) else None
+        return found

@@ -55,10 +55,14 @@ def run_any(
     cwd: Path | None = None,
     killed_by: int | None = None,
     file_limit: int = _FILE_LIMIT,
+    apart: bool = False,
 ) -> tuple[int | None, str, str]:
     """Run a program to its end or its deadline, and return (exit status or None, stdout, stderr).
 
     It is also killed, which gives None as well, once the descriptor ``killed_by`` can be read.
+
+    One that runs ``apart`` has a process group of its own: a signal that it sends to its group, as
+    ``trap 'kill 0' EXIT`` does, is none to us, whatever process namespace it is in.
 
     Output goes through files, not pipes, so that a child which the program leaves behind cannot
     hold us up by keeping a pipe open.
@@ -69,7 +73,7 @@ def run_any(
     with _memory() as source, _memory() as out, _memory() as err:
         source.write(stdin.encode())
         source.seek(0)
-        process = _started(argv, (source, out, err), env, cwd)
+        process = _started(argv, (source, out, err), env, cwd, group=0 if apart else None)
         try:
             # What prints without end is stopped by SIGXFSZ, not by our running out of memory.
             with suppress(ProcessLookupError):
@@ -86,12 +90,14 @@ def _started(
     files: tuple[IO[bytes], IO[bytes], IO[bytes]],
     env: Mapping[str, str] | None,
     cwd: Path | None,
+    group: int | None,
 ) -> subprocess.Popen[bytes]:
     for tries_left in (1, 0):
         try:
             return subprocess.Popen(
-                list(argv), stdin=files[0], stdout=files[1], stderr=files[2], env=env, cwd=cwd
-            )
+                list(argv), stdin=files[0], stdout=files[1], stderr=files[2], env=env, cwd=cwd,
+                process_group=group,
+            )  # fmt: skip
         except OSError as error:
             # Under memory pressure execve(2) was seen to report EFAULT for arguments that are
             # there, about once in 100,000 starts: nothing has run then, so it is tried again.

@@ -12,7 +12,14 @@ from time import monotonic
 import pytest
 
 from pytest_fsmredir.backends.judged import Backend, Wanted
-from pytest_fsmredir.deciding import Result, as_failure, decide, out_of_reach, unsupported
+from pytest_fsmredir.deciding import (
+    Result,
+    as_failure,
+    decide,
+    out_of_reach,
+    undecided,
+    unsupported,
+)
 from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.select import Claims
@@ -209,7 +216,10 @@ class Run:
     def _execute(self, check: Check, variant: Variant) -> Result:
         if missing := check.features_for(variant.family) - self.features:
             return unsupported(check, variant, missing)
-        backend = self._backend(variant.backend)
+        try:
+            backend = self._backend(variant.backend)
+        except FsmRedirError as error:
+            return undecided(check, variant, error)
         if lacking := _lacking(backend, check, variant):
             return out_of_reach(check, variant, lacking)
         mesh = backend.mesh(

@@ -31,9 +31,12 @@ def contract_values(target: Target) -> dict[str, str | tuple[str, ...]]:
 def contract_environment(
     target: Target, *, pod_file: Path, mesh_config_file: Path, path: str
 ) -> dict[str, str]:
-    """Return the environment of an init command: ours, with the contract's variables on top."""
+    """Return the environment of an init command: ours, with the contract's variables on top.
+
+    Which check is running (PYTEST_CURRENT_TEST) is nothing that an implementation is to know.
+    """
     return {
-        **os.environ,
+        **{name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")},
         **_variables(contract_values(target)),
         "PATH": path,
         "FSM_POD": str(pod_file),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -105,9 +106,14 @@ class Recorder:
             prepare: Callable[[socket.socket], None] | None = (
                 set_transparent if intercepts else None
             )
-            listener = self._host.listen(
-                Address(host, port), by=by, uid=uid, serve=serve, prepare=prepare
-            )
+            try:
+                listener = self._host.listen(
+                    Address(host, port), by=by, uid=uid, serve=serve, prepare=prepare
+                )
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise
+                return  # the pod has lost the address: a sidecar that starts then does without
             undo.callback(listener.close)
 
         open_port(OUTBOUND_PORT, Acceptor.SIDECAR_OUTBOUND, self._outbound)

@@ -40,6 +40,17 @@ def pytest_runtest_call(item):
     yield
     open("leaked.txt", "w")
 """
+NO_NETWORK = """\
+import socket
+def guard(*_args, **_kwargs):
+    raise AssertionError("tests must not use the network")
+socket.socket.connect = socket.socket.connect_ex = socket.socket.sendto = guard
+"""
+RUN_NOTHING = """\
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.runtest = lambda: None
+"""
 GREEN_EVERYTHING = """\
 import pytest
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -114,6 +125,30 @@ def test_hook_that_breaks_checks_is_not_blamed_on_the_implementation(
     assert ended.outcomes() == ["error"]
     assert "run again" not in ended.output
     assert "hostile" in ended.report["run"]["hygiene"]["plugins"]
+
+
+def test_guard_of_the_project_is_not_blamed_on_the_implementation(project: Project) -> None:
+    """A nonconformant verdict because a project lets no test use the network."""
+    project.write(conftest__py=NO_NETWORK)
+    ended = project.conform("--fsm-check=OUT-001,PROTO-001", "--fsm-ip=4", "--fsm-report=out")
+    assert ended.outcomes() == ["error"] * 2
+    assert "tests must not use the network" in ended.output
+
+
+@pytest.mark.parametrize("hook", [SKIP_EVERYTHING, RUN_NOTHING], ids=["skip", "nothing"])
+def test_run_that_observed_nothing_has_no_good_exit_status(project: Project, hook: str) -> None:
+    """A green job whose verdict is invalid."""
+    project.write(conftest__py=hook)
+    ended = project.conform("--fsm-check=OUT-001", "--fsm-ip=4")
+    assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "invalid")
+
+
+def test_failure_says_what_was_asserted_where_nothing_is_rewritten(project: Project) -> None:
+    """A failure without a word in a project that runs with ``--assert=plain``."""
+    ended = project.conform(
+        "--assert=plain", "--fsm-check=OUT-001", "--fsm-ip=4", "--fsm-init-cmd=true"
+    )
+    assert "captured_outbound" in ended.output
 
 
 def test_hook_that_passes_everything_passes_nothing(project: Project) -> None:

@@ -31,6 +31,16 @@ COMMIT
 """
 
 
+RAISING = """\
+import pytest
+class It:
+    name, features = "it", frozenset()
+    def program(self, target):
+        pytest.skip("not here")
+it = It()
+"""
+
+
 def test_command_that_does_nothing_is_nonconformant(project: Project) -> None:
     """An empty command that passes, or a failure that says nothing about the flow."""
     ended = project.conform("--fsm-init-cmd=true", "--fsm-check=OUT-001,UID-001", "--fsm-ip=4")
@@ -77,6 +87,50 @@ def test_child_that_a_command_leaves_ends_with_it(project: Project) -> None:
     )
     assert ended.status == pytest.ExitCode.OK, ended.output
     assert project.running(f"sleep {marker}") == []
+
+
+def test_command_that_signals_its_process_group_is_none_of_our_business(project: Project) -> None:
+    """A run that dies of what a shell's ``trap 'kill 0' EXIT`` sends, without a verdict."""
+    apply = f"{sys.executable} -m pytest_fsmredir reference apply"
+    ended = project.conform(
+        "--fsm-init-cmd", f"trap 'kill 0' EXIT; {apply}", "--fsm-check=OUT-001", "--fsm-ip=4"
+    )
+    assert (ended.status, ended.verdict) == (pytest.ExitCode.OK, "partial"), ended.output
+
+
+def test_command_is_not_told_which_check_is_running(project: Project) -> None:
+    """An implementation that is right where it knows that it is looked at."""
+    ended = project.conform(
+        "--fsm-init-cmd", "env >&2; exit 1", "--fsm-check=OUT-001", "--fsm-ip=4",
+        PYTEST_DEBUG_TEMPROOT=str(project.path),
+    )  # fmt: skip
+    assert "the init command exited 1" in ended.output
+    assert "PYTEST_" not in ended.output
+
+
+def test_pod_without_one_ip_version_is_judged_by_the_other(project: Project) -> None:
+    """Errors, and failures in their wake, where an implementation switches IPv6 off."""
+    apply = f"{sys.executable} -m pytest_fsmredir reference apply"
+    off = "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"
+    ended = project.conform(
+        "--fsm-init-cmd", f"{off}; {apply}", "--fsm-check=LIFE-00[139],COEX-004,OUT-001",
+        "--fsm-features=-ipv6", "--fsm-report=out",
+    )  # fmt: skip
+    assert ended.status == pytest.ExitCode.OK, ended.output
+    assert set(ended.outcomes()) == {"pass"}
+
+
+def test_exception_of_an_implementation_is_told_once_for_each_check(project: Project) -> None:
+    """A pod that nobody could program, and that the next check takes for a programmed one."""
+    project.write(broken__py=RAISING)
+    ended = project.conform(
+        "--fsm-impl=broken:it", "--fsm-check=OUT-00[1-3]", "--fsm-ip=4", "--fsm-report=out",
+        PYTHONPATH=str(project.path),
+    )  # fmt: skip
+    assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "invalid")
+    assert ended.outcomes() == ["error"] * 3
+    reasons = [row["reason"] for row in ended.report["checks"] if row["outcome"] == "error"]
+    assert all("Skipped: not here" in reason for reason in reasons), reasons
 
 
 def test_rules_file_is_judged_like_any_other(project: Project) -> None:

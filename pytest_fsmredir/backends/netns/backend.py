@@ -122,13 +122,16 @@ class NetnsBackend:
             ],
             sort_keys=True,
         )
-        site = self._shared.get(key)
-        if site is None:
-            site = self._shared[key] = self.new_site(configuration, second_interface)
-            self.program(site, iptables, self.confinement)
+        if key not in self._shared:
+            with ExitStack() as undo:  # a pod that nobody could program is nobody's to share
+                site = self.new_site(configuration, second_interface)
+                undo.callback(site.close)
+                self.program(site, iptables, self.confinement)
+                undo.pop_all()
+            self._shared[key] = site
             with suppress(OSError):  # a kernel that does not let a namespace have its own
                 site.namespace.sysctl(_SOON_FORGOTTEN)
-        return site
+        return self._shared[key]
 
     def new_site(self, configuration: Configuration, second_interface: bool) -> Site:
         """Return a new pod that nobody has programmed."""

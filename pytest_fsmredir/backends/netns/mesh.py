@@ -31,7 +31,6 @@ from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.sidecars.recorder import LOOPBACK
 from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.flow import Address
 from pytest_fsmredir.traffic.host import Host
 
 if TYPE_CHECKING:
@@ -82,7 +81,6 @@ class NetnsMesh:
             require_accepted(pod.try_program(), configuration)
             return pod
         site = self.backend.shared_site(configuration, self.iptables, second_interface)
-        assert site.programming is not None  # noqa: S101 - a shared site has been programmed
         require_accepted(site.programming, configuration)
         return self._handle(site)
 
@@ -104,10 +102,10 @@ class NetnsMesh:
         """Return a container nested in a pod; both end with the check."""
         namespace = Namespace()
         self.undo.callback(namespace.close)
-        link = wire_nested(namespace, site.namespace, self.backend.world, site.link)
+        # An implementation may have switched the other family off in the pod.
+        link = wire_nested(namespace, site.namespace, self.backend.world, site.link.of(self.family))
         host = Host(site.host.engine, namespace.socket, self.timeout_s)
-        address = next(a for a in link.addresses if Address(a, 0).family == self.family)
-        return NetnsPlace(self, host, address, APP_UID)
+        return NetnsPlace(self, host, link.addresses[0], APP_UID)
 
     def programs_started(self) -> int:
         """Return how many packet filter programs the implementation starts to program a pod."""

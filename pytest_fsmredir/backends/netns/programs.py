@@ -153,7 +153,7 @@ def run_inside(
         return Completed(
             *procs.run_any(
                 argv, stdin=stdin, timeout_s=confinement.timeout_s, env=env, cwd=cwd,
-                killed_by=confinement.killed_by,
+                killed_by=confinement.killed_by, apart=True,
             )
         )  # fmt: skip
 

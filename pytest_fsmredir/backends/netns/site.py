@@ -86,7 +86,7 @@ class Site:
         host: Where the pod's flows start and arrive.
         namespace: Where it is.
         sidecar: Its sidecar.
-        programming: How the last run of the implementation ended; None before the first.
+        programming: How the last run of the implementation ended.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Site:
     ) -> None:
         self.links = links
         self.configuration = Configuration()
-        self.programming: Programming | None = None
+        self.programming = Programming(accepted=False, reason="nobody has programmed it")
         self._scratch = scratch.directory(self.link.outside)
         with ExitStack() as undo:
             self.namespace = Namespace()

@@ -84,6 +84,11 @@ class Link:
         """The IP versions it has addresses of."""
         return tuple(sorted({family_of(address) for address in self.addresses}))
 
+    def of(self, family: int) -> Link:
+        """Return it with its addresses of one IP version alone."""
+        own = tuple(each for each in self.addresses if family_of(each) == family)
+        return replace(self, addresses=own)
+
     @property
     def pod_mac(self) -> str:
         """Hardware address of the pod's end."""
