@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+OLDEST_PYTEST = "8.2"
 
 pytestmark = pytest.mark.slow
 
@@ -72,3 +73,25 @@ def test_wheel_lists_its_checks_from_an_empty_directory(wheel: Path, tmp_path: P
     folder, count = done.stdout.split()
     assert Path(folder) == site / "pytest_fsmredir" / "conformance"
     assert int(count) >= 150
+
+
+def test_oldest_pytest_that_is_declared_runs_the_suite(wheel: Path, tmp_path: Path) -> None:
+    """A requirement of pytest that nobody has tried."""
+    assert f'"pytest>={OLDEST_PYTEST}"' in (ROOT / "pyproject.toml").read_text()
+    environment = tmp_path / "oldest"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=300)
+    python = environment / "bin" / "python"
+    install = [str(python), "-m", "pip", "install", "-q", str(wheel), f"pytest=={OLDEST_PYTEST}.*"]
+    subprocess.run(install, check=True, timeout=300)
+    done = subprocess.run(
+        [python, "-m", "pytest", "--fsm-conformance", "--fsm-check=OUT-001", "--fsm-backend=netns"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    if done.returncode == pytest.ExitCode.USAGE_ERROR:
+        pytest.skip(done.stderr)  # no network namespaces here
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "verdict: partial" in done.stdout
