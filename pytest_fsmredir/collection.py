@@ -73,7 +73,8 @@ class CheckItem(pytest.Item):
     def __init__(
         self, *, name: str, parent: pytest.Collector, check: Check, variant: Variant
     ) -> None:
-        super().__init__(name, parent)
+        # Said outright, it is parsed as pytest parses the ids of its cache, the brackets set apart.
+        super().__init__(name, parent, nodeid=f"{parent.nodeid}::{name}")
         self.check, self.variant = check, variant
         self.row: Row | None = None
         self._failed = False

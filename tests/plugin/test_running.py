@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("namespaces")]
 
+CACHE = ("-p", "cacheprovider", "-p", "stepwise")
+"""Has pytest remember, which our tests otherwise do without."""
+
 
 def test_workers_find_what_one_process_finds(project: Project) -> None:
     """Rows that get lost on the way from a worker, or a verdict of half of them."""
@@ -47,6 +50,32 @@ def test_stopping_at_the_first_failure_leaves_the_rest_not_run(project: Project)
     )
     assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "nonconformant")
     assert ended.outcomes() == ["fail"]
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--lf", "1 failed, 1 deselected"),
+        ("--ff", "rerun previous 1 failure first"),
+        ("--sw", "1 failed, 1 deselected"),
+    ],
+)
+def test_last_failure_is_found_again(project: Project, option: str, told: str) -> None:
+    """Ids that pytest's cache does not know again, so that everything runs once more."""
+    apply = f"{sys.executable} -m pytest_fsmredir reference apply"
+    command = f'[ -z "$FSM_OUTBOUND_PORT_EXCLUSION_LIST" ] && {apply}'
+    arguments = (
+        *CACHE, option, "--fsm-init-cmd", command, "--fsm-check=OUT-001,OPX-001", "--fsm-ip=4",
+    )  # fmt: skip
+    assert "1 failed, 1 passed" in project.conform(*arguments).output
+    assert told in project.conform(*arguments).output
+
+
+def test_new_checks_are_found_first(project: Project) -> None:
+    """Ids that pytest's cache takes for new ones each time."""
+    project.conform(*CACHE, "--fsm-check=OUT-001", "--fsm-ip=4")
+    ended = project.conform(*CACHE, "--nf", "-v", "--fsm-check=OUT-001,OPX-001", "--fsm-ip=4")
+    assert ended.output.index("::OPX-001[") < ended.output.index("::OUT-001[")
 
 
 @pytest.mark.parametrize(("require", "status"), [("partial", 0), ("conformant", 1)])
