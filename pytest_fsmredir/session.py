@@ -137,6 +137,7 @@ def judged(settings: Settings, directory: Path) -> Implementation:
     return select(
         settings.impl,
         init_cmd=settings.init_cmd,
+        init_cmd_base=settings.init_cmd_base,
         rules=settings.rules,
         directory=directory,
     )

@@ -88,6 +88,7 @@ class Settings:
         kubernetes: What is said about the backends there.
         impl: Name of the implementation under test; empty when one of the next two is given.
         init_cmd: A shell command that is the implementation under test; may be empty.
+        init_cmd_base: The directory that a relative path of its program starts from.
         rules: A rules template that is; None for none.
         features: What is said about its features, least binding first; each a list of features,
             or of changes such as ``("+ipv6", "-removal")``.
@@ -116,6 +117,7 @@ class Settings:
     kubernetes: KubernetesSettings
     impl: str
     init_cmd: str
+    init_cmd_base: Path
     rules: Path | None
     features: tuple[tuple[str, ...], ...]
     checks: tuple[str, ...]
@@ -233,6 +235,7 @@ def _settings(
         kubernetes=_kubernetes(given, pytest_kind),
         impl=given["impl"].text,
         init_cmd=given["init-cmd"].text,
+        init_cmd_base=given["init-cmd"].base,
         rules=_path(given["rules"]),
         features=tuple(
             _items(layer["features"]) for layer in reversed(layers) if "features" in layer

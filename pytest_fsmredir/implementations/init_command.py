@@ -2,31 +2,73 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from pathlib import Path
+
 from pytest_fsmredir.errors import tail
-from pytest_fsmredir.implementations.base import Hung, Refused, Target
+from pytest_fsmredir.implementations.base import Completed, Hung, Refused, Target
 from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
+
+# A first word that is a relative path with a slash, and in which a shell has nothing to expand.
+_RELATIVE = re.compile(r"\s*([\w.+@%,:-]+/[\w./+@%,:-]*)(?=[\s;&|<>()]|$)")
+
+# How sh and Python say that they were given a script which is not there; their status is 2.
+_NO_SCRIPT = re.compile(r"open .*: .*No such file")
 
 
 class InitCommand:
     """Runs a command line through ``/bin/sh -c`` once for every pod.
 
     Attributes:
+        command: The command line, as it was given.
         name: The command line, unless another name is given.
         features: What the vendor claims; everything by default.
     """
 
     def __init__(
-        self, command: str, *, features: frozenset[Feature] = ALL_FEATURES, name: str | None = None
+        self,
+        command: str,
+        *,
+        features: frozenset[Feature] = ALL_FEATURES,
+        name: str | None = None,
+        base: Path | None = None,
     ) -> None:
+        """Take a command line, and the directory that a relative path of its program starts from.
+
+        Without a directory it is run as it is.
+        """
         self.command = command
         self.name = name or command
         self.features = features
+        self._base = base
 
     def program(self, target: Target) -> None:
         """Run the command; any exit status but 0 says "refused"."""
         # It may run for long, so it is told to die with us; that costs the start of one program.
-        done = target.run(["setpriv", "--pdeathsig", "KILL", "/bin/sh", "-c", self.command])
+        done = target.run(["setpriv", "--pdeathsig", "KILL", "/bin/sh", "-c", self._located()])
         if done.status is None:
             raise Hung("the init command did not end in time and was killed")
         if done.status != 0:
-            raise Refused(f"the init command exited {done.status}: {tail(done.stderr)}")
+            raise Refused(
+                f"the init command exited {done.status}: {tail(done.stderr)}{_hint(done)}"
+            )
+
+    def _located(self) -> str:
+        """Return the command with the path of its program in full, where that is relative."""
+        word = _RELATIVE.match(self.command)
+        if self._base is None or word is None:
+            return self.command
+        program = (self._base / word[1]).absolute()
+        if not program.is_file():
+            return self.command  # the shell says best what is wrong with it
+        return shlex.quote(str(program)) + self.command[word.end() :]
+
+
+def _hint(done: Completed) -> str:
+    """Return what to look at when a shell did not find or start a program; else nothing."""
+    if done.status == 126:
+        return " (is that file executable?)"
+    if done.status == 127 or _NO_SCRIPT.search(done.stderr):
+        return " (it ran in an empty directory: give paths in full)"
+    return ""

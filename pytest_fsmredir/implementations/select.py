@@ -43,7 +43,12 @@ class Claims:
 
 
 def select(
-    name: str, *, init_cmd: str = "", rules: Path | None = None, directory: Path | None = None
+    name: str,
+    *,
+    init_cmd: str = "",
+    init_cmd_base: Path | None = None,
+    rules: Path | None = None,
+    directory: Path | None = None,
 ) -> Implementation:
     """Return the implementation under test.
 
@@ -51,6 +56,7 @@ def select(
         name: A built-in one, ``module:attribute``, or an entry point; unless one of the next two
             is given.
         init_cmd: A shell command.
+        init_cmd_base: The directory that a relative path of its program starts from.
         rules: A rules template.
         directory: Where modules are looked for, beside the places Python looks.
 
@@ -62,7 +68,7 @@ def select(
 
         return RulesFile(rules)
     if init_cmd:
-        return InitCommand(init_cmd)
+        return InitCommand(init_cmd, base=init_cmd_base)
     if name in _BUILT_IN:
         return _BUILT_IN[name]()
     found = _from_module(name, directory) if ":" in name else _from_entry_point(name)

@@ -53,6 +53,35 @@ def test_command_that_does_nothing_is_nonconformant(project: Project) -> None:
     ) in lines
 
 
+SCRIPT = f"""\
+#!/bin/sh
+[ -z "$(ls -A)" ] && exec {sys.executable} -m pytest_fsmredir reference apply
+"""
+
+
+@pytest.mark.parametrize("source", ["command line", "environment", "ini", "options file"])
+def test_relative_command_is_run_from_where_it_was_given(project: Project, source: str) -> None:
+    """A documented ``./my-init.sh`` that is not found, since it starts in an empty directory."""
+    here = project.path / "of mesh" if source == "options file" else project.path
+    here.mkdir(exist_ok=True)
+    script = here / "my-init.sh"
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    command, arguments, environment = "./my-init.sh", list[str](), dict[str, str]()
+    if source == "command line":
+        arguments = ["--fsm-init-cmd", command]
+    elif source == "environment":
+        environment = {"FSM_INIT_CMD": command}
+    elif source == "ini":
+        project.write(pytest__ini=f"[pytest]\nfsm_init_cmd = {command}\n")
+    else:
+        (here / "own.yaml").write_text(f"init-cmd: {command}\n")
+        arguments = ["--fsm-options", "of mesh/own.yaml"]
+    ended = project.conform(*arguments, "--fsm-check=OUT-001", "--fsm-ip=4", **environment)
+    assert ended.status == pytest.ExitCode.OK, ended.output
+    assert f"implementation: {command}" in ended.output
+
+
 def test_refusal_is_told_with_its_reason_and_without_its_rubbish(project: Project) -> None:
     """Control bytes of an init command on the terminal, or a refusal without a reason."""
     project.write(init__sh="printf '\\033[2J\\000\\377 cannot do that\\n' >&2\nexit 3\n")

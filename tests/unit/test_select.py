@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from pytest_fsmredir.errors import SettingsError
-from pytest_fsmredir.implementations.base import Hung, Refused, Target
+from pytest_fsmredir.implementations.base import Completed, Hung, Refused, Target
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.patience import Patience
 from pytest_fsmredir.implementations.select import Source, claims, select
@@ -99,6 +99,80 @@ def test_source_says_who_claims() -> None:
     assert claims(command, [()], inferred=True).source is Source.INFERRED
     assert claims(command, [("+ipv6",)], inferred=True).source is Source.DECLARED
     assert claims(select("reference"), [], inferred=False).source is Source.DECLARED
+
+
+class Shell:
+    """A pod that notes what a shell is given to run in it, and ends it as told."""
+
+    def __init__(self, status: int = 0, stderr: str = "") -> None:
+        self.ended, self.lines = Completed(status, "", stderr), list[str]()
+
+    def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
+        self.lines.append(argv[-1])
+        return self.ended
+
+    def runs(self, command: str, base: Path | None) -> str:
+        """Return the line that a command from a directory comes to."""
+        InitCommand(command, base=base).program(cast("Target", self))
+        return self.lines[-1]
+
+    def refusal(self) -> str:
+        """Return how the end of a command is told."""
+        with pytest.raises(Refused) as caught:
+            InitCommand("x").program(cast("Target", self))
+        return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("./init.sh", "'{here}/init.sh'"),
+        (" sub/init.sh -v $X; exit $?", "'{here}/sub/init.sh' -v $X; exit $?"),
+        ("./init.sh|cat ./init.sh", "'{here}/init.sh'|cat ./init.sh"),
+        ("./nowhere.sh", "./nowhere.sh"),
+        ("./sub", "./sub"),
+        ("init.sh", "init.sh"),
+        ("sh ./init.sh", "sh ./init.sh"),
+        ("/bin/init.sh", "/bin/init.sh"),
+        ("./init.sh*", "./init.sh*"),
+        ("~/init.sh", "~/init.sh"),
+        ("./init.sh\\ x", "./init.sh\\ x"),
+    ],
+)
+def test_path_of_a_program_starts_where_the_command_was_given(
+    tmp_path: Path, command: str, line: str
+) -> None:
+    """A command that is run from where nothing is, or a word of it that is no path but changed."""
+    here = tmp_path / "a directory"
+    for file in (here / "init.sh", here / "sub" / "init.sh"):
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    assert Shell().runs(command, here) == line.format(here=here)
+    assert Shell().runs(command, None) == command
+
+
+def test_command_for_a_cluster_stays_as_it_is(tmp_path: Path) -> None:
+    """A path of this machine in an init image."""
+    (tmp_path / "init.sh").touch()
+    implementation = select("", init_cmd="./init.sh", init_cmd_base=tmp_path)
+    assert isinstance(implementation, InitCommand)
+    assert (implementation.command, implementation.name) == ("./init.sh", "./init.sh")
+
+
+@pytest.mark.parametrize(
+    ("status", "stderr", "hint"),
+    [
+        (127, "sh: 1: x: not found", " (it ran in an empty directory: give paths in full)"),
+        (2, "sh: 0: cannot open x: No such file", " (it ran in an empty directory: give paths in"),
+        (126, "sh: 1: ./x: Permission denied", " (is that file executable?)"),
+        (2, "no such table", ""),
+    ],
+)
+def test_program_that_is_not_found_comes_with_a_hint(status: int, stderr: str, hint: str) -> None:
+    """A user who sees the file where the message says that there is none."""
+    told = Shell(status, stderr).refusal()
+    assert told.startswith(f"the init command exited {status}: {stderr}{hint}")
+    assert bool(hint) or told.endswith(stderr)
 
 
 class Sleepy:
