@@ -1,0 +1,77 @@
+"""The commands of README and documentation do what is said of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Project
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+HINTS = ROOT / "pytest_fsmredir" / "report" / "terminal.py"
+
+APPLY = f"#!/bin/sh\nexec {sys.executable} -m pytest_fsmredir reference apply\n"
+TOOLS = ("istio-iptables", "linkerd2-proxy-init", "kumactl")
+
+_COMMAND = re.compile(r"^ *pytest (.*--fsm-init-cmd [^\"\n]*)$", re.MULTILINE)
+_KEYWORD = re.compile(r"`-k ([^`]+)`")
+
+
+def documented(pattern: re.Pattern[str], *files: Path) -> list[str]:
+    """Return what a pattern finds in some files, each line with those that continue it."""
+    texts = [file.read_text(encoding="utf-8").replace("\\\n", "") for file in files]
+    return sorted({found for text in texts for found in pattern.findall(text)})
+
+
+COMMANDS = [shlex.split(line, comments=True) for line in documented(_COMMAND, *PAGES, HINTS)]
+KEYWORDS = documented(_KEYWORD, README)
+
+
+def executable(file: Path) -> None:
+    """Make a program that programs the pod it is started in."""
+    file.write_text(APPLY)
+    file.chmod(0o755)
+
+
+def test_there_are_commands() -> None:
+    """Documentation in which nothing is found to try."""
+    programs = {command[command.index("--fsm-init-cmd") + 1] for command in COMMANDS}
+    adapters = {f"fixtures/adapters/{name}.sh" for name in TOOLS}
+    assert programs == {"./my-init.sh", *adapters}
+    assert KEYWORDS
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("namespaces")
+@pytest.mark.parametrize("command", COMMANDS, ids=shlex.join)
+def test_command_judges_what_it_names(project: Project, command: list[str]) -> None:
+    """A documented command that does not find the program it names."""
+    shutil.copytree(ROOT / "docs" / "example", project.path, dirs_exist_ok=True)
+    (project.path / "fixtures").symlink_to(ROOT / "fixtures")
+    tools = project.path / "tools"
+    tools.mkdir()
+    for file in (project.path / "my-init.sh", *(tools / name for name in TOOLS)):
+        executable(file)
+    ended = project.pytest(
+        *command, "--fsm-check=OUT-001", "--fsm-ip=4",
+        PATH=os.pathsep.join([str(tools), os.environ["PATH"]]),
+    )  # fmt: skip
+    assert ended.status == pytest.ExitCode.OK, ended.output
+
+
+@pytest.mark.parametrize("expression", KEYWORDS)
+def test_expression_selects_some_checks(project: Project, expression: str) -> None:
+    """A documented ``-k`` that selects nothing, or everything."""
+    ended = project.conform("--co", "-q", "-k", *shlex.split(expression))
+    assert ended.status == pytest.ExitCode.OK, ended.output
+    assert "deselected" in ended.output
