@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pytest_fsmredir import procs
 
-# Its standard input ends when we do, whatever we die of.
-_REMOVE_AFTERWARDS = 'read -r line; rm -rf -- "$1"'
+# Its standard input ends when we do, whatever we die of. The user's PATH may have no rm.
+_REMOVE_AFTERWARDS = 'PATH=/usr/bin:/bin${PATH:+:$PATH}; read -r line; rm -rf -- "$1"'
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - nothing there is guessed: mkdtemp makes it ours alone
 

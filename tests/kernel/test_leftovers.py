@@ -76,6 +76,13 @@ def test_finished_run_leaves_nothing(scratch: Path) -> None:
     assert host_state() == before
 
 
+def test_run_with_an_odd_path_leaves_nothing(scratch: Path) -> None:
+    """Files that stay because the user's PATH has no program to remove them."""
+    env = {**os.environ, "PATH": "/nonexistent"}
+    subprocess.run([*ARGV, "--fsm-check=OUT-001"], cwd=scratch, check=True, timeout=60, env=env)
+    wait_until_removed(scratch)
+
+
 def test_killed_run_leaves_nothing(scratch: Path) -> None:
     """A pod, a rule or a temporary file that outlives SIGKILL."""
     before = host_state()
