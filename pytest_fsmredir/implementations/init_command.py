@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 from pytest_fsmredir.errors import tail
 from pytest_fsmredir.implementations.base import Completed, Hung, Refused, Target
 from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
+from pytest_fsmredir.words import printable
 
 # A first word that is a relative path with a slash, and in which a shell has nothing to expand.
 _RELATIVE = re.compile(r"\s*([\w.+@%,:-]+/[\w./+@%,:-]*)(?=[\s;&|<>()]|$)")
 
 # How sh and Python say that they were given a script which is not there; their status is 2.
 _NO_SCRIPT = re.compile(r"open .*: .*No such file")
+
+_SHOWN = 100
+"""Lines of standard error that a failure shows: the tables of a pod, some long lists included."""
 
 
 class InitCommand:
@@ -50,6 +55,7 @@ class InitCommand:
         if done.status is None:
             raise Hung("the init command did not end in time and was killed")
         if done.status != 0:
+            _show(done.stderr)
             raise Refused(
                 f"the init command exited {done.status}: {tail(done.stderr)}{_hint(done)}"
             )
@@ -63,6 +69,13 @@ class InitCommand:
         if not program.is_file():
             return self.command  # the shell says best what is wrong with it
         return shlex.quote(str(program)) + self.command[word.end() :]
+
+
+def _show(stderr: str) -> None:
+    """Write what a refusal of one line leaves out where pytest captures it for the failure."""
+    lines = stderr.splitlines()
+    if tail(stderr, len(lines)) != tail(stderr):
+        sys.stderr.write(printable("\n".join(lines[-_SHOWN:])) + "\n")
 
 
 def _hint(done: Completed) -> str:

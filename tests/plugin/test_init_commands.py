@@ -95,6 +95,17 @@ def test_refusal_is_told_with_its_reason_and_without_its_rubbish(project: Projec
     assert ended.report["verdict"] == "nonconformant"
 
 
+def test_failure_shows_the_tables_that_a_command_left(project: Project) -> None:
+    """A documented look at the rules that shows their last five lines."""
+    command = f"{sys.executable} -m pytest_fsmredir reference apply; iptables-save >&2; exit 1"
+    ended = project.conform("--fsm-init-cmd", command, "--fsm-check=OUT-001", "--fsm-ip=4")
+    lines = ended.output.splitlines()
+    assert any(line.startswith("-A OUTPUT ") for line in lines), ended.output
+    assert any(line.startswith("-A PREROUTING ") for line in lines)
+    told = next(line for line in lines if line.startswith("FAIL   OUT-001"))
+    assert "-A OUTPUT " not in told
+
+
 def test_command_that_hangs_is_given_up(project: Project) -> None:
     """A run that waits half a minute in each of a hundred pods."""
     project.write(init__sh="echo x >>$0.count\nsleep 30\n")
