@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -48,8 +48,7 @@ def namespace(
         path = f"{_NAMESPACES}/{name}"
         agent = manifests.agent_config_map(files)
         _patiently(lambda: cluster.create(f"{path}/configmaps", agent))
-        # Pods are refused until the service account is there.
-        _patiently(lambda: cluster.get(f"{path}/serviceaccounts/default"))
+        _have_service_account(cluster, f"{path}/serviceaccounts")
         yield name
     finally:
         if not keep:
@@ -97,6 +96,16 @@ def _machine() -> str:
     """Return a name of this machine since it was started."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{socket.gethostname()}/{boot}"
+
+
+def _have_service_account(cluster: Cluster, path: str) -> None:
+    """Have the account that pods are refused without; none of ours uses it.
+
+    The controller that makes it is seconds late in a cluster that has just been made.
+    """
+    with suppress(ApiError):  # it is there already, or we may not make any
+        cluster.create(path, {"metadata": {"name": "default"}})
+    _patiently(lambda: cluster.get(f"{path}/default"))
 
 
 def _patiently(request: Callable[[], Object]) -> Object:
