@@ -170,8 +170,7 @@ class PlanningMesh:
     def bare_pod(self, *, second_interface: bool = False) -> Hopeful:
         """Take an order for a pod without an init container."""
         del second_interface
-        order = Order(Configuration(), self.iptables, bare=True, node=self._node)
-        self._orders.fresh.append(order)
+        self._share(Order(Configuration(), self.iptables, bare=True, node=self._node))
         return self._place(UNKNOWN[self.family])
 
     def try_pod(
