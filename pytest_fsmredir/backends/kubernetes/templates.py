@@ -78,7 +78,7 @@ class Template:
     def _document(self, fleet: Fleet, name: str) -> Object:
         selector = {} if self.kind == "Job" else {"selector": {"matchLabels": {LABEL: name}}}
         more: dict[str, Object] = {
-            "Deployment": {"replicas": 1, "strategy": {"type": "Recreate"}},
+            "Deployment": {"replicas": 1},
             "StatefulSet": {"replicas": 1, "serviceName": name},
             "Job": {"backoffLimit": 0},
         }

@@ -59,7 +59,7 @@ class KubeWorkload:
         self._owner, self._template, self._name = owner, template, name
         self._restarts = count(1)
         self._pod: KubePod | None = None
-        self._uid = ""
+        self._had: set[str] = set()
 
     @property
     def path(self) -> str:
@@ -96,10 +96,11 @@ class KubeWorkload:
 
         def look() -> Object | None:
             found = [pod["metadata"] for pod in self._owner.workshop.pods(self._name)]
-            return next((each for each in found if each["uid"] != self._uid), None)
+            # One that is being replaced goes when the new one is ready.
+            return next((each for each in found if each["uid"] not in self._had), None)
 
         metadata = eventually(look, POD_OF_WORKLOAD_S, f"{self._name} to make a pod")
-        self._uid = metadata["uid"]
+        self._had.add(metadata["uid"])
         (site,) = self._owner.fleet.adopt([metadata["name"]], self._template.order)
         return self._owner.mesh.adopt(site)
 
