@@ -34,6 +34,16 @@ class Configuration:
     annotations: Mapping[str, str] = field(default_factory=dict)
     traffic: Mapping[str, Sequence[object]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Reject what no Pod and no MeshConfig can hold; values are left to implementations.
+
+        Raises:
+            AnnotationError: An annotation is no text.
+            MeshConfigError: There is no such list, or its value is none.
+        """
+        _reject_annotations(self.annotations)
+        _reject_lists(self.traffic)
+
     @classmethod
     def of(cls, pod: Mapping[str, Any], mesh_config: Mapping[str, Any]) -> Configuration:
         """Return what the annotations of a Pod and the lists of a MeshConfig say."""
@@ -56,7 +66,6 @@ class Configuration:
             AnnotationError: An annotation is malformed; the message names value and annotation.
             MeshConfigError: The same for a MeshConfig list.
         """
-        self._reject_unknown()
         return Policy(
             outbound_ip_range_exclusion_list=self._parsed(
                 ListName.OUTBOUND_IP_RANGE_EXCLUSION, parse_ip_range
@@ -115,16 +124,39 @@ class Configuration:
                     raise error(f"{where}: {value!r} {why}") from None
         return _unique(found)
 
-    def _reject_unknown(self) -> None:
-        known = {name.mesh_config_key for name in ListName}
-        for key, values in self.traffic.items():
-            if isinstance(values, str):
-                raise MeshConfigError(f"MeshConfig spec.traffic.{key}: {values!r} is not a list")
-            if key not in known:
-                raise MeshConfigError(
-                    f"MeshConfig spec.traffic.{key}: no such list;"
-                    f" known: {', '.join(sorted(known))}"
-                )
+
+def _reject_annotations(annotations: object) -> None:
+    if not isinstance(annotations, Mapping):
+        raise AnnotationError(
+            f"annotations: {annotations!r} is no mapping; give them as {{'name': 'text'}}"
+        )
+    for name, value in annotations.items():
+        if not isinstance(name, str):
+            raise AnnotationError(f"annotation {name!r}: its name is no text; put it in quotes")
+        if not isinstance(value, str):
+            raise AnnotationError(
+                f"annotation {name}: {value!r} is no text; annotations are texts that hold their"
+                " items with commas between, such as '80,443'"
+            )
+
+
+def _reject_lists(traffic: object) -> None:
+    known = [name.mesh_config_key for name in ListName]
+    if not isinstance(traffic, Mapping):
+        raise MeshConfigError(
+            f"MeshConfig spec.traffic: {traffic!r} is no mapping; give its lists as"
+            f" {{'{known[0]}': [...]}}"
+        )
+    for key, values in traffic.items():
+        if key not in known:
+            raise MeshConfigError(
+                f"MeshConfig spec.traffic.{key}: no such list; known: {', '.join(sorted(known))}"
+            )
+        if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
+            raise MeshConfigError(
+                f"MeshConfig spec.traffic.{key}: {values!r} is not a list; put its items in"
+                " brackets, such as [80, 443]"
+            )
 
 
 def parse_port(text: str) -> int:

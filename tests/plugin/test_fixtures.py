@@ -62,6 +62,35 @@ def test_implementation_is_one_fixture(project: Project) -> None:
     assert "1 passed" in project.pytest("-q").output
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("mesh_config={'nope': [1]}", "MeshConfig spec.traffic.nope: no such list"),
+        ("mesh_config={'outboundPortExclusionList': '5432'}", "'5432' is not a list"),
+        ("annotations={'flomesh.io/outbound-port-exclusion-list': 5432}", "5432 is no text"),
+    ],
+)
+def test_settings_of_no_pod_are_the_tests_own_error(
+    project: Project, settings: str, words: str
+) -> None:
+    """A slip of the test that is programmed otherwise than written, or blamed on the command."""
+    project.write(
+        test_it__py=f"""
+        import pytest
+
+        @pytest.mark.fsm_pod({settings})
+        def test_marker(fsm_pod): pass
+
+        def test_call(fsm_mesh): fsm_mesh.try_pod({settings})
+        """.replace("\n        ", "\n"),
+    )
+    done = project.pytest("-q", "--fsm-init-cmd", "false")
+
+    assert "1 failed, 1 error" in done.output
+    assert words in done.output
+    assert "refused" not in done.output
+
+
 def test_missing_prerequisite_is_an_error_with_its_remedy(project: Project) -> None:
     """A skipped test that looks like a passed one."""
     project.write(test_it__py="def test_it(fsm_pod): pass")

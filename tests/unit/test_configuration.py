@@ -193,10 +193,36 @@ def test_malformed_mesh_config_item_is_named_in_the_error(written: object) -> No
         Configuration(traffic={"inboundPortExclusionList": [written]}).policy()
 
 
-def test_misspelt_mesh_config_list_is_refused() -> None:
-    """A typing error that turns an exclusion into nothing, and a check into a false pass."""
-    with pytest.raises(MeshConfigError, match="outboundIpRangeExclusionList: no such list"):
-        Configuration(traffic={"outboundIpRangeExclusionList": []}).policy()
+@pytest.mark.parametrize(
+    ("traffic", "words"),
+    [
+        ({"outboundIpRangeExclusionList": []}, r"\.outboundIpRangeExclusionList: no such list"),
+        ({"outboundPortExclusionList": "5432"}, r"\.outboundPortExclusionList: '5432' is not a li"),
+        ({"outboundPortExclusionList": 5432}, r"\.outboundPortExclusionList: 5432 is not a list"),
+        ({"outboundPortExclusionList": None}, r"\.outboundPortExclusionList: None is not a list"),
+        ({"outboundPortExclusionList": {80: 1}}, r"List: \{80: 1\} is not a list"),
+        (["5432"], r"spec\.traffic: \['5432'\] is no mapping"),
+    ],
+)
+def test_what_no_mesh_config_holds_is_refused_at_once(traffic: object, words: str) -> None:
+    """A slip that turns an exclusion into nothing or other ports, or blames the implementation."""
+    with pytest.raises(MeshConfigError, match=words):
+        Configuration(traffic=traffic)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "words"),
+    [
+        ({PORTS: 5432}, f"annotation {PORTS}: 5432 is no text"),
+        ({PORTS: ["5432"]}, rf"annotation {PORTS}: \['5432'\] is no text"),
+        ({5432: PORTS}, "annotation 5432: its name is no text"),
+        (PORTS, f"annotations: '{PORTS}' is no mapping"),
+    ],
+)
+def test_what_no_pod_holds_is_refused_at_once(annotations: object, words: str) -> None:
+    """A number for a text, found out by a method that numbers do not have."""
+    with pytest.raises(AnnotationError, match=words):
+        Configuration(annotations)  # type: ignore[arg-type]
 
 
 def test_foreign_annotations_are_ignored() -> None:
