@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import islice
 
 from pytest_fsmredir.spec.flow import Acceptor, Address, Fate, Flow
@@ -82,12 +82,10 @@ class Host:
                 one are alike to connection tracking once they are redirected, and may be delayed.
         """
         pending = iter(flows)
-        while window := [self._dial(flow, source) for flow in islice(pending, WINDOW)]:
-            try:
+        while batch := list(islice(pending, WINDOW)):
+            with ExitStack() as undo:
+                window = [undo.enter_context(self._dial(flow, source)) for flow in batch]
                 self._settle(window)
-            finally:
-                for connection in window:
-                    connection.close()
             for connection in window:
                 yield connection.fate_by_banner
 
@@ -165,7 +163,7 @@ class Host:
                 prepare(sock)
             sock.bind(tuple(address))
             sock.listen(BACKLOG)
-        except OSError:
+        except BaseException:
             sock.close()
             raise
         return Listener(self.engine, sock, by, serve)
@@ -177,7 +175,7 @@ class Host:
         sock = self._sockets(address.family, socket.SOCK_DGRAM, uid=uid)
         try:
             _bind_datagrams(sock, address)
-        except OSError:
+        except BaseException:
             sock.close()
             raise
         return DatagramListener(self.engine, sock, by)
@@ -221,7 +219,7 @@ class Host:
             if source is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.bind(as_seen_by(sock, source))
-        except OSError:
+        except BaseException:
             sock.close()
             raise
         return sock

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,8 @@ from pytest_fsmredir.agent.pod import ContainerHost
 from pytest_fsmredir.agent.users import OwnedSockets
 from pytest_fsmredir.spec.flow import Address, Direction, Flow
 from pytest_fsmredir.traffic.engine import READABLE, Engine
+
+_TO = Flow(Direction.OUTBOUND, Address("127.0.0.1", 9))
 
 
 @pytest.fixture
@@ -50,3 +53,30 @@ def test_what_an_earlier_flow_left_behind_is_in_no_path(engine: Engine) -> None:
         with late, host.open(Flow(Direction.OUTBOUND, at)) as connection:
             assert len(connection.path) == 1
     assert len(engine.log) == 2
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda host: host.listen(Address("127.0.0.1", 99999)),
+        lambda host: host.listen_datagrams(Address("127.0.0.1", 99999)),
+        lambda host: host.open(_TO, source=Address("127.0.0.1", 99999)),
+        lambda host: host.open(_TO, prepare=lambda _: 1 / 0),
+        lambda host: list(host.connect_all([_TO, replace(_TO, destination=Address("::1", -1))])),
+    ],
+)
+def test_socket_that_cannot_be_used_is_closed(
+    engine: Engine, call: Callable[[ContainerHost], object]
+) -> None:
+    """A socket left open by whatever is no OSError, which warns of it in somebody's next test."""
+    made: list[socket.socket] = []
+    owned = OwnedSockets()
+
+    def sockets(*how: int, **owner: int) -> socket.socket:
+        made.append(owned(*how, **owner))
+        return made[-1]
+
+    with pytest.raises((OverflowError, ZeroDivisionError)):
+        call(ContainerHost(engine, sockets, timeout_s=5.0))
+    assert made
+    assert all(sock.fileno() == -1 for sock in made)
