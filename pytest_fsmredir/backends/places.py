@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.programming import Programming
@@ -122,8 +123,9 @@ class BasePlace(ABC):
         answer: bool = True,
     ) -> Fate:
         """Send one UDP datagram."""
-        flow = self._sent(self._flow(to, port, uid, Protocol.UDP), answer=answer)
-        return self._send(flow, source or self._bound(flow), payload)
+        flow = self._flow(to, port, uid, Protocol.UDP)
+        local = _local(source) or self._bound(flow)
+        return self._send(self._sent(flow, answer=answer), local, payload)
 
     def ping(self, to: Place | str) -> Fate:
         """Send one ICMP echo request."""
@@ -170,10 +172,10 @@ class BasePlace(ABC):
         prepare: Prepare | None = None,
         mapped: bool = False,
     ) -> Connection:
-        flow = self._sent(self._flow(to, port, uid, interface=interface), answer=answer)
-        source = source or self._bound(flow)
-        dial = Dial(gid=gid, source=source, prepare=prepare, mapped=mapped)
-        return self._open(flow, dial, keep=keep)
+        flow = self._flow(to, port, uid, interface=interface)
+        local = _local(source) or self._bound(flow)
+        dial = Dial(gid=gid, source=local, prepare=prepare, mapped=mapped)
+        return self._open(self._sent(flow, answer=answer), dial, keep=keep)
 
     @abstractmethod
     def _answerer(self, host: str) -> BasePlace:
@@ -213,7 +215,7 @@ class BasePlace(ABC):
             end()
 
     def _at(self, host: str | None, port: int) -> Address:
-        return Address(host or ANY[self._mesh.family], port)
+        return _address(ANY[self._mesh.family] if host is None else host, port)
 
     def _bound(self, flow: Flow) -> Address | None:
         """Return the local address to bind by default, None to leave it to the kernel."""
@@ -229,7 +231,7 @@ class BasePlace(ABC):
         interface: str = "eth0",
     ) -> Flow:
         host = to if isinstance(to, str) else to.address
-        return Flow(self._direction, Address(host, port), protocol, self._owner(uid), interface)
+        return Flow(self._direction, _address(host, port), protocol, self._owner(uid), interface)
 
     def _sent(self, flow: Flow, *, answer: bool = True) -> Flow:
         """Return a flow that is about to be sent, and is answered where that is wanted."""
@@ -255,6 +257,46 @@ class OutsidePlace(BasePlace):
     def _owner(self, uid: int | None) -> int | None:
         del uid  # who a client outside runs as is nothing to the pod
         return None
+
+
+def _address(host: str, port: int) -> Address:
+    """Return an address that a test names.
+
+    Raises:
+        BackendError: It is none. A name would be looked up by this process, outside of any pod.
+    """
+    if not _is_ip_address(host):
+        raise BackendError(
+            f"{host!r} is no IP address such as 192.0.2.1, and names are not looked up: give the"
+            " address (in Kubernetes, ask the pod's resolver: mesh.workloads.resolve(pod, name))"
+        )
+    if not isinstance(port, int) or not 0 <= port <= 65535:
+        raise BackendError(f"{port!r} is no port: give a number from 0 to 65535")
+    return Address(host, port)
+
+
+def _local(source: Address | None) -> Address | None:
+    """Return the local address that a test names, if it does.
+
+    Raises:
+        BackendError: It is none.
+    """
+    if source is None:
+        return None
+    if not isinstance(source, tuple) or len(source) != 2:
+        raise BackendError(
+            f"source={source!r} is no address with a port: give, for example,"
+            " Address(pod.address, 0)"
+        )
+    return _address(*source)
+
+
+@lru_cache
+def _is_ip_address(host: object) -> bool:
+    try:
+        return isinstance(host, str) and bool(ip_address(host))
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

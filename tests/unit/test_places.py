@@ -1,0 +1,97 @@
+"""What a test may say to a place: addresses and ports, on every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import pytest
+
+from pytest_fsmredir.backends.places import BasePlace, Dial
+from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.spec.flow import Address, Fate, Flow, Protocol
+
+
+class Nowhere(BasePlace):
+    """A place that keeps what it is to do, and does none of it."""
+
+    def __init__(self) -> None:
+        mesh = SimpleNamespace(family=4, undo=ExitStack(), observed=0, watch=lambda *_: None)
+        super().__init__(mesh, "10.0.0.1", 1000)
+        self.done: list[Address | None] = []
+
+    def _answerer(self, host: str) -> BasePlace:
+        self.done.append(Address(host, 0))
+        return self
+
+    def _answer_tcp(self, port: int) -> None:
+        del port
+
+    def _open(self, flow: Flow, dial: Dial, *, keep: bool) -> NoReturn:
+        del keep
+        self.done += [flow.destination, dial.source]
+        raise NotImplementedError
+
+    def _open_all(self, flows: Iterable[Flow], source: Address | None) -> Iterator[Fate]:
+        self.done += [*(flow.destination for flow in flows), source]
+        return iter(())
+
+    def _send(self, flow: Flow, source: Address | None, payload: bytes) -> NoReturn:
+        del payload
+        self.done += [flow.destination, source]
+        raise NotImplementedError
+
+    def _ping(self, flow: Flow) -> NoReturn:
+        self.done.append(flow.destination)
+        raise NotImplementedError
+
+    def _hear(self, protocol: Protocol, address: Address, uid: int) -> Callable[[], None]:
+        del protocol, uid
+        self.done.append(address)
+        return lambda: None
+
+
+NAME = "db.example.com"
+NO_ADDRESS = f"'{NAME}' is no IP address"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda place: place.connect(NAME, 80), NO_ADDRESS),
+        (lambda place: place.open("localhost", 80), "'localhost' is no IP address"),
+        (lambda place: place.connect("", 80), "'' is no IP address"),
+        (lambda place: place.connect("127.1", 80), r"'127\.1' is no IP address"),
+        (lambda place: place.datagram(NAME, 53), NO_ADDRESS),
+        (lambda place: place.ping(NAME), NO_ADDRESS),
+        (lambda place: list(place.connect_all(NAME, [80])), NO_ADDRESS),
+        (lambda place: place.listen(80, host=NAME), NO_ADDRESS),
+        (lambda place: place.connect("10.0.0.2", 80, source=(NAME, 0)), NO_ADDRESS),
+        (lambda place: place.datagram("10.0.0.2", 53, source=(NAME, 0)), NO_ADDRESS),
+        (lambda place: place.connect("10.0.0.2", 80, source=NAME), "is no address with a port"),
+        (lambda place: place.listen(99999), "99999 is no port"),
+        (lambda place: place.connect("10.0.0.2", -1), "-1 is no port"),
+        (lambda place: place.connect("10.0.0.2", "80"), "'80' is no port"),
+        (lambda place: place.connect("::2", 80, source=("::1", 65536)), "65536 is no port"),
+    ],
+)
+def test_what_is_no_address_is_refused_before_anything_is_done(
+    call: Callable[[Any], object], words: str
+) -> None:
+    """A name looked up by pytest's own process, so that traffic leaves the namespaces."""
+    place = Nowhere()
+    with pytest.raises(BackendError, match=words):
+        call(place)
+    assert place.done == []
+
+
+@pytest.mark.parametrize("host", ["10.0.0.2", "127.0.0.1", "2001:db8::2", "fe80::1%eth0"])
+@pytest.mark.parametrize("port", [0, 65535])
+def test_every_address_and_port_can_be_dialled(host: str, port: int) -> None:
+    """A check that may not send what the kernel would."""
+    place = Nowhere()
+    with pytest.raises(NotImplementedError):
+        place.connect(host, port, source=Address(host, port))
+    assert place.done[1:] == [(host, port)] * 2
