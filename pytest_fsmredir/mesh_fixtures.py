@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
     from pytest_fsmredir.settings import Settings
 
+
+_OF_POD = Signature(
+    [
+        *(Parameter(n, Parameter.POSITIONAL_OR_KEYWORD) for n in ("annotations", "mesh_config")),
+        *(Parameter(name, Parameter.KEYWORD_ONLY) for name in ("fresh", "second_interface")),
+    ]
+)
+"""How the marker ``fsm_pod`` is called."""
 
 _NODES = pytest.StashKey[tuple[str, ...]]()
 
@@ -146,7 +155,23 @@ def fsm_pod(fsm_mesh: Mesh, request: pytest.FixtureRequest) -> Pod:
     """A programmed pod with its sidecar: ``assert fsm_pod.connect(...).captured_outbound``.
 
     Its settings are those of the marker ``@pytest.mark.fsm_pod(annotations={...},
-    mesh_config={...})``, where the test has one.
+    mesh_config={...})``, where the test has one; the marker can also say ``fresh=True`` and
+    ``second_interface=True``, as ``fsm_mesh.pod`` can be told.
     """
     marker = request.node.get_closest_marker("fsm_pod")
-    return fsm_mesh.pod(**(marker.kwargs if marker else {}))
+    return fsm_mesh.pod(**(_settings_of(marker) if marker else {}))
+
+
+def _settings_of(marker: pytest.Mark) -> dict[str, Any]:
+    """Return what a marker says about its pod, by the names that :meth:`Mesh.pod` has for it.
+
+    Raises:
+        ConfigurationError: It says what no pod can be told.
+    """
+    from pytest_fsmredir.errors import ConfigurationError
+
+    try:
+        return _OF_POD.bind_partial(*marker.args, **marker.kwargs).arguments
+    except TypeError as error:
+        names = ", ".join(_OF_POD.parameters)
+        raise ConfigurationError(f"marker fsm_pod: {error}; it takes {names}") from None

@@ -91,6 +91,46 @@ def test_settings_of_no_pod_are_the_tests_own_error(
     assert "refused" not in done.output
 
 
+def test_marker_takes_what_its_help_shows(project: Project) -> None:
+    """Annotations that stand first in the marker, dropped without a word: the pod has none."""
+    project.write(
+        test_it__py="""
+        import pytest
+
+        LIST = {"flomesh.io/outbound-port-exclusion-list": "5432"}
+
+        @pytest.mark.fsm_pod(LIST, {"outboundPortExclusionList": [5433]})
+        def test_both(fsm_pod, fsm_mesh):
+            assert fsm_pod.connect(fsm_mesh.server, 5432).direct
+            assert fsm_pod.connect(fsm_mesh.server, 5433).direct
+
+        @pytest.mark.fsm_pod(LIST, fresh=True, second_interface=True)
+        def test_rest(fsm_pod, fsm_mesh):
+            assert fsm_pod.connect(fsm_mesh.server, 5432).direct
+            assert fsm_pod.second_interface_address
+        """.replace("\n        ", "\n")
+    )
+    assert "2 passed" in project.pytest("-q").output
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("anotations={}", "got an unexpected keyword argument 'anotations'; it takes annotations,"),
+        ("{}, annotations={}", "multiple values for argument 'annotations'; it takes annotations,"),
+        ("{}, {}, True", "too many positional arguments; it takes annotations, mesh_config, fresh"),
+    ],
+)
+def test_marker_that_says_something_else_is_refused(
+    project: Project, said: str, words: str
+) -> None:
+    """A traceback from inside the plugin for a misspelt word of the test."""
+    project.write(
+        test_it__py=f"import pytest\n@pytest.mark.fsm_pod({said})\ndef test_it(fsm_pod): pass"
+    )
+    assert f"ConfigurationError: marker fsm_pod: {words}" in project.pytest("-q").output
+
+
 def test_missing_prerequisite_is_an_error_with_its_remedy(project: Project) -> None:
     """A skipped test that looks like a passed one."""
     project.write(test_it__py="def test_it(fsm_pod): pass")
