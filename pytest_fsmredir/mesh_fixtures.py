@@ -114,17 +114,24 @@ def fsm_backend(
 
 
 @pytest.fixture
-def fsm_family() -> int:
-    """IP version of the flows, 4 or 6; override it, or parametrize it indirectly."""
-    return 4
+def fsm_family(request: pytest.FixtureRequest) -> int:
+    """IP version of the flows, 4 or 6; override it, or parametrize it."""
+    given: int = getattr(request, "param", 4)
+    return given
 
 
 @pytest.fixture
-def fsm_iptables(fsm_settings: Settings) -> IptablesVariant:
-    """The iptables variant that the implementation finds first on PATH."""
+def fsm_iptables(fsm_settings: Settings, request: pytest.FixtureRequest) -> str:
+    """The iptables variant that the implementation finds first on PATH, ``nft`` or ``legacy``.
+
+    Override it, or parametrize it.
+    """
     from pytest_fsmredir.backends.netns.preflight import default_iptables
     from pytest_fsmredir.implementations.base import IptablesVariant
 
+    given: str | None = getattr(request, "param", None)
+    if given is not None:
+        return given
     asked = "auto" if fsm_settings.iptables == "both" else fsm_settings.iptables
     if asked == "auto" and fsm_settings.backends[0] != "netns":
         return IptablesVariant.NFT
@@ -139,13 +146,14 @@ def fsm_node(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def fsm_mesh(
-    fsm_backend: Backend, fsm_family: int, fsm_iptables: IptablesVariant, fsm_node: str
+    fsm_backend: Backend, fsm_family: int, fsm_iptables: str, fsm_node: str
 ) -> Iterator[Mesh]:
     """Pods on demand, and the world around them: ``fsm_mesh.pod(annotations=...)``, ``.server``.
 
     What a test opens and listens on ends with the test; pods of equal settings are shared.
     """
-    mesh = fsm_backend.mesh(fsm_family, fsm_iptables, exhaustive=False, node=fsm_node)
+    variant = _variant(fsm_backend, fsm_family, fsm_iptables)
+    mesh = fsm_backend.mesh(*variant, exhaustive=False, node=fsm_node)
     with closing(mesh):
         yield mesh
 
@@ -160,6 +168,28 @@ def fsm_pod(fsm_mesh: Mesh, request: pytest.FixtureRequest) -> Pod:
     """
     marker = request.node.get_closest_marker("fsm_pod")
     return fsm_mesh.pod(**(_settings_of(marker) if marker else {}))
+
+
+def _variant(backend: Backend, family: int, iptables: str) -> tuple[int, IptablesVariant]:
+    """Return the IP version and the iptables variant that fixtures or parameters name.
+
+    Raises:
+        SettingsError: There is no such one, or pods have none of it.
+    """
+    from pytest_fsmredir.errors import SettingsError
+    from pytest_fsmredir.implementations.base import IptablesVariant
+
+    if family not in (families := backend.families):
+        had = " and ".join(map(str, families))
+        raise SettingsError(
+            f"fsm_family: {family!r} is no IP version of the pods, which have {had}"
+        )
+    if iptables not in (variants := list(IptablesVariant)):
+        known = " and ".join(variants)
+        raise SettingsError(
+            f"fsm_iptables: {iptables!r} is no variant of iptables; those are {known}"
+        )
+    return family, IptablesVariant(iptables)
 
 
 def _settings_of(marker: pytest.Mark) -> dict[str, Any]:

@@ -131,6 +131,61 @@ def test_marker_that_says_something_else_is_refused(
     assert f"ConfigurationError: marker fsm_pod: {words}" in project.pytest("-q").output
 
 
+def test_families_and_variants_are_named_plainly(project: Project) -> None:
+    """A parameter that is taken for another, or that only the first test's mesh understands."""
+    project.write(
+        test_it__py="""
+        import pytest
+
+        @pytest.mark.parametrize("fsm_iptables", ["nft", "legacy"])
+        def test_plain(fsm_iptables, fsm_mesh, fsm_pod):
+            assert fsm_mesh.iptables.name == fsm_iptables.upper()
+
+        @pytest.mark.parametrize("fsm_iptables", ["nft", "legacy"], indirect=True)
+        @pytest.mark.parametrize("fsm_family", [4, 6], indirect=True)
+        def test_indirect(request, fsm_mesh, fsm_pod):
+            assert request.node.name == f"test_indirect[{fsm_mesh.family}-{fsm_mesh.iptables}]"
+            assert fsm_pod.connect(fsm_mesh.server, 80).captured_outbound
+        """.replace("\n        ", "\n")
+    )
+    assert "6 passed" in project.pytest("-q").output
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("fsm_family", "5", "5 is no IP version of the pods, which have 4 and 6"),
+        ("fsm_family", "'4'", "'4' is no IP version of the pods, which have 4 and 6"),
+        ("fsm_iptables", "'ntf'", "'ntf' is no variant of iptables; those are nft and legacy"),
+        ("fsm_iptables", "None", "None is no variant of iptables; those are nft and legacy"),
+    ],
+)
+def test_family_or_variant_that_does_not_exist_is_named(
+    project: Project, name: str, value: str, words: str
+) -> None:
+    """``KeyError: 5`` from inside the plugin."""
+    project.write(
+        test_it__py="def test_it(fsm_pod): pass",
+        conftest__py=f"import pytest\n@pytest.fixture\ndef {name}(): return {value}",
+    )
+    assert f"SettingsError: {name}: {words}" in project.pytest("-q").output
+
+
+def test_family_that_is_left_out_is_named(project: Project) -> None:
+    """``StopIteration`` for a test of IPv6 in a run of IPv4 alone."""
+    project.write(
+        test_it__py="""
+        import pytest
+
+        @pytest.mark.parametrize("fsm_family", [6])
+        def test_it(fsm_family, fsm_pod): pass
+        """.replace("\n        ", "\n")
+    )
+    done = project.pytest("-q", "--fsm-ip", "4")
+
+    assert "fsm_family: 6 is no IP version of the pods, which have 4" in done.output
+
+
 def test_missing_prerequisite_is_an_error_with_its_remedy(project: Project) -> None:
     """A skipped test that looks like a passed one."""
     project.write(test_it__py="def test_it(fsm_pod): pass")
