@@ -95,9 +95,11 @@ def fsm_backend(
     """Where pods are made: the first backend of ``--fsm-backend``, network namespaces by default.
 
     A plain user's process moves into a user namespace of its own for the rest of the session when
-    that is needed for network namespaces.
+    that is needed for network namespaces. A worker of pytest-xdist cannot; the error says what to
+    run instead.
     """
     from pytest_fsmredir.backends.netns import privileges
+    from pytest_fsmredir.options import command
     from pytest_fsmredir.provision import backend_on, make_backend
     from pytest_fsmredir.settings import KIND, NETNS
 
@@ -107,7 +109,7 @@ def fsm_backend(
         backend = backend_on(handle, fsm_settings, fsm_implementation, nodes)
     else:
         if name == NETNS:
-            privileges.acquire(fsm_settings.privilege)
+            privileges.acquire(fsm_settings.privilege, command(request.config))
         backend = make_backend(name, fsm_settings, fsm_implementation, standing=False, nodes=nodes)
     with closing(backend):
         yield backend

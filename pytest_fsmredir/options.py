@@ -9,6 +9,7 @@ is for :mod:`pytest_fsmredir.settings` to say.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -293,6 +294,13 @@ def default_file(config: pytest.Config) -> Path | None:
 def arguments(config: pytest.Config) -> list[str]:
     """Return the command line as it was given."""
     return [str(argument) for argument in config.invocation_params.args]
+
+
+def command(config: pytest.Config) -> list[str]:
+    """Return the command that started the session, of which a worker of pytest-xdist is told."""
+    given = getattr(config, "workerinput", {"mainargv": sys.argv})["mainargv"]
+    by_module = Path(given[0]).name == "__main__.py"  # which cannot be run by that name
+    return [*([sys.executable, "-m", "pytest"] if by_module else given[:1]), *given[1:]]
 
 
 def _keywords(option: Option) -> dict[str, Any]:

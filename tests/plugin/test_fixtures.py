@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -184,6 +185,23 @@ def test_family_that_is_left_out_is_named(project: Project) -> None:
     done = project.pytest("-q", "--fsm-ip", "4")
 
     assert "fsm_family: 6 is no IP version of the pods, which have 4" in done.output
+
+
+def test_worker_of_a_plain_user_says_how_to_run_the_same_tests(project: Project) -> None:
+    """A line to run that runs the suite, and none of the user's tests."""
+    project.write(
+        conftest__py="""
+        from pytest_fsmredir.backends.netns import privileges
+
+        privileges.find = lambda *_: ""
+        privileges.id_range = lambda *_: (100000, 65536)
+        """.replace("\n        ", "\n"),
+        test_it__py="def test_it(fsm_pod): pass",
+    )
+    arguments = ["-n2", "--fsm-privilege=rootless", "-k", "it or that"]
+    line = "run: unshare --user --map-auto --map-root-user .*pytest .*-n2 .* -k 'it or that'"
+
+    assert re.search(line, project.pytest(*arguments).output)
 
 
 def test_missing_prerequisite_is_an_error_with_its_remedy(project: Project) -> None:

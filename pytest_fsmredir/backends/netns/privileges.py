@@ -2,7 +2,9 @@
 
 A plain user's process moves into a user namespace in which it is root. That works only while the
 process has a single thread, which is why it happens when pytest is configured, and in the
-controlling process alone: the workers of pytest-xdist are its children and inherit it.
+controlling process alone: the workers of pytest-xdist are its children and inherit it. Only the
+tests of a conformance run are known to need it so early; other people's get it when a fixture is
+first asked for, which is too late for a worker, whose threads come before any plugin.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_fsmredir import procs
@@ -19,23 +23,25 @@ from pytest_fsmredir.backends.netns.programs import find
 from pytest_fsmredir.errors import PreflightError
 
 _LEAST_IDS = 2001  # the highest user that the checks send as is 2000
-_UNSHARED = "unshare --user --map-auto --map-root-user --mount --net pytest --fsm-conformance"
+_UNSHARED = ("unshare", "--user", "--map-auto", "--map-root-user")
+_SUITE = ("pytest", "--fsm-conformance")
 
 # Run outside the new user namespace, which may not write its own maps beyond one id.
 _MAP = 'read -r go && newuidmap "$1" 0 "$2" 1 1 "$3" "$4" && newgidmap "$1" 0 "$5" 1 1 "$6" "$7"'
 
 
-def acquire(mode: str) -> str:
+def acquire(mode: str, command: Sequence[str] = _SUITE) -> str:
     """Get the privileges, and return how: ``root`` or ``rootless``.
 
     Args:
         mode: ``auto``, ``root`` or ``rootless``.
+        command: What the user ran, for messages.
 
     Raises:
         PreflightError: Neither way works; the message holds the line to run.
     """
     if mode == "rootless" or (mode == "auto" and os.geteuid() != 0):
-        _enter_user_namespace()
+        _enter_user_namespace(command)
         return "rootless"
     if os.geteuid() != 0:
         raise PreflightError("--fsm-privilege=root, but you are not root; run: sudo -E pytest ...")
@@ -71,7 +77,7 @@ def id_range(file: Path, user: str, uid: int) -> tuple[int, int]:
     )
 
 
-def _enter_user_namespace() -> None:
+def _enter_user_namespace(command: Sequence[str]) -> None:
     """Move this process into a user namespace in which it is root, and every id it needs exists."""
     uid, gid = os.getuid(), os.getgid()
     for tool in ("newuidmap", "newgidmap"):
@@ -88,7 +94,7 @@ def _enter_user_namespace() -> None:
         try:
             unshare(CLONE_NEWUSER)
         except OSError as error:
-            raise PreflightError(_refusal(error)) from None
+            raise PreflightError(_refusal(error, command)) from None
         mapper.release()
     # The new credentials keep this process's /proc files from its children until this is undone.
     make_dumpable()
@@ -101,11 +107,12 @@ def _login(uid: int) -> str:
         return str(uid)
 
 
-def _refusal(error: OSError) -> str:
+def _refusal(error: OSError, command: Sequence[str]) -> str:
     if error.errno == errno.EINVAL:
         return (
-            "cannot make a user namespace: this process already has several threads, started by"
-            f" another plugin or a debugger; run: {_UNSHARED}"
+            "cannot make a user namespace: this process already has several threads, those of a"
+            " pytest-xdist worker, another plugin or a debugger; have one made before it starts,"
+            f" run: {shlex.join([*_UNSHARED, *command])}"
         )
     return (
         f"cannot make a user namespace ({error}); a container or a kernel setting forbids it."
