@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_fsmredir import options
+from pytest_fsmredir import options, values
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.identity import Identity
 from pytest_fsmredir.nodes import nodes_named
@@ -22,9 +22,6 @@ from pytest_fsmredir.outcomes import Variant
 from pytest_fsmredir.waivers import Waiver
 from pytest_fsmredir.words import nearest
 
-_TRUTH = {"true": True, "1": True, "yes": True, "on": True}
-_TRUTH |= {"": False, "false": False, "0": False, "no": False, "off": False}
-_CHOICES = {option.name: option.choices for option in OPTIONS if option.choices}
 _DEFAULT_IMPL = next(option.default for option in OPTIONS if option.name == "impl")
 
 NETNS, KIND, CLUSTER = "netns", "kind", "cluster"
@@ -194,7 +191,7 @@ def read_settings(config: pytest.Config) -> Settings:
         SettingsError: A value cannot be used; the message names who gave it, and the value.
     """
     upper, lower = options.command_line(config), [options.environment(config), options.ini(config)]
-    if not _truth(_first([upper, *lower])["conformance"]):
+    if not values.truth(_first([upper, *lower])["conformance"]):
         return _settings([upper, *lower], None, {})
     return read_all_settings(config)
 
@@ -225,44 +222,44 @@ def _settings(
     layers: Sequence[Layer], file: OptionsFile | None, pytest_kind: Mapping[str, Any]
 ) -> Settings:
     given = _first(layers) | _implementation(layers)
-    report = _path(given["report"])
+    report = values.path(given["report"])
     identity = file.identity if file else Identity()
     if report is not None and file is not None:
         identity.require_complete(str(file.path))
     return Settings(
-        conformance=_truth(given["conformance"]),
+        conformance=values.truth(given["conformance"]),
         backends=_backends(given["backend"]),
         kubernetes=_kubernetes(given, pytest_kind),
         impl=given["impl"].text,
         init_cmd=given["init-cmd"].text,
         init_cmd_base=given["init-cmd"].base,
-        rules=_path(given["rules"]),
+        rules=values.path(given["rules"]),
         features=tuple(
-            _items(layer["features"]) for layer in reversed(layers) if "features" in layer
+            values.items(layer["features"]) for layer in reversed(layers) if "features" in layer
         ),
-        checks=_items(given["check"]),
-        profiles=_items(given["profile"]),
+        checks=values.items(given["check"]),
+        profiles=values.items(given["profile"]),
         waivers=_waivers(given["waivers"], file, layers[0]),
         identity=identity,
-        iptables=_choice("iptables", given),
-        families={"4": (4,), "6": (6,), "both": (4, 6)}[_choice("ip", given)],
-        exhaustive=_truth(given["exhaustive"]),
-        strict=_truth(given["strict"]),
-        require=_choice("require", given),
+        iptables=values.choice("iptables", given),
+        families={"4": (4,), "6": (6,), "both": (4, 6)}[values.choice("ip", given)],
+        exhaustive=values.truth(given["exhaustive"]),
+        strict=values.truth(given["strict"]),
+        require=values.choice("require", given),
         pipy=_pipy(given, _backends(given["backend"])),
         report=report,
-        privilege=_choice("privilege", given),
-        timeout_s=_seconds(given["timeout"]),
-        init_timeout_s=_seconds(given["init-timeout"]),
-        fuzz=_whole(given["fuzz"]),
-        seed=_whole(given["seed"]),
+        privilege=values.choice("privilege", given),
+        timeout_s=values.seconds(given["timeout"]),
+        init_timeout_s=values.seconds(given["init-timeout"]),
+        fuzz=values.whole(given["fuzz"]),
+        seed=values.whole(given["seed"]),
         texts=_texts(given),
         repeat=tuple(_repeated(layers[0])),
     )
 
 
 def _backends(given: Given) -> tuple[str, ...]:
-    named = tuple(dict.fromkeys(_items(given)))
+    named = tuple(dict.fromkeys(values.items(given)))
     for name in named:
         if name not in BACKENDS:
             raise SettingsError(
@@ -276,22 +273,22 @@ def _backends(given: Given) -> tuple[str, ...]:
 
 def _kubernetes(given: Mapping[str, Given], pytest_kind: Mapping[str, Any]) -> KubernetesSettings:
     return KubernetesSettings(
-        inject=_choice("inject", given),
+        inject=values.choice("inject", given),
         init_image=given["init-image"].text,
         pod_image=given["pod-image"].text,
-        sidecar=_choice("sidecar", given),
+        sidecar=values.choice("sidecar", given),
         pipy_image=given["pipy-image"].text,
         agent=_agent(given),
         app_image=given["app-image"].text,
         nodes=nodes_named(
-            _items(given["nodes"]), _backends(given["backend"]), given["nodes"].where
+            values.items(given["nodes"]), _backends(given["backend"]), given["nodes"].where
         ),
         mesh_name=given["mesh-name"].text,
         mesh_namespace=given["mesh-namespace"].text,
-        kubeconfig=_path(given["kubeconfig"]),
+        kubeconfig=values.path(given["kubeconfig"]),
         context=given["context"].text,
-        kind_config=_path(given["kind-config"]),
-        keep=_truth(given["keep"]),
+        kind_config=values.path(given["kind-config"]),
+        keep=values.truth(given["keep"]),
         pytest_kind=pytest_kind,
     )
 
@@ -341,63 +338,20 @@ def _repeated(command_line: Layer) -> Iterable[str]:
                 yield from (name, text)
 
 
-def _path(given: Given) -> Path | None:
-    return (given.base / given.text).absolute() if given.text else None
-
-
 def _pipy(given: Mapping[str, Given], backends: Sequence[str]) -> Path | None:
-    if _choice("sidecar", given) != "pipy" or NETNS not in backends:
+    if values.choice("sidecar", given) != "pipy" or NETNS not in backends:
         return None
-    program = _path(given["pipy-bin"])
+    program = values.path(given["pipy-bin"])
     if program is None:
         raise SettingsError(f"{given['sidecar'].where}: which Pipy? name it with --fsm-pipy-bin")
     return program
 
 
 def _agent(given: Mapping[str, Given]) -> str:
-    chosen = _choice("agent", given)
+    chosen = values.choice("agent", given)
     if given["app-image"].text and chosen != "ephemeral":
         raise SettingsError(
             f"{given['app-image'].where}: an application of its own leaves no place for the probing"
             " code but a container beside it: add --fsm-agent=ephemeral"
         )
     return chosen
-
-
-def _items(given: Given) -> tuple[str, ...]:
-    return tuple(item.strip() for item in given.text.split(",") if item.strip())
-
-
-def _choice(name: str, given: Mapping[str, Given]) -> str:
-    text, choices = given[name].text, _CHOICES[name]
-    if text not in choices:
-        raise SettingsError(
-            f"{given[name].where}: {text!r} is not one of {', '.join(choices)}"
-            f"{nearest(text, choices)}"
-        )
-    return text
-
-
-def _truth(given: Given) -> bool:
-    try:
-        return _TRUTH[given.text.lower()]
-    except KeyError:
-        raise SettingsError(f"{given.where}: {given.text!r} is neither true nor false") from None
-
-
-def _seconds(given: Given) -> float:
-    try:
-        seconds = float(given.text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 3600:
-        raise SettingsError(
-            f"{given.where}: {given.text!r} is not a number of seconds from 0 to 3600"
-        )
-    return seconds
-
-
-def _whole(given: Given) -> int:
-    if not given.text.isdecimal() or not given.text.isascii():
-        raise SettingsError(f"{given.where}: {given.text!r} is not a whole number from 0 up")
-    return int(given.text)
