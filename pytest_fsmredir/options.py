@@ -177,6 +177,11 @@ OPTIONS = (
 IMPLEMENTATION = ("impl", "init-cmd", "rules")
 """Options that name the implementation under test; one of them at a time."""
 
+NEVER_EMPTY = (*IMPLEMENTATION, "init-image", "options")
+"""Options that say what is judged. An empty one is a mistake, such as a variable without a value:
+something else would be judged in its place.
+"""
+
 _PYTEST_KIND = (
     "cluster_name", "keep_cluster", "kubeconfig", "kind_image", "kind_bin", "kind_kubectl_bin",
 )  # fmt: skip
@@ -194,7 +199,8 @@ class Given:
 
     Attributes:
         text: The value.
-        where: Who gave it, for messages: ``--fsm-ip``, ``fsmredir.yaml: ip``, ``FSM_IP``.
+        where: Who gave it, for messages: ``--fsm-ip``, ``fsmredir.yaml: ip``, ``FSM_IP``; empty
+            for a default, which nobody gave.
         base: The directory that a relative path starts from.
     """
 
@@ -212,7 +218,8 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("fsmredir", "conformance of sidecar traffic redirection")
     for option in OPTIONS:
         group.addoption(f"--fsm-{option.name}", **_keywords(option))
-        parser.addini(option.key, option.help, default=option.default)
+        # None tells what nobody wrote from what somebody left empty.
+        parser.addini(option.key, option.help, default=None)
     group.addoption(
         "--fsm-list",
         dest="fsm_list",
@@ -267,22 +274,29 @@ def repeat_pytest_kind(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def environment(config: pytest.Config) -> Layer:
-    """Return what the environment says; an empty variable says nothing."""
+    """Return what the environment says; an empty variable says nothing, where it may be empty."""
     base = config.invocation_params.dir
     given = {option.name: option.key.upper() for option in OPTIONS}
     return {
         name: Given(os.environ[variable], variable, base)
         for name, variable in given.items()
-        if os.environ.get(variable)
+        if os.environ.get(variable) or (name in NEVER_EMPTY and variable in os.environ)
     }
 
 
 def ini(config: pytest.Config) -> Layer:
-    """Return what the project's pytest settings say, and the default of everything else."""
+    """Return what the project's pytest settings say."""
+    given = {option: config.getini(option.key) for option in OPTIONS}
     return {
-        option.name: Given(str(config.getini(option.key)), f"ini {option.key}", config.rootpath)
-        for option in OPTIONS
+        option.name: Given(str(value), f"ini {option.key}", config.rootpath)
+        for option, value in given.items()
+        if value is not None
     }
+
+
+def defaults(config: pytest.Config) -> Layer:
+    """Return what stands when nobody says anything: a value of every option."""
+    return {option.name: Given(option.default, "", config.rootpath) for option in OPTIONS}
 
 
 def default_file(config: pytest.Config) -> Path | None:

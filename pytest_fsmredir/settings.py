@@ -68,6 +68,10 @@ class KubernetesSettings:
     keep: bool
     pytest_kind: Mapping[str, Any]
 
+    def names_one(self, backends: Iterable[str]) -> bool:
+        """Whether what is said about Kubernetes names the implementation under test."""
+        return bool(self.init_image) or any(map(self.by_webhook, backends))
+
     def by_webhook(self, backend: str) -> bool:
         """Whether the mesh that is installed in the cluster injects the pods of a backend."""
         return backend != NETNS and (
@@ -190,9 +194,9 @@ def read_settings(config: pytest.Config) -> Settings:
     Raises:
         SettingsError: A value cannot be used; the message names who gave it, and the value.
     """
-    upper, lower = options.command_line(config), [options.environment(config), options.ini(config)]
-    if not values.truth(_first([upper, *lower])["conformance"]):
-        return _settings([upper, *lower], None, {})
+    layers = _layers(config)
+    if not values.truth(_first(layers)["conformance"]):
+        return _settings(layers, None, {})
     return read_all_settings(config)
 
 
@@ -202,10 +206,20 @@ def read_all_settings(config: pytest.Config) -> Settings:
     Raises:
         SettingsError: A value cannot be used; the message names who gave it, and the value.
     """
-    upper, lower = options.command_line(config), [options.environment(config), options.ini(config)]
-    file = _options_file(config, _first([upper, *lower])["options"])
+    upper, *lower = _layers(config)
+    file = _options_file(config, values.filled(_first([upper, *lower])["options"]))
     layers = [upper, *([file.layer] if file else []), *lower]
     return _settings(layers, file, options.pytest_kind(config))
+
+
+def _layers(config: pytest.Config) -> list[Layer]:
+    """Return what every source but the options file gives, most binding first."""
+    return [
+        options.command_line(config),
+        options.environment(config),
+        options.ini(config),
+        options.defaults(config),
+    ]
 
 
 def _options_file(config: pytest.Config, named: Given) -> OptionsFile | None:
@@ -221,15 +235,18 @@ def _first(layers: Sequence[Layer]) -> dict[str, Given]:
 def _settings(
     layers: Sequence[Layer], file: OptionsFile | None, pytest_kind: Mapping[str, Any]
 ) -> Settings:
-    given = _first(layers) | _implementation(layers)
-    report = values.path(given["report"])
-    identity = file.identity if file else Identity()
-    if report is not None and file is not None:
-        identity.require_complete(str(file.path))
+    named = _implementation(layers[:-1])
+    given = _first(layers) | named
+    conformance, backends = values.truth(given["conformance"]), _backends(given["backend"])
+    kubernetes, report = _kubernetes(given, pytest_kind), values.path(given["report"])
+    if file is not None and report is not None:
+        file.identity.require_complete(str(file.path))
+    if file is not None and conformance and not named and not kubernetes.names_one(backends):
+        _reject_borrowed(file)
     return Settings(
-        conformance=values.truth(given["conformance"]),
-        backends=_backends(given["backend"]),
-        kubernetes=_kubernetes(given, pytest_kind),
+        conformance=conformance,
+        backends=backends,
+        kubernetes=kubernetes,
         impl=given["impl"].text,
         init_cmd=given["init-cmd"].text,
         init_cmd_base=given["init-cmd"].base,
@@ -240,13 +257,13 @@ def _settings(
         checks=values.items(given["check"]),
         profiles=values.items(given["profile"]),
         waivers=_waivers(given["waivers"], file, layers[0]),
-        identity=identity,
+        identity=file.identity if file else Identity(),
         iptables=values.choice("iptables", given),
         families={"4": (4,), "6": (6,), "both": (4, 6)}[values.choice("ip", given)],
         exhaustive=values.truth(given["exhaustive"]),
         strict=values.truth(given["strict"]),
         require=values.choice("require", given),
-        pipy=_pipy(given, _backends(given["backend"])),
+        pipy=_pipy(given, backends),
         report=report,
         privilege=values.choice("privilege", given),
         timeout_s=values.seconds(given["timeout"]),
@@ -256,6 +273,15 @@ def _settings(
         texts=_texts(given),
         repeat=tuple(_repeated(layers[0])),
     )
+
+
+def _reject_borrowed(file: OptionsFile) -> None:
+    """See to it that the reference implementation is not judged in somebody's name by default."""
+    if file.identity.stated:
+        raise SettingsError(
+            f"{file.path}: implementation: {file.identity.project} is who is judged, but nothing"
+            " says how to run it: add init-cmd, rules or impl"
+        )
 
 
 def _backends(given: Given) -> tuple[str, ...]:
@@ -274,7 +300,7 @@ def _backends(given: Given) -> tuple[str, ...]:
 def _kubernetes(given: Mapping[str, Given], pytest_kind: Mapping[str, Any]) -> KubernetesSettings:
     return KubernetesSettings(
         inject=values.choice("inject", given),
-        init_image=given["init-image"].text,
+        init_image=values.filled(given["init-image"]).text,
         pod_image=given["pod-image"].text,
         sidecar=values.choice("sidecar", given),
         pipy_image=given["pipy-image"].text,
@@ -297,18 +323,18 @@ def _implementation(layers: Sequence[Layer]) -> dict[str, Given]:
     """Return what names the implementation: one option of the most binding layer that has any.
 
     An init command on the command line thus wins over a rules file in the options file.
+
+    Args:
+        layers: Without the defaults.
     """
     nothing = Given("", "", Path())
     for layer in layers:
-        named = [name for name in IMPLEMENTATION if name in layer and layer[name].text]
-        # The last layer holds the defaults as well, and a default stands back.
-        if len(named) > 1 and layer["impl"].text == _DEFAULT_IMPL and layer is layers[-1]:
-            named.remove("impl")
+        named = {name: values.filled(layer[name]) for name in IMPLEMENTATION if name in layer}
         if len(named) > 1:
-            both = " and ".join(layer[name].where for name in named)
+            both = " and ".join(given.where for given in named.values())
             raise SettingsError(f"{both} each name an implementation: give one")
         if named:
-            return dict.fromkeys(IMPLEMENTATION, nothing) | {named[0]: layer[named[0]]}
+            return dict.fromkeys(IMPLEMENTATION, nothing) | named
     return {}
 
 

@@ -22,6 +22,16 @@ def path(given: Given) -> Path | None:
     return (given.base / given.text).absolute() if given.text else None
 
 
+def filled(given: Given) -> Given:
+    """Return the same; whoever gives it must not leave it empty."""
+    if given.where and not given.text.strip():
+        raise SettingsError(
+            f"{given.where}: the value is empty, and does not say what is to be judged:"
+            " give one, or leave the option out"
+        )
+    return given
+
+
 def items(given: Given) -> tuple[str, ...]:
     """Return what stands between commas, empty items left out."""
     return tuple(item.strip() for item in given.text.split(",") if item.strip())

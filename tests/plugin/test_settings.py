@@ -18,6 +18,7 @@ LINK = "https://example.com/1"
         ("--fsm-check=OUT-0001", "no check is called 'OUT-0001'; did you mean 'OUT-001'?"),
         ("--fsm-profile=cor", "no profile is called 'cor'; did you mean 'core'?"),
         ("--fsm-impl=referense", "no implementation is called 'referense'; did you mean"),
+        ("--fsm-init-cmd=", "--fsm-init-cmd: the value is empty"),
         ("--fsm-waivers=own.yaml", "waiver OUT-001 expired on 2020-01-01"),
         ("--fsm-options=bad.yaml", "iptable: no such key; did you mean 'iptables'?"),
     ],

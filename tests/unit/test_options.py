@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import cast
 
 import pytest
@@ -29,15 +30,21 @@ class Project:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.ini = {option.key: option.default for option in OPTIONS}
+        self.ini: dict[str, str | None] = dict.fromkeys(option.key for option in OPTIONS)
 
     def write(self, text: str, name: str = "fsmredir.yaml") -> Path:
         (self.path / name).write_text(text)
         return self.path / name
 
-    def settings(self, *, conformance: bool = True, **options: str | bool) -> Settings:
+    def settings(
+        self,
+        some: Mapping[str, str] = MappingProxyType({}),
+        *,
+        conformance: bool = True,
+        **options: str | bool,
+    ) -> Settings:
         """Read settings; an option is given by its name with underscores."""
-        given = {option.key: options.get(option.key[4:]) for option in OPTIONS}
+        given = {option.key: {**some, **options}.get(option.key[4:]) for option in OPTIONS}
         given["fsm_conformance"] = conformance or None
         config = SimpleNamespace(
             getoption=given.get,
@@ -164,6 +171,57 @@ def test_two_implementations_of_one_layer_are_refused(project: Project) -> None:
     """A run that judges another implementation than the user believes."""
     with pytest.raises(SettingsError, match="--fsm-impl and --fsm-init-cmd each name"):
         project.settings(impl="reference", init_cmd="true")
+    with pytest.raises(SettingsError, match="--fsm-init-cmd and --fsm-rules each name"):
+        project.settings(init_cmd="true", rules="x")
+    project.write("init-cmd: 'true'\nrules: x")
+    with pytest.raises(SettingsError, match=r"yaml: init-cmd and .*yaml: rules each name"):
+        project.settings()
+
+
+@pytest.mark.parametrize("name", ["impl", "init-cmd", "rules", "init-image"])
+def test_empty_implementation_is_refused(
+    project: Project, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A shell variable without a value that has the reference certified in its place."""
+    key = "fsm_" + name.replace("-", "_")
+    empty = "the value is empty, and does not say what is to be judged"
+    with pytest.raises(SettingsError, match=f"^--fsm-{name}: {empty}"):
+        project.settings({key[4:]: ""})
+    project.ini[key] = ""
+    with pytest.raises(SettingsError, match=f"^ini {key}: {empty}"):
+        project.settings()
+    monkeypatch.setenv(key.upper(), " ")
+    with pytest.raises(SettingsError, match=f"^{key.upper()}: {empty}"):
+        project.settings()
+    project.write(f"{name}:")
+    with pytest.raises(SettingsError, match=rf"fsmredir.yaml: {name}: {empty}"):
+        project.settings()
+    assert project.settings({key[4:]: "reference"}).conformance
+
+
+def test_empty_name_of_the_options_file_is_refused(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run without the file that names the implementation."""
+    monkeypatch.setenv("FSM_OPTIONS", "")
+    with pytest.raises(SettingsError, match=r"^FSM_OPTIONS: the value is empty"):
+        project.settings()
+
+
+def test_reference_is_not_judged_in_the_name_of_somebody(project: Project) -> None:
+    """A certificate of the reference that says ACME, who forgot to say how to run theirs."""
+    project.write(METADATA)
+    with pytest.raises(SettingsError, match="acme-mesh is who is judged, but nothing says how to"):
+        project.settings()
+    assert not project.settings(conformance=False).conformance
+    named = [
+        {"init_cmd": "true"},
+        {"impl": "reference"},
+        {"init_image": "acme/init", "backend": "kind"},
+        {"backend": "cluster"},
+    ]
+    for given in named:
+        assert project.settings(given).identity.project == "acme-mesh"
 
 
 def test_features_are_collected_least_binding_first(project: Project) -> None:
@@ -179,7 +237,7 @@ def test_features_are_collected_least_binding_first(project: Project) -> None:
 def test_metadata_is_taken_as_written(project: Project) -> None:
     """A version 1.30 that YAML makes 1.3."""
     project.write(METADATA)
-    identity = project.settings().identity
+    identity = project.settings(init_cmd="true").identity
     assert (identity.project, identity.version, identity.mode) == ("acme-mesh", "1.30", "default")
 
 
@@ -206,9 +264,9 @@ def test_bad_metadata_is_refused(project: Project, text: str, message: str) -> N
 def test_report_needs_complete_metadata_before_the_run(project: Project) -> None:
     """A vendor who learns after the run that the report cannot be submitted."""
     project.write("implementation: {project: x, version: 1}")
-    assert project.settings().identity.project == "x"
+    assert project.settings(init_cmd="true").identity.project == "x"
     with pytest.raises(SettingsError, match="also needs organization, url and contact"):
-        project.settings(report="out")
+        project.settings(report="out", init_cmd="true")
 
 
 def test_waivers_come_from_either_file(project: Project) -> None:
