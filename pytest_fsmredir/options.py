@@ -45,6 +45,11 @@ class Option:
     again: bool = False
 
     @property
+    def is_path(self) -> bool:
+        """Whether its value is the path of a file or a directory."""
+        return self.metavar in ("FILE", "PATH", "DIR")
+
+    @property
     def key(self) -> str:
         """Name of the ini key, and of the attribute on the command line namespace."""
         return "fsm_" + self.name.replace("-", "_")
@@ -202,11 +207,13 @@ class Given:
         where: Who gave it, for messages: ``--fsm-ip``, ``fsmredir.yaml: ip``, ``FSM_IP``; empty
             for a default, which nobody gave.
         base: The directory that a relative path starts from.
+        fleeting: Whether pytest would not find it again by itself, run in the same directory.
     """
 
     text: str
     where: str
     base: Path
+    fleeting: bool = False
 
 
 Layer = Mapping[str, Given]
@@ -248,7 +255,7 @@ def command_line(config: pytest.Config) -> Layer:
     base = config.invocation_params.dir
     given = {option.name: config.getoption(option.key) for option in OPTIONS}
     return {
-        name: Given(_as_text(value), f"--fsm-{name}", base)
+        name: Given(_as_text(value), f"--fsm-{name}", base, fleeting=True)
         for name, value in given.items()
         if value is not None
     }
@@ -278,7 +285,7 @@ def environment(config: pytest.Config) -> Layer:
     base = config.invocation_params.dir
     given = {option.name: option.key.upper() for option in OPTIONS}
     return {
-        name: Given(os.environ[variable], variable, base)
+        name: Given(os.environ[variable], variable, base, fleeting=True)
         for name, variable in given.items()
         if os.environ.get(variable) or (name in NEVER_EMPTY and variable in os.environ)
     }
@@ -287,8 +294,15 @@ def environment(config: pytest.Config) -> Layer:
 def ini(config: pytest.Config) -> Layer:
     """Return what the project's pytest settings say."""
     given = {option: config.getini(option.key) for option in OPTIONS}
+    overridden = {each.partition("=")[0] for each in config.getoption("override_ini", None) or ()}
+    lasting = _is_found_again(config)
     return {
-        option.name: Given(str(value), f"ini {option.key}", config.rootpath)
+        option.name: Given(
+            str(value),
+            f"ini {option.key}",
+            config.rootpath,
+            fleeting=not lasting or option.key in overridden,
+        )
         for option, value in given.items()
         if value is not None
     }
@@ -299,10 +313,11 @@ def defaults(config: pytest.Config) -> Layer:
     return {option.name: Given(option.default, "", config.rootpath) for option in OPTIONS}
 
 
-def default_file(config: pytest.Config) -> Path | None:
-    """Return the options file of the root directory, None if it has none."""
-    path = config.rootpath / DEFAULT_FILE
-    return path if path.is_file() else None
+def default_file(config: pytest.Config) -> Given:
+    """Return the options file of the root directory; empty if it has none."""
+    exists = (config.rootpath / DEFAULT_FILE).is_file()
+    fleeting = exists and not _is_found_again(config)
+    return Given(DEFAULT_FILE if exists else "", "", config.rootpath, fleeting)
 
 
 def arguments(config: pytest.Config) -> list[str]:
@@ -315,6 +330,13 @@ def command(config: pytest.Config) -> list[str]:
     given = getattr(config, "workerinput", {"mainargv": sys.argv})["mainargv"]
     by_module = Path(given[0]).name == "__main__.py"  # which cannot be run by that name
     return [*([sys.executable, "-m", "pytest"] if by_module else given[:1]), *given[1:]]
+
+
+def _is_found_again(config: pytest.Config) -> bool:
+    """Whether pytest has the same root directory when it is only run in the same directory."""
+    told = config.getoption("inifilename", None) or config.getoption("rootdir", None)
+    here = config.invocation_params.dir
+    return not told and config.rootpath in (here, *here.parents)
 
 
 def _keywords(option: Option) -> dict[str, Any]:

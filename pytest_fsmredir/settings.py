@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_fsmredir import options, values
+from pytest_fsmredir.again import repeated
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.identity import Identity
 from pytest_fsmredir.nodes import nodes_named
@@ -23,6 +24,8 @@ from pytest_fsmredir.waivers import Waiver
 from pytest_fsmredir.words import nearest
 
 _DEFAULT_IMPL = next(option.default for option in OPTIONS if option.name == "impl")
+
+_NOTHING = Given("", "", Path())
 
 NETNS, KIND, CLUSTER = "netns", "kind", "cluster"
 BACKENDS = (NETNS, KIND, CLUSTER)
@@ -196,7 +199,7 @@ def read_settings(config: pytest.Config) -> Settings:
     """
     layers = _layers(config)
     if not values.truth(_first(layers)["conformance"]):
-        return _settings(layers, None, {})
+        return _settings(layers, None, config)
     return read_all_settings(config)
 
 
@@ -207,9 +210,13 @@ def read_all_settings(config: pytest.Config) -> Settings:
         SettingsError: A value cannot be used; the message names who gave it, and the value.
     """
     upper, *lower = _layers(config)
-    file = _options_file(config, values.filled(_first([upper, *lower])["options"]))
+    named = values.filled(_first([upper, *lower])["options"])
+    if not named.text:
+        named = options.default_file(config)
+    upper = {**upper, "options": named} if named.fleeting else upper
+    file = read_options_file(named.base / named.text) if named.text else None
     layers = [upper, *([file.layer] if file else []), *lower]
-    return _settings(layers, file, options.pytest_kind(config))
+    return _settings(layers, file, config)
 
 
 def _layers(config: pytest.Config) -> list[Layer]:
@@ -222,23 +229,20 @@ def _layers(config: pytest.Config) -> list[Layer]:
     ]
 
 
-def _options_file(config: pytest.Config, named: Given) -> OptionsFile | None:
-    path = named.base / named.text if named.text else options.default_file(config)
-    return read_options_file(path) if path is not None else None
-
-
 def _first(layers: Sequence[Layer]) -> dict[str, Given]:
     """Return, for each option, what the most binding of the layers gives."""
     return {name: given for layer in reversed(layers) for name, given in layer.items()}
 
 
-def _settings(
-    layers: Sequence[Layer], file: OptionsFile | None, pytest_kind: Mapping[str, Any]
-) -> Settings:
+def _settings(layers: Sequence[Layer], file: OptionsFile | None, config: pytest.Config) -> Settings:
     named = _implementation(layers[:-1])
-    given = _first(layers) | named
+    given = _first(layers) | named | _waivers_file(layers, file)
+    features = [layer["features"] for layer in reversed(layers[:-1]) if "features" in layer]
     conformance, backends = values.truth(given["conformance"]), _backends(given["backend"])
-    kubernetes, report = _kubernetes(given, pytest_kind), values.path(given["report"])
+    kubernetes, report = (
+        _kubernetes(given, options.pytest_kind(config)),
+        values.path(given["report"]),
+    )
     if file is not None and report is not None:
         file.identity.require_complete(str(file.path))
     if file is not None and conformance and not named and not kubernetes.names_one(backends):
@@ -256,7 +260,7 @@ def _settings(
         ),
         checks=values.items(given["check"]),
         profiles=values.items(given["profile"]),
-        waivers=_waivers(given["waivers"], file, layers[0]),
+        waivers=_waivers(given["waivers"], file),
         identity=file.identity if file else Identity(),
         iptables=values.choice("iptables", given),
         families={"4": (4,), "6": (6,), "both": (4, 6)}[values.choice("ip", given)],
@@ -271,7 +275,7 @@ def _settings(
         fuzz=values.whole(given["fuzz"]),
         seed=values.whole(given["seed"]),
         texts=_texts(given),
-        repeat=tuple(_repeated(layers[0])),
+        repeat=tuple(repeated(given, features, config.invocation_params.dir)),
     )
 
 
@@ -327,19 +331,24 @@ def _implementation(layers: Sequence[Layer]) -> dict[str, Given]:
     Args:
         layers: Without the defaults.
     """
-    nothing = Given("", "", Path())
     for layer in layers:
         named = {name: values.filled(layer[name]) for name in IMPLEMENTATION if name in layer}
         if len(named) > 1:
             both = " and ".join(given.where for given in named.values())
             raise SettingsError(f"{both} each name an implementation: give one")
         if named:
-            return dict.fromkeys(IMPLEMENTATION, nothing) | named
+            return dict.fromkeys(IMPLEMENTATION, _NOTHING) | named
     return {}
 
 
-def _waivers(given: Given, file: OptionsFile | None, command_line: Layer) -> tuple[Waiver, ...]:
-    if given.text and not (file and file.waivers and "waivers" not in command_line):
+def _waivers_file(layers: Sequence[Layer], file: OptionsFile | None) -> dict[str, Given]:
+    """Return that no file of waivers counts, where the options file lists some itself."""
+    listed = file is not None and file.waivers and "waivers" not in layers[0]
+    return {"waivers": _NOTHING} if listed else {}
+
+
+def _waivers(given: Given, file: OptionsFile | None) -> tuple[Waiver, ...]:
+    if given.text:
         return read_waivers_file(given.base / given.text)
     return file.waivers if file else ()
 
@@ -350,18 +359,6 @@ def _texts(given: Mapping[str, Given]) -> dict[str, str]:
         for option in OPTIONS
         if option.name != "conformance" and given[option.name].text != option.default
     }
-
-
-def _repeated(command_line: Layer) -> Iterable[str]:
-    for option in OPTIONS:
-        if option.again and option.name in command_line:
-            text, name = command_line[option.name].text, f"--fsm-{option.name}"
-            if option.flag:
-                yield name
-            elif text.startswith("-"):  # argparse would take it for an option
-                yield f"{name}={text}"
-            else:
-                yield from (name, text)
 
 
 def _pipy(given: Mapping[str, Given], backends: Sequence[str]) -> Path | None:

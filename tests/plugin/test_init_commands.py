@@ -82,6 +82,18 @@ def test_relative_command_is_run_from_where_it_was_given(project: Project, sourc
     assert f"implementation: {command}" in ended.output
 
 
+@pytest.mark.parametrize("source", ["environment", "-o", "-c"])
+def test_line_to_run_again_works_in_another_shell(project: Project, source: str) -> None:
+    """A line that judges the reference, because nothing of the command line named the command."""
+    project.write(other__ini="[pytest]\nfsm_init_cmd = true\n")
+    arguments = {"environment": [], "-o": ["-o", "fsm_init_cmd=true"], "-c": ["-c", "other.ini"]}
+    environment = {"FSM_INIT_CMD": "true"} if source == "environment" else {}
+    ended = project.conform(*arguments[source], "--fsm-check=OUT-001", "--fsm-ip=4", **environment)
+    again = "pytest --fsm-conformance --fsm-init-cmd true --fsm-ip 4 --fsm-check OUT-001"
+    assert f"again        {again}" in [line.strip() for line in ended.output.splitlines()]
+    assert project.pytest(*again.split()[1:]).verdict == "nonconformant"
+
+
 def test_refusal_is_told_with_its_reason_and_without_its_rubbish(project: Project) -> None:
     """Control bytes of an init command on the terminal, or a refusal without a reason."""
     project.write(init__sh="printf '\\033[2J\\000\\377 cannot do that\\n' >&2\nexit 3\n")
