@@ -130,12 +130,13 @@ def judged(settings: Settings, directory: Path) -> Implementation:
     if asked.init_image and by_default:
         if NETNS in settings.backends:
             raise SettingsError(
-                f"--fsm-init-image: {asked.init_image} runs in a cluster only: add --fsm-backend"
-                " kind, or give what it runs as --fsm-init-cmd as well"
+                f"{settings.where['init-image']}: {asked.init_image} runs in a cluster only: add"
+                " --fsm-backend kind, or give what it runs as --fsm-init-cmd as well"
             )
         return InCluster(asked.init_image)
     return select(
         settings.impl,
+        where=settings.where.get("impl", ""),
         init_cmd=settings.init_cmd,
         init_cmd_base=settings.init_cmd_base,
         rules=settings.rules,
@@ -182,17 +183,18 @@ def _default_iptables(settings: Settings) -> str:
 
 def _reject_unknown(settings: Settings, checks: Catalogue) -> None:
     for glob in settings.checks:
-        reject_withdrawn("--fsm-check", glob)
+        where = settings.where["check"]
+        reject_withdrawn(where, glob)
         if not any(fnmatchcase(check.id, glob) for check in checks.checks):
             known = [check.id for check in checks.checks]
             raise SettingsError(
-                f"--fsm-check: no check is called {glob!r}{nearest(glob, known)}; see --fsm-list"
+                f"{where}: no check is called {glob!r}{nearest(glob, known)}; see --fsm-list"
             )
     for name in settings.profiles:
         if name not in list(Profile):
             raise SettingsError(
-                f"--fsm-profile: no profile is called {name!r}{nearest(name, Profile)}"
-                f" (known: {', '.join(Profile)})"
+                f"{settings.where['profile']}: no profile is called {name!r}"
+                f"{nearest(name, Profile)} (known: {', '.join(Profile)})"
             )
 
 

@@ -94,8 +94,8 @@ class Settings:
         init_cmd: A shell command that is the implementation under test; may be empty.
         init_cmd_base: The directory that a relative path of its program starts from.
         rules: A rules template that is; None for none.
-        features: What is said about its features, least binding first; each a list of features,
-            or of changes such as ``("+ipv6", "-removal")``.
+        features: What is said about its features, by who said it, least binding first; each a list
+            of features, which may be empty, or of changes such as ``("+ipv6", "-removal")``.
         checks: Globs of check ids; empty for all.
         profiles: Names of profiles; empty for all.
         waivers: Failures that are accepted.
@@ -112,6 +112,7 @@ class Settings:
         init_timeout_s: When an init command is killed.
         fuzz: How many policies to generate for each variant; 0 for none.
         seed: Of all that is generated.
+        where: Who gave each option that somebody gave, for messages.
         texts: Every option that does not have its default, as it was given.
         repeat: Arguments that the line to run a check again has to repeat.
     """
@@ -123,7 +124,7 @@ class Settings:
     init_cmd: str
     init_cmd_base: Path
     rules: Path | None
-    features: tuple[tuple[str, ...], ...]
+    features: Mapping[str, tuple[str, ...]]
     checks: tuple[str, ...]
     profiles: tuple[str, ...]
     waivers: tuple[Waiver, ...]
@@ -140,6 +141,7 @@ class Settings:
     init_timeout_s: float
     fuzz: int
     seed: int
+    where: Mapping[str, str]
     texts: Mapping[str, str]
     repeat: tuple[str, ...]
 
@@ -255,9 +257,7 @@ def _settings(layers: Sequence[Layer], file: OptionsFile | None, config: pytest.
         init_cmd=given["init-cmd"].text,
         init_cmd_base=given["init-cmd"].base,
         rules=values.path(given["rules"]),
-        features=tuple(
-            values.items(layer["features"]) for layer in reversed(layers) if "features" in layer
-        ),
+        features={each.where: values.items(each) for each in features},
         checks=values.items(given["check"]),
         profiles=values.items(given["profile"]),
         waivers=_waivers(given["waivers"], file),
@@ -274,6 +274,7 @@ def _settings(layers: Sequence[Layer], file: OptionsFile | None, config: pytest.
         init_timeout_s=values.seconds(given["init-timeout"]),
         fuzz=values.whole(given["fuzz"]),
         seed=values.whole(given["seed"]),
+        where={name: each.where for name, each in given.items() if each.where},
         texts=_texts(given),
         repeat=tuple(repeated(given, features, config.invocation_params.dir)),
     )

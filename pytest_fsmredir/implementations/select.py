@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -45,6 +45,7 @@ class Claims:
 def select(
     name: str,
     *,
+    where: str = "",
     init_cmd: str = "",
     init_cmd_base: Path | None = None,
     rules: Path | None = None,
@@ -55,6 +56,7 @@ def select(
     Args:
         name: A built-in one, ``module:attribute``, or an entry point; unless one of the next two
             is given.
+        where: Who gave the name, for messages.
         init_cmd: A shell command.
         init_cmd_base: The directory that a relative path of its program starts from.
         rules: A rules template.
@@ -71,45 +73,48 @@ def select(
         return InitCommand(init_cmd, base=init_cmd_base)
     if name in _BUILT_IN:
         return _BUILT_IN[name]()
-    found = _from_module(name, directory) if ":" in name else _from_entry_point(name)
-    return _implementation(found, f"--fsm-impl {name}")
+    found = _from_module(name, where, directory) if ":" in name else _from_entry_point(name, where)
+    return _implementation(found, f"{where}: {name}")
 
 
 def claims(
-    implementation: Implementation, statements: Iterable[Sequence[str]], *, inferred: bool
+    implementation: Implementation, statements: Mapping[str, Sequence[str]], *, inferred: bool
 ) -> Claims:
     """Return what is claimed when all has been said.
 
     Args:
         implementation: What it says itself.
-        statements: What others say, least binding first: each either a whole list of features, or
-            changes such as ``+ipv6`` and ``-removal``.
+        statements: What others say, by who says it, least binding first: each either a whole list
+            of features, which may be empty, or changes such as ``+ipv6`` and ``-removal``.
         inferred: The implementation cannot say it itself.
 
     Raises:
         SettingsError: A statement mixes the two, or names no feature.
     """
     features = frozenset(Feature(each) for each in implementation.features)
-    stated = [statement for statement in statements if statement]
-    for statement in stated:
-        features = _applied(statement, features)
-    undeclared = inferred and not stated
+    for where, statement in statements.items():
+        features = _applied(where, statement, features)
+    undeclared = inferred and not statements
     return Claims(features, Source.INFERRED if undeclared else Source.DECLARED)
 
 
-def _applied(statement: Sequence[str], features: frozenset[Feature]) -> frozenset[Feature]:
+def _applied(
+    where: str, statement: Sequence[str], features: frozenset[Feature]
+) -> frozenset[Feature]:
+    if not statement:
+        return frozenset()
     signs = {item[:1] if item[:1] in ("+", "-") else "" for item in statement}
     if "" in signs and len(signs) > 1:
         raise SettingsError(
-            f"features: {', '.join(statement)}: give either a list of features, or changes that"
-            " all begin with + or -"
+            f"{where}: {', '.join(statement)}: give either a list of features, or changes that all"
+            " begin with + or -"
         )
-    added = {_feature(item) for item in statement if not item.startswith("-")}
-    removed = {_feature(item) for item in statement if item.startswith("-")}
+    added = {_feature(item, where) for item in statement if not item.startswith("-")}
+    removed = {_feature(item, where) for item in statement if item.startswith("-")}
     return frozenset(added) if "" in signs else (features | added) - removed
 
 
-def _feature(item: str, where: str = "features") -> Feature:
+def _feature(item: str, where: str) -> Feature:
     name = item.lstrip("+-").strip()
     if name not in list(Feature):
         raise SettingsError(
@@ -128,38 +133,38 @@ def _reference() -> Implementation:
 _BUILT_IN: dict[str, Callable[[], Implementation]] = {"reference": _reference}
 
 
-def _from_module(name: str, directory: Path | None) -> object:
+def _from_module(name: str, where: str, directory: Path | None) -> object:
     module_name, _, attribute = name.partition(":")
     with _importable(directory):
-        module = _loaded(lambda: import_module(module_name), name)
+        module = _loaded(lambda: import_module(module_name), f"{where}: {name}")
     found: object = module
     for part in attribute.split("."):
         if not hasattr(found, part):
             public = [each for each in dir(found) if not each.startswith("_")]
             raise SettingsError(
-                f"--fsm-impl: {module_name} has no {attribute!r}{nearest(part, public)}"
+                f"{where}: {module_name} has no {attribute!r}{nearest(part, public)}"
             )
         found = getattr(found, part)
     return found
 
 
-def _from_entry_point(name: str) -> object:
+def _from_entry_point(name: str, where: str) -> object:
     registered = {point.name: point for point in entry_points(group=GROUP)}
     if name not in registered:
         known = sorted({*_BUILT_IN, *registered})
         raise SettingsError(
-            f"--fsm-impl: no implementation is called {name!r}{nearest(name, known)}"
+            f"{where}: no implementation is called {name!r}{nearest(name, known)}"
             f" (there are: {', '.join(known)}; or give module:attribute)"
         )
-    return _loaded(registered[name].load, name)
+    return _loaded(registered[name].load, f"{where}: {name}")
 
 
-def _loaded(load: Callable[[], object], name: str) -> object:
+def _loaded(load: Callable[[], object], where: str) -> object:
     try:
         return load()
     except Exception as error:  # whatever a vendor's module does while it is imported
         raise SettingsError(
-            f"--fsm-impl {name} cannot be imported: {type(error).__name__}: {error}"
+            f"{where} cannot be imported: {type(error).__name__}: {error}"
         ) from error
 
 

@@ -34,6 +34,23 @@ def test_bad_setting_ends_in_a_usage_error(project: Project, option: str, messag
     assert message in ended.output
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("check", "OUT-0001", "no check is called 'OUT-0001'"),
+        ("profile", "cor", "no profile is called 'cor'"),
+        ("features", "ipv7", "there is no feature 'ipv7'"),
+        ("impl", "referense", "no implementation is called 'referense'"),
+    ],
+)
+def test_message_names_the_source(project: Project, name: str, value: str, message: str) -> None:
+    """A user who looks for an option on a command line that has none."""
+    variable = f"FSM_{name.upper()}"
+    assert f"ERROR: {variable}: {message}" in project.conform(**{variable: value}).output
+    project.write(fsmredir__yaml=f"{name}: {value}")
+    assert f"fsmredir.yaml: {name}: {message}" in project.conform().output
+
+
 def test_collecting_only_needs_no_privilege(project: Project) -> None:
     """A list of tests that asks for root, or that leaves a report behind."""
     ended = project.conform("--co", "-q", "--fsm-check=OUT-001", "--fsm-report=out")

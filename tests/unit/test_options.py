@@ -99,7 +99,7 @@ def test_every_option_but_a_few_can_stand_in_the_file(project: Project) -> None:
     assert (settings.iptables, settings.families) == ("both", (4,))
     assert (settings.exhaustive, settings.strict, settings.seed) == (True, True, 7)
     assert settings.report == project.path / "out"
-    assert settings.features == ((), ("ipv6",))
+    assert settings.features == {f"{project.path}/fsmredir.yaml: features": ("ipv6",)}
 
 
 @pytest.mark.parametrize(
@@ -230,11 +230,17 @@ def test_reference_is_not_judged_in_the_name_of_somebody(project: Project) -> No
 def test_features_are_collected_least_binding_first(project: Project) -> None:
     """A change on the command line that forgets what the file declares."""
     project.write("features: [ipv6, hairpin]")
-    assert project.settings(features="-hairpin").features == (
-        (),
+    assert list(project.settings(features="-hairpin").features.values()) == [
         ("ipv6", "hairpin"),
         ("-hairpin",),
-    )
+    ]
+
+
+def test_empty_list_of_features_is_a_statement(project: Project) -> None:
+    """A file that claims nothing, and is taken to claim everything."""
+    assert project.settings().features == {}
+    project.write("features: []")
+    assert list(project.settings().features.values()) == [()]
 
 
 def test_metadata_is_taken_as_written(project: Project) -> None:

@@ -40,7 +40,7 @@ def default_settings() -> Settings:
     given = {"fsm_conformance": True, "fsm_init_cmd": "sh init.sh"}
     config = SimpleNamespace(
         getoption=given.get,
-        getini={option.key: option.default for option in OPTIONS}.__getitem__,
+        getini=dict.fromkeys(option.key for option in OPTIONS).__getitem__,
         rootpath=Path("/nowhere"),
         invocation_params=SimpleNamespace(dir=Path("/nowhere"), args=()),
     )
@@ -78,7 +78,8 @@ CATALOGUE = Catalogue([check("OUT-001"), check("OUT-002"), check("OUT-003"), che
 
 def run_of(*rows: Row, settings: Settings = SETTINGS) -> Run:
     implementation = InitCommand(settings.init_cmd)
-    claimed = claims(implementation, [("-outbound-port-exclusion",)], inferred=True)
+    said = {"--fsm-features": ("-outbound-port-exclusion",)}
+    claimed = claims(implementation, said, inferred=True)
     run = Run(settings, CATALOGUE, implementation, (V4, V6), claimed, "root")
     for row in rows:
         run.record(row)

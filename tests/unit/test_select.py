@@ -59,8 +59,8 @@ def test_class_and_object_will_do(acme: Path, attribute: str) -> None:
 )
 def test_what_is_no_implementation_is_refused(acme: Path, name: str, message: str) -> None:
     """A traceback, or a message that does not say what there is."""
-    with pytest.raises(SettingsError, match=message):
-        select(name, directory=acme)
+    with pytest.raises(SettingsError, match=f"^FSM_IMPL: .*{message}"):
+        select(name, where="FSM_IMPL", directory=acme)
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,17 @@ def test_what_is_no_implementation_is_refused(acme: Path, name: str, message: st
         ([("-ipv6",)], ALL_FEATURES - {Feature.IPV6}),
         ([("ipv6", "hairpin")], {Feature.IPV6, Feature.HAIRPIN}),
         ([("ipv6",), ("+hairpin", "-ipv6")], {Feature.HAIRPIN}),
-        ([("-ipv6",), ("removal",), ()], {Feature.REMOVAL}),
+        ([("-ipv6",), ("removal",)], {Feature.REMOVAL}),
+        ([("ipv6",), ()], set()),
+        ([(), ("+hairpin",)], {Feature.HAIRPIN}),
     ],
 )
 def test_later_statement_stands_on_the_earlier(
     statements: list[Sequence[str]], features: frozenset[Feature]
 ) -> None:
-    """A change on the command line that starts from the wrong set."""
-    assert claims(InitCommand("true"), statements, inferred=True).features == features
+    """A change that starts from the wrong set, or a list of nothing that claims everything."""
+    said = {f"statement {number}": statement for number, statement in enumerate(statements)}
+    assert claims(InitCommand("true"), said, inferred=True).features == features
 
 
 @pytest.mark.parametrize(
@@ -89,16 +92,17 @@ def test_later_statement_stands_on_the_earlier(
 )
 def test_bad_statement_is_refused(statement: Sequence[str], message: str) -> None:
     """A claim that is dropped because it is misspelt."""
-    with pytest.raises(SettingsError, match=message):
-        claims(InitCommand("true"), [statement], inferred=True)
+    with pytest.raises(SettingsError, match=f"^FSM_FEATURES: .*{message}"):
+        claims(InitCommand("true"), {"FSM_FEATURES": statement}, inferred=True)
 
 
 def test_source_says_who_claims() -> None:
     """A report that calls declared what nobody said."""
     command = InitCommand("true")
-    assert claims(command, [()], inferred=True).source is Source.INFERRED
-    assert claims(command, [("+ipv6",)], inferred=True).source is Source.DECLARED
-    assert claims(select("reference"), [], inferred=False).source is Source.DECLARED
+    assert claims(command, {}, inferred=True).source is Source.INFERRED
+    assert claims(command, {"ini": ("+ipv6",)}, inferred=True).source is Source.DECLARED
+    assert claims(command, {"ini": ()}, inferred=True).source is Source.DECLARED
+    assert claims(select("reference"), {}, inferred=False).source is Source.DECLARED
 
 
 class Shell:
