@@ -32,6 +32,7 @@ class Option:
         many: May be given several times, and each time hold several values with commas between.
         in_file: May stand in the options file.
         again: Whether the line that runs a failed check again has to repeat it.
+        suite: Means something in a conformance run only; the others are for fixtures, too.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Option:
     many: bool = False
     in_file: bool = True
     again: bool = False
+    suite: bool = False
 
     @property
     def is_path(self) -> bool:
@@ -118,20 +120,31 @@ OPTIONS = (
         many=True,
         again=True,
     ),
-    Option("check", "run only these check ids; globs", metavar="ID[,ID]", many=True),
-    Option("profile", "run only these profiles", metavar="P[,P]", many=True),
-    Option("waivers", "file of waivers: id, reason, link, expires", metavar="FILE", again=True),
+    Option("check", "run only these check ids; globs", metavar="ID[,ID]", many=True, suite=True),
+    Option("profile", "run only these profiles", metavar="P[,P]", many=True, suite=True),
+    Option(
+        "waivers",
+        "file of waivers: id, reason, link, expires",
+        metavar="FILE",
+        again=True,
+        suite=True,
+    ),
     Option("iptables", "iptables variant", "auto", choices=("auto", "nft", "legacy", "both")),
     Option("ip", "IP versions", "both", choices=("4", "6", "both")),
     Option(
-        "exhaustive", "every TCP port and every edge, instead of samples", flag=True, again=True
+        "exhaustive",
+        "every TCP port and every edge, instead of samples",
+        flag=True,
+        again=True,
+        suite=True,
     ),
-    Option("strict", "a violated SHOULD fails too", flag=True, again=True),
+    Option("strict", "a violated SHOULD fails too", flag=True, again=True, suite=True),
     Option(
         "require",
         "exit with an error unless the verdict is at least this",
         "none",
         choices=("none", "partial", "conformant"),
+        suite=True,
     ),
     Option(
         "sidecar",
@@ -165,7 +178,9 @@ OPTIONS = (
     Option("mesh-namespace", "where it is installed", "fsm-system", "NAME", again=True),
     Option("kind-config", "of a kind cluster that is made (our own)", metavar="FILE", again=True),
     Option("keep", "leave the pods of Kubernetes behind", flag=True),
-    Option("report", "write report.yaml, report.json and junit.xml here", metavar="DIR"),
+    Option(
+        "report", "write report.yaml, report.json and junit.xml here", metavar="DIR", suite=True
+    ),
     Option(
         "privilege",
         "how to get the privileges the network namespaces need",
@@ -175,8 +190,15 @@ OPTIONS = (
     ),
     Option("timeout", "seconds after which a flow counts as unanswered", "5", "S", again=True),
     Option("init-timeout", "seconds an init command may take", "30", "S", again=True),
-    Option("fuzz", "generated policies to try on each variant as well", "0", "N", again=True),
-    Option("seed", "seed of all that is generated", "0", "N", again=True),
+    Option(
+        "fuzz",
+        "generated policies to try on each variant as well",
+        "0",
+        "N",
+        again=True,
+        suite=True,
+    ),
+    Option("seed", "seed of all that is generated", "0", "N", again=True, suite=True),
 )
 
 IMPLEMENTATION = ("impl", "init-cmd", "rules")
@@ -248,6 +270,24 @@ def is_asked_for(config: pytest.Config) -> bool:
         or os.environ.get(option.key.upper())
         or config.getini(option.key)
     )
+
+
+def reject_stray(config: pytest.Config) -> None:
+    """See to it that nobody asks in vain for what only a conformance run does.
+
+    What stands in ``addopts`` or in the environment may be meant for another run.
+
+    Raises:
+        pytest.UsageError: The command line has an option that would mean nothing.
+    """
+    typed = {argument.partition("=")[0] for argument in arguments(config)}
+    for option in OPTIONS:
+        asked = f"--fsm-{option.name}" in typed and config.getoption(option.key) is not None
+        if option.suite and asked and not config.option.help:
+            raise pytest.UsageError(
+                f"--fsm-{option.name} means something in a conformance run only: add"
+                " --fsm-conformance"
+            )
 
 
 def command_line(config: pytest.Config) -> Layer:

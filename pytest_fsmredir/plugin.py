@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_fsmredir.options import add_options, is_asked_for
+from pytest_fsmredir.options import add_options, is_asked_for, reject_stray
 
 pytest_plugins = ["pytest_fsmredir.mesh_fixtures"]
 
@@ -39,9 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Prepare a conformance run, when one was asked for."""
     config.addinivalue_line("markers", _MARKER)
     if not is_asked_for(config):
+        reject_stray(config)
         return
     from pytest_fsmredir.session import prepare
 
     hooks = prepare(config)
-    if hooks is not None:
+    if hooks is None:
+        reject_stray(config)
+    else:
         config.pluginmanager.register(hooks, "fsmredir-conformance")

@@ -74,6 +74,33 @@ def test_run_of_something_else_is_left_alone(project: Project) -> None:
     assert "fsm-redir" not in ended.output
 
 
+@pytest.mark.parametrize(
+    "option",
+    ["--fsm-require=conformant", "--fsm-report=out", "--fsm-check=OUT-001", "--fsm-strict"],
+)
+def test_option_of_the_suite_needs_the_suite(project: Project, option: str) -> None:
+    """CI that asks for a verdict, gets none, and is green."""
+    project.write(test_own__py="def test_own(): pass")
+    needed = f"{option.partition('=')[0]} means something in a conformance run only"
+    for environment in ({}, {"FSM_CONFORMANCE": "0"}):
+        ended = project.pytest(option, **environment)
+        assert ended.status == pytest.ExitCode.USAGE_ERROR
+        assert f"{needed}: add --fsm-conformance" in ended.output
+
+
+def test_option_of_the_suite_may_be_meant_for_another_run(project: Project) -> None:
+    """A project that cannot keep the options of its conformance job where it keeps others."""
+    project.write(
+        test_own__py="def test_own(): pass",
+        pytest__ini="[pytest]\naddopts = --fsm-strict\nfsm_require = conformant\n",
+        fsmredir__yaml="check: OUT-001",
+    )
+    ended = project.pytest("--fsm-ip=4", "--fsm-init-cmd=true", FSM_REPORT="out")
+    assert ended.status == pytest.ExitCode.OK
+    for option in ("--fsm-list", "--fsm-explain=OUT-001", "--help"):
+        assert project.pytest(option, "--fsm-check=OUT-001").status == pytest.ExitCode.OK
+
+
 def test_backend_without_its_packages_says_how_to_get_them(project: Project) -> None:
     """A traceback of an import for whoever installed the plugin alone."""
     project.write(conftest__py="import sys; sys.modules['requests'] = None")
