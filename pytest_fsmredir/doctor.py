@@ -31,19 +31,24 @@ class Finding:
     required: bool = True
 
     def __str__(self) -> str:
-        mark = "✓" if self.present else ("✗" if self.required else "-")
-        return f"{mark} {self.what:<28} {self.detail}"
+        mark = "ok" if self.present else ("MISSING" if self.required else "-")
+        return f"{mark:<8} {self.what:<28} {self.detail}"
 
 
 def main() -> int:
     """Print every finding, and return 0 when a default run would work."""
     found = list(findings())
     for finding in found:
-        sys.stdout.write(f"{finding}\n")
+        _write(str(finding))
     missing = [finding for finding in found if finding.required and not finding.present]
-    ready = "ready: run pytest --fsm-conformance"
-    sys.stdout.write(f"{'not ready: see ✗ above' if missing else ready}\n")
+    _write("not ready: see MISSING above" if missing else "ready: run pytest --fsm-conformance")
     return 1 if missing else 0
+
+
+def _write(line: str) -> None:
+    """Write a line; what a program or a path says in it need not be of the terminal's encoding."""
+    encoding = sys.stdout.encoding
+    sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def findings() -> Iterator[Finding]:
