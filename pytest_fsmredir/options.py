@@ -258,7 +258,11 @@ def add_options(parser: pytest.Parser) -> None:
         help="list the checks and exit",
     )
     group.addoption(
-        "--fsm-explain", dest="fsm_explain", metavar="ID", help="explain one check and exit"
+        "--fsm-explain",
+        dest="fsm_explain",
+        action="append",
+        metavar="ID[,ID]",
+        help="explain some checks and exit",
     )
 
 

@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer the options that run nothing."""
-    if config.getoption("fsm_list") or config.getoption("fsm_explain"):
+    if config.getoption("fsm_list") or config.getoption("fsm_explain") is not None:
         from pytest_fsmredir.session import describe
 
         return describe(config)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_fsmredir import catalogue, layout
+from pytest_fsmredir import catalogue, layout, values
 from pytest_fsmredir.backends.netns import preflight, privileges
 from pytest_fsmredir.errors import FsmRedirError, SettingsError
 from pytest_fsmredir.fuzz import require_hypothesis
@@ -31,18 +31,26 @@ from pytest_fsmredir.words import nearest
 
 
 def describe(config: pytest.Config) -> int:
-    """Print the catalogue or one check, and return the exit status."""
+    """Print the catalogue, or some checks in full, and return the exit status."""
     try:
         if config.getoption("fsm_list"):
             text = listing(catalogue.load(), config.getoption("fsm_list"))
         else:
-            asked = config.getoption("fsm_explain")
-            reject_withdrawn("--fsm-explain", asked)
-            text = explanation(catalogue.load(), asked)
+            asked = [id for each in config.getoption("fsm_explain") for id in values.split(each)]
+            text = _explained(asked)
     except FsmRedirError as error:
         raise pytest.UsageError(str(error)) from None
     sys.stdout.write(text + "\n")
     return pytest.ExitCode.OK
+
+
+def _explained(asked: Sequence[str]) -> str:
+    if not asked:
+        raise SettingsError("--fsm-explain: name a check; see --fsm-list")
+    for check_id in asked:
+        reject_withdrawn("--fsm-explain", check_id)
+    checks = catalogue.load()
+    return "\n\n".join(explanation(checks, check_id) for check_id in asked)
 
 
 def prepare(config: pytest.Config) -> ConformanceHooks | None:

@@ -33,8 +33,13 @@ def filled(given: Given) -> Given:
 
 
 def items(given: Given) -> tuple[str, ...]:
+    """Return the items of a list that was given."""
+    return split(given.text)
+
+
+def split(text: str) -> tuple[str, ...]:
     """Return what stands between commas, empty items left out."""
-    return tuple(item.strip() for item in given.text.split(",") if item.strip())
+    return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
 def choice(name: str, given: Mapping[str, Given]) -> str:

@@ -11,9 +11,13 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\ufff
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"``, or nothing when no known name is near."""
-    near = get_close_matches(name, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    """Return ``"; did you mean 'x'?"``, or nothing when no known name is near in any case."""
+    names = list(known)
+    near = get_close_matches(name.casefold(), map(str.casefold, names), n=1)
+    spelt = [each for each in names if each.casefold() in near]
+    # Two names can differ in case alone, as a class and its object do.
+    best = get_close_matches(name, spelt, n=1, cutoff=0)
+    return f"; did you mean '{best[0]}'?" if best else ""
 
 
 def printable(text: str) -> str:

@@ -10,6 +10,7 @@ from pytest_fsmredir import layout
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.spec.checks import Catalogue, Check
 from pytest_fsmredir.spec.document import Sentence, sentences
+from pytest_fsmredir.words import nearest
 
 _TOPOLOGY = """\
 pod [ application, uid 1000 | sidecar, uid 1500: 15001 outbound, 15003 inbound ]
@@ -35,7 +36,11 @@ def explanation(catalogue: Catalogue, check_id: str) -> str:
         SettingsError: There is no check of that id.
     """
     if check_id not in catalogue:
-        raise SettingsError(f"--fsm-explain: no check is called {check_id!r}; see --fsm-list")
+        known = [check.id for check in catalogue.checks]
+        raise SettingsError(
+            f"--fsm-explain: no check is called {check_id!r}{nearest(check_id, known)};"
+            " see --fsm-list"
+        )
     check = catalogue[check_id]
     document = (layout.conformance() / "SPEC.md").read_text(encoding="utf-8")
     sentence = sentences(document)[check.spec]

@@ -16,6 +16,7 @@ LINK = "https://example.com/1"
     ("option", "message"),
     [
         ("--fsm-check=OUT-0001", "no check is called 'OUT-0001'; did you mean 'OUT-001'?"),
+        ("--fsm-check=opx-001", "no check is called 'opx-001'; did you mean 'OPX-001'?"),
         ("--fsm-profile=cor", "no profile is called 'cor'; did you mean 'core'?"),
         ("--fsm-impl=referense", "no implementation is called 'referense'; did you mean"),
         ("--fsm-init-cmd=", "--fsm-init-cmd: the value is empty"),
@@ -49,6 +50,30 @@ def test_message_names_the_source(project: Project, name: str, value: str, messa
     assert f"ERROR: {variable}: {message}" in project.conform(**{variable: value}).output
     project.write(fsmredir__yaml=f"{name}: {value}")
     assert f"fsmredir.yaml: {name}: {message}" in project.conform().output
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("opx-001", "no check is called 'opx-001'; did you mean 'OPX-001'?; see --fsm-list"),
+        ("OPX-001,OPX", "no check is called 'OPX'"),
+        ("", "name a check; see --fsm-list"),
+        (" , ", "name a check; see --fsm-list"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused(project: Project, asked: str, message: str) -> None:
+    """A user's own tests that run instead, or an id that has to be guessed."""
+    ended = project.pytest(f"--fsm-explain={asked}")
+    assert ended.status == pytest.ExitCode.USAGE_ERROR
+    assert f"ERROR: --fsm-explain: {message}" in ended.output
+
+
+def test_several_checks_are_explained(project: Project) -> None:
+    """All but the last check that is asked for dropped in silence."""
+    ended = project.pytest("--fsm-explain=OPX-002, OUT-001", "--fsm-explain", "IN-001")
+    assert ended.status == pytest.ExitCode.OK
+    runs = [line.split()[-1] for line in ended.output.splitlines() if line.startswith("run it")]
+    assert runs == ["OPX-002", "OUT-001", "IN-001"]
 
 
 def test_collecting_only_needs_no_privilege(project: Project) -> None:
