@@ -88,7 +88,7 @@ def _planned(settings: Settings, config: pytest.Config) -> Run:
     checks = Catalogue([*catalogue.load().checks, *generated])
     _reject_unknown(settings, checks)
     reject_unusable(settings.waivers, checks, datetime.now(UTC).date())
-    return Run(
+    run = Run(
         settings,
         checks,
         implementation,
@@ -98,6 +98,8 @@ def _planned(settings: Settings, config: pytest.Config) -> Run:
         generated=generated,
         standing=is_worker(config),
     )
+    _reject_nothing_left(run)
+    return run
 
 
 def _nodes(settings: Settings, config: pytest.Config) -> Mapping[str, Sequence[str]]:
@@ -204,6 +206,31 @@ def _reject_unknown(settings: Settings, checks: Catalogue) -> None:
                 f"{settings.where['profile']}: no profile is called {name!r}"
                 f"{nearest(name, Profile)} (known: {', '.join(Profile)})"
             )
+
+
+def _reject_nothing_left(run: Run) -> None:
+    """See to it that something of what is asked for can be run where it is asked for."""
+    checks, settings = run.catalogue.checks, run.settings
+    if any(run.variants_of(check) for check in checks):
+        return
+    given = {"check": settings.checks, "profile": settings.profiles}
+    asked = " and ".join(
+        f"{settings.where[name]} {','.join(names)}" for name, names in given.items() if names
+    )
+    chosen = [
+        (check.profile, family)
+        for check in checks
+        for family in check.families
+        if settings.selects(check.id, check.profile_for(family))
+    ]
+    if not chosen:
+        raise SettingsError(f"{asked}: no check is in both")
+    in_pods = all(profile is Profile.KUBERNETES for profile, _ in chosen)
+    elsewhere = in_pods and not any(variant.in_kubernetes for variant in run.variants)
+    raise SettingsError(
+        f"{asked}: no such check is for {', '.join(map(str, run.variants))}: add "
+        + ("--fsm-backend kind or cluster" if elsewhere else f"--fsm-ip {chosen[0][1]}")
+    )
 
 
 def _aim_at_suite(config: pytest.Config) -> None:

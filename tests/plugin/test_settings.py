@@ -53,6 +53,38 @@ def test_message_names_the_source(project: Project, name: str, value: str, messa
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--fsm-check=OUT-001,OUT-002", "--fsm-profile=exclusions"],
+            "--fsm-check OUT-001,OUT-002 and --fsm-profile exclusions: no check is in both",
+        ),
+        (
+            ["--fsm-profile=kubernetes", "--fsm-iptables=nft"],
+            "--fsm-profile kubernetes: no such check is for netns-nft-v4, netns-nft-v6: add"
+            " --fsm-backend kind or cluster",
+        ),
+        (
+            ["--fsm-profile=ipv6", "--fsm-check=OUT-001", "--fsm-ip=4", "--fsm-iptables=nft"],
+            "--fsm-check OUT-001 and --fsm-profile ipv6: no such check is for netns-nft-v4: add"
+            " --fsm-ip 6",
+        ),
+        (
+            ["--fsm-check=LO-001", "--fsm-ip=6", "--fsm-iptables=nft"],
+            "--fsm-check LO-001: no such check is for netns-nft-v6: add --fsm-ip 4",
+        ),
+    ],
+)
+def test_choice_that_leaves_no_check_says_why(
+    project: Project, options: list[str], message: str
+) -> None:
+    """A verdict "invalid" of a run of nothing, with no word on which option was too much."""
+    ended = project.conform(*options)
+    assert ended.status == pytest.ExitCode.USAGE_ERROR
+    assert f"ERROR: {message}" in ended.output
+
+
+@pytest.mark.parametrize(
     ("asked", "message"),
     [
         ("opx-001", "no check is called 'opx-001'; did you mean 'OPX-001'?; see --fsm-list"),
