@@ -9,8 +9,14 @@ from pytest_fsmredir import MUST, SHOULD, Acceptor, Address, Mesh, Need, Profile
 
 # 1500, 15002 and 15005 are numbers near FSM's own; 15900 and 15905 border on its health ports;
 # other meshes leave the rest, or some of it, to themselves.
-PORTS = (1, 22, 53, 80, 443, 1500, 3306, 6060, 8080, 9090, 9901, 10250, 14999, 15002, 15004, 15005)
-HIGH_PORTS = (15006, 15009, 15011, 15020, 15021, 15090, 15900, 15905, 32767, 32768, 61000, 65535)
+PORTS = (
+    1, 22, 53, 80, 179, 443, 1500, 3306, 6060, 6443, 8080, 9090, 9901, 10250, 14999, 15002, 15004,
+    15005,
+)  # fmt: skip
+HIGH_PORTS = (
+    15006, 15009, 15011, 15014, 15020, 15021, 15090, 15900, 15905, 27017, 32767, 32768, 61000,
+    65535,
+)  # fmt: skip
 # What Linkerd, Consul, Kuma, Istio, OSM and Pipy's own admin service reserve for themselves.
 FOREIGN_PORTS = (
     4140, 4143, 4190, 4191, 5676, 5678, 5681, 6060, 6061, 8300, 8500, 8501, 8502, 9901, 9902,

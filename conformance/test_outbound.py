@@ -8,9 +8,15 @@ from contextlib import ExitStack
 from pytest_fsmredir import MUST, SHOULD, Acceptor, Address, Mesh, Need, Profile, check
 
 # 1500 and 15002 are numbers of FSM's that are no reserved ports; other meshes skip the rest, or
-# some of it, without being asked: remote shells, and protocols in which the server speaks first.
-PORTS = (1, 21, 22, 25, 53, 80, 110, 123, 143, 443, 587, 1500, 3306, 4444, 5432, 6379, 8080, 9300)
-HIGH_PORTS = (10250, 11211, 15002, 15006, 15021, 32767, 32768, 60999, 61000, 65534, 65535)
+# some of it, without being asked: remote shells, routing, the API server of the cluster, and
+# protocols in which the server speaks first.
+PORTS = (
+    1, 21, 22, 25, 53, 80, 110, 123, 143, 179, 443, 587, 1500, 3306, 4444, 5432, 6379, 6443, 8080,
+    9300,
+)  # fmt: skip
+HIGH_PORTS = (
+    10250, 11211, 15002, 15006, 15014, 15021, 27017, 32767, 32768, 60999, 61000, 65534, 65535,
+)  # fmt: skip
 # What Linkerd, Consul, Kuma, Istio, OSM and Pipy's own admin service reserve for themselves.
 FOREIGN_PORTS = (
     4140, 4143, 4190, 4191, 5676, 5678, 5681, 6060, 6061, 8300, 8500, 8501, 8502, 9901, 9902,

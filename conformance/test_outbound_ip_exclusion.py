@@ -55,8 +55,8 @@ COMMIT
 
 @check(
     "OIX-001",
-    requirement="TCP to an address inside an excluded range MUST be direct, other addresses staying"
-    " captured.",
+    requirement="TCP to an address inside an excluded range MUST be direct whoever dials it, other"
+    " addresses staying captured.",
     spec="SPEC-8.1",
     level=MUST,
     profile=Profile.EXCLUSIONS,
@@ -65,8 +65,9 @@ COMMIT
 def test_excluded_address_is_direct(mesh: Mesh) -> None:
     pod = mesh.pod(annotations={EXCLUSION_LIST: _only(mesh.server)})
 
-    assert pod.connect(mesh.client, 8080).captured_outbound
-    assert pod.connect(mesh.server, 8080).direct
+    for uid in (0, 1000, 1501):
+        assert pod.connect(mesh.client, 8080, uid=uid).captured_outbound
+        assert pod.connect(mesh.server, 8080, uid=uid).direct
 
 
 @check(

@@ -53,7 +53,7 @@ def test_included_address_is_captured(mesh: Mesh) -> None:
 @check(
     "OII-002",
     requirement="With an inclusion list in force, TCP to an address outside every included range"
-    " MUST be direct, on any port.",
+    " MUST be direct, on any port and for every user.",
     spec="SPEC-9.2",
     level=MUST,
     profile=Profile.INCLUSIONS,
@@ -62,7 +62,9 @@ def test_included_address_is_captured(mesh: Mesh) -> None:
 def test_address_not_included_is_direct(mesh: Mesh) -> None:
     pod = mesh.pod(annotations={INCLUSION_LIST: _only(mesh.server)})
 
-    assert pod.connect(mesh.server, 8080).captured_outbound
+    for uid in (0, 1000, 1501):
+        assert pod.connect(mesh.server, 8080, uid=uid).captured_outbound
+        assert pod.connect(mesh.client, 8080, uid=uid).direct
     for port in PORTS:
         assert pod.connect(mesh.client, port).direct
 

@@ -6,12 +6,28 @@ from pytest_fsmredir import MUST, SHOULD, Address, Feature, Mesh, Need, Profile,
 
 EXCLUSION_LIST = "flomesh.io/outbound-port-exclusion-list"
 SEED_EXAMPLE = {EXCLUSION_LIST: "6379,7070"}
+RESERVED_PORTS = (15000, 15001, 15003, 15010, 15901, 15902, 15903, 15904)
+LENGTHS = (15, 16, 31, 300)  # 15 ports are all that one match of iptables holds
+MORE_LENGTHS = (1, 15, 16, 17, 30, 31, 45, 100, 300)
+
+
+def _ports(length: int) -> list[int]:
+    """Return ports in threes of neighbours, each with a fourth that is one port further on."""
+    first = 20000 + 20 * length
+    return [first + 11 * (place // 4) + (0, 1, 2, 4)[place % 4] for place in range(length)]
+
+
+def _beside(ports: list[int]) -> list[int]:
+    """Return the ports that are not listed but have a neighbour at either end or in the middle."""
+    middle = len(ports) // 2
+    near = ports[:4] + ports[middle : middle + 4] + ports[-4:]
+    return sorted({port + step for port in near for step in (-1, 1)} - set(ports))
 
 
 @check(
     "OPX-001",
-    requirement="TCP to an excluded outbound port MUST be direct, other ports of the same host"
-    " staying captured.",
+    requirement="TCP to an excluded outbound port MUST be direct, whoever dials it and from"
+    " whatever port, other ports of the same host staying captured.",
     spec="SPEC-10.1",
     level=MUST,
     profile=Profile.EXCLUSIONS,
@@ -19,9 +35,13 @@ SEED_EXAMPLE = {EXCLUSION_LIST: "6379,7070"}
 )
 def test_excluded_outbound_port_is_direct(mesh: Mesh) -> None:
     pod = mesh.pod(annotations=SEED_EXAMPLE)
+    low = Address(pod.address, 722)  # from the range of root's own, where NFS dials from
 
-    assert pod.connect(mesh.server, 8080).captured_outbound
-    assert pod.connect(mesh.server, 6379).direct
+    for uid in (0, 1000, 1501):
+        assert pod.connect(mesh.server, 8080, uid=uid).captured_outbound
+        assert pod.connect(mesh.server, 6379, uid=uid).direct
+    assert pod.connect(mesh.server, 8080, source=low).captured_outbound
+    assert pod.connect(mesh.server, 6379, source=low).direct
 
 
 @check(
@@ -79,19 +99,19 @@ def test_outbound_exclusion_leaves_the_inbound_port_captured(mesh: Mesh) -> None
 @check(
     "OPX-005",
     requirement="Every port of an outbound port exclusion list MUST be direct however long the list"
-    " is, and no port between them.",
+    " is, neighbours included, and no port between them.",
     spec="SPEC-13.7",
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_PORT_EXCLUSION},
 )
 def test_outbound_port_lists_of_any_length_hold(mesh: Mesh) -> None:
-    for length in (1, 15, 16, 17, 31, 100) if mesh.exhaustive else (15, 16, 31, 100):
-        ports = range(20000 + 200 * length, 20000 + 207 * length, 7)
+    for length in MORE_LENGTHS if mesh.exhaustive else LENGTHS:
+        ports = _ports(length)
         pod = mesh.pod(annotations={EXCLUSION_LIST: ",".join(map(str, ports))})
 
-        for port in (ports[0] - 1, ports[length // 2] + 1, ports[-1] - 1, ports[-1] + 1):
-            assert pod.connect(mesh.server, port).captured_outbound
+        for fate in pod.connect_all(mesh.server, _beside(ports)):
+            assert fate.captured_outbound
         for fate in pod.connect_all(mesh.server, ports):
             assert fate.refused or fate.direct
         for port in {ports[0], ports[length // 2], ports[-1]}:
@@ -117,7 +137,7 @@ def test_source_port_is_not_compared_with_outbound_exclusions(mesh: Mesh) -> Non
 
 @check(
     "OPX-007",
-    requirement="Eight outbound ports excluded for the mesh and eight for the pod MUST all be"
+    requirement="Fifteen outbound ports excluded for the mesh and fifteen for the pod MUST all be"
     " direct in that pod.",
     spec="SPEC-13.5",
     level=MUST,
@@ -125,13 +145,13 @@ def test_source_port_is_not_compared_with_outbound_exclusions(mesh: Mesh) -> Non
     features={Feature.OUTBOUND_PORT_EXCLUSION},
 )
 def test_outbound_port_lists_of_both_scopes_add_up(mesh: Mesh) -> None:
-    of_mesh, of_pod = range(21000, 21016, 2), range(22000, 22016, 2)
+    of_mesh, of_pod = range(21000, 21015), range(22000, 22030, 2)
     pod = mesh.pod(
         mesh_config={"outboundPortExclusionList": list(of_mesh)},
         annotations={EXCLUSION_LIST: ",".join(map(str, of_pod))},
     )
 
-    for port in (21001, 21500, 22013):
+    for port in (20999, 21015, 21500, 22001, 22027):
         assert pod.connect(mesh.server, port).captured_outbound
     for port in (*of_mesh, *of_pod):
         assert pod.connect(mesh.server, port).direct
@@ -192,3 +212,23 @@ def test_outbound_port_exclusion_holds_on_every_way_out(mesh: Mesh) -> None:
         assert pod.connect(mesh.server, 6379, source=Address(own, 0)).direct
     assert pod.connect(beyond, 8080, interface="net1").captured_outbound
     assert pod.connect(beyond, 6379, interface="net1").direct
+
+
+@check(
+    "OPX-011",
+    requirement="Outbound exclusions of numbers that FSM reserves MUST make those ports direct, or"
+    " be refused.",
+    spec="SPEC-10.1",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_PORT_EXCLUSION},
+    needs={Need.PROGRAMMING},
+)
+def test_reserved_numbers_can_be_excluded_outbound(mesh: Mesh) -> None:
+    pod = mesh.bare_pod()
+    listed = ",".join(map(str, RESERVED_PORTS))
+
+    if pod.try_program(annotations={EXCLUSION_LIST: listed}).accepted:
+        assert pod.connect(mesh.server, 15002).captured_outbound
+        for port in RESERVED_PORTS:
+            assert pod.connect(mesh.server, port).direct

@@ -63,6 +63,26 @@ def without_slot_of_one(listed: Listed) -> Listed:
     return listed[:-1] if len(listed) > 1 and len(listed) % 15 == 1 else listed
 
 
+def without_last_full_slot(listed: Listed) -> Listed:
+    """Lose the last slot of a multiport match where no items are left over for another."""
+    return listed[:-15] if len(listed) > 15 and len(listed) % 15 == 0 else listed
+
+
+def without_insides(ports: Listed) -> Listed:
+    """Lose the ports both of whose neighbours are listed."""
+    return tuple(port for port in ports if not {port - 1, port + 1} <= set(ports))
+
+
+def without_followers(ports: Listed) -> Listed:
+    """Lose the ports whose lower neighbour is listed."""
+    return tuple(port for port in ports if port - 1 not in ports)
+
+
+def with_gaps_of_one(ports: Listed) -> Listed:
+    """Add the ports both of whose neighbours are listed."""
+    return (*ports, *(port + 1 for port in ports if port + 2 in ports and port + 1 not in ports))
+
+
 def without_middle(listed: Listed) -> Listed:
     """Lose the item in the middle of a long list."""
     middle = len(listed) // 2

@@ -26,7 +26,7 @@ _INCLUDED = "flomesh.io/outbound-ip-range-inclusion-list"
 
 FIFTEEN = ",".join(map(str, range(5001, 5016)))
 SIXTEEN = f"{FIFTEEN},5016"
-MANY = ",".join(map(str, range(5001, 5101)))
+MANY = ",".join(map(str, range(5001, 5151)))
 RANGES = ",".join(
     [
         *(f"2.{n}.2.0/24,2001:db8:{n:x}::/64" for n in range(40)),
@@ -44,7 +44,7 @@ RANGES = ",".join(
 CONFIGURATIONS = (
     Configuration(),
     Configuration({_OUTBOUND: "1,6379,40000,65535", _INBOUND: "1,7070,8080,40000,65535"}),
-    Configuration({_OUTBOUND: "6379,7070,9090", _INBOUND: "6379,7070,9090"}),
+    Configuration({_OUTBOUND: "6379,7070,7072", _INBOUND: "6379,7070,7072"}),
     Configuration({_OUTBOUND: MANY, _INBOUND: MANY}),
     Configuration({_OUTBOUND: SIXTEEN, _INBOUND: SIXTEEN}),
     Configuration({_OUTBOUND: FIFTEEN, _INBOUND: FIFTEEN}),
@@ -62,7 +62,7 @@ CONFIGURATIONS = (
     Configuration({_OUTBOUND: "80-90"}),
     Configuration({_EXCLUDED: "10.0.0.0,10.0.0.0/33"}),
     Configuration({_EXCLUDED: "10.0.0.1"}),
-    Configuration({_INBOUND: "15000,15001,15003"}),
+    Configuration({_INBOUND: "15000,15001,15003", _OUTBOUND: "15003,15904"}),
     Configuration({}, {"networkInterfaceExclusionList": ["net1"]}),
     Configuration({_OUTBOUND: "6379,7070"}, {"outboundPortExclusionList": [7070, 9090]}),
     Configuration({_INBOUND: "6379,7070"}, {"inboundPortExclusionList": [7070, 9090]}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.changes import (
+    before,
     drop,
     first,
     in_turn,
@@ -165,5 +166,20 @@ MUTANTS = (
         what="uid 0 is sent to the outbound listener before any exclusion is looked at",
         source="B35: istio/istio 29639",
         rules=first(Rule("", OUT, "-m owner --uid-owner 0", TO_OUT)),
+    ),
+    Mutant(
+        name="exclusions-not-for-root",
+        what="uid 0 is captured before any exclusion is looked at, but not inside the pod",
+        source="B35: istio/istio 29639",
+        rules=in_turn(
+            narrow(Tag.RANGE, "-m owner ! --uid-owner 0"),
+            narrow(Tag.PORT_OUT, "-m owner ! --uid-owner 0"),
+        ),
+    ),
+    Mutant(
+        name="inclusion-not-for-root",
+        what="uid 0 is captured whatever is included",
+        source="B35: istio/istio 29639",
+        rules=before(Tag.INCLUDED, Rule("", OUT, "-m owner --uid-owner 0", TO_OUT)),
     ),
 )

@@ -11,8 +11,12 @@ from tests.mutants.policies import (
     at_most,
     ignored,
     items,
+    with_gaps_of_one,
     without_first,
+    without_followers,
+    without_insides,
     without_last,
+    without_last_full_slot,
     without_last_of_slots,
     without_middle,
     without_sixteenth,
@@ -43,6 +47,12 @@ def _in_places(listed: ListName) -> Iterator[Mistake]:
     yield "cut-at-16", "ports from the 17th on are lost", "B01: off by one", edit(at_most(16))
     yield "cut-at-30", "ports from the 31st on are lost", "B01: two matches", edit(at_most(30))
     yield "cut-at-64", "ports from the 65th on are lost", "B02: a fixed buffer", edit(at_most(64))
+    yield (
+        "cut-at-101",
+        "ports from the 102nd on are lost",
+        "B02: a fixed buffer",
+        edit(at_most(101)),
+    )
     yield "sixteenth-lost", "the 16th port is lost", "B03: slots of 15", edit(without_sixteenth)
     yield "middle-lost", "the port in the middle is lost", "B01", edit(without_middle)
     yield (
@@ -56,6 +66,12 @@ def _in_places(listed: ListName) -> Iterator[Mistake]:
         "the 16th of 16 ports is lost, the 31st of 31",
         "B03: slots of 15",
         edit(without_slot_of_one),
+    )
+    yield (
+        "last-full-slot-lost",
+        "the last 15 ports of 30, 45, 60 are lost",
+        "B03: slots of 15",
+        edit(without_last_full_slot),
     )
     yield (
         "last-of-even-lists-lost",
@@ -82,6 +98,24 @@ def _in_numbers(listed: ListName) -> Iterator[Mistake]:
         "each port is off by one, downwards",
         "off by one",
         edit(lambda p: tuple(max(port - 1, 1) for port in p)),
+    )
+    yield (
+        "inside-of-runs-lost",
+        "of consecutive ports only the first and the last count",
+        "B03: a run turned into its ends",
+        edit(without_insides),
+    )
+    yield (
+        "followers-lost",
+        "of consecutive ports only the first counts",
+        "B03: a run turned into its start",
+        edit(without_followers),
+    )
+    yield (
+        "gaps-of-one-filled",
+        "a port between two that are listed counts as listed",
+        "B03: linkerd/linkerd2-proxy-init PR 7; runs joined over a gap",
+        edit(with_gaps_of_one),
     )
     yield (
         "above-32767-lost",

@@ -73,6 +73,13 @@ def _split_span(rule: Rule) -> Rule:
     return replace(rule, match=f"-p tcp -m multiport --dports {','.join(spans + ports[7:8])}")
 
 
+def _hundred(rules: Rules, case: Case, way: Direction) -> Rules:
+    ports = getattr(case.policy, way.listed.value)
+    if len(ports) > 100:
+        raise Refused(f"at most 100 ports can be excluded, not {len(ports)}")
+    return rules
+
+
 def _in_words(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
     """Yield (name, what, source, change) of mistakes with how the ports are written."""
     tag = way.tag
@@ -87,6 +94,12 @@ def _in_words(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
         "more than 15 ports are refused",
         "B01: aws/amazon-vpc-cni-plugins PR 77; F01",
         lambda r, c: _one_match(r, c, way),
+    )
+    yield (
+        "more-than-100-refused",
+        "more than 100 ports are refused",
+        "B02: a fixed buffer",
+        lambda r, c: _hundred(r, c, way),
     )
     yield (
         "full-slot-refused",
@@ -134,6 +147,12 @@ def _in_matches(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
         "the list is compared with either port",
         "-m multiport --ports",
         substitute(tag, "--dports", "--ports"),
+    )
+    yield (
+        "from-high-ports",
+        "the list holds for clients whose own port is 1024 or more",
+        "source ports of NFS clients are below",
+        narrow(tag, "-m tcp --sport 1024:"),
     )
     yield (
         "for-udp",

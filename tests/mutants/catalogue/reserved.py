@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pytest_fsmredir.backends.netns.wiring import NODE
+from pytest_fsmredir.spec.policy import ListName
 from tests.mutants.changes import (
     copied,
     drop,
@@ -15,8 +16,9 @@ from tests.mutants.changes import (
     narrow_for,
     substitute,
 )
-from tests.mutants.correct import IN, OUT, RESERVED_PORTS, Tag
+from tests.mutants.correct import IN, NEVER_OPEN, OUT, RESERVED_PORTS, Tag
 from tests.mutants.mutant import Mutant
+from tests.mutants.policies import items
 from tests.mutants.rules import Rule
 
 _FOREIGN_MESHES = {
@@ -32,6 +34,10 @@ _FOREIGN_MESHES = {
     "fsm-uid": "1500",
     "highest": "65535",
     "lowest": "1",
+    "kubernetes-api": "6443",
+    "bgp": "179",
+    "mongodb": "27017",
+    "istiod": "15014",
 }
 
 
@@ -142,6 +148,15 @@ MUTANTS = (
     _outbound("outbound-probes-open", "15901,15902,15903", "catalogue OUT-REDIR-016"),
     _outbound("outbound-health-open", "15904", "catalogue OUT-REDIR-016"),
     _outbound("outbound-metrics-open", "15010", "B08: scraping other pods past the sidecar"),
+    Mutant(
+        name="outbound-exclusion-of-reserved-ignored",
+        what="outbound exclusions of 15000, 15001, 15003, 15010 and 15901 to 15904 are ignored",
+        source="F06, taken for both directions",
+        policy=items(
+            ListName.OUTBOUND_PORT_EXCLUSION,
+            lambda ports: tuple(p for p in ports if p not in (*NEVER_OPEN, *RESERVED_PORTS)),
+        ),
+    ),
     *(
         _hidden(mesh, direction)
         for mesh in _FOREIGN_MESHES
