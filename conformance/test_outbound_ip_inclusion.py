@@ -158,23 +158,6 @@ def test_inclusion_of_local_addresses_does_not_loop(mesh: Mesh) -> None:
 
 
 @check(
-    "OII-012",
-    requirement="The application's connection to 127.0.0.1 MUST be direct, even under an inclusion"
-    " list that names the loopback range.",
-    spec="SPEC-7.1",
-    level=MUST,
-    profile=Profile.INCLUSIONS,
-    features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
-    families=(4,),
-)
-def test_loopback_is_direct_although_included(mesh: Mesh) -> None:
-    pod = mesh.pod(annotations={INCLUSION_LIST: f"{LOOPBACK[4]},{_only(mesh.server)}"})
-
-    assert pod.connect(mesh.server, 8080).captured_outbound
-    assert pod.connect("127.0.0.1", 8080).direct
-
-
-@check(
     "OII-013",
     requirement="UDP MUST pass untouched under an inclusion list, inside and outside its ranges.",
     spec="SPEC-5.2",

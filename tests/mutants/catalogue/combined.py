@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.changes import (
     before,
     drop,
+    in_turn,
     moved_before,
     narrow_for,
     to_front,
@@ -155,5 +156,47 @@ MUTANTS = (
         what="with inbound ports excluded, the reserved ports lose their exemptions",
         source="B08: istio/istio 23970",
         rules=when(lambda case: case.policy.inbound_port_exclusion_list, drop(Tag.RESERVED)),
+    ),
+    Mutant(
+        name="outbound-ports-replace-reserved",
+        what="with outbound ports excluded, the reserved ports lose their exemptions",
+        source="B08: istio/istio 23970",
+        rules=when(lambda case: case.policy.outbound_port_exclusion_list, drop(Tag.RESERVED)),
+    ),
+    Mutant(
+        name="excluded-ranges-replace-reserved",
+        what="with ranges excluded, the reserved ports lose their exemptions",
+        source="B08: istio/istio 23970",
+        rules=when(lambda case: case.policy.outbound_ip_range_exclusion_list, drop(Tag.RESERVED)),
+    ),
+    Mutant(
+        name="inclusion-replaces-reserved",
+        what="with ranges included, the reserved ports lose their exemptions",
+        source="B08: istio/istio 23970",
+        rules=when(_including, drop(Tag.RESERVED)),
+    ),
+    Mutant(
+        name="excluded-interface-replaces-reserved",
+        what="with interfaces excluded, the reserved ports lose their exemptions",
+        source="B08: istio/istio 23970",
+        rules=when(lambda case: case.policy.network_interface_exclusion_list, drop(Tag.RESERVED)),
+    ),
+    Mutant(
+        name="exclusions-before-hairpin",
+        what="excluded ports and ranges spare the sidecar's call of its own pod as well",
+        source="B24: openservicemesh/osm PR 4411",
+        rules=in_turn(to_front(Tag.RANGE), to_front(Tag.PORT_OUT)),
+    ),
+    Mutant(
+        name="inclusion-loses-hairpin",
+        what="with an inclusion the sidecar reaches its own pod past the inbound listener",
+        source="B24: openservicemesh/osm 4340",
+        rules=when(_including, drop(Tag.HAIRPIN)),
+    ),
+    Mutant(
+        name="inclusion-before-own-address",
+        what="an included address of the pod itself is captured, unlike one on loopback",
+        source="B26: istio/istio 12551",
+        rules=moved_before(Tag.LOCAL, Tag.CAPTURE_OUT),
     ),
 )
