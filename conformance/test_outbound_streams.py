@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from contextlib import nullcontext
-from functools import partial
 
-from pytest_fsmredir import MUST, SHOULD, Acceptor, Address, Mesh, Need, Profile, check
+from pytest_fsmredir import MUST, Acceptor, Address, Mesh, Need, Profile, check
 
 PASSED_ON = [Acceptor.SIDECAR_OUTBOUND, Acceptor.ORIGIN]
 PATTERN = bytes(range(251))  # a prime length: a block that is shifted or doubled never looks right
 MEBIBYTE = 1 << 20
-EARLY = b"sent before the handshake was over"
 SERVER_SPEAKS_FIRST = (21, 22, 25, 110, 143, 587, 3306)
 APPLICATION_BYTES = (
     b"GET / HTTP/1.1\r\nHost: server\r\n\r\n",
@@ -21,38 +18,6 @@ APPLICATION_BYTES = (
     b"\0",
     bytes(range(256)),
 )
-
-WITHOUT_OPTIONS = (
-    "cd /proc/sys/net/ipv4 && for it in timestamps sack window_scaling; do echo 0 >tcp_$it; done"
-)
-TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE = 30, 34  # linux/tcp.h
-RECORD_ROUTE = bytes([7, 7, 4, 0, 0, 0, 0, 0])  # RFC 791: room for one address, end of options
-PADDING = bytes([0, 0, 1, 4, 0, 0, 0, 0])  # RFC 8200: a destination options header of nothing
-
-
-def fast_open(to: Address, sock: socket.socket) -> None:
-    """Send the SYN with data in it."""
-    sock.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1)
-    sock.sendto(EARLY, socket.MSG_FASTOPEN, tuple(to))
-
-
-def unusual_options(sock: socket.socket) -> None:
-    """Make the SYN's options and service class others than everybody's."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0xB8)
-    else:
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0xB8)
-
-
-def ip_options(sock: socket.socket) -> None:
-    """Put options into the IP header."""
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DSTOPTS, PADDING)
-    else:
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, RECORD_ROUTE)
 
 
 @check(
@@ -176,69 +141,3 @@ def test_reset_passes_the_redirection(mesh: Mesh) -> None:
         onward = pod.connect(mesh.server, 8080).path[-1].peer  # ends with a reset
         # A proxy may pass it on as a reset or as an orderly end.
         tap.expect("the end of the onward connection", lambda p: p.ends and p.source == onward)
-
-
-@check(
-    "OUT-011",
-    requirement="A connection with unusual options in its SYN SHOULD be captured.",
-    spec="SPEC-1.6",
-    level=SHOULD,
-    profile=Profile.CORE,
-)
-def test_unusual_tcp_options_are_captured(mesh: Mesh) -> None:
-    pod = mesh.pod()
-
-    assert pod.connect(mesh.server, 8080, prepare=unusual_options).captured_outbound
-    assert pod.connect(mesh.server, 8080, prepare=unusual_options, uid=1500).direct
-
-
-@check(
-    "OUT-021",
-    requirement="A connection with data in its SYN (TCP fast open) SHOULD be captured.",
-    spec="SPEC-1.6",
-    level=SHOULD,
-    profile=Profile.CORE,
-    needs={Need.TAP},
-)
-def test_data_in_the_syn_is_captured(mesh: Mesh) -> None:
-    pod = mesh.pod()
-    early = partial(fast_open, Address(mesh.server.address, 8080))
-
-    with pod.tap() as tap:
-        assert pod.connect(mesh.server, 8080, uid=1500, prepare=early).direct
-        assert [EARLY in packet.raw for packet in tap.packets() if packet.opens] == [True]
-        fate = pod.connect(mesh.server, 8080, prepare=early)
-    assert fate.captured_outbound
-
-
-@check(
-    "OUT-012",
-    requirement="A connection with IP options SHOULD be captured or refused, and never be direct.",
-    spec="SPEC-1.6",
-    level=SHOULD,
-    profile=Profile.CORE,
-)
-def test_ip_options_do_not_leak(mesh: Mesh) -> None:
-    pod = mesh.pod()
-
-    assert pod.connect(mesh.server, 8080).captured_outbound
-    fate = pod.connect(mesh.server, 8080, prepare=ip_options)
-    assert fate.captured_outbound or fate.unanswered
-
-
-@check(
-    "OUT-022",
-    requirement="A connection whose SYN lacks common options SHOULD be captured.",
-    spec="SPEC-1.6",
-    level=SHOULD,
-    profile=Profile.CORE,
-    needs={Need.FOREIGN_RULES, Need.KERNEL_SETTINGS},
-)
-def test_plain_syn_is_captured(mesh: Mesh) -> None:
-    pod = mesh.pod(fresh=True)
-    done = pod.run(["/bin/sh", "-c", WITHOUT_OPTIONS])
-    if done.status != 0:
-        raise OSError(done.stderr)
-
-    assert pod.connect(mesh.server, 8080).captured_outbound
-    assert pod.connect(mesh.server, 8080, uid=1500).direct

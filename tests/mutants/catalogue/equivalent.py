@@ -351,6 +351,20 @@ MUTANTS = (
         argument="each family is complete or untouched, and a pod that is refused does not start",
     ),
     Mutant(
+        name="same-without-fast-open",
+        what="TCP fast open is switched off in the pod",
+        source="the usual hardening of a pod's kernel settings",
+        load=followed_by("echo 0 >/proc/sys/net/ipv4/tcp_fastopen"),
+        argument="no SYN with data comes out of the pod, so none passes by the sidecar",
+    ),
+    Mutant(
+        name="same-invalid-dropped-on-input",
+        what="what connection tracking calls INVALID is dropped in INPUT, of any protocol",
+        source="B36: istio/istio PR 36566, for more than TCP",
+        rules=first(Rule("", "INPUT", "-m conntrack --ctstate INVALID", "DROP", table="filter")),
+        argument="an intact packet is INVALID only if the kernel sums it up wrongly, as UDP-Lite",
+    ),
+    Mutant(
         name="same-localhost-routed",
         what="route_localnet is on: packets for 127.0.0.1 are taken from the network",
         source="kubernetes/kubernetes 92315 (CVE-2020-8558)",
