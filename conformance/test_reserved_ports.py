@@ -19,7 +19,7 @@ INBOUND_PORT_EXCLUSION_LIST = "flomesh.io/inbound-port-exclusion-list"
 
 
 def open_admin_port(pod: Pod) -> None:
-    """Have the admin interface listen on the pod's own address too, as FSM's sidecar does."""
+    """The harness has port 15000 listen on the pod's own address too, as FSM's sidecar does."""
     pod.listen(15000, host=pod.address, uid=1500)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import textwrap
+from collections.abc import Iterator
 
 from pytest_fsmredir import layout
 from pytest_fsmredir.errors import SettingsError
@@ -53,6 +54,7 @@ def explanation(catalogue: Catalogue, check_id: str) -> str:
         _field("applies to", _conditions(check)),
         "topology\n" + textwrap.indent(_TOPOLOGY, "  "),
         "flows and expected fates\n" + textwrap.indent(_body(check), "  "),
+        *(_field("  where", text) for text in _helpers(check)),
         _field("run it", f"pytest --fsm-conformance --fsm-check {check.id}"),
     ]
     return "\n".join(parts)
@@ -75,6 +77,17 @@ def _conditions(check: Check) -> str:
     claims = f"; implementations that claim {', '.join(sorted(check.features))}"
     needs = f"; backends with: {', '.join(sorted(check.needs))}"
     return families + (claims if check.features else "") + (needs if check.needs else "")
+
+
+def _helpers(check: Check) -> Iterator[str]:
+    """Yield what each function does that the check takes from its own file."""
+    function = check.function
+    for name in function.__code__.co_names:
+        helper = function.__globals__.get(name)
+        if not inspect.isfunction(helper) or helper.__module__ != function.__module__:
+            continue
+        if summary := inspect.getdoc(helper):
+            yield f"{name}: {summary.splitlines()[0]}"
 
 
 def _body(check: Check) -> str:

@@ -14,13 +14,14 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from pytest_fsmredir import report
+from pytest_fsmredir import catalogue, report
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.identity import Identity
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.select import claims
 from pytest_fsmredir.options import OPTIONS
 from pytest_fsmredir.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.report.describe import explanation
 from pytest_fsmredir.report.facts import facts
 from pytest_fsmredir.report.hygiene import Hygiene
 from pytest_fsmredir.report.junit import junit
@@ -391,3 +392,9 @@ def test_summary_ends_with_the_verdict_of_each_node() -> None:
         "verdict on kind:c: nonconformant (1 FAILED, 1 unsupported, 2 not run)",
         "verdict: nonconformant",
     ]
+
+
+@pytest.mark.parametrize("check_id", ["RES-001", "RES-013"])
+def test_explanation_says_what_helpers_do(check_id: str) -> None:
+    """An admin port that listens on localhost only, and is said to have been reached."""
+    assert "15000 listen on the pod's own address too" in explanation(catalogue.load(), check_id)
