@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import ip_network
+from typing import TypeVar
 
 from pytest_fsmredir import MUST, Feature, Mesh, Need, Place, Pod, Profile, check
+
+T = TypeVar("T")
 
 IP_EXCLUSIONS = "flomesh.io/outbound-ip-range-exclusion-list"
 IP_INCLUSIONS = "flomesh.io/outbound-ip-range-inclusion-list"
 OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
 INBOUND_PORTS = "flomesh.io/inbound-port-exclusion-list"
 
-# Not for iptables to decide: it takes "http", "80:90", "1.2.3/24" and "10.0.0.0".
-NO_PORTS = ("0", "-1", "65536", "70000", "http", "80.5", "80-90", "80:90", "80 90", "80,,90")
+# Not for iptables to decide: it takes "http", "0x50", "1.2.3/24" and "10.0.0.0".
+NO_PORTS = ("0", "-1", "65536", "70000", "http", "80.5", "0x50", "8_0")
 NO_RANGES = {
     4: ("10.0.0.0/33", "10.0.0.0", "1.2.3/24", "10.0.0.0/", "10.0.0.300/24", "10.0.0.0-10.0.0.9"),
     6: ("2001:db8::/129", "2001:db8::", "2001:db8/32", "2001:db8::/", "1::2::3/64", "::1-::9"),
+}
+
+# Port lists whose meaning is plain all the same, with ports that it holds and ports beside them.
+PLAIN = {
+    "80-90": ((80, 85, 90), (79, 91)),
+    "80,,90": ((80, 90), (79, 85, 91)),
+    "80:90": ((80, 85, 90), (79, 91)),
+    "80 90": ((80, 90), (79, 85, 91)),
+    "80,": ((80,), (79, 81)),
+    ",80": ((80,), (79, 81)),
+    "0443": ((443,), (291, 442, 444)),
 }
 
 
@@ -34,10 +49,30 @@ def _assert_not_programmed(mesh: Mesh, pod: Pod) -> None:
     assert mesh.client.connect(pod, 8080).direct
 
 
+def _assert_plain(mesh: Mesh, pod: Pod, name: str, value: str) -> None:
+    """A port list that was accepted is honoured in its plain meaning, no port more or less."""
+    listed, others = PLAIN[value]
+    claims = []
+    for port in (*listed, *others):
+        if name == OUTBOUND_PORTS:
+            fate = pod.connect(mesh.server, port)
+            claims.append(fate.direct if port in listed else fate.captured_outbound)
+        else:
+            fate = mesh.client.connect(pod, port)
+            claims.append(fate.direct if port in listed else fate.captured_inbound)
+    wrong = [claim for claim in claims if not claim]
+    assert not wrong, f"{name}: {value!r} was accepted, with another meaning: {wrong}"
+
+
+def _spoilt(good: T, bad: Sequence[T]) -> list[tuple[T, T]]:
+    """Put each bad item into a list with a good one, by turns behind it and before it."""
+    return [(good, item) if turn % 2 == 0 else (item, good) for turn, item in enumerate(bad)]
+
+
 @check(
     "CFG-006",
     requirement="An outbound port list with an item that is no port from 1 to 65535 MUST be"
-    " refused.",
+    " refused, unless its meaning is plain and honoured.",
     spec="SPEC-13.8",
     level=MUST,
     profile=Profile.EXCLUSIONS,
@@ -46,8 +81,13 @@ def _assert_not_programmed(mesh: Mesh, pod: Pod) -> None:
 )
 def test_outbound_list_with_a_bad_port_is_refused(mesh: Mesh) -> None:
     _assert_captured(mesh, mesh.pod(annotations={OUTBOUND_PORTS: "6379,7070"}))
-    for value in NO_PORTS if mesh.exhaustive else ("0", "65536", "80-90", "80,,90"):
+    for value in NO_PORTS if mesh.exhaustive else ("0", "65536"):
         assert mesh.try_pod(annotations={OUTBOUND_PORTS: value}).refused
+    for value in PLAIN if mesh.exhaustive else ("80-90", "80,,90"):
+        if mesh.try_pod(annotations={OUTBOUND_PORTS: value}).accepted:
+            _assert_plain(
+                mesh, mesh.pod(annotations={OUTBOUND_PORTS: value}), OUTBOUND_PORTS, value
+            )
 
 
 @check(
@@ -108,18 +148,20 @@ def test_inclusion_list_with_a_bad_range_is_refused(mesh: Mesh) -> None:
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION},
     needs={Need.PROGRAMMING},
-    families=(4,),
 )
 def test_refused_port_lists_leave_nothing_behind(mesh: Mesh) -> None:
     pod, good = mesh.bare_pod(), {OUTBOUND_PORTS: "6379,7070", INBOUND_PORTS: "6379,7070"}
+    # The second time it is for the look at flows of the other family.
+    values, ports = (NO_PORTS, (0, -1, 65536, 70000)) if mesh.family == 4 else (NO_PORTS[:1], (0,))
 
     for name in good:
-        for value in NO_PORTS:
-            bad = {name: f"6379,{value}"}
-            assert pod.try_program(annotations=good | bad).refused
+        for items in _spoilt("6379", values):
+            bad = {name: ",".join(items)}
+            assert pod.try_program(annotations=good | bad).refused_with_a_message
     for field in ("outboundPortExclusionList", "inboundPortExclusionList"):
-        for port in (0, -1, 65536, 70000):
-            assert pod.try_program(annotations=good, mesh_config={field: [6379, port]}).refused
+        for listed in _spoilt(6379, ports):
+            ended = pod.try_program(annotations=good, mesh_config={field: listed})
+            assert ended.refused_with_a_message
     _assert_not_programmed(mesh, pod)
     pod.program(annotations=good, mesh_config={})
     _assert_captured(mesh, pod)
@@ -137,14 +179,41 @@ def test_refused_port_lists_leave_nothing_behind(mesh: Mesh) -> None:
 def test_refused_range_lists_leave_nothing_behind(mesh: Mesh) -> None:
     pod, server, client = mesh.bare_pod(), _only(mesh.server), _only(mesh.client)
     good = {IP_EXCLUSIONS: client, IP_INCLUSIONS: f"{server},{client}"}
+    own, other = NO_RANGES[mesh.family], NO_RANGES[6 if mesh.family == 4 else 4]
+    # Without a prefix length the meaning is plain; a bad range of the other family is found late.
+    spoilt = _spoilt(server, [*(value for value in own if "/" in value), other[0]])
 
     for name in good:
-        for value in NO_RANGES[mesh.family]:
-            bad = {name: f"{server},{value}"}
-            assert pod.try_program(annotations=good | bad).refused
+        for items in spoilt:
+            bad = {name: ",".join(items)}
+            assert pod.try_program(annotations=good | bad).refused_with_a_message
     for field in ("outboundIPRangeExclusionList", "outboundIPRangeInclusionList"):
-        for value in NO_RANGES[mesh.family]:
-            assert pod.try_program(annotations=good, mesh_config={field: [value]}).refused
+        for items in spoilt:
+            ended = pod.try_program(annotations=good, mesh_config={field: items})
+            assert ended.refused_with_a_message
     _assert_not_programmed(mesh, pod)
     pod.program(annotations=good, mesh_config={})
+    _assert_captured(mesh, pod)
+
+
+@check(
+    "CFG-022",
+    requirement="A port list that is spelt otherwise MUST be refused, or be honoured in its plain"
+    " meaning, no port more or less.",
+    spec="SPEC-13.8",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION},
+    needs={Need.PROGRAMMING},
+    families=(4,),
+)
+def test_port_list_spelt_otherwise_keeps_its_meaning(mesh: Mesh) -> None:
+    pod, both = mesh.bare_pod(), (INBOUND_PORTS, OUTBOUND_PORTS)
+
+    for turn, value in enumerate(PLAIN):
+        for name in both if mesh.exhaustive else both[turn % 2 :][:1]:
+            if pod.try_program(annotations={name: value}).accepted:
+                _assert_plain(mesh, pod, name, value)
+                pod = mesh.bare_pod()
+    pod.program(annotations={})
     _assert_captured(mesh, pod)

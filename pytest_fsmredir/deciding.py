@@ -7,16 +7,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import TypeVar
 
 import pytest
 
 import pytest_fsmredir
 from pytest_fsmredir.backends.judged import JudgedMesh
+from pytest_fsmredir.backends.programming import Refusal
 from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.spec.checks import Check, Level
 from pytest_fsmredir.spec.flow import Claim
 from pytest_fsmredir.words import printable
+
+T = TypeVar("T")
 
 _PACKAGE = Path(pytest_fsmredir.__file__).parent
 _VIOLATED = {Level.MUST: Outcome.FAIL, Level.SHOULD: Outcome.WARN, Level.INFO: Outcome.NOTE}
@@ -110,25 +114,13 @@ def as_failure(row: Row, check: Check, again: str) -> Result:
     return Result(row, error=Violated("\n".join(lines)))
 
 
-def false_claim(trace: TracebackType | None) -> Claim | None:
-    """Return the claim that an assertion found false, None where it was about something else.
-
-    The text of an assertion holds the claim too, but pytest cuts a long one. Its rewriting of
-    assertions leaves their parts among the frame's variables.
-    """
-    frame = _innermost(trace)
-    if frame is None:
-        return None
-    parts = [value for name, value in frame.f_locals.items() if name.startswith("@py_")]
-    claims = [value for value in parts if isinstance(value, Claim) and not value]
-    return claims[-1] if claims else None
-
-
 def _violated(row: Row, check: Check, mesh: JudgedMesh, error: AssertionError) -> Row:
     row = replace(row, outcome=_VIOLATED[check.level], probes=mesh.observed)
-    claim = false_claim(error.__traceback__)
+    claim = _false_part(error.__traceback__, Claim)
     if claim is None:
-        return replace(row, reason=printable(_first_line(error)))
+        refusal = _false_part(error.__traceback__, Refusal)
+        said = repr(refusal) if refusal is not None else _first_line(error)
+        return replace(row, reason=printable(said))
     return replace(
         row,
         reason=printable(repr(claim)),
@@ -136,6 +128,20 @@ def _violated(row: Row, check: Check, mesh: JudgedMesh, error: AssertionError) -
         expected=claim.expected,
         seen=claim.fate.seen,
     )
+
+
+def _false_part(trace: TracebackType | None, kind: type[T]) -> T | None:
+    """Return what of a kind an assertion found false.
+
+    The text of an assertion holds it too, but pytest cuts a long one. Its rewriting of assertions
+    leaves their parts among the frame's variables.
+    """
+    frame = _innermost(trace)
+    if frame is None:
+        return None
+    parts = [value for name, value in frame.f_locals.items() if name.startswith("@py_")]
+    found = [value for value in parts if isinstance(value, kind) and not value]
+    return found[-1] if found else None
 
 
 def _is_of(check: Check, error: AssertionError) -> bool:

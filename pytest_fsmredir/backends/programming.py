@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pytest_fsmredir.spec.configuration import Configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +30,25 @@ class Programming:
         reason: Why it declined; empty when it accepted.
         started: Packet filter programs that it started, as far as they are found by PATH; counted
             only under sabotage.
+        silent: It declined, and the reason holds no word of its own.
+        configuration: What it was asked to program.
     """
 
     accepted: bool
     reason: str = ""
     started: int = 0
+    silent: bool = False
+    configuration: Configuration = field(default_factory=Configuration)
 
     @property
     def refused(self) -> Refusal:
         """The implementation declined to program the pod."""
         return Refusal(self)
+
+    @property
+    def refused_with_a_message(self) -> Refusal:
+        """The implementation declined to program the pod, and said why."""
+        return Refusal(self, with_a_message=True)
 
     def __repr__(self) -> str:
         return "programmed" if self.accepted else f"refused: {self.reason}"
@@ -48,9 +59,19 @@ class Refusal:
     """Whether an implementation declined to program a pod; true or false, and always explained."""
 
     programming: Programming
+    with_a_message: bool = False
 
     def __bool__(self) -> bool:
-        return not self.programming.accepted
+        silent = self.with_a_message and self.programming.silent
+        return not (self.programming.accepted or silent)
 
     def __repr__(self) -> str:
-        return f"expected a refusal; seen: {self.programming}"
+        what = "a refusal with a message" if self.with_a_message else "a refusal"
+        return f"expected {what}{_of(self.programming.configuration)}; seen: {self.programming}"
+
+
+def _of(configuration: Configuration) -> str:
+    """Return which lists were given, as they were written; nothing where none were."""
+    scopes = {"annotations": configuration.annotations, "MeshConfig": configuration.traffic}
+    given = [f"{where} {dict(lists)}" for where, lists in scopes.items() if lists]
+    return f" of {' and '.join(given)}" if given else ""

@@ -39,6 +39,17 @@ class Refused(Exception):
     Not an error of the harness: whether declining was right is for the check to say.
     """
 
+    @property
+    def silent(self) -> bool:
+        """Whether the implementation said nothing at all."""
+        return not str(self).strip()
+
+
+class RefusedInSilence(Refused):
+    """An implementation declined without a word; the message is ours."""
+
+    silent = True
+
 
 class Hung(Refused):
     """An implementation did not end in time and was killed."""

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from pytest_fsmredir.errors import tail
-from pytest_fsmredir.implementations.base import Completed, Hung, Refused, Target
+from pytest_fsmredir.implementations.base import Completed, Hung, Refused, RefusedInSilence, Target
 from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
 from pytest_fsmredir.words import printable
 
@@ -56,9 +56,9 @@ class InitCommand:
             raise Hung("the init command did not end in time and was killed")
         if done.status != 0:
             _show(done.stderr)
-            raise Refused(
-                f"the init command exited {done.status}: {tail(done.stderr)}{_hint(done)}"
-            )
+            said = done.stderr if done.stderr.strip() else done.stdout
+            refused = Refused if said.strip() else RefusedInSilence
+            raise refused(f"the init command exited {done.status}: {tail(said)}{_hint(done)}")
 
     def _located(self) -> str:
         """Return the command with the path of its program in full, where that is relative."""

@@ -9,9 +9,11 @@ from typing import cast
 import pytest
 
 from pytest_fsmredir.backends.judged import JudgedMesh
+from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.deciding import Result, as_failure, decide
 from pytest_fsmredir.outcomes import Outcome, Variant
 from pytest_fsmredir.spec.checks import INFO, MUST, SHOULD, Check, Level, Profile
+from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.spec.flow import Address, Claim, Direction, Fate, Flow
 
 V4 = Variant("netns", "nft", 4)
@@ -34,6 +36,12 @@ LONG = Claim(
 def asserts_a_claim(_mesh: object) -> None:
     fate = SimpleNamespace(direct=LONG)
     assert fate.direct
+
+
+def asserts_a_refusal(_mesh: object) -> None:
+    lists = {"flomesh.io/outbound-ip-range-exclusion-list": "10.0.0.0/33," * 30}
+    traffic = {"outboundPortExclusionList": [0]}
+    assert Programming(accepted=True, configuration=Configuration(lists, traffic)).refused
 
 
 def asserts_something_else(_mesh: object) -> None:
@@ -73,6 +81,13 @@ def test_claim_is_told_whole() -> None:
     assert (row.outcome, row.expected, row.seen) == (Outcome.FAIL, "direct", "x" * 400)
     assert row.flow == "tcp from uid 1000 to 192.0.2.1:80"
     assert row.reason.endswith("x" * 400)
+
+
+def test_accepted_configuration_is_told_whole() -> None:
+    """A refusal that is missed, and nobody knows of which of ten values."""
+    reason = decided(asserts_a_refusal).row.reason
+    assert "annotations {'flomesh.io/outbound-ip-range-exclusion-list': '10.0.0.0/33," in reason
+    assert reason.endswith("MeshConfig {'outboundPortExclusionList': [0]}; seen: programmed")
 
 
 def test_assertion_about_something_else_is_told_by_its_text() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
@@ -103,7 +104,9 @@ class KubeMesh:
     ) -> Programming:
         """Return how the programming of a pod ended, which is the same for all who try that."""
         self.observed += 1
-        return self.backend.shared_site(self._order(annotations, mesh_config)).programming
+        order = self._order(annotations, mesh_config)
+        ended = self.backend.shared_site(order).programming
+        return replace(ended, configuration=order.configuration)
 
     def programs_started(self) -> int:
         """Not offered here."""

@@ -144,12 +144,15 @@ class Site:
 
     def program(self, implementation: Implementation, run: InitRun) -> Programming:
         """Run the implementation, and remember how that ended."""
+        asked = self.configuration
         try:
             implementation.program(run)
-        except Refused as refusal:
-            self.programming = Programming(accepted=False, reason=str(refusal))
+        except Refused as why:
+            self.programming = Programming(
+                accepted=False, reason=str(why), silent=why.silent, configuration=asked
+            )
         else:
-            self.programming = Programming(accepted=True)
+            self.programming = Programming(accepted=True, configuration=asked)
         return self.programming
 
     def close(self) -> None:

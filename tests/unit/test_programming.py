@@ -1,0 +1,59 @@
+"""How an attempt to program a pod ends: what it says, and whether it says anything."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from pytest_fsmredir.backends.programming import Programming
+from pytest_fsmredir.implementations.base import Completed, Refused, Target
+from pytest_fsmredir.implementations.init_command import InitCommand
+from pytest_fsmredir.spec.configuration import Configuration
+
+SILENT = Programming(accepted=False, reason="exited 1: (no output)", silent=True)
+
+
+class Pod:
+    """A target in which every command fails in the same way."""
+
+    def __init__(self, stdout: str, stderr: str) -> None:
+        self._ended = Completed(1, stdout, stderr)
+
+    def run(self, _argv: object, stdin: str = "") -> Completed:
+        del stdin
+        return self._ended
+
+
+def refusal(stdout: str, stderr: str) -> Refused:
+    with pytest.raises(Refused) as caught:
+        InitCommand("false").program(cast("Target", Pod(stdout, stderr)))
+    return caught.value
+
+
+def test_refusal_without_a_word_is_told_from_one_with_a_message() -> None:
+    """A user who has to guess why the pod does not start."""
+    assert refusal("", " \n").silent
+    assert not refusal("", "bad port 0\n").silent
+    assert Refused("").silent
+    assert not Refused("bad port 0").silent
+    assert SILENT.refused
+    assert not SILENT.refused_with_a_message
+    assert "a refusal with a message; seen" in repr(SILENT.refused_with_a_message)
+
+
+def test_message_on_standard_output_is_one() -> None:
+    """A command that says why it refuses, and is told to have said nothing."""
+    assert str(refusal("bad port 0\n", "")).endswith("exited 1: bad port 0")
+    assert str(refusal("noise\n", "bad port 0\n")).endswith("exited 1: bad port 0")
+    assert not refusal("bad port 0\n", "").silent
+
+
+def test_missed_refusal_says_of_what() -> None:
+    """A value that was accepted, to be found by trying them all."""
+    asked = Configuration({"flomesh.io/inbound-port-exclusion-list": "-1"})
+    assert repr(Programming(accepted=True, configuration=asked).refused) == (
+        "expected a refusal of annotations {'flomesh.io/inbound-port-exclusion-list': '-1'};"
+        " seen: programmed"
+    )
+    assert repr(Programming(accepted=True).refused) == "expected a refusal; seen: programmed"
