@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
 
-from pytest_fsmredir import INFO, MUST, Feature, Mesh, Place, Pod, Profile, check
+from pytest_fsmredir import INFO, MUST, Feature, Mesh, Need, Place, Pod, Profile, check
 
 IP_EXCLUSIONS = "flomesh.io/outbound-ip-range-exclusion-list"
 IP_INCLUSIONS = "flomesh.io/outbound-ip-range-inclusion-list"
 OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
 INBOUND_PORTS = "flomesh.io/inbound-port-exclusion-list"
+
+IP_INCLUSIONS_OF_MESH = "outboundIPRangeInclusionList"
 
 EMPTY_ANNOTATIONS = dict.fromkeys((IP_EXCLUSIONS, IP_INCLUSIONS, OUTBOUND_PORTS, INBOUND_PORTS), "")
 
@@ -30,6 +33,29 @@ def _assert_all_captured(mesh: Mesh, pod: Pod) -> None:
         for port in (1, 6379, 8080):
             assert pod.connect(host, port).captured_outbound
             assert host.connect(pod, port).captured_inbound
+
+
+def _exclusions_of_mesh(ranges: list[str], ports: list[int]) -> dict[str, Sequence[object]]:
+    return {
+        "outboundIPRangeExclusionList": ranges,
+        "outboundPortExclusionList": ports,
+        "inboundPortExclusionList": ports,
+    }
+
+
+def _assert_exclusions_act(mesh: Mesh, pod: Pod, ports: Iterable[int]) -> None:
+    """Excluded are the server's address, and some ports in both directions."""
+    assert pod.connect(mesh.client, 8080).captured_outbound
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    assert pod.connect(mesh.server, 8080).direct
+    for port in ports:
+        assert pod.connect(mesh.client, port).direct
+        assert mesh.client.connect(pod, port).direct
+
+
+def _assert_server_is_included(mesh: Mesh, pod: Pod) -> None:
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert pod.connect(mesh.client, 8080).direct
 
 
 @check(
@@ -116,3 +142,52 @@ def test_empty_annotations_never_match_everything(mesh: Mesh) -> None:
     _assert_all_captured(mesh, mesh.pod())
     if mesh.try_pod(annotations=EMPTY_ANNOTATIONS).accepted:
         _assert_all_captured(mesh, mesh.pod(annotations=EMPTY_ANNOTATIONS))
+
+
+@check(
+    "CFG-020",
+    requirement="An empty annotation, where it is not refused, MUST act as no list, the mesh-wide"
+    " list of its kind keeping its effect.",
+    spec="SPEC-13.9",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features=ALL_LISTS,
+    needs={Need.PROGRAMMING},
+    families=(4,),
+)
+def test_empty_annotations_leave_the_lists_of_the_mesh_alone(mesh: Mesh) -> None:
+    pod, server = mesh.bare_pod(), _only(mesh.server)
+    exclusions = _exclusions_of_mesh([server], [6379])
+
+    for name in (IP_EXCLUSIONS, OUTBOUND_PORTS, INBOUND_PORTS):
+        if pod.try_program(annotations={name: ""}, mesh_config=exclusions).accepted:
+            _assert_exclusions_act(mesh, pod, [6379])
+            pod = mesh.bare_pod()
+    inclusions = {IP_INCLUSIONS_OF_MESH: [server]}
+    if pod.try_program(annotations={IP_INCLUSIONS: ""}, mesh_config=inclusions).accepted:
+        _assert_server_is_included(mesh, pod)
+
+
+@check(
+    "CFG-021",
+    requirement="Every item of a long mesh-wide list MUST be honoured, whichever of the four lists"
+    " it is.",
+    spec="SPEC-13.7",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features=ALL_LISTS,
+    needs={Need.PROGRAMMING},
+    families=(4,),
+)
+def test_long_lists_of_the_mesh_are_honoured_to_the_end(mesh: Mesh) -> None:
+    between = [str(mesh.subnet(number)) for number in range(30)]
+    ranges = [_only(mesh.node), *between, _only(mesh.server)]
+    ports = [7070, *range(21000, 21030), 6379]
+    exempting, capturing = mesh.bare_pod(), mesh.bare_pod()
+
+    exempting.program(mesh_config=_exclusions_of_mesh(ranges, ports))
+    _assert_exclusions_act(mesh, exempting, [7070, 21015, 6379])
+    assert exempting.connect(mesh.node, 8080).direct
+    capturing.program(mesh_config={IP_INCLUSIONS_OF_MESH: ranges})
+    _assert_server_is_included(mesh, capturing)
+    assert capturing.connect(mesh.node, 8080).captured_outbound

@@ -32,13 +32,16 @@ def _pod_with_ranges(mesh: Mesh) -> Pod:
 
 
 def _pod_with_ports(mesh: Mesh) -> Pod:
-    """The server's address is included, 6379 and 7070 are excluded outbound, and 9090 inbound."""
+    """The server's address is included, 6379 and 7070 are excluded outbound, and 9090 inbound.
+
+    7070 is excluded by the mesh, the rest stands in annotations.
+    """
     lists = {
         INCLUSION_LIST: str(ip_network(mesh.server.address)),
-        OUTBOUND_PORT_LIST: "6379,7070",
+        OUTBOUND_PORT_LIST: "6379",
         INBOUND_PORT_LIST: "9090",
     }
-    return mesh.pod(annotations=lists)
+    return mesh.pod(annotations=lists, mesh_config={"outboundPortExclusionList": [7070]})
 
 
 @check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from pytest_fsmredir import MUST, Feature, Mesh, Place, Pod, Profile, check
+from pytest_fsmredir import MUST, Feature, Mesh, Need, Place, Pod, Profile, check
 
 IP_EXCLUSIONS = "flomesh.io/outbound-ip-range-exclusion-list"
 IP_INCLUSIONS = "flomesh.io/outbound-ip-range-inclusion-list"
@@ -23,6 +23,18 @@ PORT_LISTS = {Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION}
 def _only(place: Place) -> str:
     """Return the range that holds a place's address and no other."""
     return str(ip_network(place.address))
+
+
+def _exclusions_of_mesh(mesh: Mesh) -> dict[str, list[object]]:
+    return {
+        "outboundIPRangeExclusionList": [_only(mesh.server)],
+        "outboundPortExclusionList": [6379],
+        "inboundPortExclusionList": [7070],
+    }
+
+
+def _exclusions_of_pod(mesh: Mesh) -> dict[str, str]:
+    return {IP_EXCLUSIONS: _only(mesh.server), OUTBOUND_PORTS: "6379", INBOUND_PORTS: "7070"}
 
 
 def _assert_each_exclusion_acts(mesh: Mesh, pod: Pod) -> None:
@@ -51,9 +63,7 @@ def _assert_server_is_included(mesh: Mesh, pod: Pod) -> None:
     features=ALL_LISTS,
 )
 def test_annotations_alone_take_effect(mesh: Mesh) -> None:
-    exclusions = {IP_EXCLUSIONS: _only(mesh.server), OUTBOUND_PORTS: "6379", INBOUND_PORTS: "7070"}
-
-    _assert_each_exclusion_acts(mesh, mesh.pod(annotations=exclusions))
+    _assert_each_exclusion_acts(mesh, mesh.pod(annotations=_exclusions_of_pod(mesh)))
     _assert_server_is_included(mesh, mesh.pod(annotations={IP_INCLUSIONS: _only(mesh.server)}))
 
 
@@ -67,17 +77,38 @@ def test_annotations_alone_take_effect(mesh: Mesh) -> None:
     features=ALL_LISTS,
 )
 def test_mesh_config_alone_takes_effect(mesh: Mesh) -> None:
-    exclusions: dict[str, list[object]] = {
-        "outboundIPRangeExclusionList": [_only(mesh.server)],
-        "outboundPortExclusionList": [6379],
-        "inboundPortExclusionList": [7070],
-    }
     inclusions = {"outboundIPRangeInclusionList": [_only(mesh.server)]}
+    others = {INBOUND_PORTS: "9090", OUTBOUND_PORTS: "9090", IP_EXCLUSIONS: _only(mesh.node)}
 
-    _assert_each_exclusion_acts(mesh, mesh.pod(mesh_config=exclusions))
-    annotated = mesh.pod(mesh_config=inclusions, annotations={INBOUND_PORTS: "9090"})
+    _assert_each_exclusion_acts(mesh, mesh.pod(mesh_config=_exclusions_of_mesh(mesh)))
+    annotated = mesh.pod(mesh_config=inclusions, annotations=others)
     _assert_server_is_included(mesh, annotated)
     assert mesh.client.connect(annotated, 9090).direct
+
+
+@check(
+    "CFG-019",
+    requirement="Each list of the MeshConfig MUST take effect on a pod that is annotated with"
+    " another list and not with this one.",
+    spec="SPEC-13.1",
+    level=MUST,
+    profile=Profile.CORE,
+    features=ALL_LISTS,
+    needs={Need.PROGRAMMING},
+    families=(4,),
+)
+def test_mesh_lists_act_beside_other_annotations(mesh: Mesh) -> None:
+    of_mesh, of_pod = _exclusions_of_mesh(mesh), _exclusions_of_pod(mesh)
+
+    for own, annotation in zip(of_mesh, of_pod, strict=True):
+        others = {field: listed for field, listed in of_mesh.items() if field != own}
+        pod = mesh.bare_pod()
+        pod.program(annotations={annotation: of_pod[annotation]}, mesh_config=others)
+        _assert_each_exclusion_acts(mesh, pod)
+    pod, inbound = mesh.bare_pod(), {"inboundPortExclusionList": [7070]}
+    pod.program(annotations={IP_INCLUSIONS: _only(mesh.server)}, mesh_config=inbound)
+    _assert_server_is_included(mesh, pod)
+    assert mesh.client.connect(pod, 7070).direct
 
 
 @check(
