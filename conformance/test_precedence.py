@@ -32,16 +32,13 @@ def _pod_with_ranges(mesh: Mesh) -> Pod:
 
 
 def _pod_with_ports(mesh: Mesh) -> Pod:
-    """The server's address is included, 6379 and 7070 are excluded outbound, and 9090 inbound.
-
-    7070 is excluded by the mesh, the rest stands in annotations.
-    """
+    """The server's address is included, 6379 and 7070 are excluded outbound, and 9090 inbound."""
     lists = {
         INCLUSION_LIST: str(ip_network(mesh.server.address)),
-        OUTBOUND_PORT_LIST: "6379",
+        OUTBOUND_PORT_LIST: "6379,7070",
         INBOUND_PORT_LIST: "9090",
     }
-    return mesh.pod(annotations=lists, mesh_config={"outboundPortExclusionList": [7070]})
+    return mesh.pod(annotations=lists)
 
 
 @check(
@@ -161,3 +158,32 @@ def test_inbound_exclusions_hold_beside_outbound_lists(mesh: Mesh) -> None:
         assert host.connect(pod, 9090).direct
     assert pod.connect(mesh.server, 9090).captured_outbound
     assert pod.connect(mesh.client, 9090).direct
+
+
+@check(
+    "PREC-007",
+    requirement="Exclusions of the mesh SHOULD win over the inclusion list of a pod that has no"
+    " other annotation.",
+    spec="SPEC-12.3",
+    level=SHOULD,
+    profile=Profile.INCLUSIONS,
+    features={
+        Feature.OUTBOUND_PORT_EXCLUSION,
+        Feature.OUTBOUND_IP_RANGE_EXCLUSION,
+        Feature.OUTBOUND_IP_RANGE_INCLUSION,
+    },
+    needs={Need.PROGRAMMING},
+    families=(4,),
+)
+def test_exclusions_of_the_mesh_win_over_a_pods_inclusions(mesh: Mesh) -> None:
+    server, client = (str(ip_network(place.address)) for place in (mesh.server, mesh.client))
+    exclusions: dict[str, list[object]] = {
+        "outboundIPRangeExclusionList": [client],
+        "outboundPortExclusionList": [6379],
+    }
+    pod = mesh.bare_pod()
+
+    pod.program(annotations={INCLUSION_LIST: f"{server},{client}"}, mesh_config=exclusions)
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert pod.connect(mesh.server, 6379).direct
+    assert pod.connect(mesh.client, 8080).direct

@@ -18,6 +18,8 @@ from tests.mutants.catalogue import (
     protocols,
     ranges,
     readers,
+    refusals,
+    reruns,
     reserved,
     scopes,
 )
@@ -36,6 +38,8 @@ MUTANTS: tuple[Mutant, ...] = (
     *protocols.MUTANTS,
     *scopes.MUTANTS,
     *readers.MUTANTS,
+    *refusals.MUTANTS,
+    *reruns.MUTANTS,
     *families.MUTANTS,
     *loads.MUTANTS,
     *equivalent.MUTANTS,

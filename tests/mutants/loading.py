@@ -248,6 +248,15 @@ def impatient(pod: Target, plans: Sequence[Plan]) -> None:
             pod.run([f"{plan.program}-restore", "--noflush"], plan.renewal)
 
 
+def refusing_beside_others(pod: Target, plans: Sequence[Plan]) -> None:
+    """Refuse a pod that holds rules, none of which is ours."""
+    for plan in plans:
+        listing = pod.run([f"{plan.program}-save"]).stdout
+        if "\n-A" in listing and not any(f":{c} " in listing for c in chains_of(plan.rules, "nat")):
+            raise Refused("there are rules of others in this pod")
+    install(pod, plans)
+
+
 def twice(pod: Target, plans: Sequence[Plan]) -> None:
     """Load, and load again."""
     install(pod, plans)

@@ -41,6 +41,13 @@ RANGES = ",".join(
         ),
     ]
 )
+PODS = {_OUTBOUND: "6379", _INBOUND: "7070", _EXCLUDED: "1.1.1.1/32", _INCLUDED: "2.2.2.2/32"}
+MESH: dict[str, list[object]] = {
+    "outboundPortExclusionList": list(range(5001, 5011)),
+    "inboundPortExclusionList": list(range(5001, 5011)),
+    "outboundIPRangeExclusionList": [f"3.{n}.0.0/16" for n in range(10)],
+    "outboundIPRangeInclusionList": [f"4.{n}.0.0/16" for n in range(10)],
+}
 CONFIGURATIONS = (
     Configuration(),
     Configuration({_OUTBOUND: "1,6379,40000,65535", _INBOUND: "1,7070,8080,40000,65535"}),
@@ -60,6 +67,9 @@ CONFIGURATIONS = (
     Configuration({_OUTBOUND: "6379,0"}),
     Configuration({_OUTBOUND: "6379,"}),
     Configuration({_OUTBOUND: "80-90"}),
+    Configuration({_OUTBOUND: "6379,,7070"}),
+    Configuration({_OUTBOUND: "0443"}),
+    Configuration({_OUTBOUND: "70000,6379"}),
     Configuration({_EXCLUDED: "10.0.0.0,10.0.0.0/33"}),
     Configuration({_EXCLUDED: "10.0.0.1"}),
     Configuration({_INBOUND: "15000,15001,15003", _OUTBOUND: "15003,15904"}),
@@ -68,6 +78,8 @@ CONFIGURATIONS = (
     Configuration({_INBOUND: "6379,7070"}, {"inboundPortExclusionList": [7070, 9090]}),
     Configuration({_EXCLUDED: "1.1.1.1/32"}, {"outboundIPRangeExclusionList": ["3.3.3.3/32"]}),
     Configuration({_INCLUDED: "1.1.1.1/32"}, {"outboundIPRangeInclusionList": ["3.3.3.3/32"]}),
+    *(Configuration({name: value}, MESH) for name, value in PODS.items()),
+    *(Configuration({name: ""}, MESH) for name in PODS),
 )
 
 

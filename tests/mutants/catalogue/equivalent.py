@@ -374,4 +374,19 @@ MUTANTS = (
         argument="what comes for 127.0.0.1 is captured inbound as for any address; that what"
         " listens on localhost can be reached, SPEC-2.5 permits",
     ),
+    Mutant(
+        name="same-captured-accepted-in-filter",
+        what="what is captured inbound is accepted in the filter table, behind the rules of others",
+        source="B51: istio/istio 1428",
+        rules=last(Rule("", "INPUT", "-p tcp --dport 15003", "ACCEPT", table="filter")),
+        argument="rules of others that come later are behind it from the start, so that a second"
+        " run takes no effect from them",
+    ),
+    Mutant(
+        name="same-refuses-beside-others",
+        what="a pod that holds rules of others is refused",
+        source="B54; a tester's correct implementation",
+        load=loading.refusing_beside_others,
+        argument="SPEC-18.1: rules of others keep their effect where nothing is programmed",
+    ),
 )

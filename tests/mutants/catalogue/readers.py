@@ -106,6 +106,17 @@ def _spans(text: str) -> Sequence[int]:
     return range(parse_port(low), parse_port(high or low) + 1)
 
 
+def _span_by_its_ends(text: str) -> Sequence[int]:
+    """Read ``80-90`` as its two ends."""
+    return [parse_port(part) for part in text.replace(":", "-").split("-")]
+
+
+def _octal(text: str) -> Sequence[int]:
+    """Read a number as C's strtol does with base 0: a leading zero makes it octal."""
+    port = parse_port(text)
+    return [int(text, 8)] if re.fullmatch(r"0[0-7]+", text) else [port]
+
+
 def _zero_is_all(text: str) -> Sequence[int]:
     """Read port 0 as "any port"."""
     return range(1, 65536, 4369) if text == "0" else [parse_port(text)]
@@ -190,8 +201,19 @@ def _cancelling_doubles(configuration: Configuration) -> dict[ListName, tuple[st
     }
 
 
-def _ports(name: str, what: str, source: str, ports: Ports) -> Mutant:
-    return Mutant(name=name, what=what, source=source, read=Reader(ports=ports))
+def _last_decides(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
+    """Skip what cannot be read wherever something follows: the last look decides."""
+    lists = configuration.effective()
+    for name in (*PORT_LISTS, *IP_RANGE_LISTS):
+        parse: Callable[[str], object] = parse_port if name in PORT_LISTS else parse_ip_range
+        *before, last = lists[name] or ("",)
+        kept = [item for item in before if _or_none(parse)(item)]
+        lists[name] = (*kept, last) if lists[name] else ()
+    return lists
+
+
+def _ports(name: str, what: str, source: str, ports: Ports, argument: str = "") -> Mutant:
+    return Mutant(name=name, what=what, source=source, read=Reader(ports=ports), argument=argument)
 
 
 def _ranges(name: str, what: str, source: str, ranges: Ranges) -> Mutant:
@@ -207,13 +229,31 @@ MUTANTS = (
         "port-by-leading-digits", "'80-90' and '80x' are taken as 80", "F02: atoi", _leading_number
     ),
     _ports(
-        "port-span-expanded", "'80-90' is taken as eleven ports", "B03: proxy-init PR 7", _spans
+        "port-span-expanded",
+        "'80-90' is taken as eleven ports",
+        "B03: proxy-init PR 7",
+        _spans,
+        "SPEC-13.8: its meaning is plain, and honoured",
     ),
+    _ports("port-span-by-its-ends", "'80-90' is taken as 80 and 90", "F02", _span_by_its_ends),
+    _ports("port-with-zero-is-octal", "'0443' is taken as 291", "F02: strtol", _octal),
     _ports("port-0-skipped", "port 0 is accepted and forgotten", "F02", _skipping("0")),
-    _ports("empty-item-skipped", "an empty item is accepted", "F02", _skipping("")),
+    _ports(
+        "empty-item-skipped",
+        "an empty item is accepted",
+        "F02",
+        _skipping(""),
+        "SPEC-13.8: '80,,90' has a plain meaning, which is honoured",
+    ),
     _ports("port-0-is-any", "port 0 is taken as a wildcard", "F02", _zero_is_all),
     _ports("port-65535-refused", "port 65535 is refused", "off by one", _below_the_top),
     _ports("port-1-refused", "port 1 is refused", "off by one", _above_the_bottom),
+    Mutant(
+        name="bad-item-skipped-unless-last",
+        what="a malformed item is skipped where another follows it",
+        source="B14: a loop that keeps the last status only",
+        read=Reader(lists=_last_decides),
+    ),
     _ranges(
         "bad-range-skipped", "a malformed range is skipped", "B14, F03", _or_none(parse_ip_range)
     ),

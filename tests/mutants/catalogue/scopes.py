@@ -64,6 +64,35 @@ def _mesh_replaces_pod(*names: ListName) -> Merge:
     return change
 
 
+def _mesh_dropped_beside(other: ListName, name: ListName) -> Merge:
+    """Forget one list of the mesh where the pod has some other list, and not this one."""
+
+    def change(configuration: Configuration) -> Configuration:
+        given = configuration.annotations
+        beside = other.annotation in given and name.annotation not in given
+        return _without_mesh(name)(configuration) if beside else configuration
+
+    return change
+
+
+def _mesh_cut(name: ListName, count: int) -> Merge:
+    """Read so many items of one list of the mesh."""
+
+    def change(configuration: Configuration) -> Configuration:
+        lists = {name.mesh_config_key: [*configuration.traffic.get(name.mesh_config_key, ())]}
+        cut = {key: listed[:count] for key, listed in lists.items() if listed}
+        return Configuration(configuration.annotations, {**configuration.traffic, **cut})
+
+    return change
+
+
+def _cleared_by_empty(configuration: Configuration) -> Configuration:
+    """Take an empty annotation as an order to have no list of that kind."""
+    given = configuration.annotations
+    empty = [name for name in _POD_LISTS if name.annotation and given.get(name.annotation) == ""]
+    return _without_mesh(*empty)(_without_annotations(*empty)(configuration))
+
+
 def _any_annotation_replaces_mesh(configuration: Configuration) -> Configuration:
     """Forget the whole MeshConfig once the pod has any annotation."""
     annotated = any(name.annotation in configuration.annotations for name in _POD_LISTS)
@@ -145,6 +174,21 @@ def _one_list(name: ListName) -> Iterator[Mutant]:
         source="S-SCOPE: B09: istio/istio 30280",
         read=_reading(_mesh_replaces_pod(name)),
     )
+    yield Mutant(
+        name=f"mesh-cut-at-8-{short}",
+        what=f"of the mesh's {words} only the first eight items count",
+        source="B01: a fixed number of slots",
+        read=_reading(_mesh_cut(name, 8)),
+    )
+    for other in _POD_LISTS:
+        if other is not name:
+            beside = other.value.removesuffix("_list").replace("_", "-")
+            yield Mutant(
+                name=f"mesh-{short}-dropped-beside-pod-{beside}",
+                what=f"a pod with only an {other.value.replace('_', ' ')} loses the mesh's {words}",
+                source="S-SCOPE; a tester's broken implementation",
+                read=_reading(_mesh_dropped_beside(other, name)),
+            )
 
 
 MUTANTS = (
@@ -166,6 +210,18 @@ MUTANTS = (
         what="a pod with any annotation does not get the mesh's lists",
         source="S-SCOPE; Linkerd's proxy configuration works so",
         read=_reading(_any_annotation_replaces_mesh),
+    ),
+    Mutant(
+        name="empty-annotation-clears-mesh",
+        what="an empty annotation takes away the mesh's list of its kind",
+        source="S-SCOPE: an override that is present and empty",
+        read=_reading(_cleared_by_empty),
+    ),
+    Mutant(
+        name="mesh-inbound-ports-only-first",
+        what="of the mesh's excluded inbound ports only the first counts",
+        source="S-SCOPE; a tester's broken implementation",
+        read=_reading(_mesh_cut(ListName.INBOUND_PORT_EXCLUSION, 1)),
     ),
     Mutant(
         name="scopes-intersected",

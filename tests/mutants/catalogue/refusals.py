@@ -1,0 +1,83 @@
+"""How a configuration is refused: late, with something left or taken away, or without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_fsmredir.errors import ConfigurationError
+from pytest_fsmredir.implementations.base import Refused, Target
+from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.spec.policy import Policy
+from tests.mutants.loading import Load, Plan, install, must, nothing
+from tests.mutants.mutant import Mutant
+
+
+def _unread_if_bad(configuration: Configuration, earlier: Sequence[Configuration]) -> Policy:
+    """Read no list of a configuration that is to be refused: that is left to the loading."""
+    del earlier
+    try:
+        return configuration.policy()
+    except ConfigurationError:
+        return Policy()
+
+
+def _refusing_after(first: Load, *, silently: bool = False) -> Load:
+    """Look for bad items only once something has been done, and refuse then."""
+
+    def load(pod: Target, plans: Sequence[Plan]) -> None:
+        try:
+            pod.configuration.policy()
+        except ConfigurationError as why:
+            first(pod, plans)
+            raise Refused("" if silently else str(why)) from None
+        install(pod, plans)
+
+    return load
+
+
+def _only(family: int) -> Load:
+    """Load one family."""
+    return lambda pod, plans: install(pod, [plan for plan in plans if plan.family == family])
+
+
+def _flushed(family: int) -> Load:
+    """Empty the nat table of one family."""
+
+    def load(pod: Target, plans: Sequence[Plan]) -> None:
+        for plan in plans:
+            if plan.family == family:
+                must(pod.run([plan.program, "--wait", "5", "-t", "nat", "-F"]))
+
+    return load
+
+
+def _mutant(name: str, what: str, source: str, load: Load) -> Mutant:
+    return Mutant(name=name, what=what, source=source, read=_unread_if_bad, load=load)
+
+
+MUTANTS = (
+    *(
+        _mutant(
+            f"bad-list-found-after-ipv{family}",
+            f"the rules of IPv{family} are loaded before a bad item is found",
+            "B18, B32: a family at a time",
+            _refusing_after(_only(family)),
+        )
+        for family in (4, 6)
+    ),
+    *(
+        _mutant(
+            f"refused-run-flushes-ipv{family}",
+            f"a run that refuses has emptied the nat table of IPv{family}",
+            "B18: cleaned up before it is looked at",
+            _refusing_after(_flushed(family)),
+        )
+        for family in (4, 6)
+    ),
+    _mutant(
+        "refused-in-silence",
+        "a bad list is refused without a word",
+        "SPEC-13.8; a tester's broken implementation",
+        _refusing_after(nothing, silently=True),
+    ),
+)
