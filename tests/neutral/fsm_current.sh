@@ -42,6 +42,10 @@ webhook inbound-port-exclusion-list is_port
 webhook outbound-ip-range-exclusion-list is_cidr
 webhook outbound-ip-range-inclusion-list is_cidr
 
+numbers() { printf %s "$1" | sed -E 's/(^|,)0+([1-9])/\1\2/g'; } # "0443" is printed back as 443
+inbound=$(numbers "$FSM_INBOUND_PORT_EXCLUSION_LIST")
+outbound=$(numbers "$FSM_OUTBOUND_PORT_EXCLUSION_LIST")
+
 split() { printf %s "$1" | tr , '\n'; [ -z "$1" ] || echo; }
 
 {
@@ -59,8 +63,8 @@ split() { printf %s "$1" | tr , '\n'; [ -z "$1" ] || echo; }
   split "$FSM_NETWORK_INTERFACE_EXCLUSION_LIST" | while read -r name; do
     echo "-I FSM_PROXY_INBOUND -i $name -j RETURN"
   done
-  if [ -n "$FSM_INBOUND_PORT_EXCLUSION_LIST" ]; then
-    echo "-I FSM_PROXY_INBOUND -p tcp --match multiport --dports $FSM_INBOUND_PORT_EXCLUSION_LIST -j RETURN"
+  if [ -n "$inbound" ]; then
+    echo "-I FSM_PROXY_INBOUND -p tcp --match multiport --dports $inbound -j RETURN"
   fi
   echo '-A FSM_PROXY_OUT_REDIRECT -p tcp -j REDIRECT --to-port 15001'
   echo '-A FSM_PROXY_OUT_REDIRECT -p tcp --dport 15000 -j ACCEPT'
@@ -75,8 +79,8 @@ split() { printf %s "$1" | tr , '\n'; [ -z "$1" ] || echo; }
   split "$FSM_OUTBOUND_IP_RANGE_EXCLUSION_LIST" | while read -r range; do
     echo "-A FSM_PROXY_OUTBOUND -d $range -j RETURN"
   done
-  if [ -n "$FSM_OUTBOUND_PORT_EXCLUSION_LIST" ]; then
-    echo "-A FSM_PROXY_OUTBOUND -p tcp --match multiport --dports $FSM_OUTBOUND_PORT_EXCLUSION_LIST -j RETURN"
+  if [ -n "$outbound" ]; then
+    echo "-A FSM_PROXY_OUTBOUND -p tcp --match multiport --dports $outbound -j RETURN"
   fi
   split "$FSM_OUTBOUND_IP_RANGE_INCLUSION_LIST" | while read -r range; do
     echo "-A FSM_PROXY_OUTBOUND -d $range -j FSM_PROXY_OUT_REDIRECT"

@@ -37,7 +37,10 @@ each() { # LIST TEST...: puts the items into $items, every one of which passes t
   IFS=' '
 }
 
-is_port() { number "$1" 1 65535; }
+is_port() { # iptables reads 0443 as an octal number
+  case $1 in 0*) return 1 ;; esac
+  number "$1" 1 65535
+}
 is_free_port() { is_port "$1" && case $1 in 15000 | 15001 | 15003) return 1 ;; esac; }
 is_interface() { case $1 in '' | *[!A-Za-z0-9_.@-]* | ????????????????*) return 1 ;; esac; }
 

@@ -24,6 +24,7 @@ TODAY = {
     "OPX-005": "16 ports in one match are refused",
     "IPX-005": "the same inbound",
     "OPX-007": "the same with 15 ports from either scope",
+    "CFG-021": "the same with 32 ports of the mesh",
     "CFG-015": "lists of the MeshConfig are not validated, and iptables takes port 0",
     "CFG-016": "the same, and iptables takes a range without a prefix length",
     "RES-003": "IPv6 is not programmed: the admin port is open",
