@@ -24,7 +24,6 @@ EMPTY_LISTS: dict[str, list[str]] = {
 }
 EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 LOOPBACK = {4: "127.0.0.0/8", 6: "::1/128"}
-OF_THE_OTHER_FAMILY = {4: "2001:db8:64::/48", 6: "10.96.0.0/16"}
 PORTS = (1, 22, 53, 80, 443, 6379, 15000, 15001, 15003, 15904, 65535)
 
 
@@ -172,23 +171,6 @@ def test_inclusion_list_is_no_concern_of_udp(mesh: Mesh) -> None:
     for host in (mesh.server, mesh.client):
         assert pod.datagram(host, 8080).direct
         assert host.datagram(pod, 8080).direct
-
-
-@check(
-    "OII-014",
-    requirement="An inclusion list that names only ranges of the other IP version MUST make every"
-    " outbound connection direct.",
-    spec="SPEC-9.2",
-    level=MUST,
-    profile=Profile.INCLUSIONS,
-    features={Feature.OUTBOUND_IP_RANGE_INCLUSION, Feature.IPV6},
-)
-def test_inclusion_list_of_one_ip_version_holds_for_both(mesh: Mesh) -> None:
-    pod = mesh.pod(annotations={INCLUSION_LIST: OF_THE_OTHER_FAMILY[mesh.family]})
-
-    for host in (mesh.server, mesh.client):
-        assert host.connect(pod, 8080).captured_inbound
-        assert pod.connect(host, 8080).direct
 
 
 @check(

@@ -31,6 +31,7 @@ RANGES = ",".join(
     [
         *(f"2.{n}.2.0/24,2001:db8:{n:x}::/64" for n in range(40)),
         *(
+            "2.0.1.0/24",
             "8.0.0.0/8",
             "2001:db8::/96",
             "10.244.0.0/16",
@@ -73,6 +74,13 @@ CONFIGURATIONS = (
     Configuration({_EXCLUDED: "10.0.0.0,10.0.0.0/33"}),
     Configuration({_EXCLUDED: "10.0.0.1"}),
     Configuration({_INBOUND: "15000,15001,15003", _OUTBOUND: "15003,15904"}),
+    Configuration({_EXCLUDED: "10.0.0.0/8,"}),
+    Configuration({_EXCLUDED: "!10.0.0.0/8"}),
+    Configuration({_EXCLUDED: "2001:DB8::/32"}),
+    Configuration({_EXCLUDED: "fd00::/8,0.0.0.0/0"}),
+    Configuration({_EXCLUDED: "10.77.0.0/24,fd77:1::/64"}),
+    Configuration({_INCLUDED: "0.0.0.0/0, 10.0.0.0/8"}),
+    Configuration({_INCLUDED: "1.1.1.1/32"}, {"outboundIPRangeInclusionList": ["1.1.1.1/32"]}),
     Configuration({}, {"networkInterfaceExclusionList": ["net1"]}),
     Configuration({_OUTBOUND: "6379,7070"}, {"outboundPortExclusionList": [7070, 9090]}),
     Configuration({_INBOUND: "6379,7070"}, {"inboundPortExclusionList": [7070, 9090]}),

@@ -95,6 +95,22 @@ def _disjoint(networks: Listed) -> Listed:
     return tuple(kept)
 
 
+def _neighbours_merged(networks: Listed) -> Listed:
+    """Merge each range with its neighbour of equal size, whether or not one range holds both."""
+    kept: list[Network] = []
+    for network in sorted(networks, key=lambda n: (n.version, int(n[0]), n.prefixlen)):
+        last = kept[-1] if kept else None
+        if (
+            last is not None
+            and (last.version, last.prefixlen) == (network.version, network.prefixlen)
+            and int(last[-1]) + 1 == int(network[0])
+        ):
+            kept[-1] = last.supernet()
+        else:
+            kept.append(network)
+    return tuple(kept)
+
+
 def _in_policy(kind: Kind) -> Iterator[tuple[str, str, str, PolicyChange]]:
     """Yield (name, what, source, change) of mistakes with the list itself."""
 
@@ -107,6 +123,7 @@ def _in_policy(kind: Kind) -> Iterator[tuple[str, str, str, PolicyChange]]:
     yield "only-first", "only the first range counts", "B09: istio/istio 30280", edit(at_most(1))
     yield "cut-at-15", "ranges from the 16th on are lost", "B01, B02", edit(at_most(15))
     yield "cut-at-32", "ranges from the 33rd on are lost", "B02", edit(at_most(32))
+    yield "cut-at-65", "ranges from the 66th on are lost", "B02", edit(at_most(65))
     yield "sixteenth-lost", "the 16th range is lost", "B03: slots of 15", edit(without_sixteenth)
 
 
@@ -139,6 +156,12 @@ def _in_ranges(kind: Kind) -> Iterator[tuple[str, str, str, PolicyChange]]:
         "ranges of 16 bits are taken as ranges of 8",
         "a /8 for a /16",
         edit(_prefixed(lambda n: 8 if n.prefixlen == 16 else n.prefixlen)),
+    )
+    yield (
+        "prefix-short-is-none",
+        "ranges of less than 8 bits are taken as everything",
+        "prefix lengths in octets, rounded down",
+        edit(_prefixed(lambda n: 0 if n.prefixlen < 8 else n.prefixlen)),
     )
     yield (
         "prefix-24-for-32",
@@ -179,6 +202,12 @@ def _in_addresses(kind: Kind) -> Iterator[tuple[str, str, str, PolicyChange]]:
         "of ranges that begin at the same address only the last counts",
         "B09: ranges kept in a map by their address",
         edit(lambda p: tuple({network[0]: network for network in p}.values())),
+    )
+    yield (
+        "neighbours-merged",
+        "neighbours of equal size are merged where no range holds both and nothing else",
+        "ranges collapsed without a look at where they begin",
+        edit(_neighbours_merged),
     )
     yield (
         "overlaps-skipped",

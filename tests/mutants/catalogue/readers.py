@@ -144,6 +144,30 @@ def _bare_address(text: str) -> Sequence[Network]:
     return [parse_ip_range(text)] if "/" in text else [ip_network(ip_address(text))]
 
 
+def _bare_network(text: str) -> Sequence[Network]:
+    """Take an address without a prefix length as the network of 256 around it."""
+    if "/" in text:
+        return [parse_ip_range(text)]
+    bits = ip_address(text).max_prefixlen - 8
+    return [ip_network(f"{text}/{bits}", strict=False)]
+
+
+def _empty_is_all(text: str) -> Sequence[Network]:
+    """Read an empty item as a rule without -d."""
+    return [parse_ip_range(text)] if text else [ip_network("0.0.0.0/0"), ip_network("::/0")]
+
+
+def _without_sign(text: str) -> Sequence[Network]:
+    """Read ``!10.0.0.0/8`` as the range that it excepts."""
+    return [parse_ip_range(text.lstrip("!"))]
+
+
+def _lower_case(text: str) -> Sequence[Network]:
+    """Forget ranges with digits such as A."""
+    network = parse_ip_range(text)
+    return [network] if text == text.lower() else []
+
+
 def _strict_network(text: str) -> Sequence[Network]:
     parse_ip_range(text)
     return [ip_network(text)]
@@ -185,6 +209,21 @@ def _raw(
     return lists
 
 
+def _without_blank(name: ListName) -> Callable[[Configuration], dict[ListName, tuple[str, ...]]]:
+    """Lose the items of one annotation that have a blank beside them."""
+
+    def lists(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
+        found = _raw(lambda text: text.split(","))(configuration)
+        return {
+            listed: tuple(
+                item.strip() for item in items if listed is not name or item == item.strip()
+            )
+            for listed, items in found.items()
+        }
+
+    return lists
+
+
 def _refusing_doubles(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
     lists = _raw(lambda text: [item.strip() for item in text.split(",")])(configuration)
     for name, listed in lists.items():
@@ -193,12 +232,19 @@ def _refusing_doubles(configuration: Configuration) -> dict[ListName, tuple[str,
     return lists
 
 
-def _cancelling_doubles(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
-    """Lose an item that both scopes name, as a symmetric difference does."""
-    lists = _raw(lambda text: [item.strip() for item in text.split(",")])(configuration)
-    return {
-        name: tuple(x for x in listed if listed.count(x) == 1) for name, listed in lists.items()
-    }
+def _cancelling_doubles(
+    *names: ListName,
+) -> Callable[[Configuration], dict[ListName, tuple[str, ...]]]:
+    """Lose an item of some lists that both scopes name, as a symmetric difference does."""
+
+    def lists(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
+        found = _raw(lambda text: [item.strip() for item in text.split(",")])(configuration)
+        return {
+            name: tuple(x for x in items if name not in names or items.count(x) == 1)
+            for name, items in found.items()
+        }
+
+    return lists
 
 
 def _last_decides(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
@@ -257,8 +303,26 @@ MUTANTS = (
     _ranges(
         "bad-range-skipped", "a malformed range is skipped", "B14, F03", _or_none(parse_ip_range)
     ),
+    Mutant(
+        name="bare-address-accepted",
+        what="an address without a prefix is accepted",
+        source="F03",
+        read=Reader(ranges=_bare_address),
+        argument="SPEC-13.8: it is taken as exactly what it names",
+    ),
     _ranges(
-        "bare-address-accepted", "an address without a prefix is accepted", "F03", _bare_address
+        "bare-address-is-a-network",
+        "an address without a prefix length is taken as 256",
+        "F03",
+        _bare_network,
+    ),
+    _ranges("empty-range-is-everything", "an empty item is every address", "F03", _empty_is_all),
+    _ranges("negated-range-taken", "'!10.0.0.0/8' is taken as 10.0.0.0/8", "F03", _without_sign),
+    _ranges(
+        "upper-case-range-skipped",
+        "an IPv6 range with digits such as A is forgotten",
+        "RFC 5952 writes them in lower case",
+        _lower_case,
     ),
     _ranges("host-bits-refused", "a range with host bits is refused", "F12", _strict_network),
     _ranges("host-bits-are-an-address", "a range with host bits is one address", "F12", _host_part),
@@ -301,6 +365,18 @@ MUTANTS = (
         name="doubles-cancel",
         what="an item that both scopes name is lost",
         source="catalogue CFG-004",
-        read=Reader(lists=_cancelling_doubles),
+        read=Reader(lists=_cancelling_doubles(*ListName)),
+    ),
+    Mutant(
+        name="included-doubles-cancel",
+        what="a range that both scopes include is lost",
+        source="catalogue CFG-004",
+        read=Reader(lists=_cancelling_doubles(ListName.OUTBOUND_IP_RANGE_INCLUSION)),
+    ),
+    Mutant(
+        name="included-range-after-blank-lost",
+        what="an included range with a blank beside it is lost",
+        source="S-SET: catalogue CFG-005",
+        read=Reader(lists=_without_blank(ListName.OUTBOUND_IP_RANGE_INCLUSION)),
     ),
 )
