@@ -22,7 +22,7 @@ from pytest_fsmredir.deciding import (
 )
 from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
-from pytest_fsmredir.implementations.select import Claims
+from pytest_fsmredir.implementations.select import Claims, Source
 from pytest_fsmredir.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.provision import make_backend
 from pytest_fsmredir.report.verdict import (
@@ -120,7 +120,14 @@ class Run:
 
     def all_rows(self) -> list[tuple[Profile, Row]]:
         """Return one row for each check and variant of the catalogue, with its profile."""
-        return complete(self.catalogue, self.variants, self.features, self.rows, self._is_selected)
+        return complete(
+            self.catalogue,
+            self.variants,
+            self.features,
+            self.rows,
+            self._is_selected,
+            declared=self._declared,
+        )
 
     def results(self) -> list[ProfileResult]:
         """Return what every profile comes to so far."""
@@ -206,15 +213,21 @@ class Run:
     def _orders(self, name: str, wanted: Iterable[tuple[Check, Variant]]) -> Iterator[Wanted]:
         backend = self._backend(name)
         for check, variant in wanted:
-            claimed = check.features_for(variant.family) <= self.features
-            if claimed and not _lacking(backend, check, variant):
+            if not self._unclaimed(check, variant) and not _lacking(backend, check, variant):
                 yield Wanted(check.function, variant.family, _iptables(variant), variant.node)
+
+    @property
+    def _declared(self) -> bool:
+        return self.claims.source is Source.DECLARED
+
+    def _unclaimed(self, check: Check, variant: Variant) -> frozenset[Feature]:
+        return check.unclaimed(variant.family, self.features, declared=self._declared)
 
     def _is_selected(self, check: Check, variant: Variant) -> bool:
         return self.settings.selects(check.id, check.profile_for(variant.family))
 
     def _execute(self, check: Check, variant: Variant) -> Result:
-        if missing := check.features_for(variant.family) - self.features:
+        if missing := self._unclaimed(check, variant):
             return unsupported(check, variant, missing)
         try:
             backend = self._backend(variant.backend)

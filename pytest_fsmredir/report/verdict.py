@@ -94,6 +94,8 @@ def complete(
     features: frozenset[Feature],
     rows: Mapping[tuple[str, Variant], Row],
     selected: Callable[[Check, Variant], bool] = lambda _check, _variant: True,
+    *,
+    declared: bool = False,
 ) -> list[tuple[Profile, Row]]:
     """Return one row for every check and variant of the catalogue, ran or not.
 
@@ -103,6 +105,7 @@ def complete(
         features: What the implementation claims.
         rows: What ran.
         selected: Whether the user asked for a check on a variant.
+        declared: Somebody has said what is claimed; else it is a guess.
     """
     every = []
     for check in catalogue.checks:
@@ -111,7 +114,8 @@ def complete(
                 continue
             row = rows.get((check.id, variant))
             if row is None:
-                row = _absent(check, variant, features, selected)
+                unclaimed = check.unclaimed(variant.family, features, declared=declared)
+                row = _absent(check, variant, unclaimed, selected)
             every.append((check.profile_for(variant.family), row))
     return every
 
@@ -193,11 +197,10 @@ def worst(results: Iterable[ProfileResult], *, interrupted: bool = False) -> Ver
 def _absent(
     check: Check,
     variant: Variant,
-    features: frozenset[Feature],
+    unclaimed: frozenset[Feature],
     selected: Callable[[Check, Variant], bool],
 ) -> Row:
     """Return the row of a check that left none."""
-    unclaimed = check.features_for(variant.family) - features
     if unclaimed:
         outcome, reason = Outcome.UNSUPPORTED, f"not claimed: {', '.join(sorted(unclaimed))}"
     elif selected(check, variant):

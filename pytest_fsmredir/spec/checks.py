@@ -81,6 +81,22 @@ class Check:
         """Return what has to be claimed for a run with an IP version."""
         return self.features | {Feature.IPV6} if self._extends(family) else self.features
 
+    def unclaimed(
+        self, family: int, features: frozenset[Feature], *, declared: bool
+    ) -> frozenset[Feature]:
+        """Return what a run with an IP version is about and an implementation does not claim.
+
+        Args:
+            family: IP version of the run.
+            features: What the implementation claims.
+            declared: Somebody has said so. Else a leak of IPv6 would be one in silence, which the
+                checks of the ipv6 profile are there to find (SPEC-14.1).
+        """
+        about = self.features_for(family)
+        if declared and self.profile is Profile.IPV6:
+            about |= {Feature.IPV6}
+        return about - features
+
     def profile_for(self, family: int) -> Profile:
         """Return where a run with an IP version counts."""
         return Profile.IPV6 if family == 6 and self.profile is not Profile.IPV6 else self.profile
@@ -101,7 +117,7 @@ class Check:
 
     def _extends(self, family: int) -> bool:
         # A check of the ipv6 profile is about leaks, which an implementation without IPv6 has to
-        # answer for as well; it names the feature itself where it needs it.
+        # answer for as well, unless it says so; it names the feature itself where it needs it.
         return family == 6 and self.profile is not Profile.IPV6
 
 

@@ -197,6 +197,21 @@ def test_rules_file_is_judged_like_any_other(project: Project) -> None:
     assert ended.report["features"]["source"] == "inferred"
 
 
+def test_leaks_of_ipv6_are_no_failure_of_who_says_so(project: Project) -> None:
+    """An implementation of IPv4 alone that fails for IPv6, which it said it leaves alone."""
+    project.write(rules__v4=RULES)
+    ended = project.conform(
+        "--fsm-rules=rules.v4",
+        "--fsm-features=-ipv6",
+        "--fsm-check=OUT-001,V6-001,V6-002,RES-003",
+        "--fsm-ip=6",
+        "--fsm-report=out",
+    )
+    assert ended.status == pytest.ExitCode.OK, ended.output
+    assert ended.outcomes("OUT-001", "V6-001", "V6-002", "RES-003") == ["unsupported"] * 4
+    assert "ipv6         not claimed" in ended.output
+
+
 def test_rules_file_programs_the_pod_that_its_command_is_in(project: Project) -> None:
     """A template that means something else in an init container, or needs what is not there."""
     project.write(rules__v4=RULES)

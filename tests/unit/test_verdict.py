@@ -18,6 +18,7 @@ from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
 
 V4, V6 = Variant("netns", "nft", 4), Variant("netns", "nft", 6)
 IN_KIND = Variant("kind", "nft", 4)
+IPV4_ONLY = ALL_FEATURES - {Feature.IPV6}
 
 
 def check(check_id: str, profile: Profile = Profile.CORE, *features: Feature) -> Check:
@@ -135,6 +136,18 @@ def test_unclaimed_feature_is_unsupported_even_where_nothing_ran() -> None:
     catalogue = Catalogue([check("EXC-001", Profile.EXCLUSIONS, Feature.OUTBOUND_PORT_EXCLUSION)])
     ((profile, absent),) = complete(catalogue, [V4], frozenset(), {})
     assert (profile, absent.outcome) == (Profile.EXCLUSIONS, Outcome.UNSUPPORTED)
+
+
+@pytest.mark.parametrize(
+    ("declared", "outcome"), [(True, Outcome.UNSUPPORTED), (False, Outcome.NOT_RUN)]
+)
+def test_leak_of_ipv6_counts_unless_ipv6_is_declared_unsupported(
+    declared: bool, outcome: Outcome
+) -> None:
+    """IPv6 that leaks without a word, or a failure of what somebody said is not there."""
+    catalogue = Catalogue([check("LEAK-001", Profile.IPV6)])
+    ((_, found),) = complete(catalogue, [V6], IPV4_ONLY, {}, declared=declared)
+    assert found.outcome is outcome
 
 
 @pytest.mark.parametrize("first", [Outcome.FAIL, Outcome.ERROR, Outcome.WAIVED, Outcome.WARN])
