@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pytest_fsmredir.traffic.sockets import address_family
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.setfsuid.restype = _libc.setfsgid.restype = ctypes.c_uint  # ids are unsigned
 
 
 class OwnedSockets:

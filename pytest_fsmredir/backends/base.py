@@ -330,6 +330,11 @@ class Mesh(Protocol):
         """
         ...
 
+    @property
+    def highest_id(self) -> int:
+        """The highest user and group that flows can be sent as; all below it can be, too."""
+        ...
+
     def subnet(self, number: int) -> IPv4Network | IPv6Network:
         """Return a range of 256 remote addresses of the family; 0-99 do not touch each other."""
         ...

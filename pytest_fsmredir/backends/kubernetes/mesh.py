@@ -32,6 +32,9 @@ from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address, Flow
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
 
+HIGHEST_ID = 65535
+"""Of users and groups in every container, also where its runtime has a user namespace."""
+
 _PROBED = {Acceptor.LIVENESS, Acceptor.READINESS, Acceptor.STARTUP, Acceptor.HEALTH}
 
 
@@ -45,6 +48,8 @@ class KubeMesh:
         fates: How it learns what became of a flow.
         pods_on: Name of the node that its pods are on; empty for any.
     """
+
+    highest_id = HIGHEST_ID
 
     def __init__(
         self,

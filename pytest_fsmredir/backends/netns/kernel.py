@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterable
+from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
@@ -17,6 +19,8 @@ CLONE_NEWNET = 0x40000000
 CAP_NET_ADMIN = 12
 CAP_NET_RAW = 13
 
+ID_MAPS = (Path("/proc/self/uid_map"), Path("/proc/self/gid_map"))
+
 _SYS_CLOSE_RANGE = 436  # on every architecture; glibc has no name for it before 2.34
 _CLOSE_RANGE_UNSHARE = 2
 
@@ -25,6 +29,7 @@ _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.setfsuid.restype = _libc.setfsgid.restype = ctypes.c_uint  # ids are unsigned
 
 
 def unshare(flags: int) -> None:
@@ -68,6 +73,15 @@ def set_owner(uid: int, gid: int) -> None:
     make_dumpable()  # the change took /proc/PID/fd from the programs that a plain user starts
 
 
+def highest_id(maps: Iterable[Path] = ID_MAPS) -> int:
+    """Return the highest number that is a user and a group here, like all the numbers below it.
+
+    Args:
+        maps: Of a user namespace, see user_namespaces(7).
+    """
+    return min(map(_highest, maps))
+
+
 def bound_capabilities(kept: frozenset[int]) -> None:
     """Drop all other capabilities from what programs started by this thread can have."""
     capability = 0
@@ -80,6 +94,16 @@ def bound_capabilities(kept: frozenset[int]) -> None:
 def make_dumpable() -> None:
     """Give the files under /proc/self back to the process's own user (proc(5), dumpable)."""
     _checked(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "prctl")
+
+
+def _highest(id_map: Path) -> int:
+    lines = id_map.read_text().splitlines()
+    extents = ([int(number) for number in line.split()] for line in lines)
+    end = 0
+    for first, _, count in sorted(extents):
+        if first == end:
+            end += count
+    return end - 1
 
 
 def _checked(result: int, name: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, NoReturn
 
+from pytest_fsmredir.backends.netns.kernel import highest_id
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.places import NetnsPlace, Outside
 from pytest_fsmredir.backends.netns.pods import NetnsPod
@@ -114,6 +116,11 @@ class NetnsMesh:
             counting = self.bare_pod().try_program(sabotage=Sabotage(at=0))
             counted[self.iptables] = counting.started
         return counted[self.iptables]
+
+    @cached_property
+    def highest_id(self) -> int:
+        """The highest user and group of the namespace that this process is in."""
+        return highest_id()
 
     def subnet(self, number: int) -> IPv4Network | IPv6Network:
         """Return a range of 256 remote addresses."""

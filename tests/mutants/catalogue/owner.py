@@ -149,6 +149,36 @@ MUTANTS = (
         "uid 1337 is exempt as well",
         "B29: a rule set copied from istio/istio",
     ),
+    _also(
+        "istio-group-exempt",
+        "-m owner --gid-owner 1337",
+        "gid 1337 is exempt as well",
+        "B29: a rule set copied from istio/istio, which spares uid and gid",
+    ),
+    _also(
+        "linkerd-users-exempt",
+        "-m owner --uid-owner 2102",
+        "uid 2102 is exempt as well",
+        "B30: linkerd's proxy uid",
+    ),
+    _also(
+        "container-users-exempt",
+        "-m owner --uid-owner 65536-4294967294",
+        "the uids from 65536 on are exempt, those of user namespaces and of OpenShift",
+        "B29: istio/istio 4286",
+    ),
+    _also(
+        "users-of-16-bits",
+        "-m owner --uid-owner 67036",
+        "uid 67036, which is 1500 in 16 bits, is exempt as well",
+        "B29: a uid kept in 16 bits",
+    ),
+    _also(
+        "daemons-exempt",
+        "-m owner --uid-owner 33-999",
+        "the uids 33 to 999 are exempt as well",
+        "B29: istio/istio 4286",
+    ),
     Mutant(
         name="root-alone-captured",
         what="only uid 0 is captured",
