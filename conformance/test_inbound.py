@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from contextlib import ExitStack
 
@@ -22,6 +23,9 @@ FOREIGN_PORTS = (
     4140, 4143, 4190, 4191, 5676, 5678, 5681, 6060, 6061, 8300, 8500, 8501, 8502, 9901, 9902,
     15004, 15008, 15053, 15090, 15128, 15129, 20000, 20100, 20200, 21500, 21502,
 )  # fmt: skip
+# Databases, caches, queues, agents and node ports that rule sets were seen to spare.
+SPARED_PORTS = (111, 2379, 5671, 8126, 9092, 9200, 15020, 27017, 30080, 61001)
+SOME_PORTS = random.Random(2).sample(range(1, 65536), 150)  # noqa: S311 - no secret
 NEVER_CAPTURED = {15000, 15001, 15003, 15010, 15901, 15902, 15903, 15904}
 
 
@@ -47,9 +51,8 @@ def test_connection_from_outside_is_captured(mesh: Mesh) -> None:
     profile=Profile.CORE,
 )
 def test_every_port_of_the_pod_is_captured(mesh: Mesh) -> None:
-    ports: Iterable[int] = (
-        range(1, 65536) if mesh.exhaustive else PORTS + HIGH_PORTS + FOREIGN_PORTS
-    )
+    sample = {*PORTS, *HIGH_PORTS, *FOREIGN_PORTS, *SPARED_PORTS, *SOME_PORTS}
+    ports: Iterable[int] = range(1, 65536) if mesh.exhaustive else sorted(sample)
     tried = (port for port in ports if port not in NEVER_CAPTURED)
 
     for fate in mesh.client.connect_all(mesh.pod(), tried):

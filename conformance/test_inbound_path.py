@@ -21,6 +21,23 @@ PASSED_ON = [Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN]
 PAYLOAD = bytes(range(251)) * 2000
 RESERVED_PORTS = (15000, 15001, 15003, 15010, 15901, 15902, 15903, 15904)
 TCP_FASTOPEN_CONNECT = 30  # linux/tcp.h
+# Private, shared, link-local and reserved ranges, those that clusters use themselves, addresses
+# from which Istio's ambient mode probes, and public ones.
+CLIENTS = {
+    4: (
+        "1.1.1.1", "8.8.8.8", "10.0.0.1", "10.96.0.1", "10.171.63.200", "10.244.0.1", "35.180.1.2",
+        "100.64.0.1", "126.255.255.254", "128.0.0.1", "146.75.34.133", "169.254.7.127",
+        "169.254.169.254", "172.16.0.1", "172.31.255.254", "192.0.2.77", "192.88.99.1",
+        "192.168.0.1", "198.18.0.1", "203.0.113.77", "204.79.197.200", "223.255.255.254",
+        "240.0.0.1", "255.255.255.254",
+    ),
+    6: (
+        "2001:4860:4860::8888", "2606:4700::1111", "fd00:10:96::1", "fd00:10:244::1",
+        "fd16:9254:7127:1337:ffff:ffff:ffff:ffff", "fdff:ffff::1", "64:ff9b::808:808", "3fff::1",
+        "::2",
+    ),
+}  # fmt: skip
+FIRST_OCTETS = (*range(1, 127), *range(128, 224), *range(240, 256))
 FORWARDING = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
 
 
@@ -177,3 +194,26 @@ def test_port_of_the_client_makes_no_difference(mesh: Mesh) -> None:
     for port in RESERVED_PORTS:
         source = Address(mesh.client.address, port)
         assert mesh.client.connect(pod, 8080, source=source).captured_inbound
+
+
+@check(
+    "IN-017",
+    requirement="Inbound capture MUST hold for clients at private, link-local and public addresses"
+    " alike.",
+    spec="SPEC-2.1",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.CLIENT_ADDRESSES},
+)
+def test_address_of_the_client_makes_no_difference(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    clients = [Address(host, 0) for host in CLIENTS[mesh.family]]
+    if mesh.exhaustive and mesh.family == 4:
+        clients += [Address(f"{first}.201.2.3", 0) for first in FIRST_OCTETS]
+
+    for source in clients:
+        assert mesh.client.connect(pod, 8080, source=source).captured_inbound
+    if mesh.family == 4:
+        source = Address("0.0.0.1", 0)  # Linux before 5.3 takes nothing from there
+        if mesh.client.connect(pod, 15904, source=source).reached(Acceptor.HEALTH):
+            assert mesh.client.connect(pod, 8080, source=source).captured_inbound

@@ -20,6 +20,7 @@ class Need(StrEnum):
     SIDECAR_CONTROL = "a sidecar that can be stopped, and told to answer or to forward"
     ANSWERING_SIDECAR = "a sidecar that answers what it is handed, and counts it"
     REMOTE_ADDRESSES = "any remote address can be dialled"
+    CLIENT_ADDRESSES = "clients outside at any address"
     DEFAULT_CLUSTER_RANGES = "addresses that clusters take by default belong to nobody"
     BOTH_VARIANTS = "both iptables variants in one pod"
     SABOTAGE = "disturbs an implementation at work: fails its programs, kills it, holds its lock"

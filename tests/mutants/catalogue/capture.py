@@ -32,6 +32,25 @@ def _inside(case: Case) -> str:
     return "10.0.0.0/8" if case.family == 4 else "fd00::/8"
 
 
+def _client(name: str, v4: str, v6: str, source: str) -> Mutant:
+    return Mutant(
+        name=f"inbound-exempts-{name}",
+        what=f"clients from {v4} and {v6} reach the application",
+        source=source,
+        rules=made(lambda case: (Rule("", IN, f"-s {v4 if case.family == 4 else v6}"),)),
+    )
+
+
+def _port(name: str, chain: str, port: int, source: str) -> Mutant:
+    way = "inbound" if chain == IN else "outbound"
+    return Mutant(
+        name=f"{way}-exempts-{name}",
+        what=f"{way} port {port} is exempt by default",
+        source=source,
+        rules=first(Rule("", chain, f"-p tcp --dport {port}")),
+    )
+
+
 MUTANTS = (
     Mutant(
         name="nothing-programmed",
@@ -236,6 +255,14 @@ MUTANTS = (
         source="linkerd/linkerd2 4713; ambient mode of istio exempts probes the same way",
         rules=made(lambda case: (Rule("", IN, f"-s {_node(case).strip('[]')}"),)),
     ),
+    _client("ambient", "169.254.0.0/16", "fd16:9254::/32", "istio/istio: 169.254.7.127 of ambient"),
+    _client("shared", "100.64.0.0/10", "64:ff9b::/96", "B56: carrier-grade NAT and NAT64"),
+    _client("private-172", "172.16.0.0/12", "fd00:10::/32", "B56: docker's own networks"),
+    _client("reserved", "240.0.0.0/4", "3fff::/20", "B56: class E, in use by clouds"),
+    _port("databases", OUT, 27017, "B05: a server that speaks last, exempt by port"),
+    _port("agents", OUT, 8126, "B05: tracing past the sidecar"),
+    _port("brokers", IN, 9092, "B05: clients that speak no HTTP"),
+    _port("node-ports", IN, 30080, "B55: node ports taken for ports of pods"),
     Mutant(
         name="capture-out-before-everything",
         what="everything outbound is captured first: exclusions and the sidecar's rule are dead",

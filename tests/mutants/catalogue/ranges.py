@@ -370,6 +370,8 @@ MUTANTS = (
     _hidden("service-network", "10.96.0.0/12", "fd00:10:96::/112", "the default service network"),
     _hidden("pod-network", "10.244.0.0/16", "fd00:10:244::/56", "the default pod network of kind"),
     _hidden("internet-resolvers", "8.8.8.0/24", "2001:4860::/32", "B35: DNS exempt by address"),
+    _hidden("resolver", "10.96.0.10/32", "fd00:10:96::a/128", "B35: the cluster's DNS by address"),
+    _hidden("reserved", "240.0.0.0/4", "3fff::/20", "B56: class E, in use by clouds"),
     _hidden("node", "192.0.2.1/32", "2001:db8:a::1/128", "B55: istio/istio 29904"),
     Mutant(
         name="private-only-captured",
