@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from pytest_fsmredir import (
     INFO,
     MUST,
@@ -198,3 +200,20 @@ def test_untracked_connection_is_captured(mesh: Mesh) -> None:
 
     assert pod.connect(mesh.server, 8081).captured_outbound
     assert pod.connect(mesh.server, 8080).captured_outbound
+
+
+@check(
+    "CT-009",
+    requirement="Each of hundreds of connections that the application has open at once MUST be"
+    " captured and answered.",
+    spec="SPEC-15.1",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_many_connections_of_the_application_are_captured(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    with ExitStack() as held:
+        for _ in range(mesh.crowd):
+            connection = held.enter_context(pod.open(mesh.server, 8080))
+            assert connection.fate_by_banner.captured_outbound

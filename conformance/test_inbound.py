@@ -181,6 +181,6 @@ def test_many_connections_at_once_are_captured(mesh: Mesh) -> None:
     pod = mesh.pod()
 
     with ExitStack() as held:
-        for _ in range(500 if mesh.exhaustive else 200):
+        for _ in range(mesh.crowd):
             connection = held.enter_context(mesh.client.open(pod, 8080))
             assert connection.fate_by_banner.captured_inbound

@@ -269,12 +269,14 @@ class Mesh(Protocol):
         iptables: The iptables variant of this run of the check.
         timeout_s: How long a flow may take before it counts as unanswered.
         exhaustive: Whether whole ranges are wanted instead of samples.
+        crowd: How many connections that are open at once are many, and still quickly made here.
     """
 
     family: int
     iptables: IptablesVariant
     timeout_s: float
     exhaustive: bool
+    crowd: int
 
     @property
     def server(self) -> Place:

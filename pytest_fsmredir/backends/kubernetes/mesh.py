@@ -64,6 +64,7 @@ class KubeMesh:
     ) -> None:
         self.backend, self.family, self.iptables = backend, family, iptables
         self.timeout_s, self.exhaustive = timeout_s, exhaustive
+        self.crowd = 500 if exhaustive else 128
         self.observed = 0
         self.watch: Callable[[int, int | None], None] = lambda _done, _total: None
         self.forwarding = 0

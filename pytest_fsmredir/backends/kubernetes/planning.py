@@ -138,7 +138,7 @@ class PlanningMesh:
     """Takes orders; see :class:`pytest_fsmredir.backends.base.Mesh`."""
 
     exhaustive = False
-    highest_id = 0  # who dials orders no pod
+    highest_id = crowd = 0  # who dials, and how often, orders no pod
 
     def __init__(
         self,

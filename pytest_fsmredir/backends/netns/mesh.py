@@ -59,6 +59,7 @@ class NetnsMesh:
     ) -> None:
         self.backend, self.family, self.iptables = backend, family, iptables
         self.timeout_s, self.exhaustive = timeout_s, exhaustive
+        self.crowd = 1100 if exhaustive else 320
         self.observed = 0
         self.watch: Callable[[int, int | None], None] = lambda _done, _total: None
         self.undo = ExitStack()

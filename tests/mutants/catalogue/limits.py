@@ -88,6 +88,18 @@ MUTANTS = (
         rules=narrow(Tag.REDIRECT_IN, "-m connlimit --connlimit-upto 64"),
     ),
     Mutant(
+        name="inbound-connlimit-of-hundreds-leaks",
+        what="capture holds for the first 300 connections of a client at once",
+        source="B38: istio/istio 43301",
+        rules=narrow(Tag.REDIRECT_IN, "-m connlimit --connlimit-upto 300"),
+    ),
+    Mutant(
+        name="outbound-connlimit-of-hundreds-leaks",
+        what="capture holds for the first 300 connections of the pod at once",
+        source="B38: istio/istio 43301",
+        rules=narrow(Tag.REDIRECT_OUT, "-m connlimit --connlimit-upto 300"),
+    ),
+    Mutant(
         name="inbound-second-of-client-leaks",
         what="a client that has a connection already passes by with its next",
         source="B37: istio/istio 38982, linkerd/linkerd2 15505",
