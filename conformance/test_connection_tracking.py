@@ -141,13 +141,13 @@ def test_reused_source_port_does_not_leak(mesh: Mesh) -> None:
 def test_connection_with_a_repeated_syn_is_captured(mesh: Mesh) -> None:
     pod = mesh.pod()
     client, server = Address(mesh.silent_address(), 20006), Address(pod.address, 8080)
-    mark = len(pod.acceptances())
+    flow, mark = Flow(Direction.INBOUND, server), len(pod.acceptances())
     syn = forge.tcp(client, server, forge.SYN, seq=1000)
 
     with pod.tap() as tap:
         mesh.client.inject(syn)
         answer = tap.expect("an answer to the SYN", lambda packet: packet.goes(server, client))
-        assert not answer.ends, "the pod refused the connection"
+        assert not answer.ends, Fate(flow, client, (), "refused").captured_inbound
         mesh.client.inject(syn)  # as if that answer had been lost
         reply = tap.expect("another answer", lambda packet: packet.goes(server, client))
         mesh.client.inject(forge.tcp(client, server, forge.ACK, seq=1001, ack=reply.seq + 1))
@@ -156,7 +156,7 @@ def test_connection_with_a_repeated_syn_is_captured(mesh: Mesh) -> None:
         )
         mesh.client.inject(forge.tcp(client, server, forge.RST, seq=1001))
     path = tuple(each for each in pod.acceptances()[mark:] if each.peer == client)
-    assert Fate(Flow(Direction.INBOUND, server), client, path).captured_inbound
+    assert Fate(flow, client, path).captured_inbound
 
 
 @check(

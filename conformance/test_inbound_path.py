@@ -86,7 +86,7 @@ def test_inbound_connection_passes_the_inbound_listener_alone(mesh: Mesh) -> Non
         for port in (80, 8080, 15002):
             fate = mesh.client.connect(pod, port)
             assert fate.captured_inbound
-            assert [hop.by for hop in fate.path] == PASSED_ON, fate
+            assert fate.passed(*PASSED_ON)
 
 
 @check(
@@ -104,9 +104,8 @@ def test_connection_through_a_node_port_is_captured(mesh: Mesh) -> None:
     publish(node, 30080, Address(pod.address, 8080), mesh.family)
 
     fate = mesh.client.connect(node, 30080, answer=False)
-    assert [hop.by for hop in fate.path] == [Acceptor.SIDECAR_INBOUND], fate
-    assert fate.path[0].destination == Address(pod.address, 8080), fate
-    assert fate.lost is None, fate
+    assert fate.captured_inbound_as(Address(pod.address, 8080))
+    assert fate.passed(Acceptor.SIDECAR_INBOUND)
 
 
 @check(
@@ -123,7 +122,7 @@ def test_sidecar_reaches_the_application_in_one_hop(mesh: Mesh) -> None:
 
     with pod.sidecar.forwarding():
         fate = mesh.client.connect(pod, 8080)
-    assert [hop.by for hop in fate.path] == PASSED_ON, fate
+    assert fate.passed(*PASSED_ON)
     assert fate.path[1].destination == Address(mesh.loopback(), 8080), fate
 
 

@@ -227,14 +227,21 @@ class Fate:
         names = " nor ".join(acceptor.value for acceptor in acceptors)
         return Claim(all(a.by not in acceptors for a in self.path), f"never at {names}", self)
 
+    def passed(self, *acceptors: Acceptor) -> Claim:
+        """Answered through exactly these listeners, in this order."""
+        holds = self.lost is None and tuple(hop.by for hop in self.path) == acceptors
+        names = ", then ".join(acceptor.value for acceptor in acceptors)
+        return Claim(holds, f"accepted by {names}, each once and by no other", self)
+
     def captured_outbound_as(self, destination: Address) -> Claim:
         """Redirected to the sidecar's outbound listener on its way to that address."""
-        holds = (
-            self.lost is None
-            and self.accepted_by is Acceptor.SIDECAR_OUTBOUND
-            and self.path[0].destination == destination
-        )
-        return Claim(holds, f"{Route.SIDECAR_OUTBOUND.value} on its way to {destination}", self)
+        expected = f"{Route.SIDECAR_OUTBOUND.value} on its way to {destination}"
+        return self._captured(Acceptor.SIDECAR_OUTBOUND, expected, destination)
+
+    def captured_inbound_as(self, destination: Address) -> Claim:
+        """Redirected to the sidecar's inbound listener on its way to that address."""
+        expected = f"{Route.SIDECAR_INBOUND.value} on its way to {destination}"
+        return self._captured(Acceptor.SIDECAR_INBOUND, expected, destination)
 
     def takes(self, route: Route) -> Claim:
         """The claim that fits a route: what the oracle expected came true."""
@@ -242,13 +249,13 @@ class Fate:
             return self.captured_outbound
         return self.captured_inbound if route is Route.SIDECAR_INBOUND else self.direct
 
-    def _captured(self, by: Acceptor, route: Route) -> Claim:
+    def _captured(self, by: Acceptor, expected: str, to: Address | None = None) -> Claim:
         holds = (
             self.lost is None
             and self.accepted_by is by
-            and self.path[0].destination == self.flow.destination
+            and self.path[0].destination == (to or self.flow.destination)
         )
-        return Claim(holds, route.value, self)
+        return Claim(holds, expected, self)
 
     def __repr__(self) -> str:
         return f"<Fate of {self.flow}: {self.seen}>"

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from pytest_fsmredir.fuzz.strategies import configurations
 from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.flow import Address, Direction, Flow, Protocol, Route
+from pytest_fsmredir.spec.flow import (
+    Acceptance,
+    Acceptor,
+    Address,
+    Direction,
+    Fate,
+    Flow,
+    Protocol,
+    Route,
+)
 from pytest_fsmredir.spec.oracle import expected
 from pytest_fsmredir.spec.policy import ListName, Network, Policy
 from pytest_fsmredir.spec.reserved import SERVED_PORTS, SIDECAR_UID
@@ -298,3 +307,17 @@ def test_exclusions_of_both_scopes_are_united(pod: list[int], mesh: list[int], p
     direct = expected(policy, app("1.1.1.1", port), OWN) is Route.DIRECT
 
     assert direct is (port in pod or port in mesh)
+
+
+def test_flow_that_took_another_way_says_which_was_wanted() -> None:
+    """A call that missed a sidecar, told by the seen way alone."""
+    caller, server = Address("203.0.113.20", 40000), Address("10.77.0.1", 8080)
+    hops = (Acceptance(0, Acceptor.SIDECAR_INBOUND, Address("10.77.0.1", 15003), caller, server),)
+    fate = Fate(Flow(Direction.INBOUND, Address("192.0.2.1", 30080)), caller, hops)
+
+    assert fate.captured_inbound_as(server)
+    assert not fate.captured_inbound
+    assert fate.passed(Acceptor.SIDECAR_INBOUND)
+    wanted = fate.passed(Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN)
+    assert not wanted
+    assert "expected accepted by the sidecar's inbound listener, then the dest" in repr(wanted)
