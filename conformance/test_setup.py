@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pytest_fsmredir import MUST, Acceptor, Address, Mesh, Need, Profile, Protocol, check
+from pytest_fsmredir import MUST, Acceptor, Address, Mesh, Need, Profile, Protocol, check, forge
 
 OWNERS = (0, 1000, 1499, 1500, 1501)
 MARKED_GROUP = 1500
@@ -46,6 +46,25 @@ def test_flows_of_an_unprogrammed_pod_are_direct(mesh: Mesh) -> None:
             assert here.ping(there).direct
         assert pod.connect(mesh.loopback(), 8080).direct
         assert mesh.client.connect(pod, 8081, answer=False).refused
+
+
+@check(
+    "SAN-005",
+    requirement="An ICMP error that is made by hand MUST be told to the socket that it is about.",
+    spec="SPEC-19.1",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.FORGED_PACKETS},
+)
+def test_socket_is_told_of_an_error_made_by_hand(mesh: Mesh) -> None:
+    pod = mesh.bare_pod()
+    kind, code = (11, 0) if mesh.family == 4 else (3, 0)
+
+    with instruments_on_trial(), pod.corresponding(mesh.server, 8080) as application:
+        assert application.fate.direct
+        error = forge.icmp_error(mesh.client.address, application.datagram, kind, code)
+        mesh.client.inject(error)
+        application.expect_error("a hop limit exceeded", kind, code)
 
 
 @check(

@@ -189,9 +189,10 @@ class Commands:
         fate = self._host.datagram(flow, source=address_of(source), payload=bytes_of(payload))
         return _fate_form(fate)
 
-    def ping(self, to: Json, uid: int = 0) -> Json:
+    def ping(self, to: Json, uid: int = 0, payload: str = "") -> Json:
         """Send an ICMP echo request and wait for the answer."""
-        return _fate_form(self._host.ping(_flow(to, uid, Protocol.ICMP)))
+        flow = _flow(to, uid, Protocol.ICMP)
+        return _fate_form(self._host.ping(flow, payload=bytes_of(payload)))
 
     def listen(self, at: Json, uid: int = 0, unless_taken: bool = False) -> int:
         """Listen for TCP until told otherwise; 0 if another program already does, where it may."""

@@ -107,8 +107,14 @@ class Place(Protocol):
         """
         ...
 
-    def ping(self, to: Place | str) -> Fate:
-        """Send one ICMP echo request and learn which host answered it."""
+    def ping(self, to: Place | str, *, uid: int | None = None, payload: bytes = b"") -> Fate:
+        """Send one ICMP echo request and learn which host answered it.
+
+        Args:
+            to: Destination.
+            uid: Owner of the socket; an application user (1000) by default in a pod.
+            payload: What the answer has to repeat, beside 8 bytes of our own.
+        """
         ...
 
     def listen(self, port: int, *, host: str | None = None, uid: int | None = None) -> None:
@@ -119,6 +125,34 @@ class Place(Protocol):
         self, port: int, *, host: str | None = None, uid: int | None = None
     ) -> AbstractContextManager[None]:
         """Like :meth:`listen`, for the block."""
+        ...
+
+
+class Correspondent(Protocol):
+    """A UDP socket of an application that has been answered, and is told of ICMP errors.
+
+    Attributes:
+        fate: What became of its datagram.
+    """
+
+    fate: Fate
+
+    @property
+    def datagram(self) -> Packet:
+        """A datagram like the one it has sent, for an error to quote."""
+        ...
+
+    def expect_error(self, what: str, kind: int, code: int) -> None:
+        """Wait for the socket to be told of an ICMP error about its datagram.
+
+        Args:
+            what: The error in words, for the message.
+            kind: Its ICMP type.
+            code: Its ICMP code.
+
+        Raises:
+            AssertionError: It was not told of it in time.
+        """
         ...
 
 
@@ -228,6 +262,13 @@ class Pod(Place, Protocol):
         """Return a container nested in the pod, whose traffic the pod forwards.
 
         Needs NESTED_CONTAINERS.
+        """
+        ...
+
+    def corresponding(self, to: Place | str, port: int) -> AbstractContextManager[Correspondent]:
+        """Send a UDP datagram to a destination that answers, and keep its socket for the block.
+
+        Needs FORGED_PACKETS.
         """
         ...
 

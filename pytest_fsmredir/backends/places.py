@@ -127,9 +127,9 @@ class BasePlace(ABC):
         local = _local(source) or self._bound(flow)
         return self._send(self._sent(flow, answer=answer), local, payload)
 
-    def ping(self, to: Place | str) -> Fate:
+    def ping(self, to: Place | str, *, uid: int | None = None, payload: bytes = b"") -> Fate:
         """Send one ICMP echo request."""
-        return self._ping(self._sent(self._flow(to, 0, 0, Protocol.ICMP)))
+        return self._ping(self._sent(self._flow(to, 0, uid, Protocol.ICMP)), payload)
 
     def listen(self, port: int, *, host: str | None = None, uid: int | None = None) -> None:
         """Listen for TCP until the check ends."""
@@ -151,8 +151,11 @@ class BasePlace(ABC):
         if protocol is Protocol.TCP:
             if not {(protocol, anywhere), (protocol, destination)} & self._listening:
                 self._answer_tcp(destination.port)
-        elif (protocol, destination) not in self._listening:
-            self._mesh.undo.enter_context(self._heard(protocol, destination, None))
+        else:
+            # A raw socket hears the pings of all addresses: with two each would count twice.
+            at = anywhere if protocol is Protocol.ICMP else destination
+            if (protocol, at) not in self._listening:
+                self._mesh.undo.enter_context(self._heard(protocol, at, None))
 
     def is_own(self, host: str) -> bool:
         """Whether an address leads here."""
@@ -194,7 +197,7 @@ class BasePlace(ABC):
         """Send a datagram."""
 
     @abstractmethod
-    def _ping(self, flow: Flow) -> Fate:
+    def _ping(self, flow: Flow, payload: bytes) -> Fate:
         """Send an ICMP echo request."""
 
     @abstractmethod

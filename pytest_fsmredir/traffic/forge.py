@@ -67,14 +67,27 @@ def sctp(source: Address, destination: Address) -> Packet:
     return ip(source.host, destination.host, SCTP, ports + sum_ + chunk)
 
 
+def icmp_error(reporter: str, offending: Packet, kind: int, code: int, value: int = 0) -> Packet:
+    """Return the ICMP error of a type and code about a packet, to its sender.
+
+    Args:
+        reporter: Who sends it.
+        offending: The packet, whose beginning it quotes.
+        kind: Its type.
+        code: Its code.
+        value: What the second word of its header holds (RFC 792, RFC 4443).
+    """
+    source = offending.source.host
+    body = struct.pack("!BBHI", kind, code, 0, value) + offending.raw[:_QUOTED]
+    if offending.source.family == 6:
+        return _icmpv6(reporter, source, body)
+    return ip(reporter, source, _ICMP, _filled(body, b"", at=2))
+
+
 def too_big(reporter: str, offending: Packet, mtu: int) -> Packet:
     """Return the ICMP message that a packet did not fit a link on its way (RFC 792, RFC 4443)."""
-    source, quoted = offending.source.host, offending.raw[:_QUOTED]
-    if offending.source.family == 6:
-        body = struct.pack("!BBHI", 2, 0, 0, mtu) + quoted
-        return _icmpv6(reporter, source, body)
-    body = _filled(struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + quoted, b"", at=2)
-    return ip(reporter, source, _ICMP, body)
+    kind, code = (2, 0) if offending.source.family == 6 else (3, 4)
+    return icmp_error(reporter, offending, kind, code, mtu)
 
 
 def neighbour_solicitation(source: str, target: str) -> Packet:

@@ -19,7 +19,7 @@ from pytest_fsmredir.traffic.services import (
     answer,
     echo_request,
 )
-from pytest_fsmredir.traffic.sockets import SocketMaker, as_seen_by, loss, sockname
+from pytest_fsmredir.traffic.sockets import SocketMaker, as_seen_by, emptied, loss, sockname
 from pytest_fsmredir.traffic.stream import Stream
 from pytest_fsmredir.traffic.tap import Packet
 
@@ -91,9 +91,12 @@ class Host:
 
     def datagram(self, flow: Flow, *, source: Address | None = None, payload: bytes = b"") -> Fate:
         """Send one UDP datagram and wait for its answer, which repeats the payload."""
-        sock = self._sockets(flow.destination.family, socket.SOCK_DGRAM, uid=flow.uid or 0)
-        with sock:
+        with self.datagram_socket(flow) as sock:
             return self.datagram_on(sock, flow, source=source, payload=payload)
+
+    def datagram_socket(self, flow: Flow) -> socket.socket:
+        """Return a UDP socket of the flow's owner, which the caller closes."""
+        return self._sockets(flow.destination.family, socket.SOCK_DGRAM, uid=flow.uid or 0)
 
     def datagram_on(
         self,
@@ -117,18 +120,19 @@ class Host:
             with suppress(PermissionError):  # dropped by a rule: its fate, and no error of ours
                 sock.sendto(packet.raw, (packet.destination.host, 0))
 
-    def ping(self, flow: Flow) -> Fate:
-        """Send one ICMP echo request and wait for the reply and for the far host to report it."""
+    def ping(self, flow: Flow, *, payload: bytes = b"") -> Fate:
+        """Send one ICMP echo request and wait for the reply, which repeats the payload."""
         version = flow.destination.family
         proto = socket.IPPROTO_ICMP if version == 4 else socket.IPPROTO_ICMPV6
         with self._sockets(version, socket.SOCK_RAW, proto, uid=flow.uid or 0) as sock:
-            sock.connect((flow.destination.host, 0))
+            emptied(sock).connect((flow.destination.host, 0))
             own = sockname(sock)._replace(port=0)
-            request = echo_request(version, identifier=len(self.engine.log) & 0xFFFF)
+            identifier = len(self.engine.log) & 0xFFFF
+            request = echo_request(version, identifier, payload)
 
             def is_reply(packet: bytes) -> bool:
                 icmp = packet[(packet[0] & 15) * 4 :] if version == 4 else packet
-                return icmp[0] in (0, 129) and icmp[4:6] == request[4:6]
+                return icmp[0] in (0, 129) and icmp[4:] == request[4:]
 
             return self._ask(flow, sock, request, is_reply, own)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
-from contextlib import suppress
 
 from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
 from pytest_fsmredir.traffic.engine import READABLE, Engine
 from pytest_fsmredir.traffic.forge import checksum
-from pytest_fsmredir.traffic.sockets import original_destination, sockname
+from pytest_fsmredir.traffic.sockets import emptied, original_destination, sockname
 from pytest_fsmredir.traffic.stream import Stream
 from pytest_fsmredir.traffic.wire import banner
 
@@ -104,19 +103,12 @@ class PingEar:
         self._read = self._read_v6 if sock.family == socket.AF_INET6 else self._read_v4
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
-        self._forget()
-        engine.watch(sock, READABLE, self._ready)
+        engine.watch(emptied(sock), READABLE, self._ready)
 
     def close(self) -> None:
         """Stop listening."""
         self._engine.forget(self._sock)
         self._sock.close()
-
-    def _forget(self) -> None:
-        """Throw away what the socket heard before it was ours: sockets are made ahead."""
-        with suppress(BlockingIOError):
-            while self._sock.recv(1):
-                pass
 
     def _ready(self, _: int) -> None:
         while True:
@@ -154,10 +146,10 @@ def echo_request_type(version: int) -> int:
     return 8 if version == 4 else 128
 
 
-def echo_request(version: int, identifier: int) -> bytes:
+def echo_request(version: int, identifier: int, payload: bytes = b"") -> bytes:
     """Return an ICMP echo request; the kernel fills in the checksum for IPv6 only."""
     head = struct.pack("!BBHHH", echo_request_type(version), 0, 0, identifier, 1)
-    packet = head + PING_TOKEN
+    packet = head + PING_TOKEN + payload
     if version == 6:
         return packet
     return packet[:2] + struct.pack("!H", checksum(packet)) + packet[4:]

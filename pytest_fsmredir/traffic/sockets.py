@@ -66,6 +66,14 @@ def as_seen_by(sock: socket.socket, address: Address) -> tuple[str, int]:
     return host, port
 
 
+def emptied(sock: socket.socket) -> socket.socket:
+    """Throw away what a socket heard before it was anybody's: sockets are made ahead."""
+    with suppress(BlockingIOError):
+        while True:
+            sock.recv(1)
+    return sock
+
+
 def original_destination(sock: socket.socket, version: int) -> Address | None:
     """Return where an accepted connection was going before NAT; None if conntrack has no entry."""
     try:

@@ -67,6 +67,18 @@ def test_too_big_quotes_the_packet_and_goes_to_its_sender(family: int) -> None:
     assert forge.checksum(packet.body) == 0xFFFF if family == 4 else sums_up(packet, 58)
 
 
+@pytest.mark.parametrize("family", [4, 6])
+def test_icmp_error_quotes_the_packet_and_goes_to_its_sender(family: int) -> None:
+    """An error that no kernel believes, so that a check blames the implementation for its loss."""
+    offending = forge.udp(*ENDS[family], b"")
+    packet = forge.icmp_error(ENDS[family][1].host, offending, 12, 1)
+
+    assert packet.destination.host == offending.source.host
+    assert packet.body[:2] == bytes([12, 1])
+    assert packet.body[8:] == offending.raw
+    assert forge.checksum(packet.body) == 0xFFFF if family == 4 else sums_up(packet, 58)
+
+
 def test_neighbour_solicitation_has_the_one_valid_hop_limit() -> None:
     packet = forge.neighbour_solicitation("2001:db8::1", "2001:db8::2")
 

@@ -85,8 +85,8 @@ class KubePlace(BasePlace):
             flow, "datagram", source=address_form(source), payload=bytes_form(payload)
         )
 
-    def _ping(self, flow: Flow) -> Fate:
-        return self._told(flow, "ping")
+    def _ping(self, flow: Flow, payload: bytes) -> Fate:
+        return self._told(flow, "ping", payload=bytes_form(payload))
 
     def _hear(self, protocol: Protocol, address: Address, uid: int) -> End:
         at = address_form(address)

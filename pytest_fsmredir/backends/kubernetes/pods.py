@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.agent.forms import Json
-from pytest_fsmredir.backends.base import Place, Tap
+from pytest_fsmredir.backends.base import Correspondent, Place, Tap
 from pytest_fsmredir.backends.kubernetes.fleet import Site
 from pytest_fsmredir.backends.kubernetes.manifests import SIDECAR
 from pytest_fsmredir.backends.kubernetes.places import KubePlace
@@ -71,6 +71,10 @@ class KubePod(KubePlace):
     def nested(self) -> Place:
         """Not offered here."""
         not_offered("nested containers")
+
+    def corresponding(self, to: Place | str, port: int) -> AbstractContextManager[Correspondent]:
+        """Not offered here."""
+        not_offered("packets made by hand")
 
     def tap(self) -> AbstractContextManager[Tap]:
         """Not offered here."""

@@ -44,8 +44,8 @@ class NetnsPlace(BasePlace):
     def _send(self, flow: Flow, source: Address | None, payload: bytes) -> Fate:
         return self._host.datagram(flow, source=source, payload=payload)
 
-    def _ping(self, flow: Flow) -> Fate:
-        return self._host.ping(flow)
+    def _ping(self, flow: Flow, payload: bytes) -> Fate:
+        return self._host.ping(flow, payload=payload)
 
     def _hear(self, protocol: Protocol, address: Address, uid: int) -> End:
         if protocol is Protocol.TCP:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.netns.places import NetnsPlace
 from pytest_fsmredir.backends.netns.sabotage import held_lock
 from pytest_fsmredir.backends.netns.site import Site, confined
@@ -16,7 +17,8 @@ from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.implementations.base import Completed
 from pytest_fsmredir.sidecars.base import SidecarProcess
 from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.flow import Acceptance, Address
+from pytest_fsmredir.spec.flow import Acceptance, Address, Protocol
+from pytest_fsmredir.traffic.correspondent import Correspondent, corresponding
 from pytest_fsmredir.traffic.tap import Tap
 
 if TYPE_CHECKING:
@@ -88,6 +90,11 @@ class NetnsPod(NetnsPlace):
     def nested(self) -> NetnsPlace:
         """Return a container nested in the pod."""
         return self._mesh.nested(self._site)
+
+    def corresponding(self, to: Place | str, port: int) -> AbstractContextManager[Correspondent]:
+        """Send a UDP datagram, and keep its socket for the block."""
+        flow = self._sent(self._flow(to, port, None, Protocol.UDP))
+        return corresponding(self._host, flow)
 
     @contextmanager
     def tap(self) -> Iterator[Tap]:

@@ -13,7 +13,7 @@ def _nat(hook: str, words: str, verdict: str) -> Change:
     return last(Rule("", hook, words, verdict))
 
 
-def _dropped(hook: str, v4: str, v6: str = "", verdict: str = "DROP") -> Change:
+def dropped(hook: str, v4: str, v6: str = "", verdict: str = "DROP") -> Change:
     """Drop in the filter table what some words match, family by family."""
     return in_turn(
         for_family(4, last(Rule("", hook, v4, verdict, table="filter"))) if v4 else in_turn(),
@@ -77,7 +77,7 @@ MUTANTS = (
         "udp-in-to-listener-numbers-dropped",
         "inbound UDP to the sidecar's port numbers is dropped",
         "catalogue PROTO-002",
-        _dropped("INPUT", "-p udp --dport 15000:15010", "-p udp --dport 15000:15010"),
+        dropped("INPUT", "-p udp --dport 15000:15010", "-p udp --dport 15000:15010"),
     ),
     _udp(
         "udp-source-randomised",
@@ -98,43 +98,43 @@ MUTANTS = (
         "quic-rejected",
         "UDP to port 443 is rejected, so that browsers fall back to TCP",
         "the field's usual QUIC block",
-        _dropped("OUTPUT", "-p udp --dport 443", "-p udp --dport 443", "REJECT"),
+        dropped("OUTPUT", "-p udp --dport 443", "-p udp --dport 443", "REJECT"),
     ),
     _udp(
         "udp-dropped-out",
         "outbound UDP is dropped",
         "B34: istio/istio PR 33572",
-        _dropped("OUTPUT", "-p udp", "-p udp"),
+        dropped("OUTPUT", "-p udp", "-p udp"),
     ),
     _udp(
         "udp-dropped-in",
         "inbound UDP is dropped",
         "B34: istio/istio PR 33572",
-        _dropped("INPUT", "-i eth0 -p udp", "-i eth0 -p udp"),
+        dropped("INPUT", "-i eth0 -p udp", "-i eth0 -p udp"),
     ),
     _udp(
         "udp-large-dropped",
         "UDP datagrams of more than 1400 bytes are dropped",
         "B52: cloudnativelabs/kube-router 685",
-        _dropped("INPUT", "-p udp -m length --length 1400:", "-p udp -m length --length 1400:"),
+        dropped("INPUT", "-p udp -m length --length 1400:", "-p udp -m length --length 1400:"),
     ),
     _udp(
         "udp-large-dropped-out",
         "outbound UDP datagrams of more than 1400 bytes are dropped",
         "B52: cloudnativelabs/kube-router 685",
-        _dropped("OUTPUT", "-p udp -m length --length 1400:", "-p udp -m length --length 1400:"),
+        dropped("OUTPUT", "-p udp -m length --length 1400:", "-p udp -m length --length 1400:"),
     ),
     _udp(
         "multicast-dropped",
         "multicast is dropped",
         "catalogue PROTO-010",
-        _dropped("OUTPUT", "-d 224.0.0.0/4", "-p udp -d ff00::/8"),
+        dropped("OUTPUT", "-d 224.0.0.0/4", "-p udp -d ff00::/8"),
     ),
     _udp(
         "broadcast-dropped",
         "broadcast is dropped",
         "catalogue PROTO-010",
-        _dropped("OUTPUT", "-m addrtype --dst-type BROADCAST"),
+        dropped("OUTPUT", "-m addrtype --dst-type BROADCAST"),
     ),
     _udp(
         "multicast-captured",
@@ -149,13 +149,13 @@ MUTANTS = (
         "sctp-dropped",
         "SCTP is dropped in either direction",
         "catalogue PROTO-008",
-        in_turn(_dropped("INPUT", "-p sctp", "-p sctp"), _dropped("OUTPUT", "-p sctp", "-p sctp")),
+        in_turn(dropped("INPUT", "-p sctp", "-p sctp"), dropped("OUTPUT", "-p sctp", "-p sctp")),
     ),
     _udp(
         "udplite-dropped",
         "UDP-Lite is dropped",
         "catalogue PROTO-008",
-        _dropped("OUTPUT", "-p udplite", "-p udplite"),
+        dropped("OUTPUT", "-p udplite", "-p udplite"),
     ),
     _udp(
         "only-known-protocols-pass",
@@ -177,7 +177,7 @@ MUTANTS = (
         "icmp-echo-dropped-in",
         "nobody can ping the pod",
         "B32: istio/istio 18956",
-        _dropped(
+        dropped(
             "INPUT",
             "-p icmp --icmp-type echo-request",
             "-p ipv6-icmp --icmpv6-type echo-request",
@@ -187,7 +187,7 @@ MUTANTS = (
         "icmp-echo-dropped-out",
         "the pod cannot ping anybody",
         "B32: istio/istio 18956",
-        _dropped(
+        dropped(
             "OUTPUT",
             "-p icmp --icmp-type echo-request",
             "-p ipv6-icmp --icmpv6-type echo-request",
@@ -215,7 +215,7 @@ MUTANTS = (
         "icmp-unreachable-dropped-in",
         "the application never learns that a UDP port is closed",
         "B52: projectcalico/calico 7120",
-        _dropped(
+        dropped(
             "INPUT",
             "-p icmp --icmp-type port-unreachable",
             "-p ipv6-icmp --icmpv6-type port-unreachable",
@@ -225,7 +225,7 @@ MUTANTS = (
         "icmp-unreachable-dropped-out",
         "a client never learns that the pod's UDP port is closed",
         "B52: projectcalico/calico 7120",
-        _dropped(
+        dropped(
             "OUTPUT",
             "-p icmp --icmp-type port-unreachable",
             "-p ipv6-icmp --icmpv6-type port-unreachable",
@@ -235,7 +235,7 @@ MUTANTS = (
         "path-mtu-message-dropped",
         "the message that a packet was too big is dropped",
         "B52: projectcalico/calico 7120, cloudnativelabs/kube-router 685",
-        _dropped(
+        dropped(
             "INPUT",
             "-p icmp --icmp-type fragmentation-needed",
             "-p ipv6-icmp --icmpv6-type packet-too-big",
@@ -245,7 +245,7 @@ MUTANTS = (
         "icmp-dropped-in",
         "inbound ICMP is dropped",
         "B52: cloudnativelabs/kube-router 685",
-        _dropped("INPUT", "-p icmp", "-p ipv6-icmp"),
+        dropped("INPUT", "-p icmp", "-p ipv6-icmp"),
     ),
     Mutant(
         name="ping-ignored-by-sysctl",
@@ -266,7 +266,7 @@ MUTANTS = (
         name="dns-over-tcp-rejected",
         what="TCP to port 53 is rejected",
         source="B35: istio/istio 29639",
-        rules=_dropped("OUTPUT", "-p tcp --dport 53", "-p tcp --dport 53", "REJECT"),
+        rules=dropped("OUTPUT", "-p tcp --dport 53", "-p tcp --dport 53", "REJECT"),
     ),
     Mutant(
         name="sidecar-seen-as-client-in",
@@ -362,7 +362,7 @@ MUTANTS = (
         name="reset-kept-in",
         what="a reset of the application is not passed on",
         source="catalogue OUT-REDIR-010",
-        rules=_dropped(
+        rules=dropped(
             "INPUT", "-i lo -p tcp --tcp-flags RST RST", "-i lo -p tcp --tcp-flags RST RST"
         ),
     ),
@@ -370,7 +370,7 @@ MUTANTS = (
         name="half-close-kept-in",
         what="the end of a stream is not passed on",
         source="B38: istio/istio 43301",
-        rules=_dropped(
+        rules=dropped(
             "INPUT", "-i lo -p tcp --tcp-flags FIN FIN", "-i lo -p tcp --tcp-flags FIN FIN"
         ),
     ),

@@ -1,0 +1,143 @@
+"""Protocols: ICMP is left alone, echo and error messages, whoever sends them."""
+
+from __future__ import annotations
+
+from pytest_fsmredir import MUST, Address, Mesh, Need, Profile, check, forge
+
+CLOSED_PORT = 9
+IN_A_ROW = 20  # more than any burst that a limit on pings would let pass
+PINGING = (0, 1000, 1500)
+PAYLOADS = (bytes(48), bytes(1392))  # with 8 bytes of our own 56, as ping(8) sends, and 1400
+
+ERRORS = {
+    4: {
+        "net unreachable": (3, 0),
+        "host unreachable": (3, 1),
+        "communication administratively prohibited": (3, 13),
+        "time to live exceeded": (11, 0),
+        "parameter problem": (12, 0),
+    },
+    6: {
+        "no route to destination": (1, 0),
+        "communication administratively prohibited": (1, 1),
+        "address unreachable": (1, 3),
+        "hop limit exceeded": (3, 0),
+        "parameter problem": (4, 0),
+    },
+}
+
+
+@check(
+    "PROTO-004",
+    requirement="An ICMP echo request MUST be answered by the host it was sent to, out of the pod"
+    " and into it, each of many in a row, whoever sends it and however long it is.",
+    spec="SPEC-5.3",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_ping_is_direct_both_ways(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    for n in range(IN_A_ROW):
+        uid, payload = PINGING[n % len(PINGING)], PAYLOADS[n % len(PAYLOADS)]
+        assert pod.ping(mesh.server, uid=uid, payload=payload).direct
+        assert mesh.client.ping(pod, payload=payload).direct
+
+
+@check(
+    "PROTO-015",
+    requirement="An ICMP echo request inside the pod, to loopback or to the pod's own address, MUST"
+    " be answered.",
+    spec="SPEC-5.3",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_ping_inside_the_pod_is_direct(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    for own in (mesh.loopback(), pod.address):
+        assert pod.ping(own).direct
+
+
+@check(
+    "PROTO-016",
+    requirement="An ICMP echo request MUST be answered by the host it was sent to over every"
+    " interface of the pod, out of it and into it.",
+    spec="SPEC-5.3",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.SECOND_INTERFACE},
+)
+def test_ping_is_direct_on_every_interface(mesh: Mesh) -> None:
+    pod = mesh.pod(second_interface=True)
+    beyond = mesh.beyond_second_interface()
+
+    assert pod.connect(beyond, 8080, interface="net1").captured_outbound
+    assert pod.ping(beyond).direct
+    for own in (pod.second_address, pod.second_interface_address):
+        assert mesh.client.ping(own).direct
+
+
+@check(
+    "PROTO-005",
+    requirement="The ICMP error about a datagram to a closed port MUST come back to its sender, out"
+    " of the pod and into it.",
+    spec="SPEC-5.3",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_port_unreachable_comes_back(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, CLOSED_PORT).captured_outbound
+    assert pod.datagram(mesh.server, 8080).direct
+    assert pod.datagram(mesh.server, CLOSED_PORT, answer=False).refused
+    assert mesh.client.datagram(pod, 8080).direct
+    assert mesh.client.datagram(pod, CLOSED_PORT, answer=False).refused
+
+
+@check(
+    "PROTO-017",
+    requirement="An ICMP error about a datagram of the application MUST reach the application,"
+    " whatever error it is.",
+    spec="SPEC-5.3",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.FORGED_PACKETS},
+)
+def test_every_icmp_error_reaches_the_application(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    router = mesh.client.address
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    with pod.corresponding(mesh.server, 8080) as application:
+        assert application.fate.direct
+        for what, (kind, code) in ERRORS[mesh.family].items():
+            mesh.client.inject(forge.icmp_error(router, application.datagram, kind, code))
+            application.expect_error(what, kind, code)
+
+
+@check(
+    "PROTO-018",
+    requirement="An ICMP error about a datagram to the pod MUST leave the pod as it was sent,"
+    " whatever error it is.",
+    spec="SPEC-5.3",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.FORGED_PACKETS, Need.TAP},
+)
+def test_every_icmp_error_leaves_the_pod(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    client = Address(mesh.client.address, 20018)
+
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    assert mesh.client.datagram(pod, 8080, source=client).direct
+    datagram = forge.udp(client, Address(pod.address, 8080), b"")
+    with pod.tap() as tap:
+        for what, (kind, code) in ERRORS[mesh.family].items():
+            error = forge.icmp_error(pod.address, datagram, kind, code)
+            pod.inject(error, uid=0)
+            tap.expect(f"the ICMP error {what!r} as it was sent", error.matches)

@@ -1,0 +1,84 @@
+"""A UDP socket that has been answered, and is told of ICMP errors about what it sent."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pytest_fsmredir.spec.flow import Fate, Flow
+from pytest_fsmredir.traffic import forge
+from pytest_fsmredir.traffic.engine import READABLE
+from pytest_fsmredir.traffic.host import Host
+from pytest_fsmredir.traffic.tap import Packet
+
+_IP_RECVERR, _IPV6_RECVERR = 11, 25  # linux/in.h, linux/in6.h
+_KIND, _CODE = 5, 6  # where struct sock_extended_err of linux/errqueue.h has them
+_TELLING = {(socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)}
+_ROOM = 512  # bytes, for a quoted datagram and for what is said of it
+
+
+class Correspondent:
+    """A connected UDP socket that hears of every ICMP error, those of a passing kind included.
+
+    Attributes:
+        fate: What became of its datagram.
+    """
+
+    def __init__(self, host: Host, sock: socket.socket, fate: Fate) -> None:
+        self.fate = fate
+        self._host, self._sock = host, sock
+        self._told: list[tuple[int, int]] = []
+
+    @property
+    def datagram(self) -> Packet:
+        """A datagram like the one it has sent."""
+        assert self.fate.client is not None  # noqa: S101 - it is bound
+        return forge.udp(self.fate.client, self.fate.flow.destination, b"")
+
+    def expect_error(self, what: str, kind: int, code: int) -> None:
+        """Wait for the socket to be told of an ICMP error.
+
+        Args:
+            what: The error in words, for the message.
+            kind: Its ICMP type.
+            code: Its ICMP code.
+
+        Raises:
+            AssertionError: It was not told of it in time.
+        """
+        engine, wanted = self._host.engine, (kind, code)
+        engine.watch(self._sock, READABLE, self._ready)
+        try:
+            engine.pump(lambda: wanted in self._told, self._host.timeout_s)
+        finally:
+            engine.forget(self._sock)
+        told, self._told = self._told, []
+        if wanted not in told:
+            seen = ", ".join(f"type {kind}, code {code}" for kind, code in told) or "nothing"
+            raise AssertionError(
+                f"at the socket of {self.fate.flow}: expected to be told of {what}"
+                f" (ICMP type {kind}, code {code}); told of {seen}"
+            )
+
+    def _ready(self, _: int) -> None:
+        while True:
+            try:
+                ancillary = self._sock.recvmsg(_ROOM, _ROOM, socket.MSG_ERRQUEUE)[1]
+            except BlockingIOError:
+                return
+            for level, name, data in ancillary:
+                if (level, name) in _TELLING:
+                    self._told.append((data[_KIND], data[_CODE]))
+
+
+@contextmanager
+def corresponding(host: Host, flow: Flow) -> Iterator[Correspondent]:
+    """Send a UDP datagram from a host, and keep its socket for the block."""
+    sock = host.datagram_socket(flow)
+    with sock:
+        if flow.destination.family == 6:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+        yield Correspondent(host, sock, host.datagram_on(sock, flow))
