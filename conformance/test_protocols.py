@@ -5,11 +5,15 @@ from __future__ import annotations
 from pytest_fsmredir import MUST, SHOULD, Address, Feature, Mesh, Need, Profile, check
 
 NOTABLE_PORTS = (1, 53, 443, 8080, 15000, 15001, 15003, 15010, 15901, 15904, 65535)
+# DHCP, NTP, SNMP, syslog, STUN, VXLAN, Geneve, StatsD, Flannel, traceroute, WireGuard; a NodePort
+USED_PORTS = (67, 123, 161, 514, 3478, 4789, 6081, 8125, 8472, 30000, 33434, 51820)
 SEED_EXAMPLE = {
     "flomesh.io/outbound-port-exclusion-list": "6379,7070",
     "flomesh.io/inbound-port-exclusion-list": "6379,7070",
 }
 LOCAL_RESOLVERS = {4: ("127.0.0.1", "127.0.0.53", "127.0.0.153"), 6: ("::1",)}
+QUIC_INITIAL = bytes(1200)  # RFC 9000, 14.1; the answer, which names who gives it, is longer
+ALMOST_A_PACKET = bytes(1340)  # with headers and in an answer less than 1500
 LONGER_THAN_ANY_LINK = bytes(20_000)
 
 
@@ -25,7 +29,7 @@ def test_outbound_datagram_is_direct(mesh: Mesh) -> None:
     pod = mesh.pod()
 
     assert pod.connect(mesh.server, 8080).captured_outbound
-    for port in NOTABLE_PORTS:
+    for port in NOTABLE_PORTS + USED_PORTS:
         assert pod.datagram(mesh.server, port).direct
     for uid in (0, 1499, 1500):
         assert pod.datagram(mesh.client, 8080, uid=uid).direct
@@ -43,8 +47,27 @@ def test_inbound_datagram_is_direct(mesh: Mesh) -> None:
     pod = mesh.pod()
 
     assert mesh.client.connect(pod, 8080).captured_inbound
-    for port in NOTABLE_PORTS:
+    for port in NOTABLE_PORTS + USED_PORTS:
         assert mesh.client.datagram(pod, port).direct
+
+
+@check(
+    "PROTO-019",
+    requirement="A long UDP datagram that fits the link MUST be direct, and so its answer, on ports"
+    " of DNS and QUIC as on any other.",
+    spec="SPEC-5.2",
+    level=MUST,
+    profile=Profile.CORE,
+)
+def test_long_datagram_is_direct(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert pod.connect(mesh.server, 443).captured_outbound
+    assert mesh.client.connect(pod, 443).captured_inbound
+    for port in (53, 443, 8080):
+        for payload in (QUIC_INITIAL, ALMOST_A_PACKET):
+            assert pod.datagram(mesh.server, port, payload=payload).direct
+            assert mesh.client.datagram(pod, port, payload=payload).direct
 
 
 @check(
@@ -149,3 +172,22 @@ def test_datagram_keeps_the_address_it_comes_from(mesh: Mesh) -> None:
     for own in (pod.address, pod.second_address):
         assert pod.connect(mesh.server, 8080, source=Address(own, 0)).captured_outbound
         assert pod.datagram(mesh.server, 8080, source=Address(own, 0)).direct
+
+
+@check(
+    "PROTO-021",
+    requirement="A UDP datagram over any of the pod's interfaces MUST be direct, out of the pod and"
+    " into it.",
+    spec="SPEC-5.2",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.SECOND_INTERFACE},
+)
+def test_datagram_is_direct_on_every_interface(mesh: Mesh) -> None:
+    pod = mesh.pod(second_interface=True)
+    beyond, own = mesh.beyond_second_interface(), pod.second_interface_address
+
+    assert pod.connect(beyond, 8080, interface="net1").captured_outbound
+    assert mesh.client.connect(own, 8080, interface="net1").captured_inbound
+    assert pod.datagram(beyond, 8080).direct
+    assert mesh.client.datagram(own, 8080).direct

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import socket
 
 from pytest_fsmredir import (
     INFO,
+    MUST,
     SHOULD,
     Address,
     Mesh,
@@ -31,6 +33,12 @@ def expire_at_the_first_hop(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)
     else:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+
+
+def sample_of_ports(step: int) -> list[int]:
+    """Return a port of each group of so many, always the same one."""
+    choose = random.Random(2026)  # noqa: S311 - to be spread, not to be secret
+    return [choose.randrange(low, min(low + step, 1 << 16)) for low in range(1, 1 << 16, step)]
 
 
 def unusual_packets(source: Address, destination: Address) -> list[Packet]:
@@ -106,6 +114,29 @@ def test_other_protocols_are_left_alone(mesh: Mesh) -> None:
                     answer.source.host == pod.address and answer.protocol is not Protocol.TCP
                 ),
             )
+
+
+@check(
+    "PROTO-020",
+    requirement="A UDP datagram MUST leave and enter the pod untouched whatever port it goes to,"
+    " seen in a sample of all ports.",
+    spec="SPEC-5.2",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.FORGED_PACKETS, Need.TAP},
+)
+def test_udp_is_left_alone_on_every_port(mesh: Mesh) -> None:
+    pod = mesh.pod()
+    source = Address(pod.address, 20020)
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    with pod.tap() as tap:
+        for port in sample_of_ports(16 if mesh.exhaustive else 1311):
+            packet = forge.udp(source, Address(mesh.server.address, port), b"to any port")
+            pod.inject(packet)
+            tap.expect("the datagram as it was sent", packet.matches)
+            assert mesh.client.datagram(pod, port).direct
 
 
 @check(

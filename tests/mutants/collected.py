@@ -24,6 +24,7 @@ from tests.mutants.catalogue import (
     reruns,
     reserved,
     scopes,
+    udp,
 )
 from tests.mutants.mutant import Mutant
 
@@ -40,6 +41,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *combined.MUTANTS,
     *protocols.MUTANTS,
     *icmp.MUTANTS,
+    *udp.MUTANTS,
     *scopes.MUTANTS,
     *readers.MUTANTS,
     *refusals.MUTANTS,
