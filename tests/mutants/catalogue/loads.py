@@ -198,6 +198,48 @@ MUTANTS = (
         "iptables -t nat -F PREROUTING && iptables -t nat -A PREROUTING -p tcp -j MESH_IN",
         "ip6tables -t nat -F PREROUTING && ip6tables -t nat -A PREROUTING -p tcp -j MESH_IN",
     ),
+    *(
+        _after(
+            f"{table}-{chain.lower()}-emptied-after",
+            f"foreign rules of {chain} in the table {table} are removed",
+            "B50: kumahq/kuma 8071",
+            _each(f"-t {table} -F {chain}"),
+        )
+        for table, chain in (
+            ("nat", "INPUT"),
+            ("nat", "POSTROUTING"),
+            ("raw", "PREROUTING"),
+            ("mangle", "PREROUTING"),
+            ("mangle", "INPUT"),
+            ("mangle", "FORWARD"),
+            ("mangle", "POSTROUTING"),
+            ("filter", "FORWARD"),
+        )
+    ),
+    *(
+        _after(
+            f"policy-of-{chain.lower()}-reset",
+            f"the policy of {chain} is ACCEPT, whatever it was",
+            "B50: kumahq/kuma PR 10890",
+            _each(f"-P {chain} ACCEPT"),
+        )
+        for chain in ("INPUT", "FORWARD", "OUTPUT")
+    ),
+    _after(
+        "tables-of-nftables-deleted",
+        "tables of nftables that iptables does not know are deleted",
+        "B15: metalbear-co/mirrord 2272; a clean-up of what an earlier release has left behind",
+        "nft list tables 2>/dev/null | grep inet | while read each; do nft delete $each; done",
+    ),
+    Mutant(
+        name="marks-overwritten",
+        what="all TCP of the pod gets a mark, in place of what it had",
+        source="B51: istio/istio 1428; the mark of its TPROXY mode",
+        rules=last(
+            Rule("", "OUTPUT", "-p tcp", "MARK --set-mark 0x539", table="mangle"),
+            Rule("", "PREROUTING", "-p tcp", "MARK --set-mark 0x539", table="mangle"),
+        ),
+    ),
     _before(
         "sidecar-accepted-before-others",
         "what the sidecar sends is accepted before the filter rules of others",
