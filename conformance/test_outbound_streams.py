@@ -51,14 +51,15 @@ def test_captured_connection_stays_in_the_pod(mesh: Mesh) -> None:
 )
 def test_payload_passes_unchanged(mesh: Mesh) -> None:
     pod = mesh.pod()
-    size = 8 * MEBIBYTE if mesh.exhaustive else MEBIBYTE
+    size = 32 * MEBIBYTE if mesh.exhaustive else MEBIBYTE
     payload = (PATTERN * (size // len(PATTERN) + 1))[:size]
 
     for passing_on in (nullcontext(), pod.sidecar.forwarding()):
         with passing_on, pod.open(mesh.server, 8080) as connection:
             assert connection.fate.captured_outbound
             assert connection.exchange(b"1", mesh.timeout_s) == b"1"
-            assert connection.exchange(payload, mesh.timeout_s) == payload, "damaged on its way"
+            echoed = connection.exchange(payload, mesh.timeout_s)
+            assert echoed == payload, connection.lost or "damaged on its way"
 
 
 @check(
@@ -116,7 +117,8 @@ def test_half_close_passes_the_redirection(mesh: Mesh) -> None:
         with passing_on, pod.open(mesh.server, 8080) as connection:
             assert connection.fate.captured_outbound
             connection.send(payload)
-            assert connection.finish(mesh.timeout_s), "the other side did not half-close"
+            finished = connection.finish(mesh.timeout_s)
+            assert finished, connection.lost or "the other side did not half-close"
             assert connection.received == payload, "what came after the half-close is damaged"
 
 

@@ -79,7 +79,8 @@ def test_path_mtu_message_is_honoured(mesh: Mesh) -> None:
                 and SMALL_MTU - 16 < len(packet.raw) <= SMALL_MTU
             ),
         )
-        assert connection.exchange(BULK, mesh.timeout_s) == BULK
+        echoed = connection.exchange(BULK, mesh.timeout_s)
+        assert echoed == BULK, f"the connection went on {connection.lost or 'damaged'}"
 
 
 @check(

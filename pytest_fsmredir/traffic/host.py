@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from itertools import islice
 
 from pytest_fsmredir.spec.flow import Acceptor, Address, Fate, Flow
@@ -25,6 +25,10 @@ from pytest_fsmredir.traffic.tap import Packet
 
 BACKLOG = 1024
 WINDOW = 32  # flows of one sweep that are under way at once
+
+# Dropped by a rule, or without a way out (ip-route(8): blackhole, prohibit, unreachable): the fate
+# of a packet, and no error of ours.
+_KEPT_IN = {errno.EPERM, errno.EINVAL, errno.EACCES, errno.EHOSTUNREACH, errno.ENETUNREACH}
 
 Prepare = Callable[[socket.socket], None]
 
@@ -117,8 +121,11 @@ class Host:
         version = packet.destination.family
         with self._sockets(version, socket.SOCK_RAW, socket.IPPROTO_RAW, uid=uid) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            with suppress(PermissionError):  # dropped by a rule: its fate, and no error of ours
+            try:
                 sock.sendto(packet.raw, (packet.destination.host, 0))
+            except OSError as error:
+                if error.errno not in _KEPT_IN:
+                    raise
 
     def ping(self, flow: Flow, *, payload: bytes = b"") -> Fate:
         """Send one ICMP echo request and wait for the reply, which repeats the payload."""
