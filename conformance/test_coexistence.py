@@ -208,5 +208,6 @@ def test_forwarded_traffic_is_not_lost(mesh: Mesh) -> None:
 
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert nested.datagram(mesh.server, 8080).direct
+    assert nested.ping(mesh.server).direct
     fate = nested.connect(mesh.server, 8080)
     assert fate.lost is None, fate

@@ -157,9 +157,9 @@ class Commands:
         echoed = connection.exchange(bytes_of(payload), within_s)
         return [bytes_form(echoed), self._report(connection)]
 
-    def send(self, number: int, payload: str) -> Json:
-        """Send a payload."""
-        self._connections[number].send(bytes_of(payload))
+    def send(self, number: int, payload: str, urgent: bool = False) -> Json:
+        """Send a payload, as urgent data if wanted."""
+        self._connections[number].send(bytes_of(payload), urgent=urgent)
         self.engine.settle()
         return self._report(self._connections[number])
 

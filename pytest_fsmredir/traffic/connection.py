@@ -93,10 +93,10 @@ class Connection:
         del self.received[: len(payload)]
         return echoed
 
-    def send(self, payload: bytes) -> None:
-        """Queue a payload."""
-        if self._stream is not None:
-            self._stream.send(payload)
+    def send(self, payload: bytes, *, urgent: bool = False) -> None:
+        """Queue a payload, or send a few bytes as urgent data."""
+        if self._stream is not None and not self._stream.closed:
+            (self._stream.send_urgent if urgent else self._stream.send)(payload)
 
     def finish(self, within_s: float) -> bool:
         """Half-close, and return whether the other side then half-closes too."""

@@ -57,6 +57,13 @@ class Stream:
         self._out += data
         self._flush()
 
+    def send_urgent(self, data: bytes) -> None:
+        """Send a few bytes as urgent data (tcp(7)), behind nothing that is still queued."""
+        try:
+            self.sock.send(data, socket.MSG_OOB)
+        except OSError as error:
+            self._lose(error.errno or 0)
+
     def finish(self) -> None:
         """Half-close once everything queued is out; close when the peer has ended as well."""
         self._finishing = True

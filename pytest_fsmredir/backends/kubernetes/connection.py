@@ -62,9 +62,9 @@ class RemoteConnection(Connection):
         self.take(Report.of(reply[1]))
         return bytes_of(reply[0])
 
-    def send(self, payload: bytes) -> None:
-        """Queue a payload."""
-        self.take(Report.of(self._ask("send", payload=bytes_form(payload))))
+    def send(self, payload: bytes, *, urgent: bool = False) -> None:
+        """Queue a payload, or send a few bytes as urgent data."""
+        self.take(Report.of(self._ask("send", payload=bytes_form(payload), urgent=urgent)))
 
     def finish(self, within_s: float) -> bool:
         """Half-close, and return whether the other side then half-closes too."""

@@ -367,6 +367,12 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        name="urgent-data-dropped",
+        what="segments with urgent data are dropped",
+        source="a hardening guide followed in the init container",
+        rules=dropped("INPUT", "-p tcp --tcp-flags URG URG", "-p tcp --tcp-flags URG URG"),
+    ),
+    Mutant(
         name="half-close-kept-in",
         what="the end of a stream is not passed on",
         source="B38: istio/istio 43301",
