@@ -43,7 +43,8 @@ class Nowhere(BasePlace):
         self.done += [flow.destination, source]
         raise NotImplementedError
 
-    def _ping(self, flow: Flow) -> NoReturn:
+    def _ping(self, flow: Flow, payload: bytes) -> NoReturn:
+        del payload
         self.done.append(flow.destination)
         raise NotImplementedError
 
