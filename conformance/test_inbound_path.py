@@ -62,7 +62,7 @@ COMMIT
 
 def unusual_options(sock: socket.socket) -> None:
     """Make the SYN's options and service class others than everybody's."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 216)
     sock.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0xB8)
