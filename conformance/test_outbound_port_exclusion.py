@@ -7,21 +7,6 @@ from pytest_fsmredir import MUST, SHOULD, Address, Feature, Mesh, Need, Profile,
 EXCLUSION_LIST = "flomesh.io/outbound-port-exclusion-list"
 SEED_EXAMPLE = {EXCLUSION_LIST: "6379,7070"}
 RESERVED_PORTS = (15000, 15001, 15003, 15010, 15901, 15902, 15903, 15904)
-LENGTHS = (15, 16, 31, 300)  # 15 ports are all that one match of iptables holds
-MORE_LENGTHS = (1, 15, 16, 17, 30, 31, 45, 100, 300)
-
-
-def _ports(length: int) -> list[int]:
-    """Return ports in threes of neighbours, each with a fourth that is one port further on."""
-    first = 20000 + 20 * length
-    return [first + 11 * (place // 4) + (0, 1, 2, 4)[place % 4] for place in range(length)]
-
-
-def _beside(ports: list[int]) -> list[int]:
-    """Return the ports that are not listed but have a neighbour at either end or in the middle."""
-    middle = len(ports) // 2
-    near = ports[:4] + ports[middle : middle + 4] + ports[-4:]
-    return sorted({port + step for port in near for step in (-1, 1)} - set(ports))
 
 
 @check(
@@ -94,28 +79,6 @@ def test_outbound_exclusion_leaves_the_inbound_port_captured(mesh: Mesh) -> None
     assert pod.connect(mesh.server, 6379).direct
     for port in (6379, 7070):
         assert mesh.client.connect(pod, port).captured_inbound
-
-
-@check(
-    "OPX-005",
-    requirement="Every port of an outbound port exclusion list MUST be direct however long the list"
-    " is, neighbours included, and no port between them.",
-    spec="SPEC-13.7",
-    level=MUST,
-    profile=Profile.EXCLUSIONS,
-    features={Feature.OUTBOUND_PORT_EXCLUSION},
-)
-def test_outbound_port_lists_of_any_length_hold(mesh: Mesh) -> None:
-    for length in MORE_LENGTHS if mesh.exhaustive else LENGTHS:
-        ports = _ports(length)
-        pod = mesh.pod(annotations={EXCLUSION_LIST: ",".join(map(str, ports))})
-
-        for fate in pod.connect_all(mesh.server, _beside(ports)):
-            assert fate.captured_outbound
-        for fate in pod.connect_all(mesh.server, ports):
-            assert fate.refused or fate.direct
-        for port in {ports[0], ports[length // 2], ports[-1]}:
-            assert pod.connect(mesh.server, port).direct
 
 
 @check(

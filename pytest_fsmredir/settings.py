@@ -241,10 +241,8 @@ def _settings(layers: Sequence[Layer], file: OptionsFile | None, config: pytest.
     given = _first(layers) | named | _waivers_file(layers, file)
     features = [layer["features"] for layer in reversed(layers[:-1]) if "features" in layer]
     conformance, backends = values.truth(given["conformance"]), _backends(given["backend"])
-    kubernetes, report = (
-        _kubernetes(given, options.pytest_kind(config)),
-        values.path(given["report"]),
-    )
+    kubernetes = _kubernetes(given, options.pytest_kind(config))
+    report = values.path(given["report"])
     if file is not None and report is not None:
         file.identity.require_complete(str(file.path))
     if file is not None and conformance and not named and not kubernetes.names_one(backends):

@@ -12,6 +12,7 @@ from pytest_fsmredir.backends.workloads import Workloads
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant
 from pytest_fsmredir.spec.flow import Acceptance, Address, Fate
 from pytest_fsmredir.traffic.connection import Connection
+from pytest_fsmredir.traffic.correspondent import Correspondent
 from pytest_fsmredir.traffic.host import Prepare
 from pytest_fsmredir.traffic.tap import Packet
 
@@ -125,34 +126,6 @@ class Place(Protocol):
         self, port: int, *, host: str | None = None, uid: int | None = None
     ) -> AbstractContextManager[None]:
         """Like :meth:`listen`, for the block."""
-        ...
-
-
-class Correspondent(Protocol):
-    """A UDP socket of an application that has been answered, and is told of ICMP errors.
-
-    Attributes:
-        fate: What became of its datagram.
-    """
-
-    fate: Fate
-
-    @property
-    def datagram(self) -> Packet:
-        """A datagram like the one it has sent, for an error to quote."""
-        ...
-
-    def expect_error(self, what: str, kind: int, code: int) -> None:
-        """Wait for the socket to be told of an ICMP error about its datagram.
-
-        Args:
-            what: The error in words, for the message.
-            kind: Its ICMP type.
-            code: Its ICMP code.
-
-        Raises:
-            AssertionError: It was not told of it in time.
-        """
         ...
 
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.agent.forms import Json
-from pytest_fsmredir.backends.base import Correspondent, Place, Tap
+from pytest_fsmredir.backends.base import Place, Tap
 from pytest_fsmredir.backends.kubernetes.fleet import Site
 from pytest_fsmredir.backends.kubernetes.manifests import SIDECAR
 from pytest_fsmredir.backends.kubernetes.places import KubePlace
@@ -16,6 +16,7 @@ from pytest_fsmredir.backends.places import APP_UID, SIDECAR_PORTS, not_offered
 from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.implementations.base import Completed
 from pytest_fsmredir.spec.flow import Acceptance
+from pytest_fsmredir.traffic.correspondent import Correspondent
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
