@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,9 +77,15 @@ def test_finished_run_leaves_nothing(scratch: Path) -> None:
     assert host_state() == before
 
 
-def test_run_with_an_odd_path_leaves_nothing(scratch: Path) -> None:
+def test_run_with_an_odd_path_leaves_nothing(
+    scratch: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Files that stay because the user's PATH has no program to remove them."""
-    env = {**os.environ, "PATH": "/nonexistent"}
+    tools = tmp_path_factory.mktemp("tools")
+    for name in ("newuidmap", "newgidmap"):  # which a plain user's run needs
+        if found := shutil.which(name):
+            (tools / name).symlink_to(found)
+    env = {**os.environ, "PATH": str(tools)}
     subprocess.run([*ARGV, "--fsm-check=OUT-001"], cwd=scratch, check=True, timeout=60, env=env)
     wait_until_removed(scratch)
 
