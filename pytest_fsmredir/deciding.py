@@ -23,6 +23,7 @@ from pytest_fsmredir.words import printable
 T = TypeVar("T")
 
 _PACKAGE = Path(pytest_fsmredir.__file__).parent
+_LACKS, _AND = "the backend lacks: ", "; "
 _VIOLATED = {Level.MUST: Outcome.FAIL, Level.SHOULD: Outcome.WARN, Level.INFO: Outcome.NOTE}
 
 
@@ -58,7 +59,7 @@ def unsupported(check: Check, variant: Variant, features: Iterable[str]) -> Resu
 
 def out_of_reach(check: Check, variant: Variant, lacking: Iterable[str]) -> Result:
     """Return the result of a check that wants what the backend does not have."""
-    reason = f"the backend lacks: {', '.join(sorted(lacking))}"
+    reason = _LACKS + _AND.join(sorted(lacking))
     row = Row(
         check=check.id,
         variant=variant,
@@ -67,6 +68,11 @@ def out_of_reach(check: Check, variant: Variant, lacking: Iterable[str]) -> Resu
         out_of_reach=True,
     )
     return Result(row, skipped=reason)
+
+
+def lacked(row: Row) -> list[str]:
+    """Return what the backend lacks, by the row of a check that :func:`out_of_reach` left out."""
+    return row.reason.removeprefix(_LACKS).split(_AND) if row.out_of_reach else []
 
 
 def decide(check: Check, variant: Variant, mesh: JudgedMesh) -> Result:

@@ -265,8 +265,9 @@ class Run:
 
 def _lacking(backend: Backend, check: Check, variant: Variant) -> list[str]:
     """Return what a check wants and the backend does not have."""
-    unmet = [str(need) for need in check.needs - backend.offers(variant.family)]
-    return [*unmet, *([] if variant.family in backend.families else [f"IPv{variant.family}"])]
+    if variant.family not in backend.families:
+        return [f"pods with IPv{variant.family} addresses"]
+    return [str(need) for need in check.needs - backend.offers(variant.family)]
 
 
 def _iptables(variant: Variant) -> IptablesVariant:

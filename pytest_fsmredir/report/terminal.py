@@ -13,6 +13,7 @@ import pytest
 
 from pytest_fsmredir.outcomes import Outcome, Row
 from pytest_fsmredir.report.facts import iptables_versions, suite_version
+from pytest_fsmredir.report.reasons import not_run
 from pytest_fsmredir.report.verdict import NodeResult, ProfileResult, Verdict
 from pytest_fsmredir.run import Run
 from pytest_fsmredir.settings import NETNS
@@ -93,6 +94,8 @@ def summary(
         reporter.write_line(line)
     for result in results:
         reporter.write_line(_profile(result), **_MARKUP.get(result.verdict, {}))
+    for reason in not_run(row for _, row in run.all_rows()):
+        reporter.write_line(f"{'not run':<8} {reason}")
     for name, text in _notices(run, remarks):
         reporter.write_line(f"{name:<12} {text}", yellow=True)
     for node in run.node_results():

@@ -15,6 +15,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from pytest_fsmredir import catalogue, report
+from pytest_fsmredir.deciding import out_of_reach
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.identity import Identity
 from pytest_fsmredir.implementations.init_command import InitCommand
@@ -334,6 +335,22 @@ def test_summary_groups_variants_and_counts_profiles() -> None:
     assert "FAIL   OUT-001 [netns-nft-v4 netns-nft-v6] lost" in lines
     assert any(re.fullmatch(r"core +nonconformant +1 FAILED, 1 unsupp.* 0\.0s", x) for x in lines)
     assert lines[-2:] == ["note         a remark", "verdict: nonconformant"]
+
+
+def test_reasons_of_what_did_not_run_are_counted() -> None:
+    """Catches: a run of which most is "not run", and a terminal that does not say why."""
+    variant = Variant("kind", "webhook", 4)
+    lacking = [("OUT-001", ["a", "b"]), ("OUT-002", ["b"]), ("OUT-003", ["c"])]
+    rows = [out_of_reach(check(each), variant, what).row for each, what in lacking]
+    claimed = claims(InitCommand(""), {}, inferred=True)
+    run = replace(run_of(*rows), variants=(variant,), claims=claimed)
+
+    assert [line for line in shown(run) if line.startswith("not run")] == [
+        "not run     2  the backend kind lacks: b",
+        "not run     1  the backend kind lacks: c",
+        "not run     1  asked for, but it did not run",
+    ]
+    assert rows[0].reason == "the backend lacks: a; b"
 
 
 def test_stale_waiver_is_named() -> None:
