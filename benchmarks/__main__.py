@@ -20,10 +20,10 @@ from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.kernel import set_owner
 from pytest_fsmredir.backends.netns.programs import default_variant
 from pytest_fsmredir.implementations.reference.programming import Reference
-from pytest_fsmredir.spec.checks import MUST
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.features import ALL_FEATURES
-from pytest_fsmredir.spec.reserved import OUTBOUND_PORT
+from pytest_fsmredir.model.checks import MUST
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.features import ALL_FEATURES
+from pytest_fsmredir.model.reserved import OUTBOUND_PORT
 from pytest_fsmredir.traffic.sockets import SO_ORIGINAL_DST
 
 ROUNDS = 7

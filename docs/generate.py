@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from pytest_fsmredir import catalogue, layout
-from pytest_fsmredir.spec.checks import Check
-from pytest_fsmredir.spec.document import Sentence, sentences
+from pytest_fsmredir import layout
+from pytest_fsmredir.model.checks import Check
+from pytest_fsmredir.model.document import Sentence, sentences
+from pytest_fsmredir.suite import catalogue
 
 TARGET = Path(__file__).parent / "checks.md"
 

@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from pytest_fsmredir.implementations.base import Implementation as Implementation
     from pytest_fsmredir.implementations.base import Refused as Refused
     from pytest_fsmredir.implementations.base import Target as Target
-    from pytest_fsmredir.spec.checks import INFO as INFO
-    from pytest_fsmredir.spec.checks import MUST as MUST
-    from pytest_fsmredir.spec.checks import SHOULD as SHOULD
-    from pytest_fsmredir.spec.checks import Level as Level
-    from pytest_fsmredir.spec.checks import Profile as Profile
-    from pytest_fsmredir.spec.checks import check as check
-    from pytest_fsmredir.spec.configuration import Configuration as Configuration
-    from pytest_fsmredir.spec.features import Feature as Feature
-    from pytest_fsmredir.spec.flow import Acceptance as Acceptance
-    from pytest_fsmredir.spec.flow import Acceptor as Acceptor
-    from pytest_fsmredir.spec.flow import Address as Address
-    from pytest_fsmredir.spec.flow import Direction as Direction
-    from pytest_fsmredir.spec.flow import Fate as Fate
-    from pytest_fsmredir.spec.flow import Flow as Flow
-    from pytest_fsmredir.spec.flow import Protocol as Protocol
-    from pytest_fsmredir.spec.flow import Route as Route
-    from pytest_fsmredir.spec.oracle import expected as expected
-    from pytest_fsmredir.spec.policy import ListName as ListName
-    from pytest_fsmredir.spec.policy import Policy as Policy
-    from pytest_fsmredir.spec.reserved import SIDECAR_UID as SIDECAR_UID
+    from pytest_fsmredir.model.checks import INFO as INFO
+    from pytest_fsmredir.model.checks import MUST as MUST
+    from pytest_fsmredir.model.checks import SHOULD as SHOULD
+    from pytest_fsmredir.model.checks import Level as Level
+    from pytest_fsmredir.model.checks import Profile as Profile
+    from pytest_fsmredir.model.checks import check as check
+    from pytest_fsmredir.model.configuration import Configuration as Configuration
+    from pytest_fsmredir.model.features import Feature as Feature
+    from pytest_fsmredir.model.flow import Acceptance as Acceptance
+    from pytest_fsmredir.model.flow import Acceptor as Acceptor
+    from pytest_fsmredir.model.flow import Address as Address
+    from pytest_fsmredir.model.flow import Direction as Direction
+    from pytest_fsmredir.model.flow import Fate as Fate
+    from pytest_fsmredir.model.flow import Flow as Flow
+    from pytest_fsmredir.model.flow import Protocol as Protocol
+    from pytest_fsmredir.model.flow import Route as Route
+    from pytest_fsmredir.model.oracle import expected as expected
+    from pytest_fsmredir.model.policy import ListName as ListName
+    from pytest_fsmredir.model.policy import Policy as Policy
+    from pytest_fsmredir.model.reserved import SIDECAR_UID as SIDECAR_UID
     from pytest_fsmredir.traffic import forge as forge
     from pytest_fsmredir.traffic.tap import Packet as Packet
 
@@ -49,15 +49,15 @@ _NAMES = {
     "backends.programming": ("Programming", "Sabotage"),
     "backends.workloads": ("Probe", "ProbeBy"),
     "implementations.base": ("Completed", "Implementation", "Refused", "Target"),
-    "spec.checks": ("INFO", "MUST", "SHOULD", "Level", "Profile", "check"),
-    "spec.configuration": ("Configuration",),
-    "spec.features": ("Feature",),
-    "spec.flow": (
+    "model.checks": ("INFO", "MUST", "SHOULD", "Level", "Profile", "check"),
+    "model.configuration": ("Configuration",),
+    "model.features": ("Feature",),
+    "model.flow": (
         "Acceptance", "Acceptor", "Address", "Direction", "Fate", "Flow", "Protocol", "Route",
     ),
-    "spec.oracle": ("expected",),
-    "spec.policy": ("ListName", "Policy"),
-    "spec.reserved": ("SIDECAR_UID",),
+    "model.oracle": ("expected",),
+    "model.policy": ("ListName", "Policy"),
+    "model.reserved": ("SIDECAR_UID",),
     "traffic.tap": ("Packet",),
 }  # fmt: skip
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}

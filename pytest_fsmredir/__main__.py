@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from pytest_fsmredir import doctor
+from pytest_fsmredir.cli import doctor
 from pytest_fsmredir.errors import PreflightError
 from pytest_fsmredir.implementations.reference import command as reference
 
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         case ["mesh", *rest]:
             return _with_client("pytest_fsmredir.reference_mesh.command", rest)
         case ["pod", *rest]:
-            return _with_client("pytest_fsmredir.one_pod.command", rest, lacking=2)
+            return _with_client("pytest_fsmredir.cli.pod.command", rest, lacking=2)
         case ["-h" | "--help"]:
             print(_USAGE, end="")
             return 0

@@ -214,7 +214,7 @@ def spawn(
     return Running(process, errors)
 
 
-class Held:
+class HeldProgram:
     """A started program that waits for one line on its standard input."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -236,7 +236,7 @@ class Held:
 
 
 @contextmanager
-def held(argv: Sequence[str]) -> Iterator[Held]:
+def held(argv: Sequence[str]) -> Iterator[HeldProgram]:
     """Start a program that reads one line before it does its work; kill it if it never gets one."""
     process = subprocess.Popen(
         list(argv), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -244,7 +244,7 @@ def held(argv: Sequence[str]) -> Iterator[Held]:
     )  # fmt: skip
     with process:
         try:
-            yield Held(process)
+            yield HeldProgram(process)
         finally:
             if process.poll() is None:
                 process.kill()

@@ -59,7 +59,7 @@ def test_wheel_lists_its_checks_from_an_empty_directory(wheel: Path, tmp_path: P
     empty.mkdir()
     script = (
         f"import sys; sys.path.insert(0, {str(site)!r})\n"
-        "import pytest_fsmredir.catalogue as c\n"
+        "import pytest_fsmredir.suite.catalogue as c\n"
         "print(c.layout.conformance(), len(c.load().checks))\n"
     )
     done = subprocess.run(

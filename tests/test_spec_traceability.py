@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from pytest_fsmredir import catalogue, layout
-from pytest_fsmredir.spec.checks import Check, Level, Profile
-from pytest_fsmredir.spec.document import Sentence, sentences
+from pytest_fsmredir import layout
+from pytest_fsmredir.model.checks import Check, Level, Profile
+from pytest_fsmredir.model.document import Sentence, sentences
+from pytest_fsmredir.suite import catalogue
 
 SPEC = sentences((layout.conformance() / "SPEC.md").read_text(encoding="utf-8"))
 CHECKS = catalogue.load().checks

@@ -21,9 +21,9 @@ from pytest_fsmredir.agent.looking import Eyewitness
 from pytest_fsmredir.agent.pod import ContainerHost, NumberedEngine
 from pytest_fsmredir.agent.preparation import prepared_by
 from pytest_fsmredir.agent.users import OwnedSockets
+from pytest_fsmredir.model.flow import Acceptor, Address, Direction, Fate, Flow, Protocol
+from pytest_fsmredir.model.reserved import HEALTH_PORT
 from pytest_fsmredir.sidecars.recorder import Recorder
-from pytest_fsmredir.spec.flow import Acceptor, Address, Direction, Fate, Flow, Protocol
-from pytest_fsmredir.spec.reserved import HEALTH_PORT
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.probes import health_responder
 from pytest_fsmredir.traffic.services import answer

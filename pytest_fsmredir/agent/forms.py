@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address
 from pytest_fsmredir.traffic.witness import Question, Sighting
 
 Json = Any

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pytest_fsmredir.agent.pod import NumberedEngine
 from pytest_fsmredir.traffic.sockettable import THREADS_OWN, SocketTable
-from pytest_fsmredir.traffic.witness import Question, Scene, Sighting, look
+from pytest_fsmredir.traffic.witness import Question, Sighting, WitnessScope, look
 
 ACCEPT_S = 2.0
 """How long a connection may wait for ``accept()``; a sidecar that takes longer hangs."""
@@ -45,7 +45,7 @@ class Eyewitness:
 
     def _look_once(self, questions: Sequence[Question]) -> list[Sighting]:
         table = SocketTable.read(self._folder)
-        scene = Scene(table, self._addresses, own_inodes())
+        scene = WitnessScope(table, self._addresses, own_inodes())
         return [look(scene, question) for question in questions]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from pytest_fsmredir.agent.forms import SPAN
-from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address, Flow
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Flow
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.host import Host, Prepare

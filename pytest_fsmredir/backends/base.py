@@ -10,7 +10,7 @@ from typing import Protocol
 from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.backends.workloads import Workloads
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant
-from pytest_fsmredir.spec.flow import Acceptance, Address, Fate
+from pytest_fsmredir.model.flow import Acceptance, Address, Fate
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.correspondent import Correspondent
 from pytest_fsmredir.traffic.host import Prepare

@@ -13,10 +13,10 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.flow import Address, Direction, Fate, Flow, Protocol
+from pytest_fsmredir.model.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT, SERVED_PORTS
 from pytest_fsmredir.sidecars.recorder import ANY
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.flow import Address, Direction, Fate, Flow, Protocol
-from pytest_fsmredir.spec.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT, SERVED_PORTS
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.host import Prepare
 
@@ -37,7 +37,7 @@ class Surroundings(typing.Protocol):
         undo: What the check undoes when it ends.
         observed: Flows sent and programming attempts made.
         watch: Called after each flow of a sweep; see
-            :class:`pytest_fsmredir.backends.judged.JudgedMesh`.
+            :class:`pytest_fsmredir.backends.protocols.JudgedMesh`.
     """
 
     family: int

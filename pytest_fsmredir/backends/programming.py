@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.model.configuration import Configuration
 
 
 @dataclass(frozen=True, slots=True)

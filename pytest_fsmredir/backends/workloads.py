@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.base import Place, Pod
-    from pytest_fsmredir.spec.flow import Fate
+    from pytest_fsmredir.model.flow import Fate
 
 
 class Probe(StrEnum):

@@ -10,10 +10,16 @@ from dataclasses import dataclass, replace
 from pytest_fsmredir.fuzz.draws import Draws, Enough
 from pytest_fsmredir.fuzz.pruning import pruned
 from pytest_fsmredir.fuzz.strategies import configurations
-from pytest_fsmredir.fuzz.trial import Disagreement, NewStage, Trials, settings_text, simplicity
-from pytest_fsmredir.spec.checks import Level
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
+from pytest_fsmredir.model.checks import Level
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.features import ALL_FEATURES, Feature
+from pytest_fsmredir.probing.trial import (
+    Disagreement,
+    NewTrialNetwork,
+    Trials,
+    settings_text,
+    simplicity,
+)
 
 SHRINK_EFFORT = 300
 """How many further configurations may be tried to find a smaller one."""
@@ -58,7 +64,7 @@ class Campaign:
 
     def __init__(
         self,
-        new_stage: NewStage,
+        new_stage: NewTrialNetwork,
         *,
         features: frozenset[Feature] = ALL_FEATURES,
         families: tuple[int, ...] = (4, 6),

@@ -7,10 +7,10 @@ from contextlib import closing
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.fuzz.campaign import Campaign
-from pytest_fsmredir.fuzz.stage import NetnsStage
+from pytest_fsmredir.fuzz.network import NetnsTrialNetwork
 from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.spec.checks import Check, Level, Profile
-from pytest_fsmredir.spec.features import Feature
+from pytest_fsmredir.model.checks import Check, Level, Profile
+from pytest_fsmredir.model.features import Feature
 
 _NEEDS = frozenset({Need.PROGRAMMING, Need.REMOTE_ADDRESSES, Need.SECOND_INTERFACE})
 
@@ -70,7 +70,7 @@ def campaign_on(mesh: NetnsMesh, features: frozenset[Feature]) -> Campaign:
     """Return a campaign on pods like those of a mesh, most ranges being of its family."""
     backend, family, iptables = mesh.backend, mesh.family, mesh.iptables
     return Campaign(
-        lambda configuration: closing(NetnsStage(backend, family, iptables, configuration)),
+        lambda configuration: closing(NetnsTrialNetwork(backend, family, iptables, configuration)),
         features=features,
         families=(family, family, 10 - family),
     )

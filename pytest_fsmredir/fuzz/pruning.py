@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.model.configuration import Configuration
 
 T = TypeVar("T")
 

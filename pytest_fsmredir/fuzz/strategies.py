@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from pytest_fsmredir.fuzz.aim import SIDECARS_OWN_PORTS, can_be_dialled
-from pytest_fsmredir.spec.configuration import IP_RANGE_LISTS, Configuration
-from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
-from pytest_fsmredir.spec.policy import ListName
+from pytest_fsmredir.model.configuration import IP_RANGE_LISTS, Configuration
+from pytest_fsmredir.model.features import ALL_FEATURES, Feature
+from pytest_fsmredir.model.policy import ListName
+from pytest_fsmredir.probing.aim import SIDECARS_OWN_PORTS, can_be_dialled
 
 SHORT = 3
 LONG = (16, 17, 15, 14, 8, 7, 100)

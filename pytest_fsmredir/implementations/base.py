@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.features import Feature
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.features import Feature
 
 
 class IptablesVariant(StrEnum):

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_fsmredir.implementations.base import Target
-from pytest_fsmredir.spec.policy import ListName
-from pytest_fsmredir.spec.reserved import INBOUND_PORT, OUTBOUND_PORT, SIDECAR_UID
+from pytest_fsmredir.model.policy import ListName
+from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT, SIDECAR_UID
 
 LISTS = {name: name.variable.removeprefix("FSM_").lower() for name in ListName}
 """The name a rules template has for each list."""

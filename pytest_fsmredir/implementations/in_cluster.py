@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import Target
-from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
+from pytest_fsmredir.model.features import ALL_FEATURES, Feature
 
 
 class InCluster:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pytest_fsmredir.errors import tail
 from pytest_fsmredir.implementations.base import Completed, Hung, Refused, RefusedInSilence, Target
-from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
-from pytest_fsmredir.words import printable
+from pytest_fsmredir.model.features import ALL_FEATURES, Feature
+from pytest_fsmredir.text import printable
 
 # A first word that is a relative path with a slash, and in which a shell has nothing to expand.
 _RELATIVE = re.compile(r"\s*([\w.+@%,:-]+/[\w./+@%,:-]*)(?=[\s;&|<>()]|$)")

@@ -16,8 +16,8 @@ from typing import Any
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant, Refused
 from pytest_fsmredir.implementations.rules_file import RulesFile
+from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.procs import run_any
-from pytest_fsmredir.spec.configuration import Configuration
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pytest_fsmredir.errors import SettingsError, tail
 from pytest_fsmredir.implementations.base import Completed, Hung, Refused, Target
 from pytest_fsmredir.implementations.environment import LISTS, contract_values
-from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
+from pytest_fsmredir.model.features import ALL_FEATURES, Feature
 
 NAMES = frozenset(
     {

@@ -15,14 +15,14 @@ from typing import cast
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.implementations.init_command import InitCommand
-from pytest_fsmredir.spec.features import Feature
-from pytest_fsmredir.words import nearest
+from pytest_fsmredir.model.features import Feature
+from pytest_fsmredir.text import nearest
 
 GROUP = "pytest_fsmredir.implementations"
 """Entry point group in which other packages register theirs."""
 
 
-class Source(StrEnum):
+class ClaimSource(StrEnum):
     """Where it comes from what an implementation claims."""
 
     DECLARED = "declared"
@@ -39,7 +39,7 @@ class Claims:
     """
 
     features: frozenset[Feature]
-    source: Source
+    source: ClaimSource
 
 
 def select(
@@ -95,7 +95,7 @@ def claims(
     for where, statement in statements.items():
         features = _applied(where, statement, features)
     undeclared = inferred and not statements
-    return Claims(features, Source.INFERRED if undeclared else Source.DECLARED)
+    return Claims(features, ClaimSource.INFERRED if undeclared else ClaimSource.DECLARED)
 
 
 def _applied(

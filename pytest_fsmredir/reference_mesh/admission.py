@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pytest_fsmredir.backends.kubernetes.injection import (
+from pytest_fsmredir.backends.kubernetes.pods.injection import (
     SIDECAR_NAME,
     BadAnnotation,
     Object,

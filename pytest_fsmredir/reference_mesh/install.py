@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from pytest_fsmredir.backends.kubernetes import runs
-from pytest_fsmredir.backends.kubernetes.certificates import certificate_for
-from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster, Object
-from pytest_fsmredir.backends.kubernetes.injection import INIT_NAME, INJECTION, MONITORED_BY
+from pytest_fsmredir.backends.kubernetes.cluster import namespaces
+from pytest_fsmredir.backends.kubernetes.cluster.certificates import certificate_for
+from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, Object
+from pytest_fsmredir.backends.kubernetes.pods.injection import INIT_NAME, INJECTION, MONITORED_BY
 from pytest_fsmredir.errors import DeadlineError, PreflightError
 from pytest_fsmredir.reference_mesh import objects
 from pytest_fsmredir.reference_mesh.objects import Piece
@@ -173,7 +173,7 @@ def _try_out(cluster: Cluster) -> None:
         "metadata": {"name": "trial"},
         "spec": {"containers": [{"name": "app", "image": "none"}]},
     }
-    with runs.namespace(cluster, keep=False) as name:
+    with namespaces.namespace(cluster, keep=False) as name:
         marks = {"labels": {MONITORED_BY: _MESH_NAME}, "annotations": {INJECTION: "enabled"}}
         cluster.patch(f"/api/v1/namespaces/{name}", {"metadata": marks})
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from pytest_fsmredir.errors import SettingsError
-from pytest_fsmredir.spec.configuration import (
+from pytest_fsmredir.model.configuration import (
     IP_RANGE_LISTS,
     PORT_LISTS,
     parse_interface,
     parse_ip_range,
     parse_port,
 )
-from pytest_fsmredir.spec.policy import ListName
-from pytest_fsmredir.words import nearest
+from pytest_fsmredir.model.policy import ListName
+from pytest_fsmredir.text import nearest
 
 _PREFIX = "fsm."
 _BRACES = {"{": "}", "[": "]"}

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from pytest_fsmredir import layout
-from pytest_fsmredir.backends.kubernetes.certificates import Certificate
-from pytest_fsmredir.backends.kubernetes.manifests import MANAGED_BY
+from pytest_fsmredir.backends.kubernetes.cluster.certificates import Certificate
+from pytest_fsmredir.backends.kubernetes.pods.manifests import MANAGED_BY
 
 Object = dict[str, Any]
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from pytest_fsmredir.model.reserved import ADMIN_PORT
 from pytest_fsmredir.reference_mesh.api import Api
 from pytest_fsmredir.reference_mesh.sidecar import run_health, run_sidecar
-from pytest_fsmredir.reference_mesh.webhook import PORT, Webhook
-from pytest_fsmredir.spec.reserved import ADMIN_PORT
+from pytest_fsmredir.reference_mesh.webhook import PORT, WebhookServer
 
 CERTIFICATE = Path("/etc/fsmredir/certificate")
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
 def _webhook() -> int:
     image = os.environ["FSM_MESH_IMAGE"]
     everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - it is a server
-    server = Webhook((everywhere, PORT), Api.of_this_pod(), image, CERTIFICATE)
+    server = WebhookServer((everywhere, PORT), Api.of_this_pod(), image, CERTIFICATE)
     with server:
         server.serve_forever()
     return 0

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
 
-from pytest_fsmredir.backends.kubernetes.injection import Object
+from pytest_fsmredir.backends.kubernetes.pods.injection import Object
 from pytest_fsmredir.reference_mesh.admission import MESH_NAMESPACE, review
 
 PORT = 9090
@@ -33,7 +33,7 @@ class Source(Protocol):
         ...
 
 
-class Webhook(ThreadingHTTPServer):
+class WebhookServer(ThreadingHTTPServer):
     """Answers admission reviews.
 
     Args:
@@ -80,7 +80,7 @@ class Webhook(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Webhook
+    server: WebhookServer
     protocol_version = "HTTP/1.1"
     timeout = 60.0  # of an idle connection
 

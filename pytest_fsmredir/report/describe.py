@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from pytest_fsmredir import layout
 from pytest_fsmredir.errors import SettingsError
-from pytest_fsmredir.spec.checks import Catalogue, Check
-from pytest_fsmredir.spec.document import Sentence, sentences
-from pytest_fsmredir.words import nearest
+from pytest_fsmredir.model.checks import Catalogue, Check
+from pytest_fsmredir.model.document import Sentence, sentences
+from pytest_fsmredir.text import nearest
 
 _TOPOLOGY = """\
 pod [ application, uid 1000 | sidecar, uid 1500: 15001 outbound, 15003 inbound ]

@@ -11,14 +11,14 @@ from typing import Any
 
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.rules_file import RulesFile
-from pytest_fsmredir.implementations.select import Source
-from pytest_fsmredir.outcomes import Outcome, Row
+from pytest_fsmredir.implementations.select import ClaimSource
+from pytest_fsmredir.model.checks import Check, Profile
+from pytest_fsmredir.model.features import Feature
+from pytest_fsmredir.model.outcomes import Outcome, Row
 from pytest_fsmredir.report.facts import suite_version
-from pytest_fsmredir.report.verdict import NodeResult, ProfileResult
-from pytest_fsmredir.run import Run
-from pytest_fsmredir.spec.checks import Check, Profile
-from pytest_fsmredir.spec.features import Feature
-from pytest_fsmredir.words import printable
+from pytest_fsmredir.suite.judgement import NodeResult, ProfileResult
+from pytest_fsmredir.suite.run import Run
+from pytest_fsmredir.text import printable
 
 API_VERSION = "fsmredir/v1"
 
@@ -121,7 +121,7 @@ def _counts(counts: Counter[Outcome]) -> dict[str, int]:
     return {_camel(outcome): counts[outcome] for outcome in Outcome}
 
 
-def _features(claimed: frozenset[Feature], source: Source) -> dict[str, Any]:
+def _features(claimed: frozenset[Feature], source: ClaimSource) -> dict[str, Any]:
     return {
         "claimed": sorted(claimed),
         "notClaimed": sorted(frozenset(Feature) - claimed),

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from pytest_fsmredir.backends.netns.programs import iptables_version
+from pytest_fsmredir.config.options import arguments
 from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.options import arguments
-from pytest_fsmredir.outcomes import Variant
+from pytest_fsmredir.model.outcomes import Variant
 from pytest_fsmredir.report.hygiene import Hygiene
-from pytest_fsmredir.run import Run
+from pytest_fsmredir.suite.run import Run
 
 
 class Ended(StrEnum):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pytest_fsmredir.words import counted
+from pytest_fsmredir.text import counted
 
 _OWN = "pytest-fsmredir"
 _INI = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
-from pytest_fsmredir.outcomes import Outcome, Row, Variant
-from pytest_fsmredir.spec.checks import Catalogue, Profile
-from pytest_fsmredir.words import printable
+from pytest_fsmredir.model.checks import Catalogue, Profile
+from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.text import printable
 
 _SKIPPED = (Outcome.UNSUPPORTED, Outcome.WAIVED, Outcome.NOT_RUN)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from pytest_fsmredir.deciding import lacked
-from pytest_fsmredir.outcomes import Outcome, Row
-from pytest_fsmredir.words import counted
+from pytest_fsmredir.model.outcomes import Outcome, Row
+from pytest_fsmredir.suite.deciding import lacked
+from pytest_fsmredir.text import counted
 
 _AT_MOST = 20  # lines; the report has the reason of every row
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_fsmredir.outcomes import Outcome, Row
+from pytest_fsmredir.config.settings import NETNS
+from pytest_fsmredir.model.checks import Profile
+from pytest_fsmredir.model.outcomes import Outcome, Row
 from pytest_fsmredir.report.facts import iptables_versions, suite_version
 from pytest_fsmredir.report.reasons import not_run
-from pytest_fsmredir.report.verdict import NodeResult, ProfileResult, Verdict
-from pytest_fsmredir.run import Run
-from pytest_fsmredir.settings import NETNS
-from pytest_fsmredir.spec.checks import Profile
-from pytest_fsmredir.words import counted
+from pytest_fsmredir.suite.judgement import NodeResult, ProfileResult, Verdict
+from pytest_fsmredir.suite.run import Run
+from pytest_fsmredir.text import counted
 
 _MARKUP: Mapping[Verdict, Mapping[str, bool]] = {
     Verdict.CONFORMANT: {"green": True, "bold": True},

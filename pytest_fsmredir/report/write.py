@@ -12,7 +12,7 @@ import yaml
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.report.document import canonical, document
 from pytest_fsmredir.report.junit import junit
-from pytest_fsmredir.run import Run
+from pytest_fsmredir.suite.run import Run
 
 _FILES = ("report.yaml", "report.json", "junit.xml")
 

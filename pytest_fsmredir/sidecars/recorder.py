@@ -7,8 +7,8 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
-from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address, Direction, Flow
-from pytest_fsmredir.spec.reserved import (
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Direction, Flow
+from pytest_fsmredir.model.reserved import (
     ADMIN_PORT,
     HEALTH_PORT,
     INBOUND_PORT,

@@ -6,7 +6,7 @@ import errno
 import socket
 from typing import Self
 
-from pytest_fsmredir.spec.flow import Acceptance, Address, Fate, Flow
+from pytest_fsmredir.model.flow import Acceptance, Address, Fate, Flow
 from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.sockets import as_seen_by, loss, sockname
 from pytest_fsmredir.traffic.stream import Stream

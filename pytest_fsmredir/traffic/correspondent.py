@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pytest_fsmredir.spec.flow import Fate, Flow
+from pytest_fsmredir.model.flow import Fate, Flow
 from pytest_fsmredir.traffic import forge
 from pytest_fsmredir.traffic.engine import READABLE
 from pytest_fsmredir.traffic.host import Host

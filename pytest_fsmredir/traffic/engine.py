@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 
-from pytest_fsmredir.spec.flow import Address
+from pytest_fsmredir.model.flow import Address
 from pytest_fsmredir.traffic.sockets import address_family
 from pytest_fsmredir.traffic.tap import Packet, parsed
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 
-from pytest_fsmredir.spec.flow import Acceptor, Address, Fate, Flow
+from pytest_fsmredir.model.flow import Acceptor, Address, Fate, Flow
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.engine import READABLE, Engine
 from pytest_fsmredir.traffic.services import (

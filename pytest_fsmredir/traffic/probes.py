@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from pytest_fsmredir.spec.flow import Acceptance, Address, Direction, Flow
-from pytest_fsmredir.spec.reserved import HEALTH_PORT, SIDECAR_UID
+from pytest_fsmredir.model.flow import Acceptance, Address, Direction, Flow
+from pytest_fsmredir.model.reserved import HEALTH_PORT, SIDECAR_UID
 from pytest_fsmredir.traffic.engine import WRITABLE
 from pytest_fsmredir.traffic.host import Host
 from pytest_fsmredir.traffic.services import Serve, answer
@@ -29,7 +29,7 @@ _APPLICATION = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ProbeRequest:
     """The head of an HTTP request, and what came after it.
 
     Attributes:
@@ -60,7 +60,7 @@ class Request:
         return "\r\n".join(lines).encode("latin-1") + self.rest
 
 
-Handle = Callable[[Stream, Request], None]
+Handle = Callable[[Stream, ProbeRequest], None]
 
 
 def speaking_http(handle: Handle) -> Serve:
@@ -93,7 +93,7 @@ def sidecar_probes(host: Host) -> Serve:
     passed on to the health responder.
     """
 
-    def handle(stream: Stream, request: Request) -> None:
+    def handle(stream: Stream, request: ProbeRequest) -> None:
         if port := request.port(HTTP_PORT):
             head = request.restored(request.header(HTTP_PATH) or "/")
             _forward(host, stream, port, head)
@@ -113,7 +113,7 @@ def health_responder(host: Host, uid: int) -> Serve:
         uid: As whom it dials.
     """
 
-    def handle(stream: Stream, request: Request) -> None:
+    def handle(stream: Stream, request: ProbeRequest) -> None:
         port = request.port(TCP_PORT)
         if port is None:
             respond(stream, HTTPStatus.BAD_REQUEST, f"Header {TCP_PORT} not found in request")
@@ -151,7 +151,7 @@ def _handle(stream: Stream, data: bytes, handle: Handle) -> None:
         respond(stream, HTTPStatus.BAD_REQUEST, "not HTTP/1.1")
         return
     headers = tuple((name, value.strip()) for name, _, value in pairs)
-    handle(stream, Request(words[0], words[1], headers, rest))
+    handle(stream, ProbeRequest(words[0], words[1], headers, rest))
 
 
 def _forward(host: Host, client: Stream, port: int, request: bytes) -> None:

@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address
 from pytest_fsmredir.traffic.engine import READABLE, Engine
 from pytest_fsmredir.traffic.forge import checksum
 from pytest_fsmredir.traffic.sockets import emptied, original_destination, sockname

@@ -8,7 +8,7 @@ import struct
 from contextlib import suppress
 from typing import Protocol
 
-from pytest_fsmredir.spec.flow import Address
+from pytest_fsmredir.model.flow import Address
 
 SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; IP6T_SO_ORIGINAL_DST has the same number
 IP_TRANSPARENT = 19  # linux/in.h

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
-from pytest_fsmredir.spec.flow import Address
+from pytest_fsmredir.model.flow import Address
 
 THREADS_OWN = Path("/proc/thread-self/net")
 """The tables of the network namespace that the calling thread is in; ``/proc/net`` has those of the

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pytest_fsmredir.spec.flow import Address, Protocol
+from pytest_fsmredir.model.flow import Address, Protocol
 from pytest_fsmredir.traffic.engine import READABLE, Engine
 
 ETH_P_ALL = 0x0003
@@ -79,7 +79,7 @@ class Packet:
         return self.goes(other.source, other.destination) and self.body == other.body
 
 
-class Tap:
+class PacketTap:
     """An AF_PACKET socket on one interface.
 
     Attributes:

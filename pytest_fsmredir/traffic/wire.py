@@ -6,7 +6,7 @@ Words divided by spaces, because every flow pays for making and reading it:
 
 from __future__ import annotations
 
-from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address
 
 _MARK = "fsmredir"
 

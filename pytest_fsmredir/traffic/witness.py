@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
-from pytest_fsmredir.spec.reserved import (
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address
+from pytest_fsmredir.model.reserved import (
     ADMIN_PORT,
     HEALTH_PORT,
     INBOUND_PORT,
@@ -77,7 +77,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class WitnessScope:
     """A pod at one moment.
 
     Attributes:
@@ -93,7 +93,7 @@ class Scene:
     uid: int = SIDECAR_UID
 
 
-def look(scene: Scene, question: Question) -> Sighting:
+def look(scene: WitnessScope, question: Question) -> Sighting:
     """Return who accepted a flow.
 
     The acceptor's socket is the one whose other end is the client. By its own end it is:
@@ -123,7 +123,9 @@ def look(scene: Scene, question: Question) -> Sighting:
     return Sighting(accepted, onward, pending, tracking=scene.table.conntrack is not None)
 
 
-def _rows_of(scene: Scene, question: Question, tracked: TrackedFlow | None) -> list[SocketRow]:
+def _rows_of(
+    scene: WitnessScope, question: Question, tracked: TrackedFlow | None
+) -> list[SocketRow]:
     """Return the rows of the acceptor's socket.
 
     Redirected flows that differ in their destination only would look alike to their acceptor, so
@@ -140,7 +142,7 @@ def _rows_of(scene: Scene, question: Question, tracked: TrackedFlow | None) -> l
 
 
 def _accepted(
-    scene: Scene, question: Question, tracked: TrackedFlow | None, row: SocketRow
+    scene: WitnessScope, question: Question, tracked: TrackedFlow | None, row: SocketRow
 ) -> Acceptance | None:
     if not (row.state in LIVE and row.inode) and not (row.state in ENDING and question.connected):
         return None
@@ -153,7 +155,7 @@ def _accepted(
     return Acceptance(0, by, row.local, row.peer, original)
 
 
-def _acceptor(scene: Scene, question: Question, row: SocketRow) -> Acceptor | None:
+def _acceptor(scene: WitnessScope, question: Question, row: SocketRow) -> Acceptor | None:
     of_sidecar = row.uid == scene.uid if row.inode else None  # None: nobody knows any more
     port = row.local.port
     if port in _INTERCEPTING:
@@ -170,7 +172,7 @@ def _acceptor(scene: Scene, question: Question, row: SocketRow) -> Acceptor | No
     return Acceptor.ORIGIN if _listens(scene, port) else None
 
 
-def _server(scene: Scene, port: int) -> Acceptor | None:
+def _server(scene: WitnessScope, port: int) -> Acceptor | None:
     """Return whose port of the served ones this is; the health responder's user is its own."""
     if port == HEALTH_PORT:
         return Acceptor.HEALTH if _listens(scene, port) else Acceptor.ORIGIN
@@ -178,7 +180,7 @@ def _server(scene: Scene, port: int) -> Acceptor | None:
     return _SERVING[port] if own else Acceptor.ORIGIN
 
 
-def _listens(scene: Scene, port: int, of: Callable[[int], bool] = lambda _: True) -> bool:
+def _listens(scene: WitnessScope, port: int, of: Callable[[int], bool] = lambda _: True) -> bool:
     """Whether somebody else than ourselves listens on a port."""
     return any(
         row.state is TcpState.LISTEN
@@ -203,7 +205,7 @@ def _remembered(question: Question, tracked: TrackedFlow) -> tuple[Acceptance, .
     return (Acceptance(0, by, tracked.arrived_at, tracked.seen_from, tracked.destination),)
 
 
-def _onward(scene: Scene, accepted: tuple[Acceptance, ...]) -> tuple[Address, ...]:
+def _onward(scene: WitnessScope, accepted: tuple[Acceptance, ...]) -> tuple[Address, ...]:
     targets = {each.destination for each in accepted if each.by is Acceptor.SIDECAR_OUTBOUND}
     return tuple(
         row.local

@@ -21,13 +21,13 @@ from pytest_fsmredir.implementations.reference import Reference
 from pytest_fsmredir.implementations.reference.rules import (
     Chain,
     Family,
-    Sidecar,
+    SidecarPorts,
     creation,
     rule_set,
 )
-from pytest_fsmredir.spec.checks import MUST, SHOULD
-from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
-from pytest_fsmredir.spec.policy import Network, Policy
+from pytest_fsmredir.model.checks import MUST, SHOULD
+from pytest_fsmredir.model.features import ALL_FEATURES, Feature
+from pytest_fsmredir.model.policy import Network, Policy
 
 pytestmark = [
     pytest.mark.kernel,
@@ -54,7 +54,7 @@ class Changed:
 
     def program(self, target: Target) -> None:
         """Load the changed rules."""
-        right = rule_set(self._policy(target.configuration.policy()), Sidecar(), Family.IPV4)
+        right = rule_set(self._policy(target.configuration.policy()), SidecarPorts(), Family.IPV4)
         wrong = replace(right, rules=tuple(self._rules(list(right.rules))))
         ended = target.run(["iptables-restore", "--noflush"], creation(wrong))
         if ended.status != 0:

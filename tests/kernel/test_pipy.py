@@ -21,10 +21,10 @@ from pytest_fsmredir.backends.netns.programs import default_variant, start_insid
 from pytest_fsmredir.backends.netns.wiring import CLIENT, SERVER
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.reference import Reference
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.flow import Acceptor, Address, Direction, Fate, Flow
+from pytest_fsmredir.model.reserved import ADMIN_PORT, OUTBOUND_PORT, SERVED_PORTS
 from pytest_fsmredir.sidecars.pipy import Pipy, PipySidecar
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.flow import Acceptor, Address, Direction, Fate, Flow
-from pytest_fsmredir.spec.reserved import ADMIN_PORT, OUTBOUND_PORT, SERVED_PORTS
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.host import Host
 

@@ -11,7 +11,7 @@ import pytest
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.implementations.reference.programming import Reference
-from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.model.configuration import Configuration
 
 pytestmark = [
     pytest.mark.kernel,

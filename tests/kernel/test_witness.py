@@ -12,17 +12,17 @@ import pytest
 from pytest_fsmredir.agent.users import owner
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.programs import default_variant
-from pytest_fsmredir.backends.netns.site import Site
+from pytest_fsmredir.backends.netns.sandbox import Sandbox
 from pytest_fsmredir.backends.netns.wiring import CLIENT, SERVER
 from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.reference import Reference
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address, Direction, Flow
-from pytest_fsmredir.spec.reserved import SIDECAR_UID
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Direction, Flow
+from pytest_fsmredir.model.reserved import SIDECAR_UID
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.sockettable import SocketTable
-from pytest_fsmredir.traffic.witness import Question, Scene, Sighting, look
+from pytest_fsmredir.traffic.witness import Question, Sighting, WitnessScope, look
 from tests.neutral.judged import command
 
 pytestmark = [
@@ -43,7 +43,7 @@ class Pod:
     """A programmed pod with our recorder in it."""
 
     backend: NetnsBackend
-    site: Site
+    site: Sandbox
     family: int
 
     @property
@@ -69,11 +69,11 @@ class Pod:
             table = replace(table, conntrack=None)
         assert connection.client is not None
         asked = Question(connection.client, connection.flow.destination, connection.connected)
-        return look(Scene(table, frozenset(self.site.addresses)), asked)
+        return look(WitnessScope(table, frozenset(self.site.addresses)), asked)
 
 
 @pytest.fixture(scope="module", params=IMPLEMENTATIONS)
-def site(request: pytest.FixtureRequest) -> Iterator[tuple[NetnsBackend, Site]]:
+def site(request: pytest.FixtureRequest) -> Iterator[tuple[NetnsBackend, Sandbox]]:
     implementation = IMPLEMENTATIONS[request.param]
     lists = ("outbound-port-exclusion-list", "inbound-port-exclusion-list")
     annotations = {f"flomesh.io/{name}": str(EXCLUDED) for name in lists}
@@ -86,7 +86,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[tuple[NetnsBackend, Site]]:
 
 
 @pytest.fixture(params=[4, 6])
-def pod(site: tuple[NetnsBackend, Site], request: pytest.FixtureRequest) -> Pod:
+def pod(site: tuple[NetnsBackend, Sandbox], request: pytest.FixtureRequest) -> Pod:
     return Pod(*site, request.param)
 
 
@@ -124,7 +124,7 @@ def test_many_flows_at_once_are_told_apart(pod: Pod) -> None:
     with ExitStack() as held:
         opened = [held.enter_context(pod.dial(8080 + n % 7)) for n in range(MANY)]
         table = pod.site.namespace.run(SocketTable.read)
-        scene = Scene(table, frozenset(pod.site.addresses))
+        scene = WitnessScope(table, frozenset(pod.site.addresses))
         for each in opened:
             assert each.client is not None
             (told,) = look(scene, Question(each.client, each.flow.destination, True)).accepted

@@ -11,26 +11,26 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_fsmredir import catalogue
-from pytest_fsmredir.backends.judged import Wanted
-from pytest_fsmredir.backends.kubernetes.client import Cluster
-from pytest_fsmredir.backends.kubernetes.images import mesh_image, pod_image
-from pytest_fsmredir.backends.kubernetes.injectors import Inject, by_hand
-from pytest_fsmredir.backends.kubernetes.kind import (
+from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
+from pytest_fsmredir.backends.kubernetes.cluster.images import mesh_image, pod_image
+from pytest_fsmredir.backends.kubernetes.cluster.kind import (
     KindOptions,
     image_in_nodes,
     kind_site,
     preflight,
 )
-from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend, kind_ground
-from pytest_fsmredir.backends.kubernetes.manifests import AgentIn, Images
+from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend, kind_cluster_context
+from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject, by_hand
+from pytest_fsmredir.backends.kubernetes.pods.manifests import AgentIn, Images
 from pytest_fsmredir.backends.programming import Programming
-from pytest_fsmredir.deciding import decide
+from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.errors import FsmRedirError, PreflightError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
-from pytest_fsmredir.outcomes import Row, Variant
+from pytest_fsmredir.model.checks import Check
+from pytest_fsmredir.model.outcomes import Row, Variant
 from pytest_fsmredir.reference_mesh.install import install, remove
-from pytest_fsmredir.spec.checks import Check
+from pytest_fsmredir.suite import catalogue
+from pytest_fsmredir.suite.deciding import decide
 
 NFT = IptablesVariant.NFT
 VARIANT = Variant("kind", NFT.value, 4)
@@ -121,8 +121,8 @@ class Judge:
     @contextmanager
     def backend(self, inject: Inject) -> Iterator[KindBackend]:
         """Have a backend for the block."""
-        ground = kind_ground(self.options, self._images)
-        backend = KindBackend(inject, ground, timeout_s=TIMEOUT_S)
+        cluster_context = kind_cluster_context(self.options, self._images)
+        backend = KindBackend(inject, cluster_context, timeout_s=TIMEOUT_S)
         with closing(backend):
             yield backend
 

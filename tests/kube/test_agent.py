@@ -20,16 +20,16 @@ from pytest_fsmredir.agent.forms import SPAN, Report, acceptance_form, sighting_
 from pytest_fsmredir.agent.pod import NumberedEngine
 from pytest_fsmredir.agent.preparation import preparation_form, prepared_by
 from pytest_fsmredir.backends.base import Mesh
-from pytest_fsmredir.backends.judged import Wanted
-from pytest_fsmredir.backends.kubernetes.access import BOOTSTRAP, added_container, pieces
-from pytest_fsmredir.backends.kubernetes.archive import agent_archive
-from pytest_fsmredir.backends.kubernetes.ledger import Ledger
-from pytest_fsmredir.backends.kubernetes.link import Command, Link
-from pytest_fsmredir.backends.kubernetes.planning import UNKNOWN, is_final, plan
-from pytest_fsmredir.backends.kubernetes.states import Stage, state_of
+from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
+from pytest_fsmredir.backends.kubernetes.agents.access import BOOTSTRAP, added_container, pieces
+from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive
+from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink, Command
+from pytest_fsmredir.backends.kubernetes.mesh.planning import UNKNOWN, is_final, plan
+from pytest_fsmredir.backends.kubernetes.pods.states import PodStage, state_of
+from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.spec.flow import Acceptance, Acceptor, Address
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address
 
 NFT = IptablesVariant.NFT
 LIST = "flomesh.io/outbound-ip-range-exclusion-list"
@@ -143,7 +143,7 @@ def test_archive_that_ends_early_is_told() -> None:
     assert (done.returncode, done.stderr) == (1, b"the archive ended early\n")
 
 
-class Cut(Link):
+class Cut(AgentLink):
     """A line that answers too late."""
 
     def _reply(self, within_s: float) -> tuple[str, Any]:
@@ -162,7 +162,7 @@ def test_late_reply_is_not_taken_for_the_next_one() -> None:
     assert stream.closed
 
 
-class Told(Link):
+class Told(AgentLink):
     """A line to an agent that has one thing to tell."""
 
     def ask_all(self, commands: Iterable[Command], *, wait_s: float = 0.0) -> list[Any]:
@@ -180,15 +180,15 @@ def accepted(serial: int) -> Acceptance:
 
 def test_ledger_notices_what_a_banner_skips() -> None:
     """An acceptance that nobody was told of, lost from the log."""
-    ledger = Ledger()
+    acceptance_log = AcceptanceLog()
     link = Told("pod", None, ("app",))  # type: ignore[arg-type]
-    ledger.enrol(link, 1.0)
+    acceptance_log.enrol(link, 1.0)
 
-    assert not ledger.note(accepted(SPAN + 1))
-    ledger.fetch([link])
-    assert [each.serial for each in ledger.log] == [SPAN, SPAN + 1]
-    assert ledger.note(accepted(SPAN + 1))
-    assert len(ledger.log) == 2
+    assert not acceptance_log.note(accepted(SPAN + 1))
+    acceptance_log.fetch([link])
+    assert [each.serial for each in acceptance_log.log] == [SPAN, SPAN + 1]
+    assert acceptance_log.note(accepted(SPAN + 1))
+    assert len(acceptance_log.log) == 2
 
 
 def wants_pods(mesh: Mesh) -> None:
@@ -221,13 +221,13 @@ def test_order_with_an_unknown_address_waits() -> None:
 @pytest.mark.parametrize(
     ("state", "stage"),
     [
-        ({"terminated": {"exitCode": 2}}, Stage.REFUSED),
-        ({"waiting": {"reason": "ErrImageNeverPull"}}, Stage.BROKEN),
-        ({"waiting": {"reason": "PodInitializing"}}, Stage.WAITING),
-        ({"running": {"startedAt": "2020-01-01T00:00:00Z"}}, Stage.REFUSED),
+        ({"terminated": {"exitCode": 2}}, PodStage.REFUSED),
+        ({"waiting": {"reason": "ErrImageNeverPull"}}, PodStage.BROKEN),
+        ({"waiting": {"reason": "PodInitializing"}}, PodStage.WAITING),
+        ({"running": {"startedAt": "2020-01-01T00:00:00Z"}}, PodStage.REFUSED),
     ],
 )
-def test_state_of_the_init_container(state: dict[str, Any], stage: Stage) -> None:
+def test_state_of_the_init_container(state: dict[str, Any], stage: PodStage) -> None:
     """A missing image blamed on the implementation, or a refusal blamed on the cluster."""
     pod = {"status": {"initContainerStatuses": [{"name": "fsm-init", "state": state}]}}
 

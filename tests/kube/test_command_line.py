@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pytest_fsmredir.backends.kubernetes.client import Cluster
-from pytest_fsmredir.backends.kubernetes.images import pod_image
-from pytest_fsmredir.backends.kubernetes.kind import KindOptions, handle_of
-from pytest_fsmredir.backends.kubernetes.manifests import MANAGED_BY, OURS
+from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
+from pytest_fsmredir.backends.kubernetes.cluster.images import pod_image
+from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions, handle_of
+from pytest_fsmredir.backends.kubernetes.pods.manifests import MANAGED_BY, OURS
 from tests.kube.gate import Gate
 
 pytestmark = pytest.mark.kube

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_fsmredir.backends.kubernetes.manifests import AgentIn
+from pytest_fsmredir.backends.kubernetes.pods.manifests import AgentIn
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.reference.programming import Reference
-from pytest_fsmredir.outcomes import Outcome
+from pytest_fsmredir.model.outcomes import Outcome
 
 if TYPE_CHECKING:
     from tests.kube.conftest import Judge

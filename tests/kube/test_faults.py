@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_fsmredir.backends.base import Place
-from pytest_fsmredir.backends.kubernetes.access import Ephemeral
-from pytest_fsmredir.backends.kubernetes.client import Cluster
-from pytest_fsmredir.backends.kubernetes.injectors import by_hand
+from pytest_fsmredir.backends.kubernetes.agents.access import Ephemeral
+from pytest_fsmredir.backends.kubernetes.agents.link import GRACE_S
+from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
 from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend
-from pytest_fsmredir.backends.kubernetes.link import GRACE_S
-from pytest_fsmredir.backends.kubernetes.manifests import AgentIn
-from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
-from pytest_fsmredir.backends.kubernetes.pods import KubePod
+from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
+from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
+from pytest_fsmredir.backends.kubernetes.pods.injectors import by_hand
+from pytest_fsmredir.backends.kubernetes.pods.manifests import AgentIn
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.implementations.reference.programming import Reference

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_fsmredir.backends.kubernetes.injection import (
+from pytest_fsmredir.backends.kubernetes.pods.injection import (
     BadAnnotation,
     Parts,
     injected,

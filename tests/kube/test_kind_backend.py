@@ -8,7 +8,7 @@ import pytest
 
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.reference.programming import Reference
-from pytest_fsmredir.outcomes import Outcome
+from pytest_fsmredir.model.outcomes import Outcome
 
 if TYPE_CHECKING:
     from tests.kube.conftest import Judge

@@ -9,18 +9,18 @@ from functools import partial
 import pytest
 
 from pytest_fsmredir import procs
-from pytest_fsmredir.backends.kubernetes import probing
-from pytest_fsmredir.backends.kubernetes.client import Cluster, Object
-from pytest_fsmredir.backends.kubernetes.fleet import Order
-from pytest_fsmredir.backends.kubernetes.injection import HEALTH_NAME
-from pytest_fsmredir.backends.kubernetes.injectors import Inject, Manual, by_hand
-from pytest_fsmredir.backends.kubernetes.manifests import Images, init_program
-from pytest_fsmredir.backends.kubernetes.nodes import nodes_of
+from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
+from pytest_fsmredir.backends.kubernetes.cluster.nodes import nodes_of
+from pytest_fsmredir.backends.kubernetes.pods import kubelet
+from pytest_fsmredir.backends.kubernetes.pods.injection import HEALTH_NAME
+from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject, Manual, by_hand
+from pytest_fsmredir.backends.kubernetes.pods.manifests import Images, init_program
+from pytest_fsmredir.backends.kubernetes.pods.pool import Order
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.reference.programming import Reference
-from pytest_fsmredir.outcomes import Outcome
-from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.outcomes import Outcome
 from tests.kube.conftest import Judge
 
 pytestmark = pytest.mark.kube
@@ -154,7 +154,7 @@ MUTANTS: dict[str, tuple[Inject, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutant_is_killed(judge: Judge, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "PROBED_S", 15.0)  # a live application is never found alive
+    monkeypatch.setattr(kubelet, "PROBED_S", 15.0)  # a live application is never found alive
     inject, ids = MUTANTS[name]
 
     rows = judge.rows_of(inject, *ids)

@@ -7,15 +7,15 @@ from contextlib import closing
 
 import pytest
 
-from pytest_fsmredir import catalogue
-from pytest_fsmredir.backends.judged import Wanted
 from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
-from pytest_fsmredir.backends.kubernetes.client import Cluster
-from pytest_fsmredir.backends.kubernetes.manifests import Images
-from pytest_fsmredir.backends.kubernetes.webhook import by_webhook
-from pytest_fsmredir.deciding import decide
+from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
+from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
+from pytest_fsmredir.backends.kubernetes.pods.webhook import by_webhook
+from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.outcomes import Outcome, Variant
+from pytest_fsmredir.model.outcomes import Outcome, Variant
+from pytest_fsmredir.suite import catalogue
+from pytest_fsmredir.suite.deciding import decide
 
 pytestmark = pytest.mark.kube
 

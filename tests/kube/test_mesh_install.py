@@ -13,9 +13,9 @@ import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pytest_fsmredir import procs
-from pytest_fsmredir.backends.kubernetes import runs
-from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster
-from pytest_fsmredir.backends.kubernetes.kind import KindOptions
+from pytest_fsmredir.backends.kubernetes.cluster import namespaces
+from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster
+from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions
 from pytest_fsmredir.errors import CommandError, PreflightError
 from pytest_fsmredir.reference_mesh.install import install, remove
 from pytest_fsmredir.reference_mesh.lists import lists_of
@@ -57,7 +57,7 @@ def kubectl(kind: KindOptions, tmp_path_factory: pytest.TempPathFactory) -> Kube
 @pytest.fixture
 def namespace(reference_mesh: Cluster, kubectl: Kubectl) -> Iterator[str]:
     """A namespace in the mesh, by the commands that a user gives."""
-    with runs.namespace(reference_mesh, keep=False) as name:
+    with namespaces.namespace(reference_mesh, keep=False) as name:
         kubectl("label", "namespace", name, "flomesh.io/monitored-by=fsm")
         kubectl("annotate", "namespace", name, "flomesh.io/sidecar-injection=enabled")
         yield name

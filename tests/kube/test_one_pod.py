@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from pytest_fsmredir.backends.kubernetes import runs
-from pytest_fsmredir.backends.kubernetes.client import Cluster
-from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order
-from pytest_fsmredir.backends.kubernetes.images import pod_image
-from pytest_fsmredir.backends.kubernetes.injectors import by_hand
-from pytest_fsmredir.backends.kubernetes.kind import KindOptions, handle_of
-from pytest_fsmredir.backends.kubernetes.ledger import Ledger
-from pytest_fsmredir.backends.kubernetes.manifests import MANAGED_BY, OURS, Images
+from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
+from pytest_fsmredir.backends.kubernetes.cluster import namespaces
+from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
+from pytest_fsmredir.backends.kubernetes.cluster.images import pod_image
+from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions, handle_of
+from pytest_fsmredir.backends.kubernetes.pods.injectors import by_hand
+from pytest_fsmredir.backends.kubernetes.pods.manifests import MANAGED_BY, OURS, Images
+from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.reference.programming import Reference
-from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.model.configuration import Configuration
 
 pytestmark = pytest.mark.kube
 
@@ -59,12 +59,12 @@ class Somebody:
         sidecar = {"image": self.image, "imagePullPolicy": "IfNotPresent", "command": command}
         images = Images(pod=self.image, sidecar=sidecar)
         injection = by_hand(implementation)(self.cluster, images)
-        fleet = Fleet(
+        pool = PodPool(
             self.cluster, self.namespace, images, injection,
-            init_timeout_s=30.0, ledger=Ledger(), timeout_s=5.0,
+            init_timeout_s=30.0, acceptance_log=AcceptanceLog(), timeout_s=5.0,
         )  # fmt: skip
-        with closing(fleet):
-            site = fleet.take(Order(Configuration(ANNOTATIONS), IptablesVariant.NFT))
+        with closing(pool):
+            site = pool.take(Order(Configuration(ANNOTATIONS), IptablesVariant.NFT))
             assert site.programming.accepted
             return site.name
 
@@ -99,7 +99,7 @@ def somebody(kind: KindOptions) -> Iterator[Somebody]:
     kubeconfig = Path(handle_of(kind).kubeconfig_path).absolute()
     with ExitStack() as undo:
         cluster = undo.enter_context(closing(Cluster(kubeconfig)))
-        namespace = undo.enter_context(runs.namespace(cluster, keep=False))
+        namespace = undo.enter_context(namespaces.namespace(cluster, keep=False))
         yield Somebody(cluster, kubeconfig, namespace, pod_image(""))
 
 

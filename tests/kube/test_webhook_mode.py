@@ -6,14 +6,14 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster
-from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order
-from pytest_fsmredir.backends.kubernetes.ledger import Ledger
-from pytest_fsmredir.backends.kubernetes.manifests import Images
-from pytest_fsmredir.backends.kubernetes.webhook import Webhook
+from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
+from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster
+from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
+from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool
+from pytest_fsmredir.backends.kubernetes.pods.webhook import WebhookInjection
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.model.configuration import Configuration
 
 CALLED = 'Internal error occurred: failed calling webhook "fsm-inject.k8s.io": '
 NO_UID = f'{CALLED}received invalid webhook response: expected response.uid="9a", got ""'
@@ -63,15 +63,15 @@ class Api:
         return "\n".join(self.lines)
 
 
-def fleet_on(api: Api) -> Fleet:
+def fleet_on(api: Api) -> PodPool:
     cluster, images = cast("Cluster", api), Images(pod="pod:1")
-    return Fleet(
+    return PodPool(
         cluster,
         "run-1",
         images,
-        Webhook(cluster, images),
+        WebhookInjection(cluster, images),
         init_timeout_s=30.0,
-        ledger=Ledger(),
+        acceptance_log=AcceptanceLog(),
         timeout_s=5.0,
     )
 
@@ -86,9 +86,9 @@ def refused(text: str, status: int = 500) -> ApiError:
 
 def test_reason_of_fsm_is_in_the_injectors_log() -> None:
     """A refusal of FSM, whose answer lacks the uid, taken for a broken webhook."""
-    fleet = fleet_on(Api(refused(NO_UID)))
-    (site,) = fleet.make([order()])
-    fleet.close()
+    pool = fleet_on(Api(refused(NO_UID)))
+    (site,) = pool.make([order()])
+    pool.close()
 
     assert repr(site.programming) == f"refused: at admission: {REASON}"
 
@@ -96,9 +96,9 @@ def test_reason_of_fsm_is_in_the_injectors_log() -> None:
 def test_denial_by_the_webhook_is_a_refusal() -> None:
     """A refusal with a proper reason."""
     denied = f'admission webhook "fsm-inject.k8s.io" denied the request: {REASON}'
-    fleet = fleet_on(Api(refused(denied, 400)))
-    (site,) = fleet.make([order()])
-    fleet.close()
+    pool = fleet_on(Api(refused(denied, 400)))
+    (site,) = pool.make([order()])
+    pool.close()
 
     assert repr(site.programming) == f"refused: at admission: {REASON}"
 
@@ -115,21 +115,21 @@ def test_denial_by_the_webhook_is_a_refusal() -> None:
 )
 def test_trouble_of_the_cluster_is_no_refusal(said: ApiError, told: str) -> None:
     """An implementation that is blamed for a quota, a missing right or a dead webhook."""
-    fleet = fleet_on(Api(said))
+    pool = fleet_on(Api(said))
     try:
         with pytest.raises(BackendError, match=told):
-            fleet.make([order()])
+            pool.make([order()])
     finally:
-        fleet.close()
+        pool.close()
 
 
 def test_lists_are_set_once_for_all_pods_that_want_them() -> None:
     """A pod that is made with another pod's lists."""
     api = Api()
-    fleet = fleet_on(api)
+    pool = fleet_on(api)
     one, two = order(outboundPortExclusionList=[1]), order(outboundPortExclusionList=[2])
-    fleet.make([one, two, one, order(), two])
-    fleet.close()
+    pool.make([one, two, one, order(), two])
+    pool.close()
 
     assert api.lists_at_creation == [[1], [1], [2], [2], []]
     assert api.traffic == LISTS
@@ -139,10 +139,10 @@ def test_lists_are_set_once_for_all_pods_that_want_them() -> None:
 def test_lists_are_put_back_after_an_interruption() -> None:
     """A mesh that keeps a run's lists because somebody pressed Ctrl-C."""
     api = Api(KeyboardInterrupt())
-    fleet = fleet_on(api)
+    pool = fleet_on(api)
     with pytest.raises(KeyboardInterrupt):
-        fleet.make([order(outboundPortExclusionList=[1])])
-    fleet.close()
+        pool.make([order(outboundPortExclusionList=[1])])
+    pool.close()
 
     assert api.traffic == LISTS
     assert api.annotations == {}
@@ -150,7 +150,7 @@ def test_lists_are_put_back_after_an_interruption() -> None:
 
 def test_mesh_that_does_nothing_is_noticed() -> None:
     """Pods that nobody programmed, judged as if a mesh had."""
-    fleet = fleet_on(Api(injects=False))
+    pool = fleet_on(Api(injects=False))
     with pytest.raises(BackendError, match="put nothing into any of 2 pods"):
-        fleet.make([order(), order()])
-    fleet.close()
+        pool.make([order(), order()])
+    pool.close()

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_fsmredir import catalogue
-from pytest_fsmredir.backends.kubernetes.witnessing import Witnessing
+from pytest_fsmredir.backends.kubernetes.mesh.fates_observed import Witnessing
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.reference.programming import Reference
-from pytest_fsmredir.outcomes import Outcome
-from pytest_fsmredir.spec.checks import Check, Level
+from pytest_fsmredir.model.checks import Check, Level
+from pytest_fsmredir.model.outcomes import Outcome
+from pytest_fsmredir.suite import catalogue
 
 if TYPE_CHECKING:
     from tests.kube.conftest import Judge

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from pytest_fsmredir import catalogue
 from pytest_fsmredir.backends.netns import privileges
+from pytest_fsmredir.suite import catalogue
 from tests.mutants.collected import by_name, matching
 from tests.mutants.hints import Hints
 from tests.mutants.learning import compare_all, keep

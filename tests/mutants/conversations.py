@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant, Refused, Target
-from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.model.configuration import Configuration
 from tests.mutants.mutant import Mutant, MutantImplementation, read
 
 

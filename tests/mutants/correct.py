@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pytest_fsmredir.spec.policy import Network, Policy
+from pytest_fsmredir.model.policy import Network, Policy
 from tests.mutants.rules import Rule, Rules
 
 IN, OUT, TO_IN, TO_OUT = "MESH_IN", "MESH_OUT", "MESH_TO_IN", "MESH_TO_OUT"

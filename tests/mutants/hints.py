@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_fsmredir.spec.checks import Check
+from pytest_fsmredir.model.checks import Check
 
 FILE = Path(__file__).with_name("hints.json")
 _UNKNOWN_S = 0.05

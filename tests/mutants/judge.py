@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
-from pytest_fsmredir.outcomes import Outcome
-from pytest_fsmredir.spec.checks import Check, Level
+from pytest_fsmredir.model.checks import Check, Level
+from pytest_fsmredir.model.outcomes import Outcome
 
 VARIANTS = ("nft", "legacy")
 FAMILIES = (4, 6)

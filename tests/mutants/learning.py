@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from pytest_fsmredir import catalogue
-from pytest_fsmredir.outcomes import Outcome
-from pytest_fsmredir.spec.checks import Level
+from pytest_fsmredir.model.checks import Level
+from pytest_fsmredir.model.outcomes import Outcome
+from pytest_fsmredir.suite import catalogue
 from tests.mutants.collected import by_name, matching
 from tests.mutants.hints import Hints
 from tests.mutants.judge import MATRIX, Trial

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from pytest_fsmredir.errors import ConfigurationError
 from pytest_fsmredir.implementations.base import Refused, Target
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
-from pytest_fsmredir.spec.policy import Policy
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.features import ALL_FEATURES, Feature
+from pytest_fsmredir.model.policy import Policy
 from tests.mutants.changes import Change, unchanged
 from tests.mutants.correct import Case, correct
 from tests.mutants.loading import Edit, Load, Plan, install

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from pytest_fsmredir.spec.policy import ListName, Policy
+from pytest_fsmredir.model.policy import ListName, Policy
 
 PolicyChange = Callable[[Policy], Policy]
 Listed = tuple[Any, ...]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_fsmredir.spec.checks import Catalogue, Level
+from pytest_fsmredir.model.checks import Catalogue, Level
 from tests.mutants.collected import by_name
 from tests.mutants.runner import Verdict
 

@@ -10,12 +10,12 @@ from functools import cache
 from pathlib import Path
 from zlib import crc32
 
-from pytest_fsmredir import catalogue
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.implementations.base import Implementation
-from pytest_fsmredir.outcomes import Outcome
-from pytest_fsmredir.spec.checks import Check, Level
+from pytest_fsmredir.model.checks import Check, Level
+from pytest_fsmredir.model.outcomes import Outcome
+from pytest_fsmredir.suite import catalogue
 from tests.mutants.collected import by_name
 from tests.mutants.conversations import Conversations, Listener, load, save, says_the_same
 from tests.mutants.hints import Hints

@@ -9,8 +9,8 @@ import pytest
 
 from pytest_fsmredir.errors import ConfigurationError
 from pytest_fsmredir.implementations.base import Refused
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.policy import Policy
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.policy import Policy
 from tests.mutants.collected import MUTANTS
 from tests.mutants.correct import Case, correct
 from tests.mutants.loading import Plan, install

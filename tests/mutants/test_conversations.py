@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant, Refused
-from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.model.configuration import Configuration
 from tests.mutants.collected import by_name
 from tests.mutants.conversations import Conversation, Listener, load, save, says_the_same
 from tests.mutants.mutant import MutantImplementation

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_fsmredir import catalogue
 from pytest_fsmredir.backends.netns import privileges
 from pytest_fsmredir.implementations.init_command import InitCommand
-from pytest_fsmredir.outcomes import Outcome
-from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
+from pytest_fsmredir.model.features import ALL_FEATURES, Feature
+from pytest_fsmredir.model.outcomes import Outcome
+from pytest_fsmredir.suite import catalogue
 from tests.mutants.judge import MATRIX, judging
 
 ROOT = Path(__file__).parents[2]

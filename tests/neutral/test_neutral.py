@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_fsmredir import catalogue
+from pytest_fsmredir.suite import catalogue
 from tests.neutral.judged import MODULES
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_fsmredir.backends.kubernetes.archive import agent_archive, template_libraries
+from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive, template_libraries
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project

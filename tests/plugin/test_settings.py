@@ -123,7 +123,7 @@ def test_run_of_something_else_is_left_alone(project: Project) -> None:
         test_own__py="import sys\n"
         "def test_light():\n"
         "    ours = {name for name in sys.modules if name.startswith('pytest_fsmredir.')}\n"
-        "    light = ('plugin', 'options', 'mesh_fixtures')\n"
+        "    light = ('plugin', 'plugin.fixtures', 'config', 'config.options')\n"
         "    assert ours == {f'pytest_fsmredir.{name}' for name in light}\n",
     )
     ended = project.pytest()

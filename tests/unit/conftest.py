@@ -9,8 +9,8 @@ from typing import cast
 
 import pytest
 
-from pytest_fsmredir.options import OPTIONS
-from pytest_fsmredir.settings import Settings, read_settings
+from pytest_fsmredir.config.options import OPTIONS
+from pytest_fsmredir.config.settings import Settings, read_settings
 
 
 class Project:

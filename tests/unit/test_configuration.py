@@ -5,13 +5,13 @@ from ipaddress import ip_network
 import pytest
 
 from pytest_fsmredir.errors import AnnotationError, MeshConfigError
-from pytest_fsmredir.spec.configuration import (
+from pytest_fsmredir.model.configuration import (
     Configuration,
     parse_interface,
     parse_ip_range,
     parse_port,
 )
-from pytest_fsmredir.spec.policy import ListName, Policy
+from pytest_fsmredir.model.policy import ListName, Policy
 
 PORTS = "flomesh.io/outbound-port-exclusion-list"
 RANGES = "flomesh.io/outbound-ip-range-exclusion-list"

@@ -8,13 +8,13 @@ from typing import cast
 
 import pytest
 
-from pytest_fsmredir.backends.judged import JudgedMesh
 from pytest_fsmredir.backends.programming import Programming
-from pytest_fsmredir.deciding import Result, as_failure, decide
-from pytest_fsmredir.outcomes import Outcome, Variant
-from pytest_fsmredir.spec.checks import INFO, MUST, SHOULD, Check, Level, Profile
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.flow import Address, Claim, Direction, Fate, Flow
+from pytest_fsmredir.backends.protocols import JudgedMesh
+from pytest_fsmredir.model.checks import INFO, MUST, SHOULD, Check, Level, Profile
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.flow import Address, Claim, Direction, Fate, Flow
+from pytest_fsmredir.model.outcomes import Outcome, Variant
+from pytest_fsmredir.suite.deciding import Result, as_failure, decide
 
 V4 = Variant("netns", "nft", 4)
 

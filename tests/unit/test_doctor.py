@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from pytest_fsmredir import doctor
-from pytest_fsmredir.doctor import Finding
+from pytest_fsmredir.cli import doctor
+from pytest_fsmredir.cli.doctor import Finding
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

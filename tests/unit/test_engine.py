@@ -11,7 +11,7 @@ import pytest
 
 from pytest_fsmredir.agent.pod import ContainerHost
 from pytest_fsmredir.agent.users import OwnedSockets
-from pytest_fsmredir.spec.flow import Address, Direction, Flow
+from pytest_fsmredir.model.flow import Address, Direction, Flow
 from pytest_fsmredir.traffic.engine import READABLE, Engine
 
 _TO = Flow(Direction.OUTBOUND, Address("127.0.0.1", 9))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_fsmredir.spec.flow import Address, Protocol
+from pytest_fsmredir.model.flow import Address, Protocol
 from pytest_fsmredir.traffic import forge
 from pytest_fsmredir.traffic.tap import Packet, parse
 

@@ -10,14 +10,13 @@ from ipaddress import ip_network
 import pytest
 
 from pytest_fsmredir.backends.programming import Programming
-from pytest_fsmredir.fuzz.aim import Probe, Scene
 from pytest_fsmredir.fuzz.campaign import Campaign, CampaignResult
+from pytest_fsmredir.fuzz.network import TrialNetwork
 from pytest_fsmredir.fuzz.pruning import parts
-from pytest_fsmredir.fuzz.stage import Stage
-from pytest_fsmredir.spec.checks import MUST, SHOULD, Level
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
-from pytest_fsmredir.spec.flow import (
+from pytest_fsmredir.model.checks import MUST, SHOULD, Level
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.features import ALL_FEATURES, Feature
+from pytest_fsmredir.model.flow import (
     Acceptance,
     Acceptor,
     Address,
@@ -27,9 +26,10 @@ from pytest_fsmredir.spec.flow import (
     Protocol,
     Route,
 )
-from pytest_fsmredir.spec.oracle import expected
-from pytest_fsmredir.spec.policy import ListName, Network, Policy
-from pytest_fsmredir.spec.reserved import SERVED_PORTS
+from pytest_fsmredir.model.oracle import expected
+from pytest_fsmredir.model.policy import ListName, Network, Policy
+from pytest_fsmredir.model.reserved import SERVED_PORTS
+from pytest_fsmredir.probing.aim import ProbeFlow, ProbeTargets
 
 SEED = 3  # begins with policies that show all of these
 OWN = "10.77.0.2"
@@ -51,7 +51,7 @@ class Paper:
 
     def __init__(self, policy: Policy, change: Change, limit: int) -> None:
         with_second = bool(policy.network_interface_exclusion_list)
-        self.scene = Scene(
+        self.scene = ProbeTargets(
             family=4, server="198.51.100.10", pod=OWN, loopback="127.0.0.1", silent="203.0.113.99",
             second="10.78.0.2" if with_second else None,
             beyond="198.19.0.10" if with_second else None,
@@ -71,7 +71,7 @@ class Paper:
     def listen(self, flow: Flow) -> None:
         """Everybody listens already."""
 
-    def send(self, probes: Iterable[Probe]) -> Iterator[Fate]:
+    def send(self, probes: Iterable[ProbeFlow]) -> Iterator[Fate]:
         """Let the oracle say what becomes of the flows."""
         return (self._fate(probe.flow) for probe in probes)
 
@@ -91,7 +91,7 @@ def campaign(
     features: frozenset[Feature] = ALL_FEATURES,
     effort: int = 300,
 ) -> Campaign:
-    def on_paper(configuration: Configuration) -> AbstractContextManager[Stage]:
+    def on_paper(configuration: Configuration) -> AbstractContextManager[TrialNetwork]:
         return nullcontext(Paper(configuration.policy(), change, limit))
 
     return Campaign(on_paper, features=features, families=(4,), shrink_effort=effort)
@@ -161,7 +161,7 @@ def test_wrong_range_is_shrunk_to_one_entry_and_the_flow_that_shows_it() -> None
     assert found is not None
     settings = {**found.configuration.annotations, **found.configuration.traffic}
     assert list(settings.values()) in ([["2.2.2.2/24"]], ["2.2.2.2/24"])
-    assert found.probe == Probe(Flow(Direction.OUTBOUND, Address("2.2.2.255", 8080), uid=1000))
+    assert found.probe == ProbeFlow(Flow(Direction.OUTBOUND, Address("2.2.2.255", 8080), uid=1000))
     assert (found.expected, found.level) == ("direct", MUST)
     assert found.seen.startswith("accepted by the sidecar's outbound listener")
 

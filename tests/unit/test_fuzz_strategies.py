@@ -9,24 +9,24 @@ from hypothesis import given, settings
 
 from pytest_fsmredir.errors import PreflightError
 from pytest_fsmredir.fuzz import require_hypothesis
-from pytest_fsmredir.fuzz.aim import (
+from pytest_fsmredir.fuzz.draws import Draws
+from pytest_fsmredir.fuzz.strategies import configurations
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.features import ALL_FEATURES, Feature
+from pytest_fsmredir.model.flow import Address, Direction, Flow, Protocol
+from pytest_fsmredir.model.oracle import expected
+from pytest_fsmredir.model.policy import ListName, Policy
+from pytest_fsmredir.model.reserved import SERVED_PORTS, SIDECAR_UID
+from pytest_fsmredir.probing.aim import (
     SIDECARS_OWN_PORTS,
-    Scene,
+    ProbeTargets,
     addresses_at,
     can_be_dialled,
     ports_at,
     probes,
 )
-from pytest_fsmredir.fuzz.draws import Draws
-from pytest_fsmredir.fuzz.strategies import configurations
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
-from pytest_fsmredir.spec.flow import Address, Direction, Flow, Protocol
-from pytest_fsmredir.spec.oracle import expected
-from pytest_fsmredir.spec.policy import ListName, Policy
-from pytest_fsmredir.spec.reserved import SERVED_PORTS, SIDECAR_UID
 
-SCENE = Scene(
+SCENE = ProbeTargets(
     family=4,
     server="198.51.100.10",
     pod="10.77.0.2",
@@ -50,7 +50,7 @@ def drawn(count: int, seed: int = 1) -> tuple[Configuration, ...]:
     return tuple(found)
 
 
-def flows(policy: Policy, scene: Scene = SCENE) -> list[Flow]:
+def flows(policy: Policy, scene: ProbeTargets = SCENE) -> list[Flow]:
     return [probe.flow for probe in probes(policy, scene)]
 
 

@@ -9,20 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from pytest_fsmredir import Probe, ProbeBy, catalogue
-from pytest_fsmredir.backends.judged import Wanted
-from pytest_fsmredir.backends.kubernetes import kind
-from pytest_fsmredir.backends.kubernetes.archive import agent_archive
-from pytest_fsmredir.backends.kubernetes.client import Cluster, Object
-from pytest_fsmredir.backends.kubernetes.fleet import Order
-from pytest_fsmredir.backends.kubernetes.kind import KindSite, unused_ranges
-from pytest_fsmredir.backends.kubernetes.planning import Orders, plan
-from pytest_fsmredir.backends.kubernetes.probing import CASES, case_of
-from pytest_fsmredir.backends.kubernetes.remote import needs_met
+from pytest_fsmredir import Probe, ProbeBy
+from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive
+from pytest_fsmredir.backends.kubernetes.cluster import kind
+from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
+from pytest_fsmredir.backends.kubernetes.cluster.kind import KindSite, unused_ranges
+from pytest_fsmredir.backends.kubernetes.cluster.remote import needs_met
+from pytest_fsmredir.backends.kubernetes.mesh.planning import Orders, plan
+from pytest_fsmredir.backends.kubernetes.pods.kubelet import CASES, case_of
+from pytest_fsmredir.backends.kubernetes.pods.pool import Order
 from pytest_fsmredir.backends.needs import Need
+from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.errors import DeadlineError
 from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.suite import catalogue
 
 OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
 
@@ -85,7 +86,7 @@ def test_every_probed_application_is_made_early() -> None:
     checks = [check for check in catalogue.load().checks if check.id.startswith("KUBE-01")]
     wanted = [Wanted(check.function, 4, IptablesVariant.NFT) for check in checks]
     orders = plan(wanted, lambda _node: {}, timeout_s=1.0)
-    assert {exhibit.case for exhibit in orders.exhibits} == set(CASES)
+    assert {probed_pod.case for probed_pod in orders.exhibits} == set(CASES)
     assert case_of(Probe.STARTUP, ProbeBy.HTTP, alive=True) in CASES
 
 
@@ -98,13 +99,13 @@ def archive(tmp_path: Path) -> Path:
 
 def started(archive: Path) -> str:
     """Return where a module of the archive was taken from."""
-    code = "import sys; sys.path[:0] = sys.argv[1:]; import pytest_fsmredir.spec as m; print(m)"
+    code = "import sys; sys.path[:0] = sys.argv[1:]; import pytest_fsmredir.model as m; print(m)"
     argv = [sys.executable, "-I", "-S", "-c", code, str(archive)]
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
 
 def test_agent_starts_from_bytecode(archive: Path) -> None:
-    assert "spec/__init__.pyc" in started(archive)
+    assert "model/__init__.pyc" in started(archive)
 
 
 def test_agent_starts_from_sources_in_another_python(archive: Path, tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_agent_starts_from_sources_in_another_python(archive: Path, tmp_path: Pa
             content = old.read(name)
             foreign = b"\0\0\r\n" + content[4:] if name.endswith(".pyc") else content
             new.writestr(name, foreign)
-    assert "spec/__init__.py'" in started(other)
+    assert "model/__init__.py'" in started(other)
 
 
 def orders_of(check_id: str, node: str = "") -> Orders:
@@ -154,7 +155,7 @@ def test_everything_that_a_check_orders_is_for_its_node() -> None:
     for check_id in ("KUBE-001", "KUBE-010", "KUBE-005", "LIFE-001"):
         orders = orders_of(check_id, "n-1")
         assert {order.node for order in orders} <= {"n-1"}
-        assert {exhibit.order.node for exhibit in orders.exhibits} <= {"n-1"}
+        assert {probed_pod.order.node for probed_pod in orders.exhibits} <= {"n-1"}
         assert {template.order.node for template in orders.templates} <= {"n-1"}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_fsmredir.reference_mesh.webhook import PATH, Webhook
+from pytest_fsmredir.reference_mesh.webhook import PATH, WebhookServer
 
 ENABLED = {"flomesh.io/sidecar-injection": "enabled"}
 
@@ -44,8 +44,8 @@ def cluster() -> Cluster:
 
 
 @pytest.fixture
-def webhook(cluster: Cluster) -> Iterator[Webhook]:
-    with Webhook(("127.0.0.1", 0), cluster, "mesh:1") as server:
+def webhook(cluster: Cluster) -> Iterator[WebhookServer]:
+    with WebhookServer(("127.0.0.1", 0), cluster, "mesh:1") as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -61,7 +61,7 @@ def pod(annotations: dict[str, str] | None = None, **spec: object) -> dict[str, 
     return {"metadata": metadata, "spec": {"containers": containers, **spec}}
 
 
-def post(webhook: Webhook, body: object, path: str = PATH) -> tuple[int, str]:
+def post(webhook: WebhookServer, body: object, path: str = PATH) -> tuple[int, str]:
     connection = HTTPConnection("127.0.0.1", int(webhook.server_address[1]), timeout=5)
     connection.request("POST", path, json.dumps(body))
     answer = connection.getresponse()
@@ -75,7 +75,9 @@ def asked(given: dict[str, Any], namespace: str = "shop") -> dict[str, Any]:
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
 
 
-def reviewed(webhook: Webhook, given: dict[str, Any], namespace: str = "shop") -> dict[str, Any]:
+def reviewed(
+    webhook: WebhookServer, given: dict[str, Any], namespace: str = "shop"
+) -> dict[str, Any]:
     status, text = post(webhook, asked(given, namespace), f"{PATH}?timeout=20s")
     assert status == 200, text
     response: dict[str, Any] = json.loads(text)["response"]
@@ -93,7 +95,7 @@ def patched(given: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def test_pod_is_injected(webhook: Webhook) -> None:
+def test_pod_is_injected(webhook: WebhookServer) -> None:
     """A patch that does not apply, or a pod that is not like FSM's."""
     given = pod({"flomesh.io/outbound-port-exclusion-list": "6379"}, initContainers=[{"name": "x"}])
     response = reviewed(webhook, given)
@@ -108,7 +110,7 @@ def test_pod_is_injected(webhook: Webhook) -> None:
     assert env["FSM_OUTBOUND_PORT_EXCLUSION_LIST"] == "80,6379"
 
 
-def test_mesh_config_is_read_anew(webhook: Webhook, cluster: Cluster) -> None:
+def test_mesh_config_is_read_anew(webhook: WebhookServer, cluster: Cluster) -> None:
     """A list that was changed and counts only after a restart of the webhook."""
     reviewed(webhook, pod())
     cluster.spec = {"sidecar": {"holdApplicationUntilProxyStarts": False}}
@@ -131,7 +133,7 @@ def test_mesh_config_is_read_anew(webhook: Webhook, cluster: Cluster) -> None:
     ],
 )
 def test_bad_list_is_refused_in_the_injectors_words(
-    webhook: Webhook, key: str, value: str, told: str
+    webhook: WebhookServer, key: str, value: str, told: str
 ) -> None:
     """A pod that runs with a list which nobody can honour."""
     response = reviewed(webhook, pod({f"flomesh.io/{key}": value}))
@@ -141,7 +143,7 @@ def test_bad_list_is_refused_in_the_injectors_words(
     assert response["status"]["message"] == message
 
 
-def test_bad_injection_annotation_is_refused(webhook: Webhook) -> None:
+def test_bad_injection_annotation_is_refused(webhook: WebhookServer) -> None:
     """A typing error that silently leaves a pod out of the mesh."""
     response = reviewed(webhook, pod({"flomesh.io/sidecar-injection": "maybe"}))
 
@@ -162,7 +164,7 @@ def test_bad_injection_annotation_is_refused(webhook: Webhook) -> None:
     ],
 )
 def test_pod_is_left_alone(
-    webhook: Webhook,
+    webhook: WebhookServer,
     cluster: Cluster,
     given: dict[str, Any],
     namespace: str,
@@ -175,7 +177,7 @@ def test_pod_is_left_alone(
     assert response == {"uid": "u-1", "allowed": True}
 
 
-def test_webhook_tells_what_is_wrong_with_it(webhook: Webhook, cluster: Cluster) -> None:
+def test_webhook_tells_what_is_wrong_with_it(webhook: WebhookServer, cluster: Cluster) -> None:
     """A failure of the webhook that is taken for a refusal, or that ends it."""
     assert post(webhook, ["no review"])[0] == 400
     assert post(webhook, asked(pod()), "/elsewhere")[0] == 404

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from pytest_fsmredir.backends.kubernetes.kind import KindOptions, kind_nodes
-from pytest_fsmredir.backends.kubernetes.nodes import Node, names_in_kind, node_of, pinned
+from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions, kind_nodes
+from pytest_fsmredir.backends.kubernetes.cluster.nodes import Node, names_in_kind, node_of, pinned
+from pytest_fsmredir.config.nodes import choose, nodes_named, require_ready
 from pytest_fsmredir.errors import PreflightError, SettingsError
-from pytest_fsmredir.nodes import choose, nodes_named, require_ready
-from pytest_fsmredir.outcomes import Outcome, Row, Variant
-from pytest_fsmredir.report.verdict import Measure, Verdict, judge_nodes, worst_of
-from pytest_fsmredir.spec.checks import Profile
+from pytest_fsmredir.model.checks import Profile
+from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.suite.judgement import Measure, Verdict, judge_nodes, worst_of
 
 KIND = (Node("w-2"), Node("w-1"), Node("win", linux=False))
 READY = {"type": "Ready", "status": "True"}
@@ -144,7 +144,7 @@ def test_kind_names_its_nodes_by_their_role() -> None:
 @pytest.fixture
 def without_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have kind and Docker here, and no cluster."""
-    where = "pytest_fsmredir.backends.kubernetes.kind"
+    where = "pytest_fsmredir.backends.kubernetes.cluster.kind"
     monkeypatch.setattr(f"{where}.preflight", lambda _options: None)
     monkeypatch.setattr(f"{where}._running", lambda _options: [])
 

@@ -9,15 +9,13 @@ from typing import Any, cast
 import pytest
 
 from pytest_fsmredir.__main__ import main
-from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster
+from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster
+from pytest_fsmredir.cli.pod.aiming import Aim, aim
+from pytest_fsmredir.cli.pod.finding import Found, find, parse_name
+from pytest_fsmredir.cli.pod.hosts import KubeHosts
+from pytest_fsmredir.cli.pod.table import conclusion, left_out, table, undialled
 from pytest_fsmredir.errors import AnnotationError, PreflightError, SettingsError
-from pytest_fsmredir.fuzz.aim import Probe
-from pytest_fsmredir.fuzz.judge import claim
-from pytest_fsmredir.one_pod.aiming import Aim, aim
-from pytest_fsmredir.one_pod.finding import Found, find, parse_name
-from pytest_fsmredir.one_pod.hosts import KubeHosts
-from pytest_fsmredir.one_pod.table import conclusion, left_out, table, undialled
-from pytest_fsmredir.spec.flow import (
+from pytest_fsmredir.model.flow import (
     Acceptance,
     Acceptor,
     Address,
@@ -28,6 +26,8 @@ from pytest_fsmredir.spec.flow import (
     Protocol,
     Route,
 )
+from pytest_fsmredir.probing.aim import ProbeFlow
+from pytest_fsmredir.probing.judge import claim
 
 PORTS = "flomesh.io/outbound-port-exclusion-list"
 RANGES = "flomesh.io/outbound-ip-range-exclusion-list"
@@ -133,7 +133,7 @@ def aimed(found: Found, *ranges: str) -> Aim:
     return aim(found, policy, server=SERVER, pod=POD, loopback="127.0.0.1", ranges=ranges)
 
 
-def hosts(probes: list[Probe]) -> set[str]:
+def hosts(probes: list[ProbeFlow]) -> set[str]:
     return {probe.flow.destination.host for probe in probes}
 
 
@@ -182,17 +182,17 @@ def test_node_does_not_listen_for_us() -> None:
     assert hosts(aimed(found).sent) == {SERVER}
 
 
-def fate(probe: Probe, *by: Acceptor, lost: str | None = None) -> Fate:
+def fate(probe: ProbeFlow, *by: Acceptor, lost: str | None = None) -> Fate:
     own = Address(CLIENT, 40000)
     path = tuple(Acceptance(n, each, probe.flow.destination, own) for n, each in enumerate(by))
     return Fate(probe.flow, own, path, lost)
 
 
-def outbound(port: int, uid: int = 1000) -> Probe:
-    return Probe(Flow(Direction.OUTBOUND, Address(SERVER, port), uid=uid))
+def outbound(port: int, uid: int = 1000) -> ProbeFlow:
+    return ProbeFlow(Flow(Direction.OUTBOUND, Address(SERVER, port), uid=uid))
 
 
-def judged(route: Route, probe: Probe, *by: Acceptor, lost: str | None = None) -> Claim:
+def judged(route: Route, probe: ProbeFlow, *by: Acceptor, lost: str | None = None) -> Claim:
     return claim(route, fate(probe, *by, lost=lost))
 
 
@@ -256,8 +256,8 @@ def test_flows_go_out_together_and_come_back_in_order() -> None:
     place = Place()
     mesh = SimpleNamespace(client=Place())
     made = KubeHosts(cast("Any", mesh), cast("Any", place))
-    udp = Probe(Flow(Direction.OUTBOUND, Address(SERVER, 53), Protocol.UDP, uid=1000))
-    probes = [outbound(1), outbound(2, uid=0), udp, outbound(3), Probe(outbound(4).flow, 7070)]
+    udp = ProbeFlow(Flow(Direction.OUTBOUND, Address(SERVER, 53), Protocol.UDP, uid=1000))
+    probes = [outbound(1), outbound(2, uid=0), udp, outbound(3), ProbeFlow(outbound(4).flow, 7070)]
 
     fates = list(made.send(probes))
 
@@ -286,6 +286,6 @@ def test_fault_of_ours_is_no_verdict(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A traceback that ends with the status of a pod that differs."""
-    monkeypatch.setattr("pytest_fsmredir.one_pod.command.parse_name", lambda _: 1 / 0)
+    monkeypatch.setattr("pytest_fsmredir.cli.pod.command.parse_name", lambda _: 1 / 0)
     assert main(["pod", "demo/web-1", "--pod-image", "i"]) == 2
     assert "ZeroDivisionError" in capsys.readouterr().err

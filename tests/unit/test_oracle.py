@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_fsmredir.fuzz.strategies import configurations
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.flow import (
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.flow import (
     Acceptance,
     Acceptor,
     Address,
@@ -19,9 +19,9 @@ from pytest_fsmredir.spec.flow import (
     Protocol,
     Route,
 )
-from pytest_fsmredir.spec.oracle import expected
-from pytest_fsmredir.spec.policy import ListName, Network, Policy
-from pytest_fsmredir.spec.reserved import SERVED_PORTS, SIDECAR_UID
+from pytest_fsmredir.model.oracle import expected
+from pytest_fsmredir.model.policy import ListName, Network, Policy
+from pytest_fsmredir.model.reserved import SERVED_PORTS, SIDECAR_UID
 
 OWN = ("10.77.0.2", "fd00:77::2")
 REMOTE = ("1.1.1.1", "2.2.2.7", "10.244.3.4", "169.254.169.254", "2001:db8::7", "fd00:1::9")

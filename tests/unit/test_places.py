@@ -11,7 +11,7 @@ import pytest
 
 from pytest_fsmredir.backends.places import BasePlace, Dial
 from pytest_fsmredir.errors import BackendError
-from pytest_fsmredir.spec.flow import Address, Fate, Flow, Protocol
+from pytest_fsmredir.model.flow import Address, Fate, Flow, Protocol
 
 
 class Nowhere(BasePlace):

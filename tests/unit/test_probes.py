@@ -9,8 +9,8 @@ import pytest
 
 from pytest_fsmredir.agent.pod import ContainerHost
 from pytest_fsmredir.agent.users import OwnedSockets
+from pytest_fsmredir.model.flow import Acceptance, Address, Direction, Flow
 from pytest_fsmredir.reference_mesh.sidecar import ForgetfulEngine
-from pytest_fsmredir.spec.flow import Acceptance, Address, Direction, Flow
 from pytest_fsmredir.traffic.probes import health_responder, sidecar_probes
 from pytest_fsmredir.traffic.services import Listener, Serve, answer
 from pytest_fsmredir.traffic.stream import Stream

@@ -9,7 +9,7 @@ import pytest
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.implementations.base import Completed, Refused, Target
 from pytest_fsmredir.implementations.init_command import InitCommand
-from pytest_fsmredir.spec.configuration import Configuration
+from pytest_fsmredir.model.configuration import Configuration
 
 SILENT = Programming(accepted=False, reason="exited 1: (no output)", silent=True)
 

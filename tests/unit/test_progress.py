@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from pytest_fsmredir.report.progress import Progress
+from pytest_fsmredir.plugin.progress import SweepProgress
 
 
 class Screen:
@@ -30,7 +30,7 @@ def progress(*, isatty: bool, total: int) -> list[str]:
     """Return what a whole sweep shows."""
     screen = Screen(isatty=isatty)
     config = SimpleNamespace(pluginmanager=SimpleNamespace(getplugin=lambda _name: None))
-    watch = Progress(cast("pytest.Config", config), cast("pytest.TerminalReporter", screen))
+    watch = SweepProgress(cast("pytest.Config", config), cast("pytest.TerminalReporter", screen))
     for done in range(1, total + 1):
         watch("OUT-002", done, total)
     return screen.lines[1:]

@@ -14,7 +14,7 @@ from pytest_fsmredir.implementations.reference.rules import (
     NOTHING,
     Family,
     RuleSet,
-    Sidecar,
+    SidecarPorts,
     creation,
     multiport_groups,
     read_back,
@@ -22,7 +22,7 @@ from pytest_fsmredir.implementations.reference.rules import (
     rule_set,
     transition,
 )
-from pytest_fsmredir.spec.policy import Policy
+from pytest_fsmredir.model.policy import Policy
 
 FULL = Policy(
     outbound_ip_range_exclusion_list=(ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
@@ -34,8 +34,10 @@ FULL = Policy(
 OTHERS = "-A OUTPUT -d 192.0.2.1/32 -p tcp -j DNAT --to-destination 192.0.2.2"
 
 
-def rules(policy: Policy, family: Family = Family.IPV4, sidecar: Sidecar | None = None) -> RuleSet:
-    return rule_set(policy, sidecar or Sidecar(), family)
+def rules(
+    policy: Policy, family: Family = Family.IPV4, sidecar: SidecarPorts | None = None
+) -> RuleSet:
+    return rule_set(policy, sidecar or SidecarPorts(), family)
 
 
 def in_chain(found: RuleSet, name: str) -> list[str]:
@@ -153,7 +155,7 @@ def test_inclusion_of_one_family_captures_nothing_of_the_other() -> None:
 
 def test_sidecar_given_by_the_contract_is_used() -> None:
     """The seed's numbers hard-wired where the contract's variables say otherwise."""
-    found = rules(Policy(), sidecar=Sidecar(uid=7, inbound_port=8, outbound_port=9))
+    found = rules(Policy(), sidecar=SidecarPorts(uid=7, inbound_port=8, outbound_port=9))
 
     assert in_chain(found, "FSMREDIR_TO_INBOUND") == ["-p tcp -j REDIRECT --to-ports 8"]
     assert in_chain(found, "FSMREDIR_TO_OUTBOUND") == ["-p tcp -j REDIRECT --to-ports 9"]
@@ -164,14 +166,14 @@ def test_sidecar_given_by_the_contract_is_used() -> None:
 def test_interface_name_that_a_rule_would_read_otherwise_is_refused(name: str) -> None:
     """``eth+`` honoured as a wildcard: every interface left alone instead of one."""
     with pytest.raises(ConfigurationError, match="can't be written in a rule"):
-        reject_unsupported(Policy(network_interface_exclusion_list=(name,)), Sidecar())
+        reject_unsupported(Policy(network_interface_exclusion_list=(name,)), SidecarPorts())
 
 
 @pytest.mark.parametrize("port", [15000, 15001, 15003])
 def test_exclusion_of_the_sidecars_own_port_is_refused(port: int) -> None:
     """An inbound exclusion that opens the admin interface to the network."""
     with pytest.raises(ConfigurationError, match=f"inbound port {port} can't be excluded"):
-        reject_unsupported(Policy(inbound_port_exclusion_list=(port,)), Sidecar())
+        reject_unsupported(Policy(inbound_port_exclusion_list=(port,)), SidecarPorts())
 
 
 def test_creation_makes_its_chains_so_that_it_fails_where_they_exist() -> None:
@@ -244,7 +246,7 @@ class Recorder:
 def test_fresh_pod_needs_one_program_for_each_family() -> None:
     """A listing taken before every run, which doubles the cost of a pod."""
     run = Recorder()
-    apply(Policy(), Sidecar(), families_of(["10.0.0.2", "fd00::2", "10.0.0.3"]), run)
+    apply(Policy(), SidecarPorts(), families_of(["10.0.0.2", "fd00::2", "10.0.0.3"]), run)
 
     assert [program for program, _ in run.ran] == ["iptables-restore", "ip6tables-restore"]
 
@@ -253,7 +255,7 @@ def test_nothing_runs_for_a_configuration_that_is_refused() -> None:
     """Rules set before the malformed value is found."""
     run = Recorder()
     with pytest.raises(Refused):
-        apply(Policy(inbound_port_exclusion_list=(15000,)), Sidecar(), tuple(Family), run)
+        apply(Policy(inbound_port_exclusion_list=(15000,)), SidecarPorts(), tuple(Family), run)
 
     assert run.ran == []
 
@@ -262,7 +264,7 @@ def test_failing_second_family_takes_the_first_back() -> None:
     """A pod with IPv4 rules only, after a run that said it was refused."""
     run = Recorder(fails="ip6tables-restore")
     with pytest.raises(Refused, match=r"ip6tables-restore exited 1: .* \(-N FSMREDIR_OUT\)"):
-        apply(Policy(), Sidecar(), tuple(Family), run)
+        apply(Policy(), SidecarPorts(), tuple(Family), run)
 
     assert run.ran[-1] == ("iptables-restore", transition(rules(Policy()), NOTHING))
 
@@ -271,7 +273,7 @@ def test_listing_cut_short_is_not_acted_on() -> None:
     """A listing without its jumps, by which they would be added a second time."""
     run = Recorder(fails="iptables-restore", listing="-A FSMREDIR_OUT -j RETURN\nCOMMIT\n")
     with pytest.raises(Refused, match="did not list the whole nat table"):
-        apply(Policy(), Sidecar(), (Family.IPV4,), run)
+        apply(Policy(), SidecarPorts(), (Family.IPV4,), run)
 
 
 def test_empty_variables_mean_no_list() -> None:

@@ -14,25 +14,26 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from pytest_fsmredir import catalogue, report
-from pytest_fsmredir.deciding import out_of_reach
+from pytest_fsmredir import report
+from pytest_fsmredir.config.identity import Identity
+from pytest_fsmredir.config.options import OPTIONS
+from pytest_fsmredir.config.settings import Settings, read_settings
+from pytest_fsmredir.config.waivers import Waiver
 from pytest_fsmredir.errors import SettingsError
-from pytest_fsmredir.identity import Identity
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.select import claims
-from pytest_fsmredir.options import OPTIONS
-from pytest_fsmredir.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.model.checks import MUST, Catalogue, Check, Profile
+from pytest_fsmredir.model.features import Feature
+from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.report.describe import explanation
 from pytest_fsmredir.report.facts import facts
 from pytest_fsmredir.report.hygiene import Hygiene
 from pytest_fsmredir.report.junit import junit
 from pytest_fsmredir.report.terminal import collected, summary
 from pytest_fsmredir.report.write import prepare_directory, write_report
-from pytest_fsmredir.run import Run
-from pytest_fsmredir.settings import Settings, read_settings
-from pytest_fsmredir.spec.checks import MUST, Catalogue, Check, Profile
-from pytest_fsmredir.spec.features import Feature
-from pytest_fsmredir.waivers import Waiver
+from pytest_fsmredir.suite import catalogue
+from pytest_fsmredir.suite.deciding import out_of_reach
+from pytest_fsmredir.suite.run import Run
 
 V4, V6 = Variant("netns", "nft", 4), Variant("netns", "nft", 6)
 

@@ -11,9 +11,9 @@ import pytest
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.implementations.base import Completed, Hung, IptablesVariant, Refused
 from pytest_fsmredir.implementations.rules_file import RulesFile
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
-from pytest_fsmredir.spec.policy import ListName
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.features import ALL_FEATURES, Feature
+from pytest_fsmredir.model.policy import ListName
 
 
 @dataclass

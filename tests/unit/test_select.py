@@ -10,10 +10,10 @@ import pytest
 
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.implementations.base import Completed, Hung, Refused, Target
+from pytest_fsmredir.implementations.circuit_breaker import CircuitBreaker
 from pytest_fsmredir.implementations.init_command import InitCommand
-from pytest_fsmredir.implementations.patience import Patience
-from pytest_fsmredir.implementations.select import Source, claims, select
-from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
+from pytest_fsmredir.implementations.select import ClaimSource, claims, select
+from pytest_fsmredir.model.features import ALL_FEATURES, Feature
 
 MODULE = """\
 class Good:
@@ -99,10 +99,10 @@ def test_bad_statement_is_refused(statement: Sequence[str], message: str) -> Non
 def test_source_says_who_claims() -> None:
     """A report that calls declared what nobody said."""
     command = InitCommand("true")
-    assert claims(command, {}, inferred=True).source is Source.INFERRED
-    assert claims(command, {"ini": ("+ipv6",)}, inferred=True).source is Source.DECLARED
-    assert claims(command, {"ini": ()}, inferred=True).source is Source.DECLARED
-    assert claims(select("reference"), {}, inferred=False).source is Source.DECLARED
+    assert claims(command, {}, inferred=True).source is ClaimSource.INFERRED
+    assert claims(command, {"ini": ("+ipv6",)}, inferred=True).source is ClaimSource.DECLARED
+    assert claims(command, {"ini": ()}, inferred=True).source is ClaimSource.DECLARED
+    assert claims(select("reference"), {}, inferred=False).source is ClaimSource.DECLARED
 
 
 class Shell:
@@ -196,7 +196,7 @@ class Sleepy:
 
 def endings(implementation: Sleepy, deadline_s: float, pods: int) -> list[str]:
     """Program some pods and return how each ended."""
-    patience, seen = Patience(implementation, deadline_s), []
+    patience, seen = CircuitBreaker(implementation, deadline_s), []
     for _ in range(pods):
         try:
             patience.program(cast("Target", None))

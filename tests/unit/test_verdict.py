@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_fsmredir.outcomes import Outcome, Row, Variant
-from pytest_fsmredir.report.verdict import (
+from pytest_fsmredir.model.checks import MUST, Catalogue, Check, Profile
+from pytest_fsmredir.model.features import ALL_FEATURES, Feature
+from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.suite.judgement import (
     Measure,
     ProfileResult,
     Verdict,
@@ -13,8 +15,6 @@ from pytest_fsmredir.report.verdict import (
     judge,
     worst,
 )
-from pytest_fsmredir.spec.checks import MUST, Catalogue, Check, Profile
-from pytest_fsmredir.spec.features import ALL_FEATURES, Feature
 
 V4, V6 = Variant("netns", "nft", 4), Variant("netns", "nft", 6)
 IN_KIND = Variant("kind", "nft", 4)

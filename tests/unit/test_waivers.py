@@ -6,12 +6,12 @@ from datetime import date
 
 import pytest
 
-from pytest_fsmredir import catalogue
+from pytest_fsmredir.config.waivers import Waiver, read_waivers, reject_unusable, stale
 from pytest_fsmredir.errors import SettingsError
-from pytest_fsmredir.outcomes import Outcome, Row, Variant
-from pytest_fsmredir.spec.checks import Level
-from pytest_fsmredir.spec.withdrawn import WITHDRAWN, Withdrawn, reject_withdrawn
-from pytest_fsmredir.waivers import Waiver, read_waivers, reject_unusable, stale
+from pytest_fsmredir.model.checks import Level
+from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.model.withdrawn import WITHDRAWN, Withdrawn, reject_withdrawn
+from pytest_fsmredir.suite import catalogue
 
 TODAY = date(2026, 11, 23)
 LINK = "https://example.com/issues/1"

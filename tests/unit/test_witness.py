@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_fsmredir.spec.flow import Acceptor, Address
+from pytest_fsmredir.model.flow import Acceptor, Address
 from pytest_fsmredir.traffic.sockettable import (
     ByteOrder,
     SocketRow,
@@ -16,7 +16,7 @@ from pytest_fsmredir.traffic.sockettable import (
     parse_conntrack,
     parse_sockets,
 )
-from pytest_fsmredir.traffic.witness import Question, Scene, Sighting, look
+from pytest_fsmredir.traffic.witness import Question, Sighting, WitnessScope, look
 
 POD, SERVER, OUTSIDE = "10.0.0.1", "10.0.0.9", "10.0.0.2"
 CLIENT = Address(POD, 40000)
@@ -54,7 +54,7 @@ def seen(
     conntrack: str | None = None,
     ours: frozenset[int] = frozenset(),
 ) -> Sighting:
-    scene = Scene(table(*rows, conntrack=conntrack), frozenset({POD}), ours)
+    scene = WitnessScope(table(*rows, conntrack=conntrack), frozenset({POD}), ours)
     return look(scene, Question(client, to, connected))
 
 

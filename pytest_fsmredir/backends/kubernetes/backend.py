@@ -6,24 +6,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from pytest_fsmredir.backends.judged import Wanted
-from pytest_fsmredir.backends.kubernetes import runs
-from pytest_fsmredir.backends.kubernetes.client import Cluster
-from pytest_fsmredir.backends.kubernetes.fleet import Fleet, Order, Site
-from pytest_fsmredir.backends.kubernetes.gallery import Gallery
-from pytest_fsmredir.backends.kubernetes.injectors import Inject
-from pytest_fsmredir.backends.kubernetes.ledger import Ledger
-from pytest_fsmredir.backends.kubernetes.link import Link
-from pytest_fsmredir.backends.kubernetes.manifests import SIDECAR, Images
-from pytest_fsmredir.backends.kubernetes.mesh import KubeMesh
-from pytest_fsmredir.backends.kubernetes.planning import Orders, is_final, plan
-from pytest_fsmredir.backends.kubernetes.recording import Recording
-from pytest_fsmredir.backends.kubernetes.remote import needs_met
-from pytest_fsmredir.backends.kubernetes.templates import Workshop
-from pytest_fsmredir.backends.kubernetes.witnessing import Witnessing
+from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
+from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
+from pytest_fsmredir.backends.kubernetes.cluster import namespaces
+from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
+from pytest_fsmredir.backends.kubernetes.cluster.remote import needs_met
+from pytest_fsmredir.backends.kubernetes.mesh.fates_observed import Witnessing
+from pytest_fsmredir.backends.kubernetes.mesh.fates_recorded import Recording
+from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
+from pytest_fsmredir.backends.kubernetes.mesh.planning import Orders, is_final, plan
+from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject
+from pytest_fsmredir.backends.kubernetes.pods.manifests import SIDECAR, Images
+from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool, PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.probed_pods import ProbedPods
+from pytest_fsmredir.backends.kubernetes.pods.workload_objects import WorkloadObjects
 from pytest_fsmredir.backends.needs import Need
+from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.spec.flow import Address
+from pytest_fsmredir.model.flow import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class World:
             they are not to be had.
     """
 
-    server: Site
-    client: Site
-    nodes: Mapping[str, Site]
+    server: PooledPod
+    client: PooledPod
+    nodes: Mapping[str, PooledPod]
 
     @property
-    def sites(self) -> tuple[Site, ...]:
+    def sites(self) -> tuple[PooledPod, ...]:
         """All of them."""
         return (self.server, self.client, *self.nodes.values())
 
@@ -100,8 +100,8 @@ class KubernetesBackend:
         self.name = name
         self._keep = keep
         self._timeout_s = timeout_s
-        self._shared: dict[str, Site] = {}
-        self.ledger = Ledger()
+        self._shared: dict[str, PooledPod] = {}
+        self.acceptance_log = AcceptanceLog()
         injection = inject(cluster, images)
         # Of a sidecar that is none of ours, the pods' own tables tell.
         self._fates = Recording if SIDECAR in injection.agents else Witnessing
@@ -109,25 +109,28 @@ class KubernetesBackend:
         self._withheld, self._answered = injection.withheld, answered
         with ExitStack() as undo:
             undo.callback(cluster.close)
-            runs.sweep(cluster)
+            namespaces.sweep(cluster)
             namespace = undo.enter_context(
-                runs.namespace(cluster, keep=keep, files=injection.files)
+                namespaces.namespace(cluster, keep=keep, files=injection.files)
             )
-            self.fleet = Fleet(
+            self.pool = PodPool(
                 cluster,
                 namespace,
                 images,
                 injection,
                 init_timeout_s=init_timeout_s,
-                ledger=self.ledger,
+                acceptance_log=self.acceptance_log,
                 timeout_s=timeout_s,
             )
-            undo.callback(self.fleet.close)
-            self.gallery, self.workshop = Gallery(self.fleet), Workshop(self.fleet)
+            undo.callback(self.pool.close)
+            self.probed_pods, self.workload_objects = (
+                ProbedPods(self.pool),
+                WorkloadObjects(self.pool),
+            )
             # Other nodes than the ones that were named may take no pods of ours.
-            server, client = (self.fleet.place(name, *nodes) for name in ("server", "client"))
+            server, client = (self.pool.place(name, *nodes) for name in ("server", "client"))
             hosts = {
-                node: self.fleet.place(f"node-{number}", node, host_network=True)
+                node: self.pool.place(f"node-{number}", node, host_network=True)
                 for number, node in enumerate(nodes or ("",), 1)
                 if on_nodes
             }
@@ -150,7 +153,7 @@ class KubernetesBackend:
     @property
     def kept(self) -> str:
         """What it will leave behind because that was asked for, and how to remove it."""
-        name = self.fleet.namespace
+        name = self.pool.namespace
         return f"namespace {name} (kubectl delete namespace {name})" if self._keep else ""
 
     def prepare(self, wanted: Iterable[Wanted]) -> None:
@@ -167,10 +170,10 @@ class KubernetesBackend:
         known = {site.order.key for site in made if site.order is not None}
         missing = [o for o in late if is_final(o) and o.key not in known]
         made += self._make(missing, late)
-        if not self.fleet.configure({}):  # else checks learn why the mesh refuses to have no lists
-            self.gallery.make(late.exhibits)
-            self.workshop.make(late.templates)
-        self.fleet.wait(made)
+        if not self.pool.configure({}):  # else checks learn why the mesh refuses to have no lists
+            self.probed_pods.make(late.exhibits)
+            self.workload_objects.make(late.templates)
+        self.pool.wait(made)
 
     def mesh(
         self, family: int, iptables: IptablesVariant, *, exhaustive: bool, node: str = ""
@@ -187,23 +190,23 @@ class KubernetesBackend:
             node=node,
         )
 
-    def shared_site(self, order: Order) -> Site:
+    def shared_site(self, order: Order) -> PooledPod:
         """Return the pod of these settings that checks share."""
         if order.key not in self._shared:
-            self._shared[order.key] = self.fleet.take(order)
+            self._shared[order.key] = self.pool.take(order)
         return self._shared[order.key]
 
-    def fresh_site(self, order: Order) -> Site:
+    def fresh_site(self, order: Order) -> PooledPod:
         """Return a pod of these settings that nobody has had."""
-        return self.fleet.take(order)
+        return self.pool.take(order)
 
-    def link(self, site: Site) -> Link:
+    def link(self, site: PooledPod) -> AgentLink:
         """Return the line to a pod's agents."""
-        return self.fleet.link(site)
+        return self.pool.link(site)
 
-    def remove(self, site: Site) -> None:
+    def remove(self, site: PooledPod) -> None:
         """Delete a pod that nobody wants any more."""
-        self.fleet.remove(site)
+        self.pool.remove(site)
 
     def close(self) -> None:
         """Remove everything."""
@@ -211,16 +214,16 @@ class KubernetesBackend:
 
     def _await_world(self) -> None:
         if not self._up:
-            self.fleet.wait(self.world.sites)
+            self.pool.wait(self.world.sites)
             self._remote_ranges = self._answered()
             self._up = True
 
-    def _make(self, orders: Sequence[Order], of: Orders) -> list[Site]:
+    def _make(self, orders: Sequence[Order], of: Orders) -> list[PooledPod]:
         """Make pods, shared ones apart from spare ones."""
-        sites = self.fleet.make(orders)
+        sites = self.pool.make(orders)
         fresh = {id(order) for order in of.fresh}
         for site in sites:
             if site.order is not None and id(site.order) not in fresh:
                 self._shared[site.order.key] = site
-        self.fleet.keep_spare(site for site in sites if id(site.order) in fresh)
+        self.pool.keep_spare(site for site in sites if id(site.order) in fresh)
         return sites

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
-from pytest_fsmredir.backends.kubernetes.client import ApiError, Cluster
-from pytest_fsmredir.backends.kubernetes.injectors import Inject
-from pytest_fsmredir.backends.kubernetes.manifests import Images
-from pytest_fsmredir.backends.kubernetes.nodes import require_nodes
+from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster
+from pytest_fsmredir.backends.kubernetes.cluster.nodes import require_nodes
+from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject
+from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
 from pytest_fsmredir.errors import PreflightError
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"

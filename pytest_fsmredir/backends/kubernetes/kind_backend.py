@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
-from pytest_fsmredir.backends.kubernetes.injectors import Inject
-from pytest_fsmredir.backends.kubernetes.kind import (
+from pytest_fsmredir.backends.kubernetes.cluster.kind import (
     KindOptions,
     KindSite,
     handle_of,
@@ -20,8 +19,9 @@ from pytest_fsmredir.backends.kubernetes.kind import (
     running_site,
     unused_ranges,
 )
-from pytest_fsmredir.backends.kubernetes.manifests import Images
-from pytest_fsmredir.backends.kubernetes.nodes import require_nodes
+from pytest_fsmredir.backends.kubernetes.cluster.nodes import require_nodes
+from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject
+from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
 
 if TYPE_CHECKING:
     from pytest_kind import KindCluster
@@ -30,7 +30,7 @@ FindImages = Callable[[], Images]
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class ClusterContext:
     """A kind cluster with all that pods of a run need.
 
     Attributes:
@@ -46,9 +46,9 @@ class Ground:
 
 
 @contextmanager
-def kind_ground(
+def kind_cluster_context(
     options: KindOptions, find_images: FindImages, *, handle: KindCluster | None = None
-) -> Iterator[Ground]:
+) -> Iterator[ClusterContext]:
     """Have a cluster for the block, which is made if it does not run already.
 
     Args:
@@ -68,14 +68,16 @@ def kind_ground(
         site = undo.enter_context(made)
         for image in needed:
             image_in_nodes(site, image)
-        yield Ground(site, images, lambda: undo.enter_context(remote_ranges(site)))
+        yield ClusterContext(site, images, lambda: undo.enter_context(remote_ranges(site)))
 
 
 @contextmanager
-def standing_ground(options: KindOptions, find_images: FindImages) -> Iterator[Ground]:
+def shared_cluster_context(
+    options: KindOptions, find_images: FindImages
+) -> Iterator[ClusterContext]:
     """Use, for the block, what another process of the run got from :func:`kind_ground`."""
     with running_site(handle_of(options)) as site:
-        yield Ground(site, find_images(), lambda: unused_ranges(site))
+        yield ClusterContext(site, find_images(), lambda: unused_ranges(site))
 
 
 class KindBackend(KubernetesBackend):
@@ -93,7 +95,7 @@ class KindBackend(KubernetesBackend):
     def __init__(
         self,
         inject: Inject,
-        ground: AbstractContextManager[Ground],
+        cluster_context: AbstractContextManager[ClusterContext],
         *,
         timeout_s: float,
         init_timeout_s: float = 30.0,
@@ -101,7 +103,7 @@ class KindBackend(KubernetesBackend):
         nodes: Sequence[str] = (),
     ) -> None:
         with ExitStack() as undo:
-            had = undo.enter_context(ground)
+            had = undo.enter_context(cluster_context)
             require_nodes(had.site.cluster, nodes)
             # It is the pod's own node that answers for them, which is not known where the scheduler
             # chooses among several.

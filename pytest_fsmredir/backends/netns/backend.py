@@ -11,7 +11,6 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from pytest_fsmredir import layout
-from pytest_fsmredir.backends.judged import Wanted
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.namespace import Namespace
@@ -19,13 +18,14 @@ from pytest_fsmredir.backends.netns.preflight import has_nat
 from pytest_fsmredir.backends.netns.programs import Confinement, Toolbox, start_inside
 from pytest_fsmredir.backends.netns.reserve import RESERVED_PODS, Links, Reserve
 from pytest_fsmredir.backends.netns.sabotage import SabotagedToolbox
-from pytest_fsmredir.backends.netns.site import MakeSidecar, Site
-from pytest_fsmredir.backends.netns.wiring import Link, wire_world
+from pytest_fsmredir.backends.netns.sandbox import MakeSidecar, Sandbox
+from pytest_fsmredir.backends.netns.wiring import VethLink, wire_world
 from pytest_fsmredir.backends.programming import Programming, Sabotage
+from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
+from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.sidecars.pipy import Pipy, PipySidecar
 from pytest_fsmredir.sidecars.recorder import Recorder
-from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.host import Host
 
@@ -70,7 +70,7 @@ class NetnsBackend:
         self._implementation = implementation
         self.families = families
         self._timeout_s = timeout_s
-        self._shared: dict[str, Site] = {}
+        self._shared: dict[str, Sandbox] = {}
         self._toolboxes: dict[IptablesVariant, Toolbox] = {}
         self._links = Links(families)
         _raise_descriptor_limit()
@@ -111,7 +111,7 @@ class NetnsBackend:
 
     def shared_site(
         self, configuration: Configuration, iptables: IptablesVariant, second_interface: bool
-    ) -> Site:
+    ) -> Sandbox:
         """Return the pod of these settings that checks share, made and programmed on first use."""
         key = json.dumps(
             [
@@ -133,7 +133,7 @@ class NetnsBackend:
                 site.namespace.sysctl(_SOON_FORGOTTEN)
         return self._shared[key]
 
-    def new_site(self, configuration: Configuration, second_interface: bool) -> Site:
+    def new_site(self, configuration: Configuration, second_interface: bool) -> Sandbox:
         """Return a new pod that nobody has programmed."""
         site = self._site(self._links.larger()) if second_interface else self._reserve.take()
         site.configuration = configuration
@@ -141,7 +141,7 @@ class NetnsBackend:
 
     def program(
         self,
-        site: Site,
+        site: Sandbox,
         iptables: IptablesVariant,
         confinement: Confinement,
         sabotage: Sabotage | None = None,
@@ -175,22 +175,22 @@ class NetnsBackend:
         while self._shared:
             self._shared.popitem()[1].close()
 
-    def _site(self, links: tuple[Link, ...]) -> Site:
-        return Site(self._engine, self.world, links, self._timeout_s, self._make_sidecar)
+    def _site(self, links: tuple[VethLink, ...]) -> Sandbox:
+        return Sandbox(self._engine, self.world, links, self._timeout_s, self._make_sidecar)
 
     def _pipy(self, program: Path, undo: ExitStack) -> MakeSidecar:
         pipy = undo.enter_context(
             closing(Pipy(program, layout.fixtures() / "sidecar" / "recorder.js", self._engine))
         )
 
-        def make(site: Site) -> PipySidecar:
+        def make(site: Sandbox) -> PipySidecar:
             enter = partial(start_inside, site.namespace)
             return PipySidecar(pipy, site.host, site.link.families, set(site.addresses), enter)
 
         return make
 
 
-def _recorder(site: Site) -> Recorder:
+def _recorder(site: Sandbox) -> Recorder:
     return Recorder(site.host, site.link.families, set(site.addresses))
 
 

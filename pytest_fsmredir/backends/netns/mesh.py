@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pytest_fsmredir.backends.netns.kernel import highest_id
 from pytest_fsmredir.backends.netns.namespace import Namespace
-from pytest_fsmredir.backends.netns.places import NetnsPlace, Outside
+from pytest_fsmredir.backends.netns.places import NetnsOutside, NetnsPlace
 from pytest_fsmredir.backends.netns.pods import NetnsPod
 from pytest_fsmredir.backends.netns.programs import Confinement
-from pytest_fsmredir.backends.netns.site import Site
+from pytest_fsmredir.backends.netns.sandbox import Sandbox
 from pytest_fsmredir.backends.netns.wiring import (
     BEHIND_SECOND_INTERFACE,
     CLIENT,
@@ -31,8 +31,8 @@ from pytest_fsmredir.backends.places import (
 )
 from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.sidecars.recorder import LOOPBACK
-from pytest_fsmredir.spec.configuration import Configuration
 from pytest_fsmredir.traffic.host import Host
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ class NetnsMesh:
         self.watch: Callable[[int, int | None], None] = lambda _done, _total: None
         self.undo = ExitStack()
         self.confinement: Confinement = backend.confinement
-        self.server = Outside(self, backend.outside, SERVER[family], 0)
-        self.client = Outside(self, backend.outside, CLIENT[family], 0)
-        self.node = Outside(self, backend.outside, NODE[family], 0)
+        self.server = NetnsOutside(self, backend.outside, SERVER[family], 0)
+        self.client = NetnsOutside(self, backend.outside, CLIENT[family], 0)
+        self.node = NetnsOutside(self, backend.outside, NODE[family], 0)
         self._pods: list[NetnsPod] = []
 
     def pod(
@@ -101,7 +101,7 @@ class NetnsMesh:
         configuration = Configuration(annotations or {}, mesh_config or {})
         return self._fresh(configuration, second_interface=False).try_program()
 
-    def nested(self, site: Site) -> NetnsPlace:
+    def nested(self, site: Sandbox) -> NetnsPlace:
         """Return a container nested in a pod; both end with the check."""
         namespace = Namespace()
         self.undo.callback(namespace.close)
@@ -163,7 +163,7 @@ class NetnsMesh:
         self.undo.callback(site.close)
         return self._handle(site)
 
-    def _handle(self, site: Site) -> NetnsPod:
+    def _handle(self, site: Sandbox) -> NetnsPod:
         pod = NetnsPod(self, site)
         self._pods.append(pod)
         return pod

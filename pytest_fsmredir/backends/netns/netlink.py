@@ -33,7 +33,7 @@ _ANSWER_SIZE = 65536
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class NetlinkRequest:
     """One thing to ask for.
 
     Attributes:
@@ -61,7 +61,7 @@ class Netlink:
         self._serial = 0
         self._lock = threading.Lock()
 
-    def ask(self, *requests: Request) -> None:
+    def ask(self, *requests: NetlinkRequest) -> None:
         """Have all requests met, in this order.
 
         Raises:

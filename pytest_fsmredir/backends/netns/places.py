@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.backends.places import BasePlace, Dial, End, OutsidePlace
-from pytest_fsmredir.spec.flow import Address, Fate, Flow, Protocol
+from pytest_fsmredir.model.flow import Address, Fate, Flow, Protocol
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.host import Host
 from pytest_fsmredir.traffic.tap import Packet
@@ -55,5 +55,5 @@ class NetnsPlace(BasePlace):
         return self._host.hear_pings(address.family).close
 
 
-class Outside(OutsidePlace, NetnsPlace):
+class NetnsOutside(OutsidePlace, NetnsPlace):
     """A host of the world outside the pods."""

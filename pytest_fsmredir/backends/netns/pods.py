@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.netns.places import NetnsPlace
 from pytest_fsmredir.backends.netns.sabotage import held_lock
-from pytest_fsmredir.backends.netns.site import Site, confined
+from pytest_fsmredir.backends.netns.sandbox import Sandbox, confined
 from pytest_fsmredir.backends.netns.wiring import forget_gateway, open_tap
 from pytest_fsmredir.backends.places import APP_UID, SIDECAR_PORTS, require_accepted
 from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.implementations.base import Completed
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.flow import Acceptance, Address, Protocol
 from pytest_fsmredir.sidecars.base import SidecarProcess
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.flow import Acceptance, Address, Protocol
 from pytest_fsmredir.traffic.correspondent import Correspondent, corresponding
-from pytest_fsmredir.traffic.tap import Tap
+from pytest_fsmredir.traffic.tap import PacketTap
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.netns.mesh import NetnsMesh
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class NetnsPod(NetnsPlace):
     """A handle on a pod for one check."""
 
-    def __init__(self, mesh: NetnsMesh, site: Site) -> None:
+    def __init__(self, mesh: NetnsMesh, site: Sandbox) -> None:
         address = next(a for a in site.addresses if Address(a, 0).family == mesh.family)
         super().__init__(mesh, site.host, address, APP_UID)
         self._site = site
@@ -97,10 +97,10 @@ class NetnsPod(NetnsPlace):
         return corresponding(self._host, flow)
 
     @contextmanager
-    def tap(self) -> Iterator[Tap]:
+    def tap(self) -> Iterator[PacketTap]:
         """See the packets on the primary link."""
         sock = open_tap(self._mesh.backend.world, self._site.link)
-        tap = Tap(sock, self._host.engine, self._mesh.timeout_s)
+        tap = PacketTap(sock, self._host.engine, self._mesh.timeout_s)
         try:
             yield tap
         finally:

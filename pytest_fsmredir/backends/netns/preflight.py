@@ -11,7 +11,7 @@ from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.programs import default_variant, find
 from pytest_fsmredir.errors import PreflightError
 from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.outcomes import Variant
+from pytest_fsmredir.model.outcomes import Variant
 
 _PROGRAMS = {4: "iptables", 6: "ip6tables"}
 

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from pytest_fsmredir.backends.netns.site import Site
-from pytest_fsmredir.backends.netns.wiring import Link, link_of
+from pytest_fsmredir.backends.netns.sandbox import Sandbox
+from pytest_fsmredir.backends.netns.wiring import VethLink, link_of
 
 RESERVED_PODS = 3
 _LARGER_FROM = 32768
@@ -21,12 +21,12 @@ class Reserve:
     script which another thread has written can't be executed (ETXTBSY).
     """
 
-    def __init__(self, make: Callable[[], Site], ahead: int) -> None:
+    def __init__(self, make: Callable[[], Sandbox], ahead: int) -> None:
         self._make, self._ahead = make, ahead
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fsmredir-reserve")
-        self._coming: deque[Future[Site]] = deque()
+        self._coming: deque[Future[Sandbox]] = deque()
 
-    def take(self) -> Site:
+    def take(self) -> Sandbox:
         """Return the next pod; who takes it closes it."""
         while len(self._coming) <= self._ahead:
             self._coming.append(self._thread.submit(self._make))
@@ -48,16 +48,16 @@ class Links:
         self._plain = 0
         self._larger = _LARGER_FROM
 
-    def plain(self) -> tuple[Link, ...]:
+    def plain(self) -> tuple[VethLink, ...]:
         """Return the link of the next pod that has one."""
         self._plain += 1
         return (link_of(self._plain, "eth0", self._families, kind=0),)
 
-    def larger(self) -> tuple[Link, ...]:
+    def larger(self) -> tuple[VethLink, ...]:
         """Return the links of the next pod with a second address and a second interface."""
         self._larger += 1
         number = self._larger
         primary = link_of(number, "eth0", self._families, kind=0)
         extra = link_of(number, "eth0", self._families, kind=2).addresses
-        both = Link("eth0", primary.outside, primary.addresses + extra, number)
+        both = VethLink("eth0", primary.outside, primary.addresses + extra, number)
         return (both, link_of(number, "net1", self._families, kind=1))

@@ -17,7 +17,7 @@ from pytest_fsmredir.backends.netns.netlink import (
     LINK,
     REPLACE,
     RTM_NEWLINK,
-    Request,
+    NetlinkRequest,
     attribute,
     number,
 )
@@ -54,7 +54,7 @@ _FRA_PRIORITY = 6
 _FR_ACT_TO_TBL = 1
 
 
-def add_veth(name: str, mac: str, peer: str, peer_mac: str, peer_namespace: int) -> Request:
+def add_veth(name: str, mac: str, peer: str, peer_mac: str, peer_namespace: int) -> NetlinkRequest:
     """Make a veth pair whose other end lies in the namespace of a descriptor."""
     other = (
         LINK.pack(0, 0, 0, 0, 0)
@@ -70,16 +70,16 @@ def add_veth(name: str, mac: str, peer: str, peer_mac: str, peer_namespace: int)
         + attribute(_IFLA_ADDRESS, _mac(mac))
         + attribute(_IFLA_LINKINFO, kind + data)
     )
-    return Request(f"add link {name} with peer {peer}", RTM_NEWLINK, _NEW, body)
+    return NetlinkRequest(f"add link {name} with peer {peer}", RTM_NEWLINK, _NEW, body)
 
 
-def set_up(index: int) -> Request:
+def set_up(index: int) -> NetlinkRequest:
     """Bring an interface up."""
     body = LINK.pack(0, 0, index, _IFF_UP, _IFF_UP)
-    return Request(f"set link {index} up", RTM_NEWLINK, 0, body)
+    return NetlinkRequest(f"set link {index} up", RTM_NEWLINK, 0, body)
 
 
-def add_address(host: str, index: int, *, prefix: int | None = None) -> Request:
+def add_address(host: str, index: int, *, prefix: int | None = None) -> NetlinkRequest:
     """Give an interface an address, which for IPv6 nobody asks the neighbours about first.
 
     Args:
@@ -94,56 +94,58 @@ def add_address(host: str, index: int, *, prefix: int | None = None) -> Request:
     body = _ADDRESS.pack(family, bits, flags, _UNIVERSE, index)
     body += attribute(_IFA_LOCAL, raw) + attribute(_IFA_ADDRESS, raw)
     how = _NEW if prefix is None else CREATE | REPLACE
-    return Request(f"add address {host}/{bits} to link {index}", _RTM_NEWADDR, how, body)
+    return NetlinkRequest(f"add address {host}/{bits} to link {index}", _RTM_NEWADDR, how, body)
 
 
-def add_route(target: str, index: int) -> Request:
+def add_route(target: str, index: int) -> NetlinkRequest:
     """Find a target's hosts on a link."""
     return _route(target, f"dev {index}", _UNICAST, _ON_LINK, index=index)
 
 
-def add_route_via(target: str, gateway: str, index: int) -> Request:
+def add_route_via(target: str, gateway: str, index: int) -> NetlinkRequest:
     """Send what is for a target to a gateway, which need not be in a network of the link's."""
     what = f"via {gateway} dev {index} onlink"
     return _route(target, what, _UNICAST, _UNIVERSE, index=index, gateway=gateway)
 
 
-def add_local_route(target: str, index: int, table: int) -> Request:
+def add_local_route(target: str, index: int, table: int) -> NetlinkRequest:
     """Take packets for a target as our own."""
     return _route(target, f"local table {table}", _LOCAL_ROUTE, _HOST, index=index, table=table)
 
 
-def add_blackhole(target: str) -> Request:
+def add_blackhole(target: str) -> NetlinkRequest:
     """Lose what is for a target."""
     return _route(target, "blackhole", _BLACKHOLE, _UNIVERSE)
 
 
-def add_neighbour(host: str, mac: str, index: int) -> Request:
+def add_neighbour(host: str, mac: str, index: int) -> NetlinkRequest:
     """Know for ever which link address a host has."""
     family, raw = _packed(host)
     body = _NEIGHBOUR.pack(family, index, _NUD_PERMANENT, 0, 0)
     body += attribute(_NDA_DST, raw) + attribute(_NDA_LLADDR, _mac(mac))
-    return Request(f"add neighbour {host} at {mac} on link {index}", _RTM_NEWNEIGH, _NEW, body)
+    return NetlinkRequest(
+        f"add neighbour {host} at {mac} on link {index}", _RTM_NEWNEIGH, _NEW, body
+    )
 
 
-def delete_neighbour(host: str, index: int) -> Request:
+def delete_neighbour(host: str, index: int) -> NetlinkRequest:
     """Forget which link address a host has."""
     family, raw = _packed(host)
     body = _NEIGHBOUR.pack(family, index, 0, 0, 0) + attribute(_NDA_DST, raw)
-    return Request(f"delete neighbour {host} on link {index}", _RTM_DELNEIGH, 0, body)
+    return NetlinkRequest(f"delete neighbour {host} on link {index}", _RTM_DELNEIGH, 0, body)
 
 
-def add_rule(version: int, priority: int, table: int) -> Request:
+def add_rule(version: int, priority: int, table: int) -> NetlinkRequest:
     """Look a destination of an IP version up in a table, after the rules of lesser priority."""
     body = _RULE.pack(address_family(version), 0, 0, 0, table, _FR_ACT_TO_TBL, 0)
     body += number(_FRA_PRIORITY, priority)
-    return Request(f"add rule pref {priority} lookup {table}", _RTM_NEWRULE, _NEW, body)
+    return NetlinkRequest(f"add rule pref {priority} lookup {table}", _RTM_NEWRULE, _NEW, body)
 
 
-def delete_rule(version: int, priority: int) -> Request:
+def delete_rule(version: int, priority: int) -> NetlinkRequest:
     """Take away the rule of a priority."""
     body = _RULE.pack(address_family(version), 0, 0, 0, 0, 0, 0) + number(_FRA_PRIORITY, priority)
-    return Request(f"delete rule pref {priority}", _RTM_DELRULE, 0, body)
+    return NetlinkRequest(f"delete rule pref {priority}", _RTM_DELRULE, 0, body)
 
 
 def _route(
@@ -155,7 +157,7 @@ def _route(
     index: int = 0,
     gateway: str = "",
     table: int = MAIN,
-) -> Request:
+) -> NetlinkRequest:
     network = ip_network(target)
     family, raw = _packed(str(network.network_address))
     flags = _RTNH_F_ONLINK if gateway else 0
@@ -166,7 +168,7 @@ def _route(
         body += attribute(_RTA_GATEWAY, _packed(gateway)[1])
     if index:
         body += number(_RTA_OIF, index)
-    return Request(f"add route {target} {what}", _RTM_NEWROUTE, _NEW, body)
+    return NetlinkRequest(f"add route {target} {what}", _RTM_NEWROUTE, _NEW, body)
 
 
 def _packed(host: str) -> tuple[int, bytes]:

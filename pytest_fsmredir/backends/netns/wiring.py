@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 from pytest_fsmredir.backends.netns.namespace import Namespace, write_settings
-from pytest_fsmredir.backends.netns.netlink import Netlink, Request
+from pytest_fsmredir.backends.netns.netlink import Netlink, NetlinkRequest
 from pytest_fsmredir.backends.netns.readiness import Readiness
 from pytest_fsmredir.backends.netns.routing import (
     LOCAL,
@@ -64,7 +64,7 @@ _FOREIGN_BIND_V6 = _FORWARD_V6 | {"ipv6/ip_nonlocal_bind": "1"}
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class VethLink:
     """One veth pair between a pod and the world.
 
     Attributes:
@@ -84,7 +84,7 @@ class Link:
         """The IP versions it has addresses of."""
         return tuple(sorted({family_of(address) for address in self.addresses}))
 
-    def of(self, family: int) -> Link:
+    def of(self, family: int) -> VethLink:
         """Return it with its addresses of one IP version alone."""
         own = tuple(each for each in self.addresses if family_of(each) == family)
         return replace(self, addresses=own)
@@ -105,7 +105,7 @@ def family_of(address: str) -> int:
     return 6 if ":" in address else 4
 
 
-def link_of(number: int, interface: str, families: tuple[int, ...], kind: int) -> Link:
+def link_of(number: int, interface: str, families: tuple[int, ...], kind: int) -> VethLink:
     """Return link ``number`` with its fixed addresses.
 
     Args:
@@ -119,7 +119,7 @@ def link_of(number: int, interface: str, families: tuple[int, ...], kind: int) -
         6: f"fd77:{kind + 1}::{number:x}",
     }
     outside = f"pod{number}" if kind == 0 else f"pod{number}x{kind}"
-    return Link(interface, outside, tuple(hosts[family] for family in families), number + kind)
+    return VethLink(interface, outside, tuple(hosts[family] for family in families), number + kind)
 
 
 def wire_world(world: Namespace, families: tuple[int, ...]) -> None:
@@ -135,7 +135,7 @@ def wire_world(world: Namespace, families: tuple[int, ...]) -> None:
         )
 
 
-def wire_pod(pod: Namespace, world: Namespace, links: tuple[Link, ...]) -> None:
+def wire_pod(pod: Namespace, world: Namespace, links: tuple[VethLink, ...]) -> None:
     """Give a pod its links; the first one carries its default routes."""
     settings = _QUIET | (_QUIET_V6 if 6 in links[0].families else {})
     addresses = [a for link in links for a in link.addresses if family_of(a) == 6]
@@ -152,7 +152,7 @@ def wire_pod(pod: Namespace, world: Namespace, links: tuple[Link, ...]) -> None:
     pod.run(inside)
 
 
-def wire_nested(nested: Namespace, pod: Namespace, world: Namespace, primary: Link) -> Link:
+def wire_nested(nested: Namespace, pod: Namespace, world: Namespace, primary: VethLink) -> VethLink:
     """Put a namespace behind a pod that forwards for it, and return its link to the pod."""
     link = link_of(primary.number, "eth0", primary.families, kind=3)
     wire_pod(nested, pod, (link,))
@@ -168,13 +168,13 @@ def wire_nested(nested: Namespace, pod: Namespace, world: Namespace, primary: Li
     return link
 
 
-def forget_gateway(pod: Namespace, link: Link, family: int) -> None:
+def forget_gateway(pod: Namespace, link: VethLink, family: int) -> None:
     """Have a pod ask for its gateway's hardware address instead of knowing it."""
     index = pod.netlink.index(link.interface)
     pod.netlink.ask(delete_neighbour(GATEWAY[family], index))
 
 
-def open_tap(world: Namespace, link: Link) -> socket.socket:
+def open_tap(world: Namespace, link: VethLink) -> socket.socket:
     """Return a packet socket that sees what passes a pod's link."""
 
     def bound() -> socket.socket:
@@ -188,7 +188,7 @@ def open_tap(world: Namespace, link: Link) -> socket.socket:
     return world.run(bound)
 
 
-def _anywhere(family: int, lo: int) -> Iterator[Request]:
+def _anywhere(family: int, lo: int) -> Iterator[NetlinkRequest]:
     """Yield what lets the world take packets for any address that is nobody else's."""
     if family == 6:
         yield add_local_route(_EVERYTHING[6], lo, _OWN_TABLE)
@@ -201,7 +201,7 @@ def _anywhere(family: int, lo: int) -> Iterator[Request]:
     yield delete_rule(4, 0)
 
 
-def _wire_inside(link: Link, netlink: Netlink, world: Namespace, *, with_default: bool) -> None:
+def _wire_inside(link: VethLink, netlink: Netlink, world: Namespace, *, with_default: bool) -> None:
     """Make a link, and all that the pod's end of it needs."""
     netlink.ask(
         add_veth(link.interface, link.pod_mac, link.outside, link.gateway_mac, world.descriptor)
@@ -217,7 +217,7 @@ def _wire_inside(link: Link, netlink: Netlink, world: Namespace, *, with_default
     )
 
 
-def _outside(link: Link, netlink: Netlink) -> Iterator[Request]:
+def _outside(link: VethLink, netlink: Netlink) -> Iterator[NetlinkRequest]:
     """Yield what the world's end of a link needs."""
     index = netlink.index(link.outside)
     yield set_up(index)

@@ -16,15 +16,15 @@ from pytest_fsmredir.implementations.base import Completed, IptablesVariant, Ref
 from pytest_fsmredir.implementations.reference.programming import apply, families_of, remove
 from pytest_fsmredir.implementations.reference.rules import (
     Family,
-    Sidecar,
+    SidecarPorts,
     creation,
     reject_unsupported,
     rule_set,
 )
+from pytest_fsmredir.model.configuration import parse_interface, parse_ip_range, parse_port
+from pytest_fsmredir.model.policy import ListName, Policy
+from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT, SIDECAR_UID
 from pytest_fsmredir.procs import run_any
-from pytest_fsmredir.spec.configuration import parse_interface, parse_ip_range, parse_port
-from pytest_fsmredir.spec.policy import ListName, Policy
-from pytest_fsmredir.spec.reserved import INBOUND_PORT, OUTBOUND_PORT, SIDECAR_UID
 
 Environment = Mapping[str, str]
 T = TypeVar("T")
@@ -80,13 +80,13 @@ def policy_from(environment: Environment) -> Policy:
     )
 
 
-def sidecar_from(environment: Environment) -> Sidecar:
+def sidecar_from(environment: Environment) -> SidecarPorts:
     """Return the sidecar that the contract's variables describe; the seed's where they are unset.
 
     Raises:
         ConfigurationError: A value is malformed; the message names it and its variable.
     """
-    sidecar = Sidecar(
+    sidecar = SidecarPorts(
         uid=_single(environment, "FSM_PROXY_UID", SIDECAR_UID, _parse_uid),
         inbound_port=_single(environment, "FSM_INBOUND_PORT", INBOUND_PORT, parse_port),
         outbound_port=_single(environment, "FSM_OUTBOUND_PORT", OUTBOUND_PORT, parse_port),

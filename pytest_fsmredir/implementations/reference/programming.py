@@ -13,15 +13,15 @@ from pytest_fsmredir.implementations.reference.rules import (
     NOTHING,
     Family,
     RuleSet,
-    Sidecar,
+    SidecarPorts,
     creation,
     read_back,
     reject_unsupported,
     rule_set,
     transition,
 )
-from pytest_fsmredir.spec.features import ALL_FEATURES
-from pytest_fsmredir.spec.policy import Policy
+from pytest_fsmredir.model.features import ALL_FEATURES
+from pytest_fsmredir.model.policy import Policy
 
 LOCK_WAIT_S: Final = 5
 """How long a restore waits for the xtables lock (legacy; the nft programs take none).
@@ -59,7 +59,7 @@ class Reference:
             policy = target.configuration.policy()
         except ConfigurationError as why:
             raise Refused(str(why)) from None
-        apply(policy, Sidecar(), families_of(target.addresses), target.run)
+        apply(policy, SidecarPorts(), families_of(target.addresses), target.run)
 
     def remove(self, target: Target) -> None:
         """Take away from a pod what :meth:`program` put there.
@@ -79,7 +79,7 @@ def families_of(addresses: Iterable[str]) -> tuple[Family, ...]:
     return tuple(sorted({Family(ip_address(address).version) for address in addresses}))
 
 
-def apply(policy: Policy, sidecar: Sidecar, families: Iterable[Family], run: Run) -> None:
+def apply(policy: Policy, sidecar: SidecarPorts, families: Iterable[Family], run: Run) -> None:
     """Make the rules of some families be those of a policy: of all of them, or of none.
 
     Raises:

@@ -13,8 +13,8 @@ from enum import IntEnum, StrEnum
 from typing import Final
 
 from pytest_fsmredir.errors import ConfigurationError
-from pytest_fsmredir.spec.policy import Network, Policy
-from pytest_fsmredir.spec.reserved import (
+from pytest_fsmredir.model.policy import Network, Policy
+from pytest_fsmredir.model.reserved import (
     ADMIN_PORT,
     INBOUND_PORT,
     OUTBOUND_PORT,
@@ -57,7 +57,7 @@ class Chain(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sidecar:
+class SidecarPorts:
     """Whom the rules serve: where its listeners are, and how its own traffic is told apart."""
 
     uid: int = SIDECAR_UID
@@ -83,7 +83,7 @@ class RuleSet:
 NOTHING: Final = RuleSet()
 
 
-def reject_unsupported(policy: Policy, sidecar: Sidecar) -> None:
+def reject_unsupported(policy: Policy, sidecar: SidecarPorts) -> None:
     """Refuse what is valid by the seed but can't be honoured by these rules.
 
     Raises:
@@ -103,7 +103,7 @@ def reject_unsupported(policy: Policy, sidecar: Sidecar) -> None:
             )
 
 
-def rule_set(policy: Policy, sidecar: Sidecar, family: Family) -> RuleSet:
+def rule_set(policy: Policy, sidecar: SidecarPorts, family: Family) -> RuleSet:
     """Return the rules that make one family of a pod behave as the policy wants."""
     to_inbound = f"-p tcp -j REDIRECT --to-ports {sidecar.inbound_port}"
     to_outbound = f"-p tcp -j REDIRECT --to-ports {sidecar.outbound_port}"
@@ -181,7 +181,7 @@ def _inbound(policy: Policy) -> list[str]:
     ]
 
 
-def _outbound(policy: Policy, sidecar: Sidecar, family: Family) -> list[str]:
+def _outbound(policy: Policy, sidecar: SidecarPorts, family: Family) -> list[str]:
     owned_by_sidecar = f"-m owner --uid-owner {sidecar.uid}"
     excluded = _of_family(policy.outbound_ip_range_exclusion_list, family)
     return [

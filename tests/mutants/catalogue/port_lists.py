@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pytest_fsmredir.spec.policy import ListName
+from pytest_fsmredir.model.policy import ListName
 from tests.mutants.policies import (
     Listed,
     PolicyChange,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pytest_fsmredir.implementations.base import Refused
-from pytest_fsmredir.spec.policy import ListName
+from pytest_fsmredir.model.policy import ListName
 from tests.mutants.catalogue.port_lists import in_list
 from tests.mutants.changes import (
     Change,

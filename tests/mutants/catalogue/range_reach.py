@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from ipaddress import ip_address
 
-from pytest_fsmredir.spec.policy import Network
+from pytest_fsmredir.model.policy import Network
 from tests.mutants.changes import Change, before, drop, when
 from tests.mutants.correct import OUT, TO_OUT, Case, Tag, of_family
 from tests.mutants.mutant import Mutant

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from pytest_fsmredir.spec.policy import ListName, Network
+from pytest_fsmredir.model.policy import ListName, Network
 from tests.mutants.changes import (
     Change,
     before,

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
 from pytest_fsmredir.errors import AnnotationError
-from pytest_fsmredir.spec.configuration import (
+from pytest_fsmredir.model.configuration import (
     IP_RANGE_LISTS,
     PORT_LISTS,
     Configuration,
@@ -17,7 +17,7 @@ from pytest_fsmredir.spec.configuration import (
     parse_ip_range,
     parse_port,
 )
-from pytest_fsmredir.spec.policy import ListName, Network, Policy
+from pytest_fsmredir.model.policy import ListName, Network, Policy
 from tests.mutants.mutant import Mutant
 
 T = TypeVar("T")

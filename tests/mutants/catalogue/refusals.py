@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pytest_fsmredir.errors import ConfigurationError
 from pytest_fsmredir.implementations.base import Refused, Target
-from pytest_fsmredir.spec.configuration import Configuration
-from pytest_fsmredir.spec.policy import Policy
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.policy import Policy
 from tests.mutants.loading import Load, Plan, install, must, nothing
 from tests.mutants.mutant import Mutant
 

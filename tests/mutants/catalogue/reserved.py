@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pytest_fsmredir.backends.netns.wiring import NODE
-from pytest_fsmredir.spec.policy import ListName
+from pytest_fsmredir.model.policy import ListName
 from tests.mutants.changes import (
     copied,
     drop,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from pytest_fsmredir.spec.configuration import PORT_LISTS, Configuration
-from pytest_fsmredir.spec.policy import ListName, Policy
+from pytest_fsmredir.model.configuration import PORT_LISTS, Configuration
+from pytest_fsmredir.model.policy import ListName, Policy
 from tests.mutants.mutant import Mutant, Read
 from tests.mutants.policies import items
 

@@ -1,0 +1,1 @@
+"""The probe agents in pods, and the way to them."""

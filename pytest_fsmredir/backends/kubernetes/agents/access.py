@@ -1,0 +1,216 @@
+"""The ways to the agents of a pod: through its own container, or by a container added to it.
+
+An ephemeral container asks nothing of the pod: no image of ours, no volume, no restart; so any
+pod can be judged that runs already. It shares the pod's network namespace, so that clients and
+listeners in it are captured like the application's. It cannot be removed again; its command ends
+with the agent.
+"""
+
+from __future__ import annotations
+
+import secrets
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive
+from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, ExecStream, Object
+from pytest_fsmredir.backends.kubernetes.pods import manifests
+from pytest_fsmredir.backends.kubernetes.pods.states import hopeless
+from pytest_fsmredir.errors import BackendError, DeadlineError
+
+CONTAINER_READY_S = 120.0
+"""How long an ephemeral container may take to run: its image may have to be pulled."""
+
+START_S = 300
+"""After how long one without an agent ends: whoever added it may be gone."""
+
+LIFE_S = 6 * 3600
+"""How long one waits for its agent to end, which ends it."""
+
+CAPABILITIES = ("SETUID", "SETGID", "NET_RAW", "NET_BIND_SERVICE", "CHOWN")
+"""What the agent needs, and gets beside dropping all others: the first two for sockets of any user
+(xt_owner looks at the file system user), NET_RAW for ICMP echo, NET_BIND_SERVICE to listen below
+port 1024, CHOWN to hand a socket over to another user."""
+
+_LOOK_S = 0.3
+_CHUNK = 32 * 1024  # of the archive in one message
+
+_WAIT = f"""
+import signal, socket, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+waiting = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+waiting.bind("\\0" + sys.argv[1])
+for patience in ({START_S}, {LIFE_S}):
+    waiting.settimeout(patience)
+    try:
+        waiting.recv(1)
+        break
+    except TimeoutError:
+        try:
+            waiting.sendto(b".", "\\0" + sys.argv[1] + "-agent")
+        except OSError:
+            break  # it has no agent
+"""
+"""Waits for a word at the abstract address that it is given, which is the pod's own (unix(7)): so
+no file is written, and it need not be known which process this is.
+
+Process 1 of a container ends by SIGTERM only if it asks for it (pid_namespaces(7)).
+"""
+
+BOOTSTRAP = """
+import base64, os, runpy, socket, sys
+def take(count):
+    taken = b""
+    while len(taken) < count:
+        more = os.read(0, count - len(taken))
+        if not more:
+            sys.exit("the archive ended early")
+        taken += more
+    return taken
+waiting = "\\0" + sys.argv.pop(1)
+own = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+own.bind(waiting + "-agent")
+try:
+    archive = os.memfd_create("agent")
+    with open(archive, "wb", closefd=False) as file:
+        file.write(base64.b64decode(take(int(take(12)))))
+    runpy.run_path(f"/proc/self/fd/{archive}", run_name="__main__")
+finally:
+    try:
+        own.sendto(b".", waiting)
+    except OSError:
+        pass  # it has ended before
+"""
+"""Runs the archive that comes in by the standard input after its length in twelve digits.
+
+The agent ends when its standard input does, at the latest when whoever runs the suite is gone; then
+the container is told to end, by the name that is the first argument.
+"""
+
+
+class Access(Protocol):
+    """A way to the agents of a pod."""
+
+    def open(self, pod: str, agents: Sequence[str]) -> ExecStream:
+        """Return a stream to the agents of a pod that runs.
+
+        Raises:
+            BackendError: There is no way to them.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """Agents that are containers of the pod's own, joined by a relay in one of them."""
+
+    cluster: Cluster
+    namespace: str
+
+    def open(self, pod: str, agents: Sequence[str]) -> ExecStream:
+        """Start a relay, and return its streams."""
+        argv = manifests.relay_command(agents)
+        return self.cluster.exec(self.namespace, pod, manifests.AGENT_CONTAINER, argv)
+
+
+@dataclass(frozen=True, slots=True)
+class Ephemeral:
+    """One agent, streamed into a container that is added to the pod.
+
+    Attributes:
+        cluster: Where.
+        namespace: Of the pods.
+        image: Holds Python 3.11 or later, and nothing of ours.
+    """
+
+    cluster: Cluster
+    namespace: str
+    image: str
+
+    def open(self, pod: str, agents: Sequence[str]) -> ExecStream:
+        """Add a container, send the agent into it, and return its streams.
+
+        Raises:
+            BackendError: The pod takes no such container, or the container cannot start.
+            DeadlineError: The container does not run in time.
+        """
+        (agent,) = agents
+        name = f"fsmredir-{secrets.token_hex(3)}"
+        self._add(pod, added_container(name, self.image))
+        self._await(pod, name)
+        argv = ["python3", "-I", "-S", "-c", BOOTSTRAP, name, "stdio", agent]
+        stream = self.cluster.exec(self.namespace, pod, name, argv)
+        for part in pieces(agent_archive()):
+            stream.write(part)
+        return stream
+
+    def _add(self, pod: str, container: Object) -> None:
+        path = f"{self._path(pod)}/ephemeralcontainers"
+        try:
+            self.cluster.patch(path, {"spec": {"ephemeralContainers": [container]}}, by_key=True)
+        except ApiError as error:
+            raise BackendError(
+                f"pod {pod} takes no ephemeral container: {error}; it takes the right to patch"
+                " pods/ephemeralcontainers, and a namespace whose Pod Security allows the"
+                f" capabilities {', '.join(CAPABILITIES)}"
+            ) from None
+
+    def _await(self, pod: str, name: str) -> None:
+        retrying = Retrying(
+            stop=stop_after_delay(CONTAINER_READY_S),
+            wait=wait_fixed(_LOOK_S),
+            retry=retry_if_result(lambda running: not running),
+        )
+        try:
+            retrying(self._runs, pod, name)
+        except RetryError:
+            raise DeadlineError(
+                f"the container {name} does not run in pod {pod} after {CONTAINER_READY_S:.0f} s;"
+                f" last seen: {self._state(pod, name) or 'nothing of it'}"
+            ) from None
+
+    def _runs(self, pod: str, name: str) -> bool:
+        state = self._state(pod, name)
+        if why := hopeless([{"name": name, "state": state}]):
+            raise BackendError(f"pod {pod}: {why}")
+        if "terminated" in state:
+            raise BackendError(f"pod {pod}: {name} ended: {state['terminated']}")
+        return "running" in state
+
+    def _state(self, pod: str, name: str) -> Mapping[str, Any]:
+        status = self.cluster.get(self._path(pod)).get("status", {})
+        if status.get("phase") in ("Failed", "Succeeded"):
+            raise BackendError(f"pod {pod} has ended: {status.get('reason', status['phase'])}")
+        found = status.get("ephemeralContainerStatuses", [])
+        states = (each.get("state", {}) for each in found if each["name"] == name)
+        return next(states, {})
+
+    def _path(self, pod: str) -> str:
+        return f"/api/v1/namespaces/{self.namespace}/pods/{pod}"
+
+
+def added_container(name: str, image: str) -> Object:
+    """Return a container that waits for an agent, as it is added to a pod."""
+    return {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-I", "-S", "-c", _WAIT, name],
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "runAsNonRoot": False,
+            "capabilities": {"drop": ["ALL"], "add": list(CAPABILITIES)},
+        },
+    }
+
+
+def pieces(archive: bytes) -> list[str]:
+    """Return an archive as text that the bootstrap understands, in pieces."""
+    encoded = b64encode(archive).decode()
+    text = f"{len(encoded):012d}{encoded}"
+    return [text[at : at + _CHUNK] for at in range(0, len(text), _CHUNK)]

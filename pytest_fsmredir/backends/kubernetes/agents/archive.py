@@ -1,0 +1,105 @@
+"""The part of this package that runs in pods, as one executable zip archive."""
+
+from __future__ import annotations
+
+import io
+import marshal
+import zipapp
+import zipfile
+from functools import cache
+from importlib import import_module
+from importlib.util import MAGIC_NUMBER, source_hash
+from pathlib import Path
+
+import pytest_fsmredir
+
+_PACKAGE = Path(pytest_fsmredir.__file__).parent
+_SHIPPED = (
+    "__init__.py", "errors.py", "procs.py", "agent", "traffic", "model", "implementations",
+    "sidecars/__init__.py", "sidecars/recorder.py",
+    "backends/__init__.py", "backends/kubernetes/__init__.py",
+    "backends/kubernetes/pods/__init__.py", "backends/kubernetes/pods/injection.py",
+    *(f"reference_mesh/{name}.py" for name in (
+        "__init__", "admission", "api", "roles", "sidecar", "webhook"
+    )),
+)  # fmt: skip
+_MAIN = """\
+import sys
+if sys.argv[1:2] == ["relay"]:
+    from pytest_fsmredir.agent.relay import relay
+    sys.exit(relay(sys.argv[2:]))
+if sys.argv[1:2] == ["reference"]:
+    from pytest_fsmredir.implementations.reference.command import main
+    sys.exit(main(sys.argv[2:]))
+if sys.argv[1:2] == ["rules"]:
+    sys.path.append(sys.argv[2])
+    from pytest_fsmredir.implementations.rules_command import main
+    sys.exit(main(sys.argv[3:]))
+if sys.argv[1:2] == ["mesh"]:
+    from pytest_fsmredir.reference_mesh.roles import main
+    sys.exit(main(sys.argv[2:]))
+from pytest_fsmredir.agent.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@cache
+def agent_archive() -> bytes:
+    """Return the archive, an executable one.
+
+    Its actions are ``serve NAME``, ``relay NAME...``, ``stdio NAME``, ``reference apply``,
+    ``rules LIBRARIES FILE`` and ``mesh ROLE``.
+
+    Any Python from 3.11 on can run it; one of this minor version need not compile it first, which
+    is half of a start. The same sources and the same Python always make the same archive.
+    """
+    plain = io.BytesIO()
+    with zipfile.ZipFile(plain, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in _files():
+            _add_module(archive, file, _PACKAGE.parent)
+        _add(archive, "__main__.py", _MAIN.encode())
+    plain.seek(0)
+    executable = io.BytesIO()
+    zipapp.create_archive(plain, executable, interpreter="/usr/bin/env python3")
+    return executable.getvalue()
+
+
+def template_libraries() -> bytes:
+    """Return what ``rules`` needs beyond the archive: Jinja2, as it is installed here."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for package in ("jinja2", "markupsafe"):  # both do without their compiled parts
+            (folder,) = map(Path, import_module(package).__path__)
+            for file in sorted(folder.rglob("*.py")):
+                _add_module(archive, file, folder.parent)
+    return packed.getvalue()
+
+
+def _add_module(archive: zipfile.ZipFile, file: Path, root: Path) -> None:
+    name, source = str(file.relative_to(root)), file.read_bytes()
+    _add(archive, name, source)
+    _add(archive, f"{name}c", _compiled(source, name))
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    entry = zipfile.ZipInfo(name)  # of 1980, whenever the file was written
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(entry, content)
+
+
+def _compiled(source: bytes, name: str) -> bytes:
+    """Return the bytecode of a module; a Python of another version takes the source instead.
+
+    It is an unchecked hash-based one (PEP 552): times in the archive mean nothing.
+    """
+    code = marshal.dumps(compile(source, name, "exec", dont_inherit=True, optimize=0))
+    flags = (1).to_bytes(4, "little")
+    return MAGIC_NUMBER + flags + source_hash(source) + code
+
+
+def _files() -> list[Path]:
+    found: list[Path] = []
+    for name in _SHIPPED:
+        path = _PACKAGE / name
+        found += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    return found

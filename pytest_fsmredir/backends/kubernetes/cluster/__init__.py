@@ -1,0 +1,1 @@
+"""A cluster: its API, nodes, images and namespaces."""

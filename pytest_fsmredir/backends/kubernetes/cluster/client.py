@@ -1,0 +1,223 @@
+"""The Kubernetes API, as far as it is needed: the one module that knows the untyped client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_fsmredir.errors import BackendError, PreflightError
+
+_MISSING = "the Kubernetes client is missing; install it: pip install 'pytest-fsmredir[kind]'"
+
+try:
+    import requests
+except ImportError:
+    raise PreflightError(_MISSING) from None
+
+Object = dict[str, Any]
+"""An object of the API, as JSON has it."""
+
+REQUEST_S = 60.0
+"""How long the API server may take for one answer: its own limit (--request-timeout), of which each
+webhook that it asks may take up to 30 s."""
+
+
+class ApiError(BackendError):
+    """The API server refused, or did not answer.
+
+    Attributes:
+        status: HTTP status; 0 without an answer.
+    """
+
+    def __init__(self, what: str, status: int, reason: str) -> None:
+        super().__init__(f"{what}: {reason}")
+        self.status = status
+
+
+class Cluster:
+    """A cluster, by its kubeconfig."""
+
+    def __init__(self, kubeconfig: Path | None, context: str | None = None) -> None:
+        kubernetes = _kubernetes()
+        configuration = kubernetes.client.Configuration()
+        try:
+            kubernetes.config.load_kube_config(
+                str(kubeconfig) if kubeconfig else None, context, configuration
+            )
+        except Exception as error:
+            raise PreflightError(f"no cluster can be reached: {error}") from None
+        self._configuration = configuration
+        self._session = requests.Session()
+        if configuration.cert_file:
+            self._session.cert = (configuration.cert_file, configuration.key_file)
+
+    def get(self, path: str, **query: str) -> Object:
+        """Return what is at a path of the API."""
+        return self._call("GET", path, None, query)
+
+    def create(self, path: str, body: Object) -> Object:
+        """Create an object in a collection."""
+        return self._call("POST", path, body)
+
+    def patch(self, path: str, body: Object, *, by_key: bool = False) -> Object:
+        """Merge changes into an object.
+
+        Args:
+            path: Of the object.
+            body: The changes.
+            by_key: Merge lists of named things by their names, instead of replacing the lists.
+        """
+        kind = "strategic-merge-patch+json" if by_key else "merge-patch+json"
+        return self._call("PATCH", path, body, kind=kind)
+
+    def delete(self, path: str, **query: str) -> None:
+        """Delete an object; nothing happens if there is none."""
+        try:
+            self._call("DELETE", path, {"gracePeriodSeconds": 0}, query)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    def log(self, namespace: str, pod: str, container: str) -> str:
+        """Return the end of a container's log."""
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        return self._raw("GET", path, None, {"container": container, "tailLines": "20"}).decode(
+            errors="replace"
+        )
+
+    def exec(self, namespace: str, pod: str, container: str, argv: Sequence[str]) -> ExecStream:
+        """Start a program in a container, and return its standard streams.
+
+        Raises:
+            ApiError: It could not be started.
+        """
+        kubernetes = _kubernetes()
+        # The stream call replaces the client's request function for good, so it has its own.
+        core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(self._configuration))
+        try:
+            socket = kubernetes.stream.stream(
+                core.connect_get_namespaced_pod_exec,
+                pod,
+                namespace,
+                container=container,
+                command=list(argv),
+                stdin=True,
+                stdout=True,
+                stderr=True,
+                tty=False,
+                _preload_content=False,
+                _request_timeout=REQUEST_S,
+            )
+        except Exception as error:
+            status = getattr(error, "status", 0) or 0
+            raise ApiError(f"exec in {pod}", status, _why(error)) from None
+        return ExecStream(socket, f"{namespace}/{pod}")
+
+    def close(self) -> None:
+        """Close the connections to the API server."""
+        self._session.close()
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Object | None,
+        query: dict[str, str] | None = None,
+        kind: str = "json",
+    ) -> Object:
+        answer: Object = json.loads(self._raw(method, path, body, query or {}, kind))
+        return answer
+
+    def _raw(
+        self,
+        method: str,
+        path: str,
+        body: Object | None,
+        query: dict[str, str],
+        kind: str = "json",
+    ) -> bytes:
+        headers = {"Content-Type": f"application/{kind}"}
+        if token := self._configuration.get_api_key_with_prefix("authorization"):
+            headers["Authorization"] = token
+        try:
+            response = self._session.request(
+                method,
+                self._configuration.host + path,
+                params=query,
+                data=None if body is None else json.dumps(body),
+                headers=headers,
+                timeout=REQUEST_S,
+                # Said here and not of the session, or REQUESTS_CA_BUNDLE would win.
+                verify=self._configuration.verify_ssl and (self._configuration.ssl_ca_cert or True),
+            )
+        except requests.RequestException as error:
+            raise ApiError(f"{method} {path}", 0, f"{type(error).__name__}: {error}") from None
+        if not response.ok:
+            raise ApiError(f"{method} {path}", response.status_code, _said(response.text))
+        content: bytes = response.content
+        return content
+
+
+class ExecStream:
+    """The standard streams of a program in a container, line by line."""
+
+    def __init__(self, socket: Any, where: str) -> None:  # noqa: ANN401 - the client has no types
+        self._socket, self._where = socket, where
+
+    def write(self, text: str) -> None:
+        """Send text to the standard input."""
+        try:
+            self._socket.write_stdin(text)
+        except Exception as error:
+            raise ApiError(f"the stream to {self._where} was cut", 0, _why(error)) from None
+
+    def read_line(self, within_s: float) -> str:
+        """Return the next line of the standard output, without its end.
+
+        Raises:
+            ApiError: The program ended, the stream was cut, or no line came in time.
+        """
+        try:
+            line: str | None = self._socket.readline_stdout(timeout=within_s)
+        except Exception as error:
+            raise ApiError(f"the stream to {self._where} was cut", 0, _why(error)) from None
+        if line is None or (not line and not self._socket.is_open()):
+            open_still = self._socket.is_open()
+            how = f"said nothing in {within_s:.0f} s" if open_still else "ended"
+            said = self._socket.peek_stderr(timeout=0).strip()
+            raise ApiError(f"the agents of {self._where}", 0, ": ".join(filter(None, (how, said))))
+        return line
+
+    def close(self) -> None:
+        """End the program's standard input."""
+        try:
+            self._socket.close()
+        finally:
+            # After a close that the other end began, websocket-client leaves its socket open.
+            self._socket.sock.shutdown()
+
+
+def _kubernetes() -> Any:  # noqa: ANN401 - the client has no types
+    try:
+        import kubernetes.client
+        import kubernetes.config
+        import kubernetes.stream
+    except ImportError:
+        raise PreflightError(_MISSING) from None
+    return kubernetes
+
+
+def _why(error: Exception) -> str:
+    """Return what the API server or the network said."""
+    body = getattr(error, "body", None)
+    return _said(body) if isinstance(body, str) and body else f"{type(error).__name__}: {error}"
+
+
+def _said(body: str) -> str:
+    """Return the message of a Status object, or the text as it is."""
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body

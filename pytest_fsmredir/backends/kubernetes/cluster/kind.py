@@ -1,0 +1,378 @@
+"""A kind cluster: made or found by pytest-kind, with the images and addresses that a run wants."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+import yaml
+from tenacity import (
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    retry_if_result,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_fixed,
+)
+
+from pytest_fsmredir import layout, procs, scratch
+from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
+from pytest_fsmredir.backends.kubernetes.cluster.nodes import Node, names_in_kind, nodes_of
+from pytest_fsmredir.backends.kubernetes.cluster.remote import free_ranges
+from pytest_fsmredir.backends.kubernetes.cluster.waiting import eventually
+from pytest_fsmredir.errors import (
+    BackendError,
+    CommandError,
+    DeadlineError,
+    FsmRedirError,
+    PreflightError,
+)
+
+if TYPE_CHECKING:
+    from pytest_kind import KindCluster
+
+CREATE_S = 300.0
+"""How long kind may take to make a cluster; its own waits are longer."""
+
+COMMAND_S = 120.0
+"""How long any other command of kind or docker may take: loading an image is the longest."""
+
+NETWORK_S = 60.0
+"""How long the pods of a new cluster may take to get addresses: its nodes get ready first."""
+
+IMAGE_LIMIT = 8 * 1024**3
+"""Bytes that an image may have on its way into the nodes."""
+
+_LOOK_S = 0.5  # how often it is looked whether new nodes take images
+
+_OUR_CONFIG = layout.fixtures() / "manifests" / "kind.yaml"
+
+_REMEDIES = {
+    "docker": "install Docker: https://docs.docker.com/engine/install/",
+    "kind": "install kind: https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
+    "kubectl": "install kubectl: https://kubernetes.io/docs/tasks/tools/",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindOptions:
+    """What pytest-kind's options say.
+
+    Attributes:
+        name: ``--cluster-name``.
+        keep: ``--keep-cluster``.
+        image: ``--kind-image``; empty for kind's default.
+        kind: ``--kind-bin``; empty for the one on PATH.
+        kubectl: ``--kind-kubectl-bin``; empty for the one on PATH.
+        kubeconfig: ``--kubeconfig``; None for pytest-kind's own place.
+        config: Of a cluster that is made; None for ours.
+    """
+
+    name: str = "pytest-kind"
+    keep: bool = False
+    image: str = ""
+    kind: str = ""
+    kubectl: str = ""
+    kubeconfig: Path | None = None
+    config: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KindSite:
+    """A running kind cluster.
+
+    Attributes:
+        handle: Pytest-kind's.
+        cluster: Its API.
+        nodes: Names of its node containers.
+    """
+
+    handle: KindCluster
+    cluster: Cluster
+    nodes: tuple[str, ...]
+
+
+def preflight(options: KindOptions) -> None:
+    """Look for the programs and a Docker that runs, changing nothing.
+
+    Raises:
+        PreflightError: Something is missing; the message says how to get it.
+    """
+    for given, name in ((options.kind, "kind"), (options.kubectl, "kubectl"), ("", "docker")):
+        _program(given, name)
+    try:
+        import pytest_kind  # noqa: F401
+    except ImportError:
+        raise PreflightError(
+            "pytest-kind is missing; install it: pip install 'pytest-fsmredir[kind]'"
+        ) from None
+    try:
+        procs.run(["docker", "info", "--format", "{{.ID}}"], timeout_s=COMMAND_S)
+    except CommandError as error:
+        raise PreflightError(f"Docker does not answer; start it: {error}") from None
+
+
+@contextmanager
+def kind_site(options: KindOptions, images: Sequence[str] = ()) -> Iterator[KindSite]:
+    """Have a kind cluster for the block: one that runs already is used and left as it was.
+
+    Args:
+        options: Pytest-kind's.
+        images: That Docker has and :func:`image_in_nodes` will be asked for; where the cluster has
+            to be made, they are loaded meanwhile.
+
+    Raises:
+        BackendError: kind could not make it.
+    """
+    made = options.name not in _running(options)
+    handle = handle_of(options)
+    with ExitStack() as undo:
+        if made and not options.keep:
+            undo.callback(handle.delete)
+        with _loading(handle, images) if made else nullcontext():
+            _bring_up(handle, options.config or _OUR_CONFIG, made=made)
+        yield undo.enter_context(running_site(handle))
+
+
+def kind_nodes(options: KindOptions) -> tuple[Node, ...]:
+    """Return the nodes of a kind cluster: those it has, or those it will have once it is made.
+
+    Raises:
+        PreflightError: Something is missing; the message says how to get it.
+    """
+    preflight(options)
+    if options.name in _running(options):
+        with kind_site(replace(options, keep=True)) as site:
+            return nodes_of(site.cluster)
+    config = options.config or _OUR_CONFIG
+    try:
+        document = yaml.safe_load(config.read_text(encoding="utf-8"))
+        roles = [node["role"] for node in document.get("nodes") or [{"role": "control-plane"}]]
+    except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise PreflightError(f"{config} is no configuration of kind: {error}") from None
+    return tuple(Node(name) for name in names_in_kind(options.name, roles))
+
+
+@contextmanager
+def named_site(name: str) -> Iterator[KindSite]:
+    """Use, for the block, a kind cluster of this machine that runs already.
+
+    Raises:
+        PreflightError: There is none of that name.
+    """
+    options = KindOptions(name=name, keep=True, kubeconfig=scratch.directory("kind") / "kubeconfig")
+    preflight(options)
+    running = _running(options)
+    if name not in running:
+        raise PreflightError(
+            f"no kind cluster {name!r} runs here, but: {', '.join(running) or 'none'};"
+            f" make it: kind create cluster --name {name}"
+        )
+    with kind_site(options) as site:
+        yield site
+
+
+@contextmanager
+def running_site(handle: KindCluster) -> Iterator[KindSite]:
+    """Use, for the block, a kind cluster that somebody else has brought up."""
+    with closing(Cluster(handle.kubeconfig_path)) as cluster:
+        yield KindSite(handle, cluster, _node_names(handle))
+
+
+def handle_of(options: KindOptions) -> KindCluster:
+    """Return pytest-kind's handle on a cluster, with the programs found here.
+
+    Raises:
+        PreflightError: A program is missing.
+    """
+    from pytest_kind import KindCluster
+
+    return KindCluster(
+        options.name,
+        options.kubeconfig,
+        image=options.image or None,
+        kind_path=Path(_program(options.kind, "kind")),
+        kubectl_path=Path(_program(options.kubectl, "kubectl")),
+    )
+
+
+@contextmanager
+def remote_ranges(site: KindSite) -> Iterator[Sequence[str]]:
+    """Have the nodes answer for ranges outside the cluster, for the block.
+
+    Yields:
+        Those ranges.
+    """
+    ranges = unused_ranges(site)
+    # IPv4 answers from an address only if the table "local" has it (__ip_dev_find).
+    # Runs at once have each their own, which differ in the metric.
+    routes = [f"local {each} dev lo table local metric {os.getpid()}" for each in ranges]
+    with ExitStack() as undo:
+        for node in site.nodes:
+            _ip(node, [f"route replace {route}" for route in routes])
+            undo.callback(_ip, node, [f"route del {route}" for route in routes])
+        yield ranges
+
+
+def unused_ranges(site: KindSite) -> Sequence[str]:
+    """Return the ranges that nodes can answer for, since the cluster does not use them.
+
+    Pods are asked for theirs: a network plugin need not heed the ranges that nodes were given. In a
+    cluster that has just been made no pod has an address yet, so one is waited for.
+    """
+    cluster = site.cluster
+    try:
+        pods = eventually(lambda: set(_pod_addresses(cluster)), NETWORK_S, "a pod with an address")
+    except DeadlineError:
+        return ()  # nobody knows what the cluster uses
+    nodes = cluster.get("/api/v1/nodes")["items"]
+    pods.update(each for node in nodes for each in node["spec"].get("podCIDRs", ()))
+    families = {ip_network(each).version for each in pods}
+    return free_ranges([*pods, *_addresses(nodes), _service(cluster)], families)
+
+
+def image_in_nodes(site: KindSite, image: str) -> None:
+    """See to it that the nodes have an image that Docker has.
+
+    Raises:
+        PreflightError: Nobody has it.
+    """
+    if all(_has(node, image) for node in site.nodes):
+        return
+    require_image(image)
+    _load(site.handle, image)
+
+
+def require_image(image: str) -> None:
+    """See that Docker has an image.
+
+    Raises:
+        PreflightError: It has not; the message holds the line to get it.
+    """
+    try:
+        procs.run(["docker", "image", "inspect", "--format", "{{.Id}}", image])
+    except CommandError:
+        raise PreflightError(
+            f"the image {image} is not here; get it: docker pull {image}"
+        ) from None
+
+
+def _running(options: KindOptions) -> list[str]:
+    """Return the names of the kind clusters of this machine."""
+    kind = _program(options.kind, "kind")
+    return procs.run([kind, "get", "clusters"], timeout_s=COMMAND_S).split()
+
+
+def _bring_up(handle: KindCluster, config: Path, *, made: bool) -> None:
+    if not made:
+        path, kind = str(handle.kubeconfig_path), str(handle.kind_path)
+        argv = [kind, "export", "kubeconfig", "--name", handle.name, "--kubeconfig", path]
+        procs.run(argv, timeout_s=COMMAND_S)
+    try:
+        handle.create(config if made else None)
+    except Exception as error:
+        raise BackendError(f"kind could not make the cluster {handle.name}: {error}") from error
+
+
+@contextmanager
+def _loading(handle: KindCluster, images: Sequence[str]) -> Iterator[None]:
+    """Load images while kind makes a cluster in the block: nodes take them long before it is up.
+
+    Nothing is said of what cannot be done; :func:`image_in_nodes` will come upon it.
+    """
+    over = Event()
+    loader = Thread(target=_load_early, args=(handle, images, over), name="fsmredir-images")
+    loader.start()
+    try:
+        yield
+    finally:
+        over.set()
+        loader.join()
+
+
+def _load_early(handle: KindCluster, images: Sequence[str], over: Event) -> None:
+    retrying = Retrying(
+        stop=stop_when_event_set(over),
+        sleep=sleep_using_event(over),
+        wait=wait_fixed(_LOOK_S),
+        retry=retry_if_exception_type(CommandError) | retry_if_result(lambda ready: not ready),
+    )
+    with suppress(FsmRedirError, RetryError):
+        retrying(_takes_images, handle)
+        for image in images:
+            _load(handle, image)
+
+
+def _takes_images(handle: KindCluster) -> bool:
+    """Whether there are nodes yet.
+
+    Raises:
+        CommandError: The image store of one does not answer yet.
+    """
+    nodes = _node_names(handle)
+    for node in nodes:
+        _images_of(node)
+    return bool(nodes)
+
+
+def _load(handle: KindCluster, image: str) -> None:
+    argv = [str(handle.kind_path), "load", "docker-image", "--name", handle.name, image]
+    procs.run(argv, timeout_s=COMMAND_S, file_limit=IMAGE_LIMIT)  # kind saves it to a file
+
+
+def _node_names(handle: KindCluster) -> tuple[str, ...]:
+    argv = [str(handle.kind_path), "get", "nodes", "--name", handle.name]
+    return tuple(procs.run(argv, timeout_s=COMMAND_S).split())
+
+
+def _in_node(node: str, argv: Sequence[str]) -> str:
+    return procs.run(["docker", "exec", node, *argv], timeout_s=COMMAND_S)
+
+
+def _ip(node: str, commands: Sequence[str]) -> None:
+    argv = ["docker", "exec", "--interactive", node, "ip", "-force", "-batch", "-"]
+    procs.run(argv, stdin="\n".join(commands) + "\n", timeout_s=COMMAND_S)
+
+
+def _addresses(nodes: Iterable[Object]) -> Iterator[str]:
+    """Yield the addresses of nodes."""
+    for node in nodes:
+        own = (each for each in node["status"]["addresses"] if each["type"].endswith("IP"))
+        yield from (each["address"] for each in own)
+
+
+def _service(cluster: Cluster) -> str:
+    """Return the address of a Service."""
+    service = cluster.get("/api/v1/namespaces/default/services/kubernetes")
+    return str(service["spec"]["clusterIP"])
+
+
+def _pod_addresses(cluster: Cluster) -> Iterator[str]:
+    """Yield the addresses of pods that have not their node's."""
+    for pod in cluster.get("/api/v1/pods", resourceVersion="0")["items"]:
+        if not pod["spec"].get("hostNetwork"):
+            yield from (each["ip"] for each in pod["status"].get("podIPs", ()))
+
+
+def _has(node: str, image: str) -> bool:
+    # The nodes name an image in full, with the registry it stands for.
+    return any(name == image or name.endswith(f"/{image}") for name in _images_of(node))
+
+
+def _images_of(node: str) -> list[str]:
+    return _in_node(node, ["ctr", "--namespace", "k8s.io", "images", "ls", "--quiet"]).split()
+
+
+def _program(given: str, name: str) -> str:
+    found = shutil.which(given or name)
+    if found is None:
+        raise PreflightError(f"the program {given or name!r} is not here; {_REMEDIES[name]}")
+    return os.path.abspath(found)  # noqa: PTH100 - a link of a version manager must stay one

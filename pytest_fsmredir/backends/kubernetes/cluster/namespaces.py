@@ -1,0 +1,124 @@
+"""The namespace of a run: made at its start, removed at its end, swept if the run was killed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+
+from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, Object
+from pytest_fsmredir.backends.kubernetes.pods import manifests
+from pytest_fsmredir.backends.kubernetes.pods.manifests import MANAGED_BY, OURS
+
+OWNER = "fsmredir/owner"
+KEPT = "fsmredir/kept"
+
+NAMESPACE_READY_S = 120.0
+"""How long a new cluster may take to be ready for objects in a new namespace."""
+
+FORSAKEN = timedelta(days=1)
+"""Age at which the namespace of a run on another machine counts as a leftover."""
+
+_NAMESPACES = "/api/v1/namespaces"
+
+
+@contextmanager
+def namespace(
+    cluster: Cluster, *, keep: bool, files: Mapping[str, bytes] = MappingProxyType({})
+) -> Iterator[str]:
+    """Have a namespace for the block, with the agent in it.
+
+    Args:
+        cluster: Where.
+        keep: Leave it behind, for somebody to look at.
+        files: What init containers find beside the agent.
+    """
+    run = f"{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    name = f"fsmredir-{run}"
+    notes = {OWNER: ourselves(), **({KEPT: "true"} if keep else {})}
+    _patiently(lambda: cluster.create(_NAMESPACES, manifests.namespace(name, run, notes)))
+    try:
+        path = f"{_NAMESPACES}/{name}"
+        agent = manifests.agent_config_map(files)
+        _patiently(lambda: cluster.create(f"{path}/configmaps", agent))
+        _have_service_account(cluster, f"{path}/serviceaccounts")
+        yield name
+    finally:
+        if not keep:
+            cluster.delete(f"{_NAMESPACES}/{name}")
+
+
+def sweep(cluster: Cluster) -> list[str]:
+    """Delete the namespaces of runs that are over, and return their names.
+
+    A run of this machine is over when its process is gone; one of another machine after a day.
+    """
+    found = cluster.get(_NAMESPACES, labelSelector=f"{MANAGED_BY}={OURS}")["items"]
+    leftovers = [each["metadata"]["name"] for each in found if _is_leftover(each["metadata"])]
+    for name in leftovers:
+        cluster.delete(f"{_NAMESPACES}/{name}")
+    return leftovers
+
+
+def _is_leftover(metadata: Mapping[str, object]) -> bool:
+    notes = metadata.get("annotations") or {}
+    if not isinstance(notes, dict) or KEPT in notes or "deletionTimestamp" in metadata:
+        return False
+    return is_over(str(notes.get(OWNER, "")), str(metadata["creationTimestamp"]))
+
+
+def is_over(owner: str, since: str) -> bool:
+    """Whether a run has ended.
+
+    Args:
+        owner: What :func:`ourselves` returned in it.
+        since: When it began, in ISO 8601.
+    """
+    host, _, process = owner.rpartition("/")
+    if host == _machine():
+        return not Path(f"/proc/{process}").exists()
+    return datetime.now(UTC) - datetime.fromisoformat(since) > FORSAKEN
+
+
+def ourselves() -> str:
+    """Return a name of this process that no other has had."""
+    return f"{_machine()}/{os.getpid()}"
+
+
+def _machine() -> str:
+    """Return a name of this machine since it was started."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{socket.gethostname()}/{boot}"
+
+
+def _have_service_account(cluster: Cluster, path: str) -> None:
+    """Have the account that pods are refused without; none of ours uses it.
+
+    The controller that makes it is seconds late in a cluster that has just been made.
+    """
+    with suppress(ApiError):  # it is there already, or we may not make any
+        cluster.create(path, {"metadata": {"name": "default"}})
+    _patiently(lambda: cluster.get(f"{path}/default"))
+
+
+def _patiently(request: Callable[[], Object]) -> Object:
+    """Make a request again while a cluster that has just been made is not ready for it."""
+    retrying = Retrying(
+        stop=stop_after_delay(NAMESPACE_READY_S),
+        wait=wait_fixed(0.2),
+        retry=retry_if_exception(_is_passing),
+        reraise=True,
+    )
+    return retrying(request)
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether an answer is that of a cluster which is still starting."""
+    return isinstance(error, ApiError) and error.status in (0, 404, 500, 503)

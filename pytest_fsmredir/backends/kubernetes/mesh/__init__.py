@@ -1,0 +1,1 @@
+"""The mesh API of the checks, on pods of a cluster."""

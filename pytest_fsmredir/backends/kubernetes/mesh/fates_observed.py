@@ -1,0 +1,258 @@
+"""Fates where the sidecar is somebody else's: the pod's own tables tell what it accepts.
+
+Each flow is held open while the pod that the sidecar is in is looked at. The far ends are still
+ours, so that a flow's path is the sidecar's acceptance by the witness, then the far end's by its
+banner, which the sidecar has passed on. A sidecar that passes nothing on, because nobody listens
+where the flow was going or because it waits for the client to speak first, has accepted all the
+same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from pytest_fsmredir.agent.forms import (
+    Json,
+    Report,
+    address_form,
+    question_form,
+    sighting_of,
+)
+from pytest_fsmredir.agent.looking import ACCEPT_S
+from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnection
+from pytest_fsmredir.backends.kubernetes.agents.link import Command
+from pytest_fsmredir.backends.kubernetes.pods.manifests import APP
+from pytest_fsmredir.backends.needs import Need
+from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Fate, Flow
+from pytest_fsmredir.model.reserved import ADMIN_PORT, SERVED_PORTS
+from pytest_fsmredir.traffic.witness import Question, Sighting
+
+if TYPE_CHECKING:
+    from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
+    from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace
+    from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
+
+PATIENCE_S = 1.0
+"""How long a connection may stay silent before it is looked who has it."""
+
+WINDOW = 32
+"""Flows of a sweep that are held open at once."""
+
+_SILENT_PORTS = {ADMIN_PORT, *SERVED_PORTS}  # what answers there wants to be asked first
+
+
+@dataclass
+class HeldFlow:
+    """A flow that is held open.
+
+    Attributes:
+        flow: What was dialled.
+        number: Of the connection at its agent.
+        report: What the client knows.
+        seen: What the tables of the pods on its way told.
+        told: What the far ends told.
+    """
+
+    flow: Flow
+    number: int
+    report: Report
+    seen: list[Sighting] = field(default_factory=list)
+    told: tuple[Acceptance, ...] = ()
+
+    @property
+    def accepted(self) -> tuple[Acceptance, ...]:
+        """Who accepted it, by what was seen."""
+        return tuple(each for sighting in self.seen for each in sighting.accepted)
+
+    @property
+    def open_question(self) -> bool:
+        """Nobody knows yet what has become of it."""
+        settled = self.report.lost is not None or self.report.answered_by is not None
+        return not settled and not self.accepted
+
+    @property
+    def ends(self) -> set[Address]:
+        """The addresses that it may have where it arrives."""
+        onward = {each for sighting in self.seen for each in sighting.onward}
+        return onward | ({self.report.client} if self.report.client else set())
+
+
+class WitnessedConnection(RemoteConnection):
+    """A connection attempt whose fate was seen when it was made."""
+
+    def __init__(self, place: KubePlace, number: int, fate: Fate) -> None:
+        super().__init__(fate.flow, place.link, number, lambda: fate.path)
+        self._seen = fate
+
+    @property
+    def fate(self) -> Fate:
+        """What became of the attempt."""
+        return self._seen
+
+    @property
+    def fate_by_banner(self) -> Fate:
+        """The same: other flows have no part in it."""
+        return self._seen
+
+
+class Witnessing:
+    """The tables tell what the sidecar accepted; nothing is asked of it."""
+
+    offers: ClassVar = frozenset[Need]()
+    sees_others: ClassVar = True
+
+    def __init__(self, mesh: KubeMesh) -> None:
+        self._mesh = mesh
+
+    def open(
+        self, place: KubePlace, flow: Flow, how: Mapping[str, Json], *, keep: bool
+    ) -> RemoteConnection:
+        """Dial from a place."""
+        (held,) = self._hold(place, [flow], how)
+        connection = WitnessedConnection(place, held.number if keep else 0, self._fate(held))
+        connection.take(held.report)
+        if not keep:
+            _let_go(place, [held])
+        return connection
+
+    def sweep(self, place: KubePlace, flows: Sequence[Flow], source: Json) -> Iterator[Fate]:
+        """Dial several ports of one destination at once."""
+        for start in range(0, len(flows), WINDOW):
+            window = flows[start : start + WINDOW]
+            holding = self._hold(place, window, {"source": source})
+            fates = [self._fate(held) for held in holding]
+            _let_go(place, holding)
+            yield from fates
+
+    def _hold(
+        self, place: KubePlace, flows: Sequence[Flow], how: Mapping[str, Json]
+    ) -> list[HeldFlow]:
+        ours = self._mesh.pod_at(place)
+        mark = self._mesh.mark()
+        forms = place.link.ask(
+            APP,
+            "hold",
+            wait_s=self._mesh.timeout_s + ACCEPT_S,
+            to=[address_form(flow.destination) for flow in flows],
+            patience_s=self._patience_s(flows),
+            witness=list(ours.addresses) if ours else None,
+            uid=flows[0].uid or 0,
+            **how,
+        )
+        holding = [_held(flow, form) for flow, form in zip(flows, forms, strict=True)]
+        self._look_at_destination(place, holding)
+        if silent := [held for held in holding if held.open_question]:
+            self._wait(place, ours, silent)
+        for held in holding:
+            self._log(held, mark)
+        return holding
+
+    def _wait(self, place: KubePlace, ours: KubePod | None, silent: Sequence[HeldFlow]) -> None:
+        """Give flows that nobody has been seen to accept all the time that a flow may take."""
+        forms = place.link.ask(
+            APP,
+            "wait",
+            wait_s=self._mesh.timeout_s + ACCEPT_S,
+            numbers=[held.number for held in silent],
+            witness=list(ours.addresses) if ours else None,
+        )
+        for held, form in zip(silent, forms, strict=True):
+            later = _held(held.flow, form)
+            held.report, held.seen = later.report, later.seen
+        self._look_at_destination(place, silent)
+
+    def _look_at_destination(self, place: KubePlace, holding: Sequence[HeldFlow]) -> None:
+        """Look at the pod that flows lead to, where that is not the one they come from."""
+        pod = self._mesh.pod_of(holding[0].flow.destination.host)
+        if pod is None or pod.site is place.site:
+            return
+        asked = [(held, question) for held in holding for question in _questions(held)]
+        if not asked:
+            return
+        forms = pod.link.ask(
+            APP,
+            "witness",
+            wait_s=ACCEPT_S,
+            questions=[question_form(question) for _, question in asked],
+            addresses=list(pod.addresses),
+        )
+        for (held, _), form in zip(asked, forms, strict=True):
+            held.seen.append(sighting_of(form))
+
+    def _patience_s(self, flows: Sequence[Flow]) -> float:
+        """Return how long a flow may be silent: what the sidecar serves itself always is."""
+        host = flows[0].destination.host
+        into_pod = self._mesh.pod_of(host) is not None or host == self._mesh.loopback()
+        silent = all(flow.destination.port in _SILENT_PORTS for flow in flows)
+        return 0.0 if into_pod and silent else PATIENCE_S
+
+    def _log(self, held: HeldFlow, mark: int) -> None:
+        """Log what was accepted, in the order of the way."""
+        acceptance_log, told = self._mesh.backend.acceptance_log, held.report.answered_by
+        acceptance_log.witnessed(held.accepted)
+        fails_to_tell = told is None and held.report.lost != "refused"
+        if fails_to_tell or not acceptance_log.note(told):
+            self._mesh.fetch()
+        if told is not None:
+            held.told = (told,)
+        else:
+            new, ends = self._mesh.since(mark, held.flow), held.ends
+            held.told = tuple(a for a in new if a.peer in ends and not _is_among(held.accepted, a))
+
+    def _fate(self, held: HeldFlow) -> Fate:
+        report, path = held.report, held.accepted + held.told
+        _require_a_witness(held, path)
+        if report.answered_by is not None:
+            return Fate(held.flow, report.client, path)
+        if path:
+            remark = f"what the client saw of it: {report.lost or 'it stayed open'}"
+            return Fate(held.flow, report.client, path, remark=remark)
+        return Fate(held.flow, report.client, path, report.lost or "no answer")
+
+
+def _held(flow: Flow, form: Json) -> HeldFlow:
+    number, report, seen = form
+    return HeldFlow(flow, number, Report.of(report), [] if seen is None else [sighting_of(seen)])
+
+
+def _questions(held: HeldFlow) -> Iterator[Question]:
+    """Yield what to ask the destination's pod: who comes there may be the sidecar."""
+    if not held.accepted and held.report.client is not None:
+        yield Question(held.report.client, held.flow.destination, held.report.connected)
+    for sighting in held.seen:
+        for end in sighting.onward:
+            yield Question(end, held.flow.destination, connected=True)
+
+
+def _let_go(place: KubePlace, holding: Iterable[HeldFlow]) -> None:
+    numbers = [held.number for held in holding]
+    place.link.defer(Command(APP, "close_all", {"numbers": numbers}))
+
+
+def _is_among(known: Iterable[Acceptance], acceptance: Acceptance) -> bool:
+    """Whether an acceptance is one of some others, serial numbers aside."""
+    return any(replace(each, serial=acceptance.serial) == acceptance for each in known)
+
+
+def _require_a_witness(held: HeldFlow, path: Sequence[Acceptance]) -> None:
+    """See that what is not known is not taken for something that did not happen.
+
+    Raises:
+        BackendError: Somebody answered whom the tables do not show, and connection tracking, which
+            could tell, cannot be asked.
+    """
+    report = held.report
+    if not held.seen or any(each.tracking for each in held.seen):
+        return
+    unknown = report.connected and (
+        not path or (path[0].by is Acceptor.ORIGIN and path[0].peer != report.client)
+    )
+    if unknown:
+        raise BackendError(
+            f"{held.flow}: who accepted it was gone from the pod's socket table before it could be"
+            " seen, and /proc/net/nf_conntrack cannot be read there (it takes a kernel with"
+            " CONFIG_NF_CONNTRACK_PROCFS, and user 0)"
+        )

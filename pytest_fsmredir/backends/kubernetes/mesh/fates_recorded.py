@@ -1,0 +1,93 @@
+"""Fates where the sidecar is ours: it records what it accepts, and so do the far ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from pytest_fsmredir.agent.forms import Json, Report, address_form
+from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnection
+from pytest_fsmredir.backends.kubernetes.pods.manifests import APP
+from pytest_fsmredir.backends.needs import Need
+from pytest_fsmredir.model.flow import Fate, Flow
+
+if TYPE_CHECKING:
+    from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
+    from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace
+
+
+class Fates(Protocol):
+    """How a mesh learns what became of a TCP flow.
+
+    Attributes:
+        offers: The needs of checks that can only be met in this way.
+        sees_others: It knows what programs accept that are none of ours.
+    """
+
+    offers: ClassVar[frozenset[Need]]
+    sees_others: ClassVar[bool]
+
+    def open(
+        self, place: KubePlace, flow: Flow, how: Mapping[str, Json], *, keep: bool
+    ) -> RemoteConnection:
+        """Dial from a place; the connection lives on if it is to be kept.
+
+        Args:
+            place: Where from.
+            flow: What.
+            how: Further arguments of the agent's command.
+            keep: The caller closes it.
+        """
+        ...
+
+    def sweep(self, place: KubePlace, flows: Sequence[Flow], source: Json) -> Iterator[Fate]:
+        """Dial several ports of one destination at once."""
+        ...
+
+
+class Recording:
+    """The banner tells who answered; what else was accepted is fetched from the agents."""
+
+    offers: ClassVar = frozenset({Need.SIDECAR_CONTROL, Need.ANSWERING_SIDECAR})
+    sees_others: ClassVar = False
+
+    def __init__(self, mesh: KubeMesh) -> None:
+        self._mesh = mesh
+
+    def open(
+        self, place: KubePlace, flow: Flow, how: Mapping[str, Json], *, keep: bool
+    ) -> RemoteConnection:
+        """Dial from a place."""
+        mesh = self._mesh
+        mark = mesh.mark()
+        number, form = place.link.ask(
+            APP,
+            "open",
+            wait_s=mesh.timeout_s,
+            to=address_form(flow.destination),
+            uid=flow.uid or 0,
+            keep=keep,
+            **how,
+        )
+        report = Report.of(form)
+        connection = RemoteConnection(flow, place.link, number, lambda: mesh.since(mark, flow))
+        connection.take(report)
+        mesh.learn(report)
+        return connection
+
+    def sweep(self, place: KubePlace, flows: Sequence[Flow], source: Json) -> Iterator[Fate]:
+        """Dial several ports of one destination at once."""
+        forms = place.link.ask(
+            APP,
+            "sweep",
+            wait_s=len(flows) * self._mesh.timeout_s,
+            to=flows[0].destination.host,
+            ports=[flow.destination.port for flow in flows],
+            uid=flows[0].uid or 0,
+            source=source,
+        )
+        reports = [Report.of(form) for form in forms]
+        self._mesh.learn(*reports)
+        for flow, report in zip(flows, reports, strict=True):
+            path = (report.answered_by,) if report.answered_by is not None else ()
+            yield Fate(flow, report.client, path, report.lost)

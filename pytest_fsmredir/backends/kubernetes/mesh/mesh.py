@@ -1,0 +1,242 @@
+"""A mesh of one check: handles on pods of a cluster, and an end to all the check opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING
+
+from pytest_fsmredir.agent.forms import Report
+from pytest_fsmredir.backends.kubernetes.mesh.fates_observed import Witnessing
+from pytest_fsmredir.backends.kubernetes.mesh.fates_recorded import Fates, Recording
+from pytest_fsmredir.backends.kubernetes.mesh.places import KubeOutside, KubePlace
+from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
+from pytest_fsmredir.backends.kubernetes.mesh.workloads import KubeWorkloads
+from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PooledPod
+from pytest_fsmredir.backends.places import (
+    is_loopback,
+    not_offered,
+    remote_subnet,
+    require_accepted,
+)
+from pytest_fsmredir.backends.programming import Programming
+from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Flow
+from pytest_fsmredir.sidecars.recorder import LOOPBACK
+
+if TYPE_CHECKING:
+    from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
+
+HIGHEST_ID = 65535
+"""Of users and groups in every container, also where its runtime has a user namespace."""
+
+_PROBED = {Acceptor.LIVENESS, Acceptor.READINESS, Acceptor.STARTUP, Acceptor.HEALTH}
+
+
+class KubeMesh:
+    """What one check is given; see :class:`pytest_fsmredir.backends.base.Mesh`.
+
+    Attributes:
+        observed: Flows sent and programming attempts made, to tell a check that looked at nothing.
+        watch: Called after each flow of :meth:`KubePlace.connect_all`.
+        forwarding: Sidecars that forward at the moment.
+        fates: How it learns what became of a flow.
+        pods_on: Name of the node that its pods are on; empty for any.
+    """
+
+    highest_id = HIGHEST_ID
+
+    def __init__(
+        self,
+        backend: KubernetesBackend,
+        family: int,
+        iptables: IptablesVariant,
+        *,
+        timeout_s: float,
+        exhaustive: bool,
+        fates: type[Recording] | type[Witnessing] = Recording,
+        node: str = "",
+    ) -> None:
+        self.backend, self.family, self.iptables = backend, family, iptables
+        self.timeout_s, self.exhaustive = timeout_s, exhaustive
+        self.crowd = 500 if exhaustive else 128
+        self.observed = 0
+        self.watch: Callable[[int, int | None], None] = lambda _done, _total: None
+        self.forwarding = 0
+        self.fates: Fates = fates(self)
+        self.undo = ExitStack()
+        self.pods_on = node
+        world = backend.world
+        own = world.nodes[node]
+        self.server = KubeOutside(self, world.server, of_family(world.server.addresses, family), 0)
+        self.client = KubeOutside(self, world.client, of_family(world.client.addresses, family), 0)
+        self.node = KubeOutside(self, own, of_family(own.addresses, family), 0)
+        self._pods: list[KubePod] = []
+        self._guests: list[KubeOutside] = []
+
+    def pod(
+        self,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        mesh_config: Mapping[str, Sequence[object]] | None = None,
+        fresh: bool = False,
+        second_interface: bool = False,
+    ) -> KubePod:
+        """Return a programmed pod."""
+        if second_interface:
+            not_offered("a second interface")
+        order = self._order(annotations, mesh_config)
+        site = self._fresh(order) if fresh else self.backend.shared_site(order)
+        require_accepted(site.programming, order.configuration)
+        return self._handle(site)
+
+    def bare_pod(self, *, second_interface: bool = False) -> KubePod:
+        """Return the pod that nobody has programmed; here nobody can, so all checks share it."""
+        if second_interface:
+            not_offered("a second interface")
+        order = Order(Configuration(), self.iptables, bare=True, node=self.pods_on)
+        return self._handle(self.backend.shared_site(order))
+
+    def try_pod(
+        self,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        mesh_config: Mapping[str, Sequence[object]] | None = None,
+    ) -> Programming:
+        """Return how the programming of a pod ended, which is the same for all who try that."""
+        self.observed += 1
+        order = self._order(annotations, mesh_config)
+        ended = self.backend.shared_site(order).programming
+        return replace(ended, configuration=order.configuration)
+
+    def programs_started(self) -> int:
+        """Not offered here."""
+        not_offered("sabotage")
+
+    def subnet(self, number: int) -> IPv4Network | IPv6Network:
+        """Return a range of 256 remote addresses."""
+        return remote_subnet(self.family, number)
+
+    def beyond_second_interface(self) -> str:
+        """Not offered here."""
+        not_offered("a second interface")
+
+    def silent_address(self) -> str:
+        """Not offered here."""
+        not_offered("packets made by hand")
+
+    def loopback(self) -> str:
+        """Return the loopback address."""
+        return LOOPBACK[self.family]
+
+    @cached_property
+    def workloads(self) -> KubeWorkloads:
+        """What a user of the cluster can do."""
+        backend = self.backend
+        return KubeWorkloads(self, backend.pool, backend.probed_pods, backend.workload_objects)
+
+    def adopt(self, site: PooledPod) -> KubePod:
+        """Return a handle on a pod that was made otherwise than by this mesh."""
+        return self._handle(site)
+
+    def dismiss(self, pod: KubePod) -> None:
+        """Have nothing to do any more with a pod that is about to be replaced."""
+        self._pods.remove(pod)
+        pod.link.close()
+
+    def outside(self, site: PooledPod) -> KubeOutside:
+        """Return a handle on a pod that is no pod of the mesh; flows may start from it."""
+        place = KubeOutside(self, site, self.own_address(site), 0)
+        self._guests.append(place)
+        return place
+
+    def answerer(self, dialler: KubePlace, host: str) -> KubePlace:
+        """Return the place that an address belongs to, as the dialler sees it."""
+        if is_loopback(host):
+            return dialler
+        # The node stands in for every address that is nobody's.
+        return next((place for place in self._places() if place.is_own(host)), self.node)
+
+    def own_address(self, site: PooledPod) -> str:
+        """Return a site's address in the family of the check."""
+        return of_family(site.addresses, self.family)
+
+    def pod_of(self, host: str) -> KubePod | None:
+        """Return the pod of the mesh that has an address."""
+        return next((pod for pod in self._pods if pod.is_own(host)), None)
+
+    def pod_at(self, place: KubePlace) -> KubePod | None:
+        """Return a place that is a pod of the mesh."""
+        return place if isinstance(place, KubePod) else None
+
+    def mark(self) -> int:
+        """Return how many acceptances are known."""
+        return len(self.backend.acceptance_log.log)
+
+    def since(self, mark: int, flow: Flow) -> tuple[Acceptance, ...]:
+        """Return what was accepted since, the whole way of a flow where sidecars forward."""
+        if self.forwarding:
+            self.fetch()
+        log = self.backend.acceptance_log.log[mark:]
+        return tuple(each for each in log if not self._is_kubelets(each, flow))
+
+    def learn(self, *reports: Report) -> None:
+        """Log what flows have shown, and look further where that cannot be all."""
+        whole = not self.forwarding and all(report.lost is None for report in reports)
+        note = self.backend.acceptance_log.note
+        if not whole or not all(note(report.answered_by) for report in reports):
+            self.fetch()
+
+    def fetch(self) -> None:
+        """Learn what all places of this check have accepted."""
+        links = {id(place.link): place.link for place in self._places()}
+        self.backend.acceptance_log.fetch(links.values())
+
+    def close(self) -> None:
+        """End all that the check opened."""
+        self.undo.close()
+
+    def _is_kubelets(self, acceptance: Acceptance, flow: Flow) -> bool:
+        """Whether an acceptance is that of a probe, which comes when it comes."""
+        if acceptance.by not in _PROBED or acceptance.local.port == flow.destination.port:
+            return False
+        ours = (place for place in self._places() if place is not self.node)
+        return not any(place.is_own(acceptance.peer.host) for place in ours)
+
+    def _places(self) -> list[KubePlace]:
+        return [*self._pods, self.server, self.client, self.node, *self._guests]
+
+    def _handle(self, site: PooledPod) -> KubePod:
+        pod = KubePod(self, site)
+        self._pods.append(pod)
+        return pod
+
+    def _fresh(self, order: Order) -> PooledPod:
+        site = self.backend.fresh_site(order)
+        self.undo.callback(self.backend.remove, site)
+        return site
+
+    def _order(
+        self,
+        annotations: Mapping[str, str] | None,
+        mesh_config: Mapping[str, Sequence[object]] | None,
+    ) -> Order:
+        configuration = Configuration(annotations or {}, mesh_config or {})
+        return Order(configuration, self.iptables, node=self.pods_on)
+
+
+def of_family(addresses: Sequence[str], family: int) -> str:
+    """Return the first address of a family.
+
+    Raises:
+        BackendError: There is none.
+    """
+    for address in addresses:
+        if Address(address, 0).family == family:
+            return address
+    raise BackendError(f"the cluster gives its pods no IPv{family} addresses")

@@ -1,0 +1,123 @@
+"""Places of a cluster as one check sees them: where its flows start from and arrive at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from pytest_fsmredir.agent.forms import Json, Report, address_form, bytes_form
+from pytest_fsmredir.agent.preparation import preparation_form
+from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnection
+from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
+from pytest_fsmredir.backends.kubernetes.pods.manifests import APP
+from pytest_fsmredir.backends.kubernetes.pods.pool import PooledPod
+from pytest_fsmredir.backends.places import BasePlace, Dial, End, OutsidePlace, not_offered
+from pytest_fsmredir.model.flow import Address, Fate, Flow, Protocol
+from pytest_fsmredir.traffic.tap import Packet
+
+if TYPE_CHECKING:
+    from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
+
+RESOLVE_S = 20.0
+"""How long a resolver may take: four times what it waits for one server (resolv.conf(5))."""
+
+_SWEEP = 256  # ports of a sweep that one command names
+
+
+class KubePlace(BasePlace):
+    """A pod or a node as one check sees it.
+
+    Attributes:
+        site: What it is a handle on.
+    """
+
+    _mesh: KubeMesh
+
+    def __init__(self, mesh: KubeMesh, site: PooledPod, address: str, default_uid: int) -> None:
+        super().__init__(mesh, address, default_uid)
+        self.site = site
+
+    @property
+    def link(self) -> AgentLink:
+        """The line to the place's agents."""
+        return self._mesh.backend.link(self.site)
+
+    def inject(self, packet: Packet, *, uid: int | None = None) -> None:
+        """Not offered here."""
+        not_offered("packets made by hand")
+
+    def reaches(self, host: str, port: int, *, within_s: float) -> bool:
+        """Whether a TCP connection from here, which is no check's flow, is accepted."""
+        to = address_form(Address(host, port))
+        return bool(self.link.ask(APP, "reaches", wait_s=within_s, to=to, within_s=within_s))
+
+    def resolve(self, name: str) -> tuple[str, ...]:
+        """Ask the resolver that is configured here, and return the addresses; none without one."""
+        family = self._mesh.family
+        return tuple(self.link.ask(APP, "resolve", wait_s=RESOLVE_S, name=name, family=family))
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether other programs may listen here, and are as good as our own."""
+        return False
+
+    def _answerer(self, host: str) -> BasePlace:
+        return self._mesh.answerer(self, host)
+
+    def _open(self, flow: Flow, dial: Dial, *, keep: bool) -> RemoteConnection:
+        how = {
+            "gid": dial.gid,
+            "source": address_form(dial.source),
+            "mapped": dial.mapped,
+            "prepare": preparation_form(dial.prepare),
+        }
+        return self._mesh.fates.open(self, flow, how, keep=keep)
+
+    def _open_all(self, flows: Iterable[Flow], source: Address | None) -> Iterator[Fate]:
+        pending, local = iter(flows), address_form(source)
+        while batch := list(islice(pending, _SWEEP)):
+            yield from self._mesh.fates.sweep(self, batch, local)
+
+    def _send(self, flow: Flow, source: Address | None, payload: bytes) -> Fate:
+        return self._told(
+            flow, "datagram", source=address_form(source), payload=bytes_form(payload)
+        )
+
+    def _ping(self, flow: Flow, payload: bytes) -> Fate:
+        return self._told(flow, "ping", payload=bytes_form(payload))
+
+    def _hear(self, protocol: Protocol, address: Address, uid: int) -> End:
+        at = address_form(address)
+        if protocol is Protocol.TCP:
+            taken = self._is_shared
+            number = self.link.ask(APP, "listen", at=at, uid=uid, unless_taken=taken)
+        else:
+            number = self.link.ask(APP, "hear", at=at, protocol=protocol.value, uid=uid)
+        return partial(self._unlisten, number)
+
+    def _unlisten(self, number: Json) -> None:
+        if not self.link.lost:  # else whatever ended it has ended the listener
+            self.link.ask(APP, "unlisten", number=number)
+
+    def _told(self, flow: Flow, name: str, **arguments: Json) -> Fate:
+        """Have the agent send what needs no connection, and return what became of it."""
+        mesh = self._mesh
+        mesh.fetch()
+        mark = mesh.mark()
+        form = self.link.ask(
+            APP,
+            name,
+            wait_s=mesh.timeout_s,
+            to=address_form(flow.destination),
+            uid=flow.uid or 0,
+            **arguments,
+        )
+        report = Report.of(form)
+        mesh.fetch()
+        return Fate(flow, report.client, mesh.since(mark, flow), report.lost)
+
+
+class KubeOutside(OutsidePlace, KubePlace):
+    """A pod outside the mesh, or the node."""

@@ -1,0 +1,1 @@
+"""The pods of a run: their manifests, injection, states and pool."""

@@ -1,0 +1,322 @@
+"""What a mesh's injector does to a Pod, as a pure function: FSM's order and FSM's fields.
+
+Source: FSM pkg/injector (patch.go, init_container.go, health_probes.go, webhook.go) at main of
+2026-02-06; only the certificates and what belongs to them are left out.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_fsmredir.model.configuration import (
+    IP_RANGE_LISTS,
+    PORT_LISTS,
+    Configuration,
+    parse_ip_range,
+    parse_port,
+)
+from pytest_fsmredir.model.policy import ListName
+from pytest_fsmredir.model.reserved import (
+    ADMIN_PORT,
+    HEALTH_PORT,
+    INBOUND_PORT,
+    LIVENESS_PORT,
+    METRICS_PORT,
+    OUTBOUND_PORT,
+    READINESS_PORT,
+    SIDECAR_UID,
+    STARTUP_PORT,
+)
+
+Object = dict[str, Any]
+
+INJECTION = "flomesh.io/sidecar-injection"
+MONITORED_BY = "flomesh.io/monitored-by"
+INIT_NAME, SIDECAR_NAME, HEALTH_NAME = "fsm-init", "sidecar", "fsm-healthcheck"
+HEALTH_PATH = "/fsm-healthcheck"
+POD_FILE, MESH_CONFIG_FILE = "pod.json", "mesh-config.json"
+
+_DOCUMENTS = "fsm-documents"
+_DOCUMENTS_PATH = "/fsmredir/documents"
+_DOCUMENT_PREFIX = "fsmredir/"  # of the annotations that hold the documents
+
+_ENABLED, _DISABLED = ("enabled", "yes", "true"), ("disabled", "no", "false")
+_PROBE_PORTS = {
+    "livenessProbe": ("liveness-port", LIVENESS_PORT),
+    "readinessProbe": ("readiness-port", READINESS_PORT),
+    "startupProbe": ("startup-port", STARTUP_PORT),
+}
+
+
+class BadAnnotation(ValueError):
+    """The injector would refuse the pod; the message is the injector's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The containers that are put into a pod.
+
+    Attributes:
+        init: The init container: image and, unless its own entrypoint is to run, command; more
+            fields as needed.
+        sidecar: The sidecar: the same.
+        health: The health responder: the same.
+        iptables: Variant that the init container is to use.
+        hold: Start the application only when the sidecar's ``postStart`` hook has ended.
+        hold_hook: That hook's command.
+    """
+
+    init: Mapping[str, Any]
+    sidecar: Mapping[str, Any]
+    health: Mapping[str, Any]
+    iptables: str = "nft"
+    hold: bool = True
+    hold_hook: Sequence[str] = field(default_factory=tuple)
+
+
+def wants_injection(pod: Mapping[str, Any], *, namespace_enabled: bool = True) -> bool:
+    """Return whether a pod is to be injected: its own annotation wins over its namespace's.
+
+    Raises:
+        BadAnnotation: The annotation has a value of no meaning.
+    """
+    if pod["spec"].get("hostNetwork"):
+        return False
+    own = is_enabled(pod["metadata"].get("annotations") or {})
+    return namespace_enabled if own is None else own
+
+
+def is_enabled(annotations: Mapping[str, str]) -> bool | None:
+    """Return what the annotations of a Pod or a Namespace say about injection; None for nothing.
+
+    Raises:
+        BadAnnotation: The annotation has a value of no meaning.
+    """
+    value = annotations.get(INJECTION)
+    if value is None:
+        return None
+    if value.lower() not in _ENABLED + _DISABLED:
+        raise BadAnnotation(f'invalid annotation value for key "{INJECTION}": {value}')
+    return value.lower() in _ENABLED
+
+
+def require_valid(annotations: Mapping[str, str]) -> None:
+    """See that every list annotation can be honoured.
+
+    FSM's injector takes any number above 0 for a port, and the init container then dies of 70000;
+    what its documentation asks for is a port.
+
+    Raises:
+        BadAnnotation: One cannot; the message is that of FSM's injector.
+    """
+    kinds = ((PORT_LISTS, "port value", parse_port), (IP_RANGE_LISTS, "IP range", parse_ip_range))
+    for names, kind, parse in kinds:
+        for key in filter(None, (name.annotation for name in names)):
+            for value in annotations[key].split(",") if key in annotations else ():
+                try:
+                    parse(value.strip())
+                except ValueError:
+                    what = f"Invalid {kind} '{value.strip()}' specified for annotation '{key}'"
+                    raise BadAnnotation(what) from None
+
+
+def injected(pod: Mapping[str, Any], mesh_config: Mapping[str, Any], parts: Parts) -> Object:
+    """Return a pod with redirection and a sidecar; the one given stays as it is.
+
+    Args:
+        pod: The Pod as the user wrote it.
+        mesh_config: The MeshConfig.
+        parts: What is put in.
+    """
+    made: Object = copy.deepcopy(dict(pod))
+    spec = made["spec"]
+    configuration = Configuration.of(pod, mesh_config)
+    _add_documents(made, {POD_FILE: pod, MESH_CONFIG_FILE: mesh_config})
+    needs_health, ports = _rewrite_probes(spec["containers"])
+    init = _init_container(configuration, parts)
+    # Appended: init containers of the application's own run before there is any redirection.
+    spec["initContainers"] = [*(spec.get("initContainers") or ()), init]
+    sidecar = _sidecar(parts, ports)
+    apps = spec["containers"]
+    spec["containers"] = [sidecar, *apps] if parts.hold else [*apps, sidecar]
+    if needs_health:
+        spec["containers"].append(_health(parts))
+    return made
+
+
+def contract_env(
+    effective: Mapping[ListName, Sequence[str]], iptables: str
+) -> list[dict[str, object]]:
+    """Return the contract's variables: the lists as literals, the addresses by downward API."""
+    literals = {
+        "FSM_PROXY_UID": str(SIDECAR_UID),
+        "FSM_INBOUND_PORT": str(INBOUND_PORT),
+        "FSM_OUTBOUND_PORT": str(OUTBOUND_PORT),
+        **{name.variable: _literal(",".join(values)) for name, values in effective.items()},
+        "FSM_POD": f"{_DOCUMENTS_PATH}/{POD_FILE}",
+        "FSM_MESH_CONFIG": f"{_DOCUMENTS_PATH}/{MESH_CONFIG_FILE}",
+        "FSM_IPTABLES": iptables,
+    }
+    made: list[dict[str, object]] = [
+        {"name": name, "value": text} for name, text in literals.items()
+    ]
+    return [*address_env(), *made]
+
+
+def address_env() -> list[dict[str, object]]:
+    """Return POD_IP and POD_IPS, filled in by the kubelet."""
+    fields = {"POD_IP": "status.podIP", "POD_IPS": "status.podIPs"}
+    return [
+        {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+        for name, path in fields.items()
+    ]
+
+
+def _add_documents(made: Object, documents: Mapping[str, Mapping[str, Any]]) -> None:
+    """Have the contract's documents travel in annotations, and be mounted from there.
+
+    So nothing but the Pod itself is needed for them, in whatever namespace it is. All annotations
+    of a Pod together may have 256 KiB (TotalAnnotationSizeLimitB, Kubernetes API machinery).
+    """
+    annotations = dict(made["metadata"].get("annotations") or {})
+    for file, document in documents.items():
+        annotations[_DOCUMENT_PREFIX + file] = json.dumps(_as_written(document))
+    made["metadata"]["annotations"] = annotations
+    items = [
+        {
+            "path": file,
+            "fieldRef": {"fieldPath": f"metadata.annotations['{_DOCUMENT_PREFIX}{file}']"},
+        }
+        for file in documents
+    ]
+    volume = {"name": _DOCUMENTS, "downwardAPI": {"items": items}}
+    made["spec"]["volumes"] = [*(made["spec"].get("volumes") or ()), volume]
+
+
+def _as_written(document: Mapping[str, Any]) -> Object:
+    """Return an object without what the API server adds to it for its own use."""
+    metadata = {k: v for k, v in document["metadata"].items() if k != "managedFields"}
+    kept = {k: v for k, v in document.items() if k != "status"}
+    # An object in an admission request need not say what it is.
+    return {"apiVersion": "v1", "kind": "Pod", **kept, "metadata": metadata}
+
+
+def _literal(text: str) -> str:
+    """Keep ``$(NAME)`` from being replaced (EnvVar.value, Kubernetes API)."""
+    return text.replace("$", "$$")
+
+
+def _init_container(configuration: Configuration, parts: Parts) -> Object:
+    given = dict(parts.init)
+    return {
+        "name": INIT_NAME,
+        **given,
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "runAsNonRoot": False,
+            "capabilities": {"add": ["NET_ADMIN"]},
+        },
+        "env": [
+            *contract_env(configuration.effective(), parts.iptables),
+            *given.get("env", ()),
+        ],
+        "volumeMounts": [
+            {"name": _DOCUMENTS, "mountPath": _DOCUMENTS_PATH, "readOnly": True},
+            *given.get("volumeMounts", ()),
+        ],
+    }
+
+
+def _sidecar(parts: Parts, probe_ports: Mapping[str, int]) -> Object:
+    ports = {
+        "proxy-admin": ADMIN_PORT,
+        "proxy-inbound": INBOUND_PORT,
+        "proxy-metrics": METRICS_PORT,
+    }
+    made: Object = {
+        "name": SIDECAR_NAME,
+        **parts.sidecar,
+        "securityContext": {"runAsUser": SIDECAR_UID, "allowPrivilegeEscalation": False},
+        "ports": [
+            {"name": name, "containerPort": port} for name, port in {**ports, **probe_ports}.items()
+        ],
+        "env": [*address_env(), *_probe_env(probe_ports), *parts.sidecar.get("env", ())],
+    }
+    if parts.hold and parts.hold_hook:
+        made["lifecycle"] = {"postStart": {"exec": {"command": list(parts.hold_hook)}}}
+    return made
+
+
+def _probe_env(probe_ports: Mapping[str, int]) -> list[Object]:
+    """Return what tells a sidecar of ours which of its ports the kubelet sends probes to."""
+    listed = ",".join(str(port) for port in probe_ports.values())
+    return [{"name": "FSM_PROBE_PORTS", "value": listed}]
+
+
+def _health(parts: Parts) -> Object:
+    return {
+        "name": HEALTH_NAME,
+        **parts.health,
+        "ports": [{"name": HEALTH_NAME, "containerPort": HEALTH_PORT}],
+        "env": [*address_env(), *parts.health.get("env", ())],
+    }
+
+
+def _rewrite_probes(containers: Sequence[Object]) -> tuple[bool, dict[str, int]]:
+    """Have the kubelet ask the sidecar; exec and grpc probes stay as they are.
+
+    Returns:
+        Whether a probe ends at the health responder, and the ports of the kinds that do not.
+    """
+    needs_health = False
+    ports: dict[str, int] = {}
+    for container in containers:
+        for kind, (port_name, port) in _PROBE_PORTS.items():
+            probe = container.get(kind) or {}
+            if "httpGet" in probe:
+                https = probe["httpGet"].get("scheme", "HTTP").upper() == "HTTPS"
+                needs_health |= https
+                ports[port_name] = port
+                probe["httpGet"] = _rewritten_http(probe["httpGet"], container, port, https=https)
+            elif "tcpSocket" in probe:
+                needs_health = True
+                original = _number(probe.pop("tcpSocket")["port"], container)
+                probe["httpGet"] = _health_request(HEALTH_PORT, "Original-Tcp-Port", original)
+    return needs_health, ports
+
+
+def _rewritten_http(
+    http: Mapping[str, Any], container: Mapping[str, Any], port: int, *, https: bool
+) -> Object:
+    original = _number(http["port"], container, default=443 if https else 80)
+    if https:
+        return _health_request(port, "Original-Tcp-Port", original)
+    made = _health_request(port, "Original-Http-Port", original)
+    made["httpHeaders"] = [
+        *http.get("httpHeaders", ()),
+        *made["httpHeaders"],
+        {"name": "Original-Http-Path", "value": http.get("path") or "/"},
+    ]
+    return made
+
+
+def _health_request(port: int, header: str, original: int) -> Object:
+    return {
+        "port": port,
+        "path": HEALTH_PATH,
+        "scheme": "HTTP",
+        "httpHeaders": [{"name": header, "value": str(original)}],
+    }
+
+
+def _number(port: object, container: Mapping[str, Any], default: int = 0) -> int:
+    """Return the number of a port that may be given by its name."""
+    if isinstance(port, int):
+        return port
+    numbers = {each.get("name"): each["containerPort"] for each in container.get("ports", ())}
+    return int(numbers.get(port, default))

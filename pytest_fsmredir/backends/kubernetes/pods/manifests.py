@@ -1,0 +1,267 @@
+"""The objects of a run."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive, template_libraries
+from pytest_fsmredir.backends.kubernetes.cluster.client import Object
+from pytest_fsmredir.backends.kubernetes.pods.injection import INJECTION, Parts, injected
+from pytest_fsmredir.errors import PreflightError
+from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
+from pytest_fsmredir.implementations.init_command import InitCommand
+from pytest_fsmredir.implementations.reference.programming import Reference
+from pytest_fsmredir.implementations.rules_file import RulesFile
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.sidecars.recorder import HEALTH_UID
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+OURS = "pytest-fsmredir"
+RUN_LABEL = "fsmredir/run"
+
+APP, SIDECAR, HEALTH = "app", "sidecar", "health"
+AGENT_CONTAINER = "app"
+
+_AGENT = "fsmredir-agent"
+_ARCHIVE = "agent.pyz"
+_MOUNTED = "/fsmredir/agent"
+_PYTHON = ["python3", "-I", "-S", f"{_MOUNTED}/{_ARCHIVE}"]
+_LIBRARIES = "libraries.zip"
+_WITH_VARIANT_FIRST = [
+    "/bin/sh",
+    "-c",
+    """
+export PATH="$PATH:/usr/sbin:/sbin"
+tools=/tmp/fsmredir-tools
+mkdir -p $tools
+for family in iptables ip6tables; do
+  for tool in '' -save -restore; do
+    ln -sf "$(command -v $family-$FSM_IPTABLES$tool)" $tools/$family$tool
+  done
+done
+cd "$(mktemp -d)" || exit
+PATH="$tools:$PATH" exec "$@" </dev/null
+""",
+    "sh",
+]
+"""Runs the rest of its arguments with the programs of the wanted variant first on PATH."""
+
+
+class AgentIn(StrEnum):
+    """Where the agent of a pod of the mesh runs."""
+
+    CONTAINER = "container"
+    EPHEMERAL = "ephemeral"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """Where containers come from.
+
+    Attributes:
+        pod: Holds Python and both variants of iptables.
+        init: The implementation's own; empty to run a command in the pod image.
+        agent_in: Where the agent runs in pods of the mesh: as the application's container, or in
+            an ephemeral one that is added to it.
+        app: Where the agent is not it, the application's own image; empty for an application that
+            does nothing.
+        sidecar: Fields of a container (``image``, ``command`` and what else it takes) that is
+            somebody else's sidecar and tells us nothing; empty for ours.
+    """
+
+    pod: str
+    init: str = ""
+    agent_in: AgentIn = AgentIn.CONTAINER
+    app: str = ""
+    sidecar: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Every image that pods are made of."""
+        named = (self.pod, self.init, self.app, str(self.sidecar.get("image", "")))
+        return tuple(dict.fromkeys(filter(None, named)))
+
+    @property
+    def sidecar_is_ours(self) -> bool:
+        """There is a line to the sidecar, which records what it accepts."""
+        return not self.sidecar and self.agent_in is AgentIn.CONTAINER
+
+
+def relay_command(agents: Sequence[str]) -> list[str]:
+    """Return what joins the agents of a pod in one stream."""
+    return [*_PYTHON, "relay", *agents]
+
+
+def namespace(name: str, run: str, annotations: Mapping[str, str]) -> Object:
+    """Return the namespace of a run."""
+    labels = {MANAGED_BY: OURS, RUN_LABEL: run}
+    metadata = {"name": name, "labels": labels, "annotations": dict(annotations)}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
+def agent_config_map(files: Mapping[str, bytes]) -> Object:
+    """Return the agent's archive, and files that init containers find beside it."""
+    data = {_ARCHIVE: agent_archive(), **files}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": _AGENT},
+        "binaryData": {name: b64encode(content).decode() for name, content in data.items()},
+    }
+
+
+def place(name: str, images: Images, *, host_network: bool = False) -> Object:
+    """Return a pod outside the mesh that flows start from and arrive at."""
+    made = _pod(name, {INJECTION: "disabled"}, images.pod)
+    made["spec"]["hostNetwork"] = host_network
+    return made
+
+
+def plain_pod(name: str, configuration: Configuration, images: Images) -> Object:
+    """Return a pod of the mesh as its user writes it."""
+    pod = _pod(name, configuration.annotations, images.pod)
+    if images.agent_in is AgentIn.EPHEMERAL:
+        pod["spec"] |= {"containers": [_application(images)], "volumes": []}
+    return pod
+
+
+def mesh_pod(
+    pod: Object,
+    configuration: Configuration,
+    *,
+    images: Images,
+    init_command: Sequence[str] | None,
+    iptables: IptablesVariant,
+    bare: bool = False,
+) -> Object:
+    """Return a pod injected by our own hand.
+
+    A bare one has its sidecar, and nobody programs it.
+    """
+    parts = _parts(images, init_command, iptables)
+    made = injected(_with_agent(pod), configuration.mesh_config_document(), parts)
+    if bare:
+        del made["spec"]["initContainers"]
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class InitProgram:
+    """What programs a pod in an init container of our image.
+
+    Attributes:
+        command: The command line.
+        files: Files that it needs beside the agent, by name.
+    """
+
+    command: Sequence[str]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def init_program(implementation: Implementation) -> InitProgram:
+    """Return what programs a pod as an implementation does.
+
+    Raises:
+        PreflightError: The implementation can only program pods of this machine.
+    """
+    if isinstance(implementation, Reference):
+        return InitProgram([*_PYTHON, "reference", "apply"])
+    if isinstance(implementation, InitCommand):
+        return InitProgram(["/bin/sh", "-c", implementation.command])
+    if isinstance(implementation, RulesFile):
+        texts = {name: text.encode() for name, text in implementation.sources.items()}
+        return InitProgram(
+            [*_PYTHON, "rules", f"{_MOUNTED}/{_LIBRARIES}", f"{_MOUNTED}/{next(iter(texts))}"],
+            {_LIBRARIES: template_libraries(), **texts},
+        )
+    raise PreflightError(
+        f"{implementation.name} cannot run in an init container; give an image that holds it:"
+        " --fsm-init-image IMAGE"
+    )
+
+
+def _parts(images: Images, init_command: Sequence[str] | None, iptables: IptablesVariant) -> Parts:
+    return Parts(
+        init=_init(images, init_command, iptables),
+        sidecar=images.sidecar or _agent(images.pod, SIDECAR),
+        health={
+            **_agent(images.pod, HEALTH),
+            "securityContext": {"runAsUser": HEALTH_UID},
+        },
+        iptables=iptables.value,
+    )
+
+
+def _init(
+    images: Images, command: Sequence[str] | None, iptables: IptablesVariant
+) -> Mapping[str, object]:
+    if command is None:
+        return {"image": images.init, "imagePullPolicy": "IfNotPresent"}
+    return {
+        "image": images.init or images.pod,
+        "imagePullPolicy": "IfNotPresent",
+        # A literal $ of a command line is not for the kubelet to expand (Container.command).
+        "command": [word.replace("$(", "$$(") for word in [*_WITH_VARIANT_FIRST, *command]],
+        "volumeMounts": [_agent_mount()],
+    }
+
+
+def _pod(name: str, annotations: Mapping[str, str], image: str) -> Object:
+    app = {
+        "name": AGENT_CONTAINER,
+        **_agent(image, APP),
+        "securityContext": {"runAsUser": 0, "runAsGroup": 0},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "annotations": dict(annotations), "labels": {MANAGED_BY: OURS}},
+        "spec": {
+            "containers": [app],
+            "volumes": _volumes(),
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+        },
+    }
+
+
+def _application(images: Images) -> Object:
+    """Return the container of an application that knows nothing of us."""
+    made: Object = {"name": AGENT_CONTAINER, "image": images.app or images.pod}
+    made["imagePullPolicy"] = "IfNotPresent"
+    if not images.app:
+        made["command"] = ["sh", "-c", "trap 'exit 0' TERM; sleep 86400 & wait"]
+    return made
+
+
+def _agent(image: str, name: str) -> dict[str, object]:
+    return {
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": [*_PYTHON, "serve", name],
+        "volumeMounts": [_agent_mount(), {"name": "sockets", "mountPath": "/run/fsmredir"}],
+    }
+
+
+def _with_agent(pod: Object) -> Object:
+    """Return a pod with what the containers that we put into it need."""
+    own = pod["spec"].get("volumes", [])
+    names = {volume["name"] for volume in own}
+    added = [volume for volume in _volumes() if volume["name"] not in names]
+    return {**pod, "spec": {**pod["spec"], "volumes": [*own, *added]}}
+
+
+def _volumes() -> list[Object]:
+    return [
+        {"name": "agent", "configMap": {"name": _AGENT}},
+        {"name": "sockets", "emptyDir": {}},
+    ]
+
+
+def _agent_mount() -> dict[str, object]:
+    return {"name": "agent", "mountPath": _MOUNTED, "readOnly": True}

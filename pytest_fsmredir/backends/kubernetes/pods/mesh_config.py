@@ -1,0 +1,113 @@
+"""The mesh's own lists during a run: set for one group of pods after another, and put back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from pytest_fsmredir.backends.kubernetes.cluster import namespaces
+from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, Object
+from pytest_fsmredir.errors import BackendError, PreflightError
+from pytest_fsmredir.model.policy import ListName
+
+OWNER, SINCE, ORIGINAL = "fsmredir/owner", "fsmredir/since", "fsmredir/original-lists"
+"""Annotations of the MeshConfig during a run: by them the next one mends what a killed one left."""
+
+_INVALID = (400, 422)  # what the API server answers to values that the CRD does not allow
+
+Lists = Mapping[str, Sequence[object] | None]
+
+
+class MeshScope:
+    """The five lists of a MeshConfig.
+
+    While a run has them, every new pod of that mesh gets the run's lists, whoever makes it.
+
+    Args:
+        cluster: Where.
+        namespace: The mesh's.
+        name: The MeshConfig's.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
+        self._cluster, self._called = cluster, f"MeshConfig {name} in {namespace}"
+        self._path = f"/apis/config.flomesh.io/v1alpha3/namespaces/{namespace}/meshconfigs/{name}"
+        self._original: Lists | None = None
+        self._current: Lists | None = None
+
+    def take(self) -> None:
+        """Have the lists for this run.
+
+        Raises:
+            PreflightError: There is no such MeshConfig.
+            BackendError: Another run has them.
+        """
+        found = self._found()
+        metadata, traffic = found["metadata"], found.get("spec", {}).get("traffic") or {}
+        notes = metadata.get("annotations") or {}
+        if OWNER in notes and not namespaces.is_over(notes[OWNER], str(notes.get(SINCE))):
+            raise BackendError(
+                f"{self._called} is in use by another run, of {notes[OWNER]}; wait for its end"
+            )
+        original: Lists = {key: traffic.get(key) for key in _keys()}
+        if ORIGINAL in notes:
+            original = json.loads(notes[ORIGINAL])
+        since = datetime.now(UTC).isoformat()
+        ours = {OWNER: namespaces.ourselves(), SINCE: since, ORIGINAL: json.dumps(original)}
+        # With its version, so that of two runs at once only one gets it.
+        version = metadata["resourceVersion"]
+        marks = {"annotations": ours, "resourceVersion": version}
+        try:
+            self._cluster.patch(self._path, {"metadata": marks})
+        except ApiError as error:
+            if error.status == 409:
+                raise BackendError(f"{self._called} was changed by another at once") from None
+            raise
+        self._original = original
+
+    def set(self, lists: Mapping[str, Sequence[object]]) -> str:
+        """Have the lists be these, and the ones not named be empty.
+
+        Returns:
+            Why the API server refused them; empty when they are in force.
+        """
+        wanted: Lists = {key: list(lists.get(key, ())) for key in _keys()}
+        if wanted == self._current:
+            return ""
+        try:
+            self._cluster.patch(self._path, {"spec": {"traffic": wanted}})
+        except ApiError as error:
+            if error.status in _INVALID:
+                return str(error)
+            raise
+        self._current = wanted
+        return ""
+
+    def restore(self) -> None:
+        """Put back what was there before; harmless when nothing was taken."""
+        if self._original is None:
+            return
+        none = dict.fromkeys((OWNER, SINCE, ORIGINAL))
+        body = {"metadata": {"annotations": none}, "spec": {"traffic": dict(self._original)}}
+        try:
+            self._cluster.patch(self._path, body)
+        except ApiError as error:
+            if error.status != 404:  # somebody has removed the mesh meanwhile
+                raise
+        self._original = self._current = None
+
+    def _found(self) -> Object:
+        try:
+            return self._cluster.get(self._path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            raise PreflightError(
+                f"{self._called} is missing, by which a mesh is told its lists; install FSM, or"
+                " the reference mesh: python -m pytest_fsmredir mesh install"
+            ) from None
+
+
+def _keys() -> list[str]:
+    return [name.mesh_config_key for name in ListName]

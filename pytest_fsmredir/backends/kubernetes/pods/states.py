@@ -1,0 +1,132 @@
+"""What a Pod's status says about how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from time import monotonic
+from typing import Any
+
+# Reasons of a waiting container that time does not mend (kubelet, images/types.go, kuberuntime).
+_HOPELESS = {
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+}
+_INIT = "fsm-init"
+
+
+class PodStage(StrEnum):
+    """How far a pod is."""
+
+    WAITING = "not up yet"
+    UP = "up"
+    REFUSED = "refused by the implementation"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class PodState:
+    """How far a pod is, and why.
+
+    Attributes:
+        stage: How far.
+        reason: Why it is not up.
+        addresses: Its addresses, IPv4 first, once it is up.
+    """
+
+    stage: PodStage
+    reason: str = ""
+    addresses: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.reason or self.stage.value
+
+
+class PodProgress:
+    """Tells how long nothing has changed.
+
+    Attributes:
+        idle_s: Seconds between the last change seen and the last look.
+    """
+
+    def __init__(self) -> None:
+        self.idle_s = 0.0
+        self._last: object = None
+        self._changed = monotonic()
+
+    def look(self, seen: object) -> None:
+        """Take note of what is to be seen now."""
+        if seen != self._last:
+            self._last, self._changed = seen, monotonic()
+        self.idle_s = monotonic() - self._changed
+
+
+def state_of(pod: Mapping[str, Any], init_timeout_s: float) -> PodState:
+    """Return how far a pod is.
+
+    Args:
+        pod: As the API has it.
+        init_timeout_s: When its init container counts as hung.
+    """
+    status = pod.get("status", {})
+    inits = status.get("initContainerStatuses", [])
+    containers = status.get("containerStatuses", [])
+    if reason := hopeless([*inits, *containers]):
+        return PodState(PodStage.BROKEN, reason)
+    if refusal := _refusal(inits, init_timeout_s):
+        return PodState(PodStage.REFUSED, refusal)
+    ended = [each for each in containers if "terminated" in each.get("state", {})]
+    if ended or status.get("phase") == "Failed":
+        names = ", ".join(each["name"] for each in ended)
+        why = status.get("message") or status.get("reason") or f"ended: {names}"
+        return PodState(PodStage.BROKEN, why)
+    if containers and all("running" in each.get("state", {}) for each in containers):
+        addresses = [each["ip"] for each in status.get("podIPs", [])]
+        if status.get("phase") == "Running" and addresses:
+            return PodState(PodStage.UP, addresses=tuple(sorted(addresses, key=lambda a: ":" in a)))
+    return PodState(PodStage.WAITING, _progress(status, [*inits, *containers]))
+
+
+def hopeless(statuses: Sequence[Mapping[str, Any]]) -> str:
+    """Return what keeps one of some containers from ever starting; empty if nothing does."""
+    for each in statuses:
+        waiting = each.get("state", {}).get("waiting", {})
+        if waiting.get("reason") in _HOPELESS:
+            return f"{each['name']}: {waiting['reason']}: {waiting.get('message', '')}"
+    return ""
+
+
+def _refusal(inits: list[Mapping[str, Any]], init_timeout_s: float) -> str:
+    for each in inits:
+        if each["name"] != _INIT:
+            continue
+        state = each.get("state", {})
+        ended = state.get("terminated") or each.get("lastState", {}).get("terminated")
+        if ended and ended["exitCode"] != 0:
+            return f"exited {ended['exitCode']}"
+        if "running" in state:
+            since = datetime.fromisoformat(state["running"]["startedAt"])
+            if (datetime.now(UTC) - since).total_seconds() > init_timeout_s:
+                return "did not end in time"
+    return ""
+
+
+def _progress(status: Mapping[str, Any], statuses: list[Mapping[str, Any]]) -> str:
+    waiting = [
+        f"{each['name']}: {reason}"
+        for each in statuses
+        if (reason := each.get("state", {}).get("waiting", {}).get("reason"))
+    ]
+    unmet = [
+        str(condition["message"])
+        for condition in status.get("conditions", [])
+        if condition.get("status") == "False" and condition.get("reason") == "Unschedulable"
+    ]
+    return "; ".join([*unmet, *waiting]) or str(status.get("phase", "unknown"))

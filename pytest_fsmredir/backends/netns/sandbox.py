@@ -1,0 +1,176 @@
+"""One pod: its namespace, links, sidecar, and the running of the implementation on it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from pytest_fsmredir import scratch
+from pytest_fsmredir.backends.netns.namespace import Namespace
+from pytest_fsmredir.backends.netns.programs import Confinement, Tools, run_inside
+from pytest_fsmredir.backends.netns.wiring import VethLink, family_of, wire_pod
+from pytest_fsmredir.backends.programming import Programming
+from pytest_fsmredir.implementations.base import (
+    Completed,
+    Implementation,
+    IptablesVariant,
+    Refused,
+)
+from pytest_fsmredir.implementations.environment import contract_environment
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.sidecars.base import SidecarProcess
+from pytest_fsmredir.traffic.engine import Engine
+from pytest_fsmredir.traffic.host import Host
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitRun:
+    """A pod as its implementation sees it: where commands run, and with what environment.
+
+    Satisfies :class:`pytest_fsmredir.implementations.base.Target`.
+    """
+
+    name: str
+    addresses: tuple[str, ...]
+    configuration: Configuration
+    namespace: Namespace
+    toolbox: Tools
+    scratch: Path
+    confinement: Confinement
+
+    @property
+    def iptables(self) -> IptablesVariant:
+        """The variant of the programs first on PATH."""
+        return self.toolbox.variant
+
+    def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
+        """Run a program inside the pod by the contract."""
+        work = Path(tempfile.mkdtemp(prefix="work-", dir=self.scratch))
+        return run_inside(
+            self.namespace,
+            argv,
+            stdin=stdin,
+            env=self._environment,
+            cwd=work,
+            confinement=self.confinement,
+        )
+
+    @cached_property
+    def _environment(self) -> dict[str, str]:
+        pod, mesh_config = self.scratch / "pod.json", self.scratch / "mesh-config.json"
+        pod.write_text(json.dumps(self.configuration.pod_document(self.name)))
+        mesh_config.write_text(json.dumps(self.configuration.mesh_config_document()))
+        env = contract_environment(
+            self, pod_file=pod, mesh_config_file=mesh_config, path=self.toolbox.path
+        )
+        # Legacy iptables keeps one lock for the whole machine; a pod has its own.
+        env["XTABLES_LOCKFILE"] = str(lock_of(self.scratch))
+        return env
+
+
+MakeSidecar = Callable[["Sandbox"], SidecarProcess]
+"""Makes the sidecar of a pod that has its namespace, links and host."""
+
+
+class Sandbox:
+    """A pod that lives as long as somebody needs it; checks see it through a handle of their own.
+
+    Attributes:
+        links: Its links, the primary one first.
+        configuration: What the next run of the implementation is given.
+        host: Where the pod's flows start and arrive.
+        namespace: Where it is.
+        sidecar: Its sidecar.
+        programming: How the last run of the implementation ended.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        world: Namespace,
+        links: tuple[VethLink, ...],
+        timeout_s: float,
+        make_sidecar: MakeSidecar,
+    ) -> None:
+        self.links = links
+        self.configuration = Configuration()
+        self.programming = Programming(accepted=False, reason="nobody has programmed it")
+        self._scratch = scratch.directory(self.link.outside)
+        with ExitStack() as undo:
+            self.namespace = Namespace()
+            undo.callback(self.namespace.close)
+            self.host = Host(engine, self.namespace.socket, timeout_s)
+            self.sidecar = make_sidecar(self)
+            undo.callback(self.sidecar.stop)
+            self.namespace.run(lambda: self._furnish(world))  # entered once for all of it
+            self._undo = undo.pop_all()
+
+    def _furnish(self, world: Namespace) -> None:
+        wire_pod(self.namespace, world, self.links)
+        self.sidecar.start()
+
+    @property
+    def lock(self) -> Path:
+        """The file that legacy iptables locks."""
+        return lock_of(self._scratch)
+
+    @property
+    def link(self) -> VethLink:
+        """The primary link, ``eth0``."""
+        return self.links[0]
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address, IPv4 first."""
+        every = [address for link in self.links for address in link.addresses]
+        return tuple(sorted(every, key=family_of))
+
+    def init_run(self, toolbox: Tools, confinement: Confinement) -> InitRun:
+        """Return what an implementation needs to program this pod."""
+        return InitRun(
+            name=self.link.outside,
+            addresses=self.addresses,
+            configuration=self.configuration,
+            namespace=self.namespace,
+            toolbox=toolbox,
+            scratch=self._scratch,
+            confinement=confinement,
+        )
+
+    def program(self, implementation: Implementation, run: InitRun) -> Programming:
+        """Run the implementation, and remember how that ended."""
+        asked = self.configuration
+        try:
+            implementation.program(run)
+        except Refused as why:
+            self.programming = Programming(
+                accepted=False, reason=str(why), silent=why.silent, configuration=asked
+            )
+        else:
+            self.programming = Programming(accepted=True, configuration=asked)
+        return self.programming
+
+    def close(self) -> None:
+        """Remove the pod; the kernel takes its links with it."""
+        self._undo.close()
+
+
+def confined(
+    base: Confinement, capabilities: frozenset[int] | None, kill_after_s: float | None
+) -> Confinement:
+    """Return a confinement changed where something is given."""
+    return replace(
+        base,
+        capabilities=base.capabilities if capabilities is None else capabilities,
+        timeout_s=base.timeout_s if kill_after_s is None else kill_after_s,
+    )
+
+
+def lock_of(scratch_directory: Path) -> Path:
+    """Return the file that legacy iptables locks in a pod with that directory."""
+    return scratch_directory / "xtables.lock"

@@ -1,0 +1,103 @@
+"""Telling what the netns backend needs, and how to get what is missing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pytest_fsmredir.backends.netns import preflight, privileges
+from pytest_fsmredir.backends.netns.programs import default_variant, find, iptables_version
+from pytest_fsmredir.errors import FsmRedirError
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.model.outcomes import Variant
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One prerequisite.
+
+    Attributes:
+        what: Its name.
+        present: Whether it is there.
+        detail: What was found, or how to get it.
+        required: Whether a default run needs it.
+    """
+
+    what: str
+    present: bool
+    detail: str
+    required: bool = True
+
+    def __str__(self) -> str:
+        mark = "ok" if self.present else ("MISSING" if self.required else "-")
+        return f"{mark:<8} {self.what:<28} {self.detail}"
+
+
+def main() -> int:
+    """Print every finding, and return 0 when a default run would work."""
+    found = list(findings())
+    for finding in found:
+        _write(str(finding))
+    missing = [finding for finding in found if finding.required and not finding.present]
+    _write("not ready: see MISSING above" if missing else "ready: run pytest --fsm-conformance")
+    return 1 if missing else 0
+
+
+def _write(line: str) -> None:
+    """Write a line; what a program or a path says in it need not be of the terminal's encoding."""
+    encoding = sys.stdout.encoding
+    sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def findings() -> Iterator[Finding]:
+    """Yield every prerequisite, each looked at once."""
+    yield _finding("python 3.11 or newer", lambda: sys.version.split()[0])
+    yield _finding("program iptables", lambda: f"{default_variant()} is the default")
+    if os.geteuid() != 0:
+        for tool in ("newuidmap", "newgidmap"):
+            yield _finding(f"program {tool}", lambda tool=tool: find(tool, _UIDMAP))  # type: ignore[misc]
+    privilege = _finding("network namespaces", lambda: privileges.acquire("auto"))
+    yield privilege
+    if privilege.present:
+        yield from _variants()
+    yield Finding(*_kind(), required=False)
+
+
+def _kind() -> tuple[str, bool, str]:
+    """Return whether the backend kind can be used, which a default run does without."""
+
+    def look() -> str:
+        from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions, preflight
+
+        preflight(KindOptions())
+        return "pytest --fsm-conformance --fsm-backend kind"
+
+    found = _finding("backend kind", look)
+    return found.what, found.present, found.detail
+
+
+_UIDMAP = "run: apt-get install uidmap (or run as root)"
+
+
+def _variants() -> Iterator[Finding]:
+    for kind in IptablesVariant:
+        for family in (4, 6):
+            finding = _finding(
+                f"NAT with iptables-{kind}, IPv{family}",
+                lambda kind=kind, family=family: _nat(kind, family),  # type: ignore[misc]
+            )
+            yield Finding(finding.what, finding.present, finding.detail, required=False)
+
+
+def _nat(kind: IptablesVariant, family: int) -> str:
+    preflight.probe([Variant("netns", kind, family)])
+    return iptables_version(kind)
+
+
+def _finding(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, present=True, detail=look())
+    except (FsmRedirError, OSError) as error:
+        return Finding(what, present=False, detail=str(error))

@@ -1,0 +1,202 @@
+"""``pod NAMESPACE/NAME``: a pod that runs already, judged from the command line.
+
+Exit status: 0 as documented, 1 something differs, 2 nothing can be said (the reason is on standard
+error).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
+from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
+from pytest_fsmredir.backends.kubernetes.cluster.images import pod_image
+from pytest_fsmredir.backends.kubernetes.cluster.kind import (
+    image_in_nodes,
+    named_site,
+    remote_ranges,
+)
+from pytest_fsmredir.backends.kubernetes.pods.injectors import by_hand
+from pytest_fsmredir.backends.kubernetes.pods.manifests import AgentIn, Images
+from pytest_fsmredir.cli.pod.aiming import Aim, aim
+from pytest_fsmredir.cli.pod.finding import Found, find, parse_name
+from pytest_fsmredir.cli.pod.hosts import KubeHosts
+from pytest_fsmredir.cli.pod.table import conclusion, left_out, table, undialled
+from pytest_fsmredir.errors import FsmRedirError, PreflightError, SettingsError
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.model.flow import Claim, Direction, Flow, Protocol, Route
+from pytest_fsmredir.model.oracle import expected
+from pytest_fsmredir.model.policy import Policy
+from pytest_fsmredir.model.reserved import SERVED_PORTS
+from pytest_fsmredir.probing.aim import ProbeFlow
+from pytest_fsmredir.probing.trial import SILENCE, SILENT_ENOUGH, verdicts
+from pytest_fsmredir.text import printable
+
+_TIMEOUT_S = 5.0  # as --fsm-timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A cluster, and what pods of ours are made of there.
+
+    Attributes:
+        cluster: Its API.
+        image: Of the pods and of the agent; the nodes have or can pull it.
+        ranges: Addresses outside it that its nodes answer for.
+    """
+
+    cluster: Cluster
+    image: str
+    ranges: Sequence[str] = ()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Judge a pod, and return the exit status."""
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as end:  # argparse has said why already
+        return int(end.code or 0)
+    try:
+        with ExitStack() as undo:
+            return _judge(arguments, undo)
+    except FsmRedirError as why:
+        sys.stderr.write(f"nothing can be said: {printable(str(why))}\n")
+    except Exception:  # Python's own status for it is 1, which would blame the pod
+        traceback.print_exc()
+    return 2
+
+
+def _judge(arguments: argparse.Namespace, undo: ExitStack) -> int:
+    namespace, name = parse_name(arguments.pod)
+    cluster_context = _cluster_context(arguments, undo)
+    found = find(cluster_context.cluster, namespace, name, arguments.mesh_namespace)
+    _say(printable(found.headline))
+    policy = found.configuration.policy()
+    addresses = [each["ip"] for each in found.pod["status"]["podIPs"]]
+    family = 6 if ":" in addresses[0] else 4  # of its primary address
+    backend = KubernetesBackend(
+        cluster_context.cluster,
+        by_hand(None),
+        images=Images(pod=cluster_context.image, agent_in=AgentIn.EPHEMERAL),
+        timeout_s=_TIMEOUT_S,
+        name="cluster",
+        answered=lambda: cluster_context.ranges,
+        nodes=(found.node,),
+        on_nodes=bool(cluster_context.ranges),
+    )
+    undo.enter_context(closing(backend))
+    mesh = backend.mesh(family, IptablesVariant.NFT, exhaustive=False, node=found.node)
+    undo.enter_context(closing(mesh))
+    pod = mesh.adopt(backend.pool.join(found.pod))
+    _say(
+        f"{pod.address} is the pod, {mesh.server.address} our server, {mesh.client.address} client"
+    )
+    aimed = aim(
+        found,
+        policy,
+        server=mesh.server.address,
+        pod=pod.address,
+        loopback=mesh.loopback(),
+        ranges=cluster_context.ranges,
+    )
+    judged = list(_judged(aimed, found, policy, KubeHosts(mesh, pod), addresses))
+    return _report(judged, aimed)
+
+
+def _judged(
+    aimed: Aim, found: Found, policy: Policy, hosts: KubeHosts, addresses: Sequence[str]
+) -> Iterator[tuple[ProbeFlow, Claim]]:
+    """Yield flows and what became of them; those that tell nothing are left out after all."""
+
+    def oracle(flow: Flow) -> Route:
+        return Route.DIRECT if found.not_injected else expected(policy, flow, addresses)
+
+    silent, sent = 0, 0
+    for probe, claim in verdicts(aimed.sent, hosts, oracle, listening=True):
+        sent += 1
+        if _is_unserved(claim):
+            aimed.left_out.setdefault(_UNSERVED, []).append(probe)
+            continue
+        yield probe, claim
+        silent += not claim and claim.fate.lost == SILENCE
+        if silent >= SILENT_ENOUGH:
+            rest = aimed.sent[sent:]
+            if rest:
+                aimed.left_out[f"after {silent} that nobody answered"] = rest
+            return
+
+
+_UNSERVED = "to ports that are the sidecar's to serve, where nobody listens"
+
+
+def _is_unserved(claim: Claim) -> bool:
+    """Whether nobody listens where a sidecar may or may not: on ports of probes, for example.
+
+    A sidecar has those only that its pod needs. Refused is what a flow is that was left alone.
+    """
+    flow = claim.fate.flow
+    inbound = flow.direction is Direction.INBOUND and flow.protocol is Protocol.TCP
+    return inbound and flow.destination.port in SERVED_PORTS and claim.fate.lost == "refused"
+
+
+def _report(judged: Sequence[tuple[ProbeFlow, Claim]], aimed: Aim) -> int:
+    for line in table(judged):
+        _say(line)
+    if aimed.undialled:
+        _say(undialled(aimed.undialled))
+    for reason, probes in aimed.left_out.items():
+        _say(left_out(reason, probes))
+    if not judged:
+        raise PreflightError("there is no flow that could be judged")
+    _say(conclusion(judged))
+    return 0 if all(claim for _, claim in judged) else 1
+
+
+def _cluster_context(arguments: argparse.Namespace, undo: ExitStack) -> Ground:
+    if arguments.kind_cluster:
+        if arguments.kubeconfig or arguments.context:
+            raise SettingsError("give --kind-cluster, or --kubeconfig and --context: not both")
+        site = undo.enter_context(named_site(arguments.kind_cluster))
+        image = pod_image(arguments.pod_image)
+        image_in_nodes(site, image)
+        return Ground(site.cluster, image, undo.enter_context(remote_ranges(site)))
+    if not arguments.pod_image:
+        raise SettingsError(
+            "the agent needs an image that holds Python 3.11 or later, and that the nodes have or"
+            " can pull: --pod-image IMAGE (a kind cluster: --kind-cluster NAME brings one)"
+        )
+    cluster = Cluster(arguments.kubeconfig, arguments.context)
+    return Ground(undo.enter_context(closing(cluster)), arguments.pod_image)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pytest_fsmredir pod",
+        description="Judge a pod that runs by what its annotations and the MeshConfig say, with"
+        " packets. An ephemeral container with our agent is added to it, which stays in its list"
+        " of containers; its process ends with this command.",
+    )
+    parser.add_argument("pod", metavar="NAMESPACE/NAME")
+    parser.add_argument("--kubeconfig", type=Path, help="default: as kubectl has it")
+    parser.add_argument("--context", help="context in it; default: the current one")
+    parser.add_argument("--kind-cluster", metavar="NAME", help="a kind cluster of this machine")
+    parser.add_argument(
+        "--pod-image",
+        default="",
+        metavar="IMAGE",
+        help="of the agent, with Python 3.11; with --kind-cluster it is built if left out",
+    )
+    parser.add_argument(
+        "--mesh-namespace", default="fsm-system", metavar="NAME", help="where the MeshConfig is"
+    )
+    return parser

@@ -1,0 +1,60 @@
+"""A pod of a cluster and a server beside it, for many flows to go between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
+from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace
+from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
+from pytest_fsmredir.model.flow import Address, Fate, Flow, Protocol
+from pytest_fsmredir.probing.aim import ProbeFlow
+
+_PAYLOAD = b"fsmredir"
+
+
+class KubeHosts:
+    """Sends flows of one pod; see :class:`pytest_fsmredir.fuzz.network.Hosts`."""
+
+    def __init__(self, mesh: KubeMesh, pod: KubePod) -> None:
+        self._mesh, self._pod = mesh, pod
+
+    def listen(self, flow: Flow) -> None:
+        """Make the destination of a flow answer, if nobody does already."""
+        if flow.protocol is Protocol.TCP:  # who is sent datagrams, listens while they are sent
+            self._mesh.answerer(self._place(flow), flow.destination.host).answer(flow)
+
+    def send(self, probes: Iterable[ProbeFlow]) -> Iterator[Fate]:
+        """Send flows, those of one user to one host at once; yield fates in the order given."""
+        asked = list(probes)
+        fates: dict[int, Fate] = {}
+        groups: dict[object, list[int]] = {}
+        for number, probe in enumerate(asked):
+            groups.setdefault(_how(number, probe), []).append(number)
+        for members in groups.values():
+            fates |= zip(members, self._send([asked[each] for each in members]), strict=True)
+        return (fates[number] for number in range(len(asked)))
+
+    def _send(self, probes: Sequence[ProbeFlow]) -> Iterator[Fate]:
+        """Send flows that differ in their ports only."""
+        (flow, source_port), place = probes[0], self._place(probes[0].flow)
+        host, port = flow.destination
+        if flow.protocol is Protocol.UDP:
+            yield place.datagram(host, port, uid=flow.uid, payload=_PAYLOAD)
+        elif source_port is not None:
+            source = Address(place.address, source_port)
+            yield place.connect(host, port, uid=flow.uid, source=source, answer=False)
+        else:
+            ports = [each.flow.destination.port for each in probes]
+            yield from place.connect_all(host, ports, uid=flow.uid)
+
+    def _place(self, flow: Flow) -> KubePlace:
+        """Return where a flow starts."""
+        return self._mesh.client if flow.uid is None else self._pod
+
+
+def _how(number: int, probe: ProbeFlow) -> object:
+    """Return what flows that are sent at once have in common; nothing else has it of one alone."""
+    flow = probe.flow
+    alone = flow.protocol is Protocol.UDP or probe.source_port is not None
+    return number if alone else (flow.uid, flow.destination.host)

@@ -1,0 +1,115 @@
+"""Who is judged: the facts about an implementation that its vendor states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from pytest_fsmredir.errors import SettingsError
+from pytest_fsmredir.text import nearest
+
+_KEYS = ("organization", "project", "url", "version", "contact", "mode")
+_FOR_A_REPORT = ("organization", "project", "url", "version", "contact")
+_BRANCHES = ("main", "master", "head", "latest", "trunk")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What the options file says under ``implementation``.
+
+    Attributes:
+        organization: Who makes it.
+        project: What it is called.
+        url: Where it is found.
+        version: Which release was judged; a branch is none.
+        contact: Whom to ask about it.
+        mode: Which of its ways to redirect was judged, where it has several.
+    """
+
+    organization: str = ""
+    project: str = ""
+    url: str = ""
+    version: str = ""
+    contact: tuple[str, ...] = ()
+    mode: str = "default"
+
+    @property
+    def stated(self) -> bool:
+        """Whether the vendor said anything at all."""
+        return self != Identity()
+
+    def require_complete(self, where: str) -> None:
+        """See to it that a report can name its subject.
+
+        Raises:
+            SettingsError: Something was said, but not all that a report needs.
+        """
+        missing = [key for key in _FOR_A_REPORT if not getattr(self, key)]
+        if self.stated and missing:
+            raise SettingsError(f"{where}: implementation: a report also needs {_series(missing)}")
+
+
+def read_identity(document: object, where: str) -> Identity:
+    """Return the identity that an options file states.
+
+    Args:
+        document: What stands under ``implementation``.
+        where: The file, for messages.
+
+    Raises:
+        SettingsError: A key or a value cannot be used.
+    """
+    if not isinstance(document, Mapping):
+        raise SettingsError(f"{where}: implementation: {document!r} is no set of keys and values")
+    values: dict[str, Any] = {}
+    for key, value in document.items():
+        if key not in _KEYS:
+            raise SettingsError(
+                f"{where}: implementation.{key}: no such key{nearest(str(key), _KEYS)}"
+                f" (known: {', '.join(_KEYS)})"
+            )
+        values[key] = _contacts(value, where) if key == "contact" else _text(key, value, where)
+    identity = Identity(**values)
+    for key in ("project", "version"):
+        if not getattr(identity, key):
+            raise SettingsError(f"{where}: implementation.{key} is missing")
+    return identity
+
+
+def _text(key: str, value: object, where: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise SettingsError(f"{where}: implementation.{key}: {value!r} is no text")
+    text = value.strip()
+    if key == "url" and not is_link(text):
+        raise SettingsError(f"{where}: implementation.url: {text!r} is no http or https address")
+    if key == "version" and text.lower() in _BRANCHES:
+        raise SettingsError(
+            f"{where}: implementation.version: {text!r} is a branch and means something else"
+            " tomorrow; name a release or a commit"
+        )
+    return text
+
+
+def _contacts(value: object, where: str) -> tuple[str, ...]:
+    items = value if isinstance(value, list) else [value]
+    texts = tuple(item.strip() for item in items if isinstance(item, str) and item.strip())
+    if not texts or len(texts) != len(items):
+        raise SettingsError(
+            f"{where}: implementation.contact: {value!r} is no list of addresses or names"
+        )
+    return texts
+
+
+def is_link(text: str) -> bool:
+    """Whether a text is an http or https address."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
+
+
+def _series(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,56 @@
+"""What the line that runs a check again has to repeat of the options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pytest_fsmredir.config import parsing
+from pytest_fsmredir.config.options import OPTIONS, Given, Option
+
+
+def repeated(
+    given: Mapping[str, Given], features: Sequence[Given], directory: Path
+) -> Iterator[str]:
+    """Yield arguments that say what pytest does not find in files by itself.
+
+    What came from the environment, by ``-o`` or by ``-c`` becomes an option: the line is for
+    another shell, too.
+
+    Args:
+        given: What stands for each option.
+        features: All that was said about features, least binding first.
+        directory: Where the line is run.
+    """
+    stands = {**given, "features": _united(features)}
+    for option in OPTIONS:
+        if option.again and stands[option.name].fleeting:
+            yield from _arguments(option, stands[option.name], directory)
+
+
+def _arguments(option: Option, given: Given, directory: Path) -> Iterator[str]:
+    name, text = f"--fsm-{option.name}", given.text
+    if option.is_path and text and given.base != directory:
+        text = str(given.base / text)
+    if option.flag:
+        yield from [name] if parsing.truth(given) else []
+    elif text.startswith("-"):  # argparse would take it for an option
+        yield f"{name}={text}"
+    else:
+        yield from (name, text)
+
+
+def _united(features: Sequence[Given]) -> Given:
+    """Return one statement about features that does what several do one after the other."""
+    signs: dict[str, str] = {}
+    whole = False
+    for items in map(parsing.items, features):
+        if items and all(item.startswith(("+", "-")) for item in items):
+            signs |= {item[1:].strip(): item[0] for item in items}
+        else:
+            signs, whole = dict.fromkeys(items, "+"), True
+    if whole:
+        said = [name for name, sign in signs.items() if sign == "+"]
+    else:
+        said = [sign + name for name, sign in signs.items()]
+    return Given(",".join(said), "", Path(), any(given.fleeting for given in features))

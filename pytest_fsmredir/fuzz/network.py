@@ -1,0 +1,131 @@
+"""Where a configuration is tried: a pod of its own, and the world around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from ipaddress import ip_address, ip_network
+from itertools import groupby
+from typing import Protocol
+
+from pytest_fsmredir.backends.netns.backend import NetnsBackend
+from pytest_fsmredir.backends.netns.wiring import BEHIND_SECOND_INTERFACE, CLIENT, SERVER, SILENT
+from pytest_fsmredir.backends.programming import Programming
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.flow import Address, Fate, Flow
+from pytest_fsmredir.model.flow import Protocol as Transport
+from pytest_fsmredir.probing.aim import RESERVED_PORTS, ProbeFlow, ProbeTargets
+from pytest_fsmredir.sidecars.recorder import ANY, LOOPBACK
+from pytest_fsmredir.traffic.host import Host
+
+_APP_UID = 1000
+_PAYLOAD = b"fsmredir"
+
+
+class Hosts(Protocol):
+    """A pod and the hosts around it, for flows to go between."""
+
+    def listen(self, flow: Flow) -> None:
+        """Make the destination of a flow answer, if it does not already."""
+        ...
+
+    def send(self, probes: Iterable[ProbeFlow]) -> Iterator[Fate]:
+        """Send flows, several at once, and yield their fates in the order given."""
+        ...
+
+
+class TrialNetwork(Hosts, Protocol):
+    """One pod that nobody has programmed yet, and the hosts around it.
+
+    Attributes:
+        scene: Its addresses.
+        own_addresses: Every address of the pod, loopback aside.
+    """
+
+    scene: ProbeTargets
+    own_addresses: tuple[str, ...]
+
+    def program(self) -> Programming:
+        """Run the implementation on the pod."""
+        ...
+
+
+class NetnsTrialNetwork:
+    """A pod in a network namespace, used without the ceremony of a mesh: flows are many here."""
+
+    def __init__(
+        self,
+        backend: NetnsBackend,
+        family: int,
+        iptables: IptablesVariant,
+        configuration: Configuration,
+    ) -> None:
+        self._backend, self._family, self._iptables = backend, family, iptables
+        self._listening: set[tuple[bool, Transport, Address]] = set()
+        self._undo = ExitStack()
+        with_second = bool(configuration.policy().network_interface_exclusion_list)
+        self._site = backend.new_site(configuration, with_second)
+        self._undo.callback(self._site.close)
+        self.own_addresses = self._site.addresses
+        behind = ip_network(BEHIND_SECOND_INTERFACE[family])
+        self.scene = ProbeTargets(
+            family=family,
+            server=SERVER[family],
+            pod=self._address_on(0),
+            loopback=LOOPBACK[family],
+            silent=SILENT[family],
+            second=self._address_on(1) if with_second else None,
+            beyond=str(behind[10]) if with_second else None,
+        )
+
+    def program(self) -> Programming:
+        """Run the implementation on the pod."""
+        return self._backend.program(self._site, self._iptables, self._backend.confinement)
+
+    def listen(self, flow: Flow) -> None:
+        """Make the destination of a flow answer, if it does not already."""
+        host, port = flow.destination
+        in_pod = host in self.own_addresses or host.startswith("127.") or host == "::1"
+        is_tcp = flow.protocol is Transport.TCP
+        if is_tcp and in_pod and port in RESERVED_PORTS:
+            return  # the sidecar listens there
+        address = Address(ANY[self._family], port) if is_tcp else flow.destination
+        if (in_pod, flow.protocol, address) in self._listening:
+            return
+        self._listening.add((in_pod, flow.protocol, address))
+        place, uid = (self._site.host, _APP_UID) if in_pod else (self._backend.outside, 0)
+        listen = place.listen if is_tcp else place.listen_datagrams
+        self._undo.callback(listen(address, uid=uid).close)
+
+    def send(self, probes: Iterable[ProbeFlow]) -> Iterator[Fate]:
+        """Send flows, several at once, and yield their fates in the order given."""
+        for (protocol, from_pod, port), group in groupby(probes, key=_how):
+            host = self._site.host if from_pod else self._backend.outside
+            flows = (probe.flow for probe in group)
+            if protocol is Transport.UDP:
+                yield from (host.datagram(flow, payload=_PAYLOAD) for flow in flows)
+            else:
+                yield from self._connect_all(host, flows, from_pod, port)
+
+    def close(self) -> None:
+        """Remove the pod, and end what listens."""
+        self._undo.close()
+
+    def _connect_all(
+        self, host: Host, flows: Iterable[Flow], from_pod: bool, port: int | None
+    ) -> Iterator[Fate]:
+        if from_pod:
+            source = None if port is None else Address(self.scene.pod, port)
+        else:
+            source = Address(CLIENT[self._family], port or 0)
+        return host.connect_all(flows, source=source)
+
+    def _address_on(self, link: int) -> str:
+        addresses = self._site.links[link].addresses
+        return next(each for each in addresses if ip_address(each).version == self._family)
+
+
+def _how(probe: ProbeFlow) -> tuple[Transport, bool, int | None]:
+    """Return what flows that are sent together have in common."""
+    return probe.flow.protocol, probe.flow.uid is not None, probe.source_port

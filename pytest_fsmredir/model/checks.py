@@ -1,0 +1,196 @@
+"""What a check is: an id, a requirement, a level, and one short function."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from pytest_fsmredir.errors import CatalogueError
+from pytest_fsmredir.model.features import Feature
+
+
+class Level(StrEnum):
+    """How binding a requirement is (RFC 2119); INFO is recorded and never fails."""
+
+    MUST = "MUST"
+    SHOULD = "SHOULD"
+    INFO = "INFO"
+
+
+class Profile(StrEnum):
+    """A set of checks that an implementation can conform to."""
+
+    CORE = "core"
+    EXCLUSIONS = "exclusions"
+    INCLUSIONS = "inclusions"
+    IPV6 = "ipv6"
+    LIFECYCLE = "lifecycle"
+    KUBERNETES = "kubernetes"
+
+
+MUST, SHOULD, INFO = Level.MUST, Level.SHOULD, Level.INFO
+
+_ID = re.compile(r"[A-Z0-9]{2,6}-[0-9]{3}")
+_ATTRIBUTE = "__fsm_check__"
+
+Function = TypeVar("Function", bound=Callable[..., None])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check of the catalogue.
+
+    Attributes:
+        id: Stable for ever, such as ``OPX-001``.
+        requirement: What has to hold, in one sentence.
+        spec: Id of the sentence of SPEC.md it checks.
+        level: How binding it is.
+        profile: Where it counts. An IPv6 run of it counts under ``ipv6``.
+        features: What an implementation has to claim for it to apply.
+        needs: What it wants from a backend, by name.
+        families: IP versions it is run with.
+        function: Takes a mesh; an AssertionError says that the requirement does not hold.
+    """
+
+    id: str
+    requirement: str
+    spec: str
+    level: Level
+    profile: Profile
+    features: frozenset[Feature]
+    needs: frozenset[str]
+    families: tuple[int, ...]
+    function: Callable[..., None] = field(repr=False, compare=False)
+
+    @property
+    def title(self) -> str:
+        """The behaviour in words, from the function's name."""
+        return self.function.__name__.removeprefix("test_").replace("_", " ")
+
+    @property
+    def module(self) -> str:
+        """Name of the file that holds it, without its suffix."""
+        return self.function.__module__.rpartition(".")[2]
+
+    def features_for(self, family: int) -> frozenset[Feature]:
+        """Return what has to be claimed for a run with an IP version."""
+        return self.features | {Feature.IPV6} if self._extends(family) else self.features
+
+    def unclaimed(
+        self, family: int, features: frozenset[Feature], *, declared: bool
+    ) -> frozenset[Feature]:
+        """Return what a run with an IP version is about and an implementation does not claim.
+
+        Args:
+            family: IP version of the run.
+            features: What the implementation claims.
+            declared: Somebody has said so. Else a leak of IPv6 would be one in silence, which the
+                checks of the ipv6 profile are there to find (SPEC-14.1).
+        """
+        about = self.features_for(family)
+        if declared and self.profile is Profile.IPV6:
+            about |= {Feature.IPV6}
+        return about - features
+
+    def profile_for(self, family: int) -> Profile:
+        """Return where a run with an IP version counts."""
+        return Profile.IPV6 if family == 6 and self.profile is not Profile.IPV6 else self.profile
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything but the function, as plain JSON values."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "requirement": self.requirement,
+            "spec": self.spec,
+            "level": self.level.value,
+            "profile": self.profile.value,
+            "features": sorted(self.features),
+            "needs": sorted(self.needs),
+            "families": list(self.families),
+        }
+
+    def _extends(self, family: int) -> bool:
+        # A check of the ipv6 profile is about leaks, which an implementation without IPv6 has to
+        # answer for as well, unless it says so; it names the feature itself where it needs it.
+        return family == 6 and self.profile is not Profile.IPV6
+
+
+def check(
+    id: str,
+    *,
+    requirement: str,
+    spec: str,
+    level: Level,
+    profile: Profile,
+    features: Iterable[Feature] = (),
+    needs: Iterable[str] = (),
+    families: tuple[int, ...] = (4, 6),
+) -> Callable[[Function], Function]:
+    """Make a function a check of the catalogue.
+
+    Raises:
+        CatalogueError: The id, the level or the requirement's wording is wrong.
+    """
+    if not _ID.fullmatch(id):
+        raise CatalogueError(f"{id!r} is not a check id such as OPX-001")
+    if level is not Level.INFO and not re.search(rf"\b{level}\b", requirement):
+        raise CatalogueError(f"{id}: the requirement does not say {level}: {requirement!r}")
+
+    def mark(function: Function) -> Function:
+        made = Check(
+            id=id,
+            requirement=requirement,
+            spec=spec,
+            level=level,
+            profile=profile,
+            features=frozenset(features),
+            needs=frozenset(needs),
+            families=families,
+            function=function,
+        )
+        setattr(function, _ATTRIBUTE, made)
+        return function
+
+    return mark
+
+
+def checks_of(module: object) -> list[Check]:
+    """Return the checks that a module defines, in the order they stand there."""
+    found = (getattr(value, _ATTRIBUTE, None) for value in vars(module).values())
+    return [made for made in found if isinstance(made, Check)]
+
+
+class Catalogue:
+    """Every check, by id.
+
+    Attributes:
+        checks: Sorted by id.
+    """
+
+    def __init__(self, checks: Iterable[Check]) -> None:
+        self.checks = tuple(sorted(checks, key=lambda each: each.id))
+        self._by_id = {each.id: each for each in self.checks}
+        if len(self._by_id) != len(self.checks):
+            ids = [each.id for each in self.checks]
+            double = sorted({one for one in ids if ids.count(one) > 1})
+            raise CatalogueError(f"check ids given twice: {', '.join(double)}")
+
+    def __getitem__(self, check_id: str) -> Check:
+        """Return a check by its id; KeyError if there is none."""
+        return self._by_id[check_id]
+
+    def __contains__(self, check_id: str) -> bool:
+        """Whether there is a check of that id."""
+        return check_id in self._by_id
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that defines the checks but their code, as hex digits."""
+        document = json.dumps([each.as_dict() for each in self.checks], sort_keys=True)
+        return hashlib.sha256(document.encode()).hexdigest()

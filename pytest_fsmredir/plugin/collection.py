@@ -1,0 +1,157 @@
+"""Collecting checks as pytest items of our own.
+
+A check is no test function to pytest, so a host project's autouse fixtures, naming patterns and
+call hooks do not reach it: what is judged is the implementation and nothing else.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_fsmredir import layout
+from pytest_fsmredir.model.checks import Check, Profile, checks_of
+from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.suite import catalogue
+from pytest_fsmredir.suite.deciding import Undecided, Violated
+from pytest_fsmredir.suite.run import RUN
+from pytest_fsmredir.text import printable
+
+if TYPE_CHECKING:
+    from _pytest._code.code import TerminalRepr, TracebackStyle
+
+
+class ConformanceDirectory(pytest.Directory):
+    """The folder of checks."""
+
+    def collect(self) -> Iterator[pytest.Collector]:
+        """Yield one collector a file of checks."""
+        for file in sorted(self.path.glob("test_*.py")):
+            yield CheckFile.from_parent(self, path=file)
+        if self.config.stash[RUN].generated:
+            yield GeneratedChecks.from_parent(self, name="generated")
+
+
+class CheckFile(pytest.File):
+    """One file of checks."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield one item a check and variant that was asked for."""
+        return _items(self, checks_of(catalogue.load_module(self.path.stem)))
+
+
+class GeneratedChecks(pytest.Collector):
+    """The checks of generated policies."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield one item a check and variant that was asked for."""
+        return _items(self, self.config.stash[RUN].generated)
+
+
+def _items(parent: pytest.Collector, checks: Iterable[Check]) -> Iterator[pytest.Item]:
+    run = parent.config.stash[RUN]
+    for check in checks:
+        for variant in run.variants_of(check):
+            yield CheckItem.from_parent(
+                parent, name=f"{check.id}[{variant}]", check=check, variant=variant
+            )
+
+
+class CheckItem(pytest.Item):
+    """One check on one variant.
+
+    Attributes:
+        check: What is checked.
+        variant: Where.
+        row: The result, once it ran.
+    """
+
+    def __init__(
+        self, *, name: str, parent: pytest.Collector, check: Check, variant: Variant
+    ) -> None:
+        # Said outright, it is parsed as pytest parses the ids of its cache, the brackets set apart.
+        super().__init__(name, parent, nodeid=f"{parent.nodeid}::{name}")
+        self.check, self.variant = check, variant
+        self.row: Row | None = None
+        self._failed = False
+        self.extra_keyword_matches |= {
+            check.function.__name__, check.level, self.profile, check.spec,
+        }  # fmt: skip
+        self.user_properties.append(("fsm_check", check.id))
+
+    @property
+    def profile(self) -> Profile:
+        """Where the check counts on this variant."""
+        return self.check.profile_for(self.variant.family)
+
+    def runtest(self) -> None:
+        """Run the check."""
+        result = self.config.stash[RUN].execute(self.check, self.variant)
+        self.row = result.row
+        self.user_properties.append(("fsm_outcome", result.row.outcome.value))
+        self._failed = result.error is not None
+        if result.error is not None:
+            raise result.error
+        if result.skipped:
+            pytest.skip(result.skipped)
+
+    def row_of(
+        self, report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException] | None
+    ) -> Row | None:
+        """Return the row that a report of this item stands for, None if it stands for none.
+
+        Args:
+            report: Of one phase.
+            excinfo: What was raised in it.
+        """
+        ran_whole = report.when == "call" and (self._failed or not report.failed)
+        if self.row is not None and ran_whole:
+            return self.row
+        if report.passed:
+            return None
+        outcome = Outcome.NOT_RUN if report.skipped else Outcome.ERROR
+        if self.row is None:
+            reason = f"kept from running, in {report.when}: {_why(report, excinfo)}"
+            return Row(check=self.check.id, variant=self.variant, outcome=outcome, reason=reason)
+        reason = f"spoilt after it ran, in {report.when}: {_why(report, excinfo)}"
+        spoilt = replace(self.row, outcome=outcome, reason=reason)
+        # After the call its row has been told already; the two are merged.
+        return spoilt if report.when == "call" else replace(spoilt, attempts=0, seconds=0.0)
+
+    def repr_failure(
+        self,
+        excinfo: pytest.ExceptionInfo[BaseException],
+        style: TracebackStyle | None = None,
+    ) -> str | TerminalRepr:
+        """Explain a violated requirement in words, and a harness error with its traceback."""
+        if isinstance(excinfo.value, Violated):
+            return str(excinfo.value)
+        cause = excinfo.value.__cause__
+        if isinstance(excinfo.value, Undecided) and cause is not None:
+            trace = "".join(traceback.format_exception(cause))
+            return f"{excinfo.value}\n\n{trace}"
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Return where the check stands and what it is called."""
+        code = self.check.function.__code__
+        return self.path, code.co_firstlineno - 1, f"{self.name} {self.check.title}"
+
+
+def _why(report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException] | None) -> str:
+    """Return in one line what was raised, or else that somebody's hook has made of the report."""
+    if excinfo is None:
+        return f"somebody's hook reports it as {report.outcome}"
+    return printable(excinfo.exconly().splitlines()[0])
+
+
+def conformance_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Return our collector for the folder of checks, None for any other."""
+    if path.resolve() != layout.conformance():
+        return None
+    return ConformanceDirectory.from_parent(parent, path=path)

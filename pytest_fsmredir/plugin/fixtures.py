@@ -1,0 +1,209 @@
+"""Fixtures for other people's tests: a mesh of pods, on the backend that the options name.
+
+Override a small one (``fsm_implementation``, ``fsm_family``) in a ``conftest.py`` to change what
+the others are made of. Nothing heavy is imported before a test asks for one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_kind import KindCluster
+
+    from pytest_fsmredir.backends.base import Mesh, Pod
+    from pytest_fsmredir.backends.protocols import Backend
+    from pytest_fsmredir.config.settings import Settings
+    from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
+
+
+_OF_POD = Signature(
+    [
+        *(Parameter(n, Parameter.POSITIONAL_OR_KEYWORD) for n in ("annotations", "mesh_config")),
+        *(Parameter(name, Parameter.KEYWORD_ONLY) for name in ("fresh", "second_interface")),
+    ]
+)
+"""How the marker ``fsm_pod`` is called."""
+
+_NODES = pytest.StashKey[tuple[str, ...]]()
+
+
+def nodes_of_tests(config: pytest.Config) -> tuple[str, ...]:
+    """Return the names of the nodes that tests run on; none where nobody has named any.
+
+    Raises:
+        pytest.UsageError: They cannot be had.
+    """
+    from pytest_fsmredir.config.settings import read_all_settings
+    from pytest_fsmredir.errors import FsmRedirError
+    from pytest_fsmredir.suite.backends import nodes_to_run_on
+
+    if _NODES not in config.stash:
+        try:
+            settings = read_all_settings(config)
+            found = nodes_to_run_on(settings, ready=not config.option.collectonly)
+        except FsmRedirError as error:
+            raise pytest.UsageError(str(error)) from None
+        config.stash[_NODES] = tuple(found.get(settings.backends[0], ()))
+    return config.stash[_NODES]
+
+
+@pytest.fixture(scope="session")
+def fsm_settings(pytestconfig: pytest.Config) -> Settings:
+    """What the options of this plugin say, ``fsmredir.yaml`` included."""
+    from pytest_fsmredir.config.settings import read_all_settings
+
+    return read_all_settings(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def fsm_implementation(fsm_settings: Settings, pytestconfig: pytest.Config) -> Implementation:
+    """What programs the pods: ``--fsm-impl``, ``--fsm-init-cmd`` or ``--fsm-rules``.
+
+    Override it to have your own object with ``name``, ``features`` and ``program(target)``.
+    """
+    from pytest_fsmredir.plugin.session import judged
+
+    return judged(fsm_settings, pytestconfig.invocation_params.dir)
+
+
+@pytest.fixture(scope="session")
+def fsm_kind_cluster(fsm_settings: Settings) -> Iterator[KindCluster]:
+    """A kind cluster by pytest-kind's options, with ranges that leave the mesh's examples free.
+
+    One that runs already is used and left running. Use it instead of ``kind_cluster``, or override
+    it to return that.
+    """
+    from pytest_fsmredir.backends.kubernetes.cluster.kind import kind_site, preflight
+    from pytest_fsmredir.suite.backends import kind_options
+
+    options = kind_options(fsm_settings)
+    preflight(options)
+    with kind_site(options) as site:
+        yield site.handle
+
+
+@pytest.fixture(scope="session")
+def fsm_backend(
+    fsm_settings: Settings, fsm_implementation: Implementation, request: pytest.FixtureRequest
+) -> Iterator[Backend]:
+    """Where pods are made: the first backend of ``--fsm-backend``, network namespaces by default.
+
+    A plain user's process moves into a user namespace of its own for the rest of the session when
+    that is needed for network namespaces. A worker of pytest-xdist cannot; the error says what to
+    run instead.
+    """
+    from pytest_fsmredir.backends.netns import privileges
+    from pytest_fsmredir.config.options import command
+    from pytest_fsmredir.config.settings import KIND, NETNS
+    from pytest_fsmredir.suite.backends import backend_on, make_backend
+
+    name, nodes = fsm_settings.backends[0], nodes_of_tests(request.config)
+    if name == KIND:
+        handle = request.getfixturevalue("fsm_kind_cluster")
+        backend = backend_on(handle, fsm_settings, fsm_implementation, nodes)
+    else:
+        if name == NETNS:
+            privileges.acquire(fsm_settings.privilege, command(request.config))
+        backend = make_backend(name, fsm_settings, fsm_implementation, is_worker=False, nodes=nodes)
+    with closing(backend):
+        yield backend
+
+
+@pytest.fixture
+def fsm_family(request: pytest.FixtureRequest) -> int:
+    """IP version of the flows, 4 or 6; override it, or parametrize it."""
+    given: int = getattr(request, "param", 4)
+    return given
+
+
+@pytest.fixture
+def fsm_iptables(fsm_settings: Settings, request: pytest.FixtureRequest) -> str:
+    """The iptables variant that the implementation finds first on PATH, ``nft`` or ``legacy``.
+
+    Override it, or parametrize it.
+    """
+    from pytest_fsmredir.backends.netns.preflight import default_iptables
+    from pytest_fsmredir.implementations.base import IptablesVariant
+
+    given: str | None = getattr(request, "param", None)
+    if given is not None:
+        return given
+    asked = "auto" if fsm_settings.iptables == "both" else fsm_settings.iptables
+    if asked == "auto" and fsm_settings.backends[0] != "netns":
+        return IptablesVariant.NFT
+    return IptablesVariant(default_iptables(asked))
+
+
+@pytest.fixture
+def fsm_node(request: pytest.FixtureRequest) -> str:
+    """Name of the node that pods are on; empty for any. Each of ``--fsm-nodes`` has its turn."""
+    return str(getattr(request, "param", ""))
+
+
+@pytest.fixture
+def fsm_mesh(
+    fsm_backend: Backend, fsm_family: int, fsm_iptables: str, fsm_node: str
+) -> Iterator[Mesh]:
+    """Pods on demand, and the world around them: ``fsm_mesh.pod(annotations=...)``, ``.server``.
+
+    What a test opens and listens on ends with the test; pods of equal settings are shared.
+    """
+    variant = _variant(fsm_backend, fsm_family, fsm_iptables)
+    mesh = fsm_backend.mesh(*variant, exhaustive=False, node=fsm_node)
+    with closing(mesh):
+        yield mesh
+
+
+@pytest.fixture
+def fsm_pod(fsm_mesh: Mesh, request: pytest.FixtureRequest) -> Pod:
+    """A programmed pod with its sidecar: ``assert fsm_pod.connect(...).captured_outbound``.
+
+    Its settings are those of the marker ``@pytest.mark.fsm_pod(annotations={...},
+    mesh_config={...})``, where the test has one; the marker can also say ``fresh=True`` and
+    ``second_interface=True``, as ``fsm_mesh.pod`` can be told.
+    """
+    marker = request.node.get_closest_marker("fsm_pod")
+    return fsm_mesh.pod(**(_settings_of(marker) if marker else {}))
+
+
+def _variant(backend: Backend, family: int, iptables: str) -> tuple[int, IptablesVariant]:
+    """Return the IP version and the iptables variant that fixtures or parameters name.
+
+    Raises:
+        SettingsError: There is no such one, or pods have none of it.
+    """
+    from pytest_fsmredir.errors import SettingsError
+    from pytest_fsmredir.implementations.base import IptablesVariant
+
+    if family not in (families := backend.families):
+        had = " and ".join(map(str, families))
+        raise SettingsError(
+            f"fsm_family: {family!r} is no IP version of the pods, which have {had}"
+        )
+    if iptables not in (variants := list(IptablesVariant)):
+        known = " and ".join(variants)
+        raise SettingsError(
+            f"fsm_iptables: {iptables!r} is no variant of iptables; those are {known}"
+        )
+    return family, IptablesVariant(iptables)
+
+
+def _settings_of(marker: pytest.Mark) -> dict[str, Any]:
+    """Return what a marker says about its pod, by the names that :meth:`Mesh.pod` has for it.
+
+    Raises:
+        ConfigurationError: It says what no pod can be told.
+    """
+    from pytest_fsmredir.errors import ConfigurationError
+
+    try:
+        return _OF_POD.bind_partial(*marker.args, **marker.kwargs).arguments
+    except TypeError as error:
+        names = ", ".join(_OF_POD.parameters)
+        raise ConfigurationError(f"marker fsm_pod: {error}; it takes {names}") from None

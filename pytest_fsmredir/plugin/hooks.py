@@ -1,0 +1,232 @@
+"""The hooks of a conformance session, from its start to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_fsmredir.config.settings import KIND, NETNS
+from pytest_fsmredir.errors import FsmRedirError
+from pytest_fsmredir.model.outcomes import Outcome, Row
+from pytest_fsmredir.plugin.collection import CheckItem, conformance_directory
+from pytest_fsmredir.plugin.progress import SweepProgress
+from pytest_fsmredir.report.hygiene import Hygiene
+from pytest_fsmredir.report.terminal import collected, header, summary
+from pytest_fsmredir.suite.backends import shared_cluster
+from pytest_fsmredir.suite.judgement import Verdict
+from pytest_fsmredir.suite.run import Run
+from pytest_fsmredir.text import printable
+
+_ROW = "fsm_row"
+_WORKER = "fsmredir"
+NODES = "fsmredir_nodes"
+"""Under which a worker is told the names of the nodes to run on."""
+
+_ACCEPTED = {
+    "none": frozenset(Verdict) - {Verdict.INVALID},
+    "partial": frozenset({Verdict.CONFORMANT, Verdict.PARTIAL}),
+    "conformant": frozenset({Verdict.CONFORMANT}),
+}
+_STATUS = {
+    Outcome.WARN: ("warned", "W", ("WARN", {"yellow": True})),
+    Outcome.NOTE: ("noted", "n", ("NOTE", {"blue": True})),
+    Outcome.UNSUPPORTED: ("unsupported", "u", ("UNSUPPORTED", {"yellow": True})),
+    Outcome.WAIVED: ("waived", "w", ("WAIVED", {"yellow": True})),
+    Outcome.NOT_RUN: ("not run", "-", ("NOT RUN", {"yellow": True})),
+    Outcome.ERROR: ("error", "E", ("ERROR", {"red": True})),
+}
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is one of pytest-xdist's workers."""
+    return hasattr(config, "workerinput")
+
+
+class ConformanceHooks:
+    """The hooks of a conformance session.
+
+    Attributes:
+        run: What is run.
+    """
+
+    def __init__(self, config: pytest.Config, run: Run) -> None:
+        self._config, self.run = config, run
+        self._hygiene = Hygiene()
+        self._collected: list[str] = []
+        self._files: list[Path] = []
+        self._shared_cluster = ExitStack()
+
+    def prepare_report(self) -> None:
+        """See to it that the report can be written, where one is wanted.
+
+        Raises:
+            SettingsError: It cannot.
+        """
+        if self.run.settings.report is not None:
+            from pytest_fsmredir.report.write import prepare_directory
+
+            prepare_directory(self.run.settings.report)
+
+    def write_report(self) -> None:
+        """Write the report, where one is wanted."""
+        if self.run.settings.report is None:
+            return
+        from pytest_fsmredir.report.facts import facts
+        from pytest_fsmredir.report.write import write_report
+
+        self._hygiene.notice_surroundings(self._config)
+        told = facts(self.run, self._hygiene, self._config)
+        self._files = write_report(self.run, told, self.run.settings.report)
+
+    def pytest_report_header(self) -> list[str]:
+        """Say what is judged, on what."""
+        return header(self.run)
+
+    def pytest_sessionstart(self) -> None:
+        """Show the progress of long sweeps."""
+        reporter = self._reporter()
+        if reporter is not None and self.run.settings.exhaustive and reporter.verbosity >= 0:
+            self.run.watch = SweepProgress(self._config, reporter)
+
+    def pytest_collect_directory(
+        self, path: Path, parent: pytest.Collector
+    ) -> pytest.Collector | None:
+        """Collect the folder of checks our own way."""
+        return conformance_directory(path, parent)
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Remember which checks there were before anybody could deselect one."""
+        if isinstance(item, CheckItem):
+            self._collected.append(item.name)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Compare with what is left of them."""
+        left = [item.name for item in session.items if isinstance(item, CheckItem)]
+        self._hygiene.notice_selection(self._collected, left)
+
+    def pytest_report_collectionfinish(self, items: Iterable[pytest.Item]) -> list[str]:
+        """Say how many checks of each profile are about to run."""
+        line = collected(item.profile for item in items if isinstance(item, CheckItem))
+        return [line] if line and not self._config.option.collectonly else []
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Bring up what is in Kubernetes, once the checks are known and before the first one."""
+        halted = session.testsfailed and not self._config.option.continue_on_collection_errors
+        if not (halted or self._config.option.collectonly or is_worker(self._config)):
+            self._bring_up(session)
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Send a check's row along with its report, so that it survives the way from a worker."""
+        report = yield
+        row = item.row_of(report, call.excinfo) if isinstance(item, CheckItem) else None
+        if row is not None:
+            setattr(report, _ROW, row.as_dict())
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in a row, from this process or a worker."""
+        document = getattr(report, _ROW, None)
+        if document is not None:
+            self.run.record(Row.from_dict(document))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(
+        self, report: pytest.CollectReport | pytest.TestReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        """Show the outcomes that pytest has no word for."""
+        document = getattr(report, _ROW, None)
+        return _STATUS.get(Outcome(document["outcome"])) if document is not None else None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist is no dependency
+        """Tell a worker which nodes of clusters to run on."""
+        node.workerinput[NODES] = {name: list(nodes) for name, nodes in self.run.nodes.items()}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - xdist is no dependency
+        """Take in what a worker alone could see."""
+        told = getattr(node, "workeroutput", {}).get(_WORKER)
+        if told is not None:
+            self._hygiene.merge(told)
+            self.run.kept += told["kept"]
+            self.run.left += told["left"]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str) -> None:
+        """Remember that a worker died under a check."""
+        self.run.trouble = f"a worker of pytest-xdist died while it ran {crashitem}"
+
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Remember that the harness broke."""
+        self.run.trouble = f"internal error: {printable(excinfo.exconly())}"
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Remember that the user had enough."""
+        self.run.interrupted = True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the report, and let no violated requirement end in exit status 0."""
+        try:
+            if not is_worker(self._config) and not self._config.option.collectonly:
+                self._conclude(session)
+        finally:
+            with self.run.removing(KIND), self._shared_cluster:
+                self.run.close()
+        if is_worker(self._config):
+            output: dict[str, object] = getattr(self._config, "workeroutput")  # noqa: B009
+            places = {"kept": self.run.kept, "left": self.run.left}
+            output[_WORKER] = self._hygiene.for_controller() | places
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the table of profiles and the verdict."""
+        if not self._config.option.collectonly:
+            reruns = sum(row.attempts - 1 for row in self.run.rows.values())
+            summary(terminalreporter, self.run, self._hygiene.remarks(reruns), self._files)
+
+    def _bring_up(self, session: pytest.Session) -> None:
+        """Make clusters and pods.
+
+        Raises:
+            pytest.UsageError: Something is missing, or could not be made.
+        """
+        others = [name for name in self.run.settings.backends if name != NETNS]
+        reporter = self._reporter()
+        if others and reporter is not None and reporter.verbosity >= 0:
+            reporter.write_line(f"bringing up: {', '.join(others)}")
+        items = (item for item in session.items if isinstance(item, CheckItem))
+        try:
+            if self._config.pluginmanager.hasplugin("dsession"):  # pytest-xdist distributes
+                self._shared_cluster.enter_context(shared_cluster(self.run.settings))
+            else:
+                self.run.prepare((item.check, item.variant) for item in items)
+        except FsmRedirError as error:
+            self.run.trouble = f"set-up failed: {error}"
+            raise pytest.UsageError(str(error)) from None
+
+    def _conclude(self, session: pytest.Session) -> None:
+        try:
+            self.write_report()
+        except OSError as error:
+            self.run.trouble = f"the report could not be written: {error}"
+        accepted = self.run.verdict() in _ACCEPTED[self.run.settings.require]
+        if session.exitstatus == pytest.ExitCode.OK and (self.run.failed() or not accepted):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter = self._reporter()
+        if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR and reporter is not None:
+            self.pytest_terminal_summary(reporter)  # pytest prints no summary after such an end
+
+    def _reporter(self) -> pytest.TerminalReporter | None:
+        # Its class has a public name only since pytest 8.4.
+        found: pytest.TerminalReporter | None
+        found = self._config.pluginmanager.getplugin("terminalreporter")
+        return found

@@ -1,0 +1,242 @@
+"""Preparing a conformance session, and the answers that need none."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from pytest_fsmredir import layout
+from pytest_fsmredir.backends.netns import preflight, privileges
+from pytest_fsmredir.config import parsing
+from pytest_fsmredir.config.settings import NETNS, Settings, read_settings
+from pytest_fsmredir.config.waivers import reject_unusable
+from pytest_fsmredir.errors import FsmRedirError, SettingsError
+from pytest_fsmredir.fuzz import require_hypothesis
+from pytest_fsmredir.implementations.base import Implementation
+from pytest_fsmredir.implementations.in_cluster import InCluster
+from pytest_fsmredir.implementations.init_command import InitCommand
+from pytest_fsmredir.implementations.select import claims, select
+from pytest_fsmredir.model.checks import Catalogue, Check, Profile
+from pytest_fsmredir.model.features import Feature
+from pytest_fsmredir.model.withdrawn import reject_withdrawn
+from pytest_fsmredir.plugin.hooks import NODES, ConformanceHooks, is_worker
+from pytest_fsmredir.report.describe import explanation, listing
+from pytest_fsmredir.suite import catalogue
+from pytest_fsmredir.suite.backends import nodes_to_run_on
+from pytest_fsmredir.suite.run import RUN, Run
+from pytest_fsmredir.text import nearest
+
+
+def describe(config: pytest.Config) -> int:
+    """Print the catalogue, or some checks in full, and return the exit status."""
+    try:
+        if config.getoption("fsm_list"):
+            text = listing(catalogue.load(), config.getoption("fsm_list"))
+        else:
+            asked = [id for each in config.getoption("fsm_explain") for id in parsing.split(each)]
+            text = _explained(asked)
+    except FsmRedirError as error:
+        raise pytest.UsageError(str(error)) from None
+    sys.stdout.write(text + "\n")
+    return pytest.ExitCode.OK
+
+
+def _explained(asked: Sequence[str]) -> str:
+    if not asked:
+        raise SettingsError("--fsm-explain: name a check; see --fsm-list")
+    for check_id in asked:
+        reject_withdrawn("--fsm-explain", check_id)
+    checks = catalogue.load()
+    return "\n\n".join(explanation(checks, check_id) for check_id in asked)
+
+
+def prepare(config: pytest.Config) -> ConformanceHooks | None:
+    """Return the hooks of the run that was asked for, with the privileges it needs; None if none.
+
+    Raises:
+        pytest.UsageError: A setting cannot be used, or the machine lacks something.
+    """
+    # The host project's naming patterns may not match our files, so say it outright.
+    pytest.register_assert_rewrite(catalogue.PACKAGE)
+    try:
+        settings = read_settings(config)
+        if not settings.conformance:
+            return None
+        hooks = ConformanceHooks(config, _planned(settings, config))
+        if not config.option.collectonly and not is_worker(config):
+            _make_ready(hooks)
+    except FsmRedirError as error:
+        raise pytest.UsageError(str(error)) from None
+    _aim_at_suite(config)
+    config.stash[RUN] = hooks.run
+    return hooks
+
+
+def _planned(settings: Settings, config: pytest.Config) -> Run:
+    """Return the run as it shall be; nothing of the machine is touched yet.
+
+    Raises:
+        SettingsError: Something that is asked for does not exist.
+    """
+    implementation = judged(settings, config.invocation_params.dir)
+    inferred = isinstance(implementation, (InitCommand, InCluster)) or settings.rules is not None
+    claimed = claims(implementation, settings.features, inferred=inferred)
+    generated = _generated(settings, claimed.features)
+    checks = Catalogue([*catalogue.load().checks, *generated])
+    _reject_unknown(settings, checks)
+    reject_unusable(settings.waivers, checks, datetime.now(UTC).date())
+    run = Run(
+        settings,
+        checks,
+        implementation,
+        settings.variants(_default_iptables(settings), _nodes(settings, config)),
+        claimed,
+        privilege="not acquired" if NETNS in settings.backends else "not needed",
+        generated=generated,
+        is_worker=is_worker(config),
+    )
+    _reject_nothing_left(run)
+    return run
+
+
+def _nodes(settings: Settings, config: pytest.Config) -> Mapping[str, Sequence[str]]:
+    """Return the names of the nodes to run on, by backend; none where nobody has named any.
+
+    Every process of a session has them from the same one, since ids must not differ among them.
+
+    Raises:
+        SettingsError: A node that is named does not exist.
+        PreflightError: The nodes cannot be learnt, or no pod can run on one.
+    """
+    if is_worker(config):
+        given: dict[str, list[str]] = getattr(config, "workerinput")[NODES]  # noqa: B009
+        return given
+    return nodes_to_run_on(settings, ready=not config.option.collectonly)
+
+
+def judged(settings: Settings, directory: Path) -> Implementation:
+    """Return the implementation under test.
+
+    Args:
+        settings: What the user asked for.
+        directory: Where modules are looked for, beside the places Python looks.
+
+    Raises:
+        SettingsError: There is none of that name, or it cannot be where it is asked for.
+    """
+    asked, by_default = settings.kubernetes, settings.names_no_implementation
+    by_webhook = [name for name in settings.backends if asked.by_webhook(name)]
+    if by_webhook:
+        if set(by_webhook) != set(settings.backends) or not by_default or asked.init_image:
+            raise SettingsError(
+                f"on the backend {by_webhook[0]} the cluster's own mesh is judged, which can be"
+                " judged nowhere else: give --fsm-inject manual to judge an implementation that"
+                " you name, or run the other backends by themselves"
+            )
+        return InCluster("the mesh of the cluster")
+    if asked.init_image and by_default:
+        if NETNS in settings.backends:
+            raise SettingsError(
+                f"{settings.where['init-image']}: {asked.init_image} runs in a cluster only: add"
+                " --fsm-backend kind, or give what it runs as --fsm-init-cmd as well"
+            )
+        return InCluster(asked.init_image)
+    return select(
+        settings.impl,
+        where=settings.where.get("impl", ""),
+        init_cmd=settings.init_cmd,
+        init_cmd_base=settings.init_cmd_base,
+        rules=settings.rules,
+        directory=directory,
+    )
+
+
+def _generated(settings: Settings, features: frozenset[Feature]) -> tuple[Check, ...]:
+    if not settings.fuzz:
+        return ()
+    require_hypothesis()
+    from pytest_fsmredir.fuzz.checks import GeneratedChecks
+
+    return GeneratedChecks(policies=settings.fuzz, seed=settings.seed, features=features).checks
+
+
+def _make_ready(hooks: ConformanceHooks) -> None:
+    """Get the privileges, and see that the machine can do it; a failure gets its report too.
+
+    Raises:
+        SettingsError: The report cannot be written.
+        PreflightError: The machine lacks something.
+    """
+    hooks.prepare_report()
+    run = hooks.run
+    if NETNS not in run.settings.backends:
+        return
+    try:
+        run.privilege = privileges.acquire(run.settings.privilege)
+        preflight.default_iptables(run.settings.iptables)
+        preflight.probe(variant for variant in run.variants if not variant.in_kubernetes)
+    except Exception as error:
+        run.trouble = f"set-up failed: {error}"
+        hooks.write_report()
+        raise
+
+
+def _default_iptables(settings: Settings) -> str:
+    try:
+        return preflight.default_iptables(settings.iptables)
+    except FsmRedirError:
+        return "nft"  # for a list of the checks any name will do; a run is told of it in time
+
+
+def _reject_unknown(settings: Settings, checks: Catalogue) -> None:
+    for glob in settings.checks:
+        where = settings.where["check"]
+        reject_withdrawn(where, glob)
+        if not any(fnmatchcase(check.id, glob) for check in checks.checks):
+            known = [check.id for check in checks.checks]
+            raise SettingsError(
+                f"{where}: no check is called {glob!r}{nearest(glob, known)}; see --fsm-list"
+            )
+    for name in settings.profiles:
+        if name not in list(Profile):
+            raise SettingsError(
+                f"{settings.where['profile']}: no profile is called {name!r}"
+                f"{nearest(name, Profile)} (known: {', '.join(Profile)})"
+            )
+
+
+def _reject_nothing_left(run: Run) -> None:
+    """See to it that something of what is asked for can be run where it is asked for."""
+    checks, settings = run.catalogue.checks, run.settings
+    if any(run.variants_of(check) for check in checks):
+        return
+    given = {"check": settings.checks, "profile": settings.profiles}
+    asked = " and ".join(
+        f"{settings.where[name]} {','.join(names)}" for name, names in given.items() if names
+    )
+    chosen = [
+        (check.profile, family)
+        for check in checks
+        for family in check.families
+        if settings.selects(check.id, check.profile_for(family))
+    ]
+    if not chosen:
+        raise SettingsError(f"{asked}: no check is in both")
+    in_pods = all(profile is Profile.KUBERNETES for profile, _ in chosen)
+    elsewhere = in_pods and not any(variant.in_kubernetes for variant in run.variants)
+    raise SettingsError(
+        f"{asked}: no such check is for {', '.join(map(str, run.variants))}: add "
+        + ("--fsm-backend kind or cluster" if elsewhere else f"--fsm-ip {chosen[0][1]}")
+    )
+
+
+def _aim_at_suite(config: pytest.Config) -> None:
+    """Collect the suite: alone, or beside the paths the user gave."""
+    suite = str(layout.conformance())
+    given = config.args_source is pytest.Config.ArgsSource.ARGS
+    config.args = [*config.args, suite] if given else [suite]

@@ -1,0 +1,247 @@
+"""From settings to backends: which one is made how, and what lasts for a whole session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_fsmredir.backends.protocols import Backend
+from pytest_fsmredir.config.nodes import choose, require_ready
+from pytest_fsmredir.config.options import DEFAULT_CLUSTER
+from pytest_fsmredir.config.settings import CLUSTER, KIND, NETNS, KubernetesSettings, Settings
+from pytest_fsmredir.implementations.base import Implementation
+from pytest_fsmredir.implementations.circuit_breaker import CircuitBreaker
+from pytest_fsmredir.implementations.in_cluster import InCluster
+
+if TYPE_CHECKING:
+    from pytest_kind import KindCluster
+
+    from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions
+    from pytest_fsmredir.backends.kubernetes.cluster.nodes import Node
+    from pytest_fsmredir.backends.kubernetes.kind_backend import ClusterContext
+    from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject
+    from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
+
+
+def make_backend(
+    name: str,
+    settings: Settings,
+    implementation: Implementation,
+    *,
+    is_worker: bool,
+    nodes: Sequence[str] = (),
+) -> Backend:
+    """Make a backend; the caller closes it.
+
+    Args:
+        name: As on the command line.
+        settings: What the user asked for.
+        implementation: What is judged.
+        is_worker: The xdist controller owns what all processes share: see :func:`shared_cluster`.
+        nodes: Names of the nodes that meshes can be asked for; none for any.
+
+    Raises:
+        PreflightError: Something is missing; the message says how to get it.
+        BackendError: It cannot be made.
+    """
+    if name == NETNS:
+        return _netns(settings, implementation)
+    if name == KIND:
+        return _kind(
+            settings, implementation, _cluster_context(settings, is_worker=is_worker), nodes
+        )
+    return _cluster(settings, implementation, nodes)
+
+
+def backend_on(
+    handle: KindCluster,
+    settings: Settings,
+    implementation: Implementation,
+    nodes: Sequence[str] = (),
+) -> Backend:
+    """Make a backend on a kind cluster that somebody has brought up; the caller closes it.
+
+    Args:
+        handle: Pytest-kind's.
+        settings: What the user asked for.
+        implementation: What is judged.
+        nodes: Names of the nodes that meshes can be asked for; none for any.
+
+    Raises:
+        PreflightError: Something is missing; the message says how to get it.
+        BackendError: It cannot be made.
+    """
+    return _kind(settings, implementation, _cluster_context(settings, handle=handle), nodes)
+
+
+@contextmanager
+def shared_cluster(settings: Settings) -> Iterator[None]:
+    """Have for the block what all processes of a session share: a kind cluster, where one is used.
+
+    Raises:
+        PreflightError: Something is missing; the message says how to get it.
+        BackendError: It cannot be made.
+    """
+    with ExitStack() as undo:
+        if KIND in settings.backends:
+            undo.enter_context(_cluster_context(settings)).answered()
+        yield
+
+
+def nodes_to_run_on(settings: Settings, *, ready: bool) -> dict[str, list[str]]:
+    """Return the names of the nodes to run on, by backend; none where nobody has named any.
+
+    Args:
+        settings: What the user asked for.
+        ready: See that pods can run on them.
+
+    Raises:
+        SettingsError: A node that is named does not exist.
+        PreflightError: The nodes cannot be learnt, or no pod can run on one.
+    """
+    asked = settings.kubernetes.nodes
+    if not asked:
+        return {}
+    there = {name: _nodes(name, settings) for name in settings.backends if name != NETNS}
+    chosen = choose(asked, there)
+    if ready:
+        require_ready(chosen)
+    return {backend: [node.name for node in nodes] for backend, nodes in chosen.items()}
+
+
+def _nodes(name: str, settings: Settings) -> tuple[Node, ...]:
+    if name == KIND:
+        from pytest_fsmredir.backends.kubernetes.cluster.kind import kind_nodes
+
+        return kind_nodes(kind_options(settings))
+    from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
+    from pytest_fsmredir.backends.kubernetes.cluster.nodes import nodes_of
+
+    asked = settings.kubernetes
+    with closing(Cluster(asked.kubeconfig, asked.context or None)) as cluster:
+        return nodes_of(cluster)
+
+
+def _netns(settings: Settings, implementation: Implementation) -> Backend:
+    from pytest_fsmredir.backends.netns.backend import NetnsBackend
+    from pytest_fsmredir.backends.netns.programs import Confinement
+
+    deadline_s = settings.init_timeout_s
+    return NetnsBackend(
+        CircuitBreaker(implementation, deadline_s),
+        families=settings.families,
+        timeout_s=settings.timeout_s,
+        confinement=Confinement(timeout_s=deadline_s),
+        pipy=settings.pipy,
+    )
+
+
+def _kind(
+    settings: Settings,
+    implementation: Implementation,
+    cluster_context: AbstractContextManager[ClusterContext],
+    nodes: Sequence[str] = (),
+) -> Backend:
+    from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend
+
+    return KindBackend(
+        _inject(KIND, settings, implementation),
+        cluster_context,
+        timeout_s=settings.timeout_s,
+        init_timeout_s=settings.init_timeout_s,
+        keep=settings.kubernetes.keep,
+        nodes=nodes,
+    )
+
+
+def _cluster(settings: Settings, implementation: Implementation, nodes: Sequence[str]) -> Backend:
+    from pytest_fsmredir.backends.kubernetes.cluster_backend import ClusterBackend
+    from pytest_fsmredir.backends.kubernetes.pods.pipy import pipy_container
+
+    asked = settings.kubernetes
+    pipy = pipy_container(asked.pipy_image) if asked.pipy_image else {}
+    return ClusterBackend(
+        _inject(CLUSTER, settings, implementation),
+        kubeconfig=asked.kubeconfig,
+        context=asked.context or None,
+        timeout_s=settings.timeout_s,
+        init_timeout_s=settings.init_timeout_s,
+        images=_images(asked, asked.pod_image, pipy),
+        keep=asked.keep,
+        nodes=nodes,
+    )
+
+
+def _inject(backend: str, settings: Settings, implementation: Implementation) -> Inject:
+    """Return what injects the pods of a backend."""
+    from pytest_fsmredir.backends.kubernetes.pods.injectors import by_hand
+    from pytest_fsmredir.backends.kubernetes.pods.webhook import by_webhook
+
+    asked = settings.kubernetes
+    if asked.by_webhook(backend):
+        return by_webhook(asked.mesh_name, asked.mesh_namespace)
+    return by_hand(None if isinstance(implementation, InCluster) else implementation)
+
+
+def _cluster_context(
+    settings: Settings, *, is_worker: bool = False, handle: KindCluster | None = None
+) -> AbstractContextManager[ClusterContext]:
+    from pytest_fsmredir.backends.kubernetes.kind_backend import (
+        kind_cluster_context,
+        shared_cluster_context,
+    )
+
+    options, find_images = kind_options(settings), partial(_kind_images, settings.kubernetes)
+    if is_worker:
+        return shared_cluster_context(options, find_images)
+    return kind_cluster_context(options, find_images, handle=handle)
+
+
+def _kind_images(asked: KubernetesSettings) -> Images:
+    """Return where containers on kind come from; Docker has all of them then."""
+    from pytest_fsmredir.backends.kubernetes.cluster.images import pod_image
+
+    return _images(asked, pod_image(asked.pod_image), _kind_sidecar(asked))
+
+
+def _images(asked: KubernetesSettings, pod: str, sidecar: Mapping[str, object]) -> Images:
+    from pytest_fsmredir.backends.kubernetes.pods.manifests import AgentIn, Images
+
+    return Images(
+        pod=pod,
+        init=asked.init_image,
+        agent_in=AgentIn(asked.agent),
+        app=asked.app_image,
+        sidecar=sidecar,
+    )
+
+
+def _kind_sidecar(asked: KubernetesSettings) -> Mapping[str, object]:
+    """Return the sidecar of pods that we inject on kind; nothing for ours."""
+    from pytest_fsmredir.backends.kubernetes.pods.pipy import pipy_here, pipy_if_here
+
+    if asked.by_webhook(KIND) or asked.sidecar == "recorder":
+        return {}
+    if asked.sidecar == "pipy" or asked.pipy_image:
+        return pipy_here(asked.pipy_image)
+    return pipy_if_here()
+
+
+def kind_options(settings: Settings) -> KindOptions:
+    """Return what pytest-kind's options say."""
+    from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions
+
+    given = settings.kubernetes.pytest_kind
+    kubeconfig = given.get("kubeconfig")
+    return KindOptions(
+        name=given.get("cluster_name", DEFAULT_CLUSTER),
+        keep=bool(given.get("keep_cluster")),
+        image=given.get("kind_image", ""),
+        kind=given.get("kind_bin", ""),
+        kubectl=given.get("kind_kubectl_bin", ""),
+        kubeconfig=Path(kubeconfig) if kubeconfig else None,
+        config=settings.kubernetes.kind_config,
+    )

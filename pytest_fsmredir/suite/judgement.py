@@ -1,0 +1,239 @@
+"""Verdicts: the catalogue compared with what ran. Pytest's exit status has no say in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pytest_fsmredir.model.checks import Catalogue, Check, Profile
+from pytest_fsmredir.model.features import Feature
+from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+
+
+class Verdict(StrEnum):
+    """What a profile comes to."""
+
+    CONFORMANT = "conformant"
+    PARTIAL = "partial"
+    NONCONFORMANT = "nonconformant"
+    INVALID = "invalid"
+    NOT_CLAIMED = "not claimed"
+    NOT_RUN = "not run"
+
+
+_WITHOUT_RESULT = (Outcome.NOT_RUN, Outcome.UNSUPPORTED)
+_WORST_FIRST = (Verdict.INVALID, Verdict.NONCONFORMANT, Verdict.PARTIAL, Verdict.CONFORMANT)
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileResult:
+    """One profile's rows, counted and judged.
+
+    Attributes:
+        profile: Which.
+        verdict: What it comes to.
+        counts: Rows per outcome.
+        seconds: How long its checks took.
+    """
+
+    profile: Profile
+    verdict: Verdict
+    counts: Counter[Outcome]
+    seconds: float = 0.0
+
+    @property
+    def total(self) -> int:
+        """Number of rows."""
+        return self.counts.total()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """What rows are judged by.
+
+    Attributes:
+        strict: A violated SHOULD makes a profile nonconformant.
+        stale: Checks that are waived though they pass: their profiles are invalid.
+        broken: The harness broke: every profile is invalid.
+    """
+
+    strict: bool
+    stale: frozenset[str] = frozenset()
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResult:
+    """What was judged on one node, counted and judged.
+
+    Attributes:
+        backend: The backend that the node is of.
+        node: Its name.
+        verdict: What it comes to: as a run would that is about it alone, but for checks that its
+            backend cannot do and another one of the same run has done.
+        counts: Rows per outcome.
+    """
+
+    backend: str
+    node: str
+    verdict: Verdict
+    counts: Counter[Outcome]
+
+
+def concerns(check: Check, variant: Variant) -> bool:
+    """Whether a check has a result on a variant; one about Kubernetes needs a cluster for that."""
+    in_place = variant.in_kubernetes or check.profile is not Profile.KUBERNETES
+    return in_place and variant.family in check.families
+
+
+def complete(
+    catalogue: Catalogue,
+    variants: Iterable[Variant],
+    features: frozenset[Feature],
+    rows: Mapping[tuple[str, Variant], Row],
+    selected: Callable[[Check, Variant], bool] = lambda _check, _variant: True,
+    *,
+    declared: bool = False,
+) -> list[tuple[Profile, Row]]:
+    """Return one row for every check and variant of the catalogue, ran or not.
+
+    Args:
+        catalogue: Every check there is.
+        variants: The points of the matrix.
+        features: What the implementation claims.
+        rows: What ran.
+        selected: Whether the user asked for a check on a variant.
+        declared: Somebody has said what is claimed; else it is a guess.
+    """
+    every = []
+    for check in catalogue.checks:
+        for variant in variants:
+            if not concerns(check, variant):
+                continue
+            row = rows.get((check.id, variant))
+            if row is None:
+                unclaimed = check.unclaimed(variant.family, features, declared=declared)
+                row = _absent(check, variant, unclaimed, selected)
+            every.append((check.profile_for(variant.family), row))
+    return every
+
+
+def judge(
+    rows: Iterable[tuple[Profile, Row]],
+    measure: Measure,
+    *,
+    beside: Iterable[tuple[Profile, Row]] = (),
+) -> list[ProfileResult]:
+    """Return the result of every profile that has rows.
+
+    Args:
+        rows: Of the whole catalogue, each with its profile.
+        measure: What they are judged by.
+        beside: Rows of the same run that are not judged; what ran in them has run.
+    """
+    every = list(rows)
+    grouped: dict[Profile, list[Row]] = {}
+    for profile, row in every:
+        grouped.setdefault(profile, []).append(row)
+    ran = frozenset(
+        _subject(row) for _, row in [*every, *beside] if row.outcome not in _WITHOUT_RESULT
+    )
+    results = []
+    for profile in (each for each in Profile if each in grouped):
+        of_profile = grouped[profile]
+        invalid = measure.broken or any(row.check in measure.stale for row in of_profile)
+        verdict = Verdict.INVALID if invalid else _verdict(of_profile, ran, strict=measure.strict)
+        seconds = sum(row.seconds for row in of_profile)
+        results.append(ProfileResult(profile, verdict, _counts(of_profile), seconds))
+    return results
+
+
+def judge_nodes(
+    rows: Sequence[tuple[Profile, Row]], measure: Measure, *, interrupted: bool = False
+) -> list[NodeResult]:
+    """Return the result of every node that somebody has named, in the order of the matrix.
+
+    Args:
+        rows: Of the whole catalogue, each with its profile.
+        measure: What they are judged by.
+        interrupted: The run did not come to its end.
+    """
+    grouped: dict[tuple[str, str], list[tuple[Profile, Row]]] = {}
+    for profile, row in rows:
+        grouped.setdefault((row.variant.backend, row.variant.node), []).append((profile, row))
+    beside = [each for (_, node), members in grouped.items() if not node for each in members]
+    return [
+        NodeResult(
+            backend,
+            node,
+            worst(judge(members, measure, beside=beside), interrupted=interrupted),
+            _counts([row for _, row in members]),
+        )
+        for (backend, node), members in grouped.items()
+        if node
+    ]
+
+
+def worst_of(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the worst of some verdicts of whole runs; of none, that of a run of nothing."""
+    found = set(verdicts)
+    return next((each for each in _WORST_FIRST if each in found), Verdict.INVALID)
+
+
+def worst(results: Iterable[ProfileResult], *, interrupted: bool = False) -> Verdict:
+    """Return the verdict of the whole run: that of its worst profile.
+
+    A profile that did not run makes a conformant run partial, and so does an interruption; a run
+    of nothing is invalid.
+    """
+    found = {result.verdict for result in results}
+    verdict = worst_of(found)
+    partly = verdict is Verdict.CONFORMANT and (interrupted or Verdict.NOT_RUN in found)
+    return Verdict.PARTIAL if partly else verdict
+
+
+def _absent(
+    check: Check,
+    variant: Variant,
+    unclaimed: frozenset[Feature],
+    selected: Callable[[Check, Variant], bool],
+) -> Row:
+    """Return the row of a check that left none."""
+    if unclaimed:
+        outcome, reason = Outcome.UNSUPPORTED, f"not claimed: {', '.join(sorted(unclaimed))}"
+    elif selected(check, variant):
+        outcome, reason = Outcome.NOT_RUN, "asked for, but it did not run"
+    else:
+        outcome, reason = Outcome.NOT_RUN, "not selected"
+    return Row(check=check.id, variant=variant, outcome=outcome, reason=reason)
+
+
+def _counts(rows: list[Row]) -> Counter[Outcome]:
+    return Counter(row.outcome for row in rows)
+
+
+def _subject(row: Row) -> tuple[str, int]:
+    """Return what a row is about, wherever it ran."""
+    return row.check, row.variant.family
+
+
+def _verdict(rows: list[Row], ran: frozenset[tuple[str, int]], *, strict: bool) -> Verdict:
+    counts = _counts(rows)
+    if counts[Outcome.UNSUPPORTED] == len(rows):
+        return Verdict.NOT_CLAIMED
+    if counts[Outcome.ERROR]:
+        return Verdict.INVALID
+    if counts[Outcome.FAIL] or (strict and counts[Outcome.WARN]):
+        return Verdict.NONCONFORMANT
+    if all(row.outcome in _WITHOUT_RESULT for row in rows):
+        return Verdict.NOT_RUN
+    if not any(row.probes for row in rows):
+        return Verdict.INVALID
+    # What one backend cannot do, another one of the same run may have done.
+    missing = any(
+        row.outcome is Outcome.NOT_RUN and not (row.out_of_reach and _subject(row) in ran)
+        for row in rows
+    )
+    return Verdict.PARTIAL if counts[Outcome.WAIVED] or missing else Verdict.CONFORMANT
