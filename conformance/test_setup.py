@@ -90,6 +90,24 @@ def test_tap_sees_both_directions(mesh: Mesh) -> None:
 
 
 @check(
+    "SAN-006",
+    requirement="A packet that is put on the pod's link MUST be received by the pod.",
+    spec="SPEC-19.1",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.TAP, Need.FORGED_PACKETS},
+)
+def test_pod_receives_what_is_put_on_its_link(mesh: Mesh) -> None:
+    pod = mesh.bare_pod()
+    client, closed = Address(mesh.silent_address(), 20019), Address(pod.address, 20019)
+
+    with instruments_on_trial(), pod.tap() as tap:
+        tap.deliver(forge.tcp(client, closed, forge.SYN, seq=1))
+        refusal = tap.expect("the pod's refusal", lambda packet: packet.goes(closed, client))
+        assert refusal.ends
+
+
+@check(
     "SAN-003",
     requirement="Each connection to a listener of the sidecar MUST count exactly once, at that"
     " listener.",

@@ -101,10 +101,18 @@ class Place(Protocol):
         """
         ...
 
-    def inject(self, packet: Packet, *, uid: int | None = None) -> None:
+    def inject(
+        self, packet: Packet, *, uid: int | None = None, interface: str | None = None
+    ) -> None:
         """Send a packet made by hand (see ``forge``), whoever it says it is from.
 
         Needs FORGED_PACKETS.
+
+        Args:
+            packet: What to send.
+            uid: Owner of the socket; an application user (1000) by default in a pod.
+            interface: Where to send it; None leaves that to the routes, which lead to no
+                link-local address.
         """
         ...
 
@@ -162,6 +170,13 @@ class Tap(Protocol):
 
         Raises:
             AssertionError: No such packet passed in time.
+        """
+        ...
+
+    def deliver(self, packet: Packet) -> None:
+        """Put a packet on the link, for the pod to receive whatever its addresses are.
+
+        The tap does not see it. Needs FORGED_PACKETS.
         """
         ...
 
@@ -256,10 +271,13 @@ class Pod(Place, Protocol):
         """
         ...
 
-    def limit_source_ports(self, low: int, high: int) -> None:
-        """Let the kernel choose source ports of the pod's flows from a range, both ends included.
+    def kernel_settings(self, values: Mapping[str, str]) -> AbstractContextManager[None]:
+        """Change settings of the pod's kernel for the block.
 
-        Needs KERNEL_SETTINGS, and a fresh pod.
+        Needs KERNEL_SETTINGS.
+
+        Args:
+            values: The settings by their path below ``/proc/sys/net``, such as ``ipv4/tcp_ecn``.
         """
         ...
 
@@ -325,8 +343,13 @@ class Mesh(Protocol):
         """
         ...
 
-    def bare_pod(self, *, second_interface: bool = False) -> Pod:
-        """Return a fresh pod with a running sidecar that nobody has programmed yet."""
+    def bare_pod(self, *, second_interface: bool = False, single_family: bool = False) -> Pod:
+        """Return a fresh pod with a running sidecar that nobody has programmed yet.
+
+        Args:
+            second_interface: Give it a second interface. Needs SECOND_INTERFACE.
+            single_family: Give it addresses of the check's IP version alone. Needs SINGLE_FAMILY.
+        """
         ...
 
     def try_pod(

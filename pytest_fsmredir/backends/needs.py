@@ -14,6 +14,7 @@ class Need(StrEnum):
     PROGRAMMING = "programs pods on demand"
     TAP = "sees the packets on the pod's link"
     SECOND_INTERFACE = "pods with a second interface and a second address"
+    SINGLE_FAMILY = "pods with addresses of one IP version alone"
     FOREIGN_RULES = "rules of others in the pod"
     FORGED_PACKETS = "packets made by hand"
     KERNEL_SETTINGS = "network settings of a pod's kernel"

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import socket
 import struct
+from typing import TypedDict, Unpack
 
 from pytest_fsmredir.model.flow import Address
 from pytest_fsmredir.traffic.sockets import address_family
 from pytest_fsmredir.traffic.tap import Packet, parsed
 
-FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
 SCTP, UDP_LITE = 132, 136
 EXPERIMENTAL = 253  # RFC 3692: an IP protocol that nothing handles
 
@@ -20,16 +21,40 @@ _TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
 _QUOTED = 64  # bytes of an offending packet that an ICMP error repeats; RFC 792 wants 28, v6 48
 _ANY_MAC = bytes.fromhex("020000000099")
 _CRC32C = 0x82F63B78  # reflected polynomial (RFC 9260, appendix A)
+_DONT_FRAGMENT = 0x4000
 
 
-def ip(source: str, destination: str, protocol: int, body: bytes, *, hops: int = 64) -> Packet:
+class IpFields(TypedDict, total=False):
+    """Fields of an IP header that a sender chooses.
+
+    Attributes:
+        hops: TTL or hop limit; 64 by default.
+        service: The byte of the service class: DSCP in its upper six bits, ECN in its lower two.
+        whole: Set the DF bit. IPv4 only: IPv6 routers never fragment.
+        identification: 16 bits. IPv4 only; the kernel chooses one in place of 0.
+        label: Flow label, 20 bits. IPv6 only.
+    """
+
+    hops: int
+    service: int
+    whole: bool
+    identification: int
+    label: int
+
+
+def ip(
+    source: str, destination: str, protocol: int, body: bytes, **fields: Unpack[IpFields]
+) -> Packet:
     """Return a packet of any protocol, with ``body`` behind its IP header."""
+    hops, service = fields.get("hops", 64), fields.get("service", 0)
     if Address(destination, 0).family == 6:
-        head = struct.pack("!IHBB", 6 << 28, len(body), protocol, hops)
+        first = 6 << 28 | service << 20 | fields.get("label", 0)
+        head = struct.pack("!IHBB", first, len(body), protocol, hops)
         return parsed(head + _ends(source, destination) + body)
-    # The kernel fills in the identification and the checksum (raw(7), IP_HDRINCL).
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, hops, protocol, 0)
-    return parsed(head + _ends(source, destination) + body)
+    number, flags = fields.get("identification", 0), _DONT_FRAGMENT * fields.get("whole", False)
+    # The kernel puts a number in place of 0 and sums up again (raw(7), IP_HDRINCL).
+    head = struct.pack("!BBHHHBBH", 0x45, service, 20 + len(body), number, flags, hops, protocol, 0)
+    return parsed(_filled(head + _ends(source, destination), b"", at=10) + body)
 
 
 def tcp(
@@ -40,23 +65,46 @@ def tcp(
     seq: int,
     ack: int = 0,
     payload: bytes = b"",
+    window: int = 65535,
+    urgent: int = 0,
+    reserved: int = 0,
+    options: bytes = b"",
+    **fields: Unpack[IpFields],
 ) -> Packet:
-    """Return a TCP segment; sequence numbers wrap around."""
-    numbers = (seq & 0xFFFFFFFF, ack & 0xFFFFFFFF)
-    head = struct.pack(
-        "!HHIIBBHHH", source.port, destination.port, *numbers, 5 << 4, flags, 65535, 0, 0
-    )
-    body = _summed(source.host, destination.host, _TCP, head + payload, at=16)
-    return ip(source.host, destination.host, _TCP, body)
+    """Return a TCP segment; sequence numbers wrap around.
+
+    Args:
+        source: Sender.
+        destination: Receiver.
+        flags: The eight flags from CWR to FIN.
+        seq: Sequence number.
+        ack: Acknowledgement number.
+        payload: Data.
+        window: Size of the window, unscaled.
+        urgent: Urgent pointer.
+        reserved: The four bits before the flags; the lowest is AE (RFC 9768).
+        options: TCP options, padded to a multiple of 4 bytes, 40 at most.
+        fields: Of the IP header.
+    """
+    numbers = (source.port, destination.port, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF)
+    offset = 5 + len(options) // 4
+    head = struct.pack("!HHIIBBHHH", *numbers, offset << 4 | reserved, flags, window, 0, urgent)
+    body = _summed(source.host, destination.host, _TCP, head + options + payload, at=16)
+    return ip(source.host, destination.host, _TCP, body, **fields)
 
 
 def udp(
-    source: Address, destination: Address, payload: bytes, *, protocol: int = _UDP, hops: int = 64
+    source: Address,
+    destination: Address,
+    payload: bytes,
+    *,
+    protocol: int = _UDP,
+    **fields: Unpack[IpFields],
 ) -> Packet:
     """Return a UDP datagram, or a UDP-Lite one whose checksum covers all of it (RFC 3828)."""
     head = struct.pack("!HHHH", source.port, destination.port, 8 + len(payload), 0)
     body = _summed(source.host, destination.host, protocol, head + payload, at=6)
-    return ip(source.host, destination.host, protocol, body, hops=hops)
+    return ip(source.host, destination.host, protocol, body, **fields)
 
 
 def sctp(source: Address, destination: Address) -> Packet:

@@ -116,11 +116,13 @@ class Host:
         sock.connect(tuple(flow.destination))
         return self._ask(flow, sock, payload, lambda got: got.endswith(payload), sockname(sock))
 
-    def inject(self, packet: Packet, *, uid: int = 0) -> None:
+    def inject(self, packet: Packet, *, uid: int = 0, interface: str | None = None) -> None:
         """Send a packet made by hand, addresses and all."""
         version = packet.destination.family
         with self._sockets(version, socket.SOCK_RAW, socket.IPPROTO_RAW, uid=uid) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            if interface is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
             try:
                 sock.sendto(packet.raw, (packet.destination.host, 0))
             except OSError as error:

@@ -87,9 +87,20 @@ class PacketTap:
         timeout_s: How long an expected packet may take.
     """
 
-    def __init__(self, sock: socket.socket, engine: Engine, timeout_s: float) -> None:
+    def __init__(
+        self, sock: socket.socket, engine: Engine, timeout_s: float, far_end: tuple[str, str]
+    ) -> None:
+        """Listen.
+
+        Args:
+            sock: The socket.
+            engine: Drives whoever sends the packets.
+            timeout_s: How long an expected packet may take.
+            far_end: Name of the interface, and the hardware address of the other end of its link.
+        """
         self.engine, self.timeout_s = engine, timeout_s
         self._sock = sock
+        self._interface, self._far_end = far_end[0], bytes.fromhex(far_end[1].replace(":", ""))
         self._unread: list[Packet] = []
 
     def packets(self) -> list[Packet]:
@@ -119,6 +130,15 @@ class PacketTap:
             raise AssertionError(f"on the pod's link: expected {what}; seen {_listed(packets)}")
         self._unread = packets[position + 1 :]
         return packets[position]
+
+    def deliver(self, packet: Packet) -> None:
+        """Put a packet on the link, for the other end to receive whatever its addresses are.
+
+        The kernel does not show a packet to the socket that sent it (skb_loop_sk,
+        linux/net/core/dev.c), so the tap does not see it.
+        """
+        ethertype = _ETH_P_IPV6 if packet.destination.family == 6 else _ETH_P_IP
+        self._sock.sendto(packet.raw, (self._interface, ethertype, 0, 0, self._far_end))
 
     def close(self) -> None:
         """Stop listening."""

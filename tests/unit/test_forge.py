@@ -46,6 +46,28 @@ def test_tcp_segment(family: int, payload: bytes) -> None:
 
 
 @pytest.mark.parametrize("family", [4, 6])
+def test_tcp_header_fields(family: int) -> None:
+    """Catches: a variation of the SYN that a check announces and does not send."""
+    options = bytes([2, 4, 5, 180])
+    syn = forge.tcp(
+        *ENDS[family], forge.SYN, seq=1, window=7, urgent=9, reserved=1, options=options
+    )
+
+    assert syn.body[12:16] == bytes([6 << 4 | 1, forge.SYN, 0, 7])
+    assert (syn.body[18:20], syn.body[20:]) == (bytes([0, 9]), options)
+    assert sums_up(syn, 6)
+
+
+def test_ip_header_fields() -> None:
+    """Catches: a variation of the IP header that a check announces and does not send."""
+    four = forge.udp(*ENDS[4], b"", hops=3, service=0xB8, whole=True, identification=0x1234)
+    six = forge.udp(*ENDS[6], b"", hops=3, service=0xB8, label=0x12345)
+
+    assert (four.raw[1], four.raw[4:9]) == (0xB8, bytes([0x12, 0x34, 0x40, 0, 3]))
+    assert (six.raw[:4], six.raw[7]) == (bytes.fromhex("6b812345"), 3)
+
+
+@pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("protocol", [17, forge.UDP_LITE])
 def test_datagram(family: int, protocol: int) -> None:
     packet = forge.udp(*ENDS[family], b"payload", protocol=protocol, hops=3)

@@ -133,9 +133,22 @@ class NetnsBackend:
                 site.namespace.sysctl(_SOON_FORGOTTEN)
         return self._shared[key]
 
-    def new_site(self, configuration: Configuration, second_interface: bool) -> Sandbox:
-        """Return a new pod that nobody has programmed."""
-        site = self._site(self._links.larger()) if second_interface else self._reserve.take()
+    def new_site(
+        self, configuration: Configuration, second_interface: bool, family: int | None = None
+    ) -> Sandbox:
+        """Return a new pod that nobody has programmed.
+
+        Args:
+            configuration: What it will be programmed with.
+            second_interface: Give it a second interface and a second address.
+            family: The one IP version that it has; None for all that the backend has.
+        """
+        if second_interface:
+            site = self._site(self._links.larger())
+        elif family is None or self.families == (family,):
+            site = self._reserve.take()
+        else:
+            site = self._site(self._links.single(family))
         site.configuration = configuration
         return site
 

@@ -87,9 +87,9 @@ class NetnsMesh:
         require_accepted(site.programming, configuration)
         return self._handle(site)
 
-    def bare_pod(self, *, second_interface: bool = False) -> NetnsPod:
+    def bare_pod(self, *, second_interface: bool = False, single_family: bool = False) -> NetnsPod:
         """Return a pod that nobody has programmed."""
-        return self._fresh(Configuration(), second_interface)
+        return self._fresh(Configuration(), second_interface, single_family=single_family)
 
     def try_pod(
         self,
@@ -99,7 +99,7 @@ class NetnsMesh:
     ) -> Programming:
         """Have a fresh pod programmed, and return how it ended."""
         configuration = Configuration(annotations or {}, mesh_config or {})
-        return self._fresh(configuration, second_interface=False).try_program()
+        return self._fresh(configuration).try_program()
 
     def nested(self, site: Sandbox) -> NetnsPlace:
         """Return a container nested in a pod; both end with the check."""
@@ -158,8 +158,14 @@ class NetnsMesh:
         """End all that the check opened."""
         self.undo.close()
 
-    def _fresh(self, configuration: Configuration, second_interface: bool) -> NetnsPod:
-        site = self.backend.new_site(configuration, second_interface)
+    def _fresh(
+        self,
+        configuration: Configuration,
+        second_interface: bool = False,
+        single_family: bool = False,
+    ) -> NetnsPod:
+        only = self.family if single_family else None
+        site = self.backend.new_site(configuration, second_interface, only)
         self.undo.callback(site.close)
         return self._handle(site)
 

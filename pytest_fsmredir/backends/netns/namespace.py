@@ -8,6 +8,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 from pytest_fsmredir.backends.netns.kernel import CLONE_NEWNET, set_owner, setns, unshare
@@ -78,9 +79,19 @@ class Namespace:
             stock.extend(self.run(lambda: _make(count, *key)))
         return stock.pop()
 
-    def sysctl(self, values: dict[str, str]) -> None:
+    def sysctl(self, values: Mapping[str, str]) -> None:
         """Write kernel settings of this namespace, by their path under /proc/sys/net."""
         self.run(lambda: write_settings(values))
+
+    def changed_sysctl(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Write kernel settings like :meth:`sysctl`, and return what they were."""
+
+        def change() -> dict[str, str]:
+            before = {name: Path(f"/proc/sys/net/{name}").read_text().strip() for name in values}
+            write_settings(values)
+            return before
+
+        return self.run(change)
 
     @cached_property
     def netlink(self) -> Netlink:

@@ -24,10 +24,13 @@ class NetnsPlace(BasePlace):
         super().__init__(mesh, address, default_uid)
         self._host = host
 
-    def inject(self, packet: Packet, *, uid: int | None = None) -> None:
+    def inject(
+        self, packet: Packet, *, uid: int | None = None, interface: str | None = None
+    ) -> None:
         """Send a packet made by hand."""
         self._mesh.observed += 1
-        self._host.inject(packet, uid=self._default_uid if uid is None else uid)
+        uid = self._default_uid if uid is None else uid
+        self._host.inject(packet, uid=uid, interface=interface)
 
     def _answerer(self, host: str) -> BasePlace:
         return self._mesh.answerer(self, host)

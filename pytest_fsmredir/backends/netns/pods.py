@@ -19,7 +19,7 @@ from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Acceptance, Address, Protocol
 from pytest_fsmredir.sidecars.base import SidecarProcess
 from pytest_fsmredir.traffic.correspondent import Correspondent, corresponding
-from pytest_fsmredir.traffic.tap import PacketTap
+from pytest_fsmredir.traffic.tap import Packet, PacketTap
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.netns.mesh import NetnsMesh
@@ -97,10 +97,9 @@ class NetnsPod(NetnsPlace):
         return corresponding(self._host, flow)
 
     @contextmanager
-    def tap(self) -> Iterator[PacketTap]:
+    def tap(self) -> Iterator[NetnsTap]:
         """See the packets on the primary link."""
-        sock = open_tap(self._mesh.backend.world, self._site.link)
-        tap = PacketTap(sock, self._host.engine, self._mesh.timeout_s)
+        tap = NetnsTap(self._mesh, self._site)
         try:
             yield tap
         finally:
@@ -111,9 +110,14 @@ class NetnsPod(NetnsPlace):
         toolbox = self._mesh.backend.toolbox(self._mesh.iptables)
         return self._site.init_run(toolbox, self._mesh.confinement).run(argv, stdin)
 
-    def limit_source_ports(self, low: int, high: int) -> None:
-        """Let the kernel choose source ports from a range."""
-        self._site.namespace.sysctl({"ipv4/ip_local_port_range": f"{low} {high}"})
+    @contextmanager
+    def kernel_settings(self, values: Mapping[str, str]) -> Iterator[None]:
+        """Change settings of the pod's kernel for the block."""
+        before = self._site.namespace.changed_sysctl(values)
+        try:
+            yield
+        finally:
+            self._site.namespace.sysctl(before)
 
     def forget_gateway(self) -> None:
         """Have the pod ask anew for its gateway's link address."""
@@ -133,6 +137,21 @@ class NetnsPod(NetnsPlace):
 
     def _of_family(self, addresses: tuple[str, ...], index: int) -> str:
         return [a for a in addresses if Address(a, 0).family == self._mesh.family][index]
+
+
+class NetnsTap(PacketTap):
+    """The packets on a pod's primary link, for one check."""
+
+    def __init__(self, mesh: NetnsMesh, site: Sandbox) -> None:
+        link = site.link
+        sock = open_tap(mesh.backend.world, link)
+        super().__init__(sock, site.host.engine, mesh.timeout_s, (link.outside, link.pod_mac))
+        self._mesh = mesh
+
+    def deliver(self, packet: Packet) -> None:
+        """Put a packet on the link, for the pod to receive."""
+        self._mesh.observed += 1
+        super().deliver(packet)
 
 
 class NetnsSidecar:

@@ -10,7 +10,7 @@ from pytest_fsmredir.backends.netns.sandbox import Sandbox
 from pytest_fsmredir.backends.netns.wiring import VethLink, link_of
 
 RESERVED_PODS = 3
-_LARGER_FROM = 32768
+_LARGER_FROM, _SINGLE_FROM = 32768, 49152
 
 
 class Reserve:
@@ -46,12 +46,17 @@ class Links:
     def __init__(self, families: tuple[int, ...]) -> None:
         self._families = families
         self._plain = 0
-        self._larger = _LARGER_FROM
+        self._larger, self._single = _LARGER_FROM, _SINGLE_FROM
 
     def plain(self) -> tuple[VethLink, ...]:
         """Return the link of the next pod that has one."""
         self._plain += 1
         return (link_of(self._plain, "eth0", self._families, kind=0),)
+
+    def single(self, family: int) -> tuple[VethLink, ...]:
+        """Return the link of the next pod of one IP version."""
+        self._single += 1
+        return (link_of(self._single, "eth0", (family,), kind=0),)
 
     def larger(self) -> tuple[VethLink, ...]:
         """Return the links of the next pod with a second address and a second interface."""

@@ -57,6 +57,10 @@ _QUIET_V6 = {
     "ipv6/conf/default/accept_dad": "0",
     "ipv6/conf/default/router_solicitations": "0",
 }
+# A new namespace takes over whether this machine forwards IPv4 (devinet_init_net,
+# linux/net/ipv4/devinet.c); a pod must not, for its checks to see who turns that on.
+_POD = _QUIET | {"ipv4/ip_forward": "0"}
+_POD_V6 = _QUIET_V6 | {"ipv6/conf/all/forwarding": "0"}
 _FORWARD = {"ipv4/ip_forward": "1"}
 _FORWARD_V6 = {"ipv6/conf/all/forwarding": "1"}
 _FOREIGN_BIND = _FORWARD | {"ipv4/ip_nonlocal_bind": "1"}
@@ -137,7 +141,7 @@ def wire_world(world: Namespace, families: tuple[int, ...]) -> None:
 
 def wire_pod(pod: Namespace, world: Namespace, links: tuple[VethLink, ...]) -> None:
     """Give a pod its links; the first one carries its default routes."""
-    settings = _QUIET | (_QUIET_V6 if 6 in links[0].families else {})
+    settings = _POD | (_POD_V6 if 6 in links[0].families else {})
     addresses = [a for link in links for a in link.addresses if family_of(a) == 6]
 
     def inside() -> None:

@@ -95,10 +95,10 @@ class KubeMesh:
         require_accepted(site.programming, order.configuration)
         return self._handle(site)
 
-    def bare_pod(self, *, second_interface: bool = False) -> KubePod:
+    def bare_pod(self, *, second_interface: bool = False, single_family: bool = False) -> KubePod:
         """Return the pod that nobody has programmed; here nobody can, so all checks share it."""
-        if second_interface:
-            not_offered("a second interface")
+        if second_interface or single_family:
+            not_offered("a second interface, or one IP version alone")
         order = Order(Configuration(), self.iptables, bare=True, node=self.pods_on)
         return self._handle(self.backend.shared_site(order))
 

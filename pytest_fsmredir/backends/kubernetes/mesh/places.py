@@ -44,7 +44,9 @@ class KubePlace(BasePlace):
         """The line to the place's agents."""
         return self._mesh.backend.link(self.site)
 
-    def inject(self, packet: Packet, *, uid: int | None = None) -> None:
+    def inject(
+        self, packet: Packet, *, uid: int | None = None, interface: str | None = None
+    ) -> None:
         """Not offered here."""
         not_offered("packets made by hand")
 

@@ -168,9 +168,9 @@ class PlanningMesh:
         self._take(annotations, mesh_config, fresh=fresh)
         return self._place(UNKNOWN[self.family])
 
-    def bare_pod(self, *, second_interface: bool = False) -> Hopeful:
+    def bare_pod(self, *, second_interface: bool = False, single_family: bool = False) -> Hopeful:
         """Take an order for a pod without an init container."""
-        del second_interface
+        del second_interface, single_family
         self._share(Order(Configuration(), self.iptables, bare=True, node=self._node))
         return self._place(UNKNOWN[self.family])
 

@@ -85,7 +85,7 @@ class KubePod(KubePlace):
         """Not offered here."""
         not_offered("running programs in a pod")
 
-    def limit_source_ports(self, low: int, high: int) -> None:
+    def kernel_settings(self, values: Mapping[str, str]) -> AbstractContextManager[None]:
         """Not offered here."""
         not_offered("kernel settings")
 
