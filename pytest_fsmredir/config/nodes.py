@@ -1,18 +1,12 @@
-"""Which nodes of which backend a run is about: what was asked for, compared with what there is."""
+"""The value of ``--fsm-nodes``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
-from pytest_fsmredir.errors import PreflightError, SettingsError
-from pytest_fsmredir.text import nearest
-
-if TYPE_CHECKING:
-    from pytest_fsmredir.backends.kubernetes.cluster.nodes import Node
+from pytest_fsmredir.errors import SettingsError
 
 EVERY = "all"
-_OPTION = "--fsm-nodes"
 
 
 def nodes_named(names: Iterable[str], backends: Sequence[str], where: str) -> tuple[str, ...]:
@@ -34,72 +28,3 @@ def nodes_named(names: Iterable[str], backends: Sequence[str], where: str) -> tu
     if EVERY in named and len(named) > 1:
         raise SettingsError(f"{where}: beside {EVERY!r} there is no node left to name")
     return named
-
-
-def choose(
-    asked: Sequence[str], there: Mapping[str, Sequence[Node]]
-) -> dict[str, tuple[Node, ...]]:
-    """Return the nodes to run on, by backend; those of ``all`` in the order of their names.
-
-    Args:
-        asked: Names, or ``all``.
-        there: The nodes of each backend that has any.
-
-    Raises:
-        SettingsError: No backend has a node of that name, it is none that runs Linux, or a
-            backend is left without a node.
-    """
-    linux = {
-        backend: {
-            node.name: node for node in sorted(nodes, key=lambda node: node.name) if node.linux
-        }
-        for backend, nodes in there.items()
-    }
-    if tuple(asked) != (EVERY,):
-        _reject_unknown(asked, there)
-    chosen = {}
-    for backend, nodes in linux.items():
-        names = (
-            list(nodes) if tuple(asked) == (EVERY,) else [each for each in asked if each in nodes]
-        )
-        if not names:
-            raise SettingsError(
-                f"{_OPTION}: none of {', '.join(asked)} is a node of the backend {backend} that"
-                f" runs Linux; there are: {', '.join(nodes) or 'none'}"
-            )
-        chosen[backend] = tuple(nodes[name] for name in names)
-    return chosen
-
-
-def require_ready(chosen: Mapping[str, Sequence[Node]]) -> None:
-    """See that pods can run on the nodes.
-
-    Raises:
-        PreflightError: They cannot on some; the message says on which, and why.
-    """
-    troubled = [
-        f"{node.name} ({node.trouble})"
-        for nodes in chosen.values()
-        for node in nodes
-        if node.trouble
-    ]
-    if troubled:
-        raise PreflightError(
-            f"{_OPTION}: no pod can run on {', '.join(troubled)}; mend that (kubectl describe node"
-            f" NAME), or name the nodes to judge: {_OPTION} NAME[,NAME]"
-        )
-
-
-def _reject_unknown(asked: Sequence[str], there: Mapping[str, Sequence[Node]]) -> None:
-    nodes = {node.name: node for each in there.values() for node in each}
-    for name in asked:
-        if name not in nodes:
-            known = [node.name for node in nodes.values() if node.linux]
-            raise SettingsError(
-                f"{_OPTION}: no node is called {name!r}{nearest(name, known)} (there are:"
-                f" {', '.join(sorted(known)) or 'none'})"
-            )
-        if not nodes[name].linux:
-            raise SettingsError(
-                f"{_OPTION}: the node {name} does not run Linux: it has no iptables"
-            )

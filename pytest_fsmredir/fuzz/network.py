@@ -1,4 +1,4 @@
-"""Where a configuration is tried: a pod of its own, and the world around it."""
+"""A pod in a network namespace for one generated configuration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from ipaddress import ip_address, ip_network
 from itertools import groupby
-from typing import Protocol
 
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.wiring import BEHIND_SECOND_INTERFACE, CLIENT, SERVER, SILENT
@@ -21,34 +20,6 @@ from pytest_fsmredir.traffic.host import Host
 
 _APP_UID = 1000
 _PAYLOAD = b"fsmredir"
-
-
-class Hosts(Protocol):
-    """A pod and the hosts around it, for flows to go between."""
-
-    def listen(self, flow: Flow) -> None:
-        """Make the destination of a flow answer, if it does not already."""
-        ...
-
-    def send(self, probes: Iterable[ProbeFlow]) -> Iterator[Fate]:
-        """Send flows, several at once, and yield their fates in the order given."""
-        ...
-
-
-class TrialNetwork(Hosts, Protocol):
-    """One pod that nobody has programmed yet, and the hosts around it.
-
-    Attributes:
-        scene: Its addresses.
-        own_addresses: Every address of the pod, loopback aside.
-    """
-
-    scene: ProbeTargets
-    own_addresses: tuple[str, ...]
-
-    def program(self) -> Programming:
-        """Run the implementation on the pod."""
-        ...
 
 
 class NetnsTrialNetwork:

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 
-from pytest_fsmredir.fuzz.network import Hosts, TrialNetwork
 from pytest_fsmredir.model.checks import Level
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.features import Feature
@@ -18,6 +17,7 @@ from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.reserved import SIDECAR_UID
 from pytest_fsmredir.probing.aim import APP_UIDS, ProbeFlow, probes
 from pytest_fsmredir.probing.judge import claim, level_of
+from pytest_fsmredir.probing.network import Hosts, TrialNetwork
 
 NewTrialNetwork = Callable[[Configuration], AbstractContextManager[TrialNetwork]]
 Oracle = Callable[[Flow], Route]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.backends.protocols import Backend
-from pytest_fsmredir.config.nodes import choose, require_ready
 from pytest_fsmredir.config.options import DEFAULT_CLUSTER
 from pytest_fsmredir.config.settings import CLUSTER, KIND, NETNS, KubernetesSettings, Settings
 from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.implementations.circuit_breaker import CircuitBreaker
 from pytest_fsmredir.implementations.in_cluster import InCluster
+from pytest_fsmredir.suite.nodes import choose, require_ready
 
 if TYPE_CHECKING:
     from pytest_kind import KindCluster

@@ -11,7 +11,6 @@ import pytest
 
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.fuzz.campaign import Campaign, CampaignResult
-from pytest_fsmredir.fuzz.network import TrialNetwork
 from pytest_fsmredir.fuzz.pruning import parts
 from pytest_fsmredir.model.checks import MUST, SHOULD, Level
 from pytest_fsmredir.model.configuration import Configuration
@@ -30,6 +29,7 @@ from pytest_fsmredir.model.oracle import expected
 from pytest_fsmredir.model.policy import ListName, Network, Policy
 from pytest_fsmredir.model.reserved import SERVED_PORTS
 from pytest_fsmredir.probing.aim import ProbeFlow, ProbeTargets
+from pytest_fsmredir.probing.network import TrialNetwork
 
 SEED = 3  # begins with policies that show all of these
 OWN = "10.77.0.2"

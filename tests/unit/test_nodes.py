@@ -9,11 +9,12 @@ import pytest
 
 from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions, kind_nodes
 from pytest_fsmredir.backends.kubernetes.cluster.nodes import Node, names_in_kind, node_of, pinned
-from pytest_fsmredir.config.nodes import choose, nodes_named, require_ready
+from pytest_fsmredir.config.nodes import nodes_named
 from pytest_fsmredir.errors import PreflightError, SettingsError
 from pytest_fsmredir.model.checks import Profile
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.suite.judgement import Measure, Verdict, judge_nodes, worst_of
+from pytest_fsmredir.suite.nodes import choose, require_ready
 
 KIND = (Node("w-2"), Node("w-1"), Node("win", linux=False))
 READY = {"type": "Ready", "status": "True"}

@@ -14,7 +14,7 @@ _PAYLOAD = b"fsmredir"
 
 
 class KubeHosts:
-    """Sends flows of one pod; see :class:`pytest_fsmredir.fuzz.network.Hosts`."""
+    """Sends flows of one pod; see :class:`pytest_fsmredir.probing.network.Hosts`."""
 
     def __init__(self, mesh: KubeMesh, pod: KubePod) -> None:
         self._mesh, self._pod = mesh, pod

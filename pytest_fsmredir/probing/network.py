@@ -1,0 +1,38 @@
+"""What a trial needs of a backend: a pod, the hosts around it, and flows between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from pytest_fsmredir.backends.programming import Programming
+from pytest_fsmredir.model.flow import Fate, Flow
+from pytest_fsmredir.probing.aim import ProbeFlow, ProbeTargets
+
+
+class Hosts(Protocol):
+    """A pod and the hosts around it, as ends of flows."""
+
+    def listen(self, flow: Flow) -> None:
+        """Make the destination of a flow answer, if it does not already."""
+        ...
+
+    def send(self, probes: Iterable[ProbeFlow]) -> Iterator[Fate]:
+        """Send flows, several at once, and yield their fates in the order given."""
+        ...
+
+
+class TrialNetwork(Hosts, Protocol):
+    """One unprogrammed pod and the hosts around it.
+
+    Attributes:
+        scene: The addresses of the pod and of the hosts.
+        own_addresses: Every address of the pod except loopback.
+    """
+
+    scene: ProbeTargets
+    own_addresses: tuple[str, ...]
+
+    def program(self) -> Programming:
+        """Run the implementation on the pod."""
+        ...

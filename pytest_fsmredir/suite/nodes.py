@@ -1,0 +1,84 @@
+"""Choose the nodes to run on among those that the clusters have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_fsmredir.config.nodes import EVERY
+from pytest_fsmredir.errors import PreflightError, SettingsError
+from pytest_fsmredir.text import nearest
+
+if TYPE_CHECKING:
+    from pytest_fsmredir.backends.kubernetes.cluster.nodes import Node
+
+_OPTION = "--fsm-nodes"
+
+
+def choose(
+    asked: Sequence[str], there: Mapping[str, Sequence[Node]]
+) -> dict[str, tuple[Node, ...]]:
+    """Return the nodes to run on, by backend; those of ``all`` in the order of their names.
+
+    Args:
+        asked: Names, or ``all``.
+        there: The nodes of each backend that has any.
+
+    Raises:
+        SettingsError: No backend has a node of that name, it is none that runs Linux, or a
+            backend is left without a node.
+    """
+    linux = {
+        backend: {
+            node.name: node for node in sorted(nodes, key=lambda node: node.name) if node.linux
+        }
+        for backend, nodes in there.items()
+    }
+    if tuple(asked) != (EVERY,):
+        _reject_unknown(asked, there)
+    chosen = {}
+    for backend, nodes in linux.items():
+        names = (
+            list(nodes) if tuple(asked) == (EVERY,) else [each for each in asked if each in nodes]
+        )
+        if not names:
+            raise SettingsError(
+                f"{_OPTION}: none of {', '.join(asked)} is a node of the backend {backend} that"
+                f" runs Linux; there are: {', '.join(nodes) or 'none'}"
+            )
+        chosen[backend] = tuple(nodes[name] for name in names)
+    return chosen
+
+
+def require_ready(chosen: Mapping[str, Sequence[Node]]) -> None:
+    """See that pods can run on the nodes.
+
+    Raises:
+        PreflightError: They cannot on some; the message says on which, and why.
+    """
+    troubled = [
+        f"{node.name} ({node.trouble})"
+        for nodes in chosen.values()
+        for node in nodes
+        if node.trouble
+    ]
+    if troubled:
+        raise PreflightError(
+            f"{_OPTION}: no pod can run on {', '.join(troubled)}; mend that (kubectl describe node"
+            f" NAME), or name the nodes to judge: {_OPTION} NAME[,NAME]"
+        )
+
+
+def _reject_unknown(asked: Sequence[str], there: Mapping[str, Sequence[Node]]) -> None:
+    nodes = {node.name: node for each in there.values() for node in each}
+    for name in asked:
+        if name not in nodes:
+            known = [node.name for node in nodes.values() if node.linux]
+            raise SettingsError(
+                f"{_OPTION}: no node is called {name!r}{nearest(name, known)} (there are:"
+                f" {', '.join(sorted(known)) or 'none'})"
+            )
+        if not nodes[name].linux:
+            raise SettingsError(
+                f"{_OPTION}: the node {name} does not run Linux: it has no iptables"
+            )
