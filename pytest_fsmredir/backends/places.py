@@ -11,7 +11,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from pytest_fsmredir.backends.base import Place
-from pytest_fsmredir.backends.programming import Programming
+from pytest_fsmredir.backends.programming import Programming, in_short
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address, Direction, Fate, Flow, Protocol
@@ -321,6 +321,6 @@ def remote_subnet(family: int, number: int) -> IPv4Network | IPv6Network:
 def require_accepted(programming: Programming, configuration: Configuration) -> None:
     """Fail the check when a configuration that is valid was refused."""
     if programming.refused:
-        lists = {k.value: v for k, v in configuration.effective().items() if v}
+        lists = in_short(configuration)
         what = f"this configuration: {lists}" if lists else "the default configuration"
         raise AssertionError(f"the implementation refused {what}: {programming.reason}")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass, field
 
 from pytest_fsmredir.model.configuration import Configuration
+
+# A list of 10,000 ranges fills no terminal with a message about one of them.
+_SHORT = reprlib.Repr()
+_SHORT.maxdict, _SHORT.maxtuple, _SHORT.maxlist = 10, 20, 20
+_SHORT.maxstring, _SHORT.maxother = 400, 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,5 +79,11 @@ class Refusal:
 def _of(configuration: Configuration) -> str:
     """Return which lists were given, as they were written; nothing where none were."""
     scopes = {"annotations": configuration.annotations, "MeshConfig": configuration.traffic}
-    given = [f"{where} {dict(lists)}" for where, lists in scopes.items() if lists]
+    given = [f"{where} {_SHORT.repr(dict(lists))}" for where, lists in scopes.items() if lists]
     return f" of {' and '.join(given)}" if given else ""
+
+
+def in_short(configuration: Configuration) -> str:
+    """Return the effective lists that are not empty, a long one cut; nothing where all are."""
+    lists = {k.value: v for k, v in configuration.effective().items() if v}
+    return _SHORT.repr(lists) if lists else ""

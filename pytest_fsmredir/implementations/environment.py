@@ -1,9 +1,9 @@
-"""The contract's variables: what an implementation is told about a pod."""
+"""The contract's variables and files: what an implementation is told about a pod."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pytest_fsmredir.implementations.base import Target
@@ -11,43 +11,88 @@ from pytest_fsmredir.model.policy import ListName
 from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT, SIDECAR_UID
 
 LISTS = {name: name.variable.removeprefix("FSM_").lower() for name in ListName}
-"""The name a rules template has for each list."""
+"""The name of each list in a rules template, and of its file in ``FSM_LISTS``."""
+
+LONGEST_VARIABLE = 120 * 1024
+"""Bytes of a list that fits its variable. A longer list is in its file only.
+
+The kernel takes at most 128 KiB for one string of an environment, its name included
+(MAX_ARG_STRLEN, linux/binfmts.h).
+"""
+
+Lists = Mapping[ListName, Sequence[str]]
 
 
 def contract_values(target: Target) -> dict[str, str | tuple[str, ...]]:
     """Return what the contract says of a pod, by lower case name, lists as tuples of text."""
     effective = target.configuration.effective()
+    return {**{LISTS[name]: values for name, values in effective.items()}, **_facts(target)}
+
+
+def contract_environment(
+    target: Target, *, pod_file: Path, mesh_config_file: Path, lists: Path, path: str
+) -> dict[str, str]:
+    """Return the environment of an init command: ours, with the contract's variables on top.
+
+    Which check is running (PYTEST_CURRENT_TEST) is nothing that an implementation is to know.
+
+    Args:
+        target: The pod.
+        pod_file: The Pod as JSON.
+        mesh_config_file: The MeshConfig as JSON.
+        lists: The directory that holds the files of :func:`list_files`.
+        path: PATH.
+    """
+    facts = {
+        (name if name.startswith("pod_") else f"fsm_{name}").upper(): (
+            value if isinstance(value, str) else ",".join(value)
+        )
+        for name, value in _facts(target).items()
+    }
+    # A list that has no variable must not get one that this process happens to have.
+    ours = {name.variable for name in ListName}
     return {
-        **{LISTS[name]: values for name, values in effective.items()},
+        **{
+            name: text
+            for name, text in os.environ.items()
+            if not name.startswith("PYTEST_") and name not in ours
+        },
+        **facts,
+        **list_variables(target.configuration.effective()),
+        "PATH": path,
+        "FSM_POD": str(pod_file),
+        "FSM_MESH_CONFIG": str(mesh_config_file),
+        "FSM_LISTS": str(lists),
+    }
+
+
+def list_variables(effective: Lists) -> dict[str, str]:
+    """Return the variable of each list: items with commas between. A long list has none."""
+    joined = {name.variable: ",".join(items) for name, items in effective.items()}
+    return {
+        name: text for name, text in joined.items() if len(os.fsencode(text)) <= LONGEST_VARIABLE
+    }
+
+
+def list_files(effective: Lists) -> dict[str, str]:
+    r"""Return the text of each file in ``FSM_LISTS``, by file name: one item a line.
+
+    A newline in an item is written as ``\n``, so that the item stays one item, and malformed. A
+    list of one empty item is an empty file, as its variable is empty.
+    """
+    return {
+        LISTS[name]: "".join(item.replace("\n", r"\n") + "\n" for item in items if any(items))
+        for name, items in effective.items()
+    }
+
+
+def _facts(target: Target) -> dict[str, str | tuple[str, ...]]:
+    """Return what the contract says of a pod besides the lists."""
+    return {
         "pod_ip": next((a for a in target.addresses if ":" not in a), target.addresses[0]),
         "pod_ips": target.addresses,
         "proxy_uid": str(SIDECAR_UID),
         "inbound_port": str(INBOUND_PORT),
         "outbound_port": str(OUTBOUND_PORT),
         "iptables": target.iptables.value,
-    }
-
-
-def contract_environment(
-    target: Target, *, pod_file: Path, mesh_config_file: Path, path: str
-) -> dict[str, str]:
-    """Return the environment of an init command: ours, with the contract's variables on top.
-
-    Which check is running (PYTEST_CURRENT_TEST) is nothing that an implementation is to know.
-    """
-    return {
-        **{name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")},
-        **_variables(contract_values(target)),
-        "PATH": path,
-        "FSM_POD": str(pod_file),
-        "FSM_MESH_CONFIG": str(mesh_config_file),
-    }
-
-
-def _variables(values: Mapping[str, str | tuple[str, ...]]) -> dict[str, str]:
-    return {
-        (name if name.startswith("pod_") else f"fsm_{name}").upper(): (
-            value if isinstance(value, str) else ",".join(value)
-        )
-        for name, value in values.items()
     }

@@ -14,6 +14,7 @@ from pytest_fsmredir.backends.kubernetes.pods.injection import (
     injected,
     wants_injection,
 )
+from pytest_fsmredir.model.policy import ListName
 
 PARTS = Parts(
     init={"image": "init:1"},
@@ -44,6 +45,16 @@ def pod(**container: object) -> dict[str, Any]:
 def probe_of(made: dict[str, Any], kind: str) -> dict[str, Any]:
     app = next(each for each in made["spec"]["containers"] if each["name"] == "app")
     return dict(app[kind]["httpGet"])
+
+
+def mounted(made: dict[str, Any]) -> dict[str, str]:
+    """Return the files that the init container finds in its only volume, by path."""
+    (volume,) = made["spec"]["volumes"]
+    (mount,) = made["spec"]["initContainers"][-1]["volumeMounts"]
+    assert mount["name"] == volume["name"]
+    paths = {each["path"]: each["fieldRef"]["fieldPath"] for each in volume["downwardAPI"]["items"]}
+    annotations = made["metadata"]["annotations"]
+    return {file: annotations[path.split("'")[1]] for file, path in paths.items()}
 
 
 def test_sidecar_comes_first_and_init_container_last() -> None:
@@ -89,19 +100,29 @@ def test_documents_travel_in_the_pod_itself() -> None:
     given = pod()
     given["metadata"]["annotations"]["note"] = "mine"
     made = injected(given, mesh_config(outboundPortExclusionList=[80]), PARTS)
-    (volume,) = made["spec"]["volumes"]
-    init = made["spec"]["initContainers"][-1]
-    paths = {each["path"]: each["fieldRef"]["fieldPath"] for each in volume["downwardAPI"]["items"]}
     found = {
-        file: json.loads(made["metadata"]["annotations"][path.split("'")[1]])
-        for file, path in paths.items()
+        file: json.loads(text) for file, text in mounted(made).items() if file.endswith(".json")
     }
 
-    assert [each["name"] for each in init["volumeMounts"]] == [volume["name"]]
     assert found["pod.json"]["metadata"]["annotations"] == {"note": "mine"}
     assert found["pod.json"]["spec"] == given["spec"]
     assert found["mesh-config.json"]["spec"]["traffic"] == {"outboundPortExclusionList": [80]}
     assert "managedFields" not in found["mesh-config.json"]["metadata"]
+
+
+def test_every_list_has_a_file() -> None:
+    """Catches: an init container in Kubernetes without the files of the contract."""
+    given = pod()
+    key = "flomesh.io/outbound-ip-range-exclusion-list"
+    given["metadata"]["annotations"][key] = "10.0.0.0/8"
+    made = injected(given, mesh_config(outboundIPRangeExclusionList=["100.64.0.0/24"]), PARTS)
+    files = mounted(made)
+
+    assert [path for path in files if path.startswith("lists/")] == [
+        f"lists/{name.value}" for name in ListName
+    ]
+    assert files["lists/outbound_ip_range_exclusion_list"] == "10.0.0.0/8\n100.64.0.0/24\n"
+    assert files["lists/inbound_port_exclusion_list"] == ""
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,9 @@ def test_command_that_does_nothing_is_nonconformant(project: Project) -> None:
     ) in lines
 
 
+PORTS = "FSM_OUTBOUND_PORT_EXCLUSION_LIST"
+REFERENCE = f"{sys.executable} -m pytest_fsmredir reference apply"
+
 SCRIPT = f"""\
 #!/bin/sh
 [ -z "$(ls -A)" ] && exec {sys.executable} -m pytest_fsmredir reference apply
@@ -128,6 +131,61 @@ def test_command_that_hangs_is_given_up(project: Project) -> None:
     assert ended.verdict == "nonconformant"
     assert (project.path / "init.sh.count").read_text() == "x\nx\n"
     assert "was not run: it hung for 0.3 s on each of the last 2 pods" in ended.output
+
+
+LONG_LISTS = """
+from ipaddress import ip_network
+from itertools import islice
+
+import pytest
+
+RANGES = {4: ip_network("100.64.0.0/10"), 6: ip_network("2001:db8:1::/106")}
+
+
+@pytest.mark.parametrize("fsm_iptables", ["nft", "legacy"], indirect=True)
+@pytest.mark.parametrize("fsm_family", [4, 6], indirect=True)
+def test_long_lists(fsm_mesh, fsm_family):
+    prefix = {4: 25, 6: 121}[fsm_family]
+    subnets = list(islice(RANGES[fsm_family].subnets(new_prefix=prefix), 20_000))
+    ranges, ports = list(map(str, subnets[::2])), range(20_001, 30_001)
+    pod = fsm_mesh.pod(
+        mesh_config={
+            "outboundIPRangeExclusionList": ranges,
+            "outboundPortExclusionList": ports,
+            "inboundPortExclusionList": ports,
+        }
+    )
+    for port, direct in ((20_000, False), (20_001, True), (30_000, True), (30_001, False)):
+        assert bool(pod.connect(fsm_mesh.server, port).direct) is direct
+        assert bool(fsm_mesh.client.connect(pod, port).direct) is direct
+    for number in (0, 1, 9_998, 9_999, 19_998, 19_999):
+        assert bool(pod.connect(str(subnets[number][9]), 8080).direct) is (number % 2 == 0)
+"""
+
+
+@pytest.mark.parametrize("option", [(), ("--fsm-init-cmd", REFERENCE)], ids=["object", "command"])
+def test_lists_of_any_length_reach_the_implementation(
+    project: Project, option: tuple[str, ...]
+) -> None:
+    """Catches: "Argument list too long", or a long list that is cut or lost."""
+    project.write(test_long__py=LONG_LISTS)
+    ended = project.pytest(*option)
+    assert "4 passed" in ended.output, ended.output
+
+
+NEWLINE = r"""
+def test_newline(fsm_mesh):
+    programming = fsm_mesh.try_pod(mesh_config={"outboundPortExclusionList": ["80\n443"]})
+    assert r"\n443' is not a port" in programming.reason
+"""
+
+
+@pytest.mark.parametrize("command", [REFERENCE, f"unset {PORTS}; {REFERENCE}"])
+def test_item_with_a_newline_stays_one_malformed_item(project: Project, command: str) -> None:
+    """Catches: an item that is split into two valid ones on its way to the command."""
+    project.write(test_newline__py=NEWLINE)
+    ended = project.pytest("--fsm-init-cmd", command)
+    assert "1 passed" in ended.output, ended.output
 
 
 def test_child_that_a_command_leaves_ends_with_it(project: Project) -> None:

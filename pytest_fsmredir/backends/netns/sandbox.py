@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from pytest_fsmredir.implementations.base import (
     IptablesVariant,
     Refused,
 )
-from pytest_fsmredir.implementations.environment import contract_environment
+from pytest_fsmredir.implementations.environment import contract_environment, list_files
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.sidecars.base import SidecarProcess
 from pytest_fsmredir.traffic.engine import Engine
@@ -65,8 +66,16 @@ class InitRun:
         pod, mesh_config = self.scratch / "pod.json", self.scratch / "mesh-config.json"
         pod.write_text(json.dumps(self.configuration.pod_document(self.name)))
         mesh_config.write_text(json.dumps(self.configuration.mesh_config_document()))
+        lists = self.scratch / "lists"
+        lists.mkdir(exist_ok=True)
+        for name, text in list_files(self.configuration.effective()).items():
+            (lists / name).write_bytes(os.fsencode(text))
         env = contract_environment(
-            self, pod_file=pod, mesh_config_file=mesh_config, path=self.toolbox.path
+            self,
+            pod_file=pod,
+            mesh_config_file=mesh_config,
+            lists=lists,
+            path=self.toolbox.path,
         )
         # Legacy iptables keeps one lock for the whole machine; a pod has its own.
         env["XTABLES_LOCKFILE"] = str(lock_of(self.scratch))

@@ -9,10 +9,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, TypeVar
 
 from pytest_fsmredir.errors import CommandError, ConfigurationError
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant, Refused
+from pytest_fsmredir.implementations.environment import LISTS
 from pytest_fsmredir.implementations.reference.programming import apply, families_of, remove
 from pytest_fsmredir.implementations.reference.rules import (
     Family,
@@ -58,8 +60,11 @@ def main(argv: Sequence[str]) -> int:
 def policy_from(environment: Environment) -> Policy:
     """Return the policy that the lists of the contract describe.
 
+    A list that has no variable is read from its file in ``FSM_LISTS``.
+
     Raises:
-        ConfigurationError: A value is malformed; the message names it and its variable.
+        ConfigurationError: A value is malformed, or a file cannot be read; the message names the
+            value and its variable or file.
     """
     return Policy(
         outbound_ip_range_exclusion_list=_listed(
@@ -160,11 +165,24 @@ def _run(argv: Sequence[str], stdin: str = "") -> Completed:
 
 
 def _listed(environment: Environment, name: ListName, parse: Callable[[str], T]) -> tuple[T, ...]:
-    text = environment.get(name.variable, "").strip()
-    if not text:
+    if name.variable not in environment and "FSM_LISTS" in environment:
+        where, items = _items_of_file(Path(environment["FSM_LISTS"]) / LISTS[name])
+    else:
+        where, items = name.variable, environment.get(name.variable, "").strip().split(",")
+    if items == [""]:
         return ()
-    values = (_parsed(name.variable, item.strip(), parse) for item in text.split(","))
-    return tuple(dict.fromkeys(values))
+    return tuple(dict.fromkeys(_parsed(where, item.strip(), parse) for item in items))
+
+
+def _items_of_file(file: Path) -> tuple[str, list[str]]:
+    """Return the name of a list's file, and its items: one a line."""
+    try:
+        text = os.fsdecode(file.read_bytes())  # where "\r" is left as it is
+    except OSError as why:
+        raise ConfigurationError(
+            f"FSM_LISTS: {file}: {why.strerror}; the file has to hold the list, one item a line"
+        ) from None
+    return str(file), text.removesuffix("\n").split("\n")
 
 
 def _single(environment: Environment, variable: str, default: T, parse: Callable[[str], T]) -> T:

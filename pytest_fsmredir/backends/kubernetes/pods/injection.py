@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_fsmredir.implementations.environment import list_files, list_variables
 from pytest_fsmredir.model.configuration import (
     IP_RANGE_LISTS,
     PORT_LISTS,
@@ -38,11 +39,11 @@ INJECTION = "flomesh.io/sidecar-injection"
 MONITORED_BY = "flomesh.io/monitored-by"
 INIT_NAME, SIDECAR_NAME, HEALTH_NAME = "fsm-init", "sidecar", "fsm-healthcheck"
 HEALTH_PATH = "/fsm-healthcheck"
-POD_FILE, MESH_CONFIG_FILE = "pod.json", "mesh-config.json"
+POD_FILE, MESH_CONFIG_FILE, LISTS_FOLDER = "pod.json", "mesh-config.json", "lists"
 
 _DOCUMENTS = "fsm-documents"
 _DOCUMENTS_PATH = "/fsmredir/documents"
-_DOCUMENT_PREFIX = "fsmredir/"  # of the annotations that hold the documents
+_FILE_PREFIX = "fsmredir/"  # of the annotations that hold the files
 
 _ENABLED, _DISABLED = ("enabled", "yes", "true"), ("disabled", "no", "false")
 _PROBE_PORTS = {
@@ -135,7 +136,15 @@ def injected(pod: Mapping[str, Any], mesh_config: Mapping[str, Any], parts: Part
     made: Object = copy.deepcopy(dict(pod))
     spec = made["spec"]
     configuration = Configuration.of(pod, mesh_config)
-    _add_documents(made, {POD_FILE: pod, MESH_CONFIG_FILE: mesh_config})
+    documents = {POD_FILE: pod, MESH_CONFIG_FILE: mesh_config}
+    lists = list_files(configuration.effective())
+    _add_files(
+        made,
+        {
+            **{file: json.dumps(_as_written(document)) for file, document in documents.items()},
+            **{f"{LISTS_FOLDER}/{file}": text for file, text in lists.items()},
+        },
+    )
     needs_health, ports = _rewrite_probes(spec["containers"])
     init = _init_container(configuration, parts)
     # Appended: init containers of the application's own run before there is any redirection.
@@ -156,9 +165,10 @@ def contract_env(
         "FSM_PROXY_UID": str(SIDECAR_UID),
         "FSM_INBOUND_PORT": str(INBOUND_PORT),
         "FSM_OUTBOUND_PORT": str(OUTBOUND_PORT),
-        **{name.variable: _literal(",".join(values)) for name, values in effective.items()},
+        **{name: _literal(text) for name, text in list_variables(effective).items()},
         "FSM_POD": f"{_DOCUMENTS_PATH}/{POD_FILE}",
         "FSM_MESH_CONFIG": f"{_DOCUMENTS_PATH}/{MESH_CONFIG_FILE}",
+        "FSM_LISTS": f"{_DOCUMENTS_PATH}/{LISTS_FOLDER}",
         "FSM_IPTABLES": iptables,
     }
     made: list[dict[str, object]] = [
@@ -176,22 +186,24 @@ def address_env() -> list[dict[str, object]]:
     ]
 
 
-def _add_documents(made: Object, documents: Mapping[str, Mapping[str, Any]]) -> None:
-    """Have the contract's documents travel in annotations, and be mounted from there.
+def _add_files(made: Object, files: Mapping[str, str]) -> None:
+    """Have the contract's files travel in annotations, and be mounted from there.
 
     So nothing but the Pod itself is needed for them, in whatever namespace it is. All annotations
     of a Pod together may have 256 KiB (TotalAnnotationSizeLimitB, Kubernetes API machinery).
+
+    Args:
+        made: The Pod.
+        files: Their text, by path in the volume.
     """
+    # The name of an annotation has one slash.
+    keys = {file: _FILE_PREFIX + file.replace("/", ".") for file in files}
     annotations = dict(made["metadata"].get("annotations") or {})
-    for file, document in documents.items():
-        annotations[_DOCUMENT_PREFIX + file] = json.dumps(_as_written(document))
+    annotations |= {keys[file]: text for file, text in files.items()}
     made["metadata"]["annotations"] = annotations
     items = [
-        {
-            "path": file,
-            "fieldRef": {"fieldPath": f"metadata.annotations['{_DOCUMENT_PREFIX}{file}']"},
-        }
-        for file in documents
+        {"path": file, "fieldRef": {"fieldPath": f"metadata.annotations['{key}']"}}
+        for file, key in keys.items()
     ]
     volume = {"name": _DOCUMENTS, "downwardAPI": {"items": items}}
     made["spec"]["volumes"] = [*(made["spec"].get("volumes") or ()), volume]
