@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from pytest_fsmredir.backends.netns.wiring import NODE
-from pytest_fsmredir.model.policy import ListName
+from pytest_fsmredir.model.policy import ListName, Policy
 from tests.mutants.changes import (
     copied,
     drop,
@@ -15,6 +16,7 @@ from tests.mutants.changes import (
     match,
     narrow_for,
     substitute,
+    when,
 )
 from tests.mutants.correct import IN, NEVER_OPEN, OUT, RESERVED_PORTS, Tag
 from tests.mutants.mutant import Mutant
@@ -88,7 +90,40 @@ def _outbound(name: str, ports: str, source: str) -> Mutant:
     )
 
 
+def _opened(name: str, given: Callable[[Policy], object]) -> Iterator[Mutant]:
+    """Open a port of the sidecar where a list is given; 15003 leads to its own listener anyway."""
+    for port in (15000, 15001):
+        yield Mutant(
+            name=f"{name}-open-{port}",
+            what=f"inbound port {port} is exempt in a pod with {name.replace('-', ' ')}",
+            source="B67; F06",
+            rules=when(
+                lambda case: given(case.policy), first(Rule("", IN, f"-p tcp --dport {port}"))
+            ),
+        )
+
+
 MUTANTS = (
+    *_opened("excluded-inbound-ports", lambda policy: policy.inbound_port_exclusion_list),
+    *_opened("excluded-outbound-ports", lambda policy: policy.outbound_port_exclusion_list),
+    *_opened("excluded-ranges", lambda policy: policy.outbound_ip_range_exclusion_list),
+    *_opened("included-ranges", lambda policy: policy.outbound_ip_range_inclusion_list),
+    *_opened("excluded-interfaces", lambda policy: policy.network_interface_exclusion_list),
+    Mutant(
+        name="inbound-ports-lose-reserved",
+        what="the reserved ports lose their exemption where inbound ports are excluded",
+        source="B09: istio/istio 38415; one list in place of the other",
+        rules=when(lambda case: case.policy.inbound_port_exclusion_list, drop(Tag.RESERVED)),
+    ),
+    Mutant(
+        name="inbound-ports-exempt-reserved-outbound",
+        what="a list of inbound ports exempts 15000, 15001 and 15003 of other hosts",
+        source="B67, in the other direction",
+        rules=when(
+            lambda case: case.policy.inbound_port_exclusion_list,
+            first(Rule("", OUT, "-p tcp -m multiport --dports 15000,15001,15003")),
+        ),
+    ),
     *(_without(port) for port in RESERVED_PORTS),
     Mutant(
         name="reserved-all-captured",
