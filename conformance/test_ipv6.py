@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from pytest_fsmredir import MUST, SHOULD, Feature, Mesh, Need, Profile, check, forge
 
 EXCLUSION_LIST = "flomesh.io/outbound-ip-range-exclusion-list"
 BOTH_FAMILIES = {EXCLUSION_LIST: "10.244.0.0/16,2001:db8:7::/64"}
 INSIDE = {4: "10.244.3.4", 6: "2001:db8:7::34"}
 ADVERTISEMENT = 136  # RFC 4861, 4.4
+INCLUSION_LIST = "flomesh.io/outbound-ip-range-inclusion-list"
 SOMEWHERE = {4: "198.51.100.10", 6: "2001:db8:5::10"}
+
+
+def _forms(text: str) -> list[str]:
+    """Return text forms of an IPv6 address (RFC 4291, 2.2), other than its usual one."""
+    address = ip_address(text)
+    groups = [group.lstrip("0") or "0" for group in address.exploded.split(":")]
+    tail = ip_address(int(address) & 0xFFFFFFFF)
+    return [
+        text.upper(),
+        address.exploded,
+        address.exploded.upper(),
+        ":".join(groups),
+        ":".join([*groups[:3], "0", "0", "", groups[-1]]),
+        ":".join([*groups[:6], str(tail)]),
+    ]
 
 
 @check(
@@ -100,3 +118,31 @@ def test_ipv6_range_is_honoured_or_refused(mesh: Mesh) -> None:
     else:
         assert pod.connect(mesh.server, 8080).direct
         assert mesh.client.connect(pod, 8080).direct
+
+
+@check(
+    "V6-006",
+    requirement="An IPv6 range SHOULD be honoured, or be refused, in whatever text form of RFC"
+    " 4291 it is written.",
+    spec="SPEC-14.4",
+    level=SHOULD,
+    profile=Profile.IPV6,
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION, Feature.OUTBOUND_IP_RANGE_INCLUSION},
+    needs={Need.PROGRAMMING, Need.REMOTE_ADDRESSES},
+    families=(6,),
+)
+def test_text_form_of_an_ipv6_range_means_nothing(mesh: Mesh) -> None:
+    pod = mesh.bare_pod()
+    subnets = [mesh.subnet(number) for number in range(10, 16)]
+    networks = [_forms(str(subnet[0xAB]))[n] for n, subnet in enumerate(subnets)]
+    hosts = [_forms(str(subnet[0xCD]))[n] for n, subnet in enumerate(subnets)]
+    lists = {
+        INCLUSION_LIST: ",".join(f"{text}/120" for text in networks),
+        EXCLUSION_LIST: ",".join(f"{text}/128" for text in hosts),
+    }
+
+    if pod.try_program(annotations=lists).accepted:
+        assert pod.connect(mesh.server, 8080).direct
+        for subnet in subnets:
+            assert pod.connect(str(subnet[0xCC]), 8080).captured_outbound
+            assert pod.connect(str(subnet[0xCD]), 8080).direct

@@ -139,33 +139,6 @@ def test_exclusions_of_both_scopes_are_united(mesh: Mesh) -> None:
 
 
 @check(
-    "CFG-004",
-    requirement="An item repeated within a list or across both scopes MUST NOT change what the list"
-    " means.",
-    spec="SPEC-13.6",
-    level=MUST,
-    profile=Profile.CORE,
-    features=ALL_LISTS - {Feature.OUTBOUND_IP_RANGE_INCLUSION},
-)
-def test_repeated_items_are_harmless(mesh: Mesh) -> None:
-    server = _only(mesh.server)
-    pod = mesh.pod(
-        mesh_config={
-            "outboundIPRangeExclusionList": [server, server],
-            "outboundPortExclusionList": [6379, 6379],
-            "inboundPortExclusionList": [7070, 7070],
-        },
-        annotations={
-            IP_EXCLUSIONS: f"{server},{server}",
-            OUTBOUND_PORTS: "6379,6379",
-            INBOUND_PORTS: "7070,7070",
-        },
-    )
-
-    _assert_each_exclusion_acts(mesh, pod)
-
-
-@check(
     "CFG-009",
     requirement="An annotation MUST NOT affect any other pod, be it made earlier or later.",
     spec="SPEC-13.3",

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from tests.mutants.catalogue import (
     capture,
     combined,
+    doubles,
     equivalent,
     families,
     icmp,
@@ -44,6 +45,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *udp.MUTANTS,
     *scopes.MUTANTS,
     *readers.MUTANTS,
+    *doubles.MUTANTS,
     *refusals.MUTANTS,
     *reruns.MUTANTS,
     *families.MUTANTS,

@@ -43,6 +43,12 @@ RANGES = ",".join(
     ]
 )
 PODS = {_OUTBOUND: "6379", _INBOUND: "7070", _EXCLUDED: "1.1.1.1/32", _INCLUDED: "2.2.2.2/32"}
+ONE: dict[str, object] = {
+    "outboundPortExclusionList": 6379,
+    "inboundPortExclusionList": 7070,
+    "outboundIPRangeExclusionList": "1.1.1.1/32",
+    "outboundIPRangeInclusionList": "2.2.2.2/32",
+}
 MESH: dict[str, list[object]] = {
     "outboundPortExclusionList": list(range(5001, 5011)),
     "inboundPortExclusionList": list(range(5001, 5011)),
@@ -76,6 +82,10 @@ CONFIGURATIONS = (
     Configuration({_INBOUND: "15000,15001,15003", _OUTBOUND: "15003,15904"}),
     Configuration({_EXCLUDED: "10.0.0.0/8,"}),
     Configuration({_EXCLUDED: "!10.0.0.0/8"}),
+    *(Configuration({name: ",".join([item] * 2)}) for name, item in PODS.items()),
+    *(Configuration({name: ",".join([item] * 3)}) for name, item in PODS.items()),
+    *(Configuration({}, {key: [item, item]}) for key, item in ONE.items()),
+    Configuration({_EXCLUDED: "2001:db8:0:0:0:0:0:1/128"}),
     Configuration({_EXCLUDED: "2001:DB8::/32"}),
     Configuration({_EXCLUDED: "fd00::/8,0.0.0.0/0"}),
     Configuration({_EXCLUDED: "10.77.0.0/24,fd77:1::/64"}),
@@ -85,6 +95,7 @@ CONFIGURATIONS = (
     Configuration({_OUTBOUND: "6379,7070"}, {"outboundPortExclusionList": [7070, 9090]}),
     Configuration({_INBOUND: "6379,7070"}, {"inboundPortExclusionList": [7070, 9090]}),
     Configuration({_EXCLUDED: "1.1.1.1/32"}, {"outboundIPRangeExclusionList": ["3.3.3.3/32"]}),
+    Configuration({_EXCLUDED: "1.1.1.1/32"}, {"outboundIPRangeExclusionList": ["1.1.1.1/32"]}),
     Configuration({_INCLUDED: "1.1.1.1/32"}, {"outboundIPRangeInclusionList": ["3.3.3.3/32"]}),
     *(Configuration({name: value}, MESH) for name, value in PODS.items()),
     *(Configuration({name: ""}, MESH) for name in PODS),

@@ -1,0 +1,193 @@
+"""Lists as sets: repeated items, items in any order, items that are close to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_network
+
+from pytest_fsmredir import MUST, Feature, Mesh, Need, Place, Profile, check
+
+IP_EXCLUSIONS = "flomesh.io/outbound-ip-range-exclusion-list"
+IP_INCLUSIONS = "flomesh.io/outbound-ip-range-inclusion-list"
+OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
+INBOUND_PORTS = "flomesh.io/inbound-port-exclusion-list"
+
+EXCLUSIONS = {
+    Feature.OUTBOUND_IP_RANGE_EXCLUSION,
+    Feature.OUTBOUND_PORT_EXCLUSION,
+    Feature.INBOUND_PORT_EXCLUSION,
+}
+PORT_LISTS = {Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION}
+OUTBOUND_ONLY, INBOUND_ONLY = 3306, 5432
+
+Times = dict[int, tuple[int, int]]
+"""How often the annotation names an item, and how often the MeshConfig does."""
+
+# Not in order, and with neighbours, with items two apart, and with the greatest in the middle.
+PORTS: Times = {
+    7070: (2, 0), 6379: (0, 2), 65534: (1, 0), 9092: (1, 1), 6381: (3, 0), 22: (0, 3),
+    9091: (2, 1), 443: (1, 2), 24: (0, 1), 2379: (2, 2),
+}  # fmt: skip
+HOSTS: Times = {
+    77: (2, 0), 10: (0, 2), 254: (1, 0), 12: (1, 1), 200: (3, 0), 3: (0, 3),
+    198: (2, 1), 199: (1, 2), 1: (0, 1), 100: (2, 2),
+}  # fmt: skip
+
+
+def _in_rounds(times: Iterable[tuple[int, int]]) -> list[int]:
+    """Return each item as often as is said, other items in between."""
+    said = list(times)
+    return [item for turn in range(3) for item, often in said if turn < often]
+
+
+def _in_pod(times: Times) -> list[int]:
+    return _in_rounds((item, own) for item, (own, _) in times.items())
+
+
+def _in_mesh(times: Times) -> list[int]:
+    """Return what the MeshConfig names, the repeated items side by side."""
+    return [item for item, (_, shared) in times.items() for _ in range(shared)]
+
+
+def _beside(items: Iterable[int]) -> list[int]:
+    """Return what is not among some items, and is one or two away from one."""
+    listed = set(items)
+    near = {item + step for item in listed for step in (-2, -1, 1, 2)} - listed
+    return sorted(item for item in near if 0 < item < 1 << 16)
+
+
+def _only(place: Place) -> str:
+    """Return the range that holds a place's address and no other."""
+    return str(ip_network(place.address))
+
+
+def _exclusions_of_pod(mesh: Mesh) -> dict[str, str]:
+    server, client = _only(mesh.server), _only(mesh.client)
+    inbound = [INBOUND_ONLY, *_in_mesh(PORTS)]
+    return {
+        IP_EXCLUSIONS: f"{server},{client},{server}",
+        OUTBOUND_PORTS: ",".join(map(str, _in_pod(PORTS))),
+        INBOUND_PORTS: ",".join(map(str, inbound)),
+    }
+
+
+def _exclusions_of_mesh(mesh: Mesh) -> dict[str, list[object]]:
+    return {
+        "outboundIPRangeExclusionList": [_only(mesh.client)],
+        "outboundPortExclusionList": [*_in_mesh(PORTS), OUTBOUND_ONLY],
+        "inboundPortExclusionList": [*_in_pod(PORTS)],
+    }
+
+
+def _ranges(mesh: Mesh, numbers: Iterable[int]) -> list[str]:
+    """Return ranges of one address, by its number in a subnet."""
+    return [str(ip_network(mesh.subnet(5)[number])) for number in numbers]
+
+
+@check(
+    "CFG-004",
+    requirement="An item repeated within a list or across both scopes MUST NOT change what the list"
+    " means.",
+    spec="SPEC-13.6",
+    level=MUST,
+    profile=Profile.CORE,
+    features=EXCLUSIONS,
+)
+def test_repeated_items_are_harmless(mesh: Mesh) -> None:
+    lists, neighbour = _exclusions_of_pod(mesh), mesh.pod()
+    pod = mesh.pod(annotations=lists, mesh_config=_exclusions_of_mesh(mesh))
+
+    assert pod.connect(neighbour, 8080).captured_outbound
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    for host in (mesh.server, mesh.client):
+        assert pod.connect(host, 8080).direct
+    for port in PORTS:
+        assert pod.connect(neighbour, port).captured_inbound  # direct so far: by its own sidecar
+        assert mesh.client.connect(pod, port).direct
+
+
+@check(
+    "CFG-023",
+    requirement="A port list in any order, with ports that are close to each other, MUST exempt"
+    " those that it names in its own direction and none beside them.",
+    spec="SPEC-13.12",
+    level=MUST,
+    profile=Profile.CORE,
+    features=EXCLUSIONS,
+)
+def test_port_lists_are_sets_of_their_own_direction(mesh: Mesh) -> None:
+    lists, neighbour = _exclusions_of_pod(mesh), mesh.pod()
+    pod = mesh.pod(annotations=lists, mesh_config=_exclusions_of_mesh(mesh))
+
+    assert pod.connect(neighbour, OUTBOUND_ONLY).captured_inbound
+    assert mesh.client.connect(pod, INBOUND_ONLY).direct
+    for fate in pod.connect_all(neighbour, [*_beside(PORTS), INBOUND_ONLY]):
+        assert fate.captured_outbound
+    for fate in mesh.client.connect_all(pod, [*_beside(PORTS), OUTBOUND_ONLY]):
+        assert fate.captured_inbound
+
+
+@check(
+    "OIX-018",
+    requirement="An exclusion list of ranges in any order, some repeated and some close to each"
+    " other, MUST exempt the addresses that it names and none beside them.",
+    spec="SPEC-13.12",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
+    needs={Need.REMOTE_ADDRESSES},
+)
+def test_excluded_ranges_are_a_set(mesh: Mesh) -> None:
+    pod = mesh.pod(
+        annotations={IP_EXCLUSIONS: ",".join(_ranges(mesh, _in_pod(HOSTS)))},
+        mesh_config={"outboundIPRangeExclusionList": _ranges(mesh, _in_mesh(HOSTS))},
+    )
+
+    for number in _beside(HOSTS):
+        assert pod.connect(str(mesh.subnet(5)[0] + number), 8080).captured_outbound
+    for number in HOSTS:
+        assert pod.connect(str(mesh.subnet(5)[number]), 8080).direct
+
+
+@check(
+    "OII-018",
+    requirement="Blanks around the commas of an inclusion list, and items repeated in it or at both"
+    " scopes, MUST NOT change what it means.",
+    spec="SPEC-13.6",
+    level=MUST,
+    profile=Profile.INCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
+    needs={Need.PROGRAMMING},
+)
+def test_blanks_and_doubles_in_an_inclusion_list_mean_nothing(mesh: Mesh) -> None:
+    pod, one, two = mesh.bare_pod(), _only(mesh.server), _only(mesh.client)
+    pod.program(
+        mesh_config={"outboundIPRangeInclusionList": [one, one]},
+        annotations={IP_INCLUSIONS: f"{one},{one},  {two} ,{two} "},
+    )
+
+    assert pod.connect(mesh.node, 8080).direct
+    for host in (mesh.server, mesh.client):
+        assert pod.connect(host, 8080).captured_outbound
+
+
+@check(
+    "OII-020",
+    requirement="An inclusion list of ranges in any order, some repeated and some close to each"
+    " other, MUST capture the addresses that it names and none beside them.",
+    spec="SPEC-13.12",
+    level=MUST,
+    profile=Profile.INCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
+    needs={Need.REMOTE_ADDRESSES},
+)
+def test_included_ranges_are_a_set(mesh: Mesh) -> None:
+    pod = mesh.pod(
+        annotations={IP_INCLUSIONS: ",".join(_ranges(mesh, _in_pod(HOSTS)))},
+        mesh_config={"outboundIPRangeInclusionList": _ranges(mesh, _in_mesh(HOSTS))},
+    )
+
+    for number in _beside(HOSTS):
+        assert pod.connect(str(mesh.subnet(5)[0] + number), 8080).direct
+    for number in HOSTS:
+        assert pod.connect(str(mesh.subnet(5)[number]), 8080).captured_outbound

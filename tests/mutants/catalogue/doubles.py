@@ -1,0 +1,172 @@
+"""Lists that are not read as sets: doubles, order, neighbours, the other direction's list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from ipaddress import ip_address
+from itertools import pairwise
+from typing import Any
+
+from pytest_fsmredir.model.configuration import Configuration, parse_ip_range
+from pytest_fsmredir.model.policy import ListName, Network, Policy
+from tests.mutants.catalogue.readers import Reader
+from tests.mutants.mutant import Mutant
+from tests.mutants.policies import Listed, PolicyChange, items
+
+_SOURCE = "B65"
+_OUT, _IN = ListName.OUTBOUND_PORT_EXCLUSION, ListName.INBOUND_PORT_EXCLUSION
+_EXCLUDED = ListName.OUTBOUND_IP_RANGE_EXCLUSION
+_INCLUDED = ListName.OUTBOUND_IP_RANGE_INCLUSION
+
+Kept = Callable[[int, int], bool]
+"""Whether an item is kept that the annotation and the MeshConfig name so many times."""
+
+
+def _counting(listed: ListName, kept: Kept) -> Reader:
+    """Read one list with an eye on how often each scope names an item."""
+
+    def lists(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
+        own = [
+            item.strip()
+            for item in configuration.annotations.get(listed.annotation or "", "").split(",")
+        ]
+        mesh = [str(item) for item in configuration.traffic.get(listed.mesh_config_key, ())]
+        found = configuration.effective()
+        found[listed] = tuple(
+            item for item in found[listed] if kept(own.count(item), mesh.count(item))
+        )
+        return found
+
+    return Reader(lists=lists)
+
+
+_DOUBLES: tuple[tuple[str, str, Kept], ...] = (
+    ("double-cancels", "is lost where its annotation names it twice", lambda own, _: own != 2),
+    ("mesh-double-cancels", "is lost where the MeshConfig names it twice", lambda _, m: m != 2),
+    ("once-each-cancels", "is lost where each scope names it once", lambda o, m: (o, m) != (1, 1)),
+    ("even-cancels", "is lost where it is named evenly often", lambda o, m: (o + m) % 2 == 1),
+    ("triple-lost", "is lost where one scope names it three times", lambda o, m: 3 not in (o, m)),
+)  # fmt: skip
+
+
+def _doubled(listed: ListName) -> Iterator[Mutant]:
+    for name, what, kept in _DOUBLES:
+        yield Mutant(
+            name=f"{listed.value.removesuffix('_list').replace('_', '-')}-{name}",
+            what=f"an item of {listed.value} {what}",
+            source=_SOURCE,
+            read=_counting(listed, kept),
+        )
+
+
+def _ascending(listed: Listed) -> Listed:
+    """Return the items that are greater than all before them, as a search in order finds them."""
+    found: list[Any] = []
+    for item in listed:
+        if not found or item > found[-1]:
+            found.append(item)
+    return tuple(found)
+
+
+def _ascending_by_version(ranges: Listed) -> Listed:
+    return tuple(
+        network
+        for version in (4, 6)
+        for network in _ascending(tuple(each for each in ranges if each.version == version))
+    )
+
+
+def _merged_pairs(ports: Listed) -> Listed:
+    """Return the ports, and those between two that stand side by side and differ by two."""
+    between = (min(pair) + 1 for pair in pairwise(ports) if abs(pair[0] - pair[1]) == 2)
+    return (*ports, *between)
+
+
+def _merged_close(ports: Listed) -> Listed:
+    """Return the ports of a short list, and those between two that differ by two."""
+    if len(ports) > 12:
+        return ports
+    return (*ports, *(port + 1 for port in ports if port + 2 in ports))
+
+
+def _without_neighbours(ports: Listed) -> Listed:
+    """Return the ports of a short list whose lower neighbour is not listed."""
+    return tuple(port for port in ports if len(ports) > 12 or port - 1 not in ports)
+
+
+def _each(name: str, what: str, edit: Callable[[Listed], Listed]) -> Iterator[Mutant]:
+    for listed in (_OUT, _IN):
+        way = listed.value.partition("_")[0]
+        yield Mutant(
+            name=f"{way}-ports-{name}",
+            what=f"{way} port exclusion: {what}",
+            source=_SOURCE,
+            policy=items(listed, edit),
+        )
+
+
+def _lost_if_in(listed: ListName, other: ListName) -> PolicyChange:
+    def change(policy: Policy) -> Policy:
+        named = getattr(policy, other.value)
+        lose = items(listed, lambda ports: tuple(port for port in ports if port not in named))
+        return lose(policy)
+
+    return change
+
+
+def _usual_form(text: str) -> Sequence[Network]:
+    """Forget IPv6 ranges that are not written as RFC 5952 has them."""
+    network = parse_ip_range(text)
+    address = text.partition("/")[0]
+    return [network] if address == str(ip_address(address)) else []
+
+
+def _whole(text: str) -> Sequence[Network]:
+    """Forget IPv6 ranges that have nothing abbreviated."""
+    network = parse_ip_range(text)
+    return [] if text.count(":") == 7 and "::" not in text else [network]
+
+
+MUTANTS = (
+    *(mutant for listed in (_OUT, _IN, _EXCLUDED, _INCLUDED) for mutant in _doubled(listed)),
+    *_each("ascending-only", "a port that follows a greater one is lost", _ascending),
+    *_each("two-apart-merged", "two ports side by side take in the one between", _merged_pairs),
+    *_each("close-ones-merged", "in a short list the port between two counts", _merged_close),
+    *_each("short-followers-lost", "in a short list neighbours are lost", _without_neighbours),
+    Mutant(
+        name="outbound-port-of-both-directions-lost",
+        what="a port that the inbound list names as well is not exempt outbound",
+        source=_SOURCE,
+        policy=_lost_if_in(_OUT, _IN),
+    ),
+    Mutant(
+        name="inbound-port-of-both-directions-lost",
+        what="a port that the outbound list names as well is not exempt inbound",
+        source=_SOURCE,
+        policy=_lost_if_in(_IN, _OUT),
+    ),
+    Mutant(
+        name="excluded-ranges-ascending-only",
+        what="an excluded range that follows a greater one of its version is lost",
+        source=_SOURCE,
+        policy=items(_EXCLUDED, _ascending_by_version),
+    ),
+    Mutant(
+        name="included-ranges-ascending-only",
+        what="an included range that follows a greater one of its version is lost",
+        source=_SOURCE,
+        policy=items(_INCLUDED, _ascending_by_version),
+    ),
+    Mutant(
+        name="unusual-ipv6-form-skipped",
+        what="an IPv6 range that is not written as RFC 5952 has it is forgotten",
+        source=_SOURCE,
+        read=Reader(ranges=_usual_form),
+    ),
+    Mutant(
+        name="ipv6-unabbreviated-skipped",
+        what="an IPv6 range without an abbreviation is forgotten",
+        source=_SOURCE,
+        read=Reader(ranges=_whole),
+    ),
+)
