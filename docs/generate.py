@@ -1,4 +1,4 @@
-"""Write docs/checks.md from the catalogue: ``python docs/generate.py``."""
+"""Write docs/checks.md from the catalogue: ``python -m docs.generate``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TARGET = Path(__file__).parent / "checks.md"
 _HEAD = """\
 # The checks
 
-Generated from the code by `python docs/generate.py`. A check's id never changes its meaning and is
+Generated from the code by `python -m docs.generate`. A check's id never changes its meaning and is
 never reused. An IPv6 run of a check counts under the profile `ipv6`.
 """
 

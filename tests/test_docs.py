@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.structure import rooms
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
+_BUG = re.compile(r"\b[BF]\d\d\b")
 _LINK = re.compile(r"\]\(([^)#:]+)\)")
 _OPTION = re.compile(r"--fsm-[a-z-]+")
 
@@ -42,3 +45,18 @@ def test_options_exist(page: Path, pytestconfig: pytest.Config) -> None:
         if not hasattr(pytestconfig.option, option.removeprefix("--").replace("-", "_"))
     ]
     assert unknown == []
+
+
+def test_cited_bugs_are_listed() -> None:
+    """Catches: a test that cites a bug which this repository does not describe."""
+    listed = set(_BUG.findall((ROOT / "docs" / "known-bugs.md").read_text(encoding="utf-8")))
+    tests = (file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("*.py"))
+    assert {bug for text in tests for bug in _BUG.findall(text)} - listed == set()
+
+
+def test_map_of_the_rooms_is_complete() -> None:
+    """Catches: a room that CONTRIBUTING does not explain, or one that is gone."""
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = page.partition("| room |")[2].partition("\n\n")[0].splitlines()
+    first_cells = [row.split("|")[1] for row in rows if row.startswith("| `")]
+    assert {room for cell in first_cells for room in re.findall(r"`(\w+)`", cell)} == rooms()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from random import Random
 
 from pytest_fsmredir.backends.netns import privileges
 from pytest_fsmredir.suite import catalogue
@@ -31,6 +32,8 @@ def main(argv: Sequence[str]) -> int:
     if not names:
         sys.stderr.write("no mutant has such a name\n")
         return 2
+    if arguments.sample:
+        names = _sample(names, arguments.sample, arguments.seed)
     if arguments.list:
         for name in names:
             sys.stdout.write(f"{name}: {by_name(name).what} [{by_name(name).source}]\n")
@@ -40,6 +43,13 @@ def main(argv: Sequence[str]) -> int:
         compare_all(names, arguments.jobs, arguments.timeout)
         return 0
     return _judge(names, arguments)
+
+
+def _sample(names: Sequence[str], size: int, seed: str) -> list[str]:
+    """Draw mutants by a seed, print the seed, and keep the original for equivalent ones."""
+    sys.stdout.write(f"a sample of {size} mutants, --seed {seed}\n")
+    drawn = set(Random(seed).sample(sorted(names), min(size, len(names))))  # noqa: S311
+    return [name for name in names if name in drawn or name == ORIGINAL]
 
 
 def _judge(names: Sequence[str], arguments: argparse.Namespace) -> int:
@@ -87,6 +97,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--full", action="store_true", help="judge equivalent mutants by every check everywhere"
     )
+    parser.add_argument(
+        "--sample", type=int, default=0, metavar="N", help="judge N mutants, drawn by the seed"
+    )
+    parser.add_argument("--seed", default="0", help="seed of the sample (default: 0)")
     parser.add_argument("--list", action="store_true", help="list the mutants and exit")
     parser.add_argument("--verbose", "-v", action="store_true", help="a line for each mutant")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts to a file")

@@ -44,7 +44,7 @@ class Mutant:
     Attributes:
         name: In kebab case.
         what: The change, in one line.
-        source: Where it happened: a row of bugs.md (B01), a defect of FSM (F01), or an issue.
+        source: Where it happened: a row of docs/known-bugs.md (B01, F01), or in words.
         read: How the configuration is read.
         policy: A change to the policy.
         rules: A change to the rules of each family.
