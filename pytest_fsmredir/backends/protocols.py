@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from pytest_fsmredir.backends.base import Mesh
@@ -86,6 +86,11 @@ class Backend(Protocol):
     @property
     def kept(self) -> str:
         """What it will leave behind because that was asked for, and how to remove it."""
+        ...
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a reader of the verdict should know about what was judged, a sentence each."""
         ...
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.base import Place, Pod
+    from pytest_fsmredir.model.configuration import Configuration
     from pytest_fsmredir.model.flow import Fate
 
 
@@ -80,6 +81,13 @@ class Workloads(Protocol):
 
     def workload(self, kind: str, *, annotations: Mapping[str, str] | None = None) -> Workload:
         """Make a ``Deployment``, ``StatefulSet``, ``DaemonSet`` or ``Job`` of one pod."""
+        ...
+
+    def installed_lists(self) -> Configuration:
+        """Return the lists that the mesh is configured with when no run has set them aside.
+
+        Needs WEBHOOK.
+        """
         ...
 
     def annotate(self, pod: Pod, annotations: Mapping[str, str]) -> None:

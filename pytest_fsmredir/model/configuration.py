@@ -80,6 +80,15 @@ class Configuration:
             ),
         )
 
+    @property
+    def is_valid(self) -> bool:
+        """Whether there is a policy: every item of every list can be honoured."""
+        try:
+            self.policy()
+        except ConfigurationError:
+            return False
+        return True
+
     def pod_document(self, name: str) -> dict[str, Any]:
         """Return the Pod as the Kubernetes API would hold it, annotations as written."""
         return {

@@ -159,6 +159,7 @@ class ConformanceHooks:
             self._hygiene.merge(told)
             self.run.kept += told["kept"]
             self.run.left += told["left"]
+            self.run.remarks += [each for each in told["remarks"] if each not in self.run.remarks]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:
@@ -184,8 +185,9 @@ class ConformanceHooks:
                 self.run.close()
         if is_worker(self._config):
             output: dict[str, object] = getattr(self._config, "workeroutput")  # noqa: B009
-            places = {"kept": self.run.kept, "left": self.run.left}
-            output[_WORKER] = self._hygiene.for_controller() | places
+            run = self.run
+            told = {"kept": run.kept, "left": run.left, "remarks": run.remarks}
+            output[_WORKER] = self._hygiene.for_controller() | told
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table of profiles and the verdict."""

@@ -58,6 +58,7 @@ def facts(run: Run, hygiene: Hygiene, config: pytest.Config) -> dict[str, Any]:
     return {
         "ended": ended(run).value,
         **({"trouble": run.trouble} if run.trouble else {}),
+        **({"remarks": list(run.remarks)} if run.remarks else {}),
         "started": run.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
         "seconds": round(seconds, 2),
         "host": {

@@ -154,6 +154,8 @@ def _notices(run: Run, remarks: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield "trouble", run.trouble
     if run.interrupted:
         yield "interrupted", "before the end: this is what was learnt so far"
+    for what in run.remarks:
+        yield "note", what
     for what in run.kept:
         yield "kept", what
     for what in run.left:

@@ -71,6 +71,7 @@ class Run:
         interrupted: The user ended it early.
         kept: What backends have left behind because that was asked for.
         left: What could not be removed, and why.
+        remarks: What a reader of the verdict should know about what was judged.
         standing: Another process of the session sees to what all of them share of the backends.
     """
 
@@ -88,8 +89,10 @@ class Run:
     interrupted: bool = False
     kept: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     is_worker: bool = False
     _backends: dict[str, Backend] = field(default_factory=dict)
+    _unmade: dict[str, FsmRedirError] = field(default_factory=dict)
 
     @property
     def features(self) -> frozenset[Feature]:
@@ -200,15 +203,31 @@ class Run:
         )
 
     def _backend(self, name: str) -> Backend:
+        """Return a backend, which is made on first use.
+
+        Raises:
+            FsmRedirError: It cannot be made; what failed once is not tried again.
+        """
+        if name in self._unmade:
+            raise self._unmade[name]
         if name not in self._backends:
-            self._backends[name] = make_backend(
-                name,
-                self.settings,
-                self.implementation,
-                is_worker=self.is_worker,
-                nodes=self.nodes.get(name, ()),
-            )
+            try:
+                self._backends[name] = self._made(name)
+            except FsmRedirError as error:
+                self._unmade[name] = error
+                raise
         return self._backends[name]
+
+    def _made(self, name: str) -> Backend:
+        backend = make_backend(
+            name,
+            self.settings,
+            self.implementation,
+            is_worker=self.is_worker,
+            nodes=self.nodes.get(name, ()),
+        )
+        self.remarks += backend.remarks
+        return backend
 
     def _orders(self, name: str, wanted: Iterable[tuple[Check, Variant]]) -> Iterator[Wanted]:
         backend = self._backend(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 import pytest
 
@@ -103,6 +104,42 @@ class Granted(Manual):
         super().__init__(images, init_program(Reference()))
 
 
+class Installed(Granted):
+    """Puts the reference into pods of a mesh that is configured with some lists."""
+
+    installed = MappingProxyType(
+        {
+            "outboundPortExclusionList": [6379],
+            "inboundPortExclusionList": [7070],
+            "outboundIPRangeExclusionList": ["203.0.113.0/24"],
+        }
+    )
+
+
+class InstalledIgnored(Installed):
+    """Does not heed the lists that the mesh is configured with."""
+
+    def injected(self, pod: Object, order: Order) -> Object:
+        """Return a pod that is injected as if the mesh had no lists."""
+        return super().injected(pod, replace(order, configuration=Configuration()))
+
+
+class InstalledEverything(Installed):
+    """Puts the reference into pods of a mesh whose lists exempt all traffic."""
+
+    installed = MappingProxyType({"networkInterfaceExclusionList": ["eth0"]})
+
+
+class InstalledNonsense(Installed):
+    """Takes a list for granted that nothing can honour."""
+
+    installed = MappingProxyType({"outboundPortExclusionList": [0]})
+
+    def injected(self, pod: Object, order: Order) -> Object:
+        """Return a pod that is injected as if the mesh had no lists."""
+        return super().injected(pod, replace(order, configuration=Configuration()))
+
+
 class OnNodes(Granted):
     """Programs the network of the nodes, as if it had been taken for that of a pod."""
 
@@ -148,6 +185,9 @@ MUTANTS: dict[str, tuple[Inject, tuple[str, ...]]] = {
     "probes-left": (partial(Mistaken, leaves_probes), PROBES),
     "health-forgotten": (partial(Mistaken, forgets_health), ("KUBE-011", "KUBE-012")),
     "mesh-config-ignored": (partial(Mistaken, ignores_mesh_config), ("KUBE-020", "KUBE-021")),
+    "installed-lists-ignored": (InstalledIgnored, ("KUBE-030",)),
+    "installed-lists-exempt-all": (InstalledEverything, ("KUBE-030",)),
+    "installed-nonsense-accepted": (InstalledNonsense, ("KUBE-030",)),
     "annotations-ignored": (partial(Mistaken, ignores_annotations), ("KUBE-022",)),
 }
 
@@ -169,3 +209,8 @@ def test_reference_is_left_in_peace(judge: Judge) -> None:
     rows = judge.rows_of(Granted, *ids)
 
     assert {check: row for check, row in rows.items() if row.outcome is not Outcome.PASS} == {}
+
+
+def test_installed_lists_that_are_followed_are_left_in_peace(judge: Judge) -> None:
+    """Catches: lists of a live mesh that are honoured, and blamed."""
+    assert judge.rows_of(Installed, "KUBE-030")["KUBE-030"].outcome is Outcome.PASS

@@ -173,7 +173,7 @@ def test_mesh_that_injects_nothing_is_an_error(reference_mesh: Cluster, image: s
     """A webhook that is never asked, taken for an implementation that captures nothing."""
     with (
         fleet_in(reference_mesh, image, mesh="another") as (pool, _),
-        pytest.raises(BackendError, match="put nothing into any of 1 pods"),
+        pytest.raises(BackendError, match="no sidecar and no init container into any"),
     ):
         pool.make([order()])
 

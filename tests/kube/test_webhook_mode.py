@@ -11,9 +11,10 @@ from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster
 from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool
 from pytest_fsmredir.backends.kubernetes.pods.webhook import WebhookInjection
-from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.errors import BackendError, PreflightError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.suite import catalogue
 
 CALLED = 'Internal error occurred: failed calling webhook "fsm-inject.k8s.io": '
 NO_UID = f'{CALLED}received invalid webhook response: expected response.uid="9a", got ""'
@@ -29,9 +30,13 @@ class Api:
     """An API server that answers every new pod the same way, and knows one MeshConfig."""
 
     def __init__(
-        self, said: ApiError | BaseException | None = None, *, injects: bool = True
+        self,
+        said: ApiError | BaseException | None = None,
+        *,
+        injects: bool = True,
+        labels: dict[str, str] | None = None,
     ) -> None:
-        self.said, self.injects = said, injects
+        self.said, self.injects, self.labels = said, injects, labels or {}
         self.annotations: dict[str, str] = {}
         self.traffic: dict[str, Any] = dict(LISTS)
         self.lists_at_creation: list[list[int]] = []
@@ -57,7 +62,8 @@ class Api:
             self.lines.append(f'{{"level":"error","error":"{REASON}"}}')
             raise self.said
         inits = [{"name": "fsm-init"}] if self.injects else []
-        return {**body, "spec": {**body["spec"], "initContainers": inits}}
+        metadata = {**body["metadata"], "labels": {**body["metadata"]["labels"], **self.labels}}
+        return {"metadata": metadata, "spec": {**body["spec"], "initContainers": inits}}
 
     def log(self, namespace: str, pod: str, container: str) -> str:
         return "\n".join(self.lines)
@@ -148,9 +154,41 @@ def test_lists_are_put_back_after_an_interruption() -> None:
     assert api.annotations == {}
 
 
+def test_mesh_that_redirects_on_nodes_is_named_before_any_pod_is_made() -> None:
+    """Catches: 200 failures of a mesh in NodeLevel mode, none of which names the mode."""
+    api = Api()
+    api.traffic["interceptionMode"] = "NodeLevel"
+    with pytest.raises(PreflightError, match=r"has interceptionMode NodeLevel: .*no sidecar"):
+        fleet_on(api)
+
+    assert api.lists_at_creation == []
+    assert api.annotations == {}
+
+
+def test_mesh_that_only_labels_pods_is_noticed() -> None:
+    """Catches: a label taken for a sidecar, as FSM gives one in each of its modes."""
+    pool = fleet_on(Api(injects=False, labels={"fsm-proxy-uuid": "1"}))
+    with pytest.raises(BackendError, match="no sidecar and no init container into any of 1 pods"):
+        pool.make([order()])
+    pool.close()
+
+
+def test_lists_that_are_set_aside_are_said() -> None:
+    """Catches: a mesh that captures nothing by its own lists, and a verdict that is clean."""
+    webhook = WebhookInjection(cast("Cluster", Api()), Images(pod="pod:1"))
+    assert (webhook.remarks, webhook.installed) == ((), {})
+    webhook.begin("run-1")
+
+    (remark,) = webhook.remarks
+    assert "MeshConfig fsm-mesh-config in fsm-system: its own lists are set aside" in remark
+    assert "outboundPortExclusionList [8080]; KUBE-030 alone" in remark
+    assert webhook.installed == {"outboundPortExclusionList": [8080]}
+    assert "KUBE-030" in catalogue.load()
+
+
 def test_mesh_that_does_nothing_is_noticed() -> None:
     """Pods that nobody programmed, judged as if a mesh had."""
     pool = fleet_on(Api(injects=False))
-    with pytest.raises(BackendError, match="put nothing into any of 2 pods"):
+    with pytest.raises(BackendError, match="no sidecar and no init container into any of 2"):
         pool.make([order(), order()])
     pool.close()

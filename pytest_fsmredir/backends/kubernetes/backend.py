@@ -156,6 +156,11 @@ class KubernetesBackend:
         name = self.pool.namespace
         return f"namespace {name} (kubectl delete namespace {name})" if self._keep else ""
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a reader of the verdict should know about the mesh."""
+        return self.pool.remarks
+
     def prepare(self, wanted: Iterable[Wanted]) -> None:
         """Make the pods that checks will want, all at once.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import cached_property, partial
@@ -55,6 +55,7 @@ class NetnsBackend:
 
     name = "netns"
     kept = ""
+    remarks: Sequence[str] = ()
 
     def __init__(
         self,

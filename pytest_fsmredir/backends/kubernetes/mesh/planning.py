@@ -20,7 +20,6 @@ from pytest_fsmredir.backends.kubernetes.pods.workload_objects import Template
 from pytest_fsmredir.backends.places import remote_subnet
 from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.backends.workloads import Probe, ProbeBy
-from pytest_fsmredir.errors import ConfigurationError
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address
 from pytest_fsmredir.sidecars.recorder import LOOPBACK
@@ -81,14 +80,6 @@ def is_final(order: Order) -> bool:
     configuration = order.configuration
     text = repr((dict(configuration.annotations), dict(configuration.traffic)))
     return not any(address in text for address in UNKNOWN.values())
-
-
-def _is_valid(configuration: Configuration) -> bool:
-    try:
-        configuration.policy()
-    except ConfigurationError:
-        return False
-    return True
 
 
 class Hopeful:
@@ -230,7 +221,7 @@ class PlanningMesh:
         if fresh:
             self._spend()
             self._orders.fresh.append(order)
-        elif _is_valid(order.configuration):
+        elif order.configuration.is_valid:
             self._share(order)
         # else there is such a pod only if an implementation takes what it must refuse
 

@@ -138,6 +138,10 @@ class KubeWorkloads:
         self.mesh.undo.callback(self.pool.cluster.delete, made.path, propagationPolicy="Background")
         return made
 
+    def installed_lists(self) -> Configuration:
+        """Return the lists that the mesh is configured with when no run has set them aside."""
+        return Configuration({}, self.pool.installed)
+
     def annotate(self, pod: Pod, annotations: Mapping[str, str]) -> None:
         """Change the annotations of a running pod."""
         body = {"metadata": {"annotations": dict(annotations)}}

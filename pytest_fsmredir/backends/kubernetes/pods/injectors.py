@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, Object
@@ -32,6 +33,16 @@ class Injection(Protocol):
     files: Mapping[str, bytes]
     granted: frozenset[Need]
     withheld: frozenset[Need]
+
+    @property
+    def installed(self) -> Traffic:
+        """The lists that the cluster's mesh is configured with, empty ones left out."""
+        ...
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a reader of the verdict should know about the mesh."""
+        ...
 
     def begin(self, namespace: str) -> None:
         """Prepare the namespace of a run."""
@@ -103,6 +114,8 @@ class Manual:
 
     granted: frozenset[Need] = frozenset()
     withheld: frozenset[Need] = frozenset()
+    installed: Traffic = MappingProxyType({})
+    remarks: Sequence[str] = ()
 
     def __init__(self, images: Images, program: InitProgram | None) -> None:
         self._images, self._program = images, program

@@ -28,13 +28,25 @@ class MeshScope:
         cluster: Where.
         namespace: The mesh's.
         name: The MeshConfig's.
+
+    Attributes:
+        called: The MeshConfig, for messages.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
-        self._cluster, self._called = cluster, f"MeshConfig {name} in {namespace}"
+        self._cluster, self.called = cluster, f"MeshConfig {name} in {namespace}"
         self._path = f"/apis/config.flomesh.io/v1alpha3/namespaces/{namespace}/meshconfigs/{name}"
         self._original: Lists | None = None
         self._current: Lists | None = None
+
+    def interception_mode(self) -> str:
+        """Return ``spec.traffic.interceptionMode``; empty for none.
+
+        Raises:
+            PreflightError: There is no such MeshConfig.
+        """
+        traffic = self._found().get("spec", {}).get("traffic") or {}
+        return str(traffic.get("interceptionMode") or "")
 
     def take(self) -> None:
         """Have the lists for this run.
@@ -48,7 +60,7 @@ class MeshScope:
         notes = metadata.get("annotations") or {}
         if OWNER in notes and not namespaces.is_over(notes[OWNER], str(notes.get(SINCE))):
             raise BackendError(
-                f"{self._called} is in use by another run, of {notes[OWNER]}; wait for its end"
+                f"{self.called} is in use by another run, of {notes[OWNER]}; wait for its end"
             )
         original: Lists = {key: traffic.get(key) for key in _keys()}
         if ORIGINAL in notes:
@@ -62,9 +74,14 @@ class MeshScope:
             self._cluster.patch(self._path, {"metadata": marks})
         except ApiError as error:
             if error.status == 409:
-                raise BackendError(f"{self._called} was changed by another at once") from None
+                raise BackendError(f"{self.called} was changed by another at once") from None
             raise
         self._original = original
+
+    @property
+    def installed(self) -> dict[str, Sequence[object]]:
+        """The lists that the mesh had before the run took them, empty ones left out."""
+        return {key: values for key, values in (self._original or {}).items() if values}
 
     def set(self, lists: Mapping[str, Sequence[object]]) -> str:
         """Have the lists be these, and the ones not named be empty.
@@ -104,7 +121,7 @@ class MeshScope:
             if error.status != 404:
                 raise
             raise PreflightError(
-                f"{self._called} is missing, by which a mesh is told its lists; install FSM, or"
+                f"{self.called} is missing, by which a mesh is told its lists; install FSM, or"
                 " the reference mesh: python -m pytest_fsmredir mesh install"
             ) from None
 

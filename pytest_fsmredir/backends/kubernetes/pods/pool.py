@@ -221,6 +221,16 @@ class PodPool:
         """
         return self._injection.configure(traffic)
 
+    @property
+    def installed(self) -> Mapping[str, Sequence[object]]:
+        """The lists that the cluster's mesh is configured with, empty ones left out."""
+        return self._injection.installed
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a reader of the verdict should know about the mesh."""
+        return self._injection.remarks
+
     def adopt(
         self, names: Sequence[str], order: Order, *, agents: tuple[str, ...] | None = None
     ) -> list[PooledPod]:

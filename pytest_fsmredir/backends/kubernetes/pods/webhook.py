@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -21,13 +21,19 @@ from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject, Traffic
 from pytest_fsmredir.backends.kubernetes.pods.manifests import APP, Images
 from pytest_fsmredir.backends.kubernetes.pods.mesh_config import MeshScope
 from pytest_fsmredir.backends.needs import Need
-from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.errors import BackendError, PreflightError
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.pods.pool import Order
 
 LOG_S = 3.0
 """How long a line of the injector may take into its log."""
+
+INSTALLED_LISTS_CHECK = "KUBE-030"
+"""The check whose pods get the lists that the mesh is configured with."""
+
+_MODES_OF_PODS = ("", "PodLevel", "iptables")
+"""Values of ``interceptionMode`` by which FSM redirects in the pod; ``iptables`` before 1.5."""
 
 _INJECTOR = "fsm-injector"  # the label "app" of its pods, and its container
 
@@ -68,12 +74,35 @@ class WebhookInjection:
         """Put the namespace into the mesh, and have the mesh's lists for this run.
 
         Raises:
-            PreflightError: There is no such mesh.
+            PreflightError: There is no such mesh, or it does not redirect in pods.
             BackendError: Another run has its lists.
         """
         marks = {"labels": {MONITORED_BY: self._mesh}, "annotations": {INJECTION: "enabled"}}
         self._cluster.patch(f"/api/v1/namespaces/{namespace}", {"metadata": marks})
+        if (mode := self._scope.interception_mode()) not in _MODES_OF_PODS:
+            raise PreflightError(
+                f"{self._scope.called} has interceptionMode {mode}: the mesh redirects traffic on"
+                " the node and puts no sidecar and no init container into any pod, so there is"
+                " nothing in a pod to judge; this suite judges a mesh whose interceptionMode is"
+                " PodLevel"
+            )
         self._scope.take()
+
+    @property
+    def installed(self) -> Traffic:
+        """The lists that the mesh is configured with, empty ones left out."""
+        return self._scope.installed
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Which lists of the mesh are set aside."""
+        lists = [f"{key} {json.dumps(values)}" for key, values in self.installed.items()]
+        if not lists:
+            return ()
+        return (
+            f"{self._scope.called}: its own lists are set aside during the run and put back at its"
+            f" end: {', '.join(lists)}; {INSTALLED_LISTS_CHECK} alone judges the mesh with them",
+        )
 
     def configure(self, traffic: Traffic) -> str:
         """Have the mesh's lists be these for the pods that are made next."""
@@ -88,13 +117,13 @@ class WebhookInjection:
         return {**pod, "metadata": {**metadata, "annotations": annotations}}
 
     def made(self, sent: Object, got: Object) -> None:
-        """Learn whether the mesh has put anything into a pod that is to be in the mesh."""
+        """Learn whether the mesh has put a container into a pod that is to be in the mesh."""
         try:
             wanted = wants_injection(sent)
         except BadAnnotation:
             return
         if wanted:
-            self._wanted.append(_marks(sent) != _marks(got))
+            self._wanted.append(_containers(sent) != _containers(got))
 
     def check(self) -> None:
         """See that there is a mesh at work.
@@ -103,11 +132,12 @@ class WebhookInjection:
         what that means. Where all were left alone, the webhook was never asked.
 
         Raises:
-            BackendError: Nothing was put into any pod so far.
+            BackendError: No container was put into any pod so far.
         """
         if self._wanted and not any(self._wanted):
             raise BackendError(
-                f"the mesh has put nothing into any of {len(self._wanted)} pods: is its webhook"
+                f"the mesh has put no sidecar and no init container into any of"
+                f" {len(self._wanted)} pods: is its webhook"
                 f" registered for namespaces with the label {MONITORED_BY}={self._mesh}?"
                 " see: kubectl get mutatingwebhookconfigurations -o yaml"
             )
@@ -179,8 +209,10 @@ def _error_in(line: str) -> str:
     return str(entry.get("error", "")) if isinstance(entry, dict) else ""
 
 
-def _marks(pod: Mapping[str, Any]) -> object:
-    """Return what a webhook leaves in a pod: containers, labels and annotations, by name."""
-    metadata, spec = pod["metadata"], pod["spec"]
-    containers = [each["name"] for each in [*spec.get("initContainers", ()), *spec["containers"]]]
-    return containers, set(metadata.get("labels") or ()), set(metadata.get("annotations") or ())
+def _containers(pod: Mapping[str, Any]) -> list[str]:
+    """Return the names of a pod's containers.
+
+    A label or an annotation alone is not enough: FSM gives pods a label in each of its modes.
+    """
+    spec = pod["spec"]
+    return [each["name"] for each in [*spec.get("initContainers", ()), *spec["containers"]]]
