@@ -9,6 +9,9 @@ from difflib import get_close_matches
 # What neither a terminal nor an XML file can hold as it is; a surrogate stands for no character.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
+_BRACED = re.compile(r"\{[^{}]*\}")
+_NUMBERED = re.compile(r"\S*\d\S*")
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"``, or nothing when no known name is near in any case."""
@@ -28,3 +31,11 @@ def printable(text: str) -> str:
 def counted(number: int, noun: str) -> str:
     """Return, for example, ``1 check`` or ``2 checks``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def without_numbers(text: str) -> str:
+    """Return text with ``#`` for each word that holds a digit, such as an address or a port.
+
+    Braces and what they hold become ``{}``: two texts about the same kind of thing are then equal.
+    """
+    return _NUMBERED.sub("#", _BRACED.sub("{}", text))

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from pytest_fsmredir.backends.base import Mesh
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.model.configuration import Configuration
 
 
 class JudgedMesh(Mesh, Protocol):
@@ -21,6 +22,11 @@ class JudgedMesh(Mesh, Protocol):
 
     observed: int
     watch: Callable[[int, int | None], None]
+
+    @property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """What the pods of the check are programmed with."""
+        ...
 
     def close(self) -> None:
         """End all that the check opened."""

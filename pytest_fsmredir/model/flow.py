@@ -161,9 +161,21 @@ class Fate:
         return self.path[0].by if self.path else None
 
     @property
+    def loops(self) -> bool:
+        """Whether one listener accepted the flow more than once for the same destination.
+
+        A sidecar whose own connections are captured dials itself.
+        """
+        return len({(hop.by, hop.destination) for hop in self.path}) < len(self.path)
+
+    @property
     def seen(self) -> str:
-        """The fate in plain words."""
-        hops = ", then ".join(str(acceptance) for acceptance in self.path)
+        """The fate in plain words; a loop is one phrase, however long it is."""
+        if self.loops:
+            passes = sum(hop.by is not Acceptor.ORIGIN for hop in self.path)
+            hops = f"{self.path[0]}, which loops: it passed the sidecar {passes} times"
+        else:
+            hops = ", then ".join(str(acceptance) for acceptance in self.path)
         if self.lost is None:
             seen = f"answered through {hops}" if len(self.path) > 1 else f"accepted by {hops}"
         else:

@@ -82,6 +82,8 @@ class Row:
         seconds: How long it took.
         out_of_reach: It did not run because the backend cannot do what it needs; another backend
             of the same run may.
+        symptom: The kind of flow that failed, and how; empty where no flow decided. Rows with one
+            symptom share one message.
     """
 
     check: str
@@ -95,6 +97,7 @@ class Row:
     attempts: int = 1
     seconds: float = 0.0
     out_of_reach: bool = False
+    symptom: tuple[str, ...] = ()
 
     def merged(self, other: Row) -> Row:
         """Return the row that stands when a check ran twice."""
@@ -113,5 +116,5 @@ class Row:
     def from_dict(cls, document: dict[str, Any]) -> Row:
         """Return the row of :meth:`as_dict`."""
         variant = Variant(**document["variant"])
-        outcome = Outcome(document["outcome"])
-        return cls(**{**document, "variant": variant, "outcome": outcome})
+        outcome, symptom = Outcome(document["outcome"]), tuple(document["symptom"])
+        return cls(**{**document, "variant": variant, "outcome": outcome, "symptom": symptom})

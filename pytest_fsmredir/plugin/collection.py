@@ -19,6 +19,7 @@ from pytest_fsmredir.model.checks import Check, Profile, checks_of
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.suite import catalogue
 from pytest_fsmredir.suite.deciding import Undecided, Violated
+from pytest_fsmredir.suite.ordering import Rank, rank_of_file
 from pytest_fsmredir.suite.run import RUN
 from pytest_fsmredir.text import printable
 
@@ -30,8 +31,8 @@ class ConformanceDirectory(pytest.Directory):
     """The folder of checks."""
 
     def collect(self) -> Iterator[pytest.Collector]:
-        """Yield one collector a file of checks."""
-        for file in sorted(self.path.glob("test_*.py")):
+        """Yield one collector for each file of checks, the file of the plainest check first."""
+        for file in sorted(self.path.glob("test_*.py"), key=_rank):
             yield CheckFile.from_parent(self, path=file)
         if self.config.stash[RUN].generated:
             yield GeneratedChecks.from_parent(self, name="generated")
@@ -51,6 +52,10 @@ class GeneratedChecks(pytest.Collector):
     def collect(self) -> Iterator[pytest.Item]:
         """Yield one item a check and variant that was asked for."""
         return _items(self, self.config.stash[RUN].generated)
+
+
+def _rank(file: Path) -> Rank:
+    return rank_of_file(check.id for check in checks_of(catalogue.load_module(file.stem)))
 
 
 def _items(parent: pytest.Collector, checks: Iterable[Check]) -> Iterator[pytest.Item]:

@@ -15,6 +15,7 @@ from pytest_fsmredir.model.outcomes import Outcome, Row
 from pytest_fsmredir.plugin.collection import CheckItem, conformance_directory
 from pytest_fsmredir.plugin.progress import SweepProgress
 from pytest_fsmredir.report.hygiene import Hygiene
+from pytest_fsmredir.report.sections import FailureSections
 from pytest_fsmredir.report.terminal import collected, header, summary
 from pytest_fsmredir.suite.backends import shared_cluster
 from pytest_fsmredir.suite.judgement import Verdict
@@ -59,6 +60,7 @@ class ConformanceHooks:
         self._collected: list[str] = []
         self._files: list[Path] = []
         self._shared_cluster = ExitStack()
+        self._sections = FailureSections(_ROW)
 
     def prepare_report(self) -> None:
         """See to it that the report can be written, where one is wanted.
@@ -189,11 +191,26 @@ class ConformanceHooks:
             told = {"kept": run.kept, "left": run.left, "remarks": run.remarks}
             output[_WORKER] = self._hygiene.for_controller() | told
 
+    @pytest.hookimpl(specname="pytest_terminal_summary", wrapper=True, tryfirst=True)
+    def pytest_terminal_summary_folded(
+        self, terminalreporter: pytest.TerminalReporter
+    ) -> Generator[None, object, object]:
+        """Have pytest explain each group of failures once."""
+        verbose = terminalreporter.verbosity > 0
+        self._sections.fold(terminalreporter.stats, self.run.rows, verbose=verbose)
+        try:
+            return (yield)
+        finally:
+            self._sections.restore(terminalreporter.stats)
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table of profiles and the verdict."""
+        self._sections.shorten()
         if not self._config.option.collectonly:
             reruns = sum(row.attempts - 1 for row in self.run.rows.values())
-            summary(terminalreporter, self.run, self._hygiene.remarks(reruns), self._files)
+            remarks = self._hygiene.remarks(reruns)
+            verbose = terminalreporter.verbosity > 0
+            summary(terminalreporter, self.run, remarks, self._files, verbose=verbose)
 
     def _bring_up(self, session: pytest.Session) -> None:
         """Make clusters and pods.

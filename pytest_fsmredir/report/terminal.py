@@ -6,19 +6,18 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from pytest_fsmredir.config.settings import NETNS
 from pytest_fsmredir.model.checks import Profile
-from pytest_fsmredir.model.outcomes import Outcome, Row
+from pytest_fsmredir.model.outcomes import Outcome
 from pytest_fsmredir.report.facts import iptables_versions, suite_version
+from pytest_fsmredir.report.failures import failure_lines, wrapped
 from pytest_fsmredir.report.reasons import not_run
 from pytest_fsmredir.suite.judgement import NodeResult, ProfileResult, Verdict
 from pytest_fsmredir.suite.run import Run
-from pytest_fsmredir.text import counted
 
 _MARKUP: Mapping[Verdict, Mapping[str, bool]] = {
     Verdict.CONFORMANT: {"green": True, "bold": True},
@@ -26,7 +25,6 @@ _MARKUP: Mapping[Verdict, Mapping[str, bool]] = {
     Verdict.NONCONFORMANT: {"red": True, "bold": True},
     Verdict.INVALID: {"red": True, "bold": True},
 }
-_NAMED = (Outcome.ERROR, Outcome.FAIL, Outcome.WAIVED, Outcome.WARN)
 _WORDS = {
     Outcome.PASS: "passed",
     Outcome.FAIL: "FAILED",
@@ -37,7 +35,6 @@ _WORDS = {
     Outcome.WAIVED: "waived",
     Outcome.NOT_RUN: "not run",
 }
-_AT_MOST = 20  # lines of one outcome; the report has them all
 
 _NEXT = """\
 next         judge your own, by the command that programs a pod or by its rules:
@@ -78,19 +75,25 @@ def collected(profiles: Iterable[Profile]) -> str:
 
 
 def summary(
-    reporter: pytest.TerminalReporter, run: Run, remarks: Iterable[str], files: Iterable[Path]
+    reporter: pytest.TerminalReporter,
+    run: Run,
+    remarks: Iterable[str],
+    files: Iterable[Path],
+    *,
+    verbose: bool = False,
 ) -> None:
-    """Print what the run came to.
+    """Print the results of a run.
 
     Args:
         reporter: Where to.
         run: What ran.
         remarks: What else a reader should know.
         files: Of the report that was written.
+        verbose: Show every group of failures, and the id of every check in it.
     """
     reporter.write_sep("=", "conformance")
     results = run.results()
-    for line in _named(run):
+    for line in _named(run, verbose=verbose):
         reporter.write_line(line)
     for result in results:
         reporter.write_line(_profile(result), **_MARKUP.get(result.verdict, {}))
@@ -113,24 +116,13 @@ def print_verdict(reporter: pytest.TerminalReporter, run: Run) -> None:
     reporter.write_line(f"verdict: {verdict}", **_MARKUP[verdict])
 
 
-def _named(run: Run) -> Iterator[str]:
-    """Yield a line for each check that somebody has to look at, up to a number of each kind."""
-    rows = sorted(run.rows.values(), key=lambda row: (row.check, row.variant))
-    for outcome in _NAMED:
-        found = [row for row in rows if row.outcome is outcome]
-        lines = [_check(list(same)) for _, same in groupby(found, key=lambda row: row.check)]
-        yield from lines[:_AT_MOST]
-        if len(lines) > _AT_MOST:
-            yield f"{outcome.upper():<6} ... and {counted(len(lines) - _AT_MOST, 'check')} more"
-    if notes := sorted({row.check for row in rows if row.outcome is Outcome.NOTE}):
-        yield f"noted, with no bearing on the verdict: {', '.join(notes)} (pytest --fsm-explain ID)"
-
-
-def _check(rows: list[Row]) -> str:
-    """Return the line of a check that came to the same on some variants."""
-    first = rows[0]
-    variants = " ".join(str(row.variant) for row in rows)
-    return f"{first.outcome.upper():<6} {first.check} [{variants}] {first.reason}"
+def _named(run: Run, *, verbose: bool) -> Iterator[str]:
+    """Yield the lines about checks that the user has to look at."""
+    yield from failure_lines(run.rows.values(), verbose=verbose)
+    notes = sorted({row.check for row in run.rows.values() if row.outcome is Outcome.NOTE})
+    if notes:
+        text = f"noted, with no bearing on the verdict: {', '.join(notes)}"
+        yield from wrapped(f"{text} (pytest --fsm-explain ID)", "       ")
 
 
 def _profile(result: ProfileResult) -> str:

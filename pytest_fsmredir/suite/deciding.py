@@ -42,12 +42,14 @@ class Result:
     Attributes:
         row: For the report.
         error: For pytest to raise; None when the run is no failure.
+        claim: The claim about a flow that was false, if there was one.
         skipped: Why pytest shall show it as neither passed nor failed; empty where it shall not.
     """
 
     row: Row
     error: Exception | None = None
     skipped: str = ""
+    claim: Claim | None = None
 
 
 def unsupported(check: Check, variant: Variant, features: Iterable[str]) -> Result:
@@ -88,7 +90,8 @@ def decide(check: Check, variant: Variant, mesh: JudgedMesh) -> Result:
         raise
     except BaseException as error:  # a skip or a failure that pytest knows is none of a check
         if isinstance(error, AssertionError) and _is_of(check, error):
-            return Result(_violated(row, check, mesh, error))
+            claim = _false_part(error.__traceback__, Claim)
+            return Result(_violated(row, check, mesh, error), claim=claim)
         return undecided(check, variant, error)
     if mesh.observed == 0:
         return _undecided(row, "the check sent nothing")

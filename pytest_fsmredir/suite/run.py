@@ -11,7 +11,7 @@ from time import monotonic
 
 import pytest
 
-from pytest_fsmredir.backends.protocols import Backend, Wanted
+from pytest_fsmredir.backends.protocols import Backend, JudgedMesh, Wanted
 from pytest_fsmredir.config.settings import BY_WEBHOOK, NETNS, Settings
 from pytest_fsmredir.config.waivers import Waiver, stale
 from pytest_fsmredir.errors import FsmRedirError
@@ -41,6 +41,7 @@ from pytest_fsmredir.suite.judgement import (
     worst,
     worst_of,
 )
+from pytest_fsmredir.suite.symptoms import symptom_of
 
 RUN = pytest.StashKey["Run"]()
 
@@ -262,7 +263,7 @@ class Run:
         )
         mesh.watch = partial(self.watch, f"{check.id}[{variant}]")
         try:
-            result = decide(check, variant, mesh)
+            result = _with_symptom(decide(check, variant, mesh), mesh)
         finally:
             mesh.close()
         return self._weighed(result, check)
@@ -280,6 +281,14 @@ class Run:
                 waived = replace(row, outcome=Outcome.WAIVED)
                 return Result(waived, skipped=f"waived: {waiver.reason} ({waiver.link})")
         return as_failure(row, check, self.settings.again(check.id, row.variant))
+
+
+def _with_symptom(result: Result, mesh: JudgedMesh) -> Result:
+    claim = result.claim
+    if claim is None:
+        return result
+    symptom = symptom_of(claim.fate, claim.expected, mesh)
+    return replace(result, row=replace(result.row, symptom=symptom))
 
 
 def _lacking(backend: Backend, check: Check, variant: Variant) -> list[str]:

@@ -52,6 +52,28 @@ def test_stopping_at_the_first_failure_leaves_the_rest_not_run(project: Project)
     assert ended.outcomes() == ["fail"]
 
 
+def test_first_failure_is_that_of_plain_traffic(project: Project) -> None:
+    """Catches: COEX-001 and its foreign rules as the one message about a mesh without rules."""
+    ended = project.conform(
+        "-x", "--fsm-init-cmd=true", "--fsm-check=COEX-*,CFG-*,UID-001,OUT-001", "--fsm-ip=4"
+    )
+    assert "FAIL   OUT-001 [netns-nft-v4]" in ended.output
+    assert "1 failed" in ended.output
+
+
+@pytest.mark.parametrize("environment", [{}, {"CI": "1"}], ids=["terminal", "CI"])
+def test_one_fault_is_explained_once(project: Project, environment: dict[str, str]) -> None:
+    """Catches: an explanation for each check, and each of them twice where CI is set."""
+    ended = project.conform(
+        "--fsm-init-cmd=true", "--fsm-check=OUT-001,OUT-002,UID-001", "--fsm-ip=4", **environment
+    )
+    assert "3 failed" in ended.output
+    assert ended.output.count("  requirement  ") == 1
+    lines = [line for line in ended.output.splitlines() if line.startswith("FAIL   ")]
+    assert [line.split()[1] for line in lines] == ["OUT-001"]
+    assert "2 more checks fail: UID-001, OUT-002" in " ".join(ended.output.split())
+
+
 @pytest.mark.parametrize(
     ("option", "told"),
     [

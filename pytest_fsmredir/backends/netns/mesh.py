@@ -150,6 +150,11 @@ class NetnsMesh:
             return dialler
         return next((pod for pod in self._pods if pod.is_own(host)), self.server)
 
+    @property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """What the pods of the check are programmed with."""
+        return tuple(pod.configuration for pod in self._pods)
+
     def pod_names(self) -> set[str]:
         """Return the names of the pods that the check had a hand in."""
         return {pod.name for pod in self._pods}

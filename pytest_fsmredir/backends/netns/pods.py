@@ -40,6 +40,11 @@ class NetnsPod(NetnsPlace):
         return self._site.link.outside
 
     @property
+    def configuration(self) -> Configuration:
+        """What the pod was last programmed with."""
+        return self._site.configuration
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """Every address of the pod, IPv4 first."""
         return self._site.addresses

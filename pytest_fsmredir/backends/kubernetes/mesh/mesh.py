@@ -174,6 +174,12 @@ class KubeMesh:
         """Return a place that is a pod of the mesh."""
         return place if isinstance(place, KubePod) else None
 
+    @property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """What the pods of the check are programmed with."""
+        orders = (pod.site.order for pod in self._pods)
+        return tuple(order.configuration for order in orders if order is not None)
+
     def mark(self) -> int:
         """Return how many acceptances are known."""
         return len(self.backend.acceptance_log.log)

@@ -1,0 +1,103 @@
+"""Group failures that one fault of an implementation is likely to cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.suite.ordering import Rank, rank
+from pytest_fsmredir.text import without_numbers
+
+_SEVEREST = (Outcome.ERROR, Outcome.FAIL, Outcome.WAIVED, Outcome.WARN)
+_TOGETHER = {Outcome.WARN: Outcome.FAIL}
+"""A violated SHOULD and a violated MUST can have one cause; no other outcomes mix in a group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows with one symptom.
+
+    Attributes:
+        symptom: In words; empty where the rows have their reason in common.
+        rows: The severest first, and among equals the plainest check first.
+    """
+
+    symptom: str
+    rows: tuple[Row, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """The severest outcome in it."""
+        return self.rows[0].outcome
+
+    @property
+    def first(self) -> tuple[Row, ...]:
+        """The rows of its plainest check, of the severest outcome: one for each variant."""
+        plainest = self.rows[0]
+        key = (plainest.check, plainest.outcome)
+        return tuple(row for row in self.rows if (row.check, row.outcome) == key)
+
+    def others(self, outcome: Outcome) -> list[str]:
+        """Return the ids of its other checks that ended in an outcome, the plainest first."""
+        ids = dict.fromkeys(row.check for row in self.rows if row.outcome is outcome)
+        ids.pop(self.rows[0].check, None)
+        return list(ids)
+
+
+def grouped(rows: Iterable[Row]) -> list[Group]:
+    """Return the groups of all failures, warnings, waived failures and errors.
+
+    The order of the rows does not matter. Severe outcomes come first, then the group of the
+    plainest check.
+    """
+    wanted = [row for row in rows if row.outcome in _SEVEREST]
+    found: dict[tuple[Outcome, tuple[str, ...]], list[Row]] = {}
+    plain = _plain_symptoms(wanted)
+    for row in wanted:
+        found.setdefault((_kind(row), _shared(row, plain)), []).append(row)
+    groups = [
+        Group(_in_words(symptom) if members[0].symptom else "", tuple(sorted(members, key=_place)))
+        for (_, symptom), members in found.items()
+    ]
+    return sorted(groups, key=lambda group: _place(group.rows[0]))
+
+
+Symptoms = dict[tuple[Outcome, Variant, str], set[frozenset[str]]]
+
+
+def _plain_symptoms(rows: Iterable[Row]) -> Symptoms:
+    """Return the traits of the failing flows, by outcome, variant and the symptom's first part."""
+    found: Symptoms = {}
+    for row in rows:
+        if row.symptom:
+            key = (_kind(row), row.variant, row.symptom[0])
+            found.setdefault(key, set()).add(frozenset(row.symptom[1:]))
+    return found
+
+
+def _shared(row: Row, plain: Symptoms) -> tuple[str, ...]:
+    """Return the plainest symptom on the row's variant that explains the row's own.
+
+    When plain flows fail, flows to other ports and of other users fail with them. A row without a
+    symptom has its reason instead, without addresses and numbers.
+    """
+    if not row.symptom:
+        return (without_numbers(row.reason),)
+    kind, *traits = row.symptom
+    candidates = plain[_kind(row), row.variant, kind]
+    fitting = (sorted(each) for each in candidates if each <= set(traits))
+    return (kind, *min(fitting, key=lambda each: (len(each), each)))
+
+
+def _kind(row: Row) -> Outcome:
+    return _TOGETHER.get(row.outcome, row.outcome)
+
+
+def _place(row: Row) -> tuple[int, Rank, Variant]:
+    return _SEVEREST.index(row.outcome), rank(row.check), row.variant
+
+
+def _in_words(symptom: tuple[str, ...]) -> str:
+    kind, *traits = symptom
+    return f"{kind} ({', '.join(traits)})" if traits else kind

@@ -1,0 +1,105 @@
+"""What kind of flow failed, and how: failures with one symptom share one message.
+
+A symptom says nothing about addresses, port numbers or the check, so that one fault of an
+implementation yields the same symptom in many checks. It only groups messages; no verdict rests
+on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+
+from pytest_fsmredir.backends.places import APP_UID, SIDECAR_PORTS
+from pytest_fsmredir.backends.protocols import JudgedMesh
+from pytest_fsmredir.errors import ConfigurationError
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.flow import Acceptor, Direction, Fate, Flow, Protocol, Route
+from pytest_fsmredir.model.policy import ListName, Policy
+from pytest_fsmredir.model.reserved import SIDECAR_UID
+from pytest_fsmredir.text import without_numbers
+
+Symptom = tuple[str, ...]
+"""Who sends what and what is expected; then what sets the flow apart from a plain one."""
+
+PLAIN_PORT = 8080
+"""The destination port of the checks of plain traffic."""
+
+_CAPTURED = {
+    Direction.OUTBOUND: (Acceptor.SIDECAR_OUTBOUND, Route.SIDECAR_OUTBOUND.value),
+    Direction.INBOUND: (Acceptor.SIDECAR_INBOUND, Route.SIDECAR_INBOUND.value),
+}
+
+
+def symptom_of(fate: Fate, expected: str, mesh: JudgedMesh) -> Symptom:
+    """Return the symptom of a flow with the wrong fate.
+
+    Args:
+        fate: What was seen.
+        expected: What has to be seen, in the words of the claim.
+        mesh: Of the check; its pods' lists tell why a flow has to bypass the sidecar.
+    """
+    flow = fate.flow
+    if fate.loops:  # what is wrong is the capture of the sidecar's own connection
+        return (f"{flow.protocol.upper()} of the sidecar: expected {Route.DIRECT.value}",)
+    who = f"{flow.protocol.upper()} {_sender(flow)}"
+    lists = sorted(_lists_that_spare(flow, mesh.configurations))
+    if lists and not expected.startswith(_CAPTURED[flow.direction][1]):
+        return (f"{who}: expected {Route.DIRECT.value} because of a list", *lists)
+    traits = sorted(_traits(fate, expected, mesh.server.address))
+    return (f"{who}: expected {without_numbers(expected)}", *traits)
+
+
+def _sender(flow: Flow) -> str:
+    if flow.direction is Direction.INBOUND:
+        return "from outside"
+    return "of the sidecar" if flow.uid == SIDECAR_UID else "of the application"
+
+
+def _traits(fate: Fate, expected: str, server: str) -> Iterator[str]:
+    """Yield how a flow differs from a plain one, and its fate from the usual wrong one."""
+    flow = fate.flow
+    if flow.uid not in (None, APP_UID, SIDECAR_UID):
+        yield "another user"
+    if flow.protocol is not Protocol.ICMP and flow.destination.port != PLAIN_PORT:
+        yield "a reserved port" if flow.destination.port in SIDECAR_PORTS else "another port"
+    if flow.interface != "eth0":
+        yield "another interface"
+    if flow.direction is Direction.OUTBOUND and flow.destination.host != server:
+        yield "another address"
+    if expected.startswith(_CAPTURED[flow.direction][1]):
+        if fate.accepted_by is _CAPTURED[flow.direction][0]:
+            yield "captured, but not as expected"
+    elif not fate.path:
+        yield "not answered"
+
+
+def _lists_that_spare(flow: Flow, configurations: Iterable[Configuration]) -> set[ListName]:
+    """Return the lists that have a flow bypass the sidecar, in any pod of the check."""
+    found: set[ListName] = set()
+    if flow.protocol is not Protocol.TCP or flow.uid == SIDECAR_UID:
+        return found
+    for configuration in configurations:
+        try:
+            found.update(_sparing(flow, configuration.policy()))
+        except ConfigurationError:
+            continue  # an implementation is expected to refuse it
+    return found
+
+
+def _sparing(flow: Flow, policy: Policy) -> Iterator[ListName]:
+    port = flow.destination.port
+    if flow.interface in policy.network_interface_exclusion_list:
+        yield ListName.NETWORK_INTERFACE_EXCLUSION
+    if flow.direction is Direction.INBOUND:
+        if port in policy.inbound_port_exclusion_list:
+            yield ListName.INBOUND_PORT_EXCLUSION
+        return
+    address = ip_address(flow.destination.host)
+    included = policy.outbound_ip_range_inclusion_list
+    if port in policy.outbound_port_exclusion_list:
+        yield ListName.OUTBOUND_PORT_EXCLUSION
+    if any(address in network for network in policy.outbound_ip_range_exclusion_list):
+        yield ListName.OUTBOUND_IP_RANGE_EXCLUSION
+    if included and not any(address in network for network in included):
+        yield ListName.OUTBOUND_IP_RANGE_INCLUSION

@@ -1,0 +1,37 @@
+"""The order of checks: plain ones first."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_fsmredir.suite import catalogue
+from pytest_fsmredir.suite.ordering import rank, rank_of_file
+
+CHECKS = [check.id for check in catalogue.load().checks]
+
+
+def test_plain_traffic_comes_before_special_cases() -> None:
+    """Catches: ``pytest -x`` that stops at COEX-001 when nothing at all is captured."""
+    wanted = [
+        "SAN-001",
+        "OUT-001",
+        "IN-001",
+        "UID-001",
+        "OUT-002",
+        "OPX-001",
+        "CFG-001",
+        "COEX-001",
+    ]
+    assert sorted(reversed(wanted), key=rank) == wanted
+
+
+@pytest.mark.parametrize("prefix", sorted({check.partition("-")[0] for check in CHECKS}))
+def test_each_prefix_has_a_place(prefix: str) -> None:
+    """Catches: a new prefix that runs last because nobody gave it a place."""
+    assert rank(f"{prefix}-999") < rank("ZZZZ-001")
+
+
+def test_file_runs_where_its_plainest_check_belongs() -> None:
+    """Catches: OUT-001 behind a file of special cases that holds an earlier prefix."""
+    assert rank_of_file(["OUT-005", "OUT-001"]) < rank_of_file(["OUT-002", "LO-001"])
+    assert rank_of_file([]) > rank("ZZZZ-001")
