@@ -23,12 +23,12 @@ OUTBOUND_IP_RANGE_EXCLUSION_LIST = "flomesh.io/outbound-ip-range-exclusion-list"
 OUTBOUND_IP_RANGE_INCLUSION_LIST = "flomesh.io/outbound-ip-range-inclusion-list"
 
 # Neighbours and prefixes of 1500, users of distributions and base images, those of Istio, Linkerd
-# and Kuma, 1500 beyond 16 bits, and those of user namespaces and of OpenShift.
-UIDS = (
+# and Kuma, 1500 beyond 16 bits, and those of user namespaces and of OpenShift; all are groups, too.
+IDS = (
     1, 2, 15, 33, 101, 150, 999, 1001, 1002, 1337, 1400, 1499, 1501, 1502, 1600, 2000, 2102, 5678,
-    10001, 65532, 65534, 65535, 65536, 67036, 100000, 1000660000, 4294967294,
+    10001, 65532, 65533, 65534, 65535, 65536, 67036, 100000, 1000660000, 4294967294,
 )  # fmt: skip
-SOME_UIDS = random.Random(1500).sample(range(1 << 16), 8)  # noqa: S311 - no secret
+SOME_IDS = random.Random(1500).sample(range(1 << 16), 8)  # noqa: S311 - no secret
 
 
 def hand_over(sock: socket.socket) -> None:
@@ -113,7 +113,7 @@ def test_root_is_captured(mesh: Mesh) -> None:
     profile=Profile.CORE,
 )
 def test_other_uids_are_captured(mesh: Mesh) -> None:
-    pod, uids = mesh.pod(), {*UIDS, *SOME_UIDS}
+    pod, uids = mesh.pod(), {*IDS, *SOME_IDS}
     if mesh.exhaustive:
         uids |= {*range(4096), *range(4096, 1 << 16, 61)}
 
@@ -125,21 +125,22 @@ def test_other_uids_are_captured(mesh: Mesh) -> None:
 
 @check(
     "UID-006",
-    requirement="The UID alone MUST decide: no GID exempts anybody, be it 1500 or another mesh's,"
-    " and none takes the exemption from UID 1500.",
+    requirement="The UID alone MUST decide: no GID exempts an application, and no GID takes the"
+    " exemption from UID 1500.",
     spec="SPEC-4.3",
     level=MUST,
     profile=Profile.CORE,
 )
 def test_group_makes_no_difference(mesh: Mesh) -> None:
-    pod = mesh.pod()
+    pod, gids = mesh.pod(), {*IDS, *SOME_IDS, 0, 1000, 1500}
+    if mesh.exhaustive:
+        gids |= set(range(4096))
 
-    for uid in (0, 1000, 1501):
+    for uid in (0, 1501):
         assert pod.connect(mesh.server, 8080, uid=uid, gid=1500).captured_outbound
-    for gid in (0, 1337, 2102, 5678):
-        if gid <= mesh.highest_id:
-            assert pod.connect(mesh.server, 8080, uid=1000, gid=gid).captured_outbound
-    for gid in (0, 1000, 1500):
+    for gid in sorted(gid for gid in gids if gid <= mesh.highest_id):
+        assert pod.connect(mesh.server, 8080, uid=1000, gid=gid).captured_outbound
+    for gid in (0, 101, 1000, 1500, 65534):
         assert pod.connect(mesh.server, 8080, uid=1500, gid=gid).direct
 
 

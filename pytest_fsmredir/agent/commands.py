@@ -183,10 +183,22 @@ class Commands:
             self._connections.pop(number).close()
         self.engine.settle()
 
-    def datagram(self, to: Json, uid: int = 0, source: Json = None, payload: str = "") -> Json:
+    def datagram(
+        self,
+        to: Json,
+        uid: int = 0,
+        source: Json = None,
+        payload: str = "",
+        prepare: Json = None,
+    ) -> Json:
         """Send a UDP datagram and wait for the answer."""
         flow = _flow(to, uid, Protocol.UDP)
-        fate = self._host.datagram(flow, source=address_of(source), payload=bytes_of(payload))
+        fate = self._host.datagram(
+            flow,
+            source=address_of(source),
+            payload=bytes_of(payload),
+            prepare=prepared_by(prepare),
+        )
         return _fate_form(fate)
 
     def ping(self, to: Json, uid: int = 0, payload: str = "") -> Json:

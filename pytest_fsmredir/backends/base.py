@@ -88,6 +88,7 @@ class Place(Protocol):
         source: Address | None = None,
         payload: bytes = b"",
         answer: bool = True,
+        prepare: Prepare | None = None,
     ) -> Fate:
         """Send one UDP datagram to a destination that answers, and learn who got it.
 
@@ -98,6 +99,7 @@ class Place(Protocol):
             source: Local address to bind; port 0 lets the kernel choose.
             payload: What the answer has to repeat.
             answer: See to it that the destination listens.
+            prepare: Called with the socket before it is bound.
         """
         ...
 

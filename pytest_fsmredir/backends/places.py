@@ -121,11 +121,12 @@ class BasePlace(ABC):
         source: Address | None = None,
         payload: bytes = b"",
         answer: bool = True,
+        prepare: Prepare | None = None,
     ) -> Fate:
         """Send one UDP datagram."""
         flow = self._flow(to, port, uid, Protocol.UDP)
         local = _local(source) or self._bound(flow)
-        return self._send(self._sent(flow, answer=answer), local, payload)
+        return self._send(self._sent(flow, answer=answer), local, payload, prepare)
 
     def ping(self, to: Place | str, *, uid: int | None = None, payload: bytes = b"") -> Fate:
         """Send one ICMP echo request."""
@@ -193,7 +194,9 @@ class BasePlace(ABC):
         """Open connections to ports of one destination, several at once."""
 
     @abstractmethod
-    def _send(self, flow: Flow, source: Address | None, payload: bytes) -> Fate:
+    def _send(
+        self, flow: Flow, source: Address | None, payload: bytes, prepare: Prepare | None
+    ) -> Fate:
         """Send a datagram."""
 
     @abstractmethod

@@ -93,9 +93,18 @@ class Host:
             for connection in window:
                 yield connection.fate_by_banner
 
-    def datagram(self, flow: Flow, *, source: Address | None = None, payload: bytes = b"") -> Fate:
+    def datagram(
+        self,
+        flow: Flow,
+        *,
+        source: Address | None = None,
+        payload: bytes = b"",
+        prepare: Prepare | None = None,
+    ) -> Fate:
         """Send one UDP datagram and wait for its answer, which repeats the payload."""
         with self.datagram_socket(flow) as sock:
+            if prepare is not None:
+                prepare(sock)
             return self.datagram_on(sock, flow, source=source, payload=payload)
 
     def datagram_socket(self, flow: Flow) -> socket.socket:

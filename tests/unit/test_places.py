@@ -38,8 +38,10 @@ class Nowhere(BasePlace):
         self.done += [*(flow.destination for flow in flows), source]
         return iter(())
 
-    def _send(self, flow: Flow, source: Address | None, payload: bytes) -> NoReturn:
-        del payload
+    def _send(
+        self, flow: Flow, source: Address | None, payload: bytes, prepare: object
+    ) -> NoReturn:
+        del payload, prepare
         self.done += [flow.destination, source]
         raise NotImplementedError
 

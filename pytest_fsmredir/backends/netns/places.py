@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_fsmredir.backends.places import BasePlace, Dial, End, OutsidePlace
 from pytest_fsmredir.model.flow import Address, Fate, Flow, Protocol
 from pytest_fsmredir.traffic.connection import Connection
-from pytest_fsmredir.traffic.host import Host
+from pytest_fsmredir.traffic.host import Host, Prepare
 from pytest_fsmredir.traffic.tap import Packet
 
 if TYPE_CHECKING:
@@ -44,8 +44,10 @@ class NetnsPlace(BasePlace):
     def _open_all(self, flows: Iterable[Flow], source: Address | None) -> Iterator[Fate]:
         return self._host.connect_all(flows, source=source)
 
-    def _send(self, flow: Flow, source: Address | None, payload: bytes) -> Fate:
-        return self._host.datagram(flow, source=source, payload=payload)
+    def _send(
+        self, flow: Flow, source: Address | None, payload: bytes, prepare: Prepare | None
+    ) -> Fate:
+        return self._host.datagram(flow, source=source, payload=payload, prepare=prepare)
 
     def _ping(self, flow: Flow, payload: bytes) -> Fate:
         return self._host.ping(flow, payload=payload)

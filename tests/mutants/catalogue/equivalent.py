@@ -314,11 +314,15 @@ MUTANTS = (
         argument="a connection on lo has its source decided in POSTROUTING, before INPUT sees it",
     ),
     Mutant(
-        name="same-mark-routed-to-nowhere",
-        what="a left-over rule sends packets with Istio's mark to nowhere",
-        source="merbridge/merbridge PR 163; Istio's TPROXY mode",
-        load=followed_by("ip rule add fwmark 1337 blackhole"),
-        argument="no packet of the pod carries that mark",
+        name="same-own-mark-delivered",
+        what="packets with the lowest bit in their mark are delivered to the pod itself",
+        source="linux/Documentation/networking/tproxy.rst; Istio's TPROXY mode",
+        load=followed_by(
+            "for ip in 'ip -4' 'ip -6'; do"
+            " $ip rule del fwmark 1/1 lookup 100 2>/dev/null; $ip rule add fwmark 1/1 lookup 100;"
+            " $ip route replace local default dev lo table 100; done"
+        ),
+        argument="SPEC-5.6: TPROXY needs a mark of its own, which no packet of an application has",
     ),
     Mutant(
         name="same-untracked-open-flows-dropped",

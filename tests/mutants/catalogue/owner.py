@@ -156,6 +156,30 @@ MUTANTS = (
         "B29: a rule set copied from istio/istio, which spares uid and gid",
     ),
     _also(
+        "nginx-group-exempt",
+        "-m owner --gid-owner 101",
+        "gid 101 is exempt as well",
+        "B58: the group of nginx and of Envoy's images",
+    ),
+    _also(
+        "distroless-groups-exempt",
+        "-m owner --gid-owner 65532-65534",
+        "the gids 65532 to 65534 are exempt as well",
+        "B58: nonroot and nobody of distroless images",
+    ),
+    _also(
+        "large-groups-exempt",
+        "-m owner --gid-owner 100000-4294967294",
+        "the gids from 100000 on are exempt as well",
+        "B58: groups of user namespaces",
+    ),
+    Mutant(
+        name="sidecar-not-in-group-of-application",
+        what="uid 1500 is exempt in groups below 100 only",
+        source="B58: istio/istio 4286",
+        rules=narrow(Tag.SIDECAR, "-m owner --gid-owner 0-99"),
+    ),
+    _also(
         "linkerd-users-exempt",
         "-m owner --uid-owner 2102",
         "uid 2102 is exempt as well",

@@ -15,6 +15,7 @@ from pytest_fsmredir.backends.kubernetes.pods.manifests import APP
 from pytest_fsmredir.backends.kubernetes.pods.pool import PooledPod
 from pytest_fsmredir.backends.places import BasePlace, Dial, End, OutsidePlace, not_offered
 from pytest_fsmredir.model.flow import Address, Fate, Flow, Protocol
+from pytest_fsmredir.traffic.host import Prepare
 from pytest_fsmredir.traffic.tap import Packet
 
 if TYPE_CHECKING:
@@ -82,9 +83,15 @@ class KubePlace(BasePlace):
         while batch := list(islice(pending, _SWEEP)):
             yield from self._mesh.fates.sweep(self, batch, local)
 
-    def _send(self, flow: Flow, source: Address | None, payload: bytes) -> Fate:
+    def _send(
+        self, flow: Flow, source: Address | None, payload: bytes, prepare: Prepare | None
+    ) -> Fate:
         return self._told(
-            flow, "datagram", source=address_form(source), payload=bytes_form(payload)
+            flow,
+            "datagram",
+            source=address_form(source),
+            payload=bytes_form(payload),
+            prepare=preparation_form(prepare),
         )
 
     def _ping(self, flow: Flow, payload: bytes) -> Fate:
