@@ -48,7 +48,7 @@ def test_application_sees_the_client_on_an_excluded_inbound_port(mesh: Mesh) -> 
     for host, port in ((mesh.client, 722), (mesh.server, 40123)):
         fate = host.connect(pod, 6379, source=Address(host.address, port))
         assert fate.direct
-        assert fate.path[0].peer == Address(host.address, port)
+        assert fate.came_from(Address(host.address, port))
 
 
 @check(

@@ -40,7 +40,8 @@ def test_second_run_changes_nothing(mesh: Mesh) -> None:
     once = _routes(mesh, pod)
     for _ in range(2 if mesh.exhaustive else 1):
         pod.program()
-        assert _routes(mesh, pod) == once
+        again = _routes(mesh, pod)
+        assert again == once, f"flows changed from {once} to {again}"
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert mesh.client.connect(pod, 8080).captured_inbound
 

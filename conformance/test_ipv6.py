@@ -72,7 +72,7 @@ def test_neighbour_discovery_and_ping_work(mesh: Mesh) -> None:
     pod = mesh.pod(fresh=True)
 
     fates = [pod.connect(address, 8080, answer=False) for address in SOMEWHERE.values()]
-    assert any(fate.captured_outbound for fate in fates), f"nothing is captured: {fates}"
+    assert any(fate.captured_outbound for fate in fates), "nothing is captured"
     pod.forget_gateway()
     assert pod.ping(mesh.server).direct
     assert mesh.client.ping(pod).direct

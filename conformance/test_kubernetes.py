@@ -92,7 +92,9 @@ def test_services_are_captured(mesh: Mesh) -> None:
     for headless in (False, True):
         name = mesh.workloads.service(peer, 8080, headless=headless)
         (address,) = mesh.workloads.resolve(pod, name)
-        assert (address == peer.address) is headless
+        if (address == peer.address) is not headless:
+            message = f"{name} has the address {address}, headless={headless}"
+            raise RuntimeError(message)
 
         fate = pod.connect(address, 8080)
         # Some network plugins choose the pod while the application connects, before any NAT.
@@ -131,4 +133,5 @@ def test_names_are_resolved_past_the_sidecar(mesh: Mesh) -> None:
     name = mesh.workloads.service(peer, 8080, headless=True)
 
     assert pod.connect(mesh.server, 53).captured_outbound
-    assert mesh.workloads.resolve(pod, name) == (peer.address,)
+    addresses = mesh.workloads.resolve(pod, name)
+    assert addresses == (peer.address,), f"{name} is {addresses}, not {peer.address}"

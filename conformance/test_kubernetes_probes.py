@@ -11,7 +11,7 @@ def _assert_told_apart(mesh: Mesh, probe: Probe, by: ProbeBy) -> None:
         result = mesh.workloads.probe(probe, by, alive=alive)
         assert result.pod.connect(mesh.server, 8080).captured_outbound
         assert mesh.client.connect(result.pod, 8080).captured_inbound
-        assert result
+        assert result.right
 
 
 @check(

@@ -101,7 +101,7 @@ def test_sidecars_call_to_its_own_pod_is_captured_once(mesh: Mesh) -> None:
     with pod.sidecar.forwarding():
         fate = pod.connect(pod, 8080, uid=1500)
     assert fate.captured_inbound
-    assert [hop.by for hop in fate.path[1:]] == [Acceptor.ORIGIN], fate
+    assert fate.passed(Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN)
 
 
 @check(
@@ -140,7 +140,7 @@ def test_call_to_itself_through_a_service_passes_both_listeners(mesh: Mesh) -> N
         pod.listen(8080)
         fate = pod.connect(service, 8080)
     assert fate.captured_outbound
-    assert [hop.by for hop in fate.path[1:]] == [Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN], fate
+    assert fate.passed(Acceptor.SIDECAR_OUTBOUND, Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN)
     assert fate.path[1].destination == Address(pod.address, 8080), fate
 
 

@@ -79,8 +79,7 @@ def test_path_mtu_message_is_honoured(mesh: Mesh) -> None:
                 and SMALL_MTU - 16 < len(packet.raw) <= SMALL_MTU
             ),
         )
-        echoed = connection.exchange(BULK, mesh.timeout_s)
-        assert echoed == BULK, f"the connection went on {connection.lost or 'damaged'}"
+        assert connection.echoes(BULK, mesh.timeout_s)
 
 
 @check(

@@ -30,5 +30,5 @@ def test_urgent_data_passes_the_redirection(mesh: Mesh) -> None:
         for connection in (outbound, inbound, direct):
             connection.send(URGENT, urgent=True)
             connection.send(AFTERWARDS)
-            assert connection.finish(mesh.timeout_s), connection.lost or "the stream stands still"
-            assert connection.received == URGENT + AFTERWARDS
+            assert connection.half_closes(mesh.timeout_s)
+            assert connection.has_received(URGENT + AFTERWARDS)

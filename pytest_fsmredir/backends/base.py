@@ -171,7 +171,7 @@ class Tap(Protocol):
             wanted: Whether a packet is the one.
 
         Raises:
-            AssertionError: No such packet passed in time.
+            Unmet: No such packet passed in time.
         """
         ...
 
@@ -217,7 +217,7 @@ class Pod(Place, Protocol):
         Without arguments the configuration stays as it was.
 
         Raises:
-            AssertionError: The implementation refused.
+            Unmet: The implementation refused.
         """
         ...
 
@@ -341,7 +341,7 @@ class Mesh(Protocol):
         a fresh one.
 
         Raises:
-            AssertionError: The implementation refused the configuration.
+            Unmet: The implementation refused the configuration.
         """
         ...
 

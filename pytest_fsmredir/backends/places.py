@@ -6,13 +6,14 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from pytest_fsmredir.backends.base import Place
-from pytest_fsmredir.backends.programming import Programming, in_short
+from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.model.claims import require
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address, Direction, Fate, Flow, Protocol
 from pytest_fsmredir.model.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT, SERVED_PORTS
@@ -322,8 +323,9 @@ def remote_subnet(family: int, number: int) -> IPv4Network | IPv6Network:
 
 
 def require_accepted(programming: Programming, configuration: Configuration) -> None:
-    """Fail the check when a configuration that is valid was refused."""
-    if programming.refused:
-        lists = in_short(configuration)
-        what = f"this configuration: {lists}" if lists else "the default configuration"
-        raise AssertionError(f"the implementation refused {what}: {programming.reason}")
+    """Fail the check when a valid configuration was refused.
+
+    Raises:
+        Unmet: It was refused.
+    """
+    require(replace(programming, configuration=configuration).programmed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 from dataclasses import dataclass, field
 
+from pytest_fsmredir.model.claims import Statement
 from pytest_fsmredir.model.configuration import Configuration
 
 # A list of 10,000 ranges fills no terminal with a message about one of them.
@@ -47,33 +48,27 @@ class Programming:
     configuration: Configuration = field(default_factory=Configuration)
 
     @property
-    def refused(self) -> Refusal:
+    def refused(self) -> Statement:
         """The implementation declined to program the pod."""
-        return Refusal(self)
+        return self._claim(f"a refusal{_of(self.configuration)}", holds=not self.accepted)
 
     @property
-    def refused_with_a_message(self) -> Refusal:
+    def refused_with_a_message(self) -> Statement:
         """The implementation declined to program the pod, and said why."""
-        return Refusal(self, with_a_message=True)
+        expected = f"a refusal with a message{_of(self.configuration)}"
+        return self._claim(expected, holds=not (self.accepted or self.silent))
+
+    @property
+    def programmed(self) -> Statement:
+        """The implementation programmed the pod."""
+        lists = _of(self.configuration) or " of the default configuration"
+        return self._claim(f"acceptance{lists}", holds=self.accepted)
 
     def __repr__(self) -> str:
         return "programmed" if self.accepted else f"refused: {self.reason}"
 
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Refusal:
-    """Whether an implementation declined to program a pod; true or false, and always explained."""
-
-    programming: Programming
-    with_a_message: bool = False
-
-    def __bool__(self) -> bool:
-        silent = self.with_a_message and self.programming.silent
-        return not (self.programming.accepted or silent)
-
-    def __repr__(self) -> str:
-        what = "a refusal with a message" if self.with_a_message else "a refusal"
-        return f"expected {what}{_of(self.programming.configuration)}; seen: {self.programming}"
+    def _claim(self, expected: str, *, holds: bool) -> Statement:
+        return Statement(holds=holds, expected=expected, observed=repr(self))
 
 
 def _of(configuration: Configuration) -> str:
@@ -81,9 +76,3 @@ def _of(configuration: Configuration) -> str:
     scopes = {"annotations": configuration.annotations, "MeshConfig": configuration.traffic}
     given = [f"{where} {_SHORT.repr(dict(lists))}" for where, lists in scopes.items() if lists]
     return f" of {' and '.join(given)}" if given else ""
-
-
-def in_short(configuration: Configuration) -> str:
-    """Return the effective lists that are not empty, a long one cut; nothing where all are."""
-    lists = {k.value: v for k, v in configuration.effective().items() if v}
-    return _SHORT.repr(lists) if lists else ""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_fsmredir.model.claims import Statement
+
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.base import Place, Pod
     from pytest_fsmredir.model.configuration import Configuration
@@ -30,9 +32,9 @@ class ProbeBy(StrEnum):
     TCP = "tcp"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What the kubelet came to; as the subject of an ``assert`` it explains itself.
+    """What the kubelet made of a probe.
 
     Attributes:
         probe: Which.
@@ -50,13 +52,16 @@ class ProbeResult:
     pod: Pod
     said: str = ""
 
-    def __bool__(self) -> bool:
-        return self.passed is self.alive
-
-    def __repr__(self) -> str:
+    @property
+    def right(self) -> Statement:
+        """The kubelet saw the application as it is, alive or dead."""
         application = "a live" if self.alive else "a dead"
-        how = "passed" if self.passed else "failed"
-        return f"{self.probe} by {self.by} for {application} application {how} ({self.said})"
+        expected = f"the {self.probe} by {self.by} of {application} application to"
+        return Statement(
+            holds=self.passed is self.alive,
+            expected=f"{expected} {'pass' if self.alive else 'fail'}",
+            observed=f"it {'passed' if self.passed else 'failed'} ({self.said})",
+        )
 
 
 class Workload(Protocol):

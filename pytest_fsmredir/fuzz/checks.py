@@ -10,6 +10,7 @@ from pytest_fsmredir.fuzz.campaign import Campaign
 from pytest_fsmredir.fuzz.network import NetnsTrialNetwork
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.checks import Check, Level, Profile
+from pytest_fsmredir.model.claims import Unmet
 from pytest_fsmredir.model.features import Feature
 
 _NEEDS = frozenset({Need.PROGRAMMING, Need.REMOTE_ADDRESSES, Need.SECOND_INTERFACE})
@@ -43,7 +44,7 @@ class GeneratedChecks:
             found = campaign.search(policies=self._policies, seed=self._seed, level=level)
             mesh.observed += campaign.flows
             if found.disagreement is not None:
-                raise AssertionError(str(found.disagreement))
+                raise Unmet(found.disagreement.claim)
 
         return Check(
             id=check_id,

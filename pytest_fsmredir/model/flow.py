@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from pytest_fsmredir.model.claims import BaseClaim
+
 
 class Protocol(StrEnum):
     """What a flow travels on."""
@@ -112,21 +114,24 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Claim:
-    """Whether a fate is what a check wants; true or false, and always explained.
+class Claim(BaseClaim):
+    """Whether a fate is what a check wants.
 
-    Its text is what a failing ``assert`` shows, so it holds the expected and the seen fate.
+    Attributes:
+        fate: The fate that was seen.
     """
 
-    holds: bool
-    expected: str
     fate: Fate
 
-    def __bool__(self) -> bool:
-        return self.holds
+    @property
+    def flow(self) -> str:
+        """The flow that it is about."""
+        return str(self.fate.flow)
 
-    def __repr__(self) -> str:
-        return f"{self.fate.flow}: expected {self.expected}; seen {self.fate.seen}"
+    @property
+    def seen(self) -> str:
+        """The fate that was seen."""
+        return self.fate.seen
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -185,12 +190,12 @@ class Fate:
     @property
     def captured_outbound(self) -> Claim:
         """Redirected to the sidecar's outbound listener, original destination kept."""
-        return self._captured(Acceptor.SIDECAR_OUTBOUND, Route.SIDECAR_OUTBOUND)
+        return self._captured(Acceptor.SIDECAR_OUTBOUND, Route.SIDECAR_OUTBOUND.value)
 
     @property
     def captured_inbound(self) -> Claim:
         """Redirected to the sidecar's inbound listener, original destination kept."""
-        return self._captured(Acceptor.SIDECAR_INBOUND, Route.SIDECAR_INBOUND)
+        return self._captured(Acceptor.SIDECAR_INBOUND, Route.SIDECAR_INBOUND.value)
 
     @property
     def direct(self) -> Claim:
@@ -207,7 +212,7 @@ class Fate:
     @property
     def never_direct(self) -> Claim:
         """Not answered by the destination as a direct flow is; it may be accepted by nobody."""
-        return Claim(not self.direct, "captured, or accepted by nobody", self)
+        return Claim(not self.direct.holds, "captured, or accepted by nobody", self)
 
     @property
     def refused(self) -> Claim:
@@ -244,6 +249,25 @@ class Fate:
         holds = self.lost is None and tuple(hop.by for hop in self.path) == acceptors
         names = ", then ".join(acceptor.value for acceptor in acceptors)
         return Claim(holds, f"accepted by {names}, each once and by no other", self)
+
+    @property
+    def answered(self) -> Claim:
+        """Answered, by any listener and over any path."""
+        return Claim(self.lost is None, "answered", self)
+
+    def ends_within(self, acceptances: int) -> Claim:
+        """Accepted at most so often: it does not loop."""
+        return Claim(len(self.path) <= acceptances, f"accepted at most {acceptances} times", self)
+
+    def accepted_at(self, port: int) -> Claim:
+        """Accepted first on that local port, by any listener."""
+        holds = self.accepted is not None and self.accepted.local.port == port
+        return Claim(holds, f"accepted on port {port}", self)
+
+    def came_from(self, source: Address) -> Claim:
+        """Accepted first from that source address and port."""
+        holds = self.accepted is not None and self.accepted.peer == source
+        return Claim(holds, f"accepted from {source}", self)
 
     def captured_outbound_as(self, destination: Address) -> Claim:
         """Redirected to the sidecar's outbound listener on its way to that address."""

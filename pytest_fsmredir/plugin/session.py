@@ -61,8 +61,6 @@ def prepare(config: pytest.Config) -> ConformanceHooks | None:
     Raises:
         pytest.UsageError: A setting cannot be used, or the machine lacks something.
     """
-    # The host project's naming patterns may not match our files, so say it outright.
-    pytest.register_assert_rewrite(catalogue.PACKAGE)
     try:
         settings = read_settings(config)
         if not settings.conformance:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from pytest_fsmredir.model.checks import Level
+from pytest_fsmredir.model.claims import Statement
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.flow import Claim, Fate, Flow, Protocol, Route
@@ -49,12 +50,15 @@ class Disagreement:
         """Nobody answered, which took a while to find out."""
         return self.seen == SILENCE
 
-    def __str__(self) -> str:
+    @property
+    def claim(self) -> Statement:
+        """The claim that it is false."""
         what = "programming a pod" if self.probe is None else str(self.probe)
-        return (
-            f"{what}: expected {self.expected}; seen {self.seen};"
-            f" under {settings_text(self.configuration)}"
-        )
+        seen = f"{self.seen}; under {settings_text(self.configuration)}"
+        return Statement(holds=False, expected=self.expected, observed=seen, about=what)
+
+    def __str__(self) -> str:
+        return repr(self.claim)
 
 
 class Trials:

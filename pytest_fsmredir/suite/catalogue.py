@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from functools import cache
-from types import ModuleType
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from types import CodeType, ModuleType
 
 from pytest_fsmredir import layout
 from pytest_fsmredir.model.checks import Catalogue, checks_of
@@ -25,6 +26,7 @@ def load() -> Catalogue:
     return Catalogue(each for file in files for each in checks_of(load_module(file.stem)))
 
 
+@cache
 def load_module(name: str) -> ModuleType:
     """Import one file of checks.
 
@@ -33,6 +35,26 @@ def load_module(name: str) -> ModuleType:
     """
     if PACKAGE not in sys.modules:
         package = ModuleType(PACKAGE)
-        package.__path__ = [str(layout.conformance())]
+        package.__path__ = []  # nothing but this function may import from it
         sys.modules[PACKAGE] = package
-    return importlib.import_module(f"{PACKAGE}.{name}")
+    module_name = f"{PACKAGE}.{name}"
+    loader = _CheckLoader(module_name, str(layout.conformance() / f"{name}.py"))
+    spec = spec_from_loader(module_name, loader)
+    if spec is None:
+        raise ImportError(f"{module_name} has no module spec")
+    module = sys.modules[module_name] = module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+class _CheckLoader(SourceFileLoader):
+    """Compiles a file of checks with its assertions.
+
+    Neither ``python -O`` nor pytest's ``--assert`` changes them, and no compiled file is read: it
+    might hold none.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: CodeType = compile(self.get_data(path), path, "exec", dont_inherit=True, optimize=0)
+        return code

@@ -1,28 +1,21 @@
-"""Running one check: its outcome is told by the type of what it raises."""
+"""Run one check: what it raises decides its outcome."""
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from types import FrameType, TracebackType
-from typing import TypeVar
 
 import pytest
 
-import pytest_fsmredir
-from pytest_fsmredir.backends.programming import Refusal
 from pytest_fsmredir.backends.protocols import JudgedMesh
 from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.model.checks import Check, Level
+from pytest_fsmredir.model.claims import forget_claims
 from pytest_fsmredir.model.flow import Claim
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.suite.blame import Violation, reason_of, violation_of
 from pytest_fsmredir.text import printable
 
-T = TypeVar("T")
-
-_PACKAGE = Path(pytest_fsmredir.__file__).parent
 _LACKS, _AND = "the backend lacks: ", "; "
 _VIOLATED = {Level.MUST: Outcome.FAIL, Level.SHOULD: Outcome.WARN, Level.INFO: Outcome.NOTE}
 
@@ -84,14 +77,15 @@ def decide(check: Check, variant: Variant, mesh: JudgedMesh) -> Result:
     :func:`as_failure` and others to say.
     """
     row = Row(check=check.id, variant=variant, outcome=Outcome.PASS)
+    forget_claims()
     try:
         check.function(mesh)
     except (KeyboardInterrupt, pytest.exit.Exception):
         raise
     except BaseException as error:  # a skip or a failure that pytest knows is none of a check
-        if isinstance(error, AssertionError) and _is_of(check, error):
-            claim = _false_part(error.__traceback__, Claim)
-            return Result(_violated(row, check, mesh, error), claim=claim)
+        if violation := violation_of(check, error):
+            claim = violation.claim if isinstance(violation.claim, Claim) else None
+            return Result(_violated(row, check, mesh, violation), claim=claim)
         return undecided(check, variant, error)
     if mesh.observed == 0:
         return _undecided(row, "the check sent nothing")
@@ -101,7 +95,7 @@ def decide(check: Check, variant: Variant, mesh: JudgedMesh) -> Result:
 def undecided(check: Check, variant: Variant, cause: BaseException) -> Result:
     """Return the result of a check that something kept from being decided."""
     row = Row(check=check.id, variant=variant, outcome=Outcome.ERROR)
-    return _undecided(row, f"{type(cause).__name__}: {_first_line(cause)}", cause)
+    return _undecided(row, f"{type(cause).__name__}: {reason_of(cause)}", cause)
 
 
 def as_failure(row: Row, check: Check, again: str) -> Result:
@@ -115,55 +109,31 @@ def as_failure(row: Row, check: Check, again: str) -> Result:
     what = [
         ("requirement", f"{check.requirement}  [{check.spec}]"),
         ("on", str(row.variant)),
-        *([("flow", row.flow), ("expected", row.expected), ("seen", row.seen)] if row.flow else []),
-        *([("what", row.reason)] if not row.flow else []),
+        *([("flow", row.flow)] if row.flow else []),
+        *([("expected", row.expected), ("seen", row.seen)] if row.expected else []),
+        *([("what", row.reason)] if not row.expected else []),
         ("again", again),
     ]
     lines = [f"{check.id} {check.title}", *(f"  {name:<12} {text}" for name, text in what)]
     return Result(row, error=Violated("\n".join(lines)))
 
 
-def _violated(row: Row, check: Check, mesh: JudgedMesh, error: AssertionError) -> Row:
-    row = replace(row, outcome=_VIOLATED[check.level], probes=mesh.observed)
-    claim = _false_part(error.__traceback__, Claim)
+def _violated(row: Row, check: Check, mesh: JudgedMesh, violation: Violation) -> Row:
+    row = replace(
+        row,
+        outcome=_VIOLATED[check.level],
+        probes=mesh.observed,
+        reason=printable(violation.reason),
+    )
+    claim = violation.claim
     if claim is None:
-        refusal = _false_part(error.__traceback__, Refusal)
-        said = repr(refusal) if refusal is not None else _first_line(error)
-        return replace(row, reason=printable(said))
+        return row
     return replace(
         row,
-        reason=printable(repr(claim)),
-        flow=str(claim.fate.flow),
-        expected=claim.expected,
-        seen=claim.fate.seen,
+        flow=printable(claim.flow),
+        expected=printable(claim.expected),
+        seen=printable(claim.seen),
     )
-
-
-def _false_part(trace: TracebackType | None, kind: type[T]) -> T | None:
-    """Return what of a kind an assertion found false.
-
-    The text of an assertion holds it too, but pytest cuts a long one. Its rewriting of assertions
-    leaves their parts among the frame's variables.
-    """
-    frame = _innermost(trace)
-    if frame is None:
-        return None
-    parts = [value for name, value in frame.f_locals.items() if name.startswith("@py_")]
-    found = [value for value in parts if isinstance(value, kind) and not value]
-    return found[-1] if found else None
-
-
-def _is_of(check: Check, error: AssertionError) -> bool:
-    """Whether an assertion is a check's, or ours, and not that of somebody's guard or plugin."""
-    frame = _innermost(error.__traceback__)
-    own = {_PACKAGE, Path(check.function.__code__.co_filename).parent}
-    return frame is not None and not own.isdisjoint(Path(frame.f_code.co_filename).parents)
-
-
-def _innermost(trace: TracebackType | None) -> FrameType | None:
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return None if trace is None else trace.tb_frame
 
 
 def _undecided(row: Row, reason: str, cause: BaseException | None = None) -> Result:
@@ -174,14 +144,3 @@ def _undecided(row: Row, reason: str, cause: BaseException | None = None) -> Res
     )
     error.__cause__ = cause
     return Result(replace(row, outcome=Outcome.ERROR, reason=text), error=error)
-
-
-def _first_line(error: BaseException) -> str:
-    """Return what an assertion says: pytest's rewriting puts the claim on the first line.
-
-    Where pytest is told not to rewrite any, its source has to do.
-    """
-    raised = traceback.extract_tb(error.__traceback__)
-    source = raised[-1].line if raised and isinstance(error, AssertionError) else ""
-    lines = str(error).splitlines() or [source or type(error).__name__]
-    return lines[0].removeprefix("assert ")

@@ -6,6 +6,7 @@ import errno
 import socket
 from typing import Self
 
+from pytest_fsmredir.model.claims import Statement
 from pytest_fsmredir.model.flow import Acceptance, Address, Fate, Flow
 from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.sockets import as_seen_by, loss, sockname
@@ -93,6 +94,38 @@ class Connection:
         del self.received[: len(payload)]
         return echoed
 
+    def echoes(self, payload: bytes, within_s: float) -> Statement:
+        """Send a payload, and claim that it comes back unchanged."""
+        echoed = self.exchange(payload, within_s)
+        complete = len(echoed) == len(payload)
+        seen = "as many other bytes" if complete else f"{len(echoed)} of {len(payload)} bytes"
+        return Statement(
+            holds=echoed == payload,
+            expected=f"{len(payload)} bytes to come back unchanged",
+            observed=f"{seen}; {self._state}",
+            about=str(self.flow),
+        )
+
+    def half_closes(self, within_s: float) -> Statement:
+        """Half-close, and claim that the other side then half-closes too."""
+        return Statement(
+            holds=self.finish(within_s),
+            expected="the other side to half-close in turn",
+            observed=self._state,
+            about=str(self.flow),
+        )
+
+    def has_received(self, payload: bytes) -> Statement:
+        """Claim that this is what has arrived after the banner, and nothing else."""
+        complete = len(self.received) == len(payload)
+        seen = "as many other bytes" if complete else f"{len(self.received)} bytes"
+        return Statement(
+            holds=self.received == payload,
+            expected=f"{len(payload)} bytes, unchanged",
+            observed=f"{seen}; {self._state}",
+            about=str(self.flow),
+        )
+
     def send(self, payload: bytes, *, urgent: bool = False) -> None:
         """Queue a payload, or send a few bytes as urgent data."""
         if self._stream is not None and not self._stream.closed:
@@ -113,6 +146,10 @@ class Connection:
         """Call the attempt lost because nobody answered in time."""
         if not self.is_settled():
             self.lost = "no answer"
+
+    @property
+    def _state(self) -> str:
+        return f"the client saw: {self.lost}" if self.lost else "the connection is open"
 
     def _dial(self, sock: socket.socket) -> None:
         code = sock.connect_ex(as_seen_by(sock, self.flow.destination))

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pytest_fsmredir.model.claims import Statement, Unmet
 from pytest_fsmredir.model.flow import Fate, Flow
 from pytest_fsmredir.traffic import forge
 from pytest_fsmredir.traffic.engine import READABLE
@@ -45,7 +46,7 @@ class Correspondent:
             code: Its ICMP code.
 
         Raises:
-            AssertionError: It was not told of it in time.
+            Unmet: It was not told of it in time.
         """
         engine, wanted = self._host.engine, (kind, code)
         engine.watch(self._sock, READABLE, self._ready)
@@ -56,9 +57,9 @@ class Correspondent:
         told, self._told = self._told, []
         if wanted not in told:
             seen = ", ".join(f"type {kind}, code {code}" for kind, code in told) or "nothing"
-            raise AssertionError(
-                f"at the socket of {self.fate.flow}: expected to be told of {what}"
-                f" (ICMP type {kind}, code {code}); told of {seen}"
+            expected = f"the ICMP error {what!r} at the socket (type {kind}, code {code})"
+            raise Unmet(
+                Statement(holds=False, expected=expected, observed=seen, about=str(self.fate.flow))
             )
 
     def _ready(self, _: int) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from pytest_fsmredir.model.claims import Statement, Unmet
 from pytest_fsmredir.model.flow import Address, Protocol
 from pytest_fsmredir.traffic.engine import READABLE, Engine
 
@@ -117,7 +118,7 @@ class PacketTap:
             wanted: Whether a packet is the one.
 
         Raises:
-            AssertionError: No such packet passed in time.
+            Unmet: No such packet passed in time.
         """
         packets = self._unread
         self.engine.watch(self._sock, READABLE, lambda _: packets.extend(self._drain()))
@@ -127,7 +128,8 @@ class PacketTap:
             self.engine.forget(self._sock)
         position = next((n for n, packet in enumerate(packets) if wanted(packet)), None)
         if position is None:
-            raise AssertionError(f"on the pod's link: expected {what}; seen {_listed(packets)}")
+            expected = f"{what} on the pod's link"
+            raise Unmet(Statement(holds=False, expected=expected, observed=_listed(packets)))
         self._unread = packets[position + 1 :]
         return packets[position]
 

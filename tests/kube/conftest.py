@@ -37,11 +37,6 @@ VARIANT = Variant("kind", NFT.value, 4)
 TIMEOUT_S = 5.0
 
 
-def pytest_configure() -> None:
-    """Have failing assertions of checks explained, as in a conformance run."""
-    pytest.register_assert_rewrite(catalogue.PACKAGE)
-
-
 def _unavailable(reason: str) -> NoReturn:
     """Skip, or fail where somebody has seen to it that a cluster can be had."""
     if os.environ.get("FSM_TEST_KIND") == "required":

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
-from pytest_fsmredir.model.checks import Check, Level
-from pytest_fsmredir.model.outcomes import Outcome
+from pytest_fsmredir.model.checks import Check
+from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.suite.deciding import decide
 
 VARIANTS = ("nft", "legacy")
 FAMILIES = (4, 6)
-_VIOLATED = {Level.MUST: Outcome.FAIL, Level.SHOULD: Outcome.WARN, Level.INFO: Outcome.NOTE}
+_VIOLATED = frozenset({Outcome.FAIL, Outcome.WARN, Outcome.NOTE})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -40,7 +40,7 @@ class Trial:
         check: Its id.
         point: Where.
         outcome: How it ended.
-        detail: The assertion that failed, or the error; empty for a pass.
+        detail: What was expected and seen, or the error; empty for a pass.
         seconds: How long it took.
     """
 
@@ -79,7 +79,7 @@ class Judge:
     def run(self, check: Check, point: Point) -> Trial:
         """Run one check, and again if it failed for want of an answer in time."""
         trial = self._run(check, point)
-        if trial.outcome in _VIOLATED.values() and trial.seconds >= self._timeout_s:
+        if trial.outcome in _VIOLATED and trial.seconds >= self._timeout_s:
             # On a loaded machine an answer can be late; what is wrong with rules stays wrong.
             trial = self._run(check, point)
         return trial
@@ -92,21 +92,17 @@ class Judge:
 
     def _run(self, check: Check, point: Point) -> Trial:
         began = time.perf_counter()
-        outcome, detail = self._decide(check, point)
-        return Trial(check.id, point, outcome, detail, time.perf_counter() - began)
+        row = self._decide(check, point)
+        return Trial(check.id, point, row.outcome, row.reason, time.perf_counter() - began)
 
-    def _decide(self, check: Check, point: Point) -> tuple[Outcome, str]:
-        mesh = self._backend.mesh(point.family, IptablesVariant(point.iptables), exhaustive=False)
+    def _decide(self, check: Check, point: Point) -> Row:
+        iptables = IptablesVariant(point.iptables)
+        mesh = self._backend.mesh(point.family, iptables, exhaustive=False)
         try:
-            check.function(mesh)
-        except AssertionError as failure:
-            return _VIOLATED[check.level], _assertion(failure)
-        except Exception as error:
-            return Outcome.ERROR, f"{type(error).__name__}: {error}"
+            return decide(check, Variant(self._backend.name, iptables, point.family), mesh).row
         finally:
             self.pods = mesh.pod_names()
             mesh.close()
-        return (Outcome.PASS, "") if mesh.observed else (Outcome.ERROR, "the check sent nothing")
 
 
 @contextmanager
@@ -119,10 +115,3 @@ def judging(implementation: Implementation, timeout_s: float) -> Iterator[Judge]
 def new_backend(implementation: Implementation, timeout_s: float) -> NetnsBackend:
     """Return a backend for the whole matrix."""
     return NetnsBackend(implementation, families=FAMILIES, timeout_s=timeout_s)
-
-
-def _assertion(failure: AssertionError) -> str:
-    """Return the line that failed: without pytest nobody puts it into the message."""
-    frame = traceback.extract_tb(failure.__traceback__)[-1]
-    said = str(failure).partition("\n")[0]
-    return f"{frame.name}:{frame.lineno}: {frame.line}" + (f"  ({said})" if said else "")

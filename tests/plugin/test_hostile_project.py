@@ -143,12 +143,26 @@ def test_run_that_observed_nothing_has_no_good_exit_status(project: Project, hoo
     assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "invalid")
 
 
-def test_failure_says_what_was_asserted_where_nothing_is_rewritten(project: Project) -> None:
-    """A failure without a word in a project that runs with ``--assert=plain``."""
+@pytest.mark.parametrize("optimize", ["", "1"])
+@pytest.mark.parametrize("mode", ["rewrite", "plain"])
+def test_verdict_does_not_depend_on_how_assertions_are_compiled(
+    project: Project, mode: str, optimize: str
+) -> None:
+    """Catches: 3 passed and exit status 0 under ``python -O``, or rows without flow and fate."""
     ended = project.conform(
-        "--assert=plain", "--fsm-check=OUT-001", "--fsm-ip=4", "--fsm-init-cmd=true"
-    )
-    assert "captured_outbound" in ended.output
+        f"--assert={mode}", "--fsm-check=OUT-002,OUT-003,OUT-016", "--fsm-ip=4",
+        "--fsm-init-cmd=true", "--fsm-require=partial", "--fsm-report=out",
+        PYTHONOPTIMIZE=optimize,
+    )  # fmt: skip
+    assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "nonconformant")
+    rows = [row for row in ended.report["checks"] if row["outcome"] == "fail"]
+    assert [row["flow"] for row in rows] == [
+        "tcp from uid 1000 to 198.51.100.10:1",
+        "tcp from uid 1000 to 198.51.100.10:80",
+        "tcp from uid 1000 to 198.51.100.10:15000",
+    ]
+    assert {row["expected"] for row in rows} == {"captured outbound"}
+    assert [row["seen"].partition(" ")[0] for row in rows] == ["refused", "accepted", "refused"]
 
 
 def test_hook_that_passes_everything_passes_nothing(project: Project) -> None:

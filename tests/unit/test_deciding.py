@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -11,6 +12,7 @@ import pytest
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.backends.protocols import JudgedMesh
 from pytest_fsmredir.model.checks import INFO, MUST, SHOULD, Check, Level, Profile
+from pytest_fsmredir.model.claims import Statement, require
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address, Claim, Direction, Fate, Flow
 from pytest_fsmredir.model.outcomes import Outcome, Variant
@@ -57,6 +59,64 @@ def passes(_mesh: object) -> None:
     pass
 
 
+def fate(lost: str, port: int = 80) -> Fate:
+    return Fate(Flow(Direction.OUTBOUND, Address("192.0.2.1", port), uid=1000), None, (), lost)
+
+
+def asserts_one_of_two(_mesh: object) -> None:
+    for lost in ("refused", "no answer", "reset"):
+        seen = fate(lost)
+        assert seen.direct or seen.captured_inbound or not lost.startswith("res")
+
+
+def asserts_any_of_many(_mesh: object) -> None:
+    fates = [fate("refused", port) for port in (1, 2, 3)]
+    assert any(each.direct for each in fates), "nothing is direct"
+
+
+def asserts_by_a_helper(_mesh: object) -> None:
+    assert _is_direct(fate("reset"))
+
+
+def _is_direct(seen: Fate) -> bool:
+    return bool(seen.direct)
+
+
+def asserts_in_a_helper(_mesh: object) -> None:
+    _must_be_refused(fate("reset"))
+
+
+def _must_be_refused(seen: Fate) -> None:
+    assert seen.refused
+
+
+def asserts_over_lines(_mesh: object) -> None:
+    seen = fate("reset")
+    assert (
+        seen.captured_outbound
+        or seen.captured_inbound
+    )  # fmt: skip
+
+
+def asks_and_asserts_something_else(_mesh: object) -> None:
+    if not fate("reset").direct:
+        assert 1 + 1 == 3
+
+
+def lets_our_code_make_a_claim(_mesh: object) -> None:
+    require(Statement(holds=False, expected="an answer", observed="nothing"))
+
+
+def meets_a_failed_assertion_of_ours(_mesh: object) -> None:
+    Path("/").joinpath(fails_in_another_file())
+
+
+def fails_in_another_file() -> str:
+    namespace: dict[str, Callable[[], str]] = {}
+    exec(compile("def fail():\n  raise AssertionError('ours')", "ours.py", "exec"), namespace)  # noqa: S102
+    return namespace["fail"]()
+
+
 def check(function: Callable[..., None], level: Level = MUST) -> Check:
     return Check(
         id="OUT-001",
@@ -87,13 +147,51 @@ def test_accepted_configuration_is_told_whole() -> None:
     """A refusal that is missed, and nobody knows of which of ten values."""
     reason = decided(asserts_a_refusal).row.reason
     assert "annotations {'flomesh.io/outbound-ip-range-exclusion-list': '10.0.0.0/33," in reason
-    assert reason.endswith("MeshConfig {'outboundPortExclusionList': [0]}; seen: programmed")
+    assert reason.endswith("MeshConfig {'outboundPortExclusionList': [0]}; seen programmed")
 
 
 def test_assertion_about_something_else_is_told_by_its_text() -> None:
     """A failure without a word because it was about no flow."""
     row = decided(asserts_something_else).row
     assert (row.reason, row.flow) == ("three of four answered", "")
+
+
+@pytest.mark.parametrize(
+    ("function", "expected", "seen"),
+    [
+        (asserts_one_of_two, "direct or captured inbound", "reset"),
+        (asserts_any_of_many, "direct", "refused"),
+        (asserts_by_a_helper, "direct", "reset"),
+        (asserts_in_a_helper, "refused", "reset"),
+        (asserts_over_lines, "captured outbound or captured inbound", "reset"),
+        (lets_our_code_make_a_claim, "an answer", "nothing"),
+    ],
+)
+def test_row_holds_the_claim_that_failed(
+    function: Callable[..., None], expected: str, seen: str
+) -> None:
+    """Catches: a report that shows an earlier claim, or none, for a compound assertion."""
+    row = decided(function).row
+    assert (row.outcome, row.expected, row.seen) == (Outcome.FAIL, expected, seen)
+
+
+def test_last_flow_of_many_is_shown() -> None:
+    """Catches: a claim of another flow than the last one that was asked."""
+    row = decided(asserts_any_of_many).row
+    assert row.flow == "tcp from uid 1000 to 192.0.2.1:3"
+    assert row.reason.startswith("nothing is direct: tcp from uid 1000 to 192.0.2.1:3: expected")
+
+
+def test_claim_outside_the_assertion_is_not_shown() -> None:
+    """Catches: a claim that an ``if`` asked, shown as the reason of an unrelated assertion."""
+    row = decided(asks_and_asserts_something_else).row
+    assert (row.reason, row.expected) == ("1 + 1 == 3", "")
+
+
+def test_assertion_outside_the_check_file_is_an_error_of_ours() -> None:
+    """Catches: an implementation blamed for a failed assertion of the harness."""
+    row = decided(meets_a_failed_assertion_of_ours).row
+    assert (row.outcome, row.reason) == (Outcome.ERROR, "AssertionError: ours")
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,6 @@ def test_missed_refusal_says_of_what() -> None:
     asked = Configuration({"flomesh.io/inbound-port-exclusion-list": "-1"})
     assert repr(Programming(accepted=True, configuration=asked).refused) == (
         "expected a refusal of annotations {'flomesh.io/inbound-port-exclusion-list': '-1'};"
-        " seen: programmed"
+        " seen programmed"
     )
-    assert repr(Programming(accepted=True).refused) == "expected a refusal; seen: programmed"
+    assert repr(Programming(accepted=True).refused) == "expected a refusal; seen programmed"

@@ -28,6 +28,7 @@ from pytest_fsmredir.backends.kubernetes.pods.workload_objects import (
 )
 from pytest_fsmredir.backends.workloads import Probe, ProbeBy, ProbeResult
 from pytest_fsmredir.errors import BackendError, DeadlineError
+from pytest_fsmredir.model.claims import Statement, Unmet
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address, Direction, Fate, Flow
 from pytest_fsmredir.traffic.wire import from_banner
@@ -220,13 +221,20 @@ class KubeWorkloads:
         return f"{name}.{self.pool.namespace}.svc"
 
     def resolve(self, pod: Pod, name: str) -> tuple[str, ...]:
-        """Ask the cluster's DNS by UDP, from inside a pod, and return the addresses."""
-        self.mesh.observed += 1
-        ask = _place(pod).resolve
+        """Ask the cluster's DNS by UDP, from inside a pod, and return the addresses.
+
+        Raises:
+            Unmet: It answers outside the mesh, and not in the pod.
+            DeadlineError: It answers in neither: the cluster is at fault.
+        """
         try:
-            return eventually(lambda: ask(name), SERVICE_S, f"the name {name}")
+            return self._resolved(_place(pod), name)
         except DeadlineError as error:
-            raise AssertionError(f"the cluster's DNS does not answer the pod: {error}") from None
+            outside = ", ".join(self._resolved(self.mesh.client, name))
+            expected = f"the cluster's DNS to answer the pod about {name}"
+            observed = f"{error}; outside the mesh it answers {outside}"
+            claim = Statement(holds=False, expected=expected, observed=observed)
+            raise Unmet(claim) from None
 
     def order(self, annotations: Mapping[str, str]) -> Order:
         """Return what a pod with these annotations is, by the lists that are in force."""
@@ -237,10 +245,16 @@ class KubeWorkloads:
         """See to it that the mesh has the lists that it is to have now.
 
         Raises:
-            AssertionError: It refuses them.
+            Unmet: It refuses them.
         """
         if refusal := self.pool.configure(self._lists):
-            raise AssertionError(f"the mesh refused these lists: {dict(self._lists)}: {refusal}")
+            expected = f"the mesh to accept these lists: {dict(self._lists)}"
+            claim = Statement(holds=False, expected=expected, observed=f"refused: {refusal}")
+            raise Unmet(claim)
+
+    def _resolved(self, place: KubePlace, name: str) -> tuple[str, ...]:
+        self.mesh.observed += 1
+        return eventually(lambda: place.resolve(name), SERVICE_S, f"the name {name}")
 
     def _made(self, pod: Object, order: Order) -> PooledPod:
         """Make a pod of the mesh, and return it once it is up."""
