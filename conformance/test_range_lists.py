@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from pytest_fsmredir import MUST, Feature, Mesh, Need, Place, Profile, check
 
@@ -23,6 +23,16 @@ def _odd(place: Place) -> list[str]:
     only, bare = _only(place), ip_address(place.address)
     masked = [f"{bare}/255.255.255.255"] if bare.version == 4 else []
     return [f"{only},", f",{only}", f"{only},,{only}", str(bare), *masked]
+
+
+def _plain(network: IPv4Network | IPv6Network) -> dict[str, IPv4Network | IPv6Network]:
+    """Return odd items that can mean one range only, and that range.
+
+    RFC 1918 writes 10/8 and 192.168/16; RFC 4291 allows no such form for IPv6.
+    """
+    single = ip_network(network[7])
+    short = {} if network.version == 6 else {str(network).replace(".0/", "/"): network}
+    return {str(network[7]): single, **short}
 
 
 def _next_to(place: Place) -> str:
@@ -82,6 +92,30 @@ def test_odd_exclusion_items_are_refused_or_honoured(mesh: Mesh) -> None:
                 assert pod.connect(host, 8080).captured_outbound
             assert mesh.client.connect(pod, 8080).captured_inbound
             assert pod.connect(mesh.server, 8080).direct
+
+
+@check(
+    "OIX-019",
+    requirement="An exclusion list of either scope with an address without a prefix length, or with"
+    " a range in short form, MUST be refused, or exempt what it names and nothing else.",
+    spec="SPEC-13.8",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
+    needs={Need.REMOTE_ADDRESSES},
+)
+def test_plain_exclusion_items_of_either_scope_keep_their_meaning(mesh: Mesh) -> None:
+    for item, network in _plain(mesh.subnet(40)).items():
+        for lists in (
+            {"annotations": {EXCLUSION_LIST: item}},
+            {"mesh_config": {"outboundIPRangeExclusionList": [item]}},
+        ):
+            if mesh.try_pod(**lists).accepted:
+                pod = mesh.pod(**lists)
+                for host in (mesh.server.address, str(network[0] - 1), str(network[-1] + 1)):
+                    assert pod.connect(host, 8080).captured_outbound
+                for address in (network[0], network[-1]):
+                    assert pod.connect(str(address), 8080).direct
 
 
 @check(

@@ -15,10 +15,10 @@ IP_INCLUSIONS = "flomesh.io/outbound-ip-range-inclusion-list"
 OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
 INBOUND_PORTS = "flomesh.io/inbound-port-exclusion-list"
 
-# Not for iptables to decide: it takes "http", "0x50", and "1.2.3/24".
+# Not for iptables to decide: it takes "http" and "0x50".
 NO_PORTS = ("0", "-1", "65536", "70000", "http", "80.5", "0x50", "8_0")
 NO_RANGES = {
-    4: ("10.0.0.0/33", "!10.0.0.0/8", "1.2.3/24", "10.0.0.0/", "1.0.0.300/24"),
+    4: ("10.0.0.0/33", "!10.0.0.0/8", "1.2.3.4.5/24", "10.0.0.0/", "1.0.0.300/24"),
     6: ("2001:db8::/129", "!2001::/16", "2001:db8/32", "2001:db8::/", "1::2::3/64"),
 }
 
@@ -215,3 +215,41 @@ def test_port_list_spelt_otherwise_keeps_its_meaning(mesh: Mesh) -> None:
                 pod = mesh.bare_pod()
     pod.program(annotations={})
     _assert_captured(mesh, pod)
+
+
+@check(
+    "CFG-024",
+    requirement="A port list of the MeshConfig with an item that is not a port from 1 to 65535 MUST"
+    " be refused.",
+    spec="SPEC-13.8",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION},
+    families=(4,),
+)
+def test_port_list_of_the_mesh_with_a_bad_port_is_refused(mesh: Mesh) -> None:
+    fields = ("outboundPortExclusionList", "inboundPortExclusionList")
+
+    _assert_captured(mesh, mesh.pod(mesh_config={field: [6379, 7070] for field in fields}))
+    for field in fields:
+        for port in (0, -1, 65536, 70000) if mesh.exhaustive else (0, 70000):
+            assert mesh.try_pod(mesh_config={field: [6379, port]}).refused
+
+
+@check(
+    "CFG-025",
+    requirement="A range list of the MeshConfig with an item that names no range of addresses MUST"
+    " be refused.",
+    spec="SPEC-13.8",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION, Feature.OUTBOUND_IP_RANGE_INCLUSION},
+)
+def test_range_list_of_the_mesh_with_a_bad_range_is_refused(mesh: Mesh) -> None:
+    fields = ("outboundIPRangeExclusionList", "outboundIPRangeInclusionList")
+    server, values = _only(mesh.server), NO_RANGES[mesh.family]
+
+    _assert_captured(mesh, mesh.pod(mesh_config={fields[1]: [server]}))
+    for turn, field in enumerate(fields):
+        for value in values if mesh.exhaustive else values[turn : turn + 1]:
+            assert mesh.try_pod(mesh_config={field: [server, value]}).refused

@@ -192,6 +192,43 @@ def _ipv4_or_refused(text: str) -> Sequence[Network]:
     return [network]
 
 
+def _padded(text: str) -> str:
+    """Write the short form of RFC 1918 in full: ``192.168/16`` is ``192.168.0.0/16``."""
+    address, slash, prefix = text.partition("/")
+    missing = 3 - address.count(".")
+    return address + ".0" * missing + slash + prefix if slash and ":" not in text else text
+
+
+def _short_form(text: str) -> Sequence[Network]:
+    return [parse_ip_range(_padded(text))]
+
+
+def _short_form_by_inet_aton(text: str) -> Sequence[Network]:
+    """Read ``192.168/16`` as inet_aton(3) does: the last number fills what is left."""
+    address, slash, prefix = text.partition("/")
+    if slash and re.fullmatch(r"[0-9]+(\.[0-9]+){0,2}", address):
+        *first, last = address.split(".")
+        address = ".".join([*first, *["0"] * (3 - len(first)), last])
+    return [parse_ip_range(f"{address}{slash}{prefix}")]
+
+
+def _of_mesh_unchecked(
+    names: Sequence[ListName], parse: Callable[[str], object]
+) -> Callable[[Configuration], dict[ListName, tuple[str, ...]]]:
+    """Skip what cannot be read in lists of the MeshConfig, which no webhook validates."""
+
+    def lists(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
+        found = configuration.effective()
+        for name in names:
+            of_mesh = set(map(str, configuration.traffic.get(name.mesh_config_key, ())))
+            found[name] = tuple(
+                item for item in found[name] if item not in of_mesh or _or_none(parse)(item)
+            )
+        return found
+
+    return lists
+
+
 def _raw(
     split: Callable[[str], Sequence[str]],
 ) -> Callable[[Configuration], dict[ListName, tuple[str, ...]]]:
@@ -315,6 +352,31 @@ MUTANTS = (
         "an address without a prefix length is taken as 256",
         "F03",
         _bare_network,
+    ),
+    Mutant(
+        name="short-range-accepted",
+        what="a range in the short form of RFC 1918 is accepted",
+        source="iptables reads 1.2.3/24 as 1.2.3.0/24",
+        read=Reader(ranges=_short_form),
+        argument="SPEC-13.8: it is taken as exactly what it names",
+    ),
+    _ranges(
+        "short-range-by-inet-aton",
+        "'1.2.3/24' is taken as 1.2.0.3/24",
+        "inet_aton(3)",
+        _short_form_by_inet_aton,
+    ),
+    Mutant(
+        name="bad-port-of-mesh-skipped",
+        what="a malformed port of the MeshConfig is skipped",
+        source="FSM validates no list of the MeshConfig",
+        read=Reader(lists=_of_mesh_unchecked(PORT_LISTS, parse_port)),
+    ),
+    Mutant(
+        name="bad-range-of-mesh-skipped",
+        what="a malformed range of the MeshConfig is skipped",
+        source="FSM validates no list of the MeshConfig",
+        read=Reader(lists=_of_mesh_unchecked(IP_RANGE_LISTS, parse_ip_range)),
     ),
     _ranges("empty-range-is-everything", "an empty item is every address", "F03", _empty_is_all),
     _ranges("negated-range-taken", "'!10.0.0.0/8' is taken as 10.0.0.0/8", "F03", _without_sign),
