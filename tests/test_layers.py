@@ -40,7 +40,7 @@ ALLOWED = {
         "report", "suite", "config", "fuzz", "backends", "implementations", "model", "layout",
         "text", "errors",
     },
-    "cli": {"probing", "backends", "implementations", "model", "text", "errors"},
+    "cli": {"probing", "backends", "implementations", "model", "layout", "text", "errors"},
     "__main__": {"cli", "implementations", "errors"},
 }  # fmt: skip
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from pytest_fsmredir import layout
 from pytest_fsmredir.backends.netns import preflight, privileges
-from pytest_fsmredir.backends.netns.programs import default_variant, find, iptables_version
+from pytest_fsmredir.backends.netns.programs import (
+    default_variant,
+    find,
+    iptables_version,
+    search_path,
+)
 from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.outcomes import Variant
@@ -63,6 +71,16 @@ def findings() -> Iterator[Finding]:
     if privilege.present:
         yield from _variants()
     yield Finding(*_kind(), required=False)
+    yield from tools()
+
+
+def tools() -> Iterator[Finding]:
+    """Yield the tools of other meshes for which there is an adapter."""
+    for adapter in sorted((layout.fixtures() / "adapters").glob("*.yaml")):
+        path = shutil.which(adapter.stem, path=search_path())
+        judge = f"pytest --fsm-conformance --fsm-options {shlex.quote(str(adapter))}"
+        detail = f"{path}: {judge}" if path else "not on PATH: needed only to judge it"
+        yield Finding(f"tool {adapter.stem}", path is not None, detail, required=False)
 
 
 def _kind() -> tuple[str, bool, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_fsmredir import layout
+from pytest_fsmredir.config.options_file import OptionsFile, read_options_file
 
 ADAPTERS = layout.fixtures() / "adapters"
 TOOLS = {
@@ -16,6 +17,9 @@ TOOLS = {
     "linkerd2-proxy-init.sh": "linkerd2-proxy-init",
     "kumactl.sh": "kumactl",
 }
+IPTABLES = [
+    f"{family}{tool}" for family in ("iptables", "ip6tables") for tool in ("", "-save", "-restore")
+]
 LISTS = {
     "POD_IPS": "10.77.0.1,fd77:1::1",
     "FSM_PROXY_UID": "1500",
@@ -26,17 +30,33 @@ LISTS = {
     "FSM_OUTBOUND_PORT_EXCLUSION_LIST": "",
     "FSM_INBOUND_PORT_EXCLUSION_LIST": "",
     "FSM_NETWORK_INTERFACE_EXCLUSION_LIST": "",
+    "FSM_IPTABLES": "legacy",
+}
+LIST_OF_FEATURE = {
+    "outbound-ip-range-exclusion": (
+        "FSM_OUTBOUND_IP_RANGE_EXCLUSION_LIST",
+        "1.1.1.1/32,2.2.2.0/24",
+    ),
+    "outbound-ip-range-inclusion": ("FSM_OUTBOUND_IP_RANGE_INCLUSION_LIST", "10.0.0.0/8"),
+    "outbound-port-exclusion": ("FSM_OUTBOUND_PORT_EXCLUSION_LIST", "5432,5433"),
+    "network-interface-exclusion": ("FSM_NETWORK_INTERFACE_EXCLUSION_LIST", "net1"),
 }
 
 
 class Adapter:
-    """An adapter, with its tool replaced by one that prints its arguments."""
+    """An adapter, with its tool replaced by one that prints its arguments, and with a user 1500."""
 
     def __init__(self, name: str, directory: Path) -> None:
         self.script, self._path = ADAPTERS / name, f"{directory}:{os.environ['PATH']}"
-        tool = directory / TOOLS[name]
-        tool.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\nexit ${TOOL_STATUS-0}\n")
-        tool.chmod(0o755)
+        _program(directory / TOOLS[name], "printf '%s\\n' \"$@\"\nexit ${TOOL_STATUS-0}")
+        _program(directory / "getent", "exit ${USER_STATUS-0}")
+        for program in IPTABLES:
+            _program(directory / program, "exit 1")
+
+    @property
+    def options(self) -> OptionsFile:
+        """The options file of the adapter."""
+        return read_options_file(self.script.with_suffix(".yaml"))
 
     def run(self, **lists: str) -> subprocess.CompletedProcess[str]:
         """Run it with some lists."""
@@ -50,6 +70,11 @@ class Adapter:
         done = self.run(**lists)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
+
+
+def _program(file: Path, script: str) -> None:
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
 
 
 @pytest.fixture(params=TOOLS)
@@ -76,26 +101,53 @@ def test_inbound_ports_are_added_to_the_reserved_ones(adapter: Adapter) -> None:
     assert "15010,15901,15902,15903,15904,6379,7070" in arguments
 
 
-def test_outbound_lists_are_passed_on(adapter: Adapter) -> None:
-    arguments = adapter.arguments(
-        FSM_OUTBOUND_PORT_EXCLUSION_LIST="5432,5433",
-        FSM_OUTBOUND_IP_RANGE_EXCLUSION_LIST="1.1.1.1/32,2.2.2.2/24",
-    )
-    assert {"5432,5433", "1.1.1.1/32,2.2.2.2/24"} <= set(arguments)
-
-
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [
-        ("FSM_OUTBOUND_IP_RANGE_INCLUSION_LIST", "10.0.0.0/8"),
-        ("FSM_NETWORK_INTERFACE_EXCLUSION_LIST", "net1"),
-    ],
-)
-def test_list_is_passed_on_or_refused(adapter: Adapter, variable: str, value: str) -> None:
-    """A list that is left out in silence: accepted, and not honoured."""
+@pytest.mark.parametrize("feature", LIST_OF_FEATURE)
+def test_list_is_passed_on_where_it_is_claimed_and_else_refused(
+    adapter: Adapter, feature: str
+) -> None:
+    """Catches: a list that is accepted and not honoured, or claimed and refused."""
+    variable, value = LIST_OF_FEATURE[feature]
     done = adapter.run(**{variable: value})
-    assert done.returncode != 0 or value in done.stdout.splitlines()
-    assert done.returncode == 0 or done.stderr
+    if feature in adapter.options.layer["features"].text.split(","):
+        assert value in done.stdout.splitlines()
+    else:
+        assert done.returncode == 1
+        assert "cannot" in done.stderr
+
+
+def test_linkerd_is_not_given_outbound_ranges_as_inbound_sources(tmp_path: Path) -> None:
+    """Catches: outbound ranges in --subnets-to-ignore, which spares inbound clients (issue 12)."""
+    adapter = Adapter("linkerd2-proxy-init.sh", tmp_path)
+    assert "--subnets-to-ignore" not in adapter.arguments()
+    assert adapter.run(FSM_OUTBOUND_IP_RANGE_EXCLUSION_LIST="1.1.1.1/32").returncode == 1
+
+
+def test_kumactl_is_given_no_empty_list(tmp_path: Path) -> None:
+    """Catches: --exclude-outbound-ips "", which kumactl refuses ("the rule cannot be empty")."""
+    arguments = Adapter("kumactl.sh", tmp_path).arguments()
+    assert "" not in arguments
+    assert "--exclude-outbound-ips" not in arguments
+
+
+def test_kumactl_is_refused_a_user_that_does_not_exist(tmp_path: Path) -> None:
+    """Catches: a pod that kumactl cannot program, without the line that cures it."""
+    done = Adapter("kumactl.sh", tmp_path).run(USER_STATUS="2")
+    assert done.returncode == 1
+    assert "useradd --system --uid 1500" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["istio-iptables.sh", "kumactl.sh"])
+def test_tool_that_chooses_a_variant_is_told_which(name: str, tmp_path: Path) -> None:
+    """Catches: istio-iptables, which programs nft first and legacy in its second run."""
+    arguments = Adapter(name, tmp_path).arguments()
+    assert "legacy" in arguments or any(str(tmp_path / "iptables-save") in it for it in arguments)
+
+
+def test_options_file_judges_the_adapter(adapter: Adapter) -> None:
+    """Catches: an options file that names another script, or a report without its subject."""
+    options = adapter.options
+    assert options.layer["init-cmd"].text == f"./{adapter.script.name}"
+    options.identity.require_complete("here")
 
 
 def test_invalid_items_reach_the_tool_unchanged(adapter: Adapter) -> None:

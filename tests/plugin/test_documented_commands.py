@@ -23,7 +23,7 @@ HINTS = ROOT / "pytest_fsmredir" / "report" / "terminal.py"
 APPLY = f"#!/bin/sh\nexec {sys.executable} -m pytest_fsmredir reference apply\n"
 TOOLS = ("istio-iptables", "linkerd2-proxy-init", "kumactl")
 
-_COMMAND = re.compile(r"^ *pytest (.*--fsm-init-cmd [^\"\n]*)$", re.MULTILINE)
+_COMMAND = re.compile(r"^ *pytest (.*--fsm-(?:init-cmd|options) [^\"\n]*)$", re.MULTILINE)
 _KEYWORD = re.compile(r"`-k ([^`]+)`")
 
 
@@ -37,17 +37,16 @@ COMMANDS = [shlex.split(line, comments=True) for line in documented(_COMMAND, *P
 KEYWORDS = documented(_KEYWORD, README)
 
 
-def executable(file: Path) -> None:
-    """Make a program that programs the pod it is started in."""
-    file.write_text(APPLY)
+def executable(file: Path, script: str = APPLY) -> None:
+    """Make a program; unless it is told otherwise it programs the pod that it is started in."""
+    file.write_text(script)
     file.chmod(0o755)
 
 
 def test_there_are_commands() -> None:
     """Documentation in which nothing is found to try."""
-    programs = {command[command.index("--fsm-init-cmd") + 1] for command in COMMANDS}
-    adapters = {f"fixtures/adapters/{name}.sh" for name in TOOLS}
-    assert programs == {"./my-init.sh", *adapters}
+    named = {command[-1] for command in COMMANDS}
+    assert named >= {"./my-init.sh", *(f"fixtures/adapters/{name}.yaml" for name in TOOLS)}
     assert KEYWORDS
 
 
@@ -62,6 +61,7 @@ def test_command_judges_what_it_names(project: Project, command: list[str]) -> N
     tools.mkdir()
     for file in (project.path / "my-init.sh", *(tools / name for name in TOOLS)):
         executable(file)
+    executable(tools / "getent", "#!/bin/sh\n")  # kumactl wants a user of uid 1500
     ended = project.pytest(
         *command, "--fsm-ip=4", FSM_CHECK="OUT-001",  # some commands run the user's own tests
         PATH=os.pathsep.join([str(tools), os.environ["PATH"]]),

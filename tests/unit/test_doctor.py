@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +28,17 @@ def test_doctor_speaks_to_any_terminal(monkeypatch: pytest.MonkeyPatch, encoding
     assert first.split() == ["ok", "python", "3.11"]
     assert second.startswith("MISSING  program ")
     assert last == "not ready: see MISSING above"
+
+
+def test_doctor_says_which_tools_of_other_meshes_are_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Catches: an adapter that a user tries although its tool is not on PATH."""
+    (tmp_path / "kumactl").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    found = {finding.what: finding for finding in doctor.tools()}
+
+    assert found["tool kumactl"].detail.startswith(f"{tmp_path}/kumactl: pytest ")
+    assert found["tool istio-iptables"].detail == "not on PATH: needed only to judge it"
+    assert not any(finding.required for finding in found.values())
