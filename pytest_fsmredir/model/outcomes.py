@@ -109,8 +109,12 @@ class Row:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, as a pytest report can carry them between processes."""
-        return {**asdict(self), "outcome": self.outcome.value}
+        """Return values that JSON has, and nothing derived from them such as a ``StrEnum``.
+
+        Pytest-xdist sends them from a worker by ``execnet.dumps``, which takes exact types only.
+        """
+        document: dict[str, Any] = _plain(asdict(self))
+        return document
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Row:
@@ -118,3 +122,11 @@ class Row:
         variant = Variant(**document["variant"])
         outcome, symptom = Outcome(document["outcome"]), tuple(document["symptom"])
         return cls(**{**document, "variant": variant, "outcome": outcome, "symptom": symptom})
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a row holds
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value

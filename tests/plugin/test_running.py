@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Project
+    from tests.plugin.conftest import Ended, Project
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("namespaces")]
 
+OF_A_POD = re.compile(r"10\.77\.0\.\d+|fd77:1::[0-9a-f]+")
 CACHE = ("-p", "cacheprovider", "-p", "stepwise")
 """Has pytest remember, which our tests otherwise do without."""
 
@@ -29,6 +31,37 @@ def test_workers_find_what_one_process_finds(project: Project) -> None:
     digest = alone.report["resultsDigest"]
     assert spread.report["resultsDigest"] == digest
     assert spread.report["run"]["hygiene"]["workers"] == 2
+
+
+DUMP_EVERY_ROW = """\
+import execnet
+def pytest_runtest_logreport(report):
+    if hasattr(report, "fsm_row"):
+        execnet.dumps(report.fsm_row)
+"""
+
+
+def found(ended: Ended) -> list[tuple[str, ...]]:
+    """Return what a run found, whatever the addresses of its pods and the ports of its clients."""
+    keys = ("id", "variant", "outcome", "reason", "flow", "expected", "seen")
+    rows = [[row[key] for key in keys] for row in ended.report["checks"]]
+    return [tuple(OF_A_POD.sub("POD", text) for text in row) for row in rows]
+
+
+def test_workers_send_every_row(project: Project) -> None:
+    """Catches: a crash of ``-n 2`` at a row that holds an enum, or rows that differ."""
+    pytest.importorskip("xdist")
+    project.write(conftest__py=DUMP_EVERY_ROW)
+    broken = (
+        "--fsm-init-cmd=true", "--fsm-ip=4", "--fsm-report=out",
+        "--fsm-check=OUT-00*,CT-*,CFG-0[01]*,OPX-00*,INIT-00*,SAN-*,UID-00*",
+    )  # fmt: skip
+    alone = project.conform(*broken, "-n", "0")
+    assert alone.status == pytest.ExitCode.TESTS_FAILED, alone.output
+    rows = found(alone)
+    spread = project.conform(*broken, "-n", "2")
+    assert spread.status == pytest.ExitCode.TESTS_FAILED, spread.output
+    assert found(spread) == rows
 
 
 def test_keyword_junit_and_verbose_names(project: Project) -> None:

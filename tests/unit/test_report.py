@@ -149,6 +149,18 @@ def faults(document: dict[str, Any]) -> list[str]:
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
 
 
+def test_row_can_be_sent_between_processes() -> None:
+    """Catches: a crash of pytest-xdist, which sends exact types only, at an enum in a row."""
+    execnet = pytest.importorskip("execnet")
+    variant = Variant(Profile.CORE, Profile.CORE, 4, Profile.CORE)
+    row = Row(
+        check=Outcome.FAIL, variant=variant, outcome=Outcome.FAIL, reason=Outcome.FAIL,
+        flow=Outcome.FAIL, expected=Outcome.FAIL, seen=Outcome.FAIL, symptom=(Outcome.FAIL,),
+    )  # fmt: skip
+    sent = execnet.loads(execnet.dumps(row.as_dict()))
+    assert Row.from_dict(sent) == row
+
+
 def test_report_is_as_its_schema_says(config: pytest.Config, tmp_path: Path) -> None:
     """A report that nobody else's tool can read."""
     settings = replace(SETTINGS, waivers=(WAIVER,), identity=IDENTITY)
