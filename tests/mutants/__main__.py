@@ -1,11 +1,10 @@
-"""``python -m tests.mutants``: how many of the mutants does the suite kill?"""
+"""``python -m tests.mutants``: judge every mutant by the suite."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -15,14 +14,10 @@ from random import Random
 from pytest_fsmredir.backends.netns import privileges
 from pytest_fsmredir.suite import catalogue
 from tests.mutants.collected import by_name, matching
-from tests.mutants.hints import Hints
-from tests.mutants.learning import compare_all, keep
-from tests.mutants.loading import both_variants, other_variant, twice
+from tests.mutants.matrix import print_matrix
 from tests.mutants.parallel import cores, spread
 from tests.mutants.printing import as_document, line, summary
 from tests.mutants.runner import ORIGINAL, Verdict, judge_mutant
-
-_TALKATIVE = {twice, both_variants, other_variant}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     privileges.acquire("auto")
     if arguments.matrix:
-        compare_all(names, arguments.jobs, arguments.timeout)
+        print_matrix(names, arguments.jobs, arguments.timeout)
         return 0
     return _judge(names, arguments)
 
@@ -54,38 +49,23 @@ def _sample(names: Sequence[str], size: int, seed: str) -> list[str]:
 
 def _judge(names: Sequence[str], arguments: argparse.Namespace) -> int:
     began = time.perf_counter()
-    hints = Hints() if arguments.no_hints else Hints.load()
     verdicts: list[Verdict] = []
-    work = partial(judge_mutant, hints=hints, timeout_s=arguments.timeout, full=arguments.full)
-    with tempfile.TemporaryDirectory(prefix="fsmredir-mutants-") as directory:
-        if not arguments.full:
-            work = partial(work, heard=Path(directory) / "heard")
-        for verdict in spread(work, sorted(names, key=_turn), arguments.jobs):
-            verdicts.append(verdict)
-            if arguments.verbose or not verdict.as_wanted:
-                sys.stdout.write(line(verdict) + "\n")
-                sys.stdout.flush()
+    work = partial(judge_mutant, timeout_s=arguments.timeout, full=arguments.full)
+    for verdict in spread(work, sorted(names, key=_turn), arguments.jobs):
+        verdicts.append(verdict)
+        if arguments.verbose or not verdict.as_wanted:
+            sys.stdout.write(line(verdict) + "\n")
+            sys.stdout.flush()
     seconds = time.perf_counter() - began
     sys.stdout.write(summary(verdicts, catalogue.load(), seconds) + "\n")
-    if arguments.learn:
-        keep(verdicts)
     if arguments.json:
         arguments.json.write_text(json.dumps(as_document(verdicts, seconds), indent=1) + "\n")
     return 0 if all(verdict.as_wanted for verdict in verdicts) else 1
 
 
-def _turn(name: str) -> int:
-    """Return when a mutant's turn is.
-
-    The original comes first, since the other equivalent mutants are spared what they say with it.
-    Those that are spared nothing take the longest, so they must not come last.
-    """
-    mutant = by_name(name)
-    if name == ORIGINAL:
-        return 0
-    if mutant.killable:
-        return 2
-    return 1 if mutant.load in _TALKATIVE else 3
+def _turn(name: str) -> bool:
+    """Sort equivalent mutants first: they meet the most checks, so they must not come last."""
+    return by_name(name).killable
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,10 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="list the mutants and exit")
     parser.add_argument("--verbose", "-v", action="store_true", help="a line for each mutant")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts to a file")
-    parser.add_argument("--no-hints", action="store_true", help="try the checks by cost alone")
-    parser.add_argument("--learn", action="store_true", help="keep the killers in hints.json")
     parser.add_argument(
-        "--matrix", action="store_true", help="run every check on each mutant, and keep who kills"
+        "--matrix", action="store_true", help="run every check on each mutant, and print who kills"
     )
     parser.add_argument(
         "--timeout",

@@ -1,4 +1,4 @@
-"""Every mutant, by name."""
+"""Every mutant, by name, and the checks that are tried on it first."""
 
 from __future__ import annotations
 
@@ -30,39 +30,48 @@ from tests.mutants.catalogue import (
 )
 from tests.mutants.mutant import Mutant
 
-MUTANTS: tuple[Mutant, ...] = (
-    *capture.MUTANTS,
-    *limits.MUTANTS,
-    *looks.MUTANTS,
-    *owner.MUTANTS,
-    *marks.MUTANTS,
-    *local.MUTANTS,
-    *reserved.MUTANTS,
-    *ports.MUTANTS,
-    *ranges.MUTANTS,
-    *range_reach.MUTANTS,
-    *combined.MUTANTS,
-    *protocols.MUTANTS,
-    *icmp.MUTANTS,
-    *udp.MUTANTS,
-    *scopes.MUTANTS,
-    *readers.MUTANTS,
-    *doubles.MUTANTS,
-    *refusals.MUTANTS,
-    *reruns.MUTANTS,
-    *families.MUTANTS,
-    *loads.MUTANTS,
-    *equivalent.MUTANTS,
+_GROUPS: tuple[tuple[tuple[Mutant, ...], str], ...] = (
+    (capture.MUTANTS, "OUT IN IPX UID RES"),
+    (limits.MUTANTS, "IN OUT IPX UID RES LO CT"),
+    (looks.MUTANTS, "OUT IN RES UID IPX"),
+    (owner.MUTANTS, "UID OUT RES"),
+    (marks.MUTANTS, "UID PROTO OUT"),
+    (local.MUTANTS, "LO RES OPX OUT LIFE"),
+    (reserved.MUTANTS, "RES OUT IN IPX OPX PROTO"),
+    (ports.MUTANTS, "IPX OPX CFG PROTO RES"),
+    (ranges.MUTANTS, "OIX OII OUT UID"),
+    (range_reach.MUTANTS, "OIX OII"),
+    (combined.MUTANTS, "OII PREC UID IPX CFG"),
+    (protocols.MUTANTS, "PROTO OUT CT OII"),
+    (icmp.MUTANTS, "PROTO"),
+    (udp.MUTANTS, "PROTO"),
+    (scopes.MUTANTS, "CFG OPX OII IPX OIX PREC MULTI"),
+    (readers.MUTANTS, "CFG OII INIT IPX"),
+    (doubles.MUTANTS, "CFG OIX OII OPX IPX"),
+    (refusals.MUTANTS, "CFG INIT"),
+    (reruns.MUTANTS, "INIT"),
+    (families.MUTANTS, "UID MULTI IPX RES OPX OIX OII LIFE"),
+    (loads.MUTANTS, "INIT COEX IPX LIFE PROTO"),
+    (equivalent.MUTANTS, ""),
 )
+"""Mutants, and the prefixes of the checks that are about what they break, plainest first."""
+
+MUTANTS: tuple[Mutant, ...] = tuple(mutant for members, _ in _GROUPS for mutant in members)
 
 _BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 if len(_BY_NAME) != len(MUTANTS):
     raise ValueError("two mutants have the same name")
+_OWN = {mutant.name: tuple(own.split()) for members, own in _GROUPS for mutant in members}
 
 
 def by_name(name: str) -> Mutant:
     """Return a mutant; KeyError if there is none of that name."""
     return _BY_NAME[name]
+
+
+def own_prefixes(name: str) -> tuple[str, ...]:
+    """Return the prefixes of the checks that are about what a mutant breaks, in order."""
+    return _OWN[name]
 
 
 def matching(*globs: str) -> list[str]:

@@ -14,7 +14,7 @@ from tests.mutants.runner import Verdict
 def line(verdict: Verdict) -> str:
     """Return one line on one mutant."""
     if verdict.killer is None:
-        how = f"SURVIVED {verdict.trials} trials" if verdict.killable else "left in peace"
+        how = f"SURVIVED {verdict.trials} trials" if verdict.killable else "passed"
     else:
         how = f"{'killed' if verdict.killable else 'FALSE ALARM'} by {verdict.killer}"
     text = f"{verdict.seconds:6.2f} s  {verdict.mutant}: {how}"
@@ -31,7 +31,7 @@ def summary(verdicts: Sequence[Verdict], checks: Catalogue, seconds: float) -> s
     """Return the score, and what to look at."""
     killable = [verdict for verdict in verdicts if verdict.killable]
     killed = [verdict for verdict in killable if verdict.killer is not None]
-    spared = [verdict for verdict in verdicts if not verdict.killable]
+    equivalent = [verdict for verdict in verdicts if not verdict.killable]
     by_should = [v for v in killed if v.killer and checks[v.killer.check].level is Level.SHOULD]
     erring = [verdict for verdict in verdicts if verdict.errors]
     return "\n".join(
@@ -41,11 +41,9 @@ def summary(verdicts: Sequence[Verdict], checks: Catalogue, seconds: float) -> s
             f" ({sum(v.seconds for v in verdicts):.0f} s of work)",
             _names("survivors", [v for v in killable if v.killer is None]),
             _names("killed by a SHOULD only", by_should),
-            f"{len(spared)} equivalent or permitted,"
-            f" {sum(v.killer is None for v in spared)} of them left in peace"
-            f" by {sum(v.trials for v in spared)} trials and {sum(v.spared for v in spared)} in"
-            " which they say what the original said",
-            _names("false alarms", [v for v in spared if v.killer is not None]),
+            f"{sum(v.killer is None for v in equivalent)} of {len(equivalent)} equivalent mutants"
+            f" passed, in {sum(v.trials for v in equivalent)} trials",
+            _names("false alarms", [v for v in equivalent if v.killer is not None]),
             *(f"not decided: {trial}: {trial.detail}" for v in erring for trial in v.errors[:3]),
             f"busiest killers: {_busiest(killed)}",
         ]
@@ -65,7 +63,6 @@ def as_document(verdicts: Sequence[Verdict], seconds: float) -> dict[str, Any]:
                 "errors": [f"{trial}: {trial.detail}" for trial in verdict.errors],
                 "seconds": verdict.seconds,
                 "trials": verdict.trials,
-                "spared": verdict.spared,
             }
             for verdict in verdicts
         },

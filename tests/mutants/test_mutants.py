@@ -21,7 +21,7 @@ LIMIT_S = 600
 
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What became of each mutant, by name."""
+    """The result of each mutant, by name."""
     return _verdicts(tmp_path_factory.mktemp("mutants") / "verdicts.json")
 
 
@@ -40,16 +40,16 @@ def _verdicts(file: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("name", [mutant.name for mutant in MUTANTS if mutant.killable])
 def test_mutant_is_killed(name: str, verdicts: dict[str, dict[str, Any]]) -> None:
-    """A broken rule set that every check passes."""
+    """Catches: a broken rule set that every check passes."""
     assert verdicts[name]["killer"], verdicts[name]["errors"]
 
 
 @pytest.mark.parametrize("name", [mutant.name for mutant in MUTANTS if not mutant.killable])
-def test_equivalent_is_left_in_peace(name: str, verdicts: dict[str, dict[str, Any]]) -> None:
-    """A false alarm on a rule set that does nothing wrong."""
+def test_equivalent_is_not_killed(name: str, verdicts: dict[str, dict[str, Any]]) -> None:
+    """Catches: a false alarm on a rule set that does nothing wrong."""
     assert verdicts[name]["killer"] is None, verdicts[name]["detail"]
 
 
 def test_harness_decides_every_trial(verdicts: dict[str, dict[str, Any]]) -> None:
-    """An error of the harness that passes for a result."""
+    """Catches: an error of the harness that passes for a result."""
     assert [error for verdict in verdicts.values() for error in verdict["errors"]] == []
