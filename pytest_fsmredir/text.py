@@ -15,12 +15,17 @@ _NUMBERED = re.compile(r"\S*\d\S*")
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"``, or nothing when no known name is near in any case."""
+    best = closest(name, known)
+    return f"; did you mean '{best}'?" if best else ""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is nearest to one in any case; empty when none is near."""
     names = list(known)
     near = get_close_matches(name.casefold(), map(str.casefold, names), n=1)
     spelt = [each for each in names if each.casefold() in near]
     # Two names can differ in case alone, as a class and its object do.
-    best = get_close_matches(name, spelt, n=1, cutoff=0)
-    return f"; did you mean '{best[0]}'?" if best else ""
+    return next(iter(get_close_matches(name, spelt, n=1, cutoff=0)), "")
 
 
 def printable(text: str) -> str:

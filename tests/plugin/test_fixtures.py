@@ -69,6 +69,10 @@ def test_implementation_is_one_fixture(project: Project) -> None:
         ("mesh_config={'nope': [1]}", "MeshConfig spec.traffic.nope: no such list"),
         ("mesh_config={'outboundPortExclusionList': '5432'}", "'5432' is not a list"),
         ("annotations={'flomesh.io/outbound-port-exclusion-list': 5432}", "5432 is no text"),
+        (
+            "annotations={'flomesh.io/outbound-port-exclusion': '5432'}",
+            "did you mean flomesh.io/outbound-port-exclusion-list?",
+        ),
     ],
 )
 def test_settings_of_no_pod_are_the_tests_own_error(

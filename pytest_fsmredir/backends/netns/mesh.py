@@ -8,6 +8,7 @@ from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, NoReturn
 
+from pytest_fsmredir.backends.configurations import asked_for
 from pytest_fsmredir.backends.netns.kernel import highest_id
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.places import NetnsOutside, NetnsPlace
@@ -78,7 +79,7 @@ class NetnsMesh:
         second_interface: bool = False,
     ) -> NetnsPod:
         """Return a programmed pod."""
-        configuration = Configuration(annotations or {}, mesh_config or {})
+        configuration = asked_for(annotations, mesh_config)
         if fresh:
             pod = self._fresh(configuration, second_interface)
             require_accepted(pod.try_program(), configuration)
@@ -98,7 +99,7 @@ class NetnsMesh:
         mesh_config: Mapping[str, Sequence[object]] | None = None,
     ) -> Programming:
         """Have a fresh pod programmed, and return how it ended."""
-        configuration = Configuration(annotations or {}, mesh_config or {})
+        configuration = asked_for(annotations, mesh_config)
         return self._fresh(configuration).try_program()
 
     def nested(self, site: Sandbox) -> NetnsPlace:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.backends.base import Place
+from pytest_fsmredir.backends.configurations import asked_for
 from pytest_fsmredir.backends.netns.places import NetnsPlace
 from pytest_fsmredir.backends.netns.sabotage import held_lock
 from pytest_fsmredir.backends.netns.sandbox import Sandbox, confined
@@ -80,7 +81,7 @@ class NetnsPod(NetnsPlace):
     ) -> Programming:
         """Run the implementation on the pod, and return how it ended."""
         old = self._site.configuration
-        self._site.configuration = Configuration(
+        self._site.configuration = asked_for(
             old.annotations if annotations is None else annotations,
             old.traffic if mesh_config is None else mesh_config,
         )

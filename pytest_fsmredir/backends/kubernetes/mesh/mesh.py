@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.agent.forms import Report
+from pytest_fsmredir.backends.configurations import asked_for
 from pytest_fsmredir.backends.kubernetes.mesh.fates_observed import Witnessing
 from pytest_fsmredir.backends.kubernetes.mesh.fates_recorded import Fates, Recording
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubeOutside, KubePlace
@@ -232,7 +233,7 @@ class KubeMesh:
         annotations: Mapping[str, str] | None,
         mesh_config: Mapping[str, Sequence[object]] | None,
     ) -> Order:
-        configuration = Configuration(annotations or {}, mesh_config or {})
+        configuration = asked_for(annotations, mesh_config)
         return Order(configuration, self.iptables, node=self.pods_on)
 
 

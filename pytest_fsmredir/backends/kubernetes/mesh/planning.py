@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import cast
 
 from pytest_fsmredir.backends.base import Mesh
+from pytest_fsmredir.backends.configurations import asked_for
 from pytest_fsmredir.backends.kubernetes.pods.kubelet import case_of
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order
 from pytest_fsmredir.backends.kubernetes.pods.probed_pods import ProbedPod
@@ -203,7 +204,7 @@ class PlanningMesh:
         annotations: Mapping[str, str] | None = None,
         mesh_config: Mapping[str, Sequence[object]] | None = None,
     ) -> Order:
-        configuration = Configuration(annotations or {}, mesh_config or {})
+        configuration = asked_for(annotations, mesh_config)
         return Order(configuration, self.iptables, node=self._node)
 
     def _place(self, address: str) -> Hopeful:

@@ -9,6 +9,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from pytest_fsmredir.backends.base import Place
+from pytest_fsmredir.backends.configurations import asked_for
 from pytest_fsmredir.backends.kubernetes.cluster.client import Object
 from pytest_fsmredir.backends.kubernetes.cluster.waiting import eventually
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace
@@ -238,7 +239,7 @@ class KubeWorkloads:
 
     def order(self, annotations: Mapping[str, str]) -> Order:
         """Return what a pod with these annotations is, by the lists that are in force."""
-        configuration = Configuration(annotations, self._lists)
+        configuration = asked_for(annotations, self._lists)
         return Order(configuration, self.mesh.iptables, node=self.mesh.pods_on)
 
     def in_force(self) -> None:
