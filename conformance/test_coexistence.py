@@ -50,7 +50,7 @@ def _add_rules(mesh: Mesh, pod: Pod, rules: str) -> None:
 
 def _arrived_at(fate: Fate) -> int | None:
     """Return the port at which a flow was accepted."""
-    return fate.accepted.local.port if fate.accepted else None
+    return fate.accepted.local.port if fate.path else None
 
 
 def _foreign_effects(mesh: Mesh, pod: Pod) -> dict[str, object]:

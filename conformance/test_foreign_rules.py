@@ -67,7 +67,7 @@ def _add_rules(mesh: Mesh, pod: Pod) -> None:
 
 def _is_translated(fate: Fate) -> bool:
     """Whether a flow seems to come from a port that it was given on its way."""
-    return fate.accepted is not None and fate.accepted.peer.port in TRANSLATED
+    return bool(fate.path) and fate.accepted.peer.port in TRANSLATED
 
 
 def _is_dropped(pod: Pod, here: Place, there: Place) -> bool:

@@ -311,4 +311,4 @@ def _address(form: Json) -> Address:
 
 
 def _fate_form(fate: Fate) -> Json:
-    return Report(fate.client, fate.lost, fate.accepted).as_form()
+    return Report(fate.client, fate.lost, next(iter(fate.path), None)).as_form()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from pytest_fsmredir.model.claims import BaseClaim
+from pytest_fsmredir.model.claims import BaseClaim, require
 
 
 class Protocol(StrEnum):
@@ -156,9 +156,14 @@ class Fate:
     remark: str = ""
 
     @property
-    def accepted(self) -> Acceptance | None:
-        """The first acceptance: who got the flow, before any forwarding."""
-        return self.path[0] if self.path else None
+    def accepted(self) -> Acceptance:
+        """The first acceptance: who got the flow, before any forwarding.
+
+        Raises:
+            Unmet: No listener accepted the flow. See :attr:`accepted_by` to find out without it.
+        """
+        require(Claim(bool(self.path), "accepted by a listener", self))
+        return self.path[0]
 
     @property
     def accepted_by(self) -> Acceptor | None:
@@ -261,12 +266,12 @@ class Fate:
 
     def accepted_at(self, port: int) -> Claim:
         """Accepted first on that local port, by any listener."""
-        holds = self.accepted is not None and self.accepted.local.port == port
+        holds = bool(self.path) and self.path[0].local.port == port
         return Claim(holds, f"accepted on port {port}", self)
 
     def came_from(self, source: Address) -> Claim:
         """Accepted first from that source address and port."""
-        holds = self.accepted is not None and self.accepted.peer == source
+        holds = bool(self.path) and self.path[0].peer == source
         return Claim(holds, f"accepted from {source}", self)
 
     def captured_outbound_as(self, destination: Address) -> Claim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,6 +11,10 @@ from pytest_fsmredir.suite.ordering import Rank, rank
 from pytest_fsmredir.text import without_numbers
 
 _SEVEREST = (Outcome.ERROR, Outcome.FAIL, Outcome.WAIVED, Outcome.WARN)
+_CONFIGURATION = re.compile(
+    r"(?:annotations|MeshConfig) \{\}(?: and MeshConfig \{\})?|the default configuration"
+)
+"""How a reason names what a pod was programmed with; see Programming's claims."""
 _TOGETHER = {Outcome.WARN: Outcome.FAIL}
 """A violated SHOULD and a violated MUST can have one cause; no other outcomes mix in a group."""
 
@@ -83,7 +88,7 @@ def _shared(row: Row, plain: Symptoms) -> tuple[str, ...]:
     symptom has its reason instead, without addresses and numbers.
     """
     if not row.symptom:
-        return (without_numbers(row.reason),)
+        return (_CONFIGURATION.sub("a configuration", without_numbers(row.reason)),)
     kind, *traits = row.symptom
     candidates = plain[_kind(row), row.variant, kind]
     fitting = (sorted(each) for each in candidates if each <= set(traits))

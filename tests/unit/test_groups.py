@@ -135,6 +135,18 @@ def test_reasons_without_a_flow_are_compared_without_numbers() -> None:
     assert ids(grouped(rows)) == [["OUT-001", "OUT-002"], ["OUT-003"]]
 
 
+def test_refusals_of_different_lists_share_a_group() -> None:
+    """Catches: a message for each configuration that one fault has an implementation refuse."""
+    asked = [
+        "the default configuration",
+        "annotations {'flomesh.io/outbound-port-exclusion-list': '80'}",
+        "MeshConfig {'inboundPortExclusionList': [80]}",
+        "annotations {'a': '1'} and MeshConfig {'b': [2]}",
+    ]
+    reasons = [f"expected acceptance of {what}; seen refused: no" for what in asked]
+    assert len(grouped([row("OUT-001", reason=text) for text in reasons])) == 1
+
+
 def test_lines_wrap_and_count_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches: a line that is wider than the terminal, or a failed check without its id."""
     monkeypatch.setenv("COLUMNS", "60")

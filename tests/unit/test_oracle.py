@@ -321,3 +321,12 @@ def test_flow_that_took_another_way_says_which_was_wanted() -> None:
     wanted = fate.passed(Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN)
     assert not wanted
     assert "expected accepted by the sidecar's inbound listener, then the dest" in repr(wanted)
+
+
+def test_acceptance_of_a_flow_that_no_listener_accepted_is_an_explained_failure() -> None:
+    """Catches: ``None`` in ``fate.accepted.peer``, or an error that blames the harness."""
+    flow = Flow(Direction.OUTBOUND, Address("192.0.2.1", 80), uid=1000)
+    lost = Fate(flow, None, (), "refused")
+    with pytest.raises(AssertionError, match="expected accepted by a listener; seen refused"):
+        lost.accepted  # noqa: B018 - the property raises
+    assert lost.accepted_by is None
