@@ -26,6 +26,8 @@ _INCLUDED = "flomesh.io/outbound-ip-range-inclusion-list"
 
 FIFTEEN = ",".join(map(str, range(5001, 5016)))
 SIXTEEN = f"{FIFTEEN},5016"
+THOUSANDS = ",".join(map(str, range(5001, 10001)))
+WIDE = ",".join(f"3.{n >> 8}.{n & 255}.0/24" for n in range(5000))
 MANY = ",".join(map(str, range(5001, 5151)))
 RANGES = ",".join(
     [
@@ -102,6 +104,7 @@ CONFIGURATIONS = (
     Configuration({_INCLUDED: "1.1.1.1/32"}, {"outboundIPRangeInclusionList": ["3.3.3.3/32"]}),
     *(Configuration({name: value}, MESH) for name, value in PODS.items()),
     *(Configuration({name: ""}, MESH) for name in PODS),
+    Configuration({_OUTBOUND: THOUSANDS, _INBOUND: THOUSANDS, _EXCLUDED: WIDE, _INCLUDED: WIDE}),
 )
 
 

@@ -1,0 +1,147 @@
+"""Lists of thousands of items: honoured to the last one or refused, and never cut in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pytest_fsmredir import MUST, Feature, Mesh, Need, Pod, Profile, check
+
+IP_EXCLUSIONS = "flomesh.io/outbound-ip-range-exclusion-list"
+IP_INCLUSIONS = "flomesh.io/outbound-ip-range-inclusion-list"
+OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
+INBOUND_PORTS = "flomesh.io/inbound-port-exclusion-list"
+PORT_LISTS = {Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION}
+
+LENGTH = 5000
+POWERS = [base**n for base in (2, 10) for n in range(13) if base**n < LENGTH]
+ONE_IN = 8  # ranges is of IPv6: that makes more than 512 of them, and more than 4096 of IPv4
+UNLISTED = (1, LENGTH + 1, 2 * LENGTH - 1)
+OF_IPV6 = "2001:db8:5000::"
+ENOUGH_S = 10.0  # an implementation that starts a program for each item is stopped, and has refused
+
+
+def _ports(first: int) -> list[int]:
+    """Return every third port, so that none has a listed neighbour."""
+    return [first + 3 * n for n in range(LENGTH)]
+
+
+def _hosts(mesh: Mesh) -> list[str]:
+    """Return addresses of both IP versions; the address after each is not among them."""
+    four = _addresses(mesh)
+    return [f"{OF_IPV6}{n:x}" if n % (2 * ONE_IN) == 0 else four[n] for n in range(0, len(four), 2)]
+
+
+def _addresses(mesh: Mesh) -> list[str]:
+    """Return twice as many IPv4 addresses as a list is long."""
+    networks = (str(mesh.subnet(40 + n)[0]).removesuffix("0") for n in range(2 * LENGTH // 256 + 1))
+    return [f"{network}{n}" for network in networks for n in range(256)][: 2 * LENGTH]
+
+
+def _ranges(hosts: Sequence[str]) -> str:
+    return ",".join(f"{host}/{128 if ':' in host else 32}" for host in hosts)
+
+
+def _places(length: int, mesh: Mesh) -> list[int]:
+    """Return the places that show where a list was cut, counted from either end."""
+    if mesh.exhaustive:
+        return list(range(length))
+    near = {power + by for power in POWERS for by in (-1, 0, 1) if power + by < length}
+    return sorted(near | {length - 1 - place for place in near})
+
+
+def _told(ports: Sequence[int], mesh: Mesh) -> list[int]:
+    return [ports[place] for place in _places(len(ports), mesh)]
+
+
+def _told_hosts(hosts: Sequence[str], mesh: Mesh, pod: Pod, captured: str) -> Iterator[str]:
+    """Yield hosts that show where the whole list was cut, or its part of one IP version.
+
+    Args:
+        hosts: The list.
+        mesh: Of the check.
+        pod: Whose list it is.
+        captured: An IPv6 address; hosts of IPv6 count only where this one is captured.
+    """
+    both = bool(pod.connect(captured, 8080, answer=False).captured_outbound)
+    four, six = ([host for host in hosts if (":" in host) is of_ipv6] for of_ipv6 in (False, True))
+    for each in (hosts, four, six):
+        told = (each[place] for place in _places(len(each), mesh))
+        yield from (host for host in told if both or ":" not in host)
+
+
+@check(
+    "CFG-026",
+    requirement="Port lists of thousands of items MUST be honoured to their last items, or be"
+    " refused.",
+    spec="SPEC-13.13",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features=PORT_LISTS,
+    needs={Need.PROGRAMMING},
+    families=(4,),
+)
+def test_port_lists_of_thousands_are_not_cut(mesh: Mesh) -> None:
+    pod, outbound, inbound = mesh.bare_pod(), _ports(20000), _ports(40001)
+    lists = {
+        OUTBOUND_PORTS: ",".join(map(str, outbound)),
+        INBOUND_PORTS: ",".join(map(str, inbound)),
+    }
+
+    if pod.try_program(annotations=lists, kill_after_s=ENOUGH_S).accepted:
+        assert pod.connect(mesh.server, outbound[-1]).direct
+        for fate in pod.connect_all(mesh.server, _told(outbound, mesh)):
+            assert fate.refused or fate.direct
+        for fate in pod.connect_all(mesh.server, [port + 1 for port in _told(outbound, mesh)]):
+            assert fate.captured_outbound
+        assert mesh.client.connect(pod, inbound[-1]).direct
+        for fate in mesh.client.connect_all(pod, _told(inbound, mesh)):
+            assert fate.refused or fate.direct
+        for fate in mesh.client.connect_all(pod, [port + 1 for port in _told(inbound, mesh)]):
+            assert fate.captured_inbound
+
+
+@check(
+    "OIX-020",
+    requirement="An exclusion list of thousands of ranges of both IP versions MUST be honoured to"
+    " its last item, or be refused.",
+    spec="SPEC-13.13",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
+    needs={Need.PROGRAMMING, Need.REMOTE_ADDRESSES},
+    families=(4,),
+)
+def test_exclusion_list_of_thousands_is_not_cut(mesh: Mesh) -> None:
+    pod, hosts = mesh.bare_pod(), _hosts(mesh)
+    lists = {IP_EXCLUSIONS: _ranges(hosts)}
+
+    if pod.try_program(annotations=lists, kill_after_s=ENOUGH_S).accepted:
+        for n in UNLISTED:
+            assert pod.connect(_addresses(mesh)[n], 8080).captured_outbound
+        assert pod.connect(hosts[-1], 8081).direct
+        for host in _told_hosts(hosts, mesh, pod, f"{OF_IPV6}f:1"):
+            fate = pod.connect(host, 8080, answer=False)
+            assert fate.refused or fate.direct
+
+
+@check(
+    "OII-021",
+    requirement="An inclusion list of thousands of ranges of both IP versions MUST be honoured to"
+    " its last item, or be refused.",
+    spec="SPEC-13.13",
+    level=MUST,
+    profile=Profile.INCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
+    needs={Need.PROGRAMMING, Need.REMOTE_ADDRESSES},
+    families=(4,),
+)
+def test_inclusion_list_of_thousands_is_not_cut(mesh: Mesh) -> None:
+    pod, hosts = mesh.bare_pod(), _hosts(mesh)
+    lists = {IP_INCLUSIONS: _ranges(hosts)}
+
+    if pod.try_program(annotations=lists, kill_after_s=ENOUGH_S).accepted:
+        for n in UNLISTED:
+            assert pod.connect(_addresses(mesh)[n], 8080).direct
+        assert pod.connect(hosts[-1], 8081).captured_outbound
+        for host in _told_hosts(hosts, mesh, pod, hosts[0]):
+            assert pod.connect(host, 8080, answer=False).captured_outbound
