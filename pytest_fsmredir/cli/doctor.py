@@ -70,6 +70,13 @@ def findings() -> Iterator[Finding]:
     yield privilege
     if privilege.present:
         yield from _variants()
+        lacking = "; ".join(preflight.undenied())
+        yield Finding(
+            "limits of an init container",
+            present=not lacking,
+            detail=lacking or "/proc/sys is read-only, capabilities and seccomp as in Kubernetes",
+            required=False,
+        )
     yield Finding(*_kind(), required=False)
     yield from tools()
 

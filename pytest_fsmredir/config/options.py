@@ -191,6 +191,13 @@ OPTIONS = (
     Option("timeout", "seconds after which a flow counts as unanswered", "5", "S", again=True),
     Option("init-timeout", "seconds an init command may take", "30", "S", again=True),
     Option(
+        "init-privileged",
+        "the implementation needs a privileged init container: /proc/sys can be written, and no"
+        " capability and no system call is denied",
+        flag=True,
+        again=True,
+    ),
+    Option(
         "fuzz",
         "generated policies to try on each variant as well",
         "0",

@@ -110,6 +110,7 @@ class Settings:
         privilege: ``auto``, ``rootless`` or ``root``.
         timeout_s: When a flow counts as unanswered.
         init_timeout_s: When an init command is killed.
+        init_privileged: The implementation is said to need a privileged init container.
         fuzz: How many policies to generate for each variant; 0 for none.
         seed: Of all that is generated.
         where: Who gave each option that somebody gave, for messages.
@@ -139,6 +140,7 @@ class Settings:
     privilege: str
     timeout_s: float
     init_timeout_s: float
+    init_privileged: bool
     fuzz: int
     seed: int
     where: Mapping[str, str]
@@ -270,6 +272,7 @@ def _settings(layers: Sequence[Layer], file: OptionsFile | None, config: pytest.
         privilege=parsing.choice("privilege", given),
         timeout_s=parsing.seconds(given["timeout"]),
         init_timeout_s=parsing.seconds(given["init-timeout"]),
+        init_privileged=parsing.truth(given["init-privileged"]),
         fuzz=parsing.whole(given["fuzz"]),
         seed=parsing.whole(given["seed"]),
         where={name: each.where for name, each in given.items() if each.where},

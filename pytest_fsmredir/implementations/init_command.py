@@ -84,4 +84,9 @@ def _hint(done: Completed) -> str:
         return " (is that file executable?)"
     if done.status == 127 or _NO_SCRIPT.search(done.stderr):
         return " (it ran in an empty directory: give paths in full)"
+    if "Read-only file system" in done.stdout + done.stderr:
+        return (
+            " (/proc/sys and /sys are read-only in an unprivileged init container; if yours is"
+            " privileged, add --fsm-init-privileged)"
+        )
     return ""

@@ -136,6 +136,11 @@ def judged(settings: Settings, directory: Path) -> Implementation:
                 " judged nowhere else: give --fsm-inject manual to judge an implementation that"
                 " you name, or run the other backends by themselves"
             )
+        if settings.init_privileged:
+            raise SettingsError(
+                f"{settings.where['init-privileged']}: on the backend {by_webhook[0]} the cluster's"
+                " own mesh says whether its init container is privileged: leave the option out"
+            )
         return InCluster("the mesh of the cluster")
     if asked.init_image and by_default:
         if NETNS in settings.backends:
@@ -178,6 +183,8 @@ def _make_ready(hooks: ConformanceHooks) -> None:
         run.privilege = privileges.acquire(run.settings.privilege)
         preflight.default_iptables(run.settings.iptables)
         preflight.probe(variant for variant in run.variants if not variant.in_kubernetes)
+        if not run.settings.init_privileged:
+            run.undenied = preflight.undenied()
     except Exception as error:
         run.trouble = f"set-up failed: {error}"
         hooks.write_report()

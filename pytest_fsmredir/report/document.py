@@ -90,6 +90,8 @@ def _implementation(run: Run) -> dict[str, Any]:
         "command": judged.command if isinstance(judged, InitCommand) else "",
         "rulesDigest": f"sha256:{judged.digest}" if isinstance(judged, RulesFile) else "",
     }
+    if run.settings.init_privileged:
+        told["initContainer"] = "privileged"
     return {key: value for key, value in told.items() if value}
 
 

@@ -53,8 +53,16 @@ def header(run: Run) -> list[str]:
     return [
         f"fsm-redir {suite_version()} · {len(run.catalogue.checks)} checks,"
         f" catalogue {run.catalogue.digest[:12]} · {_backends(run)} · kernel {platform.release()}",
-        f"implementation: {subject}",
+        f"implementation: {subject}{_init_container(run)}",
     ]
+
+
+def _init_container(run: Run) -> str:
+    """Return in what way its init container is not an ordinary one; empty for an ordinary one."""
+    if run.settings.init_privileged:
+        return " · in a privileged init container"
+    undenied = "; ".join(run.undenied)
+    return f" · unlike in an init container of Kubernetes, {undenied}" if undenied else ""
 
 
 def _backends(run: Run) -> str:

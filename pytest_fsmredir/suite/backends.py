@@ -127,14 +127,14 @@ def _nodes(name: str, settings: Settings) -> tuple[Node, ...]:
 
 def _netns(settings: Settings, implementation: Implementation) -> Backend:
     from pytest_fsmredir.backends.netns.backend import NetnsBackend
-    from pytest_fsmredir.backends.netns.programs import Confinement
 
     deadline_s = settings.init_timeout_s
     return NetnsBackend(
         CircuitBreaker(implementation, deadline_s),
         families=settings.families,
         timeout_s=settings.timeout_s,
-        confinement=Confinement(timeout_s=deadline_s),
+        init_timeout_s=deadline_s,
+        privileged=settings.init_privileged,
         pipy=settings.pipy,
     )
 
@@ -169,7 +169,7 @@ def _cluster(settings: Settings, implementation: Implementation, nodes: Sequence
         context=asked.context or None,
         timeout_s=settings.timeout_s,
         init_timeout_s=settings.init_timeout_s,
-        images=_images(asked, asked.pod_image, pipy),
+        images=_images(settings, asked.pod_image, pipy),
         keep=asked.keep,
         nodes=nodes,
     )
@@ -194,25 +194,28 @@ def _cluster_context(
         shared_cluster_context,
     )
 
-    options, find_images = kind_options(settings), partial(_kind_images, settings.kubernetes)
+    options, find_images = kind_options(settings), partial(_kind_images, settings)
     if is_worker:
         return shared_cluster_context(options, find_images)
     return kind_cluster_context(options, find_images, handle=handle)
 
 
-def _kind_images(asked: KubernetesSettings) -> Images:
+def _kind_images(settings: Settings) -> Images:
     """Return where containers on kind come from; Docker has all of them then."""
     from pytest_fsmredir.backends.kubernetes.cluster.images import pod_image
 
-    return _images(asked, pod_image(asked.pod_image), _kind_sidecar(asked))
+    asked = settings.kubernetes
+    return _images(settings, pod_image(asked.pod_image), _kind_sidecar(asked))
 
 
-def _images(asked: KubernetesSettings, pod: str, sidecar: Mapping[str, object]) -> Images:
+def _images(settings: Settings, pod: str, sidecar: Mapping[str, object]) -> Images:
     from pytest_fsmredir.backends.kubernetes.pods.manifests import AgentIn, Images
 
+    asked = settings.kubernetes
     return Images(
         pod=pod,
         init=asked.init_image,
+        init_privileged=settings.init_privileged,
         agent_in=AgentIn(asked.agent),
         app=asked.app_image,
         sidecar=sidecar,

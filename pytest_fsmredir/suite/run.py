@@ -64,6 +64,7 @@ class Run:
         variants: The points of the matrix.
         claims: What it claims, after the user's changes.
         privilege: How the process got its privileges.
+        undenied: What this machine cannot deny an init command that a container runtime does.
         generated: Those checks of the catalogue that are made up for this run.
         rows: The results so far, in the controlling process those of every worker.
         watch: Told of the progress of sweeps.
@@ -82,6 +83,7 @@ class Run:
     variants: tuple[Variant, ...]
     claims: Claims
     privilege: str
+    undenied: tuple[str, ...] = ()
     generated: tuple[Check, ...] = ()
     rows: dict[tuple[str, Variant], Row] = field(default_factory=dict)
     watch: Watch = _nobody

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,6 +83,18 @@ def test_users_and_capabilities() -> None:
     assert made["spec"]["containers"][0]["securityContext"]["runAsUser"] == 1500
     assert init["securityContext"]["runAsUser"] == 0
     assert init["securityContext"]["capabilities"] == {"add": ["NET_ADMIN"]}
+
+
+def test_init_container_is_privileged_where_that_is_declared() -> None:
+    """Catches: an init container in Kubernetes that has less than the one on namespaces."""
+    made = injected(pod(), MESH, replace(PARTS, privileged=True))
+    init = made["spec"]["initContainers"][-1]
+
+    assert init["securityContext"]["privileged"] is True
+    assert (
+        "privileged"
+        not in injected(pod(), MESH, PARTS)["spec"]["initContainers"][-1]["securityContext"]
+    )
 
 
 def test_lists_of_both_scopes_are_literals() -> None:

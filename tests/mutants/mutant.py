@@ -51,6 +51,7 @@ class Mutant:
         text: A change to the text that is loaded.
         families: The IP versions that are programmed, of those the pod has.
         load: How the rules are loaded.
+        privileged: It runs in a privileged init container.
         argument: Why no packet can tell it from the original, or why the specification permits
             what packets can tell; empty for a mutant that has to be killed.
     """
@@ -64,6 +65,7 @@ class Mutant:
     text: Edit = same_text
     families: tuple[int, ...] = (4, 6)
     load: Load = install
+    privileged: bool = False
     argument: str = ""
 
     @property

@@ -73,7 +73,7 @@ def judge_mutant(name: str, timeout_s: float, *, full: bool) -> Verdict:
     began = time.perf_counter()
     mutant = by_name(name)
     verdict = Verdict(name, mutant.killable)
-    judge = _judge(MutantImplementation(mutant), timeout_s)
+    judge = _judge(MutantImplementation(mutant), timeout_s, privileged=mutant.privileged)
     for check, point in _order(name):
         if not judge.applies(check, point):
             continue
@@ -112,13 +112,14 @@ def _is_worth_a_trial(mutant: Mutant, check: Check, point: Point) -> bool:
 def matrix_row(name: str, points: Sequence[Point], timeout_s: float) -> list[Trial]:
     """Run every check on a mutant."""
     checks = [check for check in catalogue.load().checks if check.level in _KILLS]
-    judge = _judge(MutantImplementation(by_name(name)), timeout_s)
+    mutant = by_name(name)
+    judge = _judge(MutantImplementation(mutant), timeout_s, privileged=mutant.privileged)
     return list(judge.run_all(checks, points))
 
 
-def _judge(implementation: Implementation, timeout_s: float) -> Judge:
+def _judge(implementation: Implementation, timeout_s: float, *, privileged: bool = False) -> Judge:
     backend = _backend(timeout_s)
-    backend.judge_next(implementation)
+    backend.judge_next(implementation, privileged=privileged)
     return Judge(implementation, backend, timeout_s)
 
 

@@ -12,10 +12,16 @@ from pathlib import Path
 
 from pytest_fsmredir import layout
 from pytest_fsmredir.backends.needs import Need
+from pytest_fsmredir.backends.netns.container import ContainerLimits, with_mounts_of_its_own
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.preflight import has_nat
-from pytest_fsmredir.backends.netns.programs import Confinement, Toolbox, start_inside
+from pytest_fsmredir.backends.netns.programs import (
+    ALL_CAPABILITIES,
+    Confinement,
+    Toolbox,
+    start_inside,
+)
 from pytest_fsmredir.backends.netns.reserve import RESERVED_PODS, Links, Reserve
 from pytest_fsmredir.backends.netns.sabotage import SabotagedToolbox
 from pytest_fsmredir.backends.netns.sandbox import MakeSidecar, Sandbox
@@ -63,10 +69,11 @@ class NetnsBackend:
         *,
         families: tuple[int, ...],
         timeout_s: float,
-        confinement: Confinement = Confinement(),  # noqa: B008 - immutable
+        init_timeout_s: float = 30.0,
+        privileged: bool = False,
         pipy: Path | None = None,
     ) -> None:
-        self.confinement = confinement
+        self._init_timeout_s = init_timeout_s
         self.programs_started: dict[IptablesVariant, int] = {}
         self._implementation = implementation
         self.families = families
@@ -76,6 +83,8 @@ class NetnsBackend:
         self._links = Links(families)
         _raise_descriptor_limit()
         with ExitStack() as undo:
+            self._limits = undo.enter_context(closing(ContainerLimits()))
+            self.confinement = self._confined(privileged=privileged)
             self._engine = Engine()
             undo.callback(self._engine.close)
             self.world = Namespace()
@@ -169,9 +178,10 @@ class NetnsBackend:
             programming = site.program(self._implementation, site.init_run(harmed, doomed))
             return replace(programming, started=harmed.started)
 
-    def judge_next(self, implementation: Implementation) -> None:
+    def judge_next(self, implementation: Implementation, *, privileged: bool = False) -> None:
         """Have another implementation program the pods from now on; nothing of the last stays."""
         self._remove_shared()
+        self.confinement = self._confined(privileged=privileged)
         self.programs_started.clear()
         self._implementation = implementation
 
@@ -184,6 +194,15 @@ class NetnsBackend:
     def close(self) -> None:
         """Remove every pod and the world."""
         self._undo.close()
+
+    def _confined(self, *, privileged: bool) -> Confinement:
+        if privileged:
+            return Confinement(
+                capabilities=ALL_CAPABILITIES,
+                timeout_s=self._init_timeout_s,
+                limit=with_mounts_of_its_own,
+            )
+        return Confinement(timeout_s=self._init_timeout_s, limit=self._limits.enter)
 
     def _remove_shared(self) -> None:
         while self._shared:

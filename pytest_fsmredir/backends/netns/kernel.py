@@ -7,10 +7,13 @@ and capability bounding set are all kept per task by the kernel.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
+CLONE_FS = 0x00000200
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
@@ -20,6 +23,13 @@ CAP_NET_ADMIN = 12
 CAP_NET_RAW = 13
 
 ID_MAPS = (Path("/proc/self/uid_map"), Path("/proc/self/gid_map"))
+
+MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC = 0x1, 0x20, 0x1000, 0x4000
+MS_PRIVATE, MS_SLAVE = 0x40000, 0x80000
+
+_SET_MODE_FILTER = 1
+# Kernels before 5.16 slow down all that runs under a filter without this flag; runc sets it too.
+_SPEC_ALLOW = 4
 
 _SYS_CLOSE_RANGE = 436  # on every architecture; glibc has no name for it before 2.34
 _CLOSE_RANGE_UNSHARE = 2
@@ -44,6 +54,36 @@ def unshare(flags: int) -> None:
 def setns(descriptor: int, kind: int) -> None:
     """Move the calling thread into the namespace behind a descriptor."""
     _checked(_libc.setns(ctypes.c_int(descriptor), ctypes.c_int(kind)), "setns")
+
+
+def mount(source: str, target: str, flags: int) -> None:
+    """Bind or remount a directory, or change its propagation.
+
+    Raises:
+        OSError: As mount(2) has it.
+    """
+    names = (os.fsencode(source), os.fsencode(target))
+    _checked(_libc.mount(*names, None, ctypes.c_ulong(flags), None), f"mount {target}")
+
+
+def set_seccomp_filter(system_call: int, code: bytes) -> None:
+    """Put a filter on the calling thread, and on every program that it starts from now on.
+
+    Args:
+        system_call: The number of seccomp(2) on this machine.
+        code: An array of ``struct sock_filter`` (linux/filter.h).
+
+    Raises:
+        OSError: EACCES without CAP_SYS_ADMIN, EINVAL for a kernel or a filter that cannot do it.
+    """
+    instructions = ctypes.create_string_buffer(code, len(code))
+    # struct sock_fprog: the number of instructions, and a pointer to them
+    program = struct.pack("@HP", len(code) // 8, ctypes.addressof(instructions))
+    for flags in (_SPEC_ALLOW, 0):  # the flag is of Linux 4.17
+        result = _libc.syscall(system_call, _SET_MODE_FILTER, flags, program)
+        if result == 0 or ctypes.get_errno() != errno.EINVAL:
+            break
+    _checked(result, "seccomp")
 
 
 def leave_descriptors() -> None:

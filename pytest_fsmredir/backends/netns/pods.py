@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.configurations import asked_for
 from pytest_fsmredir.backends.netns.places import NetnsPlace
+from pytest_fsmredir.backends.netns.programs import no_limit
 from pytest_fsmredir.backends.netns.sabotage import held_lock
 from pytest_fsmredir.backends.netns.sandbox import Sandbox, confined
 from pytest_fsmredir.backends.netns.wiring import forget_gateway, open_tap
@@ -114,7 +116,9 @@ class NetnsPod(NetnsPlace):
     def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
         """Run somebody else's program in the pod."""
         toolbox = self._mesh.backend.toolbox(self._mesh.iptables)
-        return self._site.init_run(toolbox, self._mesh.confinement).run(argv, stdin)
+        # The rules of others may have been loaded by a program of the node, which has no limits.
+        confinement = replace(self._mesh.confinement, limit=no_limit)
+        return self._site.init_run(toolbox, confinement).run(argv, stdin)
 
     @contextmanager
     def kernel_settings(self, values: Mapping[str, str]) -> Iterator[None]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from pytest_fsmredir import procs, scratch
+from pytest_fsmredir.backends.netns.container import ContainerLimits
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.programs import default_variant, find
 from pytest_fsmredir.errors import PreflightError
@@ -39,6 +40,12 @@ def probe(variants: Iterable[Variant]) -> None:
                     f"this kernel has no working NAT for {program}: {fault};"
                     " leave it out with --fsm-iptables or --fsm-ip"
                 )
+
+
+def undenied() -> tuple[str, ...]:
+    """Return what this machine cannot deny an init command that a container runtime denies it."""
+    with closing(ContainerLimits()) as limits:
+        return limits.lacking
 
 
 def has_nat(variant: IptablesVariant) -> bool:

@@ -37,6 +37,7 @@ DEFAULT_CAPABILITIES = frozenset(
     }
 )  # fmt: skip
 INIT_CAPABILITIES = DEFAULT_CAPABILITIES | {CAP_NET_ADMIN}
+ALL_CAPABILITIES = frozenset(range(64))  # as many as the kernel has room for
 NETWORK_CAPABILITIES = frozenset({CAP_NET_ADMIN, CAP_NET_RAW})
 
 _TOOLS = ("", "-save", "-restore")
@@ -112,6 +113,10 @@ class Toolbox:
         return os.pathsep.join([str(self._directory), search_path()])
 
 
+def no_limit() -> None:
+    """Put no further limit on the calling thread."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confinement:
     """How a command inside a pod is held.
@@ -120,11 +125,13 @@ class Confinement:
         capabilities: What it may have at most.
         timeout_s: When it is killed, with all its children.
         killed_by: Descriptor that has it killed as soon as it can be read.
+        limit: Called in the thread that starts it, to put further limits on that thread.
     """
 
     capabilities: frozenset[int] = INIT_CAPABILITIES
     timeout_s: float = 30.0
     killed_by: int | None = None
+    limit: Callable[[], None] = no_limit
 
 
 def run_inside(
@@ -147,6 +154,7 @@ def run_inside(
     def work() -> Completed:
         bound_capabilities(confinement.capabilities)
         unshare(CLONE_NEWPID)
+        confinement.limit()  # it may need descriptors, and may forbid the calls above
         if confinement.killed_by is None:
             # The copies of thousands of descriptors cost as much as the program's own work.
             leave_descriptors()

@@ -359,6 +359,7 @@ MUTANTS = (
         what="TCP fast open is switched off in the pod",
         source="the usual hardening of a pod's kernel settings",
         load=followed_by("echo 0 >/proc/sys/net/ipv4/tcp_fastopen"),
+        privileged=True,
         argument="no SYN with data comes out of the pod, so none passes by the sidecar",
     ),
     Mutant(
@@ -375,6 +376,7 @@ MUTANTS = (
         load=followed_by(
             "for f in all eth0; do echo 1 >/proc/sys/net/ipv4/conf/$f/route_localnet; done"
         ),
+        privileged=True,
         argument="what comes for 127.0.0.1 is captured inbound as for any address; that what"
         " listens on localhost can be reached, SPEC-2.5 permits",
     ),

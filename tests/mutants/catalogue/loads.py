@@ -26,8 +26,10 @@ def _each(command: str) -> str:
     return f"iptables {command} && ip6tables {command}"
 
 
-def _after(name: str, what: str, source: str, *scripts: str) -> Mutant:
-    return Mutant(name=name, what=what, source=source, load=followed_by(*scripts))
+def _after(name: str, what: str, source: str, *scripts: str, privileged: bool = False) -> Mutant:
+    return Mutant(
+        name=name, what=what, source=source, load=followed_by(*scripts), privileged=privileged
+    )
 
 
 def _before(name: str, what: str, source: str, *scripts: str) -> Mutant:
@@ -304,18 +306,33 @@ MUTANTS = (
         "B40: istio/istio 7182",
         "cd /proc/sys/net/ipv4/conf;"
         " for f in all eth0 net1; do [ ! -e $f ] || echo 1 >$f/rp_filter; done",
+        privileged=True,
     ),
     _after(
         "ephemeral-ports-few",
         "the pod has 3 ephemeral ports",
         "B38: istio/istio 51210",
         "echo 40000 40002 >/proc/sys/net/ipv4/ip_local_port_range",
+        privileged=True,
     ),
     _after(
         "conntrack-table-small",
         "the table of connections holds 16 entries",
         "B38: catalogue CT-008",
         "echo 16 >/proc/sys/net/netfilter/nf_conntrack_max",
+        privileged=True,
+    ),
+    _after(
+        "setting-written-without-privileges",
+        "route_localnet is switched on, which an unprivileged init container may not",
+        "issue 12: an implementation that dies in every pod",
+        "echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet",
+    ),
+    _after(
+        "namespace-entered-without-privileges",
+        "the rules are loaded behind nsenter, which an unprivileged init container may not run",
+        "issue 12: what containerd's default seccomp profile denies",
+        "nsenter --net=/proc/self/ns/net true",
     ),
     Mutant(
         name="rules-inbound-only-after-restart",

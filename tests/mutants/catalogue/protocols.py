@@ -255,6 +255,7 @@ MUTANTS = (
             "echo 1 >/proc/sys/net/ipv4/icmp_echo_ignore_all;"
             " echo 1 >/proc/sys/net/ipv6/icmp/echo_ignore_all"
         ),
+        privileged=True,
     ),
     Mutant(
         name="dns-over-tcp-exempt",

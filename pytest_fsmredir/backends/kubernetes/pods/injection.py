@@ -64,6 +64,7 @@ class Parts:
     Attributes:
         init: The init container: image and, unless its own entrypoint is to run, command; more
             fields as needed.
+        privileged: The init container is privileged; otherwise it has NET_ADMIN.
         sidecar: The sidecar: the same.
         health: The health responder: the same.
         iptables: Variant that the init container is to use.
@@ -74,6 +75,7 @@ class Parts:
     init: Mapping[str, Any]
     sidecar: Mapping[str, Any]
     health: Mapping[str, Any]
+    privileged: bool = False
     iptables: str = "nft"
     hold: bool = True
     hold_hook: Sequence[str] = field(default_factory=tuple)
@@ -231,6 +233,7 @@ def _init_container(configuration: Configuration, parts: Parts) -> Object:
             "runAsUser": 0,
             "runAsGroup": 0,
             "runAsNonRoot": False,
+            **({"privileged": True} if parts.privileged else {}),
             "capabilities": {"add": ["NET_ADMIN"]},
         },
         "env": [

@@ -64,6 +64,7 @@ class Images:
     Attributes:
         pod: Holds Python and both variants of iptables.
         init: The implementation's own; empty to run a command in the pod image.
+        init_privileged: The init container is privileged.
         agent_in: Where the agent runs in pods of the mesh: as the application's container, or in
             an ephemeral one that is added to it.
         app: Where the agent is not it, the application's own image; empty for an application that
@@ -74,6 +75,7 @@ class Images:
 
     pod: str
     init: str = ""
+    init_privileged: bool = False
     agent_in: AgentIn = AgentIn.CONTAINER
     app: str = ""
     sidecar: Mapping[str, object] = field(default_factory=dict)
@@ -186,6 +188,7 @@ def init_program(implementation: Implementation) -> InitProgram:
 def _parts(images: Images, init_command: Sequence[str] | None, iptables: IptablesVariant) -> Parts:
     return Parts(
         init=_init(images, init_command, iptables),
+        privileged=images.init_privileged,
         sidecar=images.sidecar or _agent(images.pod, SIDECAR),
         health={
             **_agent(images.pod, HEALTH),
