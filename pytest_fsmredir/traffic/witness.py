@@ -101,6 +101,8 @@ def look(scene: WitnessScope, question: Question) -> Sighting:
     - port 15001 or 15003, at whatever address: it came by REDIRECT or DNAT. Its original
       destination is what connection tracking has for it. Where that is not to be read, what was
       dialled is taken for it; then whether the sidecar could have recovered it is not judged.
+    - a port that the sidecar serves, at an address of the pod: it came unchanged, or by DNAT, as
+      FSM's ``localProxyMode: PodIP`` takes the sidecar's calls to 127.0.0.1 to the pod's address.
     - the destination itself: it came unchanged, by TPROXY if the sidecar has no socket that listens
       there, else to a listener of the sidecar or, of another user, to the application.
 
@@ -116,9 +118,9 @@ def look(scene: WitnessScope, question: Question) -> Sighting:
     rows = [row for row in _rows_of(scene, question, tracked) if row.inode not in scene.ours]
     judged = [_accepted(scene, question, tracked, row) for row in rows]
     accepted = tuple(each for each in judged if each is not None)
-    pending = not accepted and any(_waits(question, row) for row in rows)
+    pending = not accepted and any(_waits(scene, question, row) for row in rows)
     if not accepted and not pending and tracked and question.connected:
-        accepted = _remembered(question, tracked)
+        accepted = _remembered(scene, question, tracked)
     onward = _onward(scene, accepted)
     return Sighting(accepted, onward, pending, tracking=scene.table.conntrack is not None)
 
@@ -161,11 +163,11 @@ def _acceptor(scene: WitnessScope, question: Question, row: SocketRow) -> Accept
     if port in _INTERCEPTING:
         listens = _listens(scene, port, lambda uid: uid == scene.uid)
         return _INTERCEPTING[port] if of_sidecar or (of_sidecar is None and listens) else None
+    if _is_served(scene, row.local):
+        return _server(scene, port)
     if row.local != question.destination:
         return None
-    if port in _SERVING or port == HEALTH_PORT:
-        return _server(scene, port)
-    if row.local.host not in scene.addresses and not _is_loopback(row.local.host):
+    if not _is_here(scene, row.local):
         return Acceptor.SIDECAR_OUTBOUND if of_sidecar in (True, None) else None
     if of_sidecar and not _listens(scene, port):
         return Acceptor.SIDECAR_INBOUND
@@ -191,18 +193,26 @@ def _listens(scene: WitnessScope, port: int, of: Callable[[int], bool] = lambda 
     )
 
 
-def _waits(question: Question, row: SocketRow) -> bool:
+def _waits(scene: WitnessScope, question: Question, row: SocketRow) -> bool:
     """Whether a connection is there that no program has accepted yet: it has no inode."""
-    places = row.local == question.destination or row.local.port in _INTERCEPTING
-    return places and (row.state in OPENING or (row.state in LIVE and not row.inode))
+    place = row.local
+    awaited = (
+        place == question.destination or place.port in _INTERCEPTING or _is_served(scene, place)
+    )
+    return awaited and (row.state in OPENING or (row.state in LIVE and not row.inode))
 
 
-def _remembered(question: Question, tracked: TrackedFlow) -> tuple[Acceptance, ...]:
+def _remembered(
+    scene: WitnessScope, question: Question, tracked: TrackedFlow
+) -> tuple[Acceptance, ...]:
     """Return who accepted a flow of which only connection tracking knows any more."""
-    by = _INTERCEPTING.get(tracked.arrived_at.port)
-    if by is None or tracked.arrived_at == question.destination:
+    place = tracked.arrived_at
+    by = _INTERCEPTING.get(place.port)
+    if _is_served(scene, place):
+        by = _server(scene, place.port)
+    if by is None or place == question.destination:
         return ()
-    return (Acceptance(0, by, tracked.arrived_at, tracked.seen_from, tracked.destination),)
+    return (Acceptance(0, by, place, tracked.seen_from, tracked.destination),)
 
 
 def _onward(scene: WitnessScope, accepted: tuple[Acceptance, ...]) -> tuple[Address, ...]:
@@ -214,5 +224,11 @@ def _onward(scene: WitnessScope, accepted: tuple[Acceptance, ...]) -> tuple[Addr
     )
 
 
-def _is_loopback(host: str) -> bool:
-    return host.startswith("127.") or host == "::1"
+def _is_served(scene: WitnessScope, place: Address) -> bool:
+    """Whether a place is a port of the pod that the sidecar or the health responder serves."""
+    return (place.port in _SERVING or place.port == HEALTH_PORT) and _is_here(scene, place)
+
+
+def _is_here(scene: WitnessScope, place: Address) -> bool:
+    loopback = place.host.startswith("127.") or place.host == "::1"
+    return loopback or place.host in scene.addresses

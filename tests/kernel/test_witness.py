@@ -19,7 +19,7 @@ from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.reference import Reference
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Direction, Flow
-from pytest_fsmredir.model.reserved import SIDECAR_UID
+from pytest_fsmredir.model.reserved import ADMIN_PORT, SIDECAR_UID
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.sockettable import SocketTable
 from pytest_fsmredir.traffic.witness import Question, Sighting, WitnessScope, look
@@ -77,12 +77,40 @@ def site(request: pytest.FixtureRequest) -> Iterator[tuple[NetnsBackend, Sandbox
     implementation = IMPLEMENTATIONS[request.param]
     lists = ("outbound-port-exclusion-list", "inbound-port-exclusion-list")
     annotations = {f"flomesh.io/{name}": str(EXCLUDED) for name in lists}
-    with closing(NetnsBackend(implementation, families=(4, 6), timeout_s=5.0)) as backend:
-        made = backend.new_site(Configuration(annotations), second_interface=False)
+    with programmed(implementation, Configuration(annotations), (4, 6)) as made:
+        yield made
+
+
+@contextmanager
+def programmed(
+    implementation: Implementation, configuration: Configuration, families: tuple[int, ...]
+) -> Iterator[tuple[NetnsBackend, Sandbox]]:
+    """Make a pod and program it."""
+    with closing(NetnsBackend(implementation, families=families, timeout_s=5.0)) as backend:
+        made = backend.new_site(configuration, second_interface=False)
         with closing(made):
             programming = backend.program(made, default_variant(), backend.confinement)
             assert programming.accepted, programming
             yield backend, made
+
+
+@pytest.mark.parametrize("tracking", [True, False])
+def test_admin_interface_is_seen_behind_fsms_dnat(tracking: bool) -> None:
+    """Catches: PodIP mode, whose admin interface accepted and was not seen to (issue 12)."""
+    implementation = InitCommand(command("fsm_current.sh PodIP"))
+    with ExitStack() as undo:
+        backend, site = undo.enter_context(programmed(implementation, Configuration(), (4,)))
+        pod = Pod(backend, site, 4)
+        place = Address(pod.address, ADMIN_PORT)
+        undo.callback(site.host.listen(place, uid=SIDECAR_UID).close)
+        flow = Flow(Direction.OUTBOUND, Address("127.0.0.1", ADMIN_PORT), uid=SIDECAR_UID)
+        with owner(SIDECAR_UID, SIDECAR_UID):
+            connection = undo.enter_context(site.host.open(flow))
+
+        (told,) = pod.witnessed(connection, tracking=tracking).accepted
+        assert (told.by, told.local, told.destination) == (
+            Acceptor.ADMIN, place, flow.destination,
+        )  # fmt: skip
 
 
 @pytest.fixture(params=[4, 6])

@@ -1,6 +1,7 @@
 #!/bin/sh
 # What FSM (from 1.4.17 on) runs in its init container: IPv4 only, one restore, one match for all ports.
 # Its webhook is here too: it validates annotations, and has the lists of both scopes united.
+# With the argument PodIP it does what FSM does for localProxyMode: PodIP.
 set -eu
 
 annotation() { # NAME: prints the value; status 1 without one
@@ -89,6 +90,9 @@ split() { printf %s "$1" | tr , '\n'; [ -z "$1" ] || echo; }
     echo '-A FSM_PROXY_OUTBOUND -j RETURN'
   else
     echo '-A FSM_PROXY_OUTBOUND -j FSM_PROXY_OUT_REDIRECT'
+  fi
+  if [ "${1:-}" = PodIP ]; then
+    echo "-I OUTPUT -p tcp -o lo -d 127.0.0.1/32 -m owner --uid-owner 1500 -j DNAT --to-destination $POD_IP"
   fi
   echo 'COMMIT'
 } | iptables-restore --noflush

@@ -26,15 +26,16 @@ TIMEOUT_S = 2.0
 
 
 def command(name: str) -> str:
-    """Return the init command of a neutral implementation."""
-    if name in SCRIPTS:
-        return f"sh {shlex.quote(str(Path(__file__).with_name(name)))}"
+    """Return the init command of a neutral implementation; words after a script are its own."""
+    script, *arguments = name.split()
+    if script in SCRIPTS:
+        return shlex.join(["sh", str(Path(__file__).with_name(script)), *arguments])
     return f"PYTHONPATH={shlex.quote(str(ROOT))} exec {sys.executable} -m tests.neutral.{name}"
 
 
 def judge(name: str) -> dict[str, list[str]]:
     """Return what each check came to that did not pass, by outcome: ``ID[point]: why``."""
-    features = ALL_FEATURES - {Feature.REMOVAL} - UNCLAIMED.get(name, frozenset())
+    features = ALL_FEATURES - {Feature.REMOVAL} - UNCLAIMED.get(name.split()[0], frozenset())
     implementation = InitCommand(command(name), features=features)
     points = [point for point in MATRIX if name not in NFT_ONLY or point.iptables == "nft"]
     found: dict[str, list[str]] = {outcome.value: [] for outcome in Outcome}

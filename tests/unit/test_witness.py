@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_fsmredir.model.flow import Acceptor, Address
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address
 from pytest_fsmredir.traffic.sockettable import (
     ByteOrder,
     SocketRow,
@@ -251,6 +251,29 @@ def test_ports_that_the_sidecar_serves() -> None:
     (accepted,) = seen(*rows, client=FROM_OUTSIDE, to=at).accepted
 
     assert (accepted.by, accepted.destination) == (Acceptor.METRICS, at)
+
+
+def test_served_port_behind_dnat_is_the_sidecars() -> None:
+    """Catches: FSM's PodIP mode, in which the admin interface was not seen to accept (issue 12)."""
+    dialled, client = Address("127.0.0.1", 15000), Address("127.0.0.1", 40000)
+    place = Address(POD, 15000)
+    line = (
+        "ipv4 2 tcp 6 9 ESTABLISHED src=127.0.0.1 dst=127.0.0.1 sport=40000 dport=15000"
+        f" src={POD} dst=127.0.0.1 sport=15000 dport=40000 [ASSURED] use=1"
+    )
+    accepted = Acceptance(0, Acceptor.ADMIN, place, client, dialled)
+
+    for rows in ([established(place, client), listening(15000)], [listening(15000)]):
+        sighting = seen(*rows, client=client, to=dialled, conntrack=line)
+        assert sighting.accepted == (accepted,)
+    assert seen(established(place, client), listening(15000), client=client, to=dialled).accepted
+
+
+def test_tproxy_to_a_served_port_of_another_host_is_outbound() -> None:
+    """Catches: a captured connection to another host's port 15000 taken for the admin interface."""
+    remote = Address(SERVER, 15000)
+    (accepted,) = seen(established(remote, CLIENT), listening(15000), to=remote).accepted
+    assert accepted.by is Acceptor.SIDECAR_OUTBOUND
 
 
 def test_onward_connections_are_named() -> None:
