@@ -70,7 +70,7 @@ def _foreign_effects(mesh: Mesh, pod: Pod) -> dict[str, object]:
 def _assert_none_is_lost(before: Iterable[str], after: Mapping[str, object]) -> None:
     """Each foreign rule that had an effect before has it afterwards."""
     lost = [where for where in before if not after[where]]
-    assert not lost, f"rules of others have lost their effect: {', '.join(lost)}"
+    assert not lost, f"the foreign rules in {', '.join(lost)} no longer have an effect"
 
 
 @check(
@@ -150,7 +150,7 @@ def test_foreign_rules_survive_another_run(mesh: Mesh) -> None:
     # A rule has none where one that accepts comes before it.
     before = [where for where, seen in _foreign_effects(mesh, pod).items() if seen]
 
-    assert before, "no rule of others has any effect in the programmed pod"
+    assert before, "no foreign rule has an effect in the programmed pod"
     pod.try_program()
     _assert_none_is_lost(before, _foreign_effects(mesh, pod))
     assert pod.connect(mesh.server, 8080).captured_outbound

@@ -132,7 +132,7 @@ def test_foreign_rules_of_every_chain_survive(mesh: Mesh) -> None:
     for run in ("the pod was programmed", "it was programmed again"):
         programmed = pod.try_program().accepted
         lost = [each for each in _without_effect(_effects(mesh, pod, nested)) if each not in absent]
-        assert not lost, f"when {run}, rules of others lost their effect: {', '.join(lost)}"
+        assert not lost, f"when {run}, the foreign rules in {', '.join(lost)} lost their effect"
         if programmed:
             assert pod.connect(mesh.server, 8080).captured_outbound
             assert mesh.client.connect(pod, 8080).captured_inbound

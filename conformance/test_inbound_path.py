@@ -123,7 +123,7 @@ def test_sidecar_reaches_the_application_in_one_hop(mesh: Mesh) -> None:
     with pod.sidecar.forwarding():
         fate = mesh.client.connect(pod, 8080)
     assert fate.passed(*PASSED_ON)
-    assert fate.path[1].destination == Address(mesh.loopback(), 8080), fate
+    assert fate.forwarded_to(Address(mesh.loopback(), 8080))
 
 
 @check(

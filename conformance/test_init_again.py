@@ -41,7 +41,8 @@ def test_second_run_changes_nothing(mesh: Mesh) -> None:
     for _ in range(2 if mesh.exhaustive else 1):
         pod.program()
         again = _routes(mesh, pod)
-        assert again == once, f"flows changed from {once} to {again}"
+        changed = [what for what in once if again[what] != once[what]]
+        assert not changed, f"after another run these flows arrive elsewhere: {', '.join(changed)}"
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert mesh.client.connect(pod, 8080).captured_inbound
 

@@ -134,4 +134,4 @@ def test_names_are_resolved_past_the_sidecar(mesh: Mesh) -> None:
 
     assert pod.connect(mesh.server, 53).captured_outbound
     addresses = mesh.workloads.resolve(pod, name)
-    assert addresses == (peer.address,), f"{name} is {addresses}, not {peer.address}"
+    assert addresses == (peer.address,), f"{name} resolves to {addresses}, not {peer.address}"

@@ -141,7 +141,7 @@ def test_call_to_itself_through_a_service_passes_both_listeners(mesh: Mesh) -> N
         fate = pod.connect(service, 8080)
     assert fate.captured_outbound
     assert fate.passed(Acceptor.SIDECAR_OUTBOUND, Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN)
-    assert fate.path[1].destination == Address(pod.address, 8080), fate
+    assert fate.forwarded_to(Address(pod.address, 8080))
 
 
 @check(

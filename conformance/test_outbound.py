@@ -214,7 +214,7 @@ def test_call_to_another_pod_passes_both_sidecars(mesh: Mesh) -> None:
         fate = here.connect(there, 8080)
         assert fate.captured_outbound
         assert fate.passed(Acceptor.SIDECAR_OUTBOUND, Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN)
-        assert fate.path[1].destination == Address(there.address, 8080), fate
+        assert fate.forwarded_to(Address(there.address, 8080))
 
 
 @check(

@@ -61,7 +61,7 @@ def _assert_plain(mesh: Mesh, pod: Pod, name: str, value: str) -> None:
             fate = mesh.client.connect(pod, port)
             claims.append(fate.direct if port in listed else fate.captured_inbound)
     for claim in claims:
-        assert claim, f"{name}: {value!r} was accepted, with another meaning"
+        assert claim, f"{name} {value!r} was accepted, but not in its plain meaning"
 
 
 def _spoilt(good: T, bad: Sequence[T]) -> list[tuple[T, T]]:

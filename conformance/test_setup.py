@@ -83,11 +83,13 @@ def test_tap_sees_both_directions(mesh: Mesh) -> None:
             fate = here.connect(there, 8080)
             opened = [packet for packet in tap.packets() if packet.opens]
             ends = [(packet.source, packet.destination) for packet in opened]
-            assert ends == [(fate.client, fate.flow.destination)], f"{fate} shows as {ends}"
+            assert ends == [(fate.client, fate.flow.destination)], f"the tap saw {ends} of {fate}"
         pod.datagram(mesh.server, 5353)
         pod.ping(mesh.server)
         protocols = {packet.protocol for packet in tap.packets()}
-        assert protocols >= {Protocol.UDP, Protocol.ICMP}, f"seen: {protocols}"
+        assert protocols >= {Protocol.UDP, Protocol.ICMP}, (
+            f"the tap saw no UDP or ICMP, only {protocols}"
+        )
 
 
 @check(
@@ -135,7 +137,7 @@ def test_sidecar_listeners_count_each_connection_once(mesh: Mesh) -> None:
             counted = len(pod.acceptances())
             assert pod.connect(mesh.loopback(), port).reached(listener)
             more = pod.acceptances()[counted:]
-            assert len(more) == 1, f"port {port} counts {len(more)} times"
+            assert len(more) == 1, f"one flow to port {port} has {len(more)} records"
             if listener is not Acceptor.ADMIN:
                 assert mesh.client.connect(pod, port).reached(listener)
 

@@ -216,24 +216,24 @@ class Fate:
 
     @property
     def never_direct(self) -> Claim:
-        """Not answered by the destination as a direct flow is; it may be accepted by nobody."""
-        return Claim(not self.direct.holds, "captured, or accepted by nobody", self)
+        """Not answered by the destination as a direct flow is; no listener need accept it."""
+        return Claim(not self.direct.holds, "captured, or not accepted", self)
 
     @property
     def refused(self) -> Claim:
-        """Refused, with nobody having accepted it."""
+        """Refused: no listener accepted it, and the client got a reset."""
         return Claim(self.lost == "refused" and not self.path, "refused", self)
 
     @property
     def unanswered(self) -> Claim:
-        """Accepted by nobody, whichever way the client was told."""
-        return Claim(self.lost is not None and not self.path, "accepted by nobody", self)
+        """Not accepted by any listener, whatever the client saw."""
+        return Claim(self.lost is not None and not self.path, "not accepted", self)
 
     @property
     def failed_at_once(self) -> Claim:
-        """Accepted by nobody, and the client told so instead of left waiting."""
+        """Not accepted by any listener, and the client got an error instead of a time-out."""
         holds = self.lost not in (None, "no answer") and not self.path
-        return Claim(holds, "failed at once", self)
+        return Claim(holds, "an error at once", self)
 
     def reached(self, acceptor: Acceptor) -> Claim:
         """Answered first by that listener, at the very port that was dialled."""
@@ -253,7 +253,7 @@ class Fate:
         """Answered through exactly these listeners, in this order."""
         holds = self.lost is None and tuple(hop.by for hop in self.path) == acceptors
         names = ", then ".join(acceptor.value for acceptor in acceptors)
-        return Claim(holds, f"accepted by {names}, each once and by no other", self)
+        return Claim(holds, f"accepted by {names}, once each, and by no other listener", self)
 
     @property
     def answered(self) -> Claim:
@@ -261,7 +261,7 @@ class Fate:
         return Claim(self.lost is None, "answered", self)
 
     def ends_within(self, acceptances: int) -> Claim:
-        """Accepted at most so often: it does not loop."""
+        """Accepted at most that many times: it does not loop."""
         return Claim(len(self.path) <= acceptances, f"accepted at most {acceptances} times", self)
 
     def accepted_at(self, port: int) -> Claim:
@@ -273,6 +273,16 @@ class Fate:
         """Accepted first from that source address and port."""
         holds = bool(self.path) and self.path[0].peer == source
         return Claim(holds, f"accepted from {source}", self)
+
+    def translated_to(self, destination: Address) -> Claim:
+        """Accepted first on its way to that address."""
+        holds = bool(self.path) and self.path[0].destination == destination
+        return Claim(holds, f"accepted on its way to {destination}", self)
+
+    def forwarded_to(self, destination: Address) -> Claim:
+        """Accepted twice, the second time on its way to that address."""
+        holds = len(self.path) > 1 and self.path[1].destination == destination
+        return Claim(holds, f"forwarded to {destination}", self)
 
     def captured_outbound_as(self, destination: Address) -> Claim:
         """Redirected to the sidecar's outbound listener on its way to that address."""
