@@ -1,4 +1,4 @@
-"""Commands beside pytest: ``python -m pytest_fsmredir doctor|reference|mesh|pod``."""
+"""Commands beside pytest: ``python -m pytest_fsmredir doctor|reference|mesh|pod|rules``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
                                 --fsm-inject=webhook on; --help says more
   pod NAMESPACE/NAME            judge a pod that runs already, with an agent in an ephemeral
                                 container; --help says more
+  rules show|path|check|diff    ask what saved rules do with packets; --help says more
 """
 
 
@@ -34,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
             return _with_client("pytest_fsmredir.reference_mesh.command", rest)
         case ["pod", *rest]:
             return _with_client("pytest_fsmredir.cli.pod.command", rest, lacking=2)
+        case ["rules", *rest]:
+            return int(import_module("pytest_fsmredir.rules.command").main(rest))
         case ["-h" | "--help"]:
             print(_USAGE, end="")
             return 0

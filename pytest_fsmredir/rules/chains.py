@@ -1,0 +1,233 @@
+"""Going through a chain: sets of packets instead of single ones, in the kernel's order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pytest_fsmredir.rules.bdd import joined
+from pytest_fsmredir.rules.errors import RulesError, TooComplexError
+from pytest_fsmredir.rules.forms import (
+    Action,
+    AllOf,
+    Alter,
+    AnyOf,
+    Chain,
+    Copy,
+    Field,
+    Goto,
+    Interface,
+    Jump,
+    Number,
+    Opaque,
+    Rule,
+    RuleSet,
+    Test,
+    Tproxy,
+    Untrack,
+    Write,
+    parts,
+)
+
+_LISTED = (
+    Field.DESTINATION, Field.PORT, Field.SOURCE, Field.SOURCE_PORT, Field.UID, Field.GID,
+    Field.MARK,
+)  # fmt: skip
+WORK_LIMIT = 6_000_000
+"""Remembered results of set operations, about 1 GB and half a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Neighbouring rules that do the same, as one.
+
+    Attributes:
+        test: Holds where the conditions of one of them do.
+        actions: What each of them does.
+        rules: The rules.
+    """
+
+    test: Test
+    actions: tuple[Action, ...]
+    rules: tuple[Rule, ...]
+
+
+class Batches:
+    """Chains as batches, and one rule at a time where the way of a packet is wanted."""
+
+    def __init__(self, rules: RuleSet) -> None:
+        self._rules = rules
+        self._joined: dict[int, list[Batch]] = {}
+        self._single: dict[int, list[Batch]] = {}
+        self._writes: dict[int, frozenset[Field]] = {}
+        self._wants: dict[int, frozenset[Field]] = {}
+
+    def of(self, chain: Chain, *, single: bool) -> list[Batch]:
+        """Return the batches of a chain, in order."""
+        store = self._single if single else self._joined
+        found = store.get(id(chain))
+        if found is None:
+            found = list(self._alone(chain.rules) if single else self._together(chain))
+            store[id(chain)] = found
+        return found
+
+    def _alone(self, rules: Iterable[Rule]) -> Iterator[Batch]:
+        for rule in rules:
+            test = AllOf(tuple(condition.test for condition in rule.conditions))
+            yield Batch(test, rule.actions, (rule,))
+
+    def _together(self, chain: Chain) -> Iterator[Batch]:
+        waiting: list[Rule] = []
+        for rule in chain.rules:
+            if waiting and not self._joins(chain, waiting[0], rule):
+                yield _batch(waiting)
+                waiting = []
+            waiting.append(rule)
+        if waiting:
+            yield _batch(waiting)
+
+    def _joins(self, chain: Chain, first: Rule, rule: Rule) -> bool:
+        if rule.actions != first.actions:
+            return False
+        # A second pass of the same packet must change nothing that the first one did not.
+        for action in rule.actions:
+            if isinstance(action, (Copy, Opaque)):
+                return False
+            if isinstance(action, Write) and action.value & ~action.mask:
+                return False
+            if isinstance(action, (Jump, Goto)):
+                target = self._rules.target(chain, action.chain)
+                if target is None or self.written(target):
+                    return False
+        written = {action.field for action in rule.actions if isinstance(action, Write)}
+        return not written & (_asked(rule) | _asked(first))
+
+    def written(self, chain: Chain) -> frozenset[Field]:
+        """Return the fields that a chain, with all it leads to, can change for who comes back."""
+        found = self._writes.get(id(chain))
+        if found is None:
+            self._writes[id(chain)] = frozenset()
+            found = frozenset().union(*(self._changes(chain, rule) for rule in chain.rules))
+            self._writes[id(chain)] = found
+        return found
+
+    def _changes(self, chain: Chain, rule: Rule) -> frozenset[Field]:
+        found: set[Field] = set()
+        for action in rule.actions:
+            if isinstance(action, Write):
+                found.add(action.field)
+            elif isinstance(action, Copy):
+                found.add(action.target)
+            elif isinstance(action, (Tproxy, Untrack, Alter)):
+                found.add(Field.TPROXY_PORT)
+            elif isinstance(action, (Jump, Goto)):
+                target = self._rules.target(chain, action.chain)
+                found |= self.written(target) if target else set()
+        return frozenset(found)
+
+
+def _asked(rule: Rule) -> set[Field]:
+    return {
+        part.field
+        for condition in rule.conditions
+        for part in parts(condition.test)
+        if isinstance(part, (Number, Interface))
+    }
+
+
+def _batch(rules: Sequence[Rule]) -> Batch:
+    tests = [[condition.test for condition in rule.conditions] for rule in rules]
+    if len(rules) == 1:
+        return Batch(AllOf(tuple(tests[0])), rules[0].actions, tuple(rules))
+    return Batch(AnyOf(tuple(_merged(tests))), rules[0].actions, tuple(rules))
+
+
+def _merged(tests: Iterable[Sequence[Test]]) -> Iterator[Test]:
+    """Join rules that differ in the values of one field alone, such as one rule for each port."""
+    alike: dict[tuple[Field, frozenset[Test]], list[tuple[int, int]]] = {}
+    for conditions in tests:
+        at = _listed_at(conditions)
+        if at is None:
+            yield AllOf(tuple(conditions))
+            continue
+        place, listed = at
+        rest = frozenset((*conditions[:place], *conditions[place + 1 :]))
+        alike.setdefault((listed.field, rest), []).extend(listed.values)
+    for (name, rest), spans in alike.items():
+        yield AllOf((*rest, Number(name, joined(spans))))
+
+
+def _listed_at(conditions: Sequence[Test]) -> tuple[int, Number] | None:
+    for wanted in _LISTED:
+        for at, test in enumerate(conditions):
+            if isinstance(test, Number) and test.field is wanted and test.mask is None:
+                return at, test
+    return None
+
+
+def reject_cycles(rules: RuleSet) -> None:
+    """Refuse chains that lead back to themselves, and jumps to chains that do not exist.
+
+    Raises:
+        RulesError: The message names the line of the jump.
+    """
+    done: set[int] = set()
+    for start in rules.chains.values():
+        path: dict[int, None] = {}
+        stack: list[tuple[Chain, Iterator[tuple[Chain, Rule]]]] = []
+        _enter(start, rules, path, stack, done)
+        while stack:
+            chain, targets = stack[-1]
+            following = next(targets, None)
+            if following is None:
+                stack.pop()
+                path.pop(id(chain), None)
+                done.add(id(chain))
+                continue
+            target, rule = following
+            if id(target) in path:
+                where = f"line {rule.line}" if rule.line else f"rule {rule.number}"
+                raise RulesError(
+                    f"{where}: the jump to {target.name!r} closes a cycle: {rule.text[:120]}"
+                )
+            _enter(target, rules, path, stack, done)
+
+
+def _enter(
+    chain: Chain, rules: RuleSet, path: dict[int, None],
+    stack: list[tuple[Chain, Iterator[tuple[Chain, Rule]]]], done: set[int],
+) -> None:  # fmt: skip
+    if id(chain) not in done:
+        path[id(chain)] = None
+        stack.append((chain, _targets(chain, rules)))
+
+
+def _targets(chain: Chain, rules: RuleSet) -> Iterator[tuple[Chain, Rule]]:
+    for rule in chain.rules:
+        for action in rule.actions:
+            if isinstance(action, (Jump, Goto)):
+                target = rules.target(chain, action.chain)
+                if target is not None:
+                    yield target, rule
+
+
+def count_steps(limit: int, work: Callable[[], int]) -> Callable[[], None]:
+    """Return a function to call at each rule, which fails once there was too much to do.
+
+    It raises :class:`TooComplexError`.
+
+    Args:
+        limit: How often it may be called.
+        work: Returns how much has been worked out by now.
+    """
+    left = limit
+
+    def step() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise TooComplexError(f"more than {limit} rules have to be gone through")
+        if work() > WORK_LIMIT:
+            raise TooComplexError("the conditions combine in too many ways")
+
+    return step

@@ -1,0 +1,358 @@
+"""Reads what ``nft -j list ruleset`` writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from pytest_fsmredir.rules.errors import RulesError
+from pytest_fsmredir.rules.forms import (
+    Accept,
+    Action,
+    Alter,
+    AnyOf,
+    Chain,
+    Condition,
+    Copy,
+    Destination,
+    Drop,
+    Field,
+    Goto,
+    Hook,
+    Jump,
+    Kind,
+    Opaque,
+    Redirect,
+    Reject,
+    Return,
+    Rule,
+    RuleSet,
+    Source,
+    Test,
+    Tproxy,
+    Unknown,
+    Untrack,
+    Write,
+)
+from pytest_fsmredir.rules.nft_values import (
+    Json,
+    Left,
+    NotUnderstoodError,
+    left_of,
+    matched,
+    number,
+)
+from pytest_fsmredir.rules.vocabulary import address
+
+_FAMILIES: Final = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
+_QUIET: Final = frozenset({"counter", "log", "comment", "ct helper", "ct timeout", "secmark"})
+_VARYING: Final = frozenset({"limit", "quota", "meter", "connlimit", "ct count", "last"})
+_ENDS: Final[Mapping[str, Action]] = {"accept": Accept(), "drop": Drop(), "return": Return()}
+_ALL = 2**32 - 1
+IPTABLES_TABLES: Final = frozenset({"filter", "nat", "mangle", "raw", "security"})
+
+
+def read(text: str, line: int, into: RuleSet, *, listed: frozenset[tuple[str, str]]) -> None:
+    """Add the tables of a JSON listing to a rule set.
+
+    Args:
+        text: The document.
+        line: Where it begins in the file.
+        into: Where the chains are added.
+        listed: Tables (family, name) that ``iptables-save`` has shown better.
+
+    Raises:
+        RulesError: It is not such a document.
+    """
+    try:
+        document = json.loads(text)
+        items = document["nftables"]
+        reader = _Reader(into, listed)
+        for item in items:
+            reader.take(item)
+    except json.JSONDecodeError as why:
+        raise RulesError(f"line {line + why.lineno - 1}: not valid JSON: {why.msg}") from None
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, RecursionError) as why:
+        raise RulesError(
+            f"line {line}: not what nft -j list ruleset writes ({type(why).__name__}: {why})"
+        ) from None
+
+
+class _Reader:
+    def __init__(self, into: RuleSet, listed: frozenset[tuple[str, str]]) -> None:
+        self._into, self._listed = into, listed
+        self._sets: dict[tuple[str, str, str], Json] = {}
+        self._opaque: set[tuple[str, str]] = set()
+
+    def take(self, item: Json) -> None:
+        """Read one object of the listing."""
+        ((kind, body),) = item.items()
+        if kind in {"chain", "rule", "set", "map"}:
+            where = body["family"], body["table"]
+            if where in self._listed:
+                return
+            if body["family"] not in _FAMILIES:
+                self._remark(*where)
+                return
+        if kind == "chain":
+            self._chain(body)
+        elif kind in {"set", "map"}:
+            self._sets[body["family"], body["table"], body["name"]] = body
+        elif kind == "rule":
+            self._rule(body)
+
+    def _remark(self, family: str, table: str) -> None:
+        if (family, table) not in self._opaque:
+            self._opaque.add((family, table))
+            self._into.remarks.append(f"the table {family} {table} was not read")
+
+    def _chain(self, body: Json) -> None:
+        made = Chain(
+            body["name"], body["table"], f"nft {body['family']}", families=_FAMILIES[body["family"]]
+        )
+        if "hook" in body:
+            if body["hook"] not in set(Hook):
+                self._remark(body["family"], body["table"])
+                return
+            made.hook, made.kind = Hook(body["hook"]), Kind(body["type"])
+            made.priority = int(body["prio"])
+            made.accepts = body.get("policy", "accept") == "accept"
+        self._into.chains[made.origin, made.table, made.name] = made
+
+    def _rule(self, body: Json) -> None:
+        key = (f"nft {body['family']}", body["table"], body["chain"])
+        chain = self._into.chains.get(key)
+        if chain is None:
+            return  # of a hook that was left out
+        place = chain.rules[-1].number + 1 if chain.rules else 1
+        text = " ".join(_words(part) for part in body["expr"])
+        packets = next((p["counter"]["packets"] for p in body["expr"] if _counts(p)), None)
+        statements = _Statements(self._sets, body["family"], body["table"])
+        for conditions, actions in statements.split(body["expr"]):
+            chain.rules.append(Rule(conditions, actions, 0, text, place, packets))
+
+
+def _counts(part: Json) -> bool:
+    return isinstance(part.get("counter"), dict) and "packets" in part["counter"]
+
+
+class _Statements:
+    """Turns the expressions of one rule into conditions and actions."""
+
+    def __init__(self, sets: dict[tuple[str, str, str], Json], family: str, table: str) -> None:
+        self._sets, self._where = sets, (family, table)
+
+    def split(self, parts: Json) -> Iterator[tuple[tuple[Condition, ...], tuple[Action, ...]]]:
+        """Yield the rule as rules whose conditions all come before their actions."""
+        conditions: list[Condition] = []
+        actions: list[Action] = []
+        for part in parts:
+            ((kind, body),) = part.items()
+            words = _words(part)
+            if kind in {"match", "xt"} or kind in _VARYING:
+                test = self._test(kind, body, words)
+                if test is None:
+                    actions.append(Opaque(words))
+                    continue
+                if actions:
+                    yield tuple(conditions), tuple(actions)
+                    actions = []
+                conditions.append(Condition(words, test))
+            elif kind == "vmap":
+                yield from self._verdicts(body, conditions, actions)
+                return
+            elif kind not in _QUIET:
+                made = self._action(kind, body, words)
+                if len(made) == 1:
+                    actions.extend(made[0][1])
+                    continue
+                for extra, several in made:
+                    yield (*conditions, *extra), (*actions, *several)
+                return
+        yield tuple(conditions), tuple(actions)
+
+    def _test(self, kind: str, body: Json, words: str) -> Test | None:
+        if kind == "match":
+            return self._match(body["left"], body["op"], body["right"], words)
+        if kind == "xt":
+            return None if body.get("type") == "target" else Unknown(words)
+        return Unknown(words, varies=True)
+
+    def _match(self, left: Json, operator: str, right: Json, words: str) -> Test:
+        if isinstance(right, str) and right.startswith("@"):
+            found = self._named(right)
+            if found is None:
+                return Unknown(words, varies=True)
+            right = {"set": found}
+            if not found:
+                return AnyOf(()) if operator != "!=" else matched(left, operator, right, words)
+        if isinstance(right, list) and operator == "==" and "set" not in right:
+            right = {"|": right} if isinstance(left, dict) and "&" in left else right
+        return matched(left, operator, right, words)
+
+    def _named(self, reference: str) -> Json | None:
+        """Return the elements of a named set or map; None where packets change it."""
+        body = self._sets.get((*self._where, reference[1:]))
+        if body is None or {"dynamic", "timeout"} & set(_listed(body.get("flags", []))):
+            return None
+        return body.get("elem", [])
+
+    def _rows(self, data: Json) -> list[tuple[Json, Json]] | None:
+        elements = self._named(data) if isinstance(data, str) else data["set"]
+        if elements is None:
+            return None
+        return [(_bare(key), value) for key, value in elements]
+
+    def _verdicts(
+        self, body: Json, conditions: list[Condition], actions: list[Action]
+    ) -> Iterator[tuple[tuple[Condition, ...], tuple[Action, ...]]]:
+        rows = self._rows(body["data"])
+        words = _words({"vmap": body})
+        if rows is None:
+            yield tuple(conditions), (*actions, Opaque(words))
+            return
+        if actions:
+            yield tuple(conditions), tuple(actions)
+        by_verdict: dict[str, list[Json]] = {}
+        for key, verdict in rows:
+            by_verdict.setdefault(json.dumps(verdict), []).append(key)
+        for verdict, keys in by_verdict.items():
+            ((kind, target),) = json.loads(verdict).items()
+            shown = f"{words} → {kind} {target.get('target', '') if target else ''}".rstrip()
+            test = matched(body["key"], "==", {"set": keys}, shown)
+            yield (*conditions, Condition(shown, test)), self._action(kind, target, shown)[0][1]
+
+    def _action(
+        self, kind: str, body: Json, words: str
+    ) -> list[tuple[tuple[Condition, ...], tuple[Action, ...]]]:
+        """Return actions; several with conditions of their own where a map decides."""
+        if kind in _ENDS:
+            return _plain(_ENDS[kind])
+        try:
+            match kind:
+                case "jump" | "goto":
+                    name = body["target"]
+                    return _plain(Jump(name) if kind == "jump" else Goto(name))
+                case "redirect" | "dnat" | "tproxy":
+                    return self._towards(kind, body or {}, words)
+                case "mangle":
+                    return [((), self._change(body["key"], body["value"], words))]
+        except NotUnderstoodError:
+            return _plain(Opaque(words))
+        simple: dict[str, tuple[Action, ...]] = {
+            "reject": (Reject(),),
+            "snat": (Source("snat"),),
+            "masquerade": (Source("masquerade"),),
+            "notrack": (Untrack(),),
+            "set": (),
+        }
+        return [((), simple.get(kind, (Opaque(words),)))]
+
+    def _towards(
+        self, kind: str, body: Json, words: str
+    ) -> list[tuple[tuple[Condition, ...], tuple[Action, ...]]]:
+        port, host = body.get("port"), body.get("addr")
+        if isinstance(port, dict) and "map" in port:
+            rows = self._rows(port["map"]["data"])
+            if rows is None:
+                raise NotUnderstoodError
+            return [
+                (
+                    (Condition(f"{words}", matched(port["map"]["key"], "==", key, words)),),
+                    (_target(kind, host, value),),
+                )
+                for key, value in rows
+            ]
+        return [((), (_target(kind, host, port),))]
+
+    def _change(self, key: Json, value: Json, words: str) -> tuple[Action, ...]:
+        try:
+            left = left_of(key)
+        except NotUnderstoodError:
+            return (Alter(words),)
+        whole = left.mask if left.mask is not None else _ALL
+        if left.field not in {Field.MARK, Field.CONNECTION_MARK, Field.TOS, Field.TTL}:
+            return (Alter(words),)
+        match value:
+            case {"|": [inner, int(bits)]} if _same(inner, left):
+                return (Write(left.field, bits, bits),)
+            case {"&": [inner, int(bits)]} if _same(inner, left):
+                return (Write(left.field, 0, ~bits & whole),)
+            case {"^": [inner, int(bits)]} if _same(inner, left):
+                return (Write(left.field, bits, 0),)
+            case {"meta": _} | {"ct": _}:
+                return (Copy(left_of(value).field, left.field, _ALL),)
+            case dict():
+                return (Opaque(words),)
+        if left.field is Field.TOS and left.mask is None:
+            return (Opaque(words),)
+        return (Write(left.field, number(left.field, value) << left.shift, whole),)
+
+
+def _same(expression: Json, left: Left) -> bool:
+    try:
+        return left_of(expression) == left
+    except NotUnderstoodError:
+        return False
+
+
+def _target(kind: str, host: Json, port: Json) -> Action:
+    if (port is not None and not isinstance(port, int)) or (host and not isinstance(host, str)):
+        raise NotUnderstoodError
+    if kind == "redirect":
+        return Redirect(port)
+    if kind == "tproxy":
+        return Tproxy(port, ends=False)
+    return Destination(address(host) if host else None, port)
+
+
+def _plain(action: Action) -> list[tuple[tuple[Condition, ...], tuple[Action, ...]]]:
+    return [((), (action,))]
+
+
+def _bare(key: Json) -> Json:
+    return key["elem"]["val"] if isinstance(key, dict) and "elem" in key else key
+
+
+def _listed(value: Json) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+def _words(part: Json) -> str:
+    """Return an expression of JSON about as nft would write it."""
+    match part:
+        case {"match": {"left": left, "op": op, "right": right}}:
+            return f"{_words(left)} {op} {_words(right)}".replace(" == ", " ")
+        case {"payload": {"protocol": protocol, "field": name}}:
+            return f"{protocol} {name}"
+        case {"meta": {"key": key}} | {"ct": {"key": key}}:
+            return f"{next(iter(part))} {key}"
+        case {"prefix": {"addr": base, "len": length}}:
+            return f"{base}/{length}"
+        case {"range": [low, high]}:
+            return f"{_words(low)}-{_words(high)}"
+        case {"set": list(values)}:
+            return "{ " + ", ".join(_words(value) for value in values) + " }"
+        case {"concat": list(values)}:
+            return " . ".join(_words(value) for value in values)
+        case {"vmap": {"key": key, "data": data}}:
+            return f"{_words(key)} vmap {_words(data)}"
+        case {"mangle": {"key": key, "value": value}}:
+            return f"{_words(key)} set {_words(value)}"
+        case {"redirect": {"port": port}}:
+            return f"redirect to :{_words(port)}"
+        case {"jump": {"target": name}} | {"goto": {"target": name}}:
+            return f"{next(iter(part))} {name}"
+        case {"counter": _}:
+            return "counter"
+        case {"elem": {"val": inner, **_rest}}:
+            return _words(inner)
+        case [*values]:
+            return ",".join(_words(value) for value in values)
+        case dict():
+            return " ".join(f"{key} {_words(v)}".strip() for key, v in part.items())
+        case None:
+            return ""
+        case _:
+            return str(part)

@@ -1,0 +1,246 @@
+"""Single packets, and the packets that can occur at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from pytest_fsmredir.model.flow import Direction
+from pytest_fsmredir.model.reserved import SIDECAR_UID
+from pytest_fsmredir.rules.bdd import ALL, Intervals, outside
+from pytest_fsmredir.rules.forms import Field
+from pytest_fsmredir.rules.pod import Surroundings
+from pytest_fsmredir.rules.space import LOOPBACK, Environment, Space
+from pytest_fsmredir.rules.vocabulary import NEW
+
+TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
+SYN: Final = 2
+APPLICATION_UID: Final = 1000
+_HIGHEST_ID = 2**32 - 2  # the highest number means "no user" (chown(2))
+
+_NOT_DIALLED: Final[Mapping[int, Intervals]] = {
+    4: ((0, 0x00FFFFFF), (0xE0000000, 0xEFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF)),
+    6: ((0, 0), (0xFFFF << 32, (0x10000 << 32) - 1), (0xFF << 120, (1 << 128) - 1)),
+}
+"""What no TCP connection is opened to: this network, multicast, broadcast, mapped addresses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packet:
+    """The first packet of a flow, as the pod's rules can see it.
+
+    Attributes:
+        direction: Seen from the pod.
+        family: 4 or 6.
+        source: Source address, as a number.
+        destination: Destination address, as a number.
+        interface: By which it comes or goes.
+        protocol: Of IANA's numbers.
+        tos: The whole byte: service class and ECN.
+        length: Of the IP packet.
+    """
+
+    direction: Direction
+    family: int
+    source: int
+    destination: int
+    source_port: int = 40000
+    port: int = 0
+    interface: str = "eth0"
+    protocol: int = TCP
+    uid: int = APPLICATION_UID
+    gid: int = 0
+    mark: int = 0
+    tos: int = 0
+    ttl: int = 64
+    length: int = 60
+    tcp_flags: int = SYN
+    icmp_type: int = 0
+    icmp_code: int = 0
+    fragment: int = 0
+    link_type: int = 0
+
+    def fields(self, space: Space) -> dict[Field, int]:
+        """Return the value of each field."""
+        return {
+            Field.IN: space.index(self.interface),
+            **{name: getattr(self, attribute) for name, attribute in ATTRIBUTES.items()},
+        }
+
+    def __str__(self) -> str:
+        words = [f"{protocol_name(self.protocol)} from {self._end(self.source, self.source_port)}"]
+        words.append(f"to {self._end(self.destination, self.port)}")
+        if self.direction is Direction.OUTBOUND:
+            words.append(f"by uid {self.uid}" + (f", gid {self.gid}" if self.gid else ""))
+        return " ".join([*words, *self.unusual()])
+
+    def unusual(self) -> list[str]:
+        """Return what distinguishes the packet from a plain one, in words."""
+        names = {
+            "interface": "interface {}", "mark": "mark {:#x}", "tos": "tos {:#x}",
+            "ttl": "ttl {}", "length": "length {}", "fragment": "later fragment",
+            "link_type": "link type {}",
+        }  # fmt: skip
+        if self.protocol == TCP:
+            names["tcp_flags"] = "tcp flags {:#x}"
+        if self.protocol in {ICMP, ICMPV6}:
+            names |= {"icmp_type": "type {}", "icmp_code": "code {}"}
+        return [
+            words.format(getattr(self, name))
+            for name, words in names.items()
+            if getattr(self, name) != USUAL[name]
+        ]
+
+    def _end(self, address: int, port: int) -> str:
+        host = text_of(address, self.family)
+        if self.protocol not in {TCP, UDP, 33, 132, 136}:
+            return host
+        return f"[{host}]:{port}" if self.family == 6 else f"{host}:{port}"
+
+
+ATTRIBUTES: Final[Mapping[Field, str]] = {
+    Field.PROTOCOL: "protocol", Field.SOURCE: "source", Field.DESTINATION: "destination",
+    Field.SOURCE_PORT: "source_port", Field.PORT: "port", Field.UID: "uid", Field.GID: "gid",
+    Field.MARK: "mark", Field.TOS: "tos", Field.TTL: "ttl", Field.LENGTH: "length",
+    Field.TCP_FLAGS: "tcp_flags", Field.ICMP_TYPE: "icmp_type", Field.ICMP_CODE: "icmp_code",
+    Field.FRAGMENT: "fragment", Field.LINK_TYPE: "link_type",
+}  # fmt: skip
+
+USUAL: Final[Mapping[str, object]] = {
+    "interface": "eth0", "mark": 0, "tos": 0, "ttl": 64, "length": 60, "fragment": 0,
+    "link_type": 0, "tcp_flags": SYN, "icmp_type": 0, "icmp_code": 0,
+}  # fmt: skip
+
+
+def protocol_name(number: int) -> str:
+    """Return the usual name of a protocol."""
+    names = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMPV6: "icmpv6"}
+    return names.get(number, f"protocol {number}")
+
+
+def text_of(address: int, family: int) -> str:
+    """Return an address as text."""
+    return str(IPv4Address(address) if family == 4 else IPv6Address(address))
+
+
+def environment(space: Space, direction: Direction, given: Mapping[Field, int]) -> Environment:
+    """Return the fields of packets at the start of their way.
+
+    Args:
+        space: The packets of one IP version.
+        direction: Which way they go.
+        given: Fields that have one value; every other one can have any.
+    """
+    at: Environment = {}
+    for name in (Field.IN, *ATTRIBUTES):
+        at[name] = space.constant(name, given[name]) if name in given else space.symbol(name)
+    outbound = direction is Direction.OUTBOUND
+    none = space.constant(Field.IN, 0)
+    at[Field.IN], at[Field.OUT] = (none, at[Field.IN]) if outbound else (at[Field.IN], none)
+    fixed = {
+        Field.HAS_SOCKET: int(outbound), Field.CONNECTION_MARK: 0, Field.STATE: NEW,
+        Field.REPLY: 0, Field.TRANSLATED: 0, Field.FAMILY: space.family, Field.TPROXY_PORT: 0,
+    }  # fmt: skip
+    for name, number in fixed.items():
+        at[name] = space.constant(name, number)
+    at[Field.FIRST_SOURCE], at[Field.FIRST_DESTINATION] = at[Field.SOURCE], at[Field.DESTINATION]
+    at[Field.FIRST_SOURCE_PORT], at[Field.FIRST_PORT] = at[Field.SOURCE_PORT], at[Field.PORT]
+    return at
+
+
+class Domain:
+    """The packets that can occur in a pod: what the document speaks of."""
+
+    def __init__(self, space: Space, surroundings: Surroundings) -> None:
+        self._space, self._pod = space, surroundings
+        self._family = space.family
+
+    def only(self, name: Field, spans: Intervals) -> int:
+        """Return the packets with a field in some intervals at their start."""
+        return self._space.within(self._space.symbol(name), spans)
+
+    def of(self, direction: Direction) -> int:
+        """Return the packets of one direction, of any protocol."""
+        usual = self._all(
+            [
+                self.only(Field.UID, ((0, _HIGHEST_ID),)),
+                self.only(Field.GID, ((0, _HIGHEST_ID),)),
+                self.only(Field.TTL, ((1, 255),)),
+                self.only(Field.SOURCE_PORT, ((1, 65535),)),
+                self.only(Field.PORT, ((1, 65535),)),
+                self.only(Field.LENGTH, ((40, 65535),)),
+                self.only(Field.FRAGMENT, ((0, 0),)),
+                self.only(Field.LINK_TYPE, ((0, 0),)),
+            ]
+        )
+        way = self._leaving() if direction is Direction.OUTBOUND else self._entering()
+        return self._space.bdd.both(usual, way)
+
+    def opening(self) -> int:
+        """Return the TCP packets that open a connection: SYN, and neither ACK, RST nor FIN."""
+        syn = self._space.symbol(Field.TCP_FLAGS)
+        first = self._space.within(
+            tuple(b if i in {3, 5, 6, 7} else 0 for i, b in enumerate(syn)), ((SYN, SYN),)
+        )
+        return self._space.bdd.both(first, self.only(Field.PROTOCOL, ((TCP, TCP),)))
+
+    def _all(self, sets: Iterable[int]) -> int:
+        found = ALL
+        for one in sets:
+            found = self._space.bdd.both(found, one)
+        return found
+
+    def _interfaces(self, names: Iterable[str]) -> int:
+        numbers = [self._space.index(name) for name in names]
+        return self._space.bdd.union(self.only(Field.IN, ((n, n),)) for n in numbers)
+
+    def _own(self) -> Intervals:
+        owned = self._pod.own(self._family).values()
+        return tuple(sorted((a, a) for addresses in owned for a in addresses))
+
+    def _leaving(self) -> int:
+        bdd, loopback = self._space.bdd, (LOOPBACK[self._family],)
+        local = self._pod.local(self._family)
+        width = 32 if self._family == 4 else 128
+        to_self, to_loop = (
+            self.only(Field.DESTINATION, self._own()),
+            self.only(Field.DESTINATION, loopback),
+        )
+        remote = bdd.minus(
+            self.only(Field.DESTINATION, outside(local, width)),
+            self.only(Field.DESTINATION, _NOT_DIALLED[self._family]),
+        )
+        others = self._interfaces(n for n in self._space.interfaces if n not in {"", "lo"})
+        by_lo = self._interfaces(["lo"])
+        inside = bdd.both(by_lo, bdd.either(to_self, to_loop))
+        return bdd.either(
+            bdd.both(inside, self.only(Field.SOURCE, local)),
+            self._all([remote, others, self.only(Field.SOURCE, self._own())]),
+        )
+
+    def _entering(self) -> int:
+        bdd = self._space.bdd
+        width = 32 if self._family == 4 else 128
+        local = self._pod.local(self._family)
+        remote = bdd.minus(
+            self.only(Field.SOURCE, outside(local, width)),
+            self.only(Field.SOURCE, _NOT_DIALLED[self._family]),
+        )
+        return self._all(
+            [
+                remote,
+                self.only(Field.DESTINATION, self._own()),
+                self._interfaces(n for n in self._space.interfaces if n not in {"", "lo"}),
+                self.only(Field.MARK, ((0, 0),)),
+                self.only(Field.UID, ((APPLICATION_UID, APPLICATION_UID),)),
+                self.only(Field.GID, ((0, 0),)),
+            ]
+        )
+
+
+__all__ = [
+    "APPLICATION_UID", "ATTRIBUTES", "ICMP", "ICMPV6", "SIDECAR_UID", "SYN", "TCP", "UDP", "USUAL",
+    "Domain", "Packet", "environment", "protocol_name", "text_of",
+]  # fmt: skip

@@ -1,0 +1,251 @@
+"""Packets that go through base chains: what rules do to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pytest_fsmredir.rules.bdd import ALL, NONE, Bdd
+from pytest_fsmredir.rules.chains import Batch, Batches, count_steps
+from pytest_fsmredir.rules.ends import Asked, End, EndKind, Ends, Move, Observer
+from pytest_fsmredir.rules.forms import (
+    Accept,
+    Action,
+    Alter,
+    Chain,
+    Copy,
+    Destination,
+    Drop,
+    Field,
+    Goto,
+    Hook,
+    Jump,
+    Opaque,
+    Redirect,
+    Reject,
+    Return,
+    Routing,
+    RuleSet,
+    Source,
+    Tproxy,
+    Untrack,
+    Write,
+)
+from pytest_fsmredir.rules.pod import Surroundings
+from pytest_fsmredir.rules.space import Bits, Environment, Space, constant
+
+STEP_LIMIT = 250_000
+"""Rules that one pass goes through, those that are taken together counted once."""
+
+
+class Model:
+    """A rule set in its surroundings, ready to be walked.
+
+    Attributes:
+        rules: What was read.
+        space: The packets of one IP version.
+        surroundings: The pod.
+        routing: How it routes packets.
+        hooks: Base chains in order.
+    """
+
+    def __init__(self, rules: RuleSet, space: Space, surroundings: Surroundings) -> None:
+        self.rules, self.space, self.surroundings = rules, space, surroundings
+        self.batches = Batches(rules)
+        self.routing: Routing = surroundings.routing(rules, space.family)
+        self.hooks = {hook: rules.at(hook, space.family) for hook in Hook}
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """What the rules of one base chain have decided so far."""
+
+    hook: Hook
+    accepted: int = NONE
+    translated: int = NONE
+    moves: dict[Move, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Passage:
+    """Packets on their way, and what has been done to them.
+
+    Attributes:
+        model: What they pass.
+        at: The fields as they are now.
+        observer: Called for each rule that is asked.
+        ends: What has become of packets.
+        altered: Packets with a change that no field shows, by what was changed.
+        untracked: Packets that connection tracking does not see.
+        intercepted: Packets that TPROXY has handed to a listener.
+    """
+
+    model: Model
+    at: Environment
+    observer: Observer | None = None
+    ends: Ends = field(default_factory=dict)
+    altered: dict[str, int] = field(default_factory=dict)
+    untracked: int = NONE
+    intercepted: int = NONE
+    _verdicts: Verdicts = field(default_factory=lambda: Verdicts(Hook.OUTPUT))
+    _step: Callable[[], None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count the steps from here on."""
+        self._step = count_steps(STEP_LIMIT, self.model.space.bdd.work)
+
+    @property
+    def space(self) -> Space:
+        """The packets of one IP version."""
+        return self.model.space
+
+    @property
+    def bdd(self) -> Bdd:
+        """Where sets of packets live."""
+        return self.model.space.bdd
+
+    def base(self, hook: Hook, chain: Chain, packets: int) -> tuple[int, Verdicts]:
+        """Pass a base chain; return the packets that come out, and what NAT wants of some."""
+        self._verdicts = Verdicts(hook)
+        rest = self._chain(chain, packets, 1)
+        if chain.accepts:
+            return self.bdd.either(self._verdicts.accepted, rest), self._verdicts
+        self.end(End(EndKind.DROPPED, f"by the policy of {chain.name}"), rest)
+        return self._verdicts.accepted, self._verdicts
+
+    def end(self, end: End, packets: int) -> None:
+        """Say what has become of packets."""
+        if packets != NONE:
+            self.ends[end] = self.bdd.either(self.ends.get(end, NONE), packets)
+
+    def set(self, name: Field, where: int, new: Bits) -> None:
+        """Give a field another value in some packets."""
+        choose = self.bdd.choose
+        pairs = zip(self.at[name], new, strict=True)
+        self.at[name] = tuple(o if o == n else choose(where, n, o) for o, n in pairs)
+
+    def differing(self, old: Bits, new: Bits) -> int:
+        """Return the packets in which two values of a field differ."""
+        bdd = self.bdd
+        pairs = zip(old, new, strict=True)
+        return bdd.union(bdd.either(bdd.minus(o, n), bdd.minus(n, o)) for o, n in pairs if o != n)
+
+    def _chain(self, chain: Chain, packets: int, depth: int) -> int:
+        """Go through a chain; return the packets that come to its end or turn back."""
+        bdd, back = self.bdd, NONE
+        for batch in self.model.batches.of(chain, single=self.observer is not None):
+            if packets == NONE:
+                break
+            self._step()
+            hit = bdd.both(packets, self.space.holds(batch.test, self.at))
+            if self.observer is not None:
+                self._show(self.observer, chain, batch, packets, hit, depth)
+            if hit != NONE:
+                goes_on, turned = self._act(chain, batch, hit, depth)
+                packets = bdd.either(bdd.minus(packets, hit), goes_on)
+                back = bdd.either(back, turned)
+        return bdd.either(packets, back)
+
+    def _show(
+        self, observer: Observer, chain: Chain, batch: Batch, packets: int, hit: int, depth: int
+    ) -> None:
+        (rule,) = batch.rules
+        conditions = tuple(self.space.holds(c.test, self.at) for c in rule.conditions)
+        observer(Asked(self._verdicts.hook, chain, rule, packets, conditions, hit, depth))
+
+    def _act(self, chain: Chain, batch: Batch, hit: int, depth: int) -> tuple[int, int]:
+        """Do what a rule does; return the packets that go on and those that turn back."""
+        for action in batch.actions:
+            match action:
+                case Return():
+                    return NONE, hit
+                case Jump(name):
+                    return self._enter(chain, name, hit, depth), NONE
+                case Goto(name):
+                    return NONE, self._enter(chain, name, hit, depth)
+            if self._finishes(action, hit):
+                return NONE, NONE
+        return hit, NONE
+
+    def _enter(self, chain: Chain, name: str, hit: int, depth: int) -> int:
+        target = self.model.rules.target(chain, name)
+        if target is None:
+            self.end(End(EndKind.OPAQUE, f"the chain {name} was not read"), hit)
+            return NONE
+        return self._chain(target, hit, depth + 1)
+
+    def _finishes(self, action: Action, hit: int) -> bool:
+        """Do one action; whether the packets leave the base chain by it."""
+        match action:
+            case Accept():
+                self._accept(hit)
+            case Drop():
+                self.end(End(EndKind.DROPPED), hit)
+            case Reject():
+                self.end(End(EndKind.REFUSED), hit)
+            case Opaque(what):
+                self.end(End(EndKind.OPAQUE, what), hit)
+            case Redirect(port):
+                self._move(Move(self._here(), port), hit)
+            case Destination(address, port):
+                self._move(Move(address, port), hit)
+            case Source():
+                self._alter("its source", hit)
+                self._translate(hit)
+            case Tproxy(port, ends):
+                self._intercept(port, hit)
+                if ends:
+                    self._accept(hit)
+                return ends
+            case _:
+                self._change(action, hit)
+                return False
+        return True
+
+    def _change(self, action: Action, hit: int) -> None:
+        match action:
+            case Write(name, value, mask):
+                self.set(name, hit, self._written(self.at[name], value, mask))
+            case Copy(source, target, mask):
+                kept = constant(mask, len(self.at[target]))
+                bits = zip(self.at[target], self.at[source], kept, strict=True)
+                self.set(target, hit, tuple(s if m == ALL else t for t, s, m in bits))
+            case Untrack():
+                self.untracked = self.bdd.either(self.untracked, hit)
+            case Alter(what):
+                self._alter(what, hit)
+
+    def _written(self, old: Bits, value: int, mask: int) -> Bits:
+        flips, clears = constant(value, len(old)), constant(mask, len(old))
+        kept = (NONE if m == ALL else b for b, m in zip(old, clears, strict=True))
+        return tuple(
+            self.bdd.opposite(b) if f == ALL else b for b, f in zip(kept, flips, strict=True)
+        )
+
+    def _alter(self, what: str, hit: int) -> None:
+        self.altered[what] = self.bdd.either(self.altered.get(what, NONE), hit)
+
+    def _accept(self, hit: int) -> None:
+        self._verdicts.accepted = self.bdd.either(self._verdicts.accepted, hit)
+
+    def _translate(self, hit: int) -> None:
+        self._accept(hit)
+        self._verdicts.translated = self.bdd.either(self._verdicts.translated, hit)
+
+    def _move(self, move: Move, hit: int) -> None:
+        self._translate(hit)
+        moves = self._verdicts.moves
+        moves[move] = self.bdd.either(moves.get(move, NONE), hit)
+
+    def _here(self) -> int:
+        """Return the address that REDIRECT writes: loopback for own packets, else the pod's."""
+        family = self.space.family
+        own = [a for owned in self.model.surroundings.own(family).values() for a in owned]
+        if self._verdicts.hook is Hook.OUTPUT or not own:
+            return 0x7F000001 if family == 4 else 1
+        return own[0]
+
+    def _intercept(self, port: int | None, hit: int) -> None:
+        self.intercepted = self.bdd.either(self.intercepted, hit)
+        bits = self.at[Field.PORT] if port is None else self.space.constant(Field.PORT, port)
+        self.set(Field.TPROXY_PORT, hit, bits)

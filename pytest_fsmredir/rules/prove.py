@@ -1,0 +1,244 @@
+"""Compares rules with the document over every packet, and finds where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from pytest_fsmredir.model.checks import Level
+from pytest_fsmredir.model.flow import Direction, Route
+from pytest_fsmredir.model.policy import Policy
+from pytest_fsmredir.rules.bdd import NONE, Intervals
+from pytest_fsmredir.rules.document import Duty, duties
+from pytest_fsmredir.rules.ends import Asked, End, EndKind, Ends
+from pytest_fsmredir.rules.errors import TooComplexError
+from pytest_fsmredir.rules.forms import Field, RuleSet
+from pytest_fsmredir.rules.packet import (
+    ICMP,
+    ICMPV6,
+    TCP,
+    UDP,
+    Packet,
+    environment,
+)
+from pytest_fsmredir.rules.passage import Model
+from pytest_fsmredir.rules.pod import Surroundings
+from pytest_fsmredir.rules.seek import Seeker, Taste, one
+from pytest_fsmredir.rules.space import Environment, Space
+from pytest_fsmredir.rules.trace import Path, follow
+from pytest_fsmredir.rules.vocabulary import ESTABLISHED
+from pytest_fsmredir.rules.walk import Walk
+
+_KINDS: Final = {
+    Route.DIRECT: EndKind.DIRECT,
+    Route.SIDECAR_OUTBOUND: EndKind.CAPTURED_OUTBOUND,
+    Route.SIDECAR_INBOUND: EndKind.CAPTURED_INBOUND,
+}
+UNTOUCHED: Final = {
+    UDP: Duty(Route.DIRECT, "SPEC-5.2", Level.MUST),
+    ICMP: Duty(Route.DIRECT, "SPEC-5.3", Level.MUST),
+    ICMPV6: Duty(Route.DIRECT, "SPEC-5.3", Level.MUST),
+}
+_RARE: Final = Duty(Route.DIRECT, "SPEC-5.4", Level.SHOULD)
+LATER: Final = Duty(Route.DIRECT, "SPEC-1.5", Level.MUST)
+"""A later packet: whichever way its connection went, it has to get there."""
+
+FINDING_LIMIT: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Flows that the rules treat otherwise than the document wants, and why.
+
+    Attributes:
+        duty: What the document wants.
+        end: What the rules make of them.
+        path: The way of the plainest of these flows.
+        decider: The rule that decides, or None where no rule acts.
+        depends: Conditions that are not understood and that it depends on; empty when certain.
+        later: It is about a packet after the first.
+    """
+
+    duty: Duty
+    end: End
+    path: Path
+    decider: Asked | None
+    depends: tuple[str, ...] = ()
+    later: bool = False
+
+    @property
+    def packet(self) -> Packet:
+        """The plainest of these flows."""
+        return self.path.packet
+
+
+@dataclass(slots=True)
+class Proof:
+    """What is known of all flows of one direction and IP version.
+
+    Attributes:
+        direction: Seen from the pod.
+        family: IP version.
+        findings: Certain differences, the plainest flow of each.
+        doubts: Differences that depend on what is not understood.
+        more: There are more findings than were looked at.
+    """
+
+    direction: Direction
+    family: int
+    findings: list[Finding] = field(default_factory=list)
+    doubts: list[Finding] = field(default_factory=list)
+    more: bool = False
+
+    @property
+    def proved(self) -> bool:
+        """No flow exists that the rules treat otherwise than the document wants."""
+        return not (self.findings or self.doubts or self.more)
+
+
+class Prover:
+    """Compares one rule set with one policy, for one IP version."""
+
+    def __init__(
+        self,
+        rules: RuleSet,
+        policy: Policy,
+        family: int,
+        surroundings: Surroundings | None = None,
+        taste: Taste | None = None,
+    ) -> None:
+        self.policy, self.family = policy, family
+        self.surroundings = surroundings or Surroundings()
+        names = self.surroundings.interfaces(rules, policy.network_interface_exclusion_list)
+        self.space = Space(family, names, self.surroundings.local(family))
+        self.model = Model(rules, self.space, self.surroundings)
+        self.seeker = Seeker(self.model, taste)
+        self._domain = self.seeker.domain
+        self.more = False
+
+    def prove(self, direction: Direction) -> Proof:
+        """Compare all flows of a direction with the document."""
+        found = Proof(direction, self.family)
+        self.more = False
+        for finding in self._all(direction):
+            (found.doubts if finding.depends else found.findings).append(finding)
+            if len(found.findings) + len(found.doubts) >= FINDING_LIMIT:
+                self.more = True
+                break
+        found.more = self.more
+        return found
+
+    def ends(self, direction: Direction, packets: int, fixed: dict[Field, int]) -> Ends:
+        """Return what becomes of packets."""
+        walk = Walk(self.model, environment(self.space, direction, fixed))
+        return walk.send(direction, packets)
+
+    def _all(self, direction: Direction) -> Iterator[Finding]:
+        bdd = self.space.bdd
+        every = self._domain.of(direction)
+        opening = bdd.both(every, self._domain.opening())
+        wanted = duties(self.policy, self.space, self.surroundings, direction)
+        first = Walk(self.model, self._connections(direction))
+        ends = first.send(direction, opening)
+        for duty, flows in wanted:
+            yield from self._differing(direction, duty, bdd.both(opening, flows), ends)
+        yield from self._later(direction, first, opening, ends)
+        others = bdd.minus(every, self._domain.only(Field.PROTOCOL, one(TCP)))
+        ends = self.ends(direction, others, {})
+        for duty, protocols in self._protocols():
+            some = bdd.both(others, self._domain.only(Field.PROTOCOL, protocols))
+            yield from self._differing(direction, duty, some, ends)
+
+    def _connections(self, direction: Direction) -> Environment:
+        at = environment(self.space, direction, {Field.PROTOCOL: TCP})
+        return at
+
+    def _protocols(self) -> Iterator[tuple[Duty, Intervals]]:
+        known = [UDP, ICMP if self.family == 4 else ICMPV6]
+        for number in known:
+            yield UNTOUCHED[number], one(number)
+        rest = [n for n in range(256) if n not in {*known, TCP}]
+        yield _RARE, tuple((n, n) for n in rest)
+
+    def _later(
+        self, direction: Direction, first: Walk, opening: int, ends: Ends
+    ) -> Iterator[Finding]:
+        """Find packets after the first that do not get where their connection leads."""
+        bdd = self.space.bdd
+        at = self._connections(direction)
+        at[Field.STATE] = self.space.constant(Field.STATE, ESTABLISHED)
+        at[Field.CONNECTION_MARK] = first.way.at[Field.CONNECTION_MARK]
+        at[Field.TCP_FLAGS] = tuple(
+            self.space.constant(Field.TCP_FLAGS, 16)[i] if i in {3, 6} else bit
+            for i, bit in enumerate(at[Field.TCP_FLAGS])
+        )
+        arrived = bdd.union(some for end, some in ends.items() if end.kind in set(_KINDS.values()))
+        second = Walk(self.model, at, earlier=first).send(direction, arrived)
+        for end, some in second.items():
+            if end.kind in {EndKind.DROPPED, EndKind.REFUSED, EndKind.CHANGED}:
+                yield from self._found(direction, LATER, end, some, later=True)
+
+    def _differing(
+        self, direction: Direction, duty: Duty, flows: int, ends: Ends
+    ) -> Iterator[Finding]:
+        bdd = self.space.bdd
+        for end, some in ends.items():
+            if end.kind is not _KINDS[duty.route]:
+                differing = bdd.both(flows, some)
+                certain = self._certain(flows, differing)
+                yield from self._found(direction, duty, end, certain)
+                yield from self._doubted(
+                    direction, duty, end, bdd.minus(self._possible(differing), certain)
+                )
+
+    def _certain(self, flows: int, differing: int) -> int:
+        """Return the flows that differ whatever the conditions that are not understood say."""
+        bdd = self.space.bdd
+        if differing == NONE:
+            return NONE
+        return bdd.minus(flows, self._possible(bdd.minus(flows, differing)))
+
+    def _possible(self, flows: int) -> int:
+        """Return the flows that belong to a set for some answer of what is not understood."""
+        return self.space.bdd.either_way(flows, (free.variable for free in self.space.free))
+
+    def _doubted(self, direction: Direction, duty: Duty, end: End, flows: int) -> Iterator[Finding]:
+        """Yield one finding for flows that may differ."""
+        if flows != NONE:
+            path = follow(self.model, self.seeker.plainest(direction, flows))
+            depends = self._doubts(path, end) or ("a condition that is not understood",)
+            yield Finding(duty, end, path, path.decider, depends)
+
+    def _found(
+        self, direction: Direction, duty: Duty, end: End, flows: int, *, later: bool = False
+    ) -> Iterator[Finding]:
+        """Yield one finding for each rule, or missed condition, that decides over some flows."""
+        bdd = self.space.bdd
+        shown: list[Asked] | None = None
+        while flows != NONE:
+            packet = self.seeker.plainest(direction, flows)
+            path = follow(self.model, packet)
+            decider = path.decider
+            depends = (end.detail,) if end.kind is EndKind.OPAQUE else ()
+            yield Finding(duty, end, path, decider, depends, later)
+            if later:
+                return
+            try:
+                shown = shown or self.seeker.shown(direction, flows)
+                rest = bdd.minus(flows, self.seeker.alike(path, shown))
+            except TooComplexError:
+                rest = flows
+            if rest == flows:  # what is left cannot be told from what was found
+                self.more = True
+                return
+            flows = rest
+
+    def _doubts(self, path: Path, end: End) -> tuple[str, ...]:
+        """Return what a finding depends on that is not understood."""
+        if end.kind is EndKind.OPAQUE:
+            return (end.detail,)
+        names = {free.variable: free.test.what for free in self.space.free}
+        bdd = self.space.bdd
+        used = {v for asked in path.asked for c in asked.conditions for v in bdd.support(c)}
+        return tuple(names[v] for v in sorted(used) if v in names)

@@ -1,0 +1,131 @@
+"""Finds plain packets in sets of packets, and the flows that one rule decides over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pytest_fsmredir.model.flow import Direction
+from pytest_fsmredir.rules.bdd import ALL, NONE, Intervals
+from pytest_fsmredir.rules.ends import Asked
+from pytest_fsmredir.rules.forms import Field
+from pytest_fsmredir.rules.packet import (
+    APPLICATION_UID,
+    ATTRIBUTES,
+    ICMP,
+    ICMPV6,
+    SYN,
+    TCP,
+    UDP,
+    Domain,
+    Packet,
+    environment,
+)
+from pytest_fsmredir.rules.passage import Model
+from pytest_fsmredir.rules.trace import Path
+from pytest_fsmredir.rules.walk import Walk
+
+
+@dataclass(frozen=True, slots=True)
+class Taste:
+    """Which flows count as plain, the first wish first.
+
+    Attributes:
+        wishes: A field and the values that are wanted of it, if a flow with such exists.
+    """
+
+    wishes: Sequence[tuple[Field, Intervals]]
+
+
+def one(number: int) -> Intervals:
+    """Return a single number as intervals."""
+    return ((number, number),)
+
+
+def usual_taste(family: int, addresses: Iterable[int] = (), ports: Iterable[int] = ()) -> Taste:
+    """Return a taste for what applications send.
+
+    Args:
+        family: IP version.
+        addresses: Remote addresses to prefer, best first.
+        ports: Destination ports to prefer, best first.
+    """
+    example = 0xC633640A if family == 4 else 0x20010DB8000500000000000000000010
+    wishes = [
+        (Field.TOS, one(0)),
+        (Field.TTL, one(64)),
+        (Field.TCP_FLAGS, one(SYN)),
+        (Field.LENGTH, one(60)),
+        (Field.LENGTH, ((60, 100),)),
+        (Field.MARK, one(0)),
+        (Field.GID, one(0)),
+        (Field.UID, one(APPLICATION_UID)),
+        (Field.UID, ((0, 65534),)),
+        (Field.SOURCE_PORT, one(40000)),
+        (Field.SOURCE_PORT, ((32768, 60999),)),
+        (Field.PROTOCOL, one(TCP)),
+        (Field.PROTOCOL, one(UDP)),
+        (Field.PROTOCOL, one(ICMP if family == 4 else ICMPV6)),
+        (Field.ICMP_TYPE, one(8 if family == 4 else 128)),
+        (Field.ICMP_CODE, one(0)),
+        *((Field.PORT, one(port)) for port in (*ports, 8080, 80, 443)),
+        *((Field.DESTINATION, one(address)) for address in (*addresses, example)),
+        *((Field.SOURCE, one(address)) for address in (*addresses, example)),
+    ]
+    return Taste(wishes)
+
+
+class Seeker:
+    """Finds packets for one rule set."""
+
+    def __init__(self, model: Model, taste: Taste | None = None) -> None:
+        self.model, self.space = model, model.space
+        self.domain = Domain(self.space, model.surroundings)
+        self._taste = taste or usual_taste(self.space.family)
+
+    def shown(self, direction: Direction, flows: int) -> list[Asked]:
+        """Return every rule that some flows ask, with the flows that it acts on."""
+        shown: list[Asked] = []
+        at = environment(self.space, direction, {})
+        Walk(self.model, at, observer=shown.append).send(direction, flows)
+        return shown
+
+    def alike(self, path: Path, shown: Sequence[Asked]) -> int:
+        """Return the flows that the same rule decides over, or the same missed condition."""
+        bdd, decider, missed = self.space.bdd, path.decider, path.missed
+        if decider is not None:
+            return bdd.union(asked.hit for asked in shown if asked.rule is decider.rule)
+        if missed is None:
+            return bdd.minus(ALL, bdd.union(asked.reached for asked in shown))
+        asked, place = missed
+        return bdd.union(
+            bdd.minus(other.reached, other.conditions[place])
+            for other in shown
+            if other.rule is asked.rule
+        )
+
+    def plainest(self, direction: Direction, flows: int) -> Packet:
+        """Return the plainest of some flows.
+
+        Raises:
+            ValueError: There is none.
+        """
+        bdd = self.space.bdd
+        for name, spans in (*self._places(direction), *self._taste.wishes):
+            narrowed = bdd.both(flows, self.domain.only(name, spans))
+            flows = narrowed if narrowed != NONE else flows
+        example = bdd.example(flows)
+        values = {a: self.space.value(example, name) for name, a in ATTRIBUTES.items()}
+        interface = self.space.interfaces[self.space.value(example, Field.IN)]
+        return Packet(direction=direction, family=self.space.family, interface=interface, **values)
+
+    def _places(self, direction: Direction) -> list[tuple[Field, Intervals]]:
+        """Return the wishes that come of the pod: its first interface and address."""
+        pod = self.model.surroundings
+        device = next(iter(pod.addresses), "lo")
+        own = [a for owned in pod.own(self.space.family).values() for a in owned]
+        name = Field.SOURCE if direction is Direction.OUTBOUND else Field.DESTINATION
+        return [
+            (Field.IN, one(self.space.index(device))),
+            *((name, one(address)) for address in own),
+        ]

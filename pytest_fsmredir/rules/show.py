@@ -1,0 +1,111 @@
+"""Rules, paths and findings as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_fsmredir.rules.bdd import NONE
+from pytest_fsmredir.rules.compare import Change
+from pytest_fsmredir.rules.ends import Asked
+from pytest_fsmredir.rules.forms import Chain, Goto, Jump, Rule, RuleSet, Unknown, parts
+from pytest_fsmredir.rules.prove import Finding
+from pytest_fsmredir.rules.trace import Path, first_failing
+
+_WIDEST = 100
+
+
+def rules_lines(rules: RuleSet) -> Iterator[str]:
+    """Yield every chain with its rules, and what is not understood."""
+    for chain in rules.chains.values():
+        if chain.rules or chain.hook is None or not chain.accepts:
+            yield _head(chain)
+            yield from (f"  #{rule.number:<4} {_brief(rule)}" for rule in chain.rules)
+    for remark in (*rules.remarks, *not_understood(rules)):
+        yield f"not understood: {remark}"
+
+
+def not_understood(rules: RuleSet) -> list[str]:
+    """Return the conditions that the model has no test for."""
+    return [
+        f"{_place(rule)}: {part.what}"
+        for chain in rules.chains.values()
+        for rule in chain.rules
+        for condition in rule.conditions
+        for part in parts(condition.test)
+        if isinstance(part, Unknown)
+    ]
+
+
+def path_lines(path: Path) -> Iterator[str]:
+    """Yield the way of a packet: each rule it asked, and why it went on."""
+    last = None
+    for asked in path.asked:
+        where = f"{asked.hook.value.upper()} {asked.chain.table} {asked.chain.name}"
+        shown = where if where != last else "…".ljust(len(where))
+        last = where
+        yield f"{shown}  #{asked.rule.number:<3} {_brief(asked.rule)}    {_result(asked)}".rstrip()
+    yield f"{path.packet}: {' or '.join(map(str, path.ends))}{decided(path)}"
+
+
+def finding_lines(number: int, finding: Finding) -> Iterator[str]:
+    """Yield what is wrong with some flows, and which rule does it."""
+    duty = finding.duty
+    wanted = "the fate of its connection" if finding.later else duty.route.value
+    yield f"{number}. {duty.level.value} {duty.sentence}: {finding.packet}"
+    seen = finding.end if not finding.depends else " or ".join(map(str, finding.path.ends))
+    yield f"   expected {wanted}; these rules: {seen}"
+    yield f"   {reason(finding.path)}"
+    for what in finding.depends:
+        yield f"   not certain: it depends on {what}"
+
+
+def change_lines(number: int, change: Change) -> Iterator[str]:
+    """Yield a change of fate, and the rules that make it."""
+    yield f"{number}. {change.before.packet}"
+    for words, path in (("before", change.before), ("after", change.after)):
+        yield f"   {words}: {' or '.join(map(str, path.ends))}; {reason(path)}"
+
+
+def reason(path: Path) -> str:
+    """Return which rule decides over a packet, or which condition keeps rules from acting."""
+    decider, missed = path.decider, path.missed
+    if decider is not None:
+        return f"decided by {_place(decider.rule)}: {_brief(decider.rule)}"
+    if missed is not None:
+        asked, place = missed
+        condition = asked.rule.conditions[place].text
+        return f"no rule acts on it: {_place(asked.rule)} wants {condition}: {_brief(asked.rule)}"
+    return "no rule acts on it"
+
+
+def decided(path: Path) -> str:
+    """Return the deciding rule as a parenthesis."""
+    decider = path.decider
+    return f" (by {_place(decider.rule)})" if decider else ""
+
+
+def _result(asked: Asked) -> str:
+    if asked.hit == NONE:
+        failing = first_failing(asked)
+        return f"no: {failing.text}" if failing else "no"
+    if asked.hit != 1:
+        return "perhaps"
+    jumps = [action for action in asked.rule.actions if isinstance(action, (Jump, Goto))]
+    return f"→ {jumps[0].chain}" if jumps else "yes"
+
+
+def _place(rule: Rule) -> str:
+    return f"line {rule.line}" if rule.line else f"rule {rule.number}"
+
+
+def _head(chain: Chain) -> str:
+    if chain.hook is None:
+        return f"{chain.origin} {chain.table} {chain.name}"
+    policy = "accept" if chain.accepts else "drop"
+    place = f"{chain.hook.value} {chain.kind.value} {chain.priority}, policy {policy}"
+    return f"{chain.origin} {chain.table} {chain.name} ({place})"
+
+
+def _brief(rule: Rule) -> str:
+    text = rule.text
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"

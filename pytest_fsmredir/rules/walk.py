@@ -1,0 +1,306 @@
+"""The way of packets through hooks, routing and NAT, in the order of the kernel.
+
+It goes with sets of packets. A single packet is the set whose every bit is a constant, so the path
+that is shown and the proof over all packets come from the same code.
+
+Packets that NAT gives another destination go on apart from the others, with that destination as a
+constant: sets of packets whose destination depends on all else would be large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from pytest_fsmredir.model.flow import Direction
+from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
+from pytest_fsmredir.rules.bdd import NONE
+from pytest_fsmredir.rules.ends import End, EndKind, Ends, Move, Observer
+from pytest_fsmredir.rules.forms import Chain, Field, Hook, Kind, PolicyRule
+from pytest_fsmredir.rules.passage import Model, Passage
+from pytest_fsmredir.rules.space import LOOPBACK, Bits, Environment
+from pytest_fsmredir.rules.vocabulary import INVALID, UNTRACKED
+
+_TRACKING: Final = -200
+"""Priority of connection tracking (linux/netfilter_ipv4.h): before it, no packet has a state."""
+_NAT: Final = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
+_HERE: Final = frozenset({"local", "broadcast", "anycast"})
+_NOWHERE: Final = frozenset({"blackhole", "unreachable", "prohibit"})
+_BROAD: Final = {4: (0xE0000000, 2**32 - 1), 6: (0xFF << 120, 2**128 - 1)}
+
+
+class _Stage(NamedTuple):
+    """One base chain of a hook, or all those of NAT together."""
+
+    hook: Hook
+    chains: tuple[Chain, ...]
+    nat: bool
+
+
+class Walk:
+    """One pass of a set of packets.
+
+    Attributes:
+        way: The packets, and what has been done to them.
+        moves: What NAT has given another destination, in the order of the hooks.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        at: Environment,
+        *,
+        earlier: Walk | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        """Get ready.
+
+        Args:
+            model: What the packets pass.
+            at: Their fields at the start.
+            earlier: The pass of their connections' first packets; given, NAT repeats that.
+            observer: Called for each rule that is asked.
+        """
+        self.way = Passage(model, dict(at), observer)
+        self.moves: list[tuple[Hook, Move, int]] = []
+        self._model, self._space, self._bdd = model, model.space, model.space.bdd
+        self._start, self._earlier = dict(at), earlier
+        self._moved = False
+
+    def send(self, direction: Direction, packets: int) -> Ends:
+        """Have packets leave a process of the pod or arrive at it; return what becomes of them."""
+        if direction is Direction.INBOUND:
+            self._arrive(packets)
+        else:
+            stages = [*self._stages(Hook.OUTPUT), *self._stages(Hook.POSTROUTING)]
+            self._through(stages, packets, self._leave)
+        return self.way.ends
+
+    def _stages(self, hook: Hook) -> list[_Stage]:
+        chains = self._model.hooks[hook]
+        turn = _NAT[hook]
+        nat = tuple(chain for chain in chains if chain.kind is Kind.NAT)
+        others = [_Stage(hook, (c,), False) for c in chains if c.kind is not Kind.NAT]
+        before = [stage for stage in others if stage.chains[0].priority < turn]
+        return [*before, _Stage(hook, nat, True), *others[len(before) :]]
+
+    def _through(self, stages: Sequence[_Stage], packets: int, then: Callable[[int], None]) -> None:
+        for number, stage in enumerate(stages):
+            if packets == NONE:
+                return
+            if not stage.nat:
+                packets = self._pass(stage, packets)
+                continue
+            packets, moves = self._translate(stage, packets)
+            for move, some in moves.items():
+                self.moves.append((stage.hook, move, some))
+                with self._apart(self._target(move)):
+                    self._moved = True
+                    if stage.hook is Hook.OUTPUT:
+                        some = self._route(some)
+                    self._through(stages[number + 1 :], some, then)
+        then(packets)
+
+    @contextmanager
+    def _apart(self, fields: Environment) -> Iterator[None]:
+        """Go on with some packets alone, in which some fields hold other values."""
+        at, moved = self.way.at, self._moved
+        self.way.at = {**at, **fields}
+        try:
+            yield
+        finally:
+            self.way.at, self._moved = at, moved
+
+    def _target(self, move: Move) -> Environment:
+        found = {Field.TRANSLATED: self._space.constant(Field.TRANSLATED, 1)}
+        if move.address is not None:
+            found[Field.DESTINATION] = self._space.constant(Field.DESTINATION, move.address)
+        if move.port is not None:
+            found[Field.PORT] = self._space.constant(Field.PORT, move.port)
+        return found
+
+    def _pass(self, stage: _Stage, packets: int) -> int:
+        """Pass a base chain that is not of NAT; return the packets that come out."""
+        (chain,), way = stage.chains, self.way
+        mark, state = way.at[Field.MARK], way.at[Field.STATE]
+        early = chain.priority <= _TRACKING and stage.hook in {Hook.PREROUTING, Hook.OUTPUT}
+        if early:
+            way.at[Field.STATE] = self._space.constant(Field.STATE, INVALID)
+        elif way.untracked:
+            way.set(Field.STATE, way.untracked, self._space.constant(Field.STATE, UNTRACKED))
+        packets, _ = way.base(stage.hook, chain, packets)
+        if early:
+            way.at[Field.STATE] = state
+        if stage.hook is Hook.OUTPUT and chain.kind is Kind.ROUTE and mark != way.at[Field.MARK]:
+            marked = self._bdd.both(packets, way.differing(mark, way.at[Field.MARK]))
+            packets = self._bdd.either(self._bdd.minus(packets, marked), self._route(marked))
+        return packets
+
+    def _translate(self, stage: _Stage, packets: int) -> tuple[int, dict[Move, int]]:
+        """Have NAT decide; return the packets that stay as they are, and the others by target."""
+        bdd, way = self._bdd, self.way
+        if self._moved or self._decided(stage.hook):
+            return packets, {}
+        if self._earlier is not None:
+            return self._repeat(stage.hook, packets)
+        waiting = bdd.minus(packets, way.untracked)
+        passed = bdd.minus(packets, waiting)
+        found: dict[Move, int] = {}
+        for chain in stage.chains:
+            through, verdicts = way.base(stage.hook, chain, waiting)
+            for move, some in verdicts.moves.items():
+                found[move] = bdd.either(found.get(move, NONE), some)
+            done = bdd.both(verdicts.translated, through)
+            waiting = bdd.minus(through, done)
+            for some in verdicts.moves.values():
+                done = bdd.minus(done, some)
+            passed = bdd.either(passed, done)
+        return bdd.either(passed, waiting), found
+
+    def _decided(self, hook: Hook) -> bool:
+        """Whether NAT has decided already, which it has of what comes back by ``lo``."""
+        return hook in {Hook.PREROUTING, Hook.INPUT} and self._start[Field.HAS_SOCKET] != (NONE,)
+
+    def _repeat(self, hook: Hook, packets: int) -> tuple[int, dict[Move, int]]:
+        found: dict[Move, int] = {}
+        for where, move, some in self._earlier.moves if self._earlier else ():
+            if where is hook:
+                found[move] = self._bdd.both(packets, some)
+        for some in found.values():
+            packets = self._bdd.minus(packets, some)
+        return packets, found
+
+    # Routing.
+
+    def _route(self, packets: int) -> int:
+        """Choose the outgoing interface of packets anew; return those that have one."""
+        routed = NONE
+        for kind, device, some in self._looked_up(packets):
+            name = "lo" if kind in _HERE else device
+            if kind in _NOWHERE or name not in self._space.interfaces:
+                self.way.end(End(EndKind.LOST, f"a route of type {kind}"), some)
+                continue
+            bits = self._space.constant(Field.OUT, self._space.index(name))
+            if some == packets:
+                self.way.at[Field.OUT] = bits if self._moved else self._chosen(some, bits)
+            else:
+                self.way.at[Field.OUT] = self._chosen(some, bits)
+            routed = self._bdd.either(routed, some)
+        return routed
+
+    def _chosen(self, where: int, bits: Bits) -> Bits:
+        pairs = zip(self.way.at[Field.OUT], bits, strict=True)
+        return tuple(self._bdd.choose(where, new, old) for old, new in pairs)
+
+    def _looked_up(self, packets: int) -> list[tuple[str, str, int]]:
+        """Return (type, interface, packets) of the routes that packets take."""
+        found: list[tuple[str, str, int]] = []
+        for rule in self._model.routing.rules:
+            asking = self._bdd.both(packets, self._space.holds(rule.test, self.way.at))
+            for kind, device, some in self._in_table(rule, asking):
+                found.append((kind, device, some))
+                packets = self._bdd.minus(packets, some)
+        return [*found, ("unreachable", "", packets)] if packets != NONE else found
+
+    def _in_table(self, rule: PolicyRule, asking: int) -> Iterator[tuple[str, str, int]]:
+        if rule.table is None:
+            yield "unreachable", "", asking
+            return
+        routes = self._model.routing.tables.get(rule.table, ())
+        for route in sorted(routes, key=lambda r: r.destination[1] - r.destination[0]):
+            if asking == NONE:
+                return
+            block = self._space.within(self.way.at[Field.DESTINATION], (route.destination,))
+            some = self._bdd.both(asking, block)
+            asking = self._bdd.minus(asking, some)
+            if some != NONE and route.kind != "throw":
+                yield route.kind, route.interface, some
+
+    # Arrival and departure.
+
+    def _leave(self, packets: int) -> None:
+        lo = self._space.index("lo")
+        inside = self._bdd.both(packets, self._space.within(self.way.at[Field.OUT], ((lo, lo),)))
+        self._settle(self._bdd.minus(packets, inside), here=False)
+        if inside != NONE:
+            by_lo = {
+                Field.IN: self._space.constant(Field.IN, lo),
+                Field.OUT: self._space.constant(Field.OUT, 0),
+            }
+            with self._apart(by_lo):
+                self._arrive(inside)
+
+    def _arrive(self, packets: int) -> None:
+        self._through(self._stages(Hook.PREROUTING), packets, self._sort)
+
+    def _sort(self, packets: int) -> None:
+        """Tell packets for the pod itself from those that it forwards."""
+        packets = self._bdd.minus(packets, self._martian(packets))
+        local = self._bdd.union(
+            some
+            for kind, _, some in self._looked_up(packets)
+            if kind in _HERE or kind == "multicast"
+        )
+        self.way.end(End(EndKind.FORWARDED), self._bdd.minus(packets, local))
+        self._through(self._stages(Hook.INPUT), local, lambda some: self._settle(some, here=True))
+
+    def _martian(self, packets: int) -> int:
+        """Return what NAT sends from outside to loopback, which the kernel drops."""
+        if not self._moved or self._decided(Hook.PREROUTING):
+            return NONE
+        settings = self._model.rules.settings
+        names = [n for n in settings if n.endswith(".route_localnet") and settings[n] == "1"]
+        if self._space.family == 4 and names:
+            return NONE
+        loopback = (LOOPBACK[self._space.family],)
+        lost = self._bdd.both(packets, self._space.within(self.way.at[Field.DESTINATION], loopback))
+        self.way.end(End(EndKind.LOST, "loopback, from outside"), lost)
+        return lost
+
+    def _settle(self, packets: int, *, here: bool) -> None:
+        """Say what has become of packets that are delivered in the pod or have left it."""
+        bdd, way = self._bdd, self.way
+        caught = bdd.both(packets, way.intercepted) if here else NONE
+        self._captured(caught, way.at[Field.TPROXY_PORT], here=here)
+        packets = bdd.minus(packets, caught)
+        if self._moved:
+            self._captured(packets, way.at[Field.PORT], here=here)
+            return
+        if here:
+            packets = self._known(packets)
+        for what, some in self._changes():
+            changed = bdd.both(packets, some)
+            way.end(End(EndKind.CHANGED, what), changed)
+            packets = bdd.minus(packets, changed)
+        way.end(End(EndKind.DIRECT), packets)
+
+    def _captured(self, packets: int, port: Bits, *, here: bool) -> None:
+        listeners = (
+            (EndKind.CAPTURED_OUTBOUND, OUTBOUND_PORT),
+            (EndKind.CAPTURED_INBOUND, INBOUND_PORT),
+        )
+        for kind, number in listeners if here else ():
+            some = self._bdd.both(packets, self._space.within(port, ((number, number),)))
+            self.way.end(End(kind), some)
+            packets = self._bdd.minus(packets, some)
+        self.way.end(End(EndKind.ELSEWHERE), packets)
+
+    def _known(self, packets: int) -> int:
+        """Return the packets whose destination is the pod's; no socket waits for the others."""
+        family = self._space.family
+        own = self._model.surroundings.local(family)
+        bits = self.way.at[Field.DESTINATION]
+        broad = self._space.within(bits, (_BROAD[family],))
+        known = self._bdd.both(packets, self._bdd.either(self._space.within(bits, own), broad))
+        stray = self._bdd.minus(packets, known)
+        self.way.end(End(EndKind.LOST, "nothing listens for it"), stray)
+        return known
+
+    def _changes(self) -> list[tuple[str, int]]:
+        names = {Field.TTL: "the TTL", Field.TOS: "the service class"}
+        seen = [
+            (words, self.way.differing(self._start[name], self.way.at[name]))
+            for name, words in names.items()
+        ]
+        return [*self.way.altered.items(), *seen]

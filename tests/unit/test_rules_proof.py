@@ -1,0 +1,230 @@
+"""Proofs over every flow: of the reference, of faults planted in it, and of FSM's own rules."""
+
+from __future__ import annotations
+
+import random
+from ipaddress import ip_network
+from itertools import pairwise
+
+import pytest
+
+from pytest_fsmredir.implementations.reference.rules import Family, SidecarPorts, creation, rule_set
+from pytest_fsmredir.model.flow import Direction
+from pytest_fsmredir.model.policy import Policy
+from pytest_fsmredir.rules import passage
+from pytest_fsmredir.rules.errors import TooComplexError
+from pytest_fsmredir.rules.prove import Finding, Prover
+from pytest_fsmredir.rules.reading import read_text
+
+LISTS = Policy(
+    outbound_ip_range_exclusion_list=(ip_network("10.0.0.0/8"), ip_network("2001:db8:1::/48")),
+    outbound_ip_range_inclusion_list=(ip_network("10.1.0.0/16"), ip_network("0.0.0.0/1")),
+    outbound_port_exclusion_list=(6379, 7070),
+    inbound_port_exclusion_list=(22,),
+    network_interface_exclusion_list=("net1",),
+)
+LONG = Policy(
+    outbound_ip_range_exclusion_list=tuple(ip_network(f"10.{i}.7.0/24") for i in range(60)),
+    outbound_port_exclusion_list=tuple(range(1, 400, 3)),
+    inbound_port_exclusion_list=tuple(range(2, 400, 3)),
+)
+
+
+def reference(policy: Policy, family: int = 4) -> list[str]:
+    return creation(rule_set(policy, SidecarPorts(), Family(family))).splitlines()
+
+
+def findings(lines: list[str], policy: Policy, family: int = 4) -> list[Finding]:
+    prover = Prover(read_text("\n".join(lines), family), policy, family)
+    proofs = [prover.prove(direction) for direction in Direction]
+    return [f for proof in proofs for f in (*proof.findings, *proof.doubts)]
+
+
+def deciders(found: list[Finding]) -> list[str]:
+    return [f.decider.rule.text if f.decider else "" for f in found]
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("policy", [Policy(), LISTS, LONG], ids=["plain", "lists", "long"])
+def test_reference_is_proved(policy: Policy, family: int) -> None:
+    """Catches: a difference that is the model's own."""
+    assert findings(reference(policy, family), policy, family) == []
+
+
+def planted(chance: random.Random, family: int) -> tuple[str, str]:
+    """Return (chain, conditions) of an exemption that nobody asked for."""
+    address = (
+        f"11.{chance.randrange(256)}.2.3" if family == 4 else f"2001:db8::{chance.randrange(9999)}"
+    )
+    return chance.choice(
+        [
+            ("FSMREDIR_OUT", f"-d {address}"),
+            ("FSMREDIR_OUT", f"-p tcp -m tcp --dport {chance.randrange(1, 15000)}"),
+            ("FSMREDIR_OUT", f"-p tcp -m tcp --sport {chance.randrange(1, 65535)}"),
+            ("FSMREDIR_OUT", f"-m owner --uid-owner {chance.choice([0, 1499, 1501, 99999])}"),
+            ("FSMREDIR_OUT", f"-m owner --gid-owner {chance.randrange(2**31)}"),
+            ("FSMREDIR_OUT", f"-m mark --mark {chance.getrandbits(32):#x}"),
+            ("FSMREDIR_OUT", f"-m dscp --dscp {chance.randrange(1, 64):#x}"),
+            ("FSMREDIR_OUT", "-p tcp -m ecn --ecn-tcp-ece"),
+            ("FSMREDIR_OUT", f"-o eth{chance.randrange(1, 9)}"),
+            ("FSMREDIR_IN", f"-s {address}"),
+            ("FSMREDIR_IN", f"-p tcp -m tcp --dport {chance.randrange(1, 15000)}"),
+            ("FSMREDIR_IN", f"-i eth{chance.randrange(1, 9)}"),
+        ]
+    )
+
+
+def is_found(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - a seeded draw
+    family = chance.choice([4, 6])
+    lines = reference(Policy(), family)
+    chain, conditions = planted(chance, family)
+    fault = f"-A {chain} {conditions} -j {chance.choice(['RETURN', 'ACCEPT'])}"
+    places = [i for i, line in enumerate(lines) if line.startswith(f"-A {chain} ")]
+    lines.insert(chance.choice(places), fault)
+    found = deciders(findings(lines, Policy(), family))
+    # Behind the rule that lets everything of lo pass, a rule about lo alone changes nothing.
+    assert set(found) == {fault}, f"seed {seed}: {fault}"
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_planted_exemption_is_found(seed: int) -> None:
+    """Catches: a proof that overlooks one flow in billions, or names another rule."""
+    is_found(seed)
+
+
+@pytest.mark.slow
+def test_two_hundred_planted_exemptions_are_found() -> None:
+    """Catches: the same, where it is rare."""
+    for seed in range(100, 300):
+        is_found(seed)
+
+
+FAULTS = {
+    "nat": [
+        "-A OUTPUT -p tcp -m owner --gid-owner 65532 -j RETURN",
+        "-A OUTPUT -p tcp -m mark --mark 0x539 -j RETURN",
+        "-A OUTPUT -p tcp -m mark --mark 0x4000/0x4000 -j RETURN",
+        "-A OUTPUT -d 169.254.20.10/32 -j RETURN",
+        "-A OUTPUT -d 168.63.129.16/32 -p tcp -j ACCEPT",
+        "-A OUTPUT -d 169.254.0.0/16 -p tcp -m tcp --dport 80 -j ACCEPT",
+        "-A OUTPUT -p tcp -m ecn --ecn-tcp-cwr -j RETURN",
+        "-A OUTPUT -p tcp -m dscp --dscp 0x08 -j RETURN",
+        "-A OUTPUT -p tcp -m ttl --ttl-lt 64 -j RETURN",
+        "-A OUTPUT -p tcp -m length --length 100:200 -j RETURN",
+        "-A OUTPUT -p udp -m udp --dport 53 -j REDIRECT --to-ports 15053",
+        "-A OUTPUT -p sctp -j DNAT --to-destination 127.0.0.1:1",
+        "-A PREROUTING -s 100.64.0.0/10 -p tcp -j RETURN",
+        "-A PREROUTING -p tcp -m tcp --dport 22 -j RETURN",
+        "-A PREROUTING -i eth7 -j ACCEPT",
+        "-A PREROUTING -p udp -m udp --dport 5353 -j REDIRECT --to-ports 5353",
+        "-A POSTROUTING -d 9.9.9.9/32 -p tcp -j MASQUERADE",
+    ],
+    "filter": [
+        "-A OUTPUT -p gre -j DROP",
+        "-A OUTPUT -p icmp -m icmp --icmp-type 13 -j DROP",
+        "-A INPUT -p udp -m udp --sport 68 -j DROP",
+        "-A INPUT -p igmp -j REJECT",
+        "-A OUTPUT -p tcp -m tcp --dport 25 -m owner --uid-owner 1500 -j DROP",
+    ],
+    "mangle": [
+        "-A OUTPUT -p tcp -m owner --uid-owner 1500 -m tcp --dport 9 -j TTL --ttl-set 1",
+        "-A OUTPUT -p udp -m udp --dport 9 -j DSCP --set-dscp 0x01",
+        "-A OUTPUT -p esp -j TTL --ttl-set 7",
+        "-A OUTPUT -p icmp -m icmp --icmp-type 8 -m length --length 1000: -j TOS --set-tos 0x10",
+    ],
+    "raw": [
+        "-A OUTPUT -d 8.8.4.4/32 -p tcp -j CT --notrack",
+        "-A PREROUTING -p tcp -m tcp --dport 7 -j CT --notrack",
+    ],
+}
+
+
+def with_faults() -> list[str]:
+    lines = reference(Policy())
+    at = next(i for i, line in enumerate(lines) if line.startswith("-A PREROUTING"))
+    lines[at:at] = FAULTS["nat"]
+    for table in ("filter", "mangle", "raw"):
+        lines += [f"*{table}", *FAULTS[table], "COMMIT"]
+    return lines
+
+
+def test_each_of_many_faults_is_named() -> None:
+    """Catches: a fault that hides behind another one."""
+    found = set(deciders(findings(with_faults(), Policy())))
+    wanted = {fault for faults in FAULTS.values() for fault in faults}
+    assert wanted - found == set()
+
+
+FSM = """\
+*nat
+:FSM_IN - [0:0]
+:FSM_TO_IN - [0:0]
+:FSM_OUT - [0:0]
+:FSM_TO_OUT - [0:0]
+-A PREROUTING -p tcp -j FSM_IN
+-A OUTPUT -p tcp -j FSM_OUT
+-A FSM_IN -p tcp -m multiport --dports 15010,15901,15902,15903,15904 -j RETURN
+-A FSM_IN -p tcp -j FSM_TO_IN
+-A FSM_TO_IN -p tcp -j REDIRECT --to-ports 15003
+-A FSM_OUT ! -d 127.0.0.1/32 -o lo -m owner --uid-owner 1500 -j FSM_TO_IN
+-A FSM_OUT -o lo -m owner ! --uid-owner 1500 -j RETURN
+-A FSM_OUT -m owner --uid-owner 1500 -j RETURN
+-A FSM_OUT -d 127.0.0.1/32 -j RETURN
+-A FSM_OUT -p tcp -m multiport --dports 9001,9002,9003 -j RETURN
+-A FSM_OUT -j FSM_TO_OUT
+-A FSM_TO_OUT -p tcp -j REDIRECT --to-ports 15001
+-A FSM_TO_OUT -p tcp -m tcp --dport 15000 -j ACCEPT
+COMMIT
+"""
+
+
+def test_todays_rules_are_proved() -> None:
+    """Catches: a reading of the document that FSM's own rules break."""
+    ports = Policy(outbound_port_exclusion_list=(9001, 9002, 9003))
+    assert findings(FSM.splitlines(), ports) == []
+
+
+def test_missing_port_is_found() -> None:
+    """Catches: a list that is honoured in part."""
+    ports = Policy(outbound_port_exclusion_list=(9001, 9002, 9003, 9016))
+    (found,) = findings(FSM.splitlines(), ports)
+    assert (found.duty.sentence, found.packet.port) == ("SPEC-10.1", 9016)
+
+
+def test_condition_that_is_not_understood_is_a_doubt() -> None:
+    """Catches: a proof that takes an unknown condition to hold, or not to."""
+    lines = [line.replace("-p tcp -j FSM_OUT", "-p tcp -m bpf --object-pinned x -j FSM_OUT")
+             for line in FSM.splitlines()]  # fmt: skip
+    found = findings(lines, Policy(outbound_port_exclusion_list=(9001, 9002, 9003)))
+    assert found
+    assert all(f.depends == ("-m bpf --object-pinned x",) for f in found)
+
+
+def test_unknown_condition_without_effect_is_none() -> None:
+    """Catches: a doubt about a condition that changes no flow."""
+    lines = FSM.replace(
+        "-A FSM_OUT -j FSM_TO_OUT", "-A FSM_OUT -m bpf --x y\n-A FSM_OUT -j FSM_TO_OUT"
+    )
+    assert not findings(lines.splitlines(), Policy(outbound_port_exclusion_list=(9001, 9002, 9003)))
+
+
+def test_later_packets_are_compared() -> None:
+    """Catches: a connection that is captured, and whose data is dropped."""
+    text = "*filter\n-A INPUT -p tcp -m conntrack --ctstate ESTABLISHED"
+    text += " -m tcp --dport 15003 -j DROP\nCOMMIT"
+    found = findings([*reference(Policy()), *text.splitlines()], Policy())
+    assert [(f.later, f.end.kind.value) for f in found] == [(True, "dropped"), (True, "dropped")]
+
+
+def test_chains_that_double_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: jumps whose number doubles with each chain and that are followed for ever."""
+    monkeypatch.setattr(passage, "STEP_LIMIT", 1000)
+    chains = [f"C{i}" for i in range(60)]
+    lines = [f":{name} - [0:0]" for name in chains]
+    for low, high in pairwise(chains):
+        lines += [f"-A {low} -m bpf --x a -j {high}", f"-A {low} -p tcp -j {high}"]
+    lines += [f"-A OUTPUT -j {chains[0]}", f"-A {chains[-1]} -p udp -j DROP"]
+    rules = read_text("\n".join(["*nat", *lines, "COMMIT", ""]))
+    with pytest.raises(TooComplexError):
+        Prover(rules, Policy(), 4).prove(Direction.OUTBOUND)

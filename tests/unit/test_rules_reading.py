@@ -1,0 +1,229 @@
+"""Reading listings of rules into the neutral form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
+
+import pytest
+
+from pytest_fsmredir.rules.errors import RulesError
+from pytest_fsmredir.rules.forms import (
+    Chain,
+    Destination,
+    Drop,
+    Field,
+    Hook,
+    Jump,
+    Number,
+    Opaque,
+    Redirect,
+    RuleSet,
+    Tproxy,
+    Unknown,
+    Write,
+)
+from pytest_fsmredir.rules.reading import read_text
+
+
+def nat(*lines: str) -> str:
+    return "\n".join(["*nat", ":PREROUTING ACCEPT [0:0]", *lines, "COMMIT", ""])
+
+
+def chain(rules: RuleSet, name: str, table: str = "nat") -> Chain:
+    return next(c for c in rules.chains.values() if c.name == name and c.table == table)
+
+
+def nft(*items: object) -> str:
+    return json.dumps({"nftables": [{"metainfo": {}}, *items]}, indent=1)
+
+
+def base(name: str, hook: str, kind: str = "nat", prio: int = -100) -> object:
+    return {
+        "chain": {
+            "family": "inet", "table": "t", "name": name, "hook": hook, "type": kind, "prio": prio,
+            "policy": "accept",
+        }
+    }  # fmt: skip
+
+
+def rule(in_chain: str, *expressions: object) -> object:
+    return {"rule": {"family": "inet", "table": "t", "chain": in_chain, "expr": list(expressions)}}
+
+
+def conditions_of(text: str) -> list[object]:
+    (made,) = chain(read_text(nat(text)), "OUTPUT").rules
+    return [condition.test for condition in made.conditions]
+
+
+def test_rule_keeps_its_line_and_counter() -> None:
+    """Catches: a finding that names another line than the one in the file."""
+    made = chain(read_text(nat("[7:420] -A OUTPUT -p tcp -j RETURN")), "OUTPUT").rules[0]
+    assert (made.line, made.packets, made.number) == (3, 7, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "values", "mask"),
+    [
+        ("-p tcp", Field.PROTOCOL, ((6, 6),), None),
+        ("-p gre", Field.PROTOCOL, ((47, 47),), None),
+        ("-d 10.0.0.0/8", Field.DESTINATION, ((0x0A000000, 0x0AFFFFFF),), None),
+        ("-d 10.0.0.1/255.0.0.255", Field.DESTINATION, ((0x0A000001,) * 2,), 0xFF0000FF),
+        ("-m multiport --dports 80,443,1000:2000", Field.PORT,
+         ((80, 80), (443, 443), (1000, 2000)), None),
+        ("-m mark --mark 0x1/0xf", Field.MARK, ((1, 1),), 15),
+        ("-m ttl --ttl-lt 5", Field.TTL, ((0, 4),), None),
+        ("-m dscp --dscp 0x03", Field.TOS, ((12, 12),), 0xFC),
+        ("-m length --length 40:60", Field.LENGTH, ((40, 60),), None),
+        ("-m iprange --dst-range 10.0.0.1-10.0.0.9", Field.DESTINATION,
+         ((0x0A000001, 0x0A000009),), None),
+        ("-f", Field.FRAGMENT, ((1, 1),), None),
+    ],
+)  # fmt: skip
+def test_condition_is_read(
+    words: str, name: Field, values: tuple[tuple[int, int], ...], mask: int | None
+) -> None:
+    """Catches: a condition that is read as one about other packets."""
+    assert conditions_of(f"-A OUTPUT {words} -j RETURN") == [Number(name, values, mask)]
+
+
+@pytest.mark.parametrize(
+    ("words", "varies"),
+    [
+        ('-p tcp -m string --string "foo bar" --algo bm', False),
+        ("-m limit --limit 3/sec", True),
+        ("-m statistic --mode random --probability 0.5", True),
+        ("-m newmatch ! --some 5 6 --other", False),
+    ],
+)
+def test_unknown_match_is_free(words: str, *, varies: bool) -> None:
+    """Catches: a match that is not understood and is taken to hold, or not to."""
+    unknown = [test for test in conditions_of(f"-A OUTPUT {words} -j RETURN") if _is_unknown(test)]
+    assert [test.varies for test in unknown if isinstance(test, Unknown)] == [varies]
+
+
+def _is_unknown(test: object) -> bool:
+    return isinstance(test, Unknown)
+
+
+@pytest.mark.parametrize(
+    ("words", "action"),
+    [
+        ("REDIRECT --to-ports 15001", Redirect(15001)),
+        ("DNAT --to-destination 1.2.3.4:80", Destination(0x01020304, 80)),
+        ("DNAT --to-destination :80", Destination(None, 80)),
+        ("MARK --set-xmark 0x1/0xff", Write(Field.MARK, 1, 0xFF)),
+        ("MARK --set-mark 0x3/0x1", Write(Field.MARK, 3, 3)),
+        ("DROP", Drop()),
+        ("TPROXY --on-port 15003 --on-ip 0.0.0.0", Tproxy(15003, ends=True)),
+        ("NEWTARGET --option 5", Opaque("-j NEWTARGET")),
+    ],
+)
+def test_target_is_read(words: str, action: object) -> None:
+    """Catches: a target that is read as another one, or guessed."""
+    (made,) = chain(read_text(nat(f"-A OUTPUT -p tcp -j {words}")), "OUTPUT").rules
+    assert made.actions == (action,)
+
+
+def test_jump_leads_to_a_declared_chain() -> None:
+    """Catches: a chain that has the name of a target."""
+    undeclared = read_text(nat("-A OUTPUT -j LATER"))
+    assert chain(undeclared, "OUTPUT").rules[0].actions == (Opaque("-j LATER"),)
+    declared = read_text(nat(":DROP - [0:0]", "-A OUTPUT -j DROP"))
+    assert chain(declared, "OUTPUT").rules[0].actions == (Jump("DROP"),)
+
+
+def test_rules_of_a_set_are_resolved() -> None:
+    """Catches: members of an ipset that are lost on the way."""
+    text = (
+        "create s hash:net family inet hashsize 1024 maxelem 65536\nadd s 10.0.0.0/8\n"
+        "create p bitmap:port range 0-65535\nadd p 80\nadd p 443\n"
+        "*nat\n-A OUTPUT -m set --match-set s dst -m set ! --match-set p dst -j RETURN\nCOMMIT\n"
+    )
+    (made,) = chain(read_text(text), "OUTPUT").rules
+    assert "((167772160, 184549375),)" in repr(made.conditions[0].test)
+    assert "((80, 80), (443, 443))" in repr(made.conditions[1].test)
+
+
+def test_both_families_stand_in_one_file() -> None:
+    """Catches: IPv6 rules that are read as IPv4 rules."""
+    text = (
+        "# Generated by iptables-save v1.8.9 (nf_tables) on x\n*nat\n-A OUTPUT -j RETURN\nCOMMIT\n"
+        "# Generated by ip6tables-save v1.8.9 (nf_tables) on x\n*nat\n"
+        "-A OUTPUT -d 2001:db8::/32 -j RETURN\nCOMMIT\n"
+    )
+    rules = read_text(text)
+    assert [len(rules.at(Hook.OUTPUT, family)) for family in (4, 6)] == [1, 1]
+
+
+def test_nft_statements_before_a_match_stay_before_it() -> None:
+    """Catches: a mark that is set only where a later match of the same rule holds."""
+    mark = {"mangle": {"key": {"meta": {"key": "mark"}}, "value": 1}}
+    port = {"payload": {"protocol": "tcp", "field": "dport"}}
+    match = {"match": {"op": "==", "left": port, "right": 80}}
+    rules = read_text(nft(base("o", "output"), rule("o", mark, match, {"accept": None})))
+    first, second = chain(rules, "o", "t").rules
+    assert (first.conditions, first.actions) == ((), (Write(Field.MARK, 1, 2**32 - 1),))
+    assert len(second.conditions) == 1
+
+
+def test_nft_rule_of_iptables_is_opaque() -> None:
+    """Catches: a match that nft cannot show and that is taken to hold."""
+    xt = {"xt": {"type": "match", "name": "owner"}}
+    rules = read_text(nft(base("o", "output"), rule("o", xt, {"return": None})))
+    (made,) = chain(rules, "o", "t").rules
+    assert isinstance(made.conditions[0].test, Unknown)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no rules"),
+        ("-A OUTPUT -j DROP\n", "line 1: a rule stands before any table"),
+        ("*nat\n-A OUTPUT -j DROP\n", "line 2: the table nat, opened in line 1, has no COMMIT"),
+        ("*nat\n-A NOWHERE -j DROP\nCOMMIT\n", "line 2: the chain 'NOWHERE' is not declared"),
+        ("*nut\nCOMMIT\n", "line 1: there is no table 'nut'"),
+        ("*nat\n-A OUTPUT -p\nCOMMIT\n", "line 2: the line ends where a value of -p"),
+        ("*nat\n-A OUTPUT -d 10.0.0.300 -j DROP\nCOMMIT\n", "line 2: "),
+        ("*nat\n-A OUTPUT -p tcp --dport 70000 -j DROP\nCOMMIT\n", "line 2: "),
+        ('*nat\n-A OUTPUT -m comment --comment "x -j DROP\nCOMMIT\n', "line 2: a quote"),
+        ("*nat\n:A\x1b[2J - [0:0]\nCOMMIT\n", "line 2: the line holds the control character"),
+        ("*nat\nwhat is this\nCOMMIT\n", "line 2: "),
+        ("*nat\n:A - [0:0]\n:B - [0:0]\n-A A -j B\n-A B -j A\nCOMMIT\n", "line 5: the jump to"),
+        ("*nat\n:A - [0:0]\n-A A -j A\nCOMMIT\n", "line 3: the jump to 'A' closes a cycle"),
+        ('{"nftables": [{"rule": {}}]}', "line 1: not what nft -j list ruleset writes"),
+        ('{"nftables": [', "line 1: not valid JSON"),
+        ("create x\n", "line 1: this is not a line of ipset save"),
+    ],
+)
+def test_bad_file_is_refused_by_line(text: str, message: str) -> None:
+    """Catches: an error without the line, or rules that are read in half."""
+    with pytest.raises(RulesError) as caught:
+        read_text(text)
+    assert message in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: "*nat\n" + "-A OUTPUT -p tcp --dport 80 -j RETURN\n" * 20_000 + "COMMIT\n",
+        lambda: "*nat\n" + ":C - [0:0]\n" * 20_000 + "COMMIT\n",
+        lambda: "[" * 20_000,
+        lambda: '{"a":' * 20_000,
+    ],
+)
+def test_large_file_ends(make: Callable[[], str]) -> None:
+    """Catches: a reader that needs the square of the lines, or the stack."""
+    with suppress(RulesError):
+        read_text(make())
+
+
+def test_long_chain_of_chains_is_read() -> None:
+    """Catches: a recursion limit met by jumps."""
+    names = [f"C{i}" for i in range(5000)]
+    lines = [f":{name} - [0:0]" for name in names]
+    lines += [f"-A {a} -j {b}" for a, b in pairwise(names)]
+    assert len(read_text("\n".join(["*nat", *lines, "COMMIT", ""])).chains) == 5004
