@@ -1,8 +1,8 @@
 """The one tree of errors.
 
-An error here means that the harness, the machine or the user's input is at fault. What the
-implementation under test does wrong is never an exception of this tree: it is an
-``AssertionError``, raised by a check.
+An error here means that the harness, the machine or the user's input is at fault. A fault of the
+implementation under test is never an exception of this tree: it is a claim of a check that is
+false.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class FsmRedirError(Exception):
 
 
 class PreflightError(FsmRedirError):
-    """The machine lacks something; the message names it and the line that mends it."""
+    """The machine lacks something; the message names it and the command that installs it."""
 
 
 class ConfigurationError(FsmRedirError):
@@ -32,15 +32,15 @@ class MeshConfigError(ConfigurationError):
 
 
 class CatalogueError(FsmRedirError):
-    """The set of checks is inconsistent: a double id, an unknown sentence, a bad level."""
+    """The set of checks is inconsistent: a duplicate id, an unknown sentence, a wrong level."""
 
 
 class SettingsError(FsmRedirError):
-    """A command line option, environment variable or file holds a value that cannot be used."""
+    """An option, environment variable or file holds an invalid value."""
 
 
 class BackendError(FsmRedirError):
-    """The harness could not make or drive a pod: our fault, never the implementation's."""
+    """The harness could not make or use a pod. This is never the implementation's fault."""
 
 
 class CommandError(BackendError):

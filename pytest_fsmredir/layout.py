@@ -1,4 +1,4 @@
-"""Where the shipped folders are: beside this package in a checkout, inside it when installed."""
+"""Find the shipped folders: next to the package in a checkout, inside it when installed."""
 
 from __future__ import annotations
 

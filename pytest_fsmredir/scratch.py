@@ -10,14 +10,14 @@ from pathlib import Path
 
 from pytest_fsmredir import procs
 
-# Its standard input ends when we do, whatever we die of. The user's PATH may have no rm.
+# Standard input reaches its end when this process ends, even by SIGKILL. PATH may lack rm.
 _REMOVE_AFTERWARDS = 'PATH=/usr/bin:/bin${PATH:+:$PATH}; read -r line; rm -rf -- "$1"'
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - nothing there is guessed: mkdtemp makes it ours alone
 
 
 def directory(purpose: str) -> Path:
-    """Return a new temporary directory; it is removed when this process ends."""
+    """Return a new temporary directory. It is removed when this process ends."""
     return Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=_base()))
 
 
@@ -31,7 +31,7 @@ def _base() -> Path:
 
 
 def _parent() -> Path | None:
-    """Return where to make it: in memory if possible, since every pod writes a few small files."""
+    """Return the parent directory: in memory if possible, because every pod writes small files."""
     if "TMPDIR" in os.environ or not os.access(_IN_MEMORY, os.W_OK | os.X_OK):
         return None
     return None if os.statvfs(_IN_MEMORY).f_flag & os.ST_NOEXEC else _IN_MEMORY

@@ -64,7 +64,7 @@ class Campaign:
 
     def __init__(
         self,
-        new_stage: NewTrialNetwork,
+        new_network: NewTrialNetwork,
         *,
         features: frozenset[Feature] = ALL_FEATURES,
         families: tuple[int, ...] = (4, 6),
@@ -73,7 +73,7 @@ class Campaign:
         """Take what there is to try on.
 
         Args:
-            new_stage: Makes a pod for a configuration, which ends with its block.
+            new_network: Makes a pod for a configuration, which ends with its block.
             features: What the implementation claims.
             families: Of the IP ranges; without a claim to IPv6 those of IPv6 may be refused, and
                 stay away.
@@ -81,7 +81,7 @@ class Campaign:
         """
         if Feature.IPV6 not in features:
             families = tuple(family for family in families if family != 6)
-        self._trials = Trials(new_stage, features)
+        self._trials = Trials(new_network, features)
         self._strategy = configurations(families=families, features=features)
         self._shrink_effort = shrink_effort
         self._known: dict[str, dict[Level, Disagreement]] = {}

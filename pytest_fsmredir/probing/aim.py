@@ -1,6 +1,6 @@
-"""Flows aimed at the boundaries of a policy: the edges of its ranges, the neighbours of its ports.
+"""Choose flows at the boundaries of a policy: the edges of its ranges, the neighbours of its ports.
 
-They follow from the policy alone, so that a policy that shrinks keeps the flows that told on it.
+They follow from the policy alone, so a policy that is shrunk keeps the flow that fails.
 """
 
 from __future__ import annotations
@@ -26,26 +26,32 @@ APP_UIDS = (1000, 0, 1499, 1501)
 SIDECARS_OWN_PORTS = (ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT)
 RESERVED_PORTS = frozenset({*SIDECARS_OWN_PORTS, *SERVED_PORTS})
 
-_CROSSED = 300  # combinations of address, port and user, besides each of them by itself
-_FEW = 3  # values of a list that are tried where the list must mean nothing
+_CROSSED = 300  # combinations of address, port and user, in addition to each alone
+_FEW = 3  # values of a list to try where the list must have no effect
 _ORDINARY_PORTS = (8080, 8081, 9000, 9001, 20000, 20001, 30000, 30001)
 _DNS_PORT = 53
-_OTHER_PORTS = (1, _DNS_PORT, 443, 65535, *SIDECARS_OWN_PORTS)  # special to nobody but a bug
+_OTHER_PORTS = (
+    1,
+    _DNS_PORT,
+    443,
+    65535,
+    *SIDECARS_OWN_PORTS,
+)  # ordinary ports that a bug may treat as special
 _OTHER_ADDRESSES = {4: "8.8.8.8", 6: "2606:4700::8"}
 
 _Intervals = dict[int, list[tuple[int, int]]]
 
 
 def _intervals(*ranges: str) -> _Intervals:
-    """Return ranges as pairs of numbers by family, which are faster to compare with."""
+    """Return ranges as pairs of numbers by family: they compare faster than networks."""
     found: _Intervals = {4: [], 6: []}
     for network in map(ip_network, ranges):
         found[network.version].append((int(network[0]), int(network[-1])))
     return found
 
 
-# Where somebody outside answers: not for 0.x, link-local, multicast and reserved addresses, nor
-# where pods live or what is behind their interface net1.
+# The outside host answers for these addresses. It does not answer for 0.x, link-local, multicast
+# and reserved addresses, for those of pods, or for what lies behind their interface net1.
 _ANSWERED = _intervals("0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3", "2000::/3", "fd00::/8")
 _NOT_ANSWERED = _intervals(
     "0.0.0.0/8", "10.64.0.0/11", "127.0.0.0/8", "169.254.0.0/16", "198.19.0.0/16",
@@ -55,7 +61,7 @@ _NOT_ANSWERED = _intervals(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeTargets:
-    """Between whom flows can go.
+    """The ends that flows can have.
 
     Attributes:
         family: IP version of the flows.
@@ -65,8 +71,8 @@ class ProbeTargets:
         silent: An outside address that answers nothing.
         second: The pod's address on its interface ``net1``; None when it has no such interface.
         beyond: A remote address that ``net1`` leads to.
-        answered: Ranges that somebody outside answers for, beside the server; None where that goes
-            for every address.
+        answered: Ranges that the outside answers for, in addition to the server; None for every
+            address.
     """
 
     family: int
@@ -80,7 +86,7 @@ class ProbeTargets:
 
 
 class ProbeFlow(NamedTuple):
-    """A flow to send, and from which port; None leaves that to the kernel."""
+    """A flow to send, and its source port; None lets the kernel choose."""
 
     flow: Flow
     source_port: int | None = None
@@ -91,9 +97,9 @@ class ProbeFlow(NamedTuple):
 
 
 def probes(policy: Policy, scene: ProbeTargets) -> list[ProbeFlow]:
-    """Return what to send under a policy, each once, the simplest of a kind first.
+    """Return the flows to send under a policy, each once, the simplest of a kind first.
 
-    Probes from a given port come first: later ones make hosts listen, which keeps ports busy.
+    Flows with a given source port come first: later ones make hosts listen, which keeps ports busy.
     """
     flows = [
         *_outbound(policy, scene),
@@ -105,13 +111,13 @@ def probes(policy: Policy, scene: ProbeTargets) -> list[ProbeFlow]:
 
 
 def can_be_dialled(address: str) -> bool:
-    """Whether somebody outside the pod answers for an address, for all that is known here."""
+    """Whether a host outside the pod can answer for an address."""
     value = ip_address(address)
     return _within(value, _ANSWERED) and not _within(value, _NOT_ANSWERED)
 
 
 def addresses_at(networks: Iterable[Network], family: int) -> list[str]:
-    """Return, for each range of a family, its first and last address and those beside them."""
+    """Return, for each range of a family, its first and last address and their outer neighbours."""
     found: dict[str, None] = {}
     highest = 2**32 - 1 if family == 4 else 2**128 - 1
     for network in networks:
@@ -130,10 +136,10 @@ def _within(address: IPv4Address | IPv6Address, intervals: _Intervals) -> bool:
 
 
 def ports_at(ports: Iterable[int]) -> list[int]:
-    """Return each port, and the ports beside each."""
+    """Return each port and its neighbours."""
     listed = list(dict.fromkeys(ports))
-    beside = [port + step for port in listed for step in (-1, 1) if 1 <= port + step <= 65535]
-    return list(dict.fromkeys([*listed, *beside]))
+    neighbours = [port + step for port in listed for step in (-1, 1) if 1 <= port + step <= 65535]
+    return list(dict.fromkeys([*listed, *neighbours]))
 
 
 def _outbound(policy: Policy, scene: ProbeTargets) -> Iterator[Flow]:
@@ -168,16 +174,16 @@ def _inbound(policy: Policy, scene: ProbeTargets) -> Iterator[Flow]:
 
 
 def _has_meaning_inbound(policy: Policy, interface: str, port: int) -> bool:
-    """Whether the specification says what becomes of it.
+    """Whether the specification decides the fate of an inbound flow.
 
-    It does not for the sidecar's own ports on an excluded interface.
+    It leaves the sidecar's own ports on an excluded interface open.
     """
     excluded = interface in policy.network_interface_exclusion_list
     return not (excluded and port in SIDECARS_OWN_PORTS)
 
 
 def _inside(policy: Policy, scene: ProbeTargets) -> Iterator[Flow]:
-    """Yield flows that stay in the pod; its reserved ports are others' than the application's."""
+    """Yield flows that stay in the pod, except to reserved ports: no application listens there."""
     listed = (
         *policy.outbound_port_exclusion_list[:_FEW],
         *policy.inbound_port_exclusion_list[:_FEW],
@@ -188,7 +194,7 @@ def _inside(policy: Policy, scene: ProbeTargets) -> Iterator[Flow]:
         for uid in (APP_UIDS[0], 0, SIDECAR_UID):
             for address in (scene.pod, scene.loopback):
                 yield Flow(Direction.OUTBOUND, Address(address, port), uid=uid)
-        if scene.family == 4:  # what the sidecar does there is left open (SPEC-7.6)
+        if scene.family == 4:  # SPEC-7.6 leaves open what the sidecar does there
             yield Flow(Direction.OUTBOUND, Address("127.0.0.2", port), uid=APP_UIDS[0])
 
 
@@ -241,7 +247,7 @@ def _beyond(scene: ProbeTargets) -> tuple[str, ...]:
 
 
 def _ordinary_port(policy: Policy) -> int:
-    """Return a port that is in no list, nor beside one that is."""
+    """Return a port that is in no list, and whose neighbours are in none."""
     listed = {*policy.outbound_port_exclusion_list, *policy.inbound_port_exclusion_list}
     taken = listed | {port + step for port in listed for step in (-1, 1)}
     return next(port for port in chain(_ORDINARY_PORTS, range(40000, 65536)) if port not in taken)
@@ -250,7 +256,7 @@ def _ordinary_port(policy: Policy) -> int:
 def _crossed(
     addresses: Sequence[str], ports: Sequence[int], uids: Sequence[int]
 ) -> list[tuple[str, int, int]]:
-    """Return every combination, or a fixed sample of them where there are many."""
+    """Return every combination, or a fixed sample if there are many."""
     total = len(addresses) * len(ports) * len(uids)
     if total <= _CROSSED:
         return list(product(addresses, ports, uids))

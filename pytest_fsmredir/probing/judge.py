@@ -1,4 +1,4 @@
-"""How binding it is what has to become of a flow, and whether that became of it."""
+"""Decide a flow's requirement level, and whether its fate matches the oracle."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SERVED_BY = {
 
 
 def claim(route: Route, fate: Fate) -> Claim:
-    """Return whether a fate is what the oracle's route means for its flow."""
+    """Return the claim that a fate matches the route that the oracle expects."""
     flow = fate.flow
     to_sidecar = flow.direction is Direction.INBOUND and flow.protocol is Protocol.TCP
     if route is Route.DIRECT and to_sidecar and flow.destination.port in _SERVED_BY:
@@ -35,7 +35,7 @@ def claim(route: Route, fate: Fate) -> Claim:
 
 
 def level_of(policy: Policy, flow: Flow, primary_address: str) -> Level:
-    """Return how binding the sentences are from which the fate of a flow follows."""
+    """Return the level of the sentences that decide the fate of a flow."""
     if flow.protocol is not Protocol.TCP:
         return Level.MUST
     if flow.interface in policy.network_interface_exclusion_list:
@@ -45,8 +45,8 @@ def level_of(policy: Policy, flow: Flow, primary_address: str) -> Level:
     if flow.destination.host == primary_address:
         return Level.SHOULD  # SPEC-7.3, SPEC-7.4
     if ip_address(flow.destination.host).is_loopback:
-        firm = flow.destination.host == "127.0.0.1" or flow.uid == SIDECAR_UID
-        return Level.MUST if firm else Level.SHOULD  # SPEC-7.1, SPEC-6.1; SPEC-7.2
+        is_must = flow.destination.host == "127.0.0.1" or flow.uid == SIDECAR_UID
+        return Level.MUST if is_must else Level.SHOULD  # SPEC-7.1, SPEC-6.1; SPEC-7.2
     return Level.SHOULD if _is_contested(policy, flow) else Level.MUST
 
 

@@ -1,4 +1,4 @@
-"""Trying one configuration: a pod of its own, programmed, and every flow aimed at it judged."""
+"""Try one configuration: program a pod, send every chosen flow, and judge each fate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NewTrialNetwork = Callable[[Configuration], AbstractContextManager[TrialNetwork]
 Oracle = Callable[[Flow], Route]
 
 SILENCE = "no answer"
-SILENT_ENOUGH = 3  # flows left without an answer, each for the whole timeout, before we give up
+SILENT_ENOUGH = 3  # unanswered flows, each of which takes the whole timeout, before a trial stops
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +32,11 @@ class Disagreement:
     """An implementation and the specification disagree.
 
     Attributes:
-        configuration: Under which.
-        level: How binding what the specification says is.
+        configuration: The configuration of the pod.
+        level: The level of the violated sentence.
         probe: The flow; None when the implementation refused the configuration.
-        expected: What the specification says.
-        seen: What happened.
+        expected: The fate that the specification requires.
+        seen: The fate that was observed.
     """
 
     configuration: Configuration
@@ -47,7 +47,7 @@ class Disagreement:
 
     @property
     def is_silence(self) -> bool:
-        """Nobody answered, which took a while to find out."""
+        """Whether the flow was not answered within the timeout."""
         return self.seen == SILENCE
 
     @property
@@ -62,54 +62,56 @@ class Disagreement:
 
 
 class Trials:
-    """Tries configurations on pods of one kind.
+    """Tries configurations, each on a new pod.
 
     Attributes:
-        flows: Flows judged so far.
-        pods: Pods made so far.
+        flows: Number of flows judged so far.
+        pods: Number of pods made so far.
     """
 
-    def __init__(self, new_stage: NewTrialNetwork, features: frozenset[Feature]) -> None:
+    def __init__(self, new_network: NewTrialNetwork, features: frozenset[Feature]) -> None:
         self.flows = 0
         self.pods = 0
-        self._new_stage = new_stage
+        self._new_network = new_network
         self._claims_hairpin = Feature.HAIRPIN in features
 
     def disagreements(
         self, configuration: Configuration, *, listening: bool = False
     ) -> Generator[Disagreement, None, None]:
-        """Yield every disagreement on a configuration as it is found; to stop early, close it.
+        """Yield every disagreement on a configuration; close the generator to stop early.
 
         Args:
-            configuration: A valid one.
-            listening: Let every destination listen, so that a flow which should not have reached
-                it tells so; else only those that ought to be reached, which is faster.
+            configuration: A valid configuration.
+            listening: Make every destination listen, so that a flow that wrongly reaches one is
+                answered there. Otherwise only expected destinations listen, which is faster.
         """
         policy = configuration.policy()
-        with self._new_stage(configuration) as stage:
+        with self._new_network(configuration) as network:
             self.pods += 1
-            programming = stage.program()
+            programming = network.program()
             if programming.refused:
                 yield _refusal(configuration, policy, programming.reason)
                 return
-            yield from self._on_stage(configuration, policy, stage, listening)
+            yield from self._judge_flows(configuration, policy, network, listening)
 
-    def _on_stage(
-        self, configuration: Configuration, policy: Policy, stage: TrialNetwork, listening: bool
+    def _judge_flows(
+        self, configuration: Configuration, policy: Policy, network: TrialNetwork, listening: bool
     ) -> Iterator[Disagreement]:
         silent = 0
-        every = [each for each in probes(policy, stage.scene) if self._applies(each.flow, stage)]
+        every = [
+            each for each in probes(policy, network.scene) if self._applies(each.flow, network)
+        ]
 
         def oracle(flow: Flow) -> Route:
-            return expected(policy, flow, stage.own_addresses)
+            return expected(policy, flow, network.own_addresses)
 
-        for probe, verdict in verdicts(every, stage, oracle, listening=listening):
+        for probe, verdict in verdicts(every, network, oracle, listening=listening):
             self.flows += 1
             if verdict:
                 continue
             yield Disagreement(
                 configuration=configuration,
-                level=level_of(policy, probe.flow, stage.scene.pod),
+                level=level_of(policy, probe.flow, network.scene.pod),
                 probe=probe,
                 expected=verdict.expected,
                 seen=verdict.fate.seen,
@@ -118,40 +120,40 @@ class Trials:
             if silent >= SILENT_ENOUGH:
                 return
 
-    def _applies(self, flow: Flow, stage: TrialNetwork) -> bool:
-        is_hairpin = flow.uid == SIDECAR_UID and flow.destination.host in stage.own_addresses
+    def _applies(self, flow: Flow, network: TrialNetwork) -> bool:
+        is_hairpin = flow.uid == SIDECAR_UID and flow.destination.host in network.own_addresses
         return self._claims_hairpin or not is_hairpin
 
 
 def verdicts(
-    every: Iterable[ProbeFlow], stage: Hosts, oracle: Oracle, *, listening: bool
+    every: Iterable[ProbeFlow], hosts: Hosts, oracle: Oracle, *, listening: bool
 ) -> Iterator[tuple[ProbeFlow, Claim]]:
-    """Send flows, and yield for each whether that became of it what the oracle says.
+    """Send each probe and yield whether its fate matches the oracle.
 
     Args:
-        every: What to send; those from a given port first.
-        stage: Where.
-        oracle: Says where a flow has to arrive.
-        listening: Let every destination listen, and not only those that ought to be reached.
+        every: The flows to send; those with a given source port first.
+        hosts: The ends of the flows.
+        oracle: Returns the route that a flow must take.
+        listening: Make every destination listen, and not only the expected ones.
     """
-    # A port that a host listens on cannot be a source port any more: those that need one first.
+    # A port that a host listens on cannot be a source port: send the flows that need one first.
     for _, group in groupby(every, key=lambda probe: probe.source_port is None):
         batch = list(group)
         routes = [oracle(probe.flow) for probe in batch]
         for probe, route in zip(batch, routes, strict=True):
             if listening or route is Route.DIRECT:
-                stage.listen(probe.flow)
-        for probe, route, fate in zip(batch, routes, stage.send(batch), strict=True):
-            yield probe, claim(route, _insisted(probe, fate, stage))
+                hosts.listen(probe.flow)
+        for probe, route, fate in zip(batch, routes, hosts.send(batch), strict=True):
+            yield probe, claim(route, _retried(probe, fate, hosts))
 
 
-def _insisted(probe: ProbeFlow, fate: Fate, stage: Hosts) -> Fate:
-    """Return the fate of a second try where nobody answered: packets get lost on busy hosts."""
-    return next(stage.send([probe])) if fate.lost == SILENCE else fate
+def _retried(probe: ProbeFlow, fate: Fate, hosts: Hosts) -> Fate:
+    """Return the fate of a second try if the first had no answer: busy hosts lose packets."""
+    return next(hosts.send([probe])) if fate.lost == SILENCE else fate
 
 
 def simplicity(probe: ProbeFlow | None) -> tuple[object, ...]:
-    """Return a key that sorts the simplest flow first; among equals the order given decides."""
+    """Return a key that sorts the simplest flow first."""
     if probe is None:
         return ()
     flow = probe.flow
@@ -160,14 +162,14 @@ def simplicity(probe: ProbeFlow | None) -> tuple[object, ...]:
 
 
 def settings_text(configuration: Configuration) -> str:
-    """Return a configuration on one line, as JSON, which can be pasted into YAML."""
+    """Return a configuration on one line of JSON, which is also YAML."""
     annotations = json.dumps(dict(configuration.annotations))
     traffic = json.dumps({name: list(values) for name, values in configuration.traffic.items()})
     return f"annotations: {annotations} and spec.traffic: {traffic}"
 
 
 def _refusal(configuration: Configuration, policy: Policy, reason: str) -> Disagreement:
-    # The interface list extends the seed, so that refusing it breaks no MUST (SPEC-12.5).
+    # The interface list is an extension of the document: refusing it violates a SHOULD (SPEC-12.5).
     binding = not policy.network_interface_exclusion_list
     return Disagreement(
         configuration=configuration,
