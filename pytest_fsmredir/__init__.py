@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pytest_fsmredir.model.policy import Policy as Policy
     from pytest_fsmredir.model.reserved import SIDECAR_UID as SIDECAR_UID
     from pytest_fsmredir.traffic import forge as forge
+    from pytest_fsmredir.traffic import syns as syns
     from pytest_fsmredir.traffic.tap import Packet as Packet
 
 _NAMES = {
@@ -61,7 +62,7 @@ _NAMES = {
     "traffic.tap": ("Packet",),
 }  # fmt: skip
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
-_MODULES = {"forge": "traffic.forge"}
+_MODULES = {"forge": "traffic.forge", "syns": "traffic.syns"}
 
 __all__ = sorted({*_HOMES, *_MODULES})
 

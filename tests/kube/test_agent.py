@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,29 @@ def test_preparation_travels_as_text() -> None:
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
 
+def setting(option: int, value: int, sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, option, value)
+
+
+def preparing(what: object, sock: socket.socket) -> None:
+    del what, sock
+
+
+def test_arguments_of_a_preparation_travel() -> None:
+    """Catches: an option that is set to another value in the pod than the check says."""
+    prepare = prepared_by(preparation_form(partial(setting, socket.SO_PRIORITY, 5)))
+    with socket.socket() as sock:
+        assert prepare is not None
+        prepare(sock)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) == 5
+
+
 def test_preparation_that_cannot_travel_is_refused() -> None:
     """A preparation that silently does something else in the pod."""
     with pytest.raises(ValueError, match="no plain function"):
         preparation_form(lambda sock: None)
+    with pytest.raises(ValueError, match="cannot be sent"):
+        preparation_form(partial(preparing, object()))
 
 
 def test_archive_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:

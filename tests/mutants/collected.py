@@ -10,6 +10,7 @@ from tests.mutants.catalogue import (
     doubles,
     equivalent,
     families,
+    headers,
     icmp,
     limits,
     loads,
@@ -33,6 +34,7 @@ from tests.mutants.mutant import Mutant
 
 _GROUPS: tuple[tuple[tuple[Mutant, ...], str], ...] = (
     (capture.MUTANTS, "OUT IN IPX UID RES"),
+    (headers.MUTANTS, "OUT IN CT"),
     (limits.MUTANTS, "IN OUT IPX UID RES LO CT"),
     (looks.MUTANTS, "OUT IN RES UID IPX"),
     (owner.MUTANTS, "UID OUT RES"),
