@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,11 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
 from pytest_fsmredir.backends.kubernetes.cluster import namespaces
-from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
+from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
 from pytest_fsmredir.backends.kubernetes.cluster.images import pod_image
 from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions, handle_of
+from pytest_fsmredir.backends.kubernetes.cluster.waiting import eventually
+from pytest_fsmredir.backends.kubernetes.pods.injection import INJECTION, MONITORED_BY
 from pytest_fsmredir.backends.kubernetes.pods.injectors import by_hand
 from pytest_fsmredir.backends.kubernetes.pods.manifests import MANAGED_BY, OURS, Images
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool
@@ -67,6 +69,29 @@ class Somebody:
             site = pool.take(Order(Configuration(ANNOTATIONS), IptablesVariant.NFT))
             assert site.programming.accepted
             return site.name
+
+    @property
+    def spec(self) -> Object:
+        """The spec of a pod that does nothing."""
+        app = {"name": "app", "image": self.image, "command": ["sleep", "86400"]}
+        return {
+            "containers": [app], "terminationGracePeriodSeconds": 0, "restartPolicy": "Never",
+        }  # fmt: skip
+
+    def plain(self) -> None:
+        """Make a pod ``plain`` that nobody injects, and wait until it runs."""
+        self.make(
+            {"metadata": {"name": "plain"}, "spec": self.spec},
+            lambda pod: pod["status"].get("phase") == "Running",
+        )
+
+    def make(self, pod: Object, is_there: Callable[[Object], bool]) -> None:
+        """Make a pod, and wait until it is in some state."""
+        pods = f"/api/v1/namespaces/{self.namespace}/pods"
+        self.cluster.create(pods, pod)
+        eventually(
+            lambda: is_there(self.cluster.get(f"{pods}/{pod['metadata']['name']}")), 60.0, "a pod"
+        )
 
     def judge(self, name: str) -> tuple[int, list[str]]:
         """Return the exit status, and the lines that were printed."""
@@ -137,25 +162,44 @@ def test_pod_without_rules(somebody: Somebody) -> None:
 
 def test_pod_that_is_not_injected(somebody: Somebody) -> None:
     """A plain pod that is blamed for not capturing, or that counts as conformant."""
-    body = {
-        "metadata": {"name": "plain"},
-        "spec": {
-            "containers": [{"name": "app", "image": somebody.image, "command": ["sleep", "86400"]}],
-            "terminationGracePeriodSeconds": 0,
-        },
-    }
-    pods = f"/api/v1/namespaces/{somebody.namespace}/pods"
-    somebody.cluster.create(pods, body)
-    Retrying(
-        stop=stop_after_delay(60.0),
-        wait=wait_fixed(0.2),
-        retry=retry_if_result(lambda phase: phase != "Running"),
-    )(lambda: somebody.cluster.get(f"{pods}/plain")["status"].get("phase"))
+    somebody.plain()
 
     status, lines = somebody.judge("plain")
 
     assert "not injected (it has no container sidecar or fsm-init" in lines[0]
     assert (status, lines[-1].partition(" flows ")[2]) == (0, "judged: as documented"), lines
+
+
+def test_pod_that_its_mesh_has_missed(somebody: Somebody) -> None:
+    """Catches: a pod made before its namespace joined the mesh, which leaks with status 0."""
+    somebody.plain()
+    marks = {"labels": {MONITORED_BY: "nobodys"}, "annotations": {INJECTION: "enabled"}}
+    somebody.cluster.patch(f"/api/v1/namespaces/{somebody.namespace}", {"metadata": marks})
+
+    status, lines = somebody.judge("plain")
+
+    assert status == 1, lines
+    assert "NOT injected, although its namespace is in the mesh" in lines[0]
+    assert " flows differ" in lines[-2]
+    assert lines[-1].startswith("a mesh injects a pod when the pod is made")
+
+
+def test_pod_that_died_in_init_says_why(somebody: Somebody) -> None:
+    """Catches: "it is Pending" for a pod whose init container has said what is wrong."""
+    script = "echo too many ports specified >&2; exit 2"
+    init = {"name": "fsm-init", "image": somebody.image, "command": ["sh", "-c", script]}
+    somebody.make(
+        {"metadata": {"name": "dead"}, "spec": {**somebody.spec, "initContainers": [init]}},
+        lambda pod: pod["status"].get("phase") == "Failed",
+    )
+
+    status, lines = somebody.judge("dead")
+
+    assert status == 2
+    assert lines == [
+        f"nothing can be said: pod {somebody.namespace}/dead does not run: the init container"
+        " exited 2: too many ports specified"
+    ]
 
 
 def test_pod_that_does_not_exist(somebody: Somebody) -> None:

@@ -11,16 +11,18 @@ import pytest
 
 from pytest_fsmredir import Probe, ProbeBy
 from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive
-from pytest_fsmredir.backends.kubernetes.cluster import kind
+from pytest_fsmredir.backends.kubernetes.cluster import images, kind
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
 from pytest_fsmredir.backends.kubernetes.cluster.kind import KindSite, unused_ranges
 from pytest_fsmredir.backends.kubernetes.cluster.remote import needs_met
 from pytest_fsmredir.backends.kubernetes.mesh.planning import Orders, plan
+from pytest_fsmredir.backends.kubernetes.pods.causes import breakage
 from pytest_fsmredir.backends.kubernetes.pods.kubelet import CASES, case_of
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order
+from pytest_fsmredir.backends.kubernetes.pods.states import state_of
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.protocols import Wanted
-from pytest_fsmredir.errors import DeadlineError
+from pytest_fsmredir.errors import DeadlineError, PreflightError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.suite import catalogue
@@ -166,3 +168,41 @@ def test_ipv6_is_answered_for_where_pods_have_it() -> None:
     four = unused_ranges(site("10.111.0.7"))
     assert Need.REMOTE_ADDRESSES in needs_met(four, 4)
     assert Need.REMOTE_ADDRESSES not in needs_met(four, 6)
+
+
+class Logs(Cluster):
+    """A cluster that knows what containers said."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def log(self, namespace: str, pod: str, container: str) -> str:
+        """Return the end of a log."""
+        return f"{container}: {self._text}"
+
+
+def test_application_that_ends_at_once_is_named() -> None:
+    """Catches: "ended: app" for an image of the user's own, which does not say what to change."""
+    ended = {"name": "app", "state": {"terminated": {"exitCode": 0}}}
+    state = state_of({"status": {"phase": "Succeeded", "containerStatuses": [ended]}}, 30.0)
+    logs = Logs("usage: tool ARGUMENT")
+
+    assert breakage(logs, "run-1", "pod-1", state, "tool:1") == (
+        "the command of the application image tool:1 ends at once (pod pod-1 cannot come up: its"
+        " container app ended with exit status 0); give --fsm-app-image an image whose own command"
+        " runs on; the end of its log: app: usage: tool ARGUMENT"
+    )
+    assert breakage(logs, "run-1", "pod-1", state, "").startswith("pod pod-1 cannot come up: its ")
+
+
+def test_missing_base_image_names_the_variable_of_another_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Catches: a machine without a registry, whose user is only told to pull."""
+
+    def is_missing(image: str) -> None:
+        raise PreflightError(f"the image {image} is not here; get it: docker pull {image}")
+
+    monkeypatch.setattr(images, "require_image", is_missing)
+    with pytest.raises(PreflightError, match=r"FSM_IMAGE_BASE, .*--fsm-pod-image IMAGE"):
+        images.pod_image("")

@@ -78,9 +78,61 @@ def test_what_names_no_pod_is_refused(text: str) -> None:
 )
 def test_pod_without_redirection_says_why(found: Found, why: str) -> None:
     """A pod that is blamed for not capturing what it was never asked to."""
-    assert bool(found.not_injected) is bool(why)
-    assert why in found.not_injected
+    assert bool(found.not_in_mesh) is bool(why)
+    assert why in found.not_in_mesh
     assert ("everything is to be direct" in found.headline) is bool(why)
+
+
+IN_MESH = {"flomesh.io/monitored-by": "fsm"}
+ASKS = {"flomesh.io/sidecar-injection": "enabled"}
+
+
+def namespace(labels: dict[str, str], annotations: dict[str, str]) -> dict[str, Any]:
+    return {"metadata": {"name": "demo", "labels": labels, "annotations": annotations}}
+
+
+@pytest.mark.parametrize(
+    ("pod_without_sidecar", "its_namespace", "missed"),
+    [
+        (pod(), namespace(IN_MESH, ASKS), "'fsm', and its namespace's annotation"),
+        (pod(sidecar_injection="yes"), namespace(IN_MESH, {}), "'fsm', and its own annotation"),
+        (pod(sidecar_injection="disabled"), namespace(IN_MESH, ASKS), ""),
+        (pod(), namespace(IN_MESH, {}), ""),
+        (pod(), namespace({}, ASKS), ""),
+        (pod(), namespace(IN_MESH | {"flomesh.io/ignore": ""}, ASKS), ""),
+        (pod("host"), namespace(IN_MESH, ASKS), ""),
+        (pod("sidecar"), namespace(IN_MESH, ASKS), ""),
+    ],
+)
+def test_pod_that_a_mesh_missed_is_to_be_captured(
+    pod_without_sidecar: dict[str, Any], its_namespace: dict[str, Any], missed: str
+) -> None:
+    """Catches: a pod that leaks everything, called "not injected, all direct" with status 0."""
+    found = Found(pod_without_sidecar, None, its_namespace)
+
+    assert bool(found.missed) is bool(missed)
+    assert missed in found.missed
+    assert ("NOT injected, although" in found.headline) is bool(missed)
+    assert not (found.missed and found.not_in_mesh)
+    assert ("make the pod again" in found.advice) is bool(missed)
+
+
+def test_change_of_the_mesh_config_after_the_pod_was_made_is_said() -> None:
+    """Catches: a pod that keeps its old lists, as it has to, and differences without that cause."""
+    times = {"f:spec": "2026-03-01T10:00:00Z", "f:status": "2026-09-01T10:00:00Z"}
+    managed = [{"time": time, "fieldsV1": {field: {}}} for field, time in times.items()]
+    config = {"metadata": {"managedFields": managed}, "spec": {}}
+
+    def advice(made: str) -> str:
+        document = pod("sidecar")
+        document["metadata"]["creationTimestamp"] = made
+        return Found(document, config).advice
+
+    assert advice("2026-03-02T00:00:00Z") == ""
+    assert "changed at 2026-03-01T10:00:00Z, after the pod was made at 2026-02" in advice(
+        "2026-02-01T00:00:00Z"
+    )
+    assert injected().advice == ""
 
 
 def test_settings_are_the_pods_own_and_the_meshs() -> None:
@@ -113,17 +165,31 @@ class Api:
             raise ApiError(path, 404, "not found")
         return self._objects[name]
 
+    def log(self, namespace: str, pod: str, container: str) -> str:
+        return f"too many ports specified in {container} of {namespace}/{pod}"
+
 
 def test_pod_has_to_run() -> None:
     """A guest in a pod that has ended, or a right that is missing taken for a missing pod."""
     pending = pod() | {"status": {"phase": "Pending"}}
-    api = cast("Cluster", Api(web=pod(), pending=pending))
+    ended = {"terminated": {"exitCode": 2}}
+    died = {"phase": "Pending", "initContainerStatuses": [{"name": "fsm-init", "state": ended}]}
+    missing = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    pulling = {"phase": "Pending", "containerStatuses": [{"name": "sidecar", "state": missing}]}
+    api = cast("Cluster", Api(
+        web=pod(), demo=namespace({}, {}), pending=pending, died=pod() | {"status": died},
+        pulling=pod() | {"status": pulling},
+    ))  # fmt: skip
 
     assert find(api, "demo", "web", "fsm-system").mesh_config is None
     with pytest.raises(PreflightError, match="there is no pod other in the namespace demo"):
         find(api, "demo", "other", "fsm-system")
     with pytest.raises(PreflightError, match="does not run: it is Pending"):
         find(api, "demo", "pending", "fsm-system")
+    with pytest.raises(PreflightError, match="the init container exited 2: too many ports"):
+        find(api, "demo", "died", "fsm-system")
+    with pytest.raises(PreflightError, match="Pending: sidecar: ImagePullBackOff: no such image"):
+        find(api, "demo", "pulling", "fsm-system")
     with pytest.raises(ApiError, match="forbidden"):
         find(api, "demo", "secret", "fsm-system")
 

@@ -76,7 +76,7 @@ def _obstacle(probe: ProbeFlow, found: Found, scene: ProbeTargets) -> str:
     if flow.uid == SIDECAR_UID and host == scene.pod:
         return "of the sidecar to its own pod, which a mesh need not support"
     inbound = flow.direction is Direction.INBOUND
-    if found.not_injected and inbound and port in RESERVED_PORTS:
+    if not found.is_injected and inbound and port in RESERVED_PORTS:
         return "to ports of a sidecar, which the pod has not"
     if inbound and port == INBOUND_PORT:
         return f"to port {port}, where the sidecar gets them with rules and without"

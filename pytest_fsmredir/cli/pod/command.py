@@ -106,7 +106,7 @@ def _judge(arguments: argparse.Namespace, undo: ExitStack) -> int:
         ranges=cluster_context.ranges,
     )
     judged = list(_judged(aimed, found, policy, KubeHosts(mesh, pod), addresses))
-    return _report(judged, aimed)
+    return _report(judged, aimed, found)
 
 
 def _judged(
@@ -115,7 +115,7 @@ def _judged(
     """Yield flows and what became of them; those that tell nothing are left out after all."""
 
     def oracle(flow: Flow) -> Route:
-        return Route.DIRECT if found.not_injected else expected(policy, flow, addresses)
+        return Route.DIRECT if found.not_in_mesh else expected(policy, flow, addresses)
 
     silent, sent = 0, 0
     for probe, claim in verdicts(aimed.sent, hosts, oracle, listening=True):
@@ -145,7 +145,7 @@ def _is_unserved(claim: Claim) -> bool:
     return inbound and flow.destination.port in SERVED_PORTS and claim.fate.lost == "refused"
 
 
-def _report(judged: Sequence[tuple[ProbeFlow, Claim]], aimed: Aim) -> int:
+def _report(judged: Sequence[tuple[ProbeFlow, Claim]], aimed: Aim, found: Found) -> int:
     for line in table(judged):
         _say(line)
     if aimed.undialled:
@@ -155,7 +155,11 @@ def _report(judged: Sequence[tuple[ProbeFlow, Claim]], aimed: Aim) -> int:
     if not judged:
         raise PreflightError("there is no flow that could be judged")
     _say(conclusion(judged))
-    return 0 if all(claim for _, claim in judged) else 1
+    if all(claim for _, claim in judged):
+        return 0
+    if found.advice:
+        _say(printable(found.advice))
+    return 1
 
 
 def _cluster_context(arguments: argparse.Namespace, undo: ExitStack) -> Ground:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, Object
+from pytest_fsmredir.backends.kubernetes.pods.causes import refusal
 from pytest_fsmredir.backends.kubernetes.pods.injection import (
+    IGNORE,
     INIT_NAME,
     INJECTION,
+    MONITORED_BY,
     SIDECAR_NAME,
+    BadAnnotation,
+    is_enabled,
 )
+from pytest_fsmredir.backends.kubernetes.pods.mesh_config import require_pod_level
+from pytest_fsmredir.backends.kubernetes.pods.states import PodStage, state_of
 from pytest_fsmredir.errors import PreflightError, SettingsError
 from pytest_fsmredir.model.configuration import Configuration
 
@@ -25,10 +33,12 @@ class Found:
     Attributes:
         pod: As the API has it.
         mesh_config: The mesh's; None where there is none.
+        namespace: The pod's, as the API has it; None where it does not matter.
     """
 
     pod: Object
     mesh_config: Object | None
+    namespace: Object | None = None
 
     @property
     def name(self) -> str:
@@ -46,17 +56,41 @@ class Found:
         return bool(self.pod["spec"].get("hostNetwork"))
 
     @property
-    def not_injected(self) -> str:
-        """Why there is no redirection in it; empty if there ought to be."""
-        if self.on_host_network:
-            return "it is on the network of its node"
+    def is_injected(self) -> bool:
+        """A mesh has put a container into it."""
         spec = self.pod["spec"]
         names = {each["name"] for key in _CONTAINERS for each in spec.get(key) or ()}
-        if {SIDECAR_NAME, INIT_NAME} & names:
+        return bool({SIDECAR_NAME, INIT_NAME} & names)
+
+    @property
+    def not_in_mesh(self) -> str:
+        """Why all of its traffic is to be direct; empty where it ought to be redirected."""
+        if self.on_host_network:
+            return "it is on the network of its node"
+        if self.is_injected or self.missed:
             return ""
-        value = (self.pod["metadata"].get("annotations") or {}).get(INJECTION)
+        value = _annotations(self.pod).get(INJECTION)
         told = "no annotation of its own" if value is None else f"{INJECTION}: {value}"
         return f"it has no container {SIDECAR_NAME} or {INIT_NAME}, and {told}"
+
+    @property
+    def missed(self) -> str:
+        """Why a mesh ought to have injected it, where none has; else empty.
+
+        A mesh in FSM's shape watches the namespaces with a label, and injects pods as annotations
+        say (pkg/injector/webhook.go of FSM); it does so when a pod is made.
+        """
+        if self.is_injected or self.on_host_network or self.namespace is None:
+            return ""
+        labels = self.namespace["metadata"].get("labels") or {}
+        if MONITORED_BY not in labels or not _EXEMPTING.isdisjoint(labels):
+            return ""
+        for whose, document in (("its own", self.pod), ("its namespace's", self.namespace)):
+            asked = _asked(document)
+            if asked is not None:
+                why = f"its namespace is in the mesh {labels[MONITORED_BY]!r}, and {whose}"
+                return f"{why} annotation {INJECTION} asks for injection" if asked else ""
+        return ""
 
     @property
     def configuration(self) -> Configuration:
@@ -74,18 +108,57 @@ class Found:
     def headline(self) -> str:
         """What is judged, in one line."""
         where = f"pod {self.name} on {self.node}"
-        if self.not_injected:
-            return f"{where}: not injected ({self.not_injected}), so everything is to be direct"
+        if self.not_in_mesh:
+            return f"{where}: not injected ({self.not_in_mesh}), so everything is to be direct"
         lists = [
             f"{name.mesh_config_key} {','.join(values)}"
             for name, values in self.configuration.effective().items()
             if values
         ]
+        how = f"NOT injected, although {self.missed}" if self.missed else "injected"
         mesh = "" if self.mesh_config else f" (there is no MeshConfig {MESH_CONFIG})"
-        return f"{where}: injected; {'; '.join(lists) or 'no lists'}{mesh}"
+        return f"{where}: {how}; {'; '.join(lists) or 'no lists'}{mesh}"
+
+    @property
+    def advice(self) -> str:
+        """What may be the cause where its traffic is not as documented; empty if unknown."""
+        made = self.pod["metadata"].get("creationTimestamp", "")
+        if self.missed:
+            return (
+                f"a mesh injects a pod when the pod is made, which was at {made}: if its namespace"
+                " joined the mesh later, or the webhook was down, make the pod again"
+            )
+        changed = _last_change(self.mesh_config)
+        if made and changed > made:
+            return (
+                f"the MeshConfig {MESH_CONFIG} was changed at {changed}, after the pod was made at"
+                f" {made}: a pod keeps the lists that it was made with, so make it again and judge"
+                " that one"
+            )
+        return ""
 
 
 _CONTAINERS = ("initContainers", "containers")
+_EXEMPTING = frozenset({IGNORE, "control-plane"})  # labels of namespaces that FSM's webhook skips
+
+
+def _annotations(document: Object) -> Mapping[str, str]:
+    return document["metadata"].get("annotations") or {}
+
+
+def _asked(document: Object) -> bool | None:
+    """Return what the annotations of an object say about injection; None for nothing."""
+    try:
+        return is_enabled(_annotations(document))
+    except BadAnnotation:
+        return None
+
+
+def _last_change(mesh_config: Object | None) -> str:
+    """Return when the spec of a MeshConfig was last changed, in RFC 3339; empty if unknown."""
+    managed = (mesh_config or {}).get("metadata", {}).get("managedFields") or ()
+    times = [each.get("time", "") for each in managed if "f:spec" in each.get("fieldsV1", {})]
+    return max(times, default="")
 
 
 def parse_name(text: str) -> tuple[str, str]:
@@ -104,19 +177,41 @@ def find(cluster: Cluster, namespace: str, name: str, mesh_namespace: str) -> Fo
     """Return a pod and the MeshConfig it is under.
 
     Raises:
-        PreflightError: There is no such pod, or it does not run.
+        PreflightError: There is no such pod, it does not run, or its mesh redirects on the node.
         ApiError: The cluster does not answer, or this user may not look.
     """
     path = f"/api/v1/namespaces/{namespace}/pods/{name}"
     pod = _get(cluster, path)
     if pod is None:
         raise PreflightError(f"there is no pod {name} in the namespace {namespace}")
-    phase = pod.get("status", {}).get("phase", "unknown")
-    if phase != "Running" or not pod["status"].get("podIPs"):
-        raise PreflightError(f"pod {namespace}/{name} does not run: it is {phase}")
+    _require_running(cluster, namespace, name, pod)
     group = "/apis/config.flomesh.io/v1alpha3"
     config = _get(cluster, f"{group}/namespaces/{mesh_namespace}/meshconfigs/{MESH_CONFIG}")
-    return Found(pod, config)
+    found = Found(pod, config)
+    if found.is_injected or found.on_host_network:
+        return found
+    found = replace(found, namespace=_get(cluster, f"/api/v1/namespaces/{namespace}"))
+    if found.missed and config is not None:
+        require_pod_level(config, f"MeshConfig {MESH_CONFIG} in {mesh_namespace}")
+    return found
+
+
+def _require_running(cluster: Cluster, namespace: str, name: str, pod: Object) -> None:
+    """See that a pod runs.
+
+    Raises:
+        PreflightError: It does not; the message holds what its own containers say.
+    """
+    status = pod.get("status", {})
+    if status.get("phase") == "Running" and status.get("podIPs"):
+        return
+    state = state_of(pod, float("inf"))
+    why = f"it is {status.get('phase', 'unknown')}"
+    if state.stage is PodStage.REFUSED:
+        why = refusal(cluster, namespace, name, state)
+    elif state.reason:
+        why = f"{why}: {state.reason}" if state.reason not in why else why
+    raise PreflightError(f"pod {namespace}/{name} does not run: {why}")
 
 
 def _get(cluster: Cluster, path: str) -> Object | None:

@@ -68,7 +68,13 @@ def _built(name: str, made: Mapping[str, bytes], option: str, tag: str = "") -> 
 
 
 def _build(context: Path, base: str, image: str, option: str) -> None:
-    require_image(base)
+    try:
+        require_image(base)
+    except PreflightError as error:
+        raise PreflightError(
+            f"{error}; or name another base image by the environment variable {BASE_VARIABLE}, or"
+            f" bring a whole image that holds Python 3.11 or later and iptables: {option}"
+        ) from None
     argv = ["docker", "build", "--quiet", "--build-arg", f"BASE={base}", "--tag", image]
     try:
         procs.run([*argv, str(context)], timeout_s=BUILD_S)

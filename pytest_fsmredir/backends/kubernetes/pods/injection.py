@@ -36,7 +36,7 @@ from pytest_fsmredir.model.reserved import (
 Object = dict[str, Any]
 
 INJECTION = "flomesh.io/sidecar-injection"
-MONITORED_BY = "flomesh.io/monitored-by"
+MONITORED_BY, IGNORE = "flomesh.io/monitored-by", "flomesh.io/ignore"
 INIT_NAME, SIDECAR_NAME, HEALTH_NAME = "fsm-init", "sidecar", "fsm-healthcheck"
 HEALTH_PATH = "/fsm-healthcheck"
 POD_FILE, MESH_CONFIG_FILE, LISTS_FOLDER = "pod.json", "mesh-config.json", "lists"

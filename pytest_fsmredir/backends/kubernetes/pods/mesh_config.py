@@ -16,6 +16,9 @@ OWNER, SINCE, ORIGINAL = "fsmredir/owner", "fsmredir/since", "fsmredir/original-
 
 _INVALID = (400, 422)  # what the API server answers to values that the CRD does not allow
 
+_MODES_OF_PODS = ("", "PodLevel", "iptables")
+"""Values of ``interceptionMode`` by which FSM redirects in the pod; ``iptables`` before 1.5."""
+
 Lists = Mapping[str, Sequence[object] | None]
 
 
@@ -39,14 +42,13 @@ class MeshScope:
         self._original: Lists | None = None
         self._current: Lists | None = None
 
-    def interception_mode(self) -> str:
-        """Return ``spec.traffic.interceptionMode``; empty for none.
+    def require_pod_level(self) -> None:
+        """See that the mesh redirects in pods.
 
         Raises:
-            PreflightError: There is no such MeshConfig.
+            PreflightError: It does not, or there is no such MeshConfig.
         """
-        traffic = self._found().get("spec", {}).get("traffic") or {}
-        return str(traffic.get("interceptionMode") or "")
+        require_pod_level(self._found(), self.called)
 
     def take(self) -> None:
         """Have the lists for this run.
@@ -124,6 +126,25 @@ class MeshScope:
                 f"{self.called} is missing, by which a mesh is told its lists; install FSM, or"
                 " the reference mesh: python -m pytest_fsmredir mesh install"
             ) from None
+
+
+def require_pod_level(mesh_config: Object, called: str) -> None:
+    """See that a mesh redirects in pods.
+
+    Args:
+        mesh_config: Its MeshConfig.
+        called: How messages name that.
+
+    Raises:
+        PreflightError: It redirects elsewhere; the message names the mode.
+    """
+    mode = (mesh_config.get("spec", {}).get("traffic") or {}).get("interceptionMode") or ""
+    if mode not in _MODES_OF_PODS:
+        raise PreflightError(
+            f"{called} has interceptionMode {mode}: the mesh redirects traffic on the node and puts"
+            " no sidecar and no init container into any pod, so there is nothing in a pod to"
+            " judge; this suite judges a mesh whose interceptionMode is PodLevel"
+        )
 
 
 def _keys() -> list[str]:

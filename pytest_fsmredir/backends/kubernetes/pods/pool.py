@@ -17,6 +17,7 @@ from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
 from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, ExecStream, Object
 from pytest_fsmredir.backends.kubernetes.cluster.nodes import pinned
 from pytest_fsmredir.backends.kubernetes.pods import manifests
+from pytest_fsmredir.backends.kubernetes.pods.causes import breakage, refusal
 from pytest_fsmredir.backends.kubernetes.pods.injectors import Injection
 from pytest_fsmredir.backends.kubernetes.pods.manifests import APP, AgentIn, Images
 from pytest_fsmredir.backends.kubernetes.pods.states import (
@@ -26,7 +27,7 @@ from pytest_fsmredir.backends.kubernetes.pods.states import (
     state_of,
 )
 from pytest_fsmredir.backends.programming import Programming
-from pytest_fsmredir.errors import BackendError, DeadlineError, tail
+from pytest_fsmredir.errors import BackendError, DeadlineError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.sidecars.recorder import HEALTH_UID
@@ -338,10 +339,10 @@ class PodPool:
         if state.stage is PodStage.WAITING:
             return False
         if state.stage is PodStage.BROKEN:
-            raise BackendError(f"pod {site.name} cannot come up: {state}")
+            image = self.images.app
+            raise BackendError(breakage(self.cluster, self.namespace, site.name, state, image))
         if state.stage is PodStage.REFUSED:
-            log = self.cluster.log(self.namespace, site.name, "fsm-init")
-            reason = f"the init container {state.reason}: {tail(log)}"
+            reason = refusal(self.cluster, self.namespace, site.name, state)
             site.programming = Programming(accepted=False, reason=reason)
             return True
         site.addresses = state.addresses

@@ -39,11 +39,13 @@ class PodState:
         stage: How far.
         reason: Why it is not up.
         addresses: Its addresses, IPv4 first, once it is up.
+        ended: Names of its containers that have ended and will not be started again.
     """
 
     stage: PodStage
     reason: str = ""
     addresses: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.reason or self.stage.value
@@ -84,9 +86,9 @@ def state_of(pod: Mapping[str, Any], init_timeout_s: float) -> PodState:
         return PodState(PodStage.REFUSED, refusal)
     ended = [each for each in containers if "terminated" in each.get("state", {})]
     if ended or status.get("phase") == "Failed":
-        names = ", ".join(each["name"] for each in ended)
-        why = status.get("message") or status.get("reason") or f"ended: {names}"
-        return PodState(PodStage.BROKEN, why)
+        told = ", ".join(_end(each) for each in ended)
+        why = status.get("message") or status.get("reason") or told
+        return PodState(PodStage.BROKEN, why, ended=tuple(each["name"] for each in ended))
     if containers and all("running" in each.get("state", {}) for each in containers):
         addresses = [each["ip"] for each in status.get("podIPs", [])]
         if status.get("phase") == "Running" and addresses:
@@ -101,6 +103,11 @@ def hopeless(statuses: Sequence[Mapping[str, Any]]) -> str:
         if waiting.get("reason") in _HOPELESS:
             return f"{each['name']}: {waiting['reason']}: {waiting.get('message', '')}"
     return ""
+
+
+def _end(container: Mapping[str, Any]) -> str:
+    status = container["state"]["terminated"].get("exitCode")
+    return f"its container {container['name']} ended with exit status {status}"
 
 
 def _refusal(inits: list[Mapping[str, Any]], init_timeout_s: float) -> str:

@@ -21,7 +21,7 @@ from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject, Traffic
 from pytest_fsmredir.backends.kubernetes.pods.manifests import APP, Images
 from pytest_fsmredir.backends.kubernetes.pods.mesh_config import MeshScope
 from pytest_fsmredir.backends.needs import Need
-from pytest_fsmredir.errors import BackendError, PreflightError
+from pytest_fsmredir.errors import BackendError
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.pods.pool import Order
@@ -31,9 +31,6 @@ LOG_S = 3.0
 
 INSTALLED_LISTS_CHECK = "KUBE-030"
 """The check whose pods get the lists that the mesh is configured with."""
-
-_MODES_OF_PODS = ("", "PodLevel", "iptables")
-"""Values of ``interceptionMode`` by which FSM redirects in the pod; ``iptables`` before 1.5."""
 
 _INJECTOR = "fsm-injector"  # the label "app" of its pods, and its container
 
@@ -79,13 +76,7 @@ class WebhookInjection:
         """
         marks = {"labels": {MONITORED_BY: self._mesh}, "annotations": {INJECTION: "enabled"}}
         self._cluster.patch(f"/api/v1/namespaces/{namespace}", {"metadata": marks})
-        if (mode := self._scope.interception_mode()) not in _MODES_OF_PODS:
-            raise PreflightError(
-                f"{self._scope.called} has interceptionMode {mode}: the mesh redirects traffic on"
-                " the node and puts no sidecar and no init container into any pod, so there is"
-                " nothing in a pod to judge; this suite judges a mesh whose interceptionMode is"
-                " PodLevel"
-            )
+        self._scope.require_pod_level()
         self._scope.take()
 
     @property
