@@ -88,9 +88,10 @@ def test_connections_short_of_source_ports_do_not_leak(mesh: Mesh) -> None:
 
 @check(
     "CT-004",
-    requirement="A segment from beyond the window SHOULD NOT end a captured inbound connection.",
-    spec="SPEC-15.4",
-    level=SHOULD,
+    requirement="A segment from beyond the window MAY end a captured inbound connection; a reset is"
+    " recorded.",
+    spec="SPEC-15.6",
+    level=INFO,
     profile=Profile.CORE,
     needs={Need.FORGED_PACKETS, Need.TAP},
 )

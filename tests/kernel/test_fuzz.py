@@ -22,8 +22,9 @@ from pytest_fsmredir.implementations.reference.rules import (
     Chain,
     Family,
     SidecarPorts,
+    Table,
     creation,
-    rule_set,
+    rule_sets,
 )
 from pytest_fsmredir.model.checks import MUST, SHOULD
 from pytest_fsmredir.model.features import ALL_FEATURES, Feature
@@ -54,9 +55,12 @@ class Changed:
 
     def program(self, target: Target) -> None:
         """Load the changed rules."""
-        right = rule_set(self._policy(target.configuration.policy()), SidecarPorts(), Family.IPV4)
+        policy = self._policy(target.configuration.policy())
+        sets = rule_sets(policy, SidecarPorts(), Family.IPV4)
+        right = sets[Table.NAT]
         wrong = replace(right, rules=tuple(self._rules(list(right.rules))))
-        ended = target.run(["iptables-restore", "--noflush"], creation(wrong))
+        given = creation({**sets, Table.NAT: wrong})
+        ended = target.run(["iptables-restore", "--noflush"], given)
         if ended.status != 0:
             raise Refused(ended.stderr)
 

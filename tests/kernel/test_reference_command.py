@@ -18,10 +18,30 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
 ]
 
+WITHOUT_REDIRECTION = """\
+*nat
+-D PREROUTING -p tcp -j FSMREDIR_IN
+-D OUTPUT -p tcp -j FSMREDIR_OUT
+-F
+-X FSMREDIR_IN
+-X FSMREDIR_OUT
+-X FSMREDIR_TO_INBOUND
+-X FSMREDIR_TO_OUTBOUND
+-A OUTPUT -p udp -j ACCEPT
+COMMIT
+"""
+# The new port makes the table nat fail, once the table mangle is committed.
+BROKEN_BEHIND_MANGLE = """\
+#!/bin/sh
+exec {real} "$@" <<END
+$(sed '/^\\*nat/,$s/443/no-such-port/')
+END
+"""
 COMMAND = (sys.executable, "-m", "pytest_fsmredir.implementations.reference.command")
 PROGRAMS = [
     family + end for family in ("iptables", "ip6tables") for end in ("", "-restore", "-save")
 ]
+TABLES = ("mangle", "nat")
 # The namespace lives as long as the process that waits in it for the end of its input.
 HOLDER = ("unshare", "--net", "sh", "-c", "echo made; exec cat")
 ROOT = Path(__file__).parents[2]
@@ -53,8 +73,8 @@ class Pod:
         return stdout
 
     def rules(self, family: str = "iptables") -> list[str]:
-        """Return the ``nat`` table as ``iptables-save`` lists it, less what changes by itself."""
-        listing = self.run(f"{family}-save", "-t", "nat")
+        """Return our tables as ``iptables-save`` lists them, less what changes by itself."""
+        listing = "".join(self.run(f"{family}-save", "-t", table) for table in TABLES)
         return [line for line in listing.splitlines() if not line.startswith("#")]
 
 
@@ -76,6 +96,7 @@ def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pod]:
         if status != 0:  # kernels can be built without the legacy tables
             pytest.skip(f"no nat table of the {request.param} variant here: {stderr}")
         for family in ("iptables", "ip6tables"):
+            made.run(family, "-t", "mangle", "-A", "INPUT", "-p", "udp", "-j", "ACCEPT")
             made.run(family, "-t", "nat", "-A", "OUTPUT", "-p", "udp", "-j", "ACCEPT")
             made.run(family, "-t", "nat", "-N", "OTHERS")
         yield made
@@ -130,6 +151,31 @@ def test_run_over_the_remains_of_another_completes_them(pod: Pod) -> None:
 
     assert pod.reference("apply") == (0, "")
     assert sorted(pod.rules()) == wanted
+
+
+def test_run_over_a_restore_that_was_cut_short_completes_it(pod: Pod) -> None:
+    """Catches: chains without redirection that make every later run fail."""
+    pod.reference("apply")
+    wanted = sorted(pod.rules())
+    pod.run("iptables-restore", "--noflush", stdin=WITHOUT_REDIRECTION)
+
+    assert pod.reference("apply") == (0, "")
+    assert sorted(pod.rules()) == wanted
+
+
+def test_refused_second_run_leaves_both_tables_as_they_were(pod: Pod) -> None:
+    """Catches: a table of the new configuration beside one of the old."""
+    pod.reference("apply", FSM_INBOUND_PORT_EXCLUSION_LIST="80")
+    before = pod.rules()
+    real = (pod.bin_dir / "iptables-restore").resolve()
+    (pod.bin_dir / "iptables-restore").unlink()
+    (pod.bin_dir / "iptables-restore").write_text(BROKEN_BEHIND_MANGLE.format(real=real))
+    (pod.bin_dir / "iptables-restore").chmod(0o755)
+
+    status, stderr = pod.reference("apply", FSM_INBOUND_PORT_EXCLUSION_LIST="443")
+
+    assert status == 1, stderr
+    assert sorted(pod.rules()) == sorted(before)
 
 
 def test_remove_restores_what_was_there(pod: Pod) -> None:

@@ -31,7 +31,6 @@ TODAY = {
     "RES-013": "an inbound exclusion of 15000 is honoured",
     "V6-001": "IPv6 is not programmed: outbound TCP leaks",
     "V6-002": "the same inbound",
-    "CT-004": "a stray segment is answered by a reset",
 }
 
 

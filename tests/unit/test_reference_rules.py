@@ -14,12 +14,14 @@ from pytest_fsmredir.implementations.reference.rules import (
     NOTHING,
     Family,
     RuleSet,
+    RuleSets,
     SidecarPorts,
+    Table,
     creation,
     multiport_groups,
     read_back,
     reject_unsupported,
-    rule_set,
+    rule_sets,
     transition,
 )
 from pytest_fsmredir.model.policy import Policy
@@ -37,7 +39,13 @@ OTHERS = "-A OUTPUT -d 192.0.2.1/32 -p tcp -j DNAT --to-destination 192.0.2.2"
 def rules(
     policy: Policy, family: Family = Family.IPV4, sidecar: SidecarPorts | None = None
 ) -> RuleSet:
-    return rule_set(policy, sidecar or SidecarPorts(), family)
+    return every(policy, family, sidecar)[Table.NAT]
+
+
+def every(
+    policy: Policy, family: Family = Family.IPV4, sidecar: SidecarPorts | None = None
+) -> RuleSets:
+    return rule_sets(policy, sidecar or SidecarPorts(), family)
 
 
 def in_chain(found: RuleSet, name: str) -> list[str]:
@@ -176,18 +184,42 @@ def test_exclusion_of_the_sidecars_own_port_is_refused(port: int) -> None:
         reject_unsupported(Policy(inbound_port_exclusion_list=(port,)), SidecarPorts())
 
 
-def test_creation_makes_its_chains_so_that_it_fails_where_they_exist() -> None:
+def test_stray_segments_are_dropped_but_where_inbound_traffic_is_left_alone() -> None:
+    """Catches: a drop of what is excluded, of loopback, of UDP, or of what is forwarded."""
+    policy = Policy(inbound_port_exclusion_list=(6379,), network_interface_exclusion_list=("eth1",))
+    found = every(policy)[Table.MANGLE]
+
+    assert found.jumps == ("-A INPUT -p tcp -m conntrack --ctstate INVALID -j FSMREDIR_STRAY",)
+    assert in_chain(found, "FSMREDIR_STRAY") == [
+        "-i lo -j RETURN",
+        "-i eth1 -j RETURN",
+        "-p tcp -m multiport --dports 15010,15901,15902,15903,15904,6379 -j RETURN",
+        "-j DROP",
+    ]
+
+
+@pytest.mark.parametrize("table", Table)
+def test_creation_makes_its_chains_so_that_it_fails_where_they_exist(table: Table) -> None:
     """``:CHAIN`` lines in the first attempt, which would double the jumps of a second run."""
-    lines = creation(rules(Policy())).splitlines()
+    lines = creation(every(Policy())).splitlines()
+    start, chains = lines.index(f"*{table}"), every(Policy())[table].chains
 
-    assert lines[0] == "*nat"
-    assert lines[1:5] == [f"-N {chain}" for chain in rules(Policy()).chains]
+    assert lines[start + 1 : start + 1 + len(chains)] == [f"-N {chain}" for chain in chains]
     assert lines[-1] == "COMMIT"
+    assert lines.count("COMMIT") == 2
 
 
-def test_listing_of_what_was_created_is_read_back() -> None:
+def test_redirection_is_loaded_last() -> None:
+    """Catches: a restore that ends half-way with all of the redirection but nothing else."""
+    lines = creation(every(Policy())).splitlines()
+
+    assert [line for line in lines if line.startswith("*")] == ["*mangle", "*nat"]
+
+
+@pytest.mark.parametrize("table", Table)
+def test_listing_of_what_was_created_is_read_back(table: Table) -> None:
     """Our own chains taken for those of others, or the reverse."""
-    wanted = rules(FULL)
+    wanted = every(FULL)[table]
     chains = [f":{chain} - [0:0]" for chain in wanted.chains]
 
     found = read_back(listing(*chains, *wanted.jumps, OTHERS, *wanted.rules))
@@ -199,21 +231,29 @@ def test_comment_that_mentions_our_chain_is_not_ours() -> None:
     """A foreign rule deleted for the words in its comment."""
     rule = '-A OUTPUT -m comment --comment "was -j FSMREDIR_OUT" -j RETURN'
 
-    assert read_back(listing(rule)) == NOTHING
+    assert read_back(listing(rule)) == RuleSet()
 
 
 def test_replacement_leaves_right_jumps_where_they_are() -> None:
     """A jump taken away and appended, which moves it behind the rules of others."""
-    lines = transition(rules(FULL), rules(Policy())).splitlines()
+    lines = transition(every(FULL), every(Policy())).splitlines()
 
-    assert not [line for line in lines if "PREROUTING" in line or "OUTPUT" in line]
+    assert not [line for line in lines if "PUT " in line or "PREROUTING" in line]
+
+
+def test_replacement_leaves_an_unchanged_table_alone() -> None:
+    """Catches: a moment without the drop of stray segments in a run that does not concern it."""
+    changed = Policy(outbound_port_exclusion_list=(80,))
+
+    assert transition(every(Policy()), every(changed)).splitlines()[0] == "*nat"
 
 
 def test_replacement_leaves_one_of_several_equal_jumps() -> None:
     """Jumps that pile up with every run."""
     wanted = rules(Policy())
     jump = wanted.jumps[1]
-    lines = transition(RuleSet(wanted.chains, (), (jump, jump)), wanted).splitlines()
+    found = {**NOTHING, Table.NAT: RuleSet(wanted.chains, (), (jump, jump))}
+    lines = transition(found, every(Policy())).splitlines()
 
     assert lines.count(jump.replace("-A", "-D", 1)) == 2
     assert lines.count(jump) == 1
@@ -221,11 +261,12 @@ def test_replacement_leaves_one_of_several_equal_jumps() -> None:
 
 def test_removal_names_nothing_but_ours() -> None:
     """A clean-up that flushes the table, or a chain that is not ours."""
-    lines = transition(rules(FULL), NOTHING).splitlines()[1:-1]
+    lines = transition(every(FULL), NOTHING).splitlines()
+    named = [line for line in lines if not line.startswith("*") and line != "COMMIT"]
 
-    assert all("FSMREDIR_" in line for line in lines)
+    assert all("FSMREDIR_" in line for line in named)
     assert [line for line in lines if line.startswith("-X")] == [
-        f"-X {chain}" for chain in rules(FULL).chains
+        f"-X {chain}" for table in Table for chain in every(FULL)[table].chains
     ]
 
 
@@ -263,16 +304,18 @@ def test_nothing_runs_for_a_configuration_that_is_refused() -> None:
 def test_failing_second_family_takes_the_first_back() -> None:
     """A pod with IPv4 rules only, after a run that said it was refused."""
     run = Recorder(fails="ip6tables-restore")
-    with pytest.raises(Refused, match=r"ip6tables-restore exited 1: .* \(-N FSMREDIR_OUT\)"):
+    with pytest.raises(
+        Refused, match=r"ip6tables-restore exited 1: .* \(-A FSMREDIR_STRAY -i lo -j RETURN\)"
+    ):
         apply(Policy(), SidecarPorts(), tuple(Family), run)
 
-    assert run.ran[-1] == ("iptables-restore", transition(rules(Policy()), NOTHING))
+    assert run.ran[-1] == ("iptables-restore", transition(every(Policy()), NOTHING))
 
 
 def test_listing_cut_short_is_not_acted_on() -> None:
     """A listing without its jumps, by which they would be added a second time."""
     run = Recorder(fails="iptables-restore", listing="-A FSMREDIR_OUT -j RETURN\nCOMMIT\n")
-    with pytest.raises(Refused, match="did not list the whole nat table"):
+    with pytest.raises(Refused, match="did not list the whole mangle table"):
         apply(Policy(), SidecarPorts(), (Family.IPV4,), run)
 
 
@@ -317,7 +360,7 @@ def test_print_shows_both_families_without_privileges(
 
     status = main(["print"])
 
-    texts = [creation(rules(Policy(), family)) for family in Family]
+    texts = [creation(every(Policy(), family)) for family in Family]
     assert status == 0
     assert capsys.readouterr().out == (
         f"# iptables-restore --noflush\n{texts[0]}# ip6tables-restore --noflush\n{texts[1]}"

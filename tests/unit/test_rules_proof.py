@@ -8,7 +8,12 @@ from itertools import pairwise
 
 import pytest
 
-from pytest_fsmredir.implementations.reference.rules import Family, SidecarPorts, creation, rule_set
+from pytest_fsmredir.implementations.reference.rules import (
+    Family,
+    SidecarPorts,
+    creation,
+    rule_sets,
+)
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.rules import passage
@@ -31,7 +36,7 @@ LONG = Policy(
 
 
 def reference(policy: Policy, family: int = 4) -> list[str]:
-    return creation(rule_set(policy, SidecarPorts(), Family(family))).splitlines()
+    return creation(rule_sets(policy, SidecarPorts(), Family(family))).splitlines()
 
 
 def findings(lines: list[str], policy: Policy, family: int = 4) -> list[Finding]:

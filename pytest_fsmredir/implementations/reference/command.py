@@ -21,7 +21,7 @@ from pytest_fsmredir.implementations.reference.rules import (
     SidecarPorts,
     creation,
     reject_unsupported,
-    rule_set,
+    rule_sets,
 )
 from pytest_fsmredir.model.configuration import parse_interface, parse_ip_range, parse_port
 from pytest_fsmredir.model.policy import ListName, Policy
@@ -123,7 +123,7 @@ def _print(environment: Environment) -> None:
     reject_unsupported(policy, sidecar)
     for family in Family:
         sys.stdout.write(f"# {family.program}-restore --noflush\n")
-        sys.stdout.write(creation(rule_set(policy, sidecar, family)))
+        sys.stdout.write(creation(rule_sets(policy, sidecar, family)))
 
 
 def _parser(actions: Mapping[str, object]) -> argparse.ArgumentParser:

@@ -13,11 +13,13 @@ from pytest_fsmredir.implementations.reference.rules import (
     NOTHING,
     Family,
     RuleSet,
+    RuleSets,
     SidecarPorts,
+    Table,
     creation,
     read_back,
     reject_unsupported,
-    rule_set,
+    rule_sets,
     transition,
 )
 from pytest_fsmredir.model.features import ALL_FEATURES
@@ -89,9 +91,9 @@ def apply(policy: Policy, sidecar: SidecarPorts, families: Iterable[Family], run
         reject_unsupported(policy, sidecar)
     except ConfigurationError as why:
         raise Refused(str(why)) from None
-    changed: list[tuple[Family, RuleSet, RuleSet]] = []
+    changed: list[tuple[Family, RuleSets, RuleSets]] = []
     for family in families:
-        wanted = rule_set(policy, sidecar, family)
+        wanted = rule_sets(policy, sidecar, family)
         try:
             changed.append((family, wanted, _install(wanted, family, run)))
         except Refused as why:
@@ -110,39 +112,56 @@ def remove(families: Iterable[Family], run: Run) -> None:
             _restore(transition(found, NOTHING), family, run)
 
 
-def _install(wanted: RuleSet, family: Family, run: Run) -> RuleSet:
-    """Load a rule set in place of what is there, and return that."""
+def _install(wanted: RuleSets, family: Family, run: Run) -> RuleSets:
+    """Load rule sets in place of what is there, and return that.
+
+    Raises:
+        Refused: What is there is as it was.
+    """
     try:
         _restore(creation(wanted), family, run)
     except Refused:
         found = _installed(family, run)
         if found == NOTHING:
             raise
-        _restore(transition(found, wanted), family, run)
-        return found
+        # Without redirection, what is found is left from a restore that ended between the tables.
+        before = NOTHING if found[Table.NAT] == RuleSet() else found
+        try:
+            _restore(transition(found, wanted), family, run)
+        except Refused as why:
+            now = _installed(family, run)
+            raise Refused("; ".join([str(why), *_put_back([(family, now, before)], run)])) from None
+        return before
     return NOTHING
 
 
-def _put_back(changed: Sequence[tuple[Family, RuleSet, RuleSet]], run: Run) -> list[str]:
+def _put_back(changed: Sequence[tuple[Family, RuleSets, RuleSets]], run: Run) -> list[str]:
     """Undo what was changed, and return what went wrong meanwhile."""
     complaints = []
     for family, current, before in reversed(changed):
         try:
-            _restore(transition(current, before), family, run)
+            if current != before:
+                _restore(transition(current, before), family, run)
         except Refused as why:
             complaints.append(f"and its {family.program} rules could not be taken back: {why}")
     return complaints
 
 
-def _installed(family: Family, run: Run) -> RuleSet:
+def _installed(family: Family, run: Run) -> RuleSets:
+    return {table: _installed_in(table, family, run) for table in Table}
+
+
+def _installed_in(table: Table, family: Family, run: Run) -> RuleSet:
     program = f"{family.program}-save"
-    ended = run([program, "-t", "nat"])
+    ended = run([program, "-t", table])
     if ended.status != 0:
         raise Refused(f"{program} {_how(ended)}")
     # A listing is empty when there is no table yet. One without its head was cut short on its way
     # to us; the jumps, which come first, would be missing, and be added a second time.
-    if ended.stdout.strip() and "*nat" not in ended.stdout.splitlines():
-        raise Refused(f"{program} did not list the whole nat table: {tail(ended.stdout, lines=1)}")
+    if ended.stdout.strip() and f"*{table}" not in ended.stdout.splitlines():
+        raise Refused(
+            f"{program} did not list the whole {table} table: {tail(ended.stdout, lines=1)}"
+        )
     return read_back(ended.stdout)
 
 

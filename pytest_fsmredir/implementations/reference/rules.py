@@ -7,7 +7,7 @@ see the packet.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final
@@ -47,13 +47,24 @@ class Family(IntEnum):
         return "127.0.0.0/8" if self is Family.IPV4 else "::1/128"
 
 
+class Table(StrEnum):
+    """The tables that hold something of ours, in the order in which they are loaded.
+
+    A restore commits one after the other. Should it end in between, ``mangle`` alone does no harm.
+    """
+
+    MANGLE = "mangle"
+    NAT = "nat"
+
+
 class Chain(StrEnum):
-    """The chains of the reference, all in the ``nat`` table."""
+    """The chains of the reference."""
 
     INBOUND = "FSMREDIR_IN"
     OUTBOUND = "FSMREDIR_OUT"
     TO_INBOUND = "FSMREDIR_TO_INBOUND"
     TO_OUTBOUND = "FSMREDIR_TO_OUTBOUND"
+    STRAY = "FSMREDIR_STRAY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +78,7 @@ class SidecarPorts:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """Everything of ours in one family's ``nat`` table, wanted or found.
+    """Everything of ours in one table of one family, wanted or found.
 
     Attributes:
         chains: Names of our chains.
@@ -80,7 +91,10 @@ class RuleSet:
     jumps: tuple[str, ...] = ()
 
 
-NOTHING: Final = RuleSet()
+RuleSets = Mapping[Table, RuleSet]
+"""Everything of ours in one family, wanted or found; it has every table."""
+
+NOTHING: Final[RuleSets] = {table: RuleSet() for table in Table}
 
 
 def reject_unsupported(policy: Policy, sidecar: SidecarPorts) -> None:
@@ -103,16 +117,35 @@ def reject_unsupported(policy: Policy, sidecar: SidecarPorts) -> None:
             )
 
 
-def rule_set(policy: Policy, sidecar: SidecarPorts, family: Family) -> RuleSet:
+def rule_sets(policy: Policy, sidecar: SidecarPorts, family: Family) -> RuleSets:
     """Return the rules that make one family of a pod behave as the policy wants."""
+    return {Table.MANGLE: _dropping(policy), Table.NAT: _redirecting(policy, sidecar, family)}
+
+
+def _dropping(policy: Policy) -> RuleSet:
+    """Return the rules that drop stray segments of captured connections.
+
+    A segment from beyond the window is INVALID to connection tracking, which does not translate it
+    then. So it would meet no socket of the connection, and the kernel would answer with a reset
+    that ends the connection (istio/istio 36489, kubernetes/kubernetes 74839). What is left alone
+    inbound is left alone here too, and so is what the pod forwards, which INPUT does not see.
+    """
+    return RuleSet(
+        chains=(Chain.STRAY,),
+        rules=_appended(Chain.STRAY, [*_left_alone_inbound(policy), "-j DROP"]),
+        jumps=(f"-A INPUT -p tcp -m conntrack --ctstate INVALID -j {Chain.STRAY}",),
+    )
+
+
+def _redirecting(policy: Policy, sidecar: SidecarPorts, family: Family) -> RuleSet:
     to_inbound = f"-p tcp -j REDIRECT --to-ports {sidecar.inbound_port}"
     to_outbound = f"-p tcp -j REDIRECT --to-ports {sidecar.outbound_port}"
     return RuleSet(
-        chains=tuple(Chain),
+        chains=(Chain.INBOUND, Chain.OUTBOUND, Chain.TO_INBOUND, Chain.TO_OUTBOUND),
         rules=(
             *_appended(Chain.TO_INBOUND, [to_inbound]),
             *_appended(Chain.TO_OUTBOUND, [to_outbound]),
-            *_appended(Chain.INBOUND, _inbound(policy)),
+            *_appended(Chain.INBOUND, [*_left_alone_inbound(policy), f"-j {Chain.TO_INBOUND}"]),
             *_appended(Chain.OUTBOUND, _outbound(policy, sidecar, family)),
         ),
         jumps=(
@@ -122,37 +155,46 @@ def rule_set(policy: Policy, sidecar: SidecarPorts, family: Family) -> RuleSet:
     )
 
 
-def creation(wanted: RuleSet) -> str:
-    """Return input that adds a rule set where there is none of ours, and else fails as a whole.
+def creation(wanted: RuleSets) -> str:
+    """Return input that adds rule sets where there is none of ours, and else fails as a whole.
 
-    ``-N`` of a chain that exists is an error, and a restore is all or nothing: so a fresh pod needs
-    one program and no look at the table, and a pod programmed before is not harmed by the attempt.
+    ``-N`` of a chain that exists is an error, and a table is restored as a whole or not at all: so
+    a fresh pod needs one program and no look at the tables, and a pod programmed before is not
+    harmed by the attempt.
     """
-    made = [f"-N {chain}" for chain in wanted.chains]
-    return _nat_table([*made, *wanted.rules, *wanted.jumps])
+    return "".join(
+        _restored(table, [*(f"-N {chain}" for chain in own.chains), *own.rules, *own.jumps])
+        for table, own in wanted.items()
+    )
 
 
-def transition(found: RuleSet, wanted: RuleSet) -> str:
-    """Return input that turns one rule set of ours into another and touches nothing else.
+def transition(found: RuleSets, wanted: RuleSets) -> str:
+    """Return input that turns rule sets of ours into others and touches nothing else.
 
     A jump that is right already stays where it is, so that its place among the rules of others
     does not change. ``NOTHING`` as what is wanted is removal.
     """
-    chains = dict.fromkeys((*found.chains, *wanted.chains))
-    kept = {jump for jump in wanted.jumps if found.jumps.count(jump) == 1}
-    return _nat_table(
-        [
-            *(f":{chain} - [0:0]" for chain in chains),  # empties a chain that exists
-            *(f"-D{jump.removeprefix('-A')}" for jump in found.jumps if jump not in kept),
-            *wanted.rules,
-            *(jump for jump in wanted.jumps if jump not in kept),
-            *(f"-X {chain}" for chain in chains if chain not in wanted.chains),
-        ]
+    return "".join(
+        _restored(table, _steps(found[table], wanted[table]))
+        for table in Table
+        if found[table] != wanted[table]
     )
 
 
+def _steps(found: RuleSet, wanted: RuleSet) -> list[str]:
+    chains = dict.fromkeys((*found.chains, *wanted.chains))
+    kept = {jump for jump in wanted.jumps if found.jumps.count(jump) == 1}
+    return [
+        *(f":{chain} - [0:0]" for chain in chains),  # empties a chain that exists
+        *(f"-D{jump.removeprefix('-A')}" for jump in found.jumps if jump not in kept),
+        *wanted.rules,
+        *(jump for jump in wanted.jumps if jump not in kept),
+        *(f"-X {chain}" for chain in chains if chain not in wanted.chains),
+    ]
+
+
 def read_back(listing: str) -> RuleSet:
-    """Return what an ``iptables-save -t nat`` listing shows of ours."""
+    """Return what an ``iptables-save`` listing of one table shows of ours."""
     chains, rules, jumps = [], [], []
     for line in listing.splitlines():
         words = line.split()
@@ -172,12 +214,11 @@ def multiport_groups(ports: Iterable[int]) -> list[tuple[int, ...]]:
     return [tuple(unique[start : start + MULTIPORT_LIMIT]) for start in starts]
 
 
-def _inbound(policy: Policy) -> list[str]:
+def _left_alone_inbound(policy: Policy) -> list[str]:
     return [
         "-i lo -j RETURN",
         *_interfaces_left_alone("-i", policy),
         *_ports_left_alone((*SERVED_PORTS, *policy.inbound_port_exclusion_list)),
-        f"-j {Chain.TO_INBOUND}",
     ]
 
 
@@ -221,9 +262,9 @@ def _of_family(networks: Iterable[Network], family: Family) -> list[Network]:
     return [network for network in networks if network.version == family]
 
 
-def _appended(chain: Chain, bodies: Iterable[str]) -> list[str]:
-    return [f"-A {chain} {body}" for body in bodies]
+def _appended(chain: Chain, bodies: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"-A {chain} {body}" for body in bodies)
 
 
-def _nat_table(lines: Iterable[str]) -> str:
-    return "\n".join(["*nat", *lines, "COMMIT", ""])
+def _restored(table: Table, lines: Iterable[str]) -> str:
+    return "\n".join([f"*{table}", *lines, "COMMIT", ""])

@@ -311,6 +311,7 @@ MUTANTS = (
         what="a segment from beyond the window is answered by a reset",
         source="B36: istio/istio 36489, kubernetes/kubernetes PR 74840; FSM",
         rules=drop(Tag.STRAY),
+        argument="SPEC-15.6 permits it: the seed's own rules do the same; CT-004 notes it",
     ),
     Mutant(
         name="stray-segments-rejected",
@@ -328,6 +329,7 @@ MUTANTS = (
                 )
             ),
         ),
+        argument="SPEC-15.6 permits that such a segment ends the connection; CT-004 notes it",
     ),
     Mutant(
         name="retransmitted-syn-dropped",
