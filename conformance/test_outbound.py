@@ -2,48 +2,9 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable
 from contextlib import ExitStack
 
 from pytest_fsmredir import MUST, SHOULD, Acceptor, Address, Mesh, Need, Profile, check
-
-# 1500 and 15002 are numbers of FSM's that are no reserved ports; other meshes skip the rest, or
-# some of it, without being asked: remote shells, routing, the API server of the cluster, and
-# protocols in which the server speaks first.
-PORTS = (
-    1, 21, 22, 25, 53, 80, 110, 123, 143, 179, 443, 587, 1500, 3306, 4444, 5432, 6379, 6443, 8080,
-    9300,
-)  # fmt: skip
-HIGH_PORTS = (
-    10250, 11211, 15002, 15006, 15014, 15021, 27017, 32767, 32768, 60999, 61000, 65534, 65535,
-)  # fmt: skip
-# What Linkerd, Consul, Kuma, Istio, OSM and Pipy's own admin service reserve for themselves.
-FOREIGN_PORTS = (
-    4140, 4143, 4190, 4191, 5676, 5678, 5681, 6060, 6061, 8300, 8500, 8501, 8502, 9901, 9902,
-    15004, 15008, 15053, 15090, 15128, 15129, 20000, 20100, 20200, 21500, 21502,
-)  # fmt: skip
-# Databases, caches, queues, agents and node ports that rule sets were seen to spare.
-SPARED_PORTS = (111, 2379, 5671, 8126, 9092, 9200, 15020, 27017, 30080, 61001)
-SOME_PORTS = random.Random(1).sample(range(1, 65536), 150)  # noqa: S311 - no secret
-RESERVED_PORTS = (15000, 15001, 15003, 15010, 15901, 15902, 15903, 15904)
-
-# Cloud metadata, private, shared and reserved ranges, what clusters use themselves, the neighbours
-# of loopback, and public ones.
-REMOTE = {
-    4: (
-        "1.1.1.1", "8.8.8.8", "10.0.0.1", "10.22.141.9", "10.96.0.1", "10.96.0.10",
-        "10.171.63.200", "10.240.5.77", "35.180.1.2", "52.94.236.248", "91.189.91.38",
-        "100.64.0.1", "126.255.255.254", "128.0.0.1", "146.75.34.133", "169.254.169.254",
-        "172.16.0.1", "172.31.255.254", "185.199.108.153", "192.168.0.1", "192.88.99.1",
-        "204.79.197.200", "223.255.255.254", "240.0.0.1", "255.255.255.254",
-    ),
-    6: (
-        "2001:4860:4860::8888", "2606:4700::1111", "fd00:10:96::1", "fd00:10:96::a",
-        "fd00:ec2::254",
-        "fdff:ffff::1", "64:ff9b::808:808", "3fff::1", "::2",
-    ),
-}  # fmt: skip
 
 
 @check(
@@ -59,21 +20,6 @@ def test_remote_address_is_captured(mesh: Mesh) -> None:
 
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert pod.connect(mesh.server, 8080, uid=1500).direct
-
-
-@check(
-    "OUT-002",
-    requirement="Outbound capture MUST hold for every destination port when no list is set.",
-    spec="SPEC-1.2",
-    level=MUST,
-    profile=Profile.CORE,
-)
-def test_every_remote_port_is_captured(mesh: Mesh) -> None:
-    sample = {*PORTS, *HIGH_PORTS, *FOREIGN_PORTS, *SPARED_PORTS, *SOME_PORTS}
-    ports: Iterable[int] = range(1, 65536) if mesh.exhaustive else sorted(sample)
-
-    for fate in mesh.pod().connect_all(mesh.server, ports):
-        assert fate.captured_outbound
 
 
 @check(
@@ -93,27 +39,6 @@ def test_outbound_connection_passes_the_outbound_listener_alone(mesh: Mesh) -> N
             fate = pod.connect(mesh.server, port)
             assert fate.captured_outbound
             assert fate.passed(Acceptor.SIDECAR_OUTBOUND, Acceptor.ORIGIN)
-
-
-@check(
-    "OUT-004",
-    requirement="Outbound capture MUST hold for private, link-local and public destinations alike"
-    " when no list is set.",
-    spec="SPEC-1.1",
-    level=MUST,
-    profile=Profile.CORE,
-    needs={Need.REMOTE_ADDRESSES},
-)
-def test_every_remote_range_is_captured(mesh: Mesh) -> None:
-    pod = mesh.pod()
-    remote = REMOTE[mesh.family]
-    if mesh.exhaustive and mesh.family == 4:
-        remote += tuple(
-            f"{first}.201.2.3" for first in (*range(1, 127), *range(128, 224), *range(240, 256))
-        )
-
-    for address in remote:
-        assert pod.connect(address, 443).captured_outbound
 
 
 @check(
@@ -184,18 +109,6 @@ def test_connection_to_the_node_is_captured_once(mesh: Mesh) -> None:
         fate = pod.connect(mesh.node, 8015)
         assert fate.captured_outbound
         assert fate.passed(Acceptor.SIDECAR_OUTBOUND, Acceptor.ORIGIN)
-
-
-@check(
-    "OUT-016",
-    requirement="A remote port whose number FSM reserves MUST be captured like any other.",
-    spec="SPEC-1.2",
-    level=MUST,
-    profile=Profile.CORE,
-)
-def test_reserved_numbers_are_ordinary_remote_ports(mesh: Mesh) -> None:
-    for fate in mesh.pod().connect_all(mesh.server, RESERVED_PORTS):
-        assert fate.captured_outbound
 
 
 @check(

@@ -28,6 +28,7 @@ from tests.mutants.catalogue import (
     reruns,
     reserved,
     scopes,
+    sweeps,
     udp,
 )
 from tests.mutants.mutant import Mutant
@@ -48,6 +49,7 @@ _GROUPS: tuple[tuple[tuple[Mutant, ...], str], ...] = (
     (protocols.MUTANTS, "PROTO OUT CT OII"),
     (icmp.MUTANTS, "PROTO"),
     (udp.MUTANTS, "PROTO"),
+    (sweeps.MUTANTS, "OUT UID V6 LO IN"),
     (scopes.MUTANTS, "CFG OPX OII IPX OIX PREC MULTI"),
     (readers.MUTANTS, "CFG OII INIT IPX"),
     (doubles.MUTANTS, "CFG OIX OII OPX IPX"),
