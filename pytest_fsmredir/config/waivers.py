@@ -8,7 +8,7 @@ from datetime import date
 
 from pytest_fsmredir.config.identity import is_link
 from pytest_fsmredir.errors import SettingsError
-from pytest_fsmredir.model.checks import Catalogue, Level
+from pytest_fsmredir.model.checks import GATE, Catalogue, Level
 from pytest_fsmredir.model.outcomes import Outcome, Row
 from pytest_fsmredir.model.withdrawn import reject_withdrawn
 from pytest_fsmredir.text import nearest
@@ -75,6 +75,10 @@ def reject_unusable(waivers: Iterable[Waiver], catalogue: Catalogue, today: date
         if catalogue[waiver.id].level is Level.INFO:
             raise SettingsError(
                 f"waiver {waiver.id}: this check is of level INFO and never fails; remove it"
+            )
+        if waiver.id == GATE:
+            raise SettingsError(
+                f"waiver {waiver.id}: no other check runs unless this one passes; remove the waiver"
             )
         if waiver.expires is not None and waiver.expires < today:
             raise SettingsError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -10,10 +11,15 @@ from pathlib import Path
 from pytest_fsmredir.errors import tail
 from pytest_fsmredir.implementations.base import Completed, Hung, Refused, RefusedInSilence, Target
 from pytest_fsmredir.model.features import ALL_FEATURES, Feature
-from pytest_fsmredir.text import printable
+from pytest_fsmredir.procs import run_any
+from pytest_fsmredir.text import nearest, printable
 
 # A first word that is a relative path with a slash, and in which a shell has nothing to expand.
 _RELATIVE = re.compile(r"\s*([\w.+@%,:-]+/[\w./+@%,:-]*)(?=[\s;&|<>()]|$)")
+
+# A first word that names a program, with nothing in it that a shell expands or assigns.
+_PLAIN = re.compile(r"\s*([\w./+@%,:][\w./+@%,:-]*)(?=[\s;&|<>()]|$)")
+_ALWAYS_THERE = ("iptables", "ip6tables")  # the suite puts them on PATH
 
 # How sh and Python say that they were given a script which is not there; their status is 2.
 _NO_SCRIPT = re.compile(r"open .*: .*No such file")
@@ -60,6 +66,24 @@ class InitCommand:
             refused = Refused if said.strip() else RefusedInSilence
             raise refused(f"the init command exited {done.status}: {tail(said)}{_hint(done)}")
 
+    def missing(self, path: str) -> str:
+        """Return why the program of the command cannot be run; empty where it can be, or may be.
+
+        Only a plain first word is looked for: what a shell expands is left to the shell.
+
+        Args:
+            path: PATH of the command.
+        """
+        word = _PLAIN.match(self.command)
+        if word is None or word[1].startswith(_ALWAYS_THERE):
+            return ""
+        if "/" in word[1]:
+            return _unusable((self._base or Path()) / word[1])
+        # The shell has commands of its own, such as exec.
+        look = ["/bin/sh", "-c", 'command -v "$1"', "sh", word[1]]
+        status, _, _ = run_any(look, env={"PATH": path})
+        return "" if status == 0 else f"there is no program {word[1]!r} on PATH"
+
     def _located(self) -> str:
         """Return the command with the path of its program in full, where that is relative."""
         word = _RELATIVE.match(self.command)
@@ -69,6 +93,16 @@ class InitCommand:
         if not program.is_file():
             return self.command  # the shell says best what is wrong with it
         return shlex.quote(str(program)) + self.command[word.end() :]
+
+
+def _unusable(program: Path) -> str:
+    if program.is_dir():
+        return f"{program} is a directory"
+    if program.exists():
+        return "" if os.access(program, os.X_OK) else f"{program} is not executable: chmod +x it"
+    beside = program.parent.iterdir() if program.parent.is_dir() else ()
+    near = nearest(program.name, [each.name for each in beside])
+    return f"there is no file {program}{near}"
 
 
 def _show(stderr: str) -> None:

@@ -35,6 +35,9 @@ class Profile(StrEnum):
 
 MUST, SHOULD, INFO = Level.MUST, Level.SHOULD, Level.INFO
 
+GATE = "SELF-001"
+"""Id of the check that an implementation has to pass for the others to run."""
+
 _ID = re.compile(r"[A-Z0-9]{2,6}-[0-9]{3}")
 _ATTRIBUTE = "__fsm_check__"
 

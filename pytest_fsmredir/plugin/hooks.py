@@ -23,6 +23,7 @@ from pytest_fsmredir.suite.run import Run
 from pytest_fsmredir.text import printable
 
 _ROW = "fsm_row"
+_GATE_ROW = "fsm_gate_row"
 _WORKER = "fsmredir"
 NODES = "fsmredir_nodes"
 """Under which a worker is told the names of the nodes to run on."""
@@ -61,6 +62,7 @@ class ConformanceHooks:
         self._files: list[Path] = []
         self._shared_cluster = ExitStack()
         self._sections = FailureSections(_ROW)
+        self._refusal = ""
 
     def prepare_report(self) -> None:
         """See to it that the report can be written, where one is wanted.
@@ -132,6 +134,8 @@ class ConformanceHooks:
         row = item.row_of(report, call.excinfo) if isinstance(item, CheckItem) else None
         if row is not None:
             setattr(report, _ROW, row.as_dict())
+            if (gate := self.run.gate_row(row)) is not None:
+                setattr(report, _GATE_ROW, gate.as_dict())
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -139,6 +143,9 @@ class ConformanceHooks:
         document = getattr(report, _ROW, None)
         if document is not None:
             self.run.record(Row.from_dict(document))
+        if (gate := getattr(report, _GATE_ROW, None)) is not None:
+            self.run.record_gate(Row.from_dict(gate))
+            self._refusal = self._refusal or report.capstderr
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(
@@ -206,6 +213,9 @@ class ConformanceHooks:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table of profiles and the verdict."""
         self._sections.shorten()
+        if self._refusal and self.run.stopped_by_gate:
+            terminalreporter.write_sep("=", "standard error of the implementation")
+            terminalreporter.write_line(self._refusal.rstrip())
         if not self._config.option.collectonly:
             reruns = sum(row.attempts - 1 for row in self.run.rows.values())
             remarks = self._hygiene.remarks(reruns)

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_fsmredir import layout
 from pytest_fsmredir.backends.netns import preflight, privileges
+from pytest_fsmredir.backends.netns.programs import search_path
 from pytest_fsmredir.config import parsing
 from pytest_fsmredir.config.settings import NETNS, Settings, read_settings
 from pytest_fsmredir.config.waivers import reject_unusable
@@ -149,7 +150,7 @@ def judged(settings: Settings, directory: Path) -> Implementation:
                 " --fsm-backend kind, or give what it runs as --fsm-init-cmd as well"
             )
         return InCluster(asked.init_image)
-    return select(
+    found = select(
         settings.impl,
         where=settings.where.get("impl", ""),
         init_cmd=settings.init_cmd,
@@ -157,6 +158,19 @@ def judged(settings: Settings, directory: Path) -> Implementation:
         rules=settings.rules,
         directory=directory,
     )
+    if NETNS in settings.backends and isinstance(found, InitCommand):
+        _require_program(found, settings.where.get("init-cmd", "--fsm-init-cmd"))
+    return found
+
+
+def _require_program(command: InitCommand, where: str) -> None:
+    """See that the program of an init command is on this machine.
+
+    Raises:
+        SettingsError: It is not.
+    """
+    if missing := command.missing(search_path()):
+        raise SettingsError(f"{where}: {command.command!r} cannot be run: {missing}")
 
 
 def _generated(settings: Settings, features: frozenset[Feature]) -> tuple[Check, ...]:

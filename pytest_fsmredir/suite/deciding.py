@@ -9,11 +9,12 @@ import pytest
 
 from pytest_fsmredir.backends.protocols import JudgedMesh
 from pytest_fsmredir.errors import FsmRedirError
-from pytest_fsmredir.model.checks import Check, Level
-from pytest_fsmredir.model.claims import forget_claims
+from pytest_fsmredir.model.checks import GATE, Check, Level
+from pytest_fsmredir.model.claims import Unmet, forget_claims
 from pytest_fsmredir.model.flow import Claim
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.suite.blame import Violation, reason_of, violation_of
+from pytest_fsmredir.suite.gate import SHUT
 from pytest_fsmredir.text import printable
 
 _LACKS, _AND = "the backend lacks: ", "; "
@@ -70,6 +71,21 @@ def lacked(row: Row) -> list[str]:
     return row.reason.removeprefix(_LACKS).split(_AND) if row.out_of_reach else []
 
 
+def not_judged(check: Check, variant: Variant, unmet: Unmet) -> Result:
+    """Return the result of a check of an implementation that the gate has stopped.
+
+    Args:
+        check: The one of the gate itself fails; any other one does not run.
+        variant: Where.
+        unmet: What the gate requires.
+    """
+    if check.id != GATE:
+        row = Row(check=check.id, variant=variant, outcome=Outcome.NOT_RUN, reason=SHUT)
+        return Result(row, skipped=SHUT)
+    row = Row(check=check.id, variant=variant, outcome=Outcome.PASS)
+    return Result(_violated(row, check, 1, Violation(repr(unmet.claim), unmet.claim)))
+
+
 def decide(check: Check, variant: Variant, mesh: JudgedMesh) -> Result:
     """Run one check on a mesh.
 
@@ -85,7 +101,7 @@ def decide(check: Check, variant: Variant, mesh: JudgedMesh) -> Result:
     except BaseException as error:  # a skip or a failure that pytest knows is none of a check
         if violation := violation_of(check, error):
             claim = violation.claim if isinstance(violation.claim, Claim) else None
-            return Result(_violated(row, check, mesh, violation), claim=claim)
+            return Result(_violated(row, check, mesh.observed, violation), claim=claim)
         return undecided(check, variant, error)
     if mesh.observed == 0:
         return _undecided(row, "the check sent nothing")
@@ -118,11 +134,11 @@ def as_failure(row: Row, check: Check, again: str) -> Result:
     return Result(row, error=Violated("\n".join(lines)))
 
 
-def _violated(row: Row, check: Check, mesh: JudgedMesh, violation: Violation) -> Row:
+def _violated(row: Row, check: Check, probes: int, violation: Violation) -> Row:
     row = replace(
         row,
         outcome=_VIOLATED[check.level],
-        probes=mesh.observed,
+        probes=probes,
         reason=printable(violation.reason),
     )
     claim = violation.claim

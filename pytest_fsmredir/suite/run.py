@@ -17,7 +17,7 @@ from pytest_fsmredir.config.waivers import Waiver, stale
 from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.select import Claims, ClaimSource
-from pytest_fsmredir.model.checks import Catalogue, Check, Profile
+from pytest_fsmredir.model.checks import GATE, Catalogue, Check, Profile
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.suite.backends import make_backend
@@ -25,10 +25,12 @@ from pytest_fsmredir.suite.deciding import (
     Result,
     as_failure,
     decide,
+    not_judged,
     out_of_reach,
     undecided,
     unsupported,
 )
+from pytest_fsmredir.suite.gate import SHUT, Gate
 from pytest_fsmredir.suite.judgement import (
     Measure,
     NodeResult,
@@ -74,7 +76,8 @@ class Run:
         kept: What backends have left behind because that was asked for.
         left: What could not be removed, and why.
         remarks: What a reader of the verdict should know about what was judged.
-        standing: Another process of the session sees to what all of them share of the backends.
+        is_worker: The controlling process provides what all processes share of the backends.
+        gate: Whether the implementation is judged at all.
     """
 
     settings: Settings
@@ -94,6 +97,8 @@ class Run:
     left: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     is_worker: bool = False
+    gate: Gate = field(default_factory=Gate)
+    _of_gate: set[Variant] = field(default_factory=set)
     _backends: dict[str, Backend] = field(default_factory=dict)
     _unmade: dict[str, FsmRedirError] = field(default_factory=dict)
 
@@ -122,7 +127,28 @@ class Run:
     def record(self, row: Row) -> None:
         """Keep a result; a second one for the same check and variant is merged."""
         key = (row.check, row.variant)
+        if row.check == GATE and row.variant in self._of_gate:
+            self._of_gate.discard(row.variant)
+            del self.rows[key]
         self.rows[key] = self.rows[key].merged(row) if key in self.rows else row
+
+    def record_gate(self, row: Row) -> None:
+        """Keep the result of the gate, which holds whether its check is selected or not."""
+        if (row.check, row.variant) not in self.rows:
+            self.rows[row.check, row.variant] = row
+            self._of_gate.add(row.variant)
+
+    @property
+    def stopped_by_gate(self) -> bool:
+        """Whether the gate is shut and its check, which would say why, did not run itself."""
+        return bool(self._of_gate)
+
+    def gate_row(self, row: Row) -> Row | None:
+        """Return the row of the gate where the gate kept a check from running."""
+        unmet = self.gate.shut_for(row.variant)
+        if unmet is None or row.reason != SHUT:
+            return None
+        return not_judged(self.catalogue[GATE], row.variant, unmet).row
 
     def all_rows(self) -> list[tuple[Profile, Row]]:
         """Return one row for each check and variant of the catalogue, with its profile."""
@@ -179,7 +205,9 @@ class Run:
         for check, variant in wanted:
             by_backend.setdefault(variant.backend, []).append((check, variant))
         for name in by_backend.keys() - {NETNS}:
-            self._backend(name).prepare(self._orders(name, by_backend[name]))
+            points = {variant: None for _, variant in by_backend[name]}
+            first = [(self.catalogue[GATE], variant) for variant in points]
+            self._backend(name).prepare(self._orders(name, [*first, *by_backend[name]]))
 
     def close(self) -> None:
         """Remove all pods."""
@@ -265,6 +293,8 @@ class Run:
         )
         mesh.watch = partial(self.watch, f"{check.id}[{variant}]")
         try:
+            if (unmet := self.gate.refusal(variant, mesh)) is not None:
+                return self._weighed(not_judged(check, variant, unmet), check)
             result = _with_symptom(decide(check, variant, mesh), mesh)
         finally:
             mesh.close()

@@ -117,20 +117,33 @@ def test_failure_shows_the_tables_that_a_command_left(project: Project) -> None:
     lines = ended.output.splitlines()
     assert any(line.startswith("-A OUTPUT ") for line in lines), ended.output
     assert any(line.startswith("-A PREROUTING ") for line in lines)
-    told = next(line for line in lines if line.startswith("FAIL   OUT-001"))
+    told = next(line for line in lines if line.startswith("FAIL   SELF-001"))
     assert "-A OUTPUT " not in told
 
 
-def test_command_that_hangs_is_given_up(project: Project) -> None:
-    """A run that waits half a minute in each of a hundred pods."""
+def test_command_that_hangs_on_every_pod_is_run_once(project: Project) -> None:
+    """Catches: a run that waits half a minute in each of a hundred pods."""
     project.write(init__sh="echo x >>$0.count\nsleep 30\n")
     ended = project.conform(
         "--fsm-init-cmd", f"sh {project.path}/init.sh", "--fsm-init-timeout=0.3",
         "--fsm-check=OUT-001,OPX-00*", "--fsm-ip=4",
     )  # fmt: skip
     assert ended.verdict == "nonconformant"
+    assert (project.path / "init.sh.count").read_text() == "x\n"
+    assert "the init command did not end in time and was killed" in ended.output
+
+
+def test_command_that_hangs_on_lists_is_given_up(project: Project) -> None:
+    """Catches: a run that waits half a minute in each pod with a list."""
+    hang = f'[ -z "${PORTS}" ] || {{ echo x >>$0.count; sleep 30; }}\n'
+    project.write(init__sh=hang)
+    ended = project.conform(
+        "--fsm-init-cmd", f"sh {project.path}/init.sh", "--fsm-init-timeout=0.3",
+        "--fsm-check=OPX-00*", "--fsm-ip=4",
+    )  # fmt: skip
+    assert ended.verdict == "nonconformant"
     assert (project.path / "init.sh.count").read_text() == "x\nx\n"
-    assert "was not run: it hung for 0.3 s on each of the last 2 pods" in ended.output
+    assert "was not run: it hung for 0.3 s on each of the last" in ended.output
 
 
 LONG_LISTS = """
@@ -316,3 +329,59 @@ def install(site: Path) -> Path:
     )
     (site / "acme_mesh.py").write_text((ACME / "acme_mesh.py").read_text())
     return site
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("echo a list is missing >&2; exit 3", "exited 3: a list is missing"),
+        ("X=1 no-such-tool", "exited 127"),
+        ("sh /nowhere/init.sh", "/nowhere/init.sh"),
+    ],
+)
+def test_implementation_that_refuses_the_plainest_pod_fails_once(
+    project: Project, command: str, words: str, workers: str
+) -> None:
+    """Catches: 288 failures of an implementation that was never able to start."""
+    if workers != "0":
+        pytest.importorskip("xdist")
+    ended = project.conform(
+        f"--fsm-init-cmd={command}", "--fsm-check=OUT-00[12],SAN-001,INIT-004", "--fsm-ip=4",
+        "--fsm-report=out", "-n", workers,
+    )  # fmt: skip
+    assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "nonconformant")
+    assert ended.outcomes() == ["fail"]
+    assert ended.outcomes("OUT-001", "OUT-002", "SAN-001", "INIT-004") == ["not-run"] * 4
+    (gate,) = [row for row in ended.report["checks"] if row["outcome"] == "fail"]
+    assert (gate["id"], gate["expected"]) == ("SELF-001", "acceptance of the default configuration")
+    assert words in gate["seen"]
+    assert "4  SELF-001 failed: the implementation does not program a pod" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("no-such-tool --all", "there is no program 'no-such-tool' on PATH"),
+        ("./my-ini.sh", "did you mean 'my-init.sh'?"),
+        ("./my-init.sh --all", "is not executable: chmod +x it"),
+    ],
+)
+def test_command_that_does_not_exist_is_a_usage_error(
+    project: Project, command: str, words: str
+) -> None:
+    """Catches: a run that judges a typing error."""
+    (project.path / "my-init.sh").write_text("#!/bin/sh\n")
+    ended = project.conform(f"--fsm-init-cmd={command}", "--fsm-check=OUT-001", "--fsm-ip=4")
+    assert (ended.status, ended.verdict) == (pytest.ExitCode.USAGE_ERROR, "")
+    assert f"--fsm-init-cmd: {command!r} cannot be run: " in ended.output
+    assert words in ended.output
+
+
+def test_gate_cannot_be_waived(project: Project) -> None:
+    """Catches: a waiver that makes a run without any observation a partial success."""
+    waiver = "{id: SELF-001, reason: known, link: 'https://example.com/1'}"
+    project.write(fsmredir__yaml=f"waivers: [{waiver}]\n")
+    ended = project.conform("--fsm-init-cmd=false", "--fsm-check=OUT-001", "--fsm-ip=4")
+    assert ended.status == pytest.ExitCode.USAGE_ERROR
+    assert "waiver SELF-001: no other check runs unless this one passes" in ended.output

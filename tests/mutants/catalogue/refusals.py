@@ -51,6 +51,13 @@ def _flushed(family: int) -> Load:
     return load
 
 
+def _refusing_without_lists(pod: Target, plans: Sequence[Plan]) -> None:
+    """Refuse a pod without lists, and program any other."""
+    if not any(pod.configuration.effective().values()):
+        raise Refused("no list is given")
+    install(pod, plans)
+
+
 def _mutant(name: str, what: str, source: str, load: Load) -> Mutant:
     return Mutant(name=name, what=what, source=source, read=_unread_if_bad, load=load)
 
@@ -79,5 +86,11 @@ MUTANTS = (
         "a bad list is refused without a word",
         "SPEC-13.8; a tester's broken implementation",
         _refusing_after(nothing, silently=True),
+    ),
+    _mutant(
+        "refuses-without-lists",
+        "a pod without any list is refused",
+        "issue 12: an implementation that refuses the empty configuration",
+        _refusing_without_lists,
     ),
 )
