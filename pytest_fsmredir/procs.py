@@ -1,4 +1,4 @@
-"""The only module that starts a program: a list of arguments, a deadline, output kept."""
+"""Start programs: a list of arguments, a deadline, captured output. No other module does."""
 
 from __future__ import annotations
 
@@ -59,13 +59,12 @@ def run_any(
 ) -> tuple[int | None, str, str]:
     """Run a program to its end or its deadline, and return (exit status or None, stdout, stderr).
 
-    It is also killed, which gives None as well, once the descriptor ``killed_by`` can be read.
+    It is also killed, with None as its status, once the descriptor ``killed_by`` is readable.
 
-    One that runs ``apart`` has a process group of its own: a signal that it sends to its group, as
-    ``trap 'kill 0' EXIT`` does, is none to us, whatever process namespace it is in.
+    With ``apart`` it runs in a new process group, so a signal that it sends to its group, such as
+    by ``trap 'kill 0' EXIT``, does not reach this process in any process namespace.
 
-    Output goes through files, not pipes, so that a child which the program leaves behind cannot
-    hold us up by keeping a pipe open.
+    Output goes to files, not pipes: a child that the program leaves behind would keep a pipe open.
 
     Raises:
         CommandError: It could not be started.
@@ -75,7 +74,7 @@ def run_any(
         source.seek(0)
         process = _started(argv, (source, out, err), env, cwd, group=0 if apart else None)
         try:
-            # What prints without end is stopped by SIGXFSZ, not by our running out of memory.
+            # SIGXFSZ stops a program that prints without end before memory runs out.
             with suppress(ProcessLookupError):
                 resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (file_limit, file_limit))
             ended = _ends(process.pid, timeout_s, killed_by)
@@ -107,7 +106,7 @@ def _started(
 
 
 def _ends(pid: int, timeout_s: float, killed_by: int | None) -> bool:
-    """Wait for a child's end; False if the deadline or the word to kill it comes first."""
+    """Wait for a child's end; False if the deadline or the kill descriptor comes first."""
     handle = os.pidfd_open(pid)
     try:
         ready = select.poll()
@@ -120,14 +119,14 @@ def _ends(pid: int, timeout_s: float, killed_by: int | None) -> bool:
 
 
 def _memory() -> IO[bytes]:
-    """Return a file without a name that no disk has to be waited for."""
+    """Return an unnamed file in memory."""
     return os.fdopen(os.memfd_create("fsmredir"), "w+b")
 
 
 class Survivor:
     """A program that sees the end of its standard input when this process has ended.
 
-    It has a session of its own, so that a signal to our process group does not reach it.
+    It runs in a new session, so a signal to this process group does not reach it.
     """
 
     def __init__(self, argv: Sequence[str]) -> None:
@@ -140,7 +139,7 @@ class Survivor:
         )
 
     def release(self) -> None:
-        """Let it go on now, and wait for its end."""
+        """Close its standard input, and wait for its end."""
         self._process.communicate()
 
 
@@ -156,13 +155,13 @@ kill -KILL 0
 
 
 class Running:
-    """A program that runs beside this process and dies with it."""
+    """A program that runs in parallel and ends with this process."""
 
     def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
         self._process, self._errors = process, errors
 
     def errors(self) -> str:
-        """Return what it has written to its standard error."""
+        """Return its standard error so far."""
         return _tail(self._errors)
 
     def stop(self) -> None:
@@ -185,9 +184,9 @@ def spawn(
 ) -> Running:
     """Start a program that goes on running.
 
-    It ends when it is stopped or this process ends. Called in a thread that has entered a process
-    namespace of its own, it also cannot outlive the shell that sees to this, and
-    :meth:`Running.stop` returns when every process in there is gone.
+    It ends when it is stopped or this process ends. If the calling thread has entered a new process
+    namespace, the program also ends with the shell that keeps it, and :meth:`Running.stop` returns
+    when every process in that namespace is gone.
 
     Args:
         argv: The program, which may be ``/proc/self/fd/N`` of an inherited descriptor.

@@ -1,4 +1,4 @@
-"""What an agent can be told to do."""
+"""The commands of an agent."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Commands:
         source: Json = None,
         **how: Json,
     ) -> Json:
-        """Dial several destinations at once and keep the connections, for somebody to look at.
+        """Dial several destinations at once and keep the connections open for observation.
 
         Args:
             to: The destinations.
@@ -229,7 +229,7 @@ class Commands:
             self._closing.pop(number)()
 
     def reaches(self, to: Json, within_s: float) -> bool:
-        """Whether somebody accepts a connection."""
+        """Whether a connection is accepted."""
         address = _address(to)
         try:
             with socket.create_connection((address.host, address.port), within_s):
@@ -281,7 +281,7 @@ class Commands:
 
     def _own_recorder(self) -> Recorder:
         if self._recorder is None:
-            raise OSError("this agent is no sidecar")
+            raise OSError("this agent does not run a sidecar")
         return self._recorder
 
     def _report(self, connection: Connection) -> Json:

@@ -47,15 +47,15 @@ def acceptance_of(form: Json) -> Acceptance | None:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What has become of a flow so far.
+    """The state of a flow so far.
 
     Attributes:
         client: The client's own address.
         lost: How it ended without an answer, in a plain word.
-        answered_by: What the banner told.
-        received: What has arrived since the last report.
+        answered_by: The acceptance in the banner.
+        received: The bytes that arrived since the last report.
         ended: The other side has half-closed, or the connection is gone.
-        connected: The handshake came to its end, whatever became of the connection.
+        connected: Whether the handshake completed, even if the connection ended since.
     """
 
     client: Address | None = None

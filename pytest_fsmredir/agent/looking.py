@@ -34,7 +34,7 @@ class Eyewitness:
         self._engine, self._addresses, self._folder = engine, frozenset(addresses), folder
 
     def look(self, questions: Sequence[Question]) -> list[Sighting]:
-        """Return who accepted some flows, once nobody has one of them waiting any more."""
+        """Return who accepted some flows, once none of them waits for ``accept()``."""
         deadline = time.monotonic() + ACCEPT_S
         while True:
             self._engine.settle()  # what waits at our own listeners becomes ours

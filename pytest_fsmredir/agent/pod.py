@@ -14,11 +14,11 @@ from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.host import Host, Prepare
 from pytest_fsmredir.traffic.services import Listener, Serve, answer
 
-_LOOK_S = 0.02  # how often a handshake is looked at, whose end is no event of its own
+_LOOK_S = 0.02  # seconds between looks at a handshake: its completion raises no event
 
 
 class NumberedEngine(Engine):
-    """An engine whose serial numbers are its own among all agents of a run.
+    """An engine whose serial numbers are unique among all agents of a run.
 
     Attributes:
         number: Of this agent.
@@ -83,8 +83,8 @@ class ContainerHost(Host):
 
         Args:
             connections: Which ones.
-            patience_s: How long those that are connected may stay silent, for somebody to look
-                who has them; the time limit of a flow is for the others, and for all by default.
+            patience_s: Seconds that connected flows may stay silent, so that their acceptor can be
+                observed. The time limit of a flow applies to the others, and to all by default.
         """
         deadline = time.monotonic() + self.timeout_s
         silent_since = time.monotonic()

@@ -1,4 +1,4 @@
-"""A check's preparation of a client socket, carried to where the socket is.
+"""Send a check's preparation of a client socket to the pod that opens the socket.
 
 It travels as source text: the function, the modules and the plain constants that it names.
 """
@@ -23,7 +23,7 @@ def preparation_form(prepare: Prepare | None) -> Json:
     """Return a function as JSON, or a partial one with its first arguments.
 
     Raises:
-        ValueError: It is no plain function of a module, or it names something that cannot travel.
+        ValueError: It is not a plain function of a module, or it uses a name that cannot be sent.
     """
     if prepare is None:
         return None
@@ -32,7 +32,7 @@ def preparation_form(prepare: Prepare | None) -> Json:
     if isinstance(prepare, partial):
         function, arguments = prepare.func, [_literal("it", value) for value in prepare.args]
     if not inspect.isfunction(function) or function.__closure__ or function.__name__ == "<lambda>":
-        raise ValueError(f"{prepare!r} is no plain function, so it cannot be sent into a pod")
+        raise ValueError(f"{prepare!r} is not a plain function and cannot be sent into a pod")
     modules: dict[str, str] = {}
     constants: dict[str, str] = {}
     for name in function.__code__.co_names:

@@ -1,4 +1,4 @@
-"""Sockets of other users, made by a process that may."""
+"""Make sockets that other users own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _libc.setfsuid.restype = _libc.setfsgid.restype = ctypes.c_uint  # ids are unsig
 
 
 class OwnedSockets:
-    """Makes sockets of any user as root, and of its own user otherwise.
+    """Makes sockets of any user as root, and of the current user otherwise.
 
     ``-m owner`` looks at the credentials a socket's file was opened with (``f_cred->fsuid``,
     linux/net/netfilter/xt_owner.c), so the file system user decides. Changing it takes CAP_SETUID
@@ -34,7 +34,7 @@ class OwnedSockets:
 
 @contextmanager
 def owner(uid: int, gid: int) -> Iterator[None]:
-    """Have the file system user and group for the block; nothing happens in a process not root's.
+    """Set the file system user and group for the block. Does nothing unless the process is root.
 
     Raises:
         OSError: Root lacks the capability.

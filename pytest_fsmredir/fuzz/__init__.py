@@ -1,4 +1,4 @@
-"""Generated policies: what nobody thought of when the checks were written.
+"""Generate policies, judge the implementation on each, and shrink what fails.
 
 Imported only when asked for, because it needs hypothesis (the extra ``fuzz``).
 """

@@ -24,15 +24,15 @@ from pytest_fsmredir.probing.trial import (
 SHRINK_EFFORT = 300
 """How many further configurations may be tried to find a smaller one."""
 
-_EFFORT_OF_SILENCE = 20  # a flow that nobody answers takes as long as so many configurations
+_EFFORT_OF_SILENCE = 20  # an unanswered flow takes as long as this many configurations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignResult:
-    """What a campaign came to.
+    """The result of a campaign.
 
     Attributes:
-        seed: What it was drawn from.
+        seed: The seed of the draws.
         policies: Configurations drawn, up to the first that showed a disagreement.
         pods: Pods made, those to shrink a disagreement included.
         flows: Flows judged on them.
@@ -58,8 +58,7 @@ class CampaignResult:
 class Campaign:
     """Generates configurations and tries each once.
 
-    A second search through the same policies, for disagreements of another level, makes no pods
-    but to shrink what it finds.
+    A second search for another level reuses the results of the first. It makes pods only to shrink.
     """
 
     def __init__(
@@ -70,13 +69,13 @@ class Campaign:
         families: tuple[int, ...] = (4, 6),
         shrink_effort: int = SHRINK_EFFORT,
     ) -> None:
-        """Take what there is to try on.
+        """Make a campaign.
 
         Args:
             new_network: Makes a pod for a configuration, which ends with its block.
             features: What the implementation claims.
-            families: Of the IP ranges; without a claim to IPv6 those of IPv6 may be refused, and
-                stay away.
+            families: IP versions of the ranges. Without a claim to IPv6 an implementation may
+                refuse IPv6 ranges, so none are drawn.
             shrink_effort: How many further configurations may be tried to find a smaller one.
         """
         if Feature.IPV6 not in features:
@@ -93,12 +92,12 @@ class Campaign:
         return self._trials.flows
 
     def search(self, *, policies: int, seed: int, level: Level) -> CampaignResult:
-        """Try configurations until one shows a disagreement of a level, and shrink that.
+        """Try configurations until one shows a disagreement of a level, and shrink it.
 
         Args:
-            policies: How many at most; whatever the number, a seed begins with the same ones.
-            seed: What they are drawn from.
-            level: Disagreements of other levels are passed over.
+            policies: The most configurations to try. A seed always yields the same first ones.
+            seed: The seed of the draws.
+            level: Disagreements of other levels are ignored.
         """
         started, pods, flows = time.monotonic(), self._trials.pods, self._trials.flows
         self._effort_left = None
@@ -141,7 +140,7 @@ class Campaign:
         return found
 
     def _explained(self, configuration: Configuration, level: Level) -> Disagreement:
-        """Return the simplest disagreement on a configuration, every destination listening."""
+        """Return the simplest disagreement on a configuration, with every destination listening."""
         every = self._trials.disagreements(configuration, listening=True)
         again = [each for each in every if each.level is level]
         if again:
@@ -153,7 +152,7 @@ class Campaign:
 def _smallest(
     drawn: Draws[Configuration], is_wanted: Callable[[Configuration], bool]
 ) -> Configuration:
-    """Return the smallest wanted configuration that the effort suffices to find."""
+    """Return the smallest wanted configuration that is found within the effort."""
     drawn.shrink()
     smallest = drawn.wanted[-1]
     with suppress(Enough):

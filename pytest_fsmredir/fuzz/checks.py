@@ -1,4 +1,4 @@
-"""Generated policies as checks, so that outcome, waiver, verdict and report are those of any."""
+"""Generated policies as checks, with outcome, waiver, verdict and report like any check."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ _NEEDS = frozenset({Need.PROGRAMMING, Need.REMOTE_ADDRESSES, Need.SECOND_INTERFA
 class GeneratedChecks:
     """Two checks, one a level, that share their pods.
 
-    They are no part of the catalogue that is shipped: how much they look at depends on how much is
-    asked for.
+    They are not part of the shipped catalogue: the user decides how many policies they try.
 
     Attributes:
         checks: FUZ-001 for what MUST hold, FUZ-002 for what SHOULD.

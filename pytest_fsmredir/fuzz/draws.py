@@ -1,4 +1,4 @@
-"""Drawing from a strategy by a seed, and shrinking what was found."""
+"""Draw values from a strategy by a seed, and shrink a wanted one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 class Draws(Generic[T]):
-    """Values drawn one after the other until a wanted one is found, and smaller ones made of it.
+    """Draws values until a wanted one is found, and shrinks it.
 
-    hypothesis is given the bytes to draw from. Left to itself it draws constants from whatever
-    source code is loaded, and a seed would mean something else in every project.
+    hypothesis draws from bytes that are passed to it. By itself it also draws constants from the
+    loaded source code, so a seed would give other values in every project.
 
     Attributes:
         wanted: The wanted ones in the order they were drawn; when shrinking came to its end, the

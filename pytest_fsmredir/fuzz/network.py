@@ -23,7 +23,7 @@ _PAYLOAD = b"fsmredir"
 
 
 class NetnsTrialNetwork:
-    """A pod in a network namespace, used without the ceremony of a mesh: flows are many here."""
+    """A pod in a network namespace, without the overhead of a mesh: a trial sends many flows."""
 
     def __init__(
         self,
@@ -98,5 +98,5 @@ class NetnsTrialNetwork:
 
 
 def _how(probe: ProbeFlow) -> tuple[Transport, bool, int | None]:
-    """Return what flows that are sent together have in common."""
+    """Return the properties that flows must share to be sent together."""
     return probe.flow.protocol, probe.flow.uid is not None, probe.source_port

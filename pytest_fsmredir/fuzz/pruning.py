@@ -1,7 +1,7 @@
-"""Configurations with less in them.
+"""Shrink a configuration further, item by item.
 
-hypothesis shrinks what it drew from, and is at its end where a list came from few draws, as a run
-of ports does. What is left is taken apart here item by item.
+hypothesis shrinks the draws. It cannot shrink a list that comes from a few draws, such as a run of
+ports.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ T = TypeVar("T")
 def pruned(
     configuration: Configuration, is_wanted: Callable[[Configuration], bool]
 ) -> Iterator[Configuration]:
-    """Yield wanted configurations, each with less than the one before, to the least."""
+    """Yield wanted configurations, each smaller than the one before, down to the smallest."""
     smaller = next((each for each in prunings(configuration) if is_wanted(each)), None)
     if smaller is not None:
         yield smaller

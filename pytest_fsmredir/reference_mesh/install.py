@@ -36,10 +36,10 @@ def install(cluster: Cluster, image: str, lists: Mapping[str, Sequence[object]],
         cluster: Where.
         image: The mesh's, which the nodes have or can pull.
         lists: Lists of the MeshConfig; of one that is there the others stay as they are.
-        say: Told of every step.
+        say: Called with a text for each step.
 
     Raises:
-        PreflightError: Somebody else's mesh is there.
+        PreflightError: Another mesh is installed there.
         DeadlineError: It did not get ready.
     """
     mesh = objects.pieces()
@@ -64,7 +64,7 @@ def remove(cluster: Cluster, say: Say) -> None:
     """Remove the mesh; nothing is left.
 
     Raises:
-        PreflightError: It is somebody else's.
+        PreflightError: It belongs to another installation.
         DeadlineError: The cluster is not rid of it in time.
     """
     mesh = objects.pieces()
@@ -166,7 +166,7 @@ def _pods(cluster: Cluster, deployment: Piece) -> str:
 
 
 def _try_out(cluster: Cluster) -> None:
-    """Have a pod injected, without making it, in a namespace of its own."""
+    """Have a pod injected, without creating it, in a new namespace."""
     body = {
         "apiVersion": "v1",
         "kind": "Pod",

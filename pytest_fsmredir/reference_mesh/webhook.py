@@ -70,7 +70,7 @@ class WebhookServer(ThreadingHTTPServer):
         """Return the answer to a review.
 
         Raises:
-            ValueError: The body is no review of a Pod; also KeyError and TypeError.
+            ValueError: The body is not a review of a Pod; also KeyError and TypeError.
             OSError: The API server does not answer, or refuses.
         """
         asked = json.loads(body)

@@ -1,4 +1,4 @@
-"""What a backend needs of whoever plays the sidecar of a pod."""
+"""What a backend needs of a sidecar."""
 
 from __future__ import annotations
 

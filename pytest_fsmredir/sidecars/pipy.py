@@ -27,7 +27,7 @@ _PIPE_SIZE = 1024 * 1024  # about 4,000 flows; beyond that Pipy waits until the 
 _OPTIONS = ("--log-level=error", "--no-graph", "--no-reload", "--admin-port-off")
 
 Enter = Callable[[Callable[[], procs.Running]], procs.Running]
-"""Does what it is given inside a pod, and inside a process namespace of its own."""
+"""Runs a function inside a pod and a new process namespace."""
 
 
 class Pipy:
@@ -72,7 +72,7 @@ class Pipy:
         Args:
             enter: Enters the pod.
             orders: Descriptor of the file that tells it what to do with captured flows.
-            environment: What else the script is told.
+            environment: Further variables for the script.
 
         Raises:
             BackendError: It did not open its ports.
@@ -152,9 +152,8 @@ class Pipy:
 class PipySidecar:
     """The sidecar of one pod, with the interface of :class:`.recorder.Recorder`.
 
-    Where the recorder answers captured flows, so does Pipy, by our script: a sweep of ports that
-    nobody listens on could not be told otherwise. While forwarding it does what a sidecar of FSM
-    does.
+    By our script Pipy answers captured flows, as the recorder does. Without this, a sweep of closed
+    ports would show no capture. While forwarding it behaves like a sidecar of FSM.
     """
 
     def __init__(
@@ -203,7 +202,7 @@ class PipySidecar:
             BackendError: Pipy did not start.
         """
         with ExitStack() as undo:
-            # Not a part of the sidecar, but a container of its own beside it.
+            # The health responder is a separate container, not part of the sidecar.
             for family in self._families:
                 health = self._host.listen(
                     Address(ANY[family], HEALTH_PORT), by=Acceptor.HEALTH, uid=HEALTH_UID
@@ -234,5 +233,5 @@ class PipySidecar:
 
 def _open_program(binary: Path) -> int:
     if not os.access(binary, os.X_OK):
-        raise PreflightError(f"there is no Pipy at {binary}")
+        raise PreflightError(f"there is no Pipy program at {binary}")
     return os.open(binary, os.O_RDONLY | os.O_CLOEXEC)

@@ -26,13 +26,13 @@ from pytest_fsmredir.traffic.sockets import set_transparent
 from pytest_fsmredir.traffic.stream import Stream
 
 HEALTH_UID = 1600
-"""Owner of the health responder, which is a container of its own and not the sidecar."""
+"""Owner of the health responder, which is a separate container and not the sidecar."""
 
 FORWARDING_LIMIT = 64
 """Flows forwarded at once. A redirection loop ends here instead of at the descriptor limit."""
 
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
-ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - the sidecar listens on every address of its own pod
+ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - the sidecar listens on every address of its pod
 INBOUND_SOURCE = Address("127.0.0.6", 0)
 """Source of inbound forwarding, as Pipy binds it; IPv6 has one loopback address only."""
 
@@ -57,7 +57,7 @@ class Recorder:
             endpoint of a service.
 
     Args:
-        health: Be the health responder too, which in Kubernetes is a container of its own.
+        health: Be the health responder too, which in Kubernetes is a separate container.
         probe_ports: Ports that the kubelet sends a pod's probes to. They wait for a request; the
             others tell who they are to anybody who connects.
         forwarding_limit: Flows forwarded at once; more are refused.

@@ -1,4 +1,4 @@
-"""A TCP connection attempt, and what came of it."""
+"""A TCP connection attempt and its result."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pytest_fsmredir.traffic.wire import from_banner
 
 
 class Connection:
-    """A TCP connection attempt, and what came of it; as a context manager it closes itself.
+    """A TCP connection attempt and its result; as a context manager it closes itself.
 
     Attributes:
         flow: What was dialled.
         client: The client's own address.
         lost: How the attempt or the connection ended, in a plain word; None while it lives.
         received: What arrived after the banner.
-        answered_by: The acceptance that the banner told of; None without one.
+        answered_by: The acceptance in the banner; None without one.
     """
 
     def __init__(self, engine: Engine, flow: Flow, sock: socket.socket, mark: int) -> None:
@@ -57,7 +57,7 @@ class Connection:
 
     @property
     def connected(self) -> bool:
-        """The handshake came to its end, whatever became of the connection."""
+        """Whether the handshake completed, even if the connection ended since."""
         if self.is_settled():
             return self.answered_by is not None or self.lost in ("closed", "reset")
         try:
@@ -77,7 +77,7 @@ class Connection:
 
     @property
     def fate(self) -> Fate:
-        """What became of the attempt."""
+        """The fate of the attempt."""
         return Fate(self.flow, self.client, self.path, self.lost)
 
     @property
@@ -143,7 +143,7 @@ class Connection:
             self._stream.close()
 
     def give_up(self) -> None:
-        """Call the attempt lost because nobody answered in time."""
+        """Mark the attempt as lost: it was not answered in time."""
         if not self.is_settled():
             self.lost = "no answer"
 

@@ -1,4 +1,4 @@
-"""A UDP socket that has been answered, and is told of ICMP errors about what it sent."""
+"""A UDP socket that has been answered, and reports ICMP errors about its datagrams."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _ROOM = 512  # bytes, for a quoted datagram and for what is said of it
 
 
 class Correspondent:
-    """A connected UDP socket that hears of every ICMP error, those of a passing kind included.
+    """A connected UDP socket that reports every ICMP error, transient ones included.
 
     Attributes:
-        fate: What became of its datagram.
+        fate: The fate of its datagram.
     """
 
     def __init__(self, host: Host, sock: socket.socket, fate: Fate) -> None:
         self.fate = fate
         self._host, self._sock = host, sock
-        self._told: list[tuple[int, int]] = []
+        self._errors: list[tuple[int, int]] = []
 
     @property
     def datagram(self) -> Packet:
@@ -38,7 +38,7 @@ class Correspondent:
         return forge.udp(self.fate.client, self.fate.flow.destination, b"")
 
     def expect_error(self, what: str, kind: int, code: int) -> None:
-        """Wait for the socket to be told of an ICMP error.
+        """Wait for the socket to report an ICMP error.
 
         Args:
             what: The error in words, for the message.
@@ -46,17 +46,17 @@ class Correspondent:
             code: Its ICMP code.
 
         Raises:
-            Unmet: It was not told of it in time.
+            Unmet: The error did not arrive in time.
         """
         engine, wanted = self._host.engine, (kind, code)
         engine.watch(self._sock, READABLE, self._ready)
         try:
-            engine.pump(lambda: wanted in self._told, self._host.timeout_s)
+            engine.pump(lambda: wanted in self._errors, self._host.timeout_s)
         finally:
             engine.forget(self._sock)
-        told, self._told = self._told, []
-        if wanted not in told:
-            seen = ", ".join(f"type {kind}, code {code}" for kind, code in told) or "nothing"
+        errors, self._errors = self._errors, []
+        if wanted not in errors:
+            seen = ", ".join(f"type {kind}, code {code}" for kind, code in errors) or "nothing"
             expected = f"the ICMP error {what!r} at the socket (type {kind}, code {code})"
             raise Unmet(
                 Statement(holds=False, expected=expected, observed=seen, about=str(self.fate.flow))
@@ -70,7 +70,7 @@ class Correspondent:
                 return
             for level, name, data in ancillary:
                 if (level, name) in _TELLING:
-                    self._told.append((data[_KIND], data[_CODE]))
+                    self._errors.append((data[_KIND], data[_CODE]))
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """One event loop for every socket of a run: clients, origins and sidecars.
 
-All traffic is driven by the thread that calls :meth:`Engine.pump`, so there is no lock, no race
-and no sleep: when a flow is done, all that it caused inside this process has been seen. What other
-processes accept is told by witnesses.
+The thread that calls :meth:`Engine.pump` drives all traffic, so there is no lock, no race and no
+sleep: when a flow is done, everything that it caused inside this process has been seen. Witnesses
+report what other processes accept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 BROKEN = select.EPOLLERR | select.EPOLLHUP
 
-_LATE_PASSES = 64  # more than the hops of any flow take; a flow that loops has to end
+_LATE_PASSES = 64  # more than the hops of any flow take, so that a loop ends
 _SETTLING_PASSES = 4096  # more than a sweep leaves behind
 
 Handler = Callable[[int], None]
@@ -100,8 +100,7 @@ class Engine:
     def settle(self) -> None:
         """Serve every socket that is ready now, and what follows from it.
 
-        Before a flow this keeps what is left of an earlier one, which nobody waited for any more,
-        out of its path.
+        Called before a flow, it keeps the leftovers of an earlier flow out of the new one's path.
         """
         for _ in range(_SETTLING_PASSES):
             if not self._serve(0):
@@ -117,7 +116,7 @@ class Engine:
         return acceptance
 
     def close(self) -> None:
-        """Release the loop; the sockets belong to whoever watched them."""
+        """Release the loop. The sockets stay with their owners."""
         self._handlers.clear()
         self._witnesses.clear()
         self._epoll.close()

@@ -64,7 +64,7 @@ Handle = Callable[[Stream, ProbeRequest], None]
 
 
 def speaking_http(handle: Handle) -> Serve:
-    """Return a service that handles an HTTP request; whoever says anything else gets the banner."""
+    """Return a service that handles an HTTP request, and sends the banner for anything else."""
 
     def serve(stream: Stream, acceptance: Acceptance) -> None:
         heard = bytearray()

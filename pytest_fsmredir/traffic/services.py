@@ -98,7 +98,7 @@ class DatagramListener:
 
 
 class PingEar:
-    """A raw ICMP socket that logs the echo requests the kernel beside it answers."""
+    """A raw ICMP socket that logs the echo requests that the kernel answers."""
 
     def __init__(self, engine: Engine, sock: socket.socket) -> None:
         self._engine, self._sock = engine, sock

@@ -101,7 +101,7 @@ def set_transparent(sock: socket.socket, *, on: bool = True) -> None:
 
 def abort(sock: socket.socket) -> None:
     """Close at once, telling the peer with RST."""
-    with suppress(OSError):  # ENOTCONN and the like: there is nobody to tell
+    with suppress(OSError):  # ENOTCONN and similar: the other side is gone
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
     sock.close()
 

@@ -147,7 +147,7 @@ class Stream:
         self.sock.close()
 
     def _let_go(self) -> None:
-        """Stop watching, and know nobody any more, so that no garbage collector has to come."""
+        """Stop watching, and drop references so that no cycle is left to the garbage collector."""
         self.closed = True
         self._engine.forget(self.sock)
         self.feeds = self._fed_by = None
@@ -155,4 +155,4 @@ class Stream:
 
 
 def _ignore(*_: object) -> None:
-    """Default for callbacks that nobody asked for."""
+    """The default callback."""

@@ -84,7 +84,7 @@ class PacketTap:
     """An AF_PACKET socket on one interface.
 
     Attributes:
-        engine: The loop that drives whoever sends the packets.
+        engine: The loop that drives the senders of the packets.
         timeout_s: How long an expected packet may take.
     """
 
@@ -95,7 +95,7 @@ class PacketTap:
 
         Args:
             sock: The socket.
-            engine: Drives whoever sends the packets.
+            engine: The loop that drives the senders of the packets.
             timeout_s: How long an expected packet may take.
             far_end: Name of the interface, and the hardware address of the other end of its link.
         """

@@ -1,6 +1,6 @@
-"""The banner: one line in which whoever accepted a flow tells the client what it saw.
+"""The banner: one line by which the acceptor of a flow reports to the client what it saw.
 
-Words divided by spaces, because every flow pays for making and reading it:
+Its words are divided by spaces, which is cheap to write and read for every flow:
 ``fsmredir SERIAL LISTENER LOCAL PORT PEER PORT ORIGINAL PORT``, with ``-`` for no original.
 """
 
@@ -22,14 +22,14 @@ def banner(acceptance: Acceptance) -> bytes:
 
 
 def from_banner(line: bytes) -> Acceptance:
-    """Return the acceptance that a banner tells of.
+    """Return the acceptance in a banner.
 
     Raises:
-        ValueError: The line is no banner: somebody else answered.
+        ValueError: The line is not a banner: a foreign program answered.
     """
     words = line.decode(errors="replace").split()
     if len(words) != 9 or words[0] != _MARK:
-        raise ValueError(f"somebody answered who is none of ours: {line[:80]!r}")
+        raise ValueError(f"a foreign program answered: {line[:80]!r}")
     original = Address(words[7], int(words[8])) if words[7] != "-" else None
     return Acceptance(
         int(words[1]),

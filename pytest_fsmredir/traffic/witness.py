@@ -1,6 +1,6 @@
-"""The witness that needs nobody's cooperation: who accepted a flow, by the kernel's own tables.
+"""Find the acceptor of a flow in the kernel's socket tables and connection tracking.
 
-It reads sockets and tracked connections, never rules. The flow has to be held open while it looks.
+This works with any sidecar. It never reads rules. The flow must stay open meanwhile.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Question:
     Attributes:
         client: The client's own address (``getsockname``).
         destination: What it dialled.
-        connected: The client's handshake came to its end, whatever became of the connection.
+        connected: Whether the client's handshake completed, even if the connection ended since.
     """
 
     client: Address
@@ -60,13 +60,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What the tables of a pod tell about a flow.
+    """What the tables of a pod show of a flow.
 
     Attributes:
         accepted: Who in the pod accepted it, our own programs aside; serial numbers are 0.
         onward: Where the sidecar's connections to the flow's destination come from: one of them
             carries the flow on.
-        pending: Somebody has it waiting for ``accept()``, so another look may tell more.
+        pending: It waits for ``accept()``, so another look may show more.
         tracking: Connection tracking could be asked.
     """
 
@@ -158,7 +158,7 @@ def _accepted(
 
 
 def _acceptor(scene: WitnessScope, question: Question, row: SocketRow) -> Acceptor | None:
-    of_sidecar = row.uid == scene.uid if row.inode else None  # None: nobody knows any more
+    of_sidecar = row.uid == scene.uid if row.inode else None  # None: unknown
     port = row.local.port
     if port in _INTERCEPTING:
         listens = _listens(scene, port, lambda uid: uid == scene.uid)
@@ -183,7 +183,7 @@ def _server(scene: WitnessScope, port: int) -> Acceptor | None:
 
 
 def _listens(scene: WitnessScope, port: int, of: Callable[[int], bool] = lambda _: True) -> bool:
-    """Whether somebody else than ourselves listens on a port."""
+    """Whether a foreign program listens on a port."""
     return any(
         row.state is TcpState.LISTEN
         and row.local.port == port
