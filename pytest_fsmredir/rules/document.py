@@ -28,6 +28,7 @@ from pytest_fsmredir.rules.forms import Field
 from pytest_fsmredir.rules.packet import Domain, text_of
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.space import LOOPBACK, Space
+from pytest_fsmredir.rules.vocabulary import address
 
 _SIDECARS = (ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT)
 
@@ -94,21 +95,21 @@ def duties(
     every = domain.of(direction)
     addresses = [one for one in addresses if bdd.both(every, sets[id(one)]) != NONE]
     found: dict[Duty, int] = {}
-    for address, user, device in product(addresses, users, devices):
+    for place, user, device in product(addresses, users, devices):
         by_port: dict[Duty, list[int]] = {}
         for port in ports:
             flow = Flow(
                 direction,
-                Address(text_of(address.example, space.family), port.example),
+                Address(text_of(place.example, space.family), port.example),
                 uid=user.example if direction is Direction.OUTBOUND else None,
                 interface=space.interfaces[device.example],
             )
-            signature = address.signature | port.signature | user.signature | device.signature
+            signature = place.signature | port.signature | user.signature | device.signature
             duty = duty_of(policy, flow, signature, surroundings.texts())
             if duty is not None:
                 by_port.setdefault(duty, []).append(sets[id(port)])
         for duty, some in by_port.items():
-            flows = bdd.both(bdd.union(some), sets[id(address)])
+            flows = bdd.both(bdd.union(some), sets[id(place)])
             for one in (user, device):
                 flows = bdd.both(sets[id(one)], flows)
             found[duty] = bdd.either(found.get(duty, NONE), flows)
@@ -180,8 +181,6 @@ def _outbound(policy: Policy, signature: Signature) -> tuple[str, Level]:
 
 def signature_of(policy: Policy, flow: Flow, family: int, surroundings: Surroundings) -> Signature:
     """Return the sets that the parts of a flow lie in."""
-    from pytest_fsmredir.rules.vocabulary import address
-
     number = address(flow.destination.host)
     named = {
         name

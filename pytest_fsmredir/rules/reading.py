@@ -50,7 +50,7 @@ def read_text(text: str, family: int = 4) -> RuleSet:
     Raises:
         RulesError: A line belongs to none of them, or is wrong; the message names it.
     """
-    sorter = _Sorter(family)
+    sorter = Sorter(family)
     for number, line in enumerate(lines_of(text), 1):
         sorter.take(number, line)
     found = sorter.rules()
@@ -60,21 +60,31 @@ def read_text(text: str, family: int = 4) -> RuleSet:
     return found
 
 
-class _Sorter:
-    """Sorts the lines of a text by the program that wrote them."""
+class Sorter:
+    """Sorts lines by the program that wrote them, and reads each program's together.
+
+    Attributes:
+        listings: IP version and lines of each listing by iptables-save.
+        settings: Kernel settings by name.
+    """
 
     def __init__(self, family: int) -> None:
+        """Start; lines of iptables that say no IP version are of ``family``."""
         self._family = family
         self.listings: list[tuple[int, Numbered]] = []
+        self.settings: dict[str, str] = {}
+        self._named = ""
         self._json: Numbered = []
-        self._depth_line = 0
         self._sets: Numbered = []
         self._policy: dict[int, list[PolicyRule]] = {4: [], 6: []}
         self._routes: dict[int, list[tuple[str, Route]]] = {4: [], 6: []}
-        self._settings: dict[str, str] = {}
 
     def take(self, number: int, line: str) -> None:
-        """Put a line where it belongs."""
+        """Put a line of an unknown program where it belongs.
+
+        Raises:
+            RulesError: No known program writes such a line.
+        """
         text = line.strip()
         section = _SECTION.match(text)
         if section:
@@ -87,18 +97,40 @@ class _Sorter:
         elif text.startswith(("create ", "add ")):
             self._sets.append((number, line))
         elif routing.is_rule(text):
-            family = self._family_of(text)
-            self._policy[family].append(routing.policy_rule(number, text, family))
+            self.add_policy(number, text, self._family_of(text))
         elif text[0] in "*:-[" or text == "COMMIT":
             self._rule(number, line)
         elif found := _SETTING.fullmatch(text):
-            self._settings[found[1].replace("/", ".")] = found[2]
+            self.settings[found[1].replace("/", ".")] = found[2]
         else:
-            self._route(number, text)
+            self._unknown(number, text)
+
+    def add_rule(self, number: int, line: str, family: int, listing: str) -> None:
+        """Take a line of a listing by iptables-save."""
+        if listing != self._named:
+            self._named = listing
+            self.listings.append((family, []))
+        self.listings[-1][1].append((number, line))
+
+    def add_policy(self, number: int, line: str, family: int) -> None:
+        """Take a line of ``ip rule``."""
+        self._policy[family].append(routing.policy_rule(number, line, family))
+
+    def add_route(self, number: int, line: str, family: int) -> None:
+        """Take a line of ``ip route show table all``."""
+        self._routes[family].append(routing.route(number, line, family))
+
+    def add_json(self, text: str) -> None:
+        """Take a listing by ``nft -j``."""
+        self._json = list(enumerate(lines_of(text), 1)) if text.strip() else []
 
     def rules(self) -> RuleSet:
-        """Read what was sorted."""
-        found = RuleSet(settings=self._settings)
+        """Read what was sorted.
+
+        Raises:
+            RulesError: A line is wrong; the message names it.
+        """
+        found = RuleSet(settings=self.settings)
         sets = read_sets(self._sets)
         listed = set()
         for family, lines in self.listings:
@@ -118,21 +150,22 @@ class _Sorter:
         self.listings[-1][1].append((number, line))
 
     def _family_of(self, text: str) -> int:
-        """Return the IP version of a line of ``ip rule``: each family starts with priority 0."""
+        """Return the IP version of a line of ``ip rule``: each one starts with priority 0."""
         if text.startswith("0:") and self._policy[4]:
             return 6
         return 6 if self._policy[6] or ":" in text.split(":", 1)[1] else 4
 
-    def _route(self, number: int, text: str) -> None:
+    def _unknown(self, number: int, text: str) -> None:
+        """Take a line of ``ip route``, the only one without a form of its own."""
         first = text.split()[0]
         if not re.match(r"[0-9a-fA-F.:/]+$|default$|[a-z]+$", first):
             raise fault(number, "no program that is known writes such a line", text)
-        host = text.split()[1] if first.isalpha() and first != "default" else first
-        families = [6] if ":" in host else [4]
+        words = text.split()
+        host = words[1] if first.isalpha() and first != "default" and len(words) > 1 else first
+        family = 6 if ":" in host else 4
         if host == "default":
-            families = [6 if "via fe80" in text or "pref medium" in text else 4]
-        for family in families:
-            self._routes[family].append(routing.route(number, text, family))
+            family = 6 if "via fe80" in text or "pref medium" in text else 4
+        self.add_route(number, text, family)
 
 
 def _tables(lines: Sequence[tuple[int, str]]) -> Iterable[str]:

@@ -1,0 +1,138 @@
+"""Reads what is in force in a pod, with one command that is run there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from pytest_fsmredir.rules.chains import reject_cycles
+from pytest_fsmredir.rules.errors import RulesError
+from pytest_fsmredir.rules.forms import RuleSet
+from pytest_fsmredir.rules.lexer import lines_of
+from pytest_fsmredir.rules.reading import Sorter
+
+_MARK: Final = "#fsmredir"
+_SECTIONS: Final[Mapping[str, str]] = {
+    "ipset": "ipset save",
+    "iptables4 nft": "iptables-nft-save -c",
+    "iptables6 nft": "ip6tables-nft-save -c",
+    "iptables4 legacy": "iptables-legacy-save -c",
+    "iptables6 legacy": "ip6tables-legacy-save -c",
+    "rule4": "ip -4 rule show",
+    "rule6": "ip -6 rule show",
+    "route4": "ip -4 route show table all",
+    "route6": "ip -6 route show table all",
+    "settings": "grep -H . /proc/sys/net/ipv4/conf/*/route_localnet",
+    "nft": "nft -j list ruleset",
+}
+"""Listings by name, and the commands that print them."""
+
+PLAIN: Final = {
+    "iptables4": "iptables-save -c",
+    "iptables6": "ip6tables-save -c",
+}
+"""What lists the rules where no program is named for its variant."""
+
+_MISSING: Final = 127
+
+
+def command() -> list[str]:
+    """Return the command to run in the pod; it prints every listing that can be had there."""
+    lines = [
+        # Listings of a variant go by its own programs, and by the plain ones where these are all.
+        "command -v iptables-nft-save >/dev/null || command -v iptables-legacy-save >/dev/null ||"
+        " plain=1",
+        *(_printing(name, words) for name, words in _SECTIONS.items()),
+        'if [ -n "$plain" ]; then :',
+        *(_printing(name, words) for name, words in PLAIN.items()),
+        "fi",
+        "exit 0",
+    ]
+    return ["/bin/sh", "-c", "\n".join(lines)]
+
+
+def _printing(name: str, words: str) -> str:
+    program = words.split()[0]
+    return (
+        f"printf '\\n{_MARK} {name}\\n';"
+        f" if command -v {program} >/dev/null; then {words} 2>/dev/null; printf '\\n{_MARK} status"
+        f" %s\\n' $?; else printf '\\n{_MARK} status {_MISSING}\\n'; fi"
+    )
+
+
+def read(printed: str, native_tables: int | None = None) -> RuleSet:
+    """Return the rules that the command has listed.
+
+    What could not be listed is among the remarks of the result.
+
+    Args:
+        printed: What the command printed.
+        native_tables: How many tables the kernel holds for nft in all families, where that is
+            known.
+
+    Raises:
+        RulesError: A listing cannot be read.
+    """
+    sections, statuses = _divided(printed)
+    sorter = Sorter(4)
+    for name, text in sections.items():
+        _sort(sorter, name, text)
+    found = sorter.rules()
+    found.remarks += _unread(statuses, native_tables)
+    reject_cycles(found)
+    return found
+
+
+def _divided(printed: str) -> tuple[dict[str, str], dict[str, int]]:
+    sections: dict[str, str] = {}
+    statuses: dict[str, int] = {}
+    parts = re.split(rf"^{_MARK} (.*)$", printed, flags=re.MULTILINE)
+    name = ""
+    for heading, text in zip(parts[1::2], parts[2::2], strict=True):
+        if heading.startswith("status "):
+            statuses[name] = int(heading.split()[1])
+        else:
+            name = heading
+            sections[name] = text.strip("\n")
+    return sections, statuses
+
+
+def _sort(sorter: Sorter, name: str, text: str) -> None:
+    kind = name.rstrip("46").split()[0].rstrip("46")
+    family = 6 if "6" in name else 4
+    if kind == "nft":
+        sorter.add_json(text)
+        return
+    for number, line in enumerate(lines_of(text), 1):
+        if not line.strip():
+            continue
+        match kind:
+            case "iptables":
+                sorter.add_rule(number, line, family, name)
+            case "rule":
+                sorter.add_policy(number, line, family)
+            case "route":
+                sorter.add_route(number, line, family)
+            case "settings":
+                path, _, value = line.partition(":")
+                sorter.settings[path.removeprefix("/proc/sys/").replace("/", ".")] = value
+            case _:
+                sorter.take(number, line)
+
+
+def _unread(statuses: Mapping[str, int], native_tables: int | None) -> list[str]:
+    remarks = []
+    if native_tables != 0 and statuses.get("nft", _MISSING) != 0:
+        remarks.append("tables of nft were not listed: nft is missing in the pod, or it failed")
+    read = [name for name, status in statuses.items() if "iptables" in name and status == 0]
+    for family in ("4", "6"):
+        if not any(f"iptables{family}" in name for name in read):
+            remarks.append(f"the rules of iptables for IPv{family} were not listed")
+    for name in ("rule4", "route4"):
+        if statuses.get(name) != 0:
+            remarks.append(f"'{_SECTIONS[name]}' failed in the pod")
+    return remarks
+
+
+__all__ = ["RulesError", "command", "read"]
