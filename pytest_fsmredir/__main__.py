@@ -1,4 +1,4 @@
-"""Commands beside pytest: ``python -m pytest_fsmredir doctor|reference|mesh|pod|rules``."""
+"""The commands ``python -m pytest_fsmredir doctor|reference|mesh|pod|rules``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pytest_fsmredir.implementations.reference import command as reference
 _USAGE = """\
 usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
 
-  doctor                        say what the netns backend needs and whether it is there
-  reference apply|remove|print  program this network namespace with the reference implementation,
-                                by the contract's environment variables
-  mesh install|remove|image     the reference mesh: a webhook in FSM's shape, to try
-                                --fsm-inject=webhook on; --help says more
-  pod NAMESPACE/NAME            judge a pod that runs already, with an agent in an ephemeral
-                                container; --help says more
-  rules show|path|check|diff    ask what saved rules do with packets; --help says more
+  doctor                        list what a run needs on this machine and what is missing
+  reference apply|remove|print  run the reference implementation in this network namespace, with
+                                the environment variables of the contract
+  mesh install|remove|image     manage the reference mesh: a webhook like FSM's, to try
+                                --fsm-inject=webhook; see --help
+  pod NAMESPACE/NAME            judge a running pod, with an agent in an ephemeral container;
+                                see --help
+  rules show|path|check|diff    ask what saved rules do with packets; see --help
 """
 
 
@@ -51,8 +51,8 @@ def _with_client(module: str, arguments: list[str], lacking: int = 1) -> int:
         command = import_module(module)
     except (ImportError, PreflightError) as error:
         missing = getattr(error, "name", None)
-        told = f"{missing} is missing; install it: pip install 'pytest-fsmredir[kind]'"
-        print(f"not done: {told if missing else error}", file=sys.stderr)
+        remedy = f"{missing} is missing; install it: pip install 'pytest-fsmredir[kind]'"
+        print(f"not done: {remedy if missing else error}", file=sys.stderr)
         return lacking
     status: int = command.main(arguments)
     return status

@@ -274,11 +274,11 @@ def _address(host: str, port: int) -> Address:
     """
     if not _is_ip_address(host):
         raise BackendError(
-            f"{host!r} is no IP address such as 192.0.2.1, and names are not looked up: give the"
+            f"{host!r} is not an IP address such as 192.0.2.1, and names are not resolved: give the"
             " address (in Kubernetes, ask the pod's resolver: mesh.workloads.resolve(pod, name))"
         )
     if not isinstance(port, int) or not 0 <= port <= 65535:
-        raise BackendError(f"{port!r} is no port: give a number from 0 to 65535")
+        raise BackendError(f"{port!r} is not a port: give a number from 0 to 65535")
     return Address(host, port)
 
 
@@ -292,7 +292,7 @@ def _local(source: Address | None) -> Address | None:
         return None
     if not isinstance(source, tuple) or len(source) != 2:
         raise BackendError(
-            f"source={source!r} is no address with a port: give, for example,"
+            f"source={source!r} is not an address with a port: give, for example,"
             " Address(pod.address, 0)"
         )
     return _address(*source)

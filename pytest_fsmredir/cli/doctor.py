@@ -1,4 +1,4 @@
-"""Telling what the netns backend needs, and how to get what is missing."""
+"""Say what a default run needs on this machine, and how to install what is missing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Finding:
 
     def __str__(self) -> str:
         mark = "ok" if self.present else ("MISSING" if self.required else "-")
-        return f"{mark:<8} {self.what:<28} {self.detail}"
+        return f"{mark:<8} {self.what:<31} {self.detail}"
 
 
 def main() -> int:
@@ -54,19 +54,19 @@ def main() -> int:
 
 
 def _write(line: str) -> None:
-    """Write a line; what a program or a path says in it need not be of the terminal's encoding."""
+    """Write a line; characters that the terminal's encoding lacks are escaped."""
     encoding = sys.stdout.encoding
     sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def findings() -> Iterator[Finding]:
-    """Yield every prerequisite, each looked at once."""
+    """Yield every prerequisite; each is looked at once."""
     yield _finding("python 3.11 or newer", lambda: sys.version.split()[0])
-    yield _finding("program iptables", lambda: f"{default_variant()} is the default")
+    yield _finding("program iptables", lambda: f"the default variant is {default_variant()}")
     if os.geteuid() != 0:
         for tool in ("newuidmap", "newgidmap"):
             yield _finding(f"program {tool}", lambda tool=tool: find(tool, _UIDMAP))  # type: ignore[misc]
-    privilege = _finding("network namespaces", lambda: privileges.acquire("auto"))
+    privilege = _finding("network namespaces", lambda: _MADE[privileges.acquire("auto")])
     yield privilege
     if privilege.present:
         yield from _variants()
@@ -91,7 +91,7 @@ def tools() -> Iterator[Finding]:
 
 
 def _kind() -> tuple[str, bool, str]:
-    """Return whether the backend kind can be used, which a default run does without."""
+    """Return whether the backend kind can be used; a default run does not need it."""
 
     def look() -> str:
         from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions, preflight
@@ -103,6 +103,7 @@ def _kind() -> tuple[str, bool, str]:
     return found.what, found.present, found.detail
 
 
+_MADE = {"root": "made as root", "rootless": "made in a user namespace"}
 _UIDMAP = "run: apt-get install uidmap (or run as root)"
 
 

@@ -62,7 +62,7 @@ def read_identity(document: object, where: str) -> Identity:
         SettingsError: A key or a value cannot be used.
     """
     if not isinstance(document, Mapping):
-        raise SettingsError(f"{where}: implementation: {document!r} is no set of keys and values")
+        raise SettingsError(f"{where}: implementation: {document!r} must be a mapping")
     values: dict[str, Any] = {}
     for key, value in document.items():
         if key not in _KEYS:
@@ -80,14 +80,14 @@ def read_identity(document: object, where: str) -> Identity:
 
 def _text(key: str, value: object, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise SettingsError(f"{where}: implementation.{key}: {value!r} is no text")
+        raise SettingsError(f"{where}: implementation.{key}: {value!r} must be a string")
     text = value.strip()
     if key == "url" and not is_link(text):
-        raise SettingsError(f"{where}: implementation.url: {text!r} is no http or https address")
+        raise SettingsError(f"{where}: implementation.url: {text!r} must be an http or https URL")
     if key == "version" and text.lower() in _BRANCHES:
         raise SettingsError(
-            f"{where}: implementation.version: {text!r} is a branch and means something else"
-            " tomorrow; name a release or a commit"
+            f"{where}: implementation.version: {text!r} is a branch and changes over time; name a"
+            " release or a commit"
         )
     return text
 
@@ -97,7 +97,7 @@ def _contacts(value: object, where: str) -> tuple[str, ...]:
     texts = tuple(item.strip() for item in items if isinstance(item, str) and item.strip())
     if not texts or len(texts) != len(items):
         raise SettingsError(
-            f"{where}: implementation.contact: {value!r} is no list of addresses or names"
+            f"{where}: implementation.contact: {value!r} must be a list of names or addresses"
         )
     return texts
 

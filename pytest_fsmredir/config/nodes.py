@@ -26,5 +26,5 @@ def nodes_named(names: Iterable[str], backends: Sequence[str], where: str) -> tu
             f"{where}: the backend netns has no nodes: add --fsm-backend kind or cluster"
         )
     if EVERY in named and len(named) > 1:
-        raise SettingsError(f"{where}: beside {EVERY!r} there is no node left to name")
+        raise SettingsError(f"{where}: {EVERY!r} cannot be combined with node names")
     return named

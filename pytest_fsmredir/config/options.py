@@ -58,38 +58,41 @@ class Option:
 
 
 OPTIONS = (
-    Option("conformance", "collect the packaged conformance suite", flag=True, in_file=False),
+    Option("conformance", "run the conformance suite", flag=True, in_file=False),
     Option(
         "options",
-        "file of options, metadata, features and waivers (fsmredir.yaml where there is one)",
+        "options file: options, implementation, features, waivers (default: fsmredir.yaml in the"
+        " root directory, if there is one)",
         metavar="FILE",
         in_file=False,
         again=True,
     ),
     Option(
         "backend",
-        "where the checks are run, several for a matrix: netns, kind, cluster",
+        "backends to run on: netns (network namespaces), kind, cluster; several make a matrix"
+        " (default: netns)",
         "netns",
         "B[,B]",
         many=True,
     ),
     Option(
         "nodes",
-        "nodes of the backends kind and cluster to run the checks on, each with a verdict of its"
-        " own: all, or names (wherever the scheduler puts pods)",
+        "nodes of kind and cluster to run on, with a verdict for each: 'all' or names (default:"
+        " any node)",
         metavar="all|N[,N]",
         many=True,
     ),
     Option(
         "impl",
-        "implementation under test: a built-in name, module:attribute, or an entry point",
+        "implementation under test: a built-in name, module:attribute, or an entry point"
+        " (default: reference)",
         "reference",
         "NAME",
         again=True,
     ),
     Option(
         "init-cmd",
-        "implementation under test: a shell command run in each pod",
+        "implementation under test: a shell command that runs in each pod",
         metavar="COMMAND",
         again=True,
     ),
@@ -101,111 +104,173 @@ OPTIONS = (
     ),
     Option(
         "init-image",
-        "implementation under test in Kubernetes: an init container's image",
+        "implementation under test on kind and cluster: the image of an init container",
         metavar="IMAGE",
         again=True,
     ),
     Option(
         "inject",
-        "who puts init container and sidecar into pods of Kubernetes: the suite (manual, as on"
-        " kind) or the cluster's mesh (webhook, as on cluster)",
+        "who injects pods on kind and cluster: the suite (manual) or the installed mesh (webhook);"
+        " auto is manual on kind and webhook on cluster",
         "auto",
         choices=("auto", "manual", "webhook"),
         again=True,
     ),
     Option(
         "features",
-        "what the implementation claims: a,b or, as a change, +a,-b (with =: --fsm-features=-b)",
+        "features that the implementation claims: a,b for these alone; +a,-b to change the"
+        " defaults (write --fsm-features=-b, with =)",
         metavar="+A,-B",
         many=True,
         again=True,
     ),
-    Option("check", "run only these check ids; globs", metavar="ID[,ID]", many=True, suite=True),
-    Option("profile", "run only these profiles", metavar="P[,P]", many=True, suite=True),
+    Option(
+        "check",
+        "run only checks with these ids; * and ? are wildcards",
+        metavar="ID[,ID]",
+        many=True,
+        suite=True,
+    ),
+    Option(
+        "profile",
+        "run only these profiles: core, exclusions, inclusions, ipv6, lifecycle, kubernetes",
+        metavar="P[,P]",
+        many=True,
+        suite=True,
+    ),
     Option(
         "waivers",
-        "file of waivers: id, reason, link, expires",
+        "file of accepted failures: a list of id, reason, link, expires",
         metavar="FILE",
         again=True,
         suite=True,
     ),
-    Option("iptables", "iptables variant", "auto", choices=("auto", "nft", "legacy", "both")),
-    Option("ip", "IP versions", "both", choices=("4", "6", "both")),
+    Option(
+        "iptables",
+        "iptables variants to run on; auto is the default of this machine",
+        "auto",
+        choices=("auto", "nft", "legacy", "both"),
+    ),
+    Option("ip", "IP versions to run on", "both", choices=("4", "6", "both")),
     Option(
         "exhaustive",
-        "every TCP port and every edge, instead of samples",
+        "try every TCP port and every edge of a range instead of samples",
         flag=True,
         again=True,
         suite=True,
     ),
-    Option("strict", "a violated SHOULD fails too", flag=True, again=True, suite=True),
+    Option("strict", "count a violated SHOULD as a failure", flag=True, again=True, suite=True),
     Option(
         "require",
-        "exit with an error unless the verdict is at least this",
+        "exit with status 1 unless the verdict is at least this",
         "none",
         choices=("none", "partial", "conformant"),
         suite=True,
     ),
     Option(
         "sidecar",
-        "who plays the sidecar; auto is the recorder, but on kind Pipy where its image is here",
+        "sidecar of the pods: our recorder or Pipy; auto is Pipy on kind if Docker has its image,"
+        " else the recorder",
         "auto",
         choices=("auto", "recorder", "pipy"),
         again=True,
     ),
-    Option("pipy-bin", "the Pipy program, on network namespaces", metavar="PATH", again=True),
-    Option("pipy-image", "Pipy's image, in Kubernetes (FSM's own)", metavar="IMAGE", again=True),
+    Option("pipy-bin", "Pipy program for --fsm-sidecar pipy on netns", metavar="PATH", again=True),
+    Option(
+        "pipy-image", "Pipy image on kind and cluster (default: FSM's)", metavar="IMAGE", again=True
+    ),
     Option(
         "pod-image",
-        "image of pods in Kubernetes, with Python and iptables; built for kind if none is named",
+        "image of pods on kind and cluster, with Python 3.11 or newer and iptables (default on"
+        " kind: built on first use)",
         metavar="IMAGE",
         again=True,
     ),
-    Option("kubeconfig", "of the backend cluster (its usual place)", metavar="FILE", again=True),
-    Option("context", "in that kubeconfig (the current one)", metavar="NAME", again=True),
+    Option(
+        "kubeconfig",
+        "kubeconfig of --fsm-backend cluster (default: KUBECONFIG or ~/.kube/config)",
+        metavar="FILE",
+        again=True,
+    ),
+    Option("context", "kubeconfig context (default: current)", metavar="NAME", again=True),
     Option(
         "agent",
-        "where the probing code runs in pods of the mesh: as the application's container, or in an"
-        " ephemeral container beside any application",
+        "where the probe agent runs in pods of the mesh: as the application (container) or next to"
+        " any application (ephemeral)",
         "container",
         choices=("container", "ephemeral"),
         again=True,
     ),
     Option(
-        "app-image", "the application's, with --fsm-agent=ephemeral", metavar="IMAGE", again=True
+        "app-image",
+        "image of the application, for --fsm-agent ephemeral",
+        metavar="IMAGE",
+        again=True,
     ),
-    Option("mesh-name", "the mesh whose webhook injects pods", "fsm", "NAME", again=True),
-    Option("mesh-namespace", "where it is installed", "fsm-system", "NAME", again=True),
-    Option("kind-config", "of a kind cluster that is made (our own)", metavar="FILE", again=True),
-    Option("keep", "leave the pods of Kubernetes behind", flag=True),
     Option(
-        "report", "write report.yaml, report.json and junit.xml here", metavar="DIR", suite=True
+        "mesh-name",
+        "name of the mesh that injects pods in webhook mode (default: fsm)",
+        "fsm",
+        "NAME",
+        again=True,
+    ),
+    Option(
+        "mesh-namespace",
+        "namespace of that mesh (default: fsm-system)",
+        "fsm-system",
+        "NAME",
+        again=True,
+    ),
+    Option(
+        "kind-config",
+        "configuration of the kind cluster that the run makes (default: ours)",
+        metavar="FILE",
+        again=True,
+    ),
+    Option("keep", "keep the pods of kind and cluster after the run", flag=True),
+    Option(
+        "report",
+        "write report.yaml, report.json and junit.xml into this directory",
+        metavar="DIR",
+        suite=True,
     ),
     Option(
         "privilege",
-        "how to get the privileges the network namespaces need",
+        "how netns gets its privileges: a user namespace (rootless) or root; auto uses what works",
         "auto",
         choices=("auto", "rootless", "root"),
         again=True,
     ),
-    Option("timeout", "seconds after which a flow counts as unanswered", "5", "S", again=True),
-    Option("init-timeout", "seconds an init command may take", "30", "S", again=True),
+    Option(
+        "timeout",
+        "seconds without an answer after which a flow counts as lost (default: 5)",
+        "5",
+        "S",
+        again=True,
+    ),
+    Option(
+        "init-timeout",
+        "seconds after which an init command is killed (default: 30)",
+        "30",
+        "S",
+        again=True,
+    ),
     Option(
         "init-privileged",
-        "the implementation needs a privileged init container: /proc/sys can be written, and no"
-        " capability and no system call is denied",
+        "run the init command as a privileged init container: it can write /proc/sys and has every"
+        " capability and system call",
         flag=True,
         again=True,
     ),
     Option(
         "fuzz",
-        "generated policies to try on each variant as well",
+        "number of generated policies to try on each variant (default: 0; needs the extra fuzz)",
         "0",
         "N",
         again=True,
         suite=True,
     ),
-    Option("seed", "seed of all that is generated", "0", "N", again=True, suite=True),
+    Option("seed", "seed of the generated policies (default: 0)", "0", "N", again=True, suite=True),
 )
 
 IMPLEMENTATION = ("impl", "init-cmd", "rules")
@@ -262,14 +327,14 @@ def add_options(parser: pytest.Parser) -> None:
         nargs="?",
         const="table",
         choices=LISTING,
-        help="list the checks and exit",
+        help="list the checks as a table or as JSON, and exit",
     )
     group.addoption(
         "--fsm-explain",
         dest="fsm_explain",
         action="append",
         metavar="ID[,ID]",
-        help="explain some checks and exit",
+        help="print what these checks require and send, and exit",
     )
 
 

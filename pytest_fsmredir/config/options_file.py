@@ -67,7 +67,7 @@ def read_options_file(path: Path) -> OptionsFile:
     if document == "":
         document = {}
     if not isinstance(document, Mapping):
-        raise SettingsError(f"{path}: the file is no set of keys and values")
+        raise SettingsError(f"{path}: the file must be a mapping of keys to values")
     _reject_unknown(document, path)
     values = dict(document)
     identity = (
@@ -135,8 +135,8 @@ def _text(name: str, value: object, path: Path) -> str:
     listed = _OPTIONS[name].many
     if listed and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ",".join(value)
-    wanted = "neither a text nor a list of texts" if listed else "no single value"
-    raise SettingsError(f"{path}: {name}: {reprlib.repr(value)} is {wanted}")
+    wanted = "a string or a list of strings" if listed else "a string"
+    raise SettingsError(f"{path}: {name}: {reprlib.repr(value)} must be {wanted}")
 
 
 def _one_line(error: yaml.YAMLError) -> str:

@@ -285,8 +285,8 @@ def _reject_borrowed(file: OptionsFile) -> None:
     """See to it that the reference implementation is not judged in somebody's name by default."""
     if file.identity.stated:
         raise SettingsError(
-            f"{file.path}: implementation: {file.identity.project} is who is judged, but nothing"
-            " says how to run it: add init-cmd, rules or impl"
+            f"{file.path}: the implementation block describes {file.identity.project} but not how"
+            " to run it: add init-cmd, rules or impl"
         )
 
 
@@ -368,7 +368,7 @@ def _pipy(given: Mapping[str, Given], backends: Sequence[str]) -> Path | None:
         return None
     program = parsing.path(given["pipy-bin"])
     if program is None:
-        raise SettingsError(f"{given['sidecar'].where}: which Pipy? name it with --fsm-pipy-bin")
+        raise SettingsError(f"{given['sidecar'].where}: pipy on netns requires --fsm-pipy-bin PATH")
     return program
 
 
@@ -376,7 +376,7 @@ def _agent(given: Mapping[str, Given]) -> str:
     chosen = parsing.choice("agent", given)
     if given["app-image"].text and chosen != "ephemeral":
         raise SettingsError(
-            f"{given['app-image'].where}: an application of its own leaves no place for the probing"
-            " code but a container beside it: add --fsm-agent=ephemeral"
+            f"{given['app-image'].where} requires --fsm-agent=ephemeral: the probe agent cannot run"
+            " inside another image"
         )
     return chosen

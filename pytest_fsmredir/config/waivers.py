@@ -24,7 +24,7 @@ class Waiver:
     Attributes:
         id: Of the check.
         reason: Why the failure is accepted.
-        link: Where its mending is tracked.
+        link: The issue that tracks the fix.
         expires: The last day it holds; None for no end.
     """
 
@@ -50,7 +50,7 @@ def read_waivers(document: object, where: str) -> tuple[Waiver, ...]:
         SettingsError: One is malformed, or two are for the same check.
     """
     if not isinstance(document, list):
-        raise SettingsError(f"{where}: waivers: {document!r} is no list")
+        raise SettingsError(f"{where}: waivers: {document!r} must be a list")
     waivers = tuple(_read(item, f"{where}: waivers[{n}]") for n, item in enumerate(document))
     ids = [waiver.id for waiver in waivers]
     for double in sorted({each for each in ids if ids.count(each) > 1}):
@@ -74,7 +74,7 @@ def reject_unusable(waivers: Iterable[Waiver], catalogue: Catalogue, today: date
             )
         if catalogue[waiver.id].level is Level.INFO:
             raise SettingsError(
-                f"waiver {waiver.id}: this check is of level INFO and never fails; remove it"
+                f"waiver {waiver.id}: this check has level INFO and never fails; remove the waiver"
             )
         if waiver.id == GATE:
             raise SettingsError(
@@ -82,8 +82,8 @@ def reject_unusable(waivers: Iterable[Waiver], catalogue: Catalogue, today: date
             )
         if waiver.expires is not None and waiver.expires < today:
             raise SettingsError(
-                f"waiver {waiver.id} expired on {waiver.expires}: mend what it waives, or decide"
-                f" anew ({waiver.link})"
+                f"waiver {waiver.id} expired on {waiver.expires}: fix the failure, or set a new"
+                f" date ({waiver.link})"
             )
 
 
@@ -101,7 +101,7 @@ def _only_passed(outcomes: set[Outcome]) -> bool:
 
 def _read(item: object, where: str) -> Waiver:
     if not isinstance(item, Mapping):
-        raise SettingsError(f"{where}: {item!r} is no waiver with id, reason and link")
+        raise SettingsError(f"{where}: {item!r} must be a mapping with id, reason and link")
     for key in item:
         if key not in _KEYS:
             raise SettingsError(f"{where}.{key}: no such key{nearest(str(key), _KEYS)}")
@@ -113,7 +113,7 @@ def _read(item: object, where: str) -> Waiver:
         raise SettingsError(f"{named} has no reason: say why the failure is accepted")
     if not is_link(texts["link"]):
         raise SettingsError(
-            f"{named} has no link: give the http or https address where its mending is tracked"
+            f"{named} has no link: give the http or https URL of the issue that tracks the fix"
         )
     expires = _day(texts["expires"], f"{where}.expires") if texts["expires"] else None
     return Waiver(id=texts["id"], reason=texts["reason"], link=texts["link"], expires=expires)
@@ -121,7 +121,7 @@ def _read(item: object, where: str) -> Waiver:
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str):
-        raise SettingsError(f"{where}: {value!r} is no text")
+        raise SettingsError(f"{where}: {value!r} must be a string")
     return value.strip()
 
 
@@ -129,4 +129,4 @@ def _day(text: str, where: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise SettingsError(f"{where}: {text!r} is no day such as 2026-12-31") from None
+        raise SettingsError(f"{where}: {text!r} must be a date (YYYY-MM-DD)") from None

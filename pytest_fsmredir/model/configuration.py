@@ -137,15 +137,17 @@ class Configuration:
 def _reject_annotations(annotations: object) -> None:
     if not isinstance(annotations, Mapping):
         raise AnnotationError(
-            f"annotations: {annotations!r} is no mapping; give them as {{'name': 'text'}}"
+            f"annotations: {annotations!r} must be a mapping such as {{'name': 'value'}}"
         )
     for name, value in annotations.items():
         if not isinstance(name, str):
-            raise AnnotationError(f"annotation {name!r}: its name is no text; put it in quotes")
+            raise AnnotationError(
+                f"annotation {name!r}: its name must be a string; put it in quotes"
+            )
         if not isinstance(value, str):
             raise AnnotationError(
-                f"annotation {name}: {value!r} is no text; annotations are texts that hold their"
-                " items with commas between, such as '80,443'"
+                f"annotation {name}: {value!r} must be a string, with commas between items, such"
+                " as '80,443'"
             )
 
 
@@ -153,7 +155,7 @@ def _reject_lists(traffic: object) -> None:
     known = [name.mesh_config_key for name in ListName]
     if not isinstance(traffic, Mapping):
         raise MeshConfigError(
-            f"MeshConfig spec.traffic: {traffic!r} is no mapping; give its lists as"
+            f"MeshConfig spec.traffic: {traffic!r} must be a mapping such as"
             f" {{'{known[0]}': [...]}}"
         )
     for key, values in traffic.items():

@@ -108,7 +108,7 @@ class CheckItem(pytest.Item):
     def row_of(
         self, report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException] | None
     ) -> Row | None:
-        """Return the row that a report of this item stands for, None if it stands for none.
+        """Return the row for a report of this item; None if the report decides nothing.
 
         Args:
             report: Of one phase.
@@ -121,12 +121,14 @@ class CheckItem(pytest.Item):
             return None
         outcome = Outcome.NOT_RUN if report.skipped else Outcome.ERROR
         if self.row is None:
-            reason = f"kept from running, in {report.when}: {_why(report, excinfo)}"
+            reason = f"did not run: {report.when} failed: {_why(report, excinfo)}"
+            if report.skipped:
+                reason = f"skipped in {report.when}: {_why(report, excinfo)}"
             return Row(check=self.check.id, variant=self.variant, outcome=outcome, reason=reason)
-        reason = f"spoilt after it ran, in {report.when}: {_why(report, excinfo)}"
-        spoilt = replace(self.row, outcome=outcome, reason=reason)
-        # After the call its row has been told already; the two are merged.
-        return spoilt if report.when == "call" else replace(spoilt, attempts=0, seconds=0.0)
+        reason = f"result discarded: {report.when} failed: {_why(report, excinfo)}"
+        discarded = replace(self.row, outcome=outcome, reason=reason)
+        # The report of the call has carried the row already; the two are merged.
+        return discarded if report.when == "call" else replace(discarded, attempts=0, seconds=0.0)
 
     def repr_failure(
         self,
@@ -149,9 +151,9 @@ class CheckItem(pytest.Item):
 
 
 def _why(report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException] | None) -> str:
-    """Return in one line what was raised, or else that somebody's hook has made of the report."""
+    """Return in one line what was raised, or what a hook of the project has made of the report."""
     if excinfo is None:
-        return f"somebody's hook reports it as {report.outcome}"
+        return f"a hook of the project reports it as {report.outcome}"
     return printable(excinfo.exconly().splitlines()[0])
 
 

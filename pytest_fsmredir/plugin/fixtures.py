@@ -184,12 +184,12 @@ def _variant(backend: Backend, family: int, iptables: str) -> tuple[int, Iptable
     if family not in (families := backend.families):
         had = " and ".join(map(str, families))
         raise SettingsError(
-            f"fsm_family: {family!r} is no IP version of the pods, which have {had}"
+            f"fsm_family: {family!r} is not an IP version of the pods, which have {had}"
         )
     if iptables not in (variants := list(IptablesVariant)):
         known = " and ".join(variants)
         raise SettingsError(
-            f"fsm_iptables: {iptables!r} is no variant of iptables; those are {known}"
+            f"fsm_iptables: {iptables!r} is not a variant of iptables; those are {known}"
         )
     return family, IptablesVariant(iptables)
 

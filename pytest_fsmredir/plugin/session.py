@@ -133,21 +133,21 @@ def judged(settings: Settings, directory: Path) -> Implementation:
     if by_webhook:
         if set(by_webhook) != set(settings.backends) or not by_default or asked.init_image:
             raise SettingsError(
-                f"on the backend {by_webhook[0]} the cluster's own mesh is judged, which can be"
-                " judged nowhere else: give --fsm-inject manual to judge an implementation that"
-                " you name, or run the other backends by themselves"
+                f"the backend {by_webhook[0]} tests the mesh that is installed in the cluster and"
+                " cannot be combined with another implementation or backend: use --fsm-inject"
+                " manual, or run the backends separately"
             )
         if settings.init_privileged:
             raise SettingsError(
-                f"{settings.where['init-privileged']}: on the backend {by_webhook[0]} the cluster's"
-                " own mesh says whether its init container is privileged: leave the option out"
+                f"{settings.where['init-privileged']} does not apply to the backend"
+                f" {by_webhook[0]}, where the installed mesh makes the init container: leave it out"
             )
         return InCluster("the mesh of the cluster")
     if asked.init_image and by_default:
         if NETNS in settings.backends:
             raise SettingsError(
-                f"{settings.where['init-image']}: {asked.init_image} runs in a cluster only: add"
-                " --fsm-backend kind, or give what it runs as --fsm-init-cmd as well"
+                f"{settings.where['init-image']}: the image {asked.init_image} cannot run on netns:"
+                " add --fsm-backend kind, or give the image's command as --fsm-init-cmd as well"
             )
         return InCluster(asked.init_image)
     found = select(

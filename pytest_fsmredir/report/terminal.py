@@ -153,7 +153,7 @@ def _notices(run: Run, remarks: Iterable[str]) -> Iterator[tuple[str, str]]:
     if run.trouble:
         yield "trouble", run.trouble
     if run.interrupted:
-        yield "interrupted", "before the end: this is what was learnt so far"
+        yield "interrupted", "the run ended early: these are the results so far"
     for what in run.remarks:
         yield "note", what
     for what in run.kept:

@@ -43,8 +43,8 @@ def choose(
         )
         if not names:
             raise SettingsError(
-                f"{_OPTION}: none of {', '.join(asked)} is a node of the backend {backend} that"
-                f" runs Linux; there are: {', '.join(nodes) or 'none'}"
+                f"{_OPTION}: none of {', '.join(asked)} is a Linux node of the backend {backend};"
+                f" there are: {', '.join(nodes) or 'none'}"
             )
         chosen[backend] = tuple(nodes[name] for name in names)
     return chosen
@@ -64,8 +64,8 @@ def require_ready(chosen: Mapping[str, Sequence[Node]]) -> None:
     ]
     if troubled:
         raise PreflightError(
-            f"{_OPTION}: no pod can run on {', '.join(troubled)}; mend that (kubectl describe node"
-            f" NAME), or name the nodes to judge: {_OPTION} NAME[,NAME]"
+            f"{_OPTION}: no pod can run on {', '.join(troubled)}; find the cause with 'kubectl"
+            f" describe node NAME', or name other nodes: {_OPTION} NAME[,NAME]"
         )
 
 

@@ -68,7 +68,7 @@ def test_implementation_is_one_fixture(project: Project) -> None:
     [
         ("mesh_config={'nope': [1]}", "MeshConfig spec.traffic.nope: no such list"),
         ("mesh_config={'outboundPortExclusionList': '5432'}", "'5432' is not a list"),
-        ("annotations={'flomesh.io/outbound-port-exclusion-list': 5432}", "5432 is no text"),
+        ("annotations={'flomesh.io/outbound-port-exclusion-list': 5432}", "5432 must be a string"),
         (
             "annotations={'flomesh.io/outbound-port-exclusion': '5432'}",
             "did you mean flomesh.io/outbound-port-exclusion-list?",
@@ -159,10 +159,10 @@ def test_families_and_variants_are_named_plainly(project: Project) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("fsm_family", "5", "5 is no IP version of the pods, which have 4 and 6"),
-        ("fsm_family", "'4'", "'4' is no IP version of the pods, which have 4 and 6"),
-        ("fsm_iptables", "'ntf'", "'ntf' is no variant of iptables; those are nft and legacy"),
-        ("fsm_iptables", "None", "None is no variant of iptables; those are nft and legacy"),
+        ("fsm_family", "5", "5 is not an IP version of the pods, which have 4 and 6"),
+        ("fsm_family", "'4'", "'4' is not an IP version of the pods, which have 4 and 6"),
+        ("fsm_iptables", "'ntf'", "'ntf' is not a variant of iptables; those are nft and legacy"),
+        ("fsm_iptables", "None", "None is not a variant of iptables; those are nft and legacy"),
     ],
 )
 def test_family_or_variant_that_does_not_exist_is_named(
@@ -188,7 +188,7 @@ def test_family_that_is_left_out_is_named(project: Project) -> None:
     )
     done = project.pytest("-q", "--fsm-ip", "4")
 
-    assert "fsm_family: 6 is no IP version of the pods, which have 4" in done.output
+    assert "fsm_family: 6 is not an IP version of the pods, which have 4" in done.output
 
 
 def test_worker_of_a_plain_user_says_how_to_run_the_same_tests(project: Project) -> None:

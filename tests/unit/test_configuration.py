@@ -201,7 +201,7 @@ def test_malformed_mesh_config_item_is_named_in_the_error(written: object) -> No
         ({"outboundPortExclusionList": 5432}, r"\.outboundPortExclusionList: 5432 is not a list"),
         ({"outboundPortExclusionList": None}, r"\.outboundPortExclusionList: None is not a list"),
         ({"outboundPortExclusionList": {80: 1}}, r"List: \{80: 1\} is not a list"),
-        (["5432"], r"spec\.traffic: \['5432'\] is no mapping"),
+        (["5432"], r"spec\.traffic: \['5432'\] must be a mapping"),
     ],
 )
 def test_what_no_mesh_config_holds_is_refused_at_once(traffic: object, words: str) -> None:
@@ -213,10 +213,10 @@ def test_what_no_mesh_config_holds_is_refused_at_once(traffic: object, words: st
 @pytest.mark.parametrize(
     ("annotations", "words"),
     [
-        ({PORTS: 5432}, f"annotation {PORTS}: 5432 is no text"),
-        ({PORTS: ["5432"]}, rf"annotation {PORTS}: \['5432'\] is no text"),
-        ({5432: PORTS}, "annotation 5432: its name is no text"),
-        (PORTS, f"annotations: '{PORTS}' is no mapping"),
+        ({PORTS: 5432}, f"annotation {PORTS}: 5432 must be a string"),
+        ({PORTS: ["5432"]}, rf"annotation {PORTS}: \['5432'\] must be a string"),
+        ({5432: PORTS}, "annotation 5432: its name must be a string"),
+        (PORTS, f"annotations: '{PORTS}' must be a mapping"),
     ],
 )
 def test_what_no_pod_holds_is_refused_at_once(annotations: object, words: str) -> None:

@@ -54,7 +54,7 @@ def test_node_that_cannot_be_judged_is_refused(asked: tuple[str, ...], message: 
 
 def test_backend_that_is_left_without_a_node_is_refused() -> None:
     """A backend of the matrix that drops out because another one has the names."""
-    with pytest.raises(SettingsError, match="none of w-1 is a node of the backend cluster"):
+    with pytest.raises(SettingsError, match="none of w-1 is a Linux node of the backend cluster"):
         choose(("w-1",), {"kind": KIND, "cluster": (Node("n-1"),)})
     with pytest.raises(SettingsError, match=r"none of all .* there are: none"):
         choose(("all",), {"kind": (Node("win", linux=False),)})
@@ -64,7 +64,7 @@ def test_backend_that_is_left_without_a_node_is_refused() -> None:
     ("given", "backends", "message"),
     [
         (["w-1"], ["netns"], "the backend netns has no nodes: add --fsm-backend kind or cluster"),
-        (["all", "w-1"], ["kind"], "beside 'all' there is no node left to name"),
+        (["all", "w-1"], ["kind"], "'all' cannot be combined with node names"),
     ],
 )
 def test_option_that_makes_no_sense_is_refused(
@@ -161,7 +161,7 @@ def test_nodes_of_a_kind_cluster_are_known_before_it_runs(tmp_path: Path) -> Non
         Node("k-control-plane"), Node("k-worker"),
     )  # fmt: skip
     config.write_text("nodes: 3")
-    with pytest.raises(PreflightError, match="is no configuration of kind"):
+    with pytest.raises(PreflightError, match="is not a kind configuration"):
         kind_nodes(KindOptions(name="k", config=config))
 
 

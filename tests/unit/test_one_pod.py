@@ -334,7 +334,7 @@ def test_flows_go_out_together_and_come_back_in_order() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["web-1"], "'web-1' is no pod"),
+        (["web-1"], "'web-1' does not name a pod"),
         (["demo/web-1"], "--pod-image IMAGE"),
         (["demo/web-1", "--kind-cluster", "k", "--context", "c"], "not both"),
         ([], "required: NAMESPACE/NAME"),

@@ -67,10 +67,10 @@ def test_every_option_but_a_few_can_stand_in_the_file(project: Project) -> None:
         ("strict: maybe", "fsmredir.yaml: strict: 'maybe' is neither true nor false"),
         ("timeout: soon", "'soon' is not a number of seconds"),
         ("seed: -1", "'-1' is not a whole number"),
-        ("timeout: [1]", "timeout: .* is no single value"),
-        ("check: {a: b}", "check: .* is neither a text nor a list of texts"),
+        ("timeout: [1]", "timeout: .* must be a string"),
+        ("check: {a: b}", "check: .* must be a string or a list of strings"),
         ("conformance: true", "give this one as --fsm-conformance, not in this file"),
-        ("- a\n- b", "no set of keys and values"),
+        ("- a\n- b", "the file must be a mapping"),
         ("strict: true\nstrict: false", "line 2, column 1: the key 'strict' is given twice"),
         ("a: [b", "line 1, column"),
         ("a: &x [*x]", "recursive"),
@@ -170,7 +170,7 @@ def test_empty_name_of_the_options_file_is_refused(
 def test_reference_is_not_judged_in_the_name_of_somebody(project: Project) -> None:
     """A certificate of the reference that says ACME, who forgot to say how to run theirs."""
     project.write(METADATA)
-    with pytest.raises(SettingsError, match="acme-mesh is who is judged, but nothing says how to"):
+    with pytest.raises(SettingsError, match="describes acme-mesh but not how to run it"):
         project.settings()
     assert not project.settings(conformance=False).conformance
     named = [
@@ -209,14 +209,14 @@ def test_metadata_is_taken_as_written(project: Project) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("implementation: acme", "no set of keys"),
+        ("implementation: acme", "must be a mapping"),
         ("implementation: {projct: x}", "projct: no such key; did you mean 'project'"),
         ("implementation: {project: x}", "implementation.version is missing"),
         ("implementation: {version: 1}", "implementation.project is missing"),
         ("implementation: {project: x, version: main}", "'main' is a branch"),
-        ("implementation: {project: x, version: 1, url: acme}", "no http or https"),
+        ("implementation: {project: x, version: 1, url: acme}", "must be an http or https URL"),
         ("implementation: {project: x, version: 1, contact: []}", "contact"),
-        ("implementation: {project: [x], version: 1}", "is no text"),
+        ("implementation: {project: [x], version: 1}", "must be a string"),
     ],
 )
 def test_bad_metadata_is_refused(project: Project, text: str, message: str) -> None:

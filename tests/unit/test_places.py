@@ -57,27 +57,27 @@ class Nowhere(BasePlace):
 
 
 NAME = "db.example.com"
-NO_ADDRESS = f"'{NAME}' is no IP address"
+NO_ADDRESS = f"'{NAME}' is not an IP address"
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
         (lambda place: place.connect(NAME, 80), NO_ADDRESS),
-        (lambda place: place.open("localhost", 80), "'localhost' is no IP address"),
-        (lambda place: place.connect("", 80), "'' is no IP address"),
-        (lambda place: place.connect("127.1", 80), r"'127\.1' is no IP address"),
+        (lambda place: place.open("localhost", 80), "'localhost' is not an IP address"),
+        (lambda place: place.connect("", 80), "'' is not an IP address"),
+        (lambda place: place.connect("127.1", 80), r"'127\.1' is not an IP address"),
         (lambda place: place.datagram(NAME, 53), NO_ADDRESS),
         (lambda place: place.ping(NAME), NO_ADDRESS),
         (lambda place: list(place.connect_all(NAME, [80])), NO_ADDRESS),
         (lambda place: place.listen(80, host=NAME), NO_ADDRESS),
         (lambda place: place.connect("10.0.0.2", 80, source=(NAME, 0)), NO_ADDRESS),
         (lambda place: place.datagram("10.0.0.2", 53, source=(NAME, 0)), NO_ADDRESS),
-        (lambda place: place.connect("10.0.0.2", 80, source=NAME), "is no address with a port"),
-        (lambda place: place.listen(99999), "99999 is no port"),
-        (lambda place: place.connect("10.0.0.2", -1), "-1 is no port"),
-        (lambda place: place.connect("10.0.0.2", "80"), "'80' is no port"),
-        (lambda place: place.connect("::2", 80, source=("::1", 65536)), "65536 is no port"),
+        (lambda place: place.connect("10.0.0.2", 80, source=NAME), "is not an address with a port"),
+        (lambda place: place.listen(99999), "99999 is not a port"),
+        (lambda place: place.connect("10.0.0.2", -1), "-1 is not a port"),
+        (lambda place: place.connect("10.0.0.2", "80"), "'80' is not a port"),
+        (lambda place: place.connect("::2", 80, source=("::1", 65536)), "65536 is not a port"),
     ],
 )
 def test_what_is_no_address_is_refused_before_anything_is_done(

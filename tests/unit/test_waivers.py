@@ -33,15 +33,15 @@ def test_waiver_is_read() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("OUT-001", "no list"),
-        (["OUT-001"], "no waiver"),
+        ("OUT-001", "must be a list"),
+        (["OUT-001"], "must be a mapping with id"),
         ([{**GOOD, "reasn": "x"}], "did you mean 'reason'"),
         ([{"reason": "x", "link": LINK}], "has no id"),
         ([{**GOOD, "reason": " "}], r"\(OUT-001\) has no reason"),
         ([{"id": "OUT-001", "reason": "x"}], "has no link"),
         ([{**GOOD, "link": "issue 4"}], "has no link"),
-        ([{**GOOD, "expires": "soon"}], "'soon' is no day"),
-        ([{**GOOD, "reason": ["a"]}], r"\['a'\] is no text"),
+        ([{**GOOD, "expires": "soon"}], "'soon' must be a date"),
+        ([{**GOOD, "reason": ["a"]}], r"\['a'\] must be a string"),
         ([GOOD, GOOD], "OUT-001 is waived twice"),
     ],
 )

@@ -186,14 +186,20 @@ def _say(text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pytest_fsmredir pod",
-        description="Judge a pod that runs by what its annotations and the MeshConfig say, with"
-        " packets. An ephemeral container with our agent is added to it, which stays in its list"
-        " of containers; its process ends with this command.",
+        description="Send flows from and to a running pod, and compare their fate with the pod's"
+        " annotations and the MeshConfig. The command adds an ephemeral container with our agent"
+        " to the pod. The agent ends with the command; the container stays in the pod's list.",
     )
     parser.add_argument("pod", metavar="NAMESPACE/NAME")
-    parser.add_argument("--kubeconfig", type=Path, help="default: as kubectl has it")
-    parser.add_argument("--context", help="context in it; default: the current one")
-    parser.add_argument("--kind-cluster", metavar="NAME", help="a kind cluster of this machine")
+    parser.add_argument(
+        "--kubeconfig", type=Path, help="kubeconfig (default: KUBECONFIG or ~/.kube/config)"
+    )
+    parser.add_argument("--context", help="kubeconfig context (default: current)")
+    parser.add_argument(
+        "--kind-cluster",
+        metavar="NAME",
+        help="use this kind cluster of this machine instead of a kubeconfig",
+    )
     parser.add_argument(
         "--pod-image",
         default="",
@@ -201,6 +207,9 @@ def _parser() -> argparse.ArgumentParser:
         help="of the agent, with Python 3.11; with --kind-cluster it is built if left out",
     )
     parser.add_argument(
-        "--mesh-namespace", default="fsm-system", metavar="NAME", help="where the MeshConfig is"
+        "--mesh-namespace",
+        default="fsm-system",
+        metavar="NAME",
+        help="namespace of the MeshConfig (default: fsm-system)",
     )
     return parser

@@ -169,7 +169,7 @@ def parse_name(text: str) -> tuple[str, str]:
     """
     namespace, _, name = text.partition("/")
     if not (_NAME.fullmatch(namespace) and _NAME.fullmatch(name)):
-        raise SettingsError(f"{text!r} is no pod: give NAMESPACE/NAME")
+        raise SettingsError(f"{text!r} does not name a pod: give NAMESPACE/NAME")
     return namespace, name
 
 

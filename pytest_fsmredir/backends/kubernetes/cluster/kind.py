@@ -157,7 +157,7 @@ def kind_nodes(options: KindOptions) -> tuple[Node, ...]:
         document = yaml.safe_load(config.read_text(encoding="utf-8"))
         roles = [node["role"] for node in document.get("nodes") or [{"role": "control-plane"}]]
     except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise PreflightError(f"{config} is no configuration of kind: {error}") from None
+        raise PreflightError(f"{config} is not a kind configuration: {error}") from None
     return tuple(Node(name) for name in names_in_kind(options.name, roles))
 
 
@@ -173,8 +173,8 @@ def named_site(name: str) -> Iterator[KindSite]:
     running = _running(options)
     if name not in running:
         raise PreflightError(
-            f"no kind cluster {name!r} runs here, but: {', '.join(running) or 'none'};"
-            f" make it: kind create cluster --name {name}"
+            f"no kind cluster {name!r} runs on this machine (running:"
+            f" {', '.join(running) or 'none'}); make it: kind create cluster --name {name}"
         )
     with kind_site(options) as site:
         yield site
@@ -261,7 +261,7 @@ def require_image(image: str) -> None:
         procs.run(["docker", "image", "inspect", "--format", "{{.Id}}", image])
     except CommandError:
         raise PreflightError(
-            f"the image {image} is not here; get it: docker pull {image}"
+            f"the image {image} is not on this machine; get it: docker pull {image}"
         ) from None
 
 
@@ -374,5 +374,5 @@ def _images_of(node: str) -> list[str]:
 def _program(given: str, name: str) -> str:
     found = shutil.which(given or name)
     if found is None:
-        raise PreflightError(f"the program {given or name!r} is not here; {_REMEDIES[name]}")
+        raise PreflightError(f"the program {given or name!r} is not installed; {_REMEDIES[name]}")
     return os.path.abspath(found)  # noqa: PTH100 - a link of a version manager must stay one
