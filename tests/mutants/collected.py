@@ -12,6 +12,7 @@ from tests.mutants.catalogue import (
     families,
     headers,
     icmp,
+    left_behind,
     limits,
     loads,
     local,
@@ -36,6 +37,7 @@ from tests.mutants.mutant import Mutant
 _GROUPS: tuple[tuple[tuple[Mutant, ...], str], ...] = (
     (capture.MUTANTS, "OUT IN IPX UID RES"),
     (headers.MUTANTS, "OUT IN CT"),
+    (left_behind.MUTANTS, "LO INIT V6"),
     (limits.MUTANTS, "IN OUT IPX UID RES LO CT"),
     (looks.MUTANTS, "OUT IN RES UID IPX"),
     (owner.MUTANTS, "UID OUT RES"),

@@ -13,6 +13,9 @@ from tests.mutants.rules import Rules, chains_of
 
 Edit = Callable[[str], str]
 
+ROUTE_LOCALNET = "for f in all eth0; do echo 1 >/proc/sys/net/ipv4/conf/$f/route_localnet; done"
+"""A shell line that has a pod take packets for 127.0.0.0/8 from the network."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -187,6 +190,16 @@ def second_family_if_it_can(pod: Target, plans: Sequence[Plan]) -> None:
     install(pod, plans[:1])
     for plan in plans[1:]:
         without_status(install)(pod, [plan])
+
+
+def unless_alone(family: int) -> Load:
+    """Load nothing, and call it done, in a pod that has this IP version alone."""
+
+    def load(pod: Target, plans: Sequence[Plan]) -> None:
+        if [plan.family for plan in plans] != [family]:
+            install(pod, plans)
+
+    return load
 
 
 def unless(condition: str) -> Load:

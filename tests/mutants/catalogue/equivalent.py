@@ -18,7 +18,7 @@ from tests.mutants.changes import (
     verdict_for,
 )
 from tests.mutants.correct import IN, OUT, RESERVED_PORTS, TO_IN, TO_OUT, Case, Tag
-from tests.mutants.loading import followed_by
+from tests.mutants.loading import ROUTE_LOCALNET, followed_by
 from tests.mutants.mutant import Mutant
 from tests.mutants.rules import Rule, Rules
 
@@ -370,15 +370,22 @@ MUTANTS = (
         argument="an intact packet is INVALID only if the kernel sums it up wrongly, as UDP-Lite",
     ),
     Mutant(
-        name="same-localhost-routed",
-        what="route_localnet is on: packets for 127.0.0.1 are taken from the network",
-        source="kubernetes/kubernetes 92315 (CVE-2020-8558)",
-        load=followed_by(
-            "for f in all eth0; do echo 1 >/proc/sys/net/ipv4/conf/$f/route_localnet; done"
+        name="same-localhost-routed-and-guarded",
+        what="route_localnet is on, and packets for 127.0.0.0/8 from outside are dropped",
+        source="kubernetes/kubernetes PR 91569, which guards kube-proxy's setting so",
+        rules=for_family(
+            4, first(Rule("", "PREROUTING", "! -i lo -d 127.0.0.0/8", "DROP", table="mangle"))
         ),
+        load=followed_by(ROUTE_LOCALNET),
         privileged=True,
-        argument="what comes for 127.0.0.1 is captured inbound as for any address; that what"
-        " listens on localhost can be reached, SPEC-2.5 permits",
+        argument="no packet of the kind that the setting lets in gets past the guard",
+    ),
+    Mutant(
+        name="same-loopback-exempt-inbound",
+        what="packets from outside for 127.0.0.0/8 are not captured",
+        source="a rule set for lo in the wrong chain",
+        rules=for_family(4, first(Rule("", IN, "-d 127.0.0.0/8"))),
+        argument="the kernel drops such packets itself (ip_route_input_slow, net/ipv4/route.c)",
     ),
     Mutant(
         name="same-captured-accepted-in-filter",
