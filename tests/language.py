@@ -23,7 +23,7 @@ MANNERISMS = (
     r"comes? to(?! an end| (?:the|its) end)\b",
     r"(?:came|come|comes|becomes?|became) of",
     r"of (?:its|their|our|his) own",
-    r"is no(?= [a-z])|are no(?= [a-z])",
+    r"(?<!there )(?:is|are) no(?= [a-z])",
     r"beside",
     r"mend(?:s|ed|ing)?",
     r"spelt|spelling",

@@ -97,7 +97,7 @@ class Place(Protocol):
             port: Destination port.
             uid: Owner of the socket; an application user (1000) by default in a pod.
             source: Local address to bind; port 0 lets the kernel choose.
-            payload: What the answer has to repeat.
+            payload: Bytes that the answer must repeat.
             answer: See to it that the destination listens.
             prepare: Called with the socket before it is bound.
         """
@@ -106,12 +106,12 @@ class Place(Protocol):
     def inject(
         self, packet: Packet, *, uid: int | None = None, interface: str | None = None
     ) -> None:
-        """Send a packet made by hand (see ``forge``), whoever it says it is from.
+        """Send a forged packet (see ``forge``), with any source address.
 
         Needs FORGED_PACKETS.
 
         Args:
-            packet: What to send.
+            packet: The packet to send.
             uid: Owner of the socket; an application user (1000) by default in a pod.
             interface: Where to send it; None leaves that to the routes, which lead to no
                 link-local address.
@@ -124,7 +124,7 @@ class Place(Protocol):
         Args:
             to: Destination.
             uid: Owner of the socket; an application user (1000) by default in a pod.
-            payload: What the answer has to repeat, beside 8 bytes of our own.
+            payload: Bytes that the answer must repeat, in addition to 8 bytes of the request.
         """
         ...
 
@@ -188,7 +188,7 @@ class Pod(Place, Protocol):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Every address of the pod, IPv4 first, loopback aside."""
+        """Every address of the pod except loopback, IPv4 first."""
         ...
 
     @property
@@ -244,7 +244,7 @@ class Pod(Place, Protocol):
     def holding_xtables_lock(self) -> AbstractContextManager[None]:
         """Hold the lock of legacy iptables until a program waits for it, or the block ends.
 
-        Nobody takes that lock on the nft variant. Needs SABOTAGE.
+        The nft variant does not take that lock. Needs SABOTAGE.
         """
         ...
 
@@ -267,7 +267,7 @@ class Pod(Place, Protocol):
         ...
 
     def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
-        """Run a program of somebody else in the pod as root, for example to add foreign rules.
+        """Run a foreign program in the pod as root, for example to add foreign rules.
 
         Needs FOREIGN_RULES. The iptables programs are of the check's variant.
         """
@@ -346,7 +346,7 @@ class Mesh(Protocol):
         ...
 
     def bare_pod(self, *, second_interface: bool = False, single_family: bool = False) -> Pod:
-        """Return a fresh pod with a running sidecar that nobody has programmed yet.
+        """Return a fresh, unprogrammed pod with a running sidecar.
 
         Args:
             second_interface: Give it a second interface. Needs SECOND_INTERFACE.

@@ -1,4 +1,4 @@
-"""What checks may want from a backend."""
+"""What checks may need of a backend."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Need(StrEnum):
-    """Something a check wants from a backend beyond pods and flows.
+    """Something a check needs of a backend beyond pods and flows.
 
     A check whose needs the backend cannot meet is "not run" there.
     """
@@ -18,11 +18,11 @@ class Need(StrEnum):
     FOREIGN_RULES = "rules of others in the pod"
     FORGED_PACKETS = "packets made by hand"
     KERNEL_SETTINGS = "network settings of a pod's kernel"
-    SIDECAR_CONTROL = "a sidecar that can be stopped, and told to answer or to forward"
+    SIDECAR_CONTROL = "a sidecar that can be stopped, and switched between answering and forwarding"
     ANSWERING_SIDECAR = "a sidecar that answers what it is handed, and counts it"
     REMOTE_ADDRESSES = "any remote address can be dialled"
     CLIENT_ADDRESSES = "clients outside at any address"
-    DEFAULT_CLUSTER_RANGES = "addresses that clusters take by default belong to nobody"
+    DEFAULT_CLUSTER_RANGES = "addresses that clusters use by default are free"
     BOTH_VARIANTS = "both iptables variants in one pod"
     SABOTAGE = "disturbs an implementation at work: fails its programs, kills it, holds its lock"
     NESTED_CONTAINERS = "containers nested in a pod"

@@ -1,4 +1,4 @@
-"""What places and meshes of every backend do alike: which flow a call means, and who answers it."""
+"""What places and meshes of every backend share: the flow of a call, and who answers it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Surroundings(typing.Protocol):
 
 
 class How(typing.TypedDict, total=False):
-    """What :meth:`pytest_fsmredir.backends.base.Place.connect` can be told beside where to."""
+    """The options of :meth:`pytest_fsmredir.backends.base.Place.connect`."""
 
     uid: int | None
     gid: int
@@ -61,7 +61,7 @@ class How(typing.TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dial:
-    """How a TCP connection is opened, beside where to.
+    """How a TCP connection is opened.
 
     Attributes:
         gid: Group of the socket.
@@ -82,7 +82,7 @@ class BasePlace(ABC):
     Args:
         mesh: Of the check.
         address: The place's primary address.
-        default_uid: Owner of sockets that nobody else is named for.
+        default_uid: Owner of sockets if no user is named.
     """
 
     _direction = Direction.OUTBOUND
@@ -307,7 +307,7 @@ def _is_ip_address(host: object) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is one of whoever dials it."""
+    """Whether an address is a loopback address."""
     return host.startswith("127.") or host == "::1"
 
 
@@ -317,7 +317,7 @@ def not_offered(what: str) -> typing.NoReturn:
 
 
 def remote_subnet(family: int, number: int) -> IPv4Network | IPv6Network:
-    """Return a range of 256 addresses that belong to nobody (RFC 2544, RFC 3849)."""
+    """Return a range of 256 reserved addresses (RFC 2544, RFC 3849)."""
     v4, v6 = f"198.18.{2 * number}.0/24", f"2001:db8:{number + 16:x}::/120"
     return ip_network(v4 if family == 4 else v6)
 

@@ -37,7 +37,7 @@ class Programming:
         reason: Why it declined; empty when it accepted.
         started: Packet filter programs that it started, as far as they are found by PATH; counted
             only under sabotage.
-        silent: It declined, and the reason holds no word of its own.
+        silent: It declined without a message.
         configuration: What it was asked to program.
     """
 

@@ -12,7 +12,7 @@ from pytest_fsmredir.model.configuration import Configuration
 
 
 class JudgedMesh(Mesh, Protocol):
-    """A mesh as whoever runs the checks sees it.
+    """A mesh as the runner of the checks sees it.
 
     Attributes:
         observed: Flows sent and programming attempts made, to tell a check that looked at nothing.

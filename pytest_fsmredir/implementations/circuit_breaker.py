@@ -1,4 +1,4 @@
-"""An end to waiting for an implementation that hangs on every pod."""
+"""Stop waiting for an implementation that hangs on every pod."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ENOUGH = 2
 
 
 class CircuitBreaker:
-    """Stands in front of an implementation and no longer asks it once it hung twice in a row.
+    """Wraps an implementation, and stops calling it after it hung twice in a row.
 
     Attributes:
         name: The implementation's.
@@ -28,7 +28,7 @@ class CircuitBreaker:
 
         Raises:
             Refused: As the implementation says.
-            Hung: It was killed, or it is not asked any more.
+            Hung: It was killed, or it is not called any more.
         """
         if self._hung >= _ENOUGH:
             raise Hung(
@@ -39,7 +39,7 @@ class CircuitBreaker:
         try:
             self._implementation.program(target)
         except Hung:
-            # Some checks kill it half-way on purpose, long before the deadline: no hang of its own.
+            # Some checks kill it half-way on purpose, long before the deadline. That is not a hang.
             self._hung += monotonic() - started >= self._deadline_s
             raise
         except BaseException:

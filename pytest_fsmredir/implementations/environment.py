@@ -1,4 +1,4 @@
-"""The contract's variables and files: what an implementation is told about a pod."""
+"""The contract's variables and files: the input of an implementation for one pod."""
 
 from __future__ import annotations
 

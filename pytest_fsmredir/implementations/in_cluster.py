@@ -8,10 +8,10 @@ from pytest_fsmredir.model.features import ALL_FEATURES, Feature
 
 
 class InCluster:
-    """Programs pods as the init container of somebody else's image.
+    """Programs pods as the init container of a foreign image.
 
     Attributes:
-        name: The image's, or what stands for the installed mesh.
+        name: The image, or a name for the installed mesh.
         features: What it claims; everything by default.
     """
 
@@ -21,9 +21,9 @@ class InCluster:
         self.name = name
 
     def program(self, target: Target) -> None:
-        """Refuse to: nobody but the cluster can.
+        """Raise: only the cluster can program its pods.
 
         Raises:
-            BackendError: Always; the backends of a run are chosen so that this is not asked.
+            BackendError: Always. The backends of such a run do not call this.
         """
         raise BackendError(f"{self.name} programs pods of a cluster, not {target.name}")

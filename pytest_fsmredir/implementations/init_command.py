@@ -56,7 +56,7 @@ class InitCommand:
 
     def program(self, target: Target) -> None:
         """Run the command; any exit status but 0 says "refused"."""
-        # It may run for long, so it is told to die with us; that costs the start of one program.
+        # It may run for long, so the kernel kills it when this process ends.
         done = target.run(["setpriv", "--pdeathsig", "KILL", "/bin/sh", "-c", self._located()])
         if done.status is None:
             raise Hung("the init command did not end in time and was killed")
@@ -79,7 +79,7 @@ class InitCommand:
             return ""
         if "/" in word[1]:
             return _unusable((self._base or Path()) / word[1])
-        # The shell has commands of its own, such as exec.
+        # The word may be a command of the shell, such as exec.
         look = ["/bin/sh", "-c", 'command -v "$1"', "sh", word[1]]
         status, _, _ = run_any(look, env={"PATH": path})
         return "" if status == 0 else f"there is no program {word[1]!r} on PATH"
@@ -100,8 +100,8 @@ def _unusable(program: Path) -> str:
         return f"{program} is a directory"
     if program.exists():
         return "" if os.access(program, os.X_OK) else f"{program} is not executable: chmod +x it"
-    beside = program.parent.iterdir() if program.parent.is_dir() else ()
-    near = nearest(program.name, [each.name for each in beside])
+    files = program.parent.iterdir() if program.parent.is_dir() else ()
+    near = nearest(program.name, [each.name for each in files])
     return f"there is no file {program}{near}"
 
 

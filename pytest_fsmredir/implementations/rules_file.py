@@ -27,18 +27,18 @@ NAMES = frozenset(
 
 _FAMILY = {"iptables-restore": 4, "ip6tables-restore": 6}
 
-_LOCK_WAIT = "--wait=5"  # the contract has no word on a held lock, so wait as long as kubelet does
+_LOCK_WAIT = "--wait=5"  # as long as the kubelet waits; the contract does not say
 
 
 class RulesFile:
     """Loads a rendered Jinja2 template with ``iptables-restore --noflush``.
 
-    A twin for IPv6 stands beside it: ``rules.v6`` beside ``rules.v4``, or ``NAME.v6`` beside any
-    ``NAME``. Without one, IPv6 is not claimed.
+    The template for IPv6 is in the same folder: ``rules.v6`` for ``rules.v4``, or ``NAME.v6`` for
+    any ``NAME``. Without it, IPv6 is not claimed.
 
     Attributes:
         name: The file's name.
-        features: Everything, but for IPv6 without a twin.
+        features: Everything; not IPv6 if its template is missing.
         digest: SHA-256 of the files, as hex digits.
         sources: Their text, by a name that each could have in any folder.
     """

@@ -23,7 +23,7 @@ GROUP = "pytest_fsmredir.implementations"
 
 
 class ClaimSource(StrEnum):
-    """Where it comes from what an implementation claims."""
+    """Where a feature claim comes from."""
 
     DECLARED = "declared"
     INFERRED = "inferred"
@@ -35,7 +35,7 @@ class Claims:
 
     Attributes:
         features: The optional features it claims.
-        source: Declared by somebody, or inferred: an init command is taken to claim everything.
+        source: Declared by the user, or inferred: an init command is assumed to claim everything.
     """
 
     features: frozenset[Feature]
@@ -60,10 +60,10 @@ def select(
         init_cmd: A shell command.
         init_cmd_base: The directory that a relative path of its program starts from.
         rules: A rules template.
-        directory: Where modules are looked for, beside the places Python looks.
+        directory: Where to look for modules, in addition to the import path of Python.
 
     Raises:
-        SettingsError: There is none of that name, or it is no implementation.
+        SettingsError: There is none of that name, or it is not an implementation.
     """
     if rules is not None:
         from pytest_fsmredir.implementations.rules_file import RulesFile
@@ -169,7 +169,7 @@ def _loaded(load: Callable[[], object], where: str) -> object:
 
 
 def _implementation(found: object, where: str) -> Implementation:
-    """Return an implementation, made by calling what was found where that is no such object."""
+    """Return an implementation; call what was found if it is a class or a factory."""
     if isinstance(found, type) or (callable(found) and not hasattr(found, "program")):
         try:
             found = found()

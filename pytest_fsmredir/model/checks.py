@@ -50,12 +50,12 @@ class Check:
 
     Attributes:
         id: Stable for ever, such as ``OPX-001``.
-        requirement: What has to hold, in one sentence.
+        requirement: The requirement, in one sentence.
         spec: Id of the sentence of SPEC.md it checks.
         level: How binding it is.
         profile: Where it counts. An IPv6 run of it counts under ``ipv6``.
-        features: What an implementation has to claim for it to apply.
-        needs: What it wants from a backend, by name.
+        features: The features that an implementation must claim for the check to apply.
+        needs: What it needs of a backend, by name.
         families: IP versions it is run with.
         function: Takes a mesh; an AssertionError says that the requirement does not hold.
     """
@@ -81,19 +81,19 @@ class Check:
         return self.function.__module__.rpartition(".")[2]
 
     def features_for(self, family: int) -> frozenset[Feature]:
-        """Return what has to be claimed for a run with an IP version."""
+        """Return the features that must be claimed for a run with an IP version."""
         return self.features | {Feature.IPV6} if self._extends(family) else self.features
 
     def unclaimed(
         self, family: int, features: frozenset[Feature], *, declared: bool
     ) -> frozenset[Feature]:
-        """Return what a run with an IP version is about and an implementation does not claim.
+        """Return the features that a run of this check needs and the implementation does not claim.
 
         Args:
             family: IP version of the run.
             features: What the implementation claims.
-            declared: Somebody has said so. Else a leak of IPv6 would be one in silence, which the
-                checks of the ipv6 profile are there to find (SPEC-14.1).
+            declared: The claim is declared, not inferred. Without a declaration a leak of IPv6 is
+                silent, which the checks of the ipv6 profile must find (SPEC-14.1).
         """
         about = self.features_for(family)
         if declared and self.profile is Profile.IPV6:

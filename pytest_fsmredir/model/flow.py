@@ -1,4 +1,4 @@
-"""Flows and their fates: what was sent, and what became of it as both ends saw it."""
+"""Flows and their fates: what was sent, and what happened to it as both ends saw it."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Claim(BaseClaim):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Fate:
-    """What became of one flow.
+    """What happened to one flow.
 
     Attributes:
         flow: What was sent.
@@ -144,9 +144,9 @@ class Fate:
         path: Every acceptance the flow caused, in order: one for a flow that was answered where it
             arrived, more when a sidecar forwarded it.
         lost: How the client's side ended when it got no answer ("refused", "no answer", "reset",
-            "unreachable", "closed"); None when it was answered. A sidecar of somebody else that
-            was seen to accept counts as an answer, whatever it then made of the flow.
-        remark: More that was seen of it, for the reader.
+            "unreachable", "closed"); None when it was answered. If a foreign
+            sidecar was seen to accept the flow, that counts as an answer.
+        remark: Further observations, for the reader.
     """
 
     flow: Flow

@@ -1,4 +1,4 @@
-"""The seed as code: what has to become of a flow under a policy. It never looks at rules."""
+"""The document as code: the route that a flow must take under a policy. It never reads rules."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _NEVER_EXCLUDED = (ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT)
 
 
 def expected(policy: Policy, flow: Flow, own_addresses: Collection[str]) -> Route:
-    """Return where a flow has to arrive first.
+    """Return where a flow must arrive first.
 
     Args:
         policy: The pod's effective policy.
         flow: The flow, seen from the pod.
-        own_addresses: Every address of the pod itself, loopback aside.
+        own_addresses: Every address of the pod except loopback.
 
     Returns:
         The route. ``DIRECT`` for a port of the sidecar that is served from outside (15010,
@@ -51,8 +51,8 @@ def _inbound(policy: Policy, flow: Flow) -> Route:
 def _outbound(policy: Policy, flow: Flow, own_addresses: Collection[str]) -> Route:
     address = ip_address(flow.destination.host)
     if flow.destination.host in own_addresses:
-        # The sidecar dialling its own pod is a self-call that still owes the inbound side its turn
-        # (SPEC.md, local traffic); the application dialling itself stays inside the pod.
+        # A flow of the sidecar to its own pod is a self-call that must pass the inbound listener
+        # (SPEC.md, local traffic). A flow of the application to itself stays inside the pod.
         return Route.SIDECAR_INBOUND if flow.uid == SIDECAR_UID else Route.DIRECT
     left_alone = (
         address.is_loopback

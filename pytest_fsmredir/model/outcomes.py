@@ -1,4 +1,4 @@
-"""Outcomes of checks, and what a run of one check leaves behind."""
+"""Outcomes of checks, and the row of results that one check leaves."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Outcome(StrEnum):
     NOT_RUN = "not-run"
 
 
-# When a check ran more than once (a re-run plugin, two workers), the most telling outcome stands:
-# a pass that needed a second try is no pass.
-_TELLING = (
+# When a check ran more than once (a re-run plugin, two workers), the worst outcome counts: a pass
+# that needed a second try does not count as a pass.
+_WORST_FIRST = (
     Outcome.ERROR,
     Outcome.FAIL,
     Outcome.WAIVED,
@@ -43,7 +43,7 @@ class Variant:
         iptables: The iptables variant on the implementation's PATH, ``nft`` or ``legacy``; or
             ``webhook`` where the mesh of a cluster programs the pods its own way.
         family: IP version of the flows.
-        node: The node of the cluster that the pods are on, where somebody names one.
+        node: The node of the cluster that the pods are on, if the user names nodes.
     """
 
     backend: str
@@ -74,15 +74,15 @@ class Row:
         variant: Where it ran.
         outcome: How it ended.
         reason: Why, in one line; empty for a pass.
-        flow: The flow that decided, where one did.
-        expected: What should have become of it.
-        seen: What became of it.
+        flow: The flow that decided the outcome; empty if none did.
+        expected: The fate that was expected.
+        seen: The fate that was seen.
         probes: Flows sent and programming attempts made.
         attempts: How often it ran.
         seconds: How long it took.
         out_of_reach: It did not run because the backend cannot do what it needs; another backend
             of the same run may.
-        symptom: The kind of flow that failed, and how; empty where no flow decided. Rows with one
+        symptom: The kind of flow that failed, and how; empty if no flow decided. Rows with one
             symptom share one message.
     """
 
@@ -101,7 +101,7 @@ class Row:
 
     def merged(self, other: Row) -> Row:
         """Return the row that stands when a check ran twice."""
-        first, _ = sorted((self, other), key=lambda row: _TELLING.index(row.outcome))
+        first, _ = sorted((self, other), key=lambda row: _WORST_FIRST.index(row.outcome))
         return replace(
             first,
             attempts=self.attempts + other.attempts,

@@ -1,4 +1,4 @@
-"""Checks that were taken back. Their ids are never given again."""
+"""Withdrawn checks. Their ids are never reused."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pytest_fsmredir.errors import SettingsError
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """One check that is no more.
+    """One withdrawn check.
 
     Attributes:
-        id: What it was called.
-        since: The version of the suite that no longer has it.
-        why: Why it was taken back, in one clause.
+        id: Its id.
+        since: The first version of the suite without it.
+        why: Why it was withdrawn, in one clause.
     """
 
     id: str
@@ -29,10 +29,10 @@ WITHDRAWN: tuple[Withdrawn, ...] = ()
 def reject_withdrawn(
     where: str, check_id: str, withdrawn: Iterable[Withdrawn] | None = None
 ) -> None:
-    """Say so when somebody asks for a check that was taken back.
+    """Reject the id of a withdrawn check.
 
     Raises:
-        SettingsError: It was; the message says since when and why.
+        SettingsError: The check is withdrawn; the message says since when and why.
     """
     for each in WITHDRAWN if withdrawn is None else withdrawn:
         if each.id == check_id:

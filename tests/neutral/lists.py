@@ -73,7 +73,7 @@ def _open_port(text: str) -> int:
 def _range(text: str) -> str:
     _, slash, prefix = text.partition("/")
     if not slash or not prefix.isdecimal():
-        raise ValueError(f"{text!r} is no address with a prefix length")
+        raise ValueError(f"{text!r} is not an address with a prefix length")
     return str(ip_network(text, strict=False))
 
 

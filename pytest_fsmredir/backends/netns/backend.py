@@ -133,7 +133,7 @@ class NetnsBackend:
             sort_keys=True,
         )
         if key not in self._shared:
-            with ExitStack() as undo:  # a pod that nobody could program is nobody's to share
+            with ExitStack() as undo:  # a pod that could not be programmed is not shared
                 site = self.new_site(configuration, second_interface)
                 undo.callback(site.close)
                 self.program(site, iptables, self.confinement)
@@ -146,7 +146,7 @@ class NetnsBackend:
     def new_site(
         self, configuration: Configuration, second_interface: bool, family: int | None = None
     ) -> Sandbox:
-        """Return a new pod that nobody has programmed.
+        """Return a new, unprogrammed pod.
 
         Args:
             configuration: What it will be programmed with.

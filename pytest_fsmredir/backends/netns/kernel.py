@@ -87,7 +87,7 @@ def set_seccomp_filter(system_call: int, code: bytes) -> None:
 
 
 def leave_descriptors() -> None:
-    """Give the calling thread a descriptor table of its own, with the standard streams alone.
+    """Give the calling thread a separate descriptor table that holds the standard streams alone.
 
     Nothing happens where the kernel does not know how, which is before Linux 5.9.
     """

@@ -89,7 +89,7 @@ class NetnsMesh:
         return self._handle(site)
 
     def bare_pod(self, *, second_interface: bool = False, single_family: bool = False) -> NetnsPod:
-        """Return a pod that nobody has programmed."""
+        """Return an unprogrammed pod."""
         return self._fresh(Configuration(), second_interface, single_family=single_family)
 
     def try_pod(

@@ -42,12 +42,12 @@ class Namespace:
     def run(self, work: Callable[[], T]) -> T:
         """Do the work inside the namespace and return its result.
 
-        That is in this thread if it is inside already, else in one of its own.
+        It runs in this thread if the thread is inside already, else in a new one.
         """
         return work() if threading.get_ident() in self._inside else self.run_apart(work)
 
     def run_apart(self, work: Callable[[], T]) -> T:
-        """Do the work in a thread of its own inside the namespace, and return its result.
+        """Do the work in a new thread inside the namespace, and return its result.
 
         The thread may give up privileges: that ends with it.
         """

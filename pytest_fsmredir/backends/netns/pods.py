@@ -114,7 +114,7 @@ class NetnsPod(NetnsPlace):
             tap.close()
 
     def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
-        """Run somebody else's program in the pod."""
+        """Run a foreign program in the pod."""
         toolbox = self._mesh.backend.toolbox(self._mesh.iptables)
         # The rules of others may have been loaded by a program of the node, which has no limits.
         confinement = replace(self._mesh.confinement, limit=no_limit)

@@ -23,7 +23,7 @@ def default_iptables(asked: str) -> str:
 
 
 def probe(variants: Iterable[Variant]) -> None:
-    """Try, in a namespace of its own, what every pod will need.
+    """Try, in a new namespace, what every pod will need.
 
     Raises:
         PreflightError: The kernel or the machine lacks something.

@@ -1,4 +1,4 @@
-"""Becoming able to make network namespaces: root as it is, or a user namespace of our own.
+"""Acquire the privilege to make network namespaces: as root, or in a new user namespace.
 
 A plain user's process moves into a user namespace in which it is root. That works only while the
 process has a single thread, which is why it happens when pytest is configured, and in the

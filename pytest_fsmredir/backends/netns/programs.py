@@ -145,7 +145,7 @@ def run_inside(
 ) -> Completed:
     """Run a program as uid 0 of a network namespace.
 
-    It is the first process of a process namespace of its own, so that whatever it leaves running
+    It is the first process of a new process namespace, so that everything it leaves running
     dies with it, as in an init container.
     """
     if confinement.killed_by is not None and _can_be_read(confinement.killed_by):
@@ -170,7 +170,7 @@ def run_inside(
 
 
 def start_inside(namespace: Namespace, start: Callable[[], procs.Running]) -> procs.Running:
-    """Start a program inside a network namespace, and inside a process namespace of its own."""
+    """Start a program inside a network namespace and a new process namespace."""
 
     def work() -> procs.Running:
         unshare(CLONE_NEWPID)

@@ -14,7 +14,7 @@ _LARGER_FROM, _SINGLE_FROM = 32768, 49152
 
 
 class Reserve:
-    """Pods that nobody has programmed, made in a thread of their own, taken in that order.
+    """Unprogrammed pods that a separate thread makes ahead, taken in that order.
 
     Making one starts no program, and must not: until it runs, a program that is being started holds
     copies of all descriptors, so that a port which another thread has closed stays bound, and a
@@ -33,7 +33,7 @@ class Reserve:
         return self._coming.popleft().result()
 
     def close(self) -> None:
-        """Remove the pods that nobody took."""
+        """Remove the pods that were not taken."""
         self._thread.shutdown(cancel_futures=True)
         for future in self._coming:
             if not future.cancelled() and future.exception() is None:

@@ -80,7 +80,7 @@ def set_up(index: int) -> NetlinkRequest:
 
 
 def add_address(host: str, index: int, *, prefix: int | None = None) -> NetlinkRequest:
-    """Give an interface an address, which for IPv6 nobody asks the neighbours about first.
+    """Give an interface an address, for IPv6 without duplicate address detection.
 
     Args:
         host: The address.

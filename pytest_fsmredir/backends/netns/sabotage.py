@@ -44,7 +44,7 @@ PATH={path}
 exec "${{0##*/}}" "$@"
 """
 _FAIL = 'echo "${0##*/}: this program has been made to fail" >&2; exit 4'
-# The harness ends this wait by killing the whole command; nobody ever writes.
+# The harness ends this wait by killing the whole command. Nothing is ever written.
 _KILL = 'echo >"$here/killed"; read -r _ <"$here/never"'
 _EVERY = -1
 
@@ -68,7 +68,7 @@ class SabotagedToolbox:
         self.path = os.pathsep.join([str(self._directory / "bin"), toolbox.path])
         for name in ("killed", "never"):
             os.mkfifo(self._directory / name)
-        # Open for writing too, so that it does not read as ended before somebody has written.
+        # Open for writing too: without a writer it would read as ended.
         self.killed_by = os.open(self._directory / "killed", os.O_RDWR | os.O_CLOEXEC)
         self._fill(toolbox.path, sabotage)
 
@@ -101,7 +101,7 @@ class SabotagedToolbox:
 
 @contextmanager
 def held_lock(path: Path) -> Iterator[None]:
-    """Hold a file lock until somebody waits for it, or until the block ends.
+    """Hold a file lock until a program waits for it, or until the block ends.
 
     A waiter that looks again and again instead of queueing can't be seen; for its sake the lock is
     let go after half a second.

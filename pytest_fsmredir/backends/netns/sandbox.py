@@ -87,7 +87,7 @@ MakeSidecar = Callable[["Sandbox"], SidecarProcess]
 
 
 class Sandbox:
-    """A pod that lives as long as somebody needs it; checks see it through a handle of their own.
+    """A pod that lives as long as a check needs it. Each check sees it through its handle.
 
     Attributes:
         links: Its links, the primary one first.
@@ -108,7 +108,7 @@ class Sandbox:
     ) -> None:
         self.links = links
         self.configuration = Configuration()
-        self.programming = Programming(accepted=False, reason="nobody has programmed it")
+        self.programming = Programming(accepted=False, reason="it was never programmed")
         self._scratch = scratch.directory(self.link.outside)
         with ExitStack() as undo:
             self.namespace = Namespace()

@@ -1,7 +1,7 @@
 """Links, addresses and routes: the world outside, and the pods in it.
 
 Each pod hangs on its own veth pair behind a link-local gateway, so no two pods share a subnet. The
-world accepts every address that is nobody else's, so that the seed's own literals (1.1.1.1,
+world accepts every address that no pod has, so that the seed's own literals (1.1.1.1,
 2.2.2.0/24, 10.244.0.0/16) can really be dialled: these namespaces lead nowhere else.
 """
 
@@ -193,7 +193,7 @@ def open_tap(world: Namespace, link: VethLink) -> socket.socket:
 
 
 def _anywhere(family: int, lo: int) -> Iterator[NetlinkRequest]:
-    """Yield what lets the world take packets for any address that is nobody else's."""
+    """Yield what lets the outside take packets for any address that no pod has."""
     if family == 6:
         yield add_local_route(_EVERYTHING[6], lo, _OWN_TABLE)
         yield add_rule(6, _LAST, _OWN_TABLE)

@@ -148,7 +148,7 @@ def _families(environment: Environment) -> tuple[Family, ...]:
 
 
 def _check_variant(environment: Environment) -> None:
-    """Refuse to program the variant nobody asked for: its rules may not be the ones looked at."""
+    """Refuse to program another variant than the wanted one: its rules would go unseen."""
     wanted = _single(environment, "FSM_IPTABLES", None, _parse_variant)
     if wanted is None:
         return

@@ -76,7 +76,7 @@ def families_of(addresses: Iterable[str]) -> tuple[Family, ...]:
     """Return the families that addresses belong to, IPv4 first.
 
     Raises:
-        ValueError: One is no IP address.
+        ValueError: One is not an IP address.
     """
     return tuple(sorted({Family(ip_address(address).version) for address in addresses}))
 
@@ -156,8 +156,8 @@ def _installed_in(table: Table, family: Family, run: Run) -> RuleSet:
     ended = run([program, "-t", table])
     if ended.status != 0:
         raise Refused(f"{program} {_how(ended)}")
-    # A listing is empty when there is no table yet. One without its head was cut short on its way
-    # to us; the jumps, which come first, would be missing, and be added a second time.
+    # A listing is empty when there is no table yet. One without its head was cut. The
+    # jumps, which come first, would be missing from it and be added a second time.
     if ended.stdout.strip() and f"*{table}" not in ended.stdout.splitlines():
         raise Refused(
             f"{program} did not list the whole {table} table: {tail(ended.stdout, lines=1)}"

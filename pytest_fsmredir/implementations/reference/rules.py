@@ -69,7 +69,7 @@ class Chain(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SidecarPorts:
-    """Whom the rules serve: where its listeners are, and how its own traffic is told apart."""
+    """The sidecar that the rules serve: its listeners, and the user that owns its traffic."""
 
     uid: int = SIDECAR_UID
     inbound_port: int = INBOUND_PORT
