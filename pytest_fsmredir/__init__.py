@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from pytest_fsmredir.model.policy import Policy as Policy
     from pytest_fsmredir.model.reserved import SIDECAR_UID as SIDECAR_UID
     from pytest_fsmredir.traffic import forge as forge
+    from pytest_fsmredir.traffic import protocols as protocols
     from pytest_fsmredir.traffic import syns as syns
-    from pytest_fsmredir.traffic.tap import Packet as Packet
+    from pytest_fsmredir.traffic.packet import Packet as Packet
 
 _NAMES = {
     "backends.base": ("Mesh", "Place", "Pod"),
@@ -59,10 +60,10 @@ _NAMES = {
     "model.oracle": ("expected",),
     "model.policy": ("ListName", "Policy"),
     "model.reserved": ("SIDECAR_UID",),
-    "traffic.tap": ("Packet",),
+    "traffic.packet": ("Packet",),
 }  # fmt: skip
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
-_MODULES = {"forge": "traffic.forge", "syns": "traffic.syns"}
+_MODULES = {name: f"traffic.{name}" for name in ("forge", "protocols", "syns")}
 
 __all__ = sorted({*_HOMES, *_MODULES})
 

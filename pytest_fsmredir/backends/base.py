@@ -14,7 +14,8 @@ from pytest_fsmredir.model.flow import Acceptance, Address, Fate
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.correspondent import Correspondent
 from pytest_fsmredir.traffic.host import Prepare
-from pytest_fsmredir.traffic.tap import Packet
+from pytest_fsmredir.traffic.packet import Packet
+from pytest_fsmredir.traffic.tap import PacketLog
 
 
 class Place(Protocol):
@@ -175,6 +176,18 @@ class Tap(Protocol):
         """
         ...
 
+    def expect_unchanged(self, what: str, sent: Packet) -> None:
+        """Wait for a packet that the pod sends, and compare every field of its IP header.
+
+        Args:
+            what: The packet in words, for the message.
+            sent: The packet.
+
+        Raises:
+            Unmet: It did not pass in time, or it passed with another header.
+        """
+        ...
+
     def deliver(self, packet: Packet) -> None:
         """Put a packet on the link, for the pod to receive whatever its addresses are.
 
@@ -264,6 +277,17 @@ class Pod(Place, Protocol):
 
     def tap(self) -> AbstractContextManager[Tap]:
         """See the packets on the pod's link. Needs TAP."""
+        ...
+
+    def receiving(
+        self, protocols: Iterable[int], groups: Iterable[str] = ()
+    ) -> AbstractContextManager[PacketLog]:
+        """See the packets that the pod's kernel delivers, past every rule. Needs FORGED_PACKETS.
+
+        Args:
+            protocols: Numbers of the protocols of IP that count; at least one, and not TCP.
+            groups: Multicast groups that the pod joins for the block.
+        """
         ...
 
     def run(self, argv: Sequence[str], stdin: str = "") -> Completed:

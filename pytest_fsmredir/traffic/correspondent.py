@@ -11,7 +11,7 @@ from pytest_fsmredir.model.flow import Fate, Flow
 from pytest_fsmredir.traffic import forge
 from pytest_fsmredir.traffic.engine import READABLE
 from pytest_fsmredir.traffic.host import Host
-from pytest_fsmredir.traffic.tap import Packet
+from pytest_fsmredir.traffic.packet import Packet
 
 _IP_RECVERR, _IPV6_RECVERR = 11, 25  # linux/in.h, linux/in6.h
 _KIND, _CODE = 5, 6  # where struct sock_extended_err of linux/errqueue.h has them

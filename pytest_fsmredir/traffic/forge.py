@@ -10,14 +10,15 @@ import struct
 from typing import TypedDict, Unpack
 
 from pytest_fsmredir.model.flow import Address
+from pytest_fsmredir.traffic.packet import Packet, parsed
 from pytest_fsmredir.traffic.sockets import address_family
-from pytest_fsmredir.traffic.tap import Packet, parsed
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
 SCTP, UDP_LITE = 132, 136
 EXPERIMENTAL = 253  # RFC 3692: an IP protocol that nothing handles
+ICMPV6 = 58
 
-_TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
+_TCP, _UDP, _ICMP = 6, 17, 1
 _QUOTED = 64  # bytes of an offending packet that an ICMP error repeats; RFC 792 wants 28, v6 48
 _ANY_MAC = bytes.fromhex("020000000099")
 _CRC32C = 0x82F63B78  # reflected polynomial (RFC 9260, appendix A)
@@ -33,6 +34,7 @@ class IpFields(TypedDict, total=False):
         whole: Set the DF bit. IPv4 only: IPv6 routers never fragment.
         identification: 16 bits. IPv4 only; the kernel chooses one in place of 0.
         label: Flow label, 20 bits. IPv6 only.
+        ip_options: Padded to a multiple of 4 bytes, 40 at most. IPv4 only.
     """
 
     hops: int
@@ -40,6 +42,7 @@ class IpFields(TypedDict, total=False):
     whole: bool
     identification: int
     label: int
+    ip_options: bytes
 
 
 def ip(
@@ -52,9 +55,14 @@ def ip(
         head = struct.pack("!IHBB", first, len(body), protocol, hops)
         return parsed(head + _ends(source, destination) + body)
     number, flags = fields.get("identification", 0), _DONT_FRAGMENT * fields.get("whole", False)
+    options = fields.get("ip_options", b"")
+    length = 20 + len(options)
     # The kernel puts a number in place of 0 and sums up again (raw(7), IP_HDRINCL).
-    head = struct.pack("!BBHHHBBH", 0x45, service, 20 + len(body), number, flags, hops, protocol, 0)
-    return parsed(_filled(head + _ends(source, destination), b"", at=10) + body)
+    head = struct.pack(
+        "!BBHHHBBH", 4 << 4 | length // 4, service, length + len(body), number, flags, hops,
+        protocol, 0,
+    )  # fmt: skip
+    return parsed(filled(head + _ends(source, destination) + options, b"", at=10) + body)
 
 
 def tcp(
@@ -89,7 +97,7 @@ def tcp(
     numbers = (source.port, destination.port, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF)
     offset = 5 + len(options) // 4
     head = struct.pack("!HHIIBBHHH", *numbers, offset << 4 | reserved, flags, window, 0, urgent)
-    body = _summed(source.host, destination.host, _TCP, head + options + payload, at=16)
+    body = summed(source.host, destination.host, _TCP, head + options + payload, at=16)
     return ip(source.host, destination.host, _TCP, body, **fields)
 
 
@@ -103,7 +111,7 @@ def udp(
 ) -> Packet:
     """Return a UDP datagram, or a UDP-Lite one whose checksum covers all of it (RFC 3828)."""
     head = struct.pack("!HHHH", source.port, destination.port, 8 + len(payload), 0)
-    body = _summed(source.host, destination.host, protocol, head + payload, at=6)
+    body = summed(source.host, destination.host, protocol, head + payload, at=6)
     return ip(source.host, destination.host, protocol, body, **fields)
 
 
@@ -113,6 +121,17 @@ def sctp(source: Address, destination: Address) -> Packet:
     ports = struct.pack("!HHI", source.port, destination.port, 0)
     sum_ = struct.pack("<I", _crc32c(ports + bytes(4) + chunk))
     return ip(source.host, destination.host, SCTP, ports + sum_ + chunk)
+
+
+def icmp(
+    source: str, destination: str, kind: int, code: int, rest: bytes, **fields: Unpack[IpFields]
+) -> Packet:
+    """Return an ICMP message of the addresses' version, with ``rest`` behind its checksum."""
+    body = struct.pack("!BBH", kind, code, 0) + rest
+    if Address(destination, 0).family == 6:
+        summed_up = summed(source, destination, ICMPV6, body, at=2)
+        return ip(source, destination, ICMPV6, summed_up, **fields)
+    return ip(source, destination, _ICMP, filled(body, b"", at=2), **fields)
 
 
 def icmp_error(reporter: str, offending: Packet, kind: int, code: int, value: int = 0) -> Packet:
@@ -125,11 +144,8 @@ def icmp_error(reporter: str, offending: Packet, kind: int, code: int, value: in
         code: Its code.
         value: What the second word of its header holds (RFC 792, RFC 4443).
     """
-    source = offending.source.host
-    body = struct.pack("!BBHI", kind, code, 0, value) + offending.raw[:_QUOTED]
-    if offending.source.family == 6:
-        return _icmpv6(reporter, source, body)
-    return ip(reporter, source, _ICMP, _filled(body, b"", at=2))
+    rest = struct.pack("!I", value) + offending.raw[:_QUOTED]
+    return icmp(reporter, offending.source.host, kind, code, rest)
 
 
 def too_big(reporter: str, offending: Packet, mtu: int) -> Packet:
@@ -141,13 +157,8 @@ def too_big(reporter: str, offending: Packet, mtu: int) -> Packet:
 def neighbour_solicitation(source: str, target: str) -> Packet:
     """Return the question for a neighbour's link address, put to itself (RFC 4861, 4.3)."""
     option = struct.pack("!BB", 1, 1) + _ANY_MAC
-    body = struct.pack("!BBHI", 135, 0, 0, 0) + socket.inet_pton(socket.AF_INET6, target) + option
-    return _icmpv6(source, target, body, hops=255)
-
-
-def _icmpv6(source: str, destination: str, body: bytes, *, hops: int = 64) -> Packet:
-    summed = _summed(source, destination, _ICMPV6, body, at=2)
-    return ip(source, destination, _ICMPV6, summed, hops=hops)
+    rest = bytes(4) + socket.inet_pton(socket.AF_INET6, target) + option
+    return icmp(source, target, 135, 0, rest, hops=255)
 
 
 def _ends(source: str, destination: str) -> bytes:
@@ -155,12 +166,21 @@ def _ends(source: str, destination: str) -> bytes:
     return socket.inet_pton(family, source) + socket.inet_pton(family, destination)
 
 
-def _summed(source: str, destination: str, protocol: int, body: bytes, *, at: int) -> bytes:
-    """Fill in the checksum over a body and the addresses around it (RFC 8200, 8.1)."""
-    return _filled(body, _ends(source, destination) + struct.pack("!II", len(body), protocol), at)
+def summed(source: str, destination: str, protocol: int, body: bytes, *, at: int) -> bytes:
+    """Fill in the checksum over a body and the addresses around it (RFC 8200, 8.1).
+
+    Args:
+        source: Of the packet.
+        destination: Of the packet.
+        protocol: Number of the body's protocol.
+        body: With two bytes 0 in place of its checksum.
+        at: Offset of these bytes.
+    """
+    return filled(body, _ends(source, destination) + struct.pack("!II", len(body), protocol), at)
 
 
-def _filled(body: bytes, pseudo_header: bytes, at: int) -> bytes:
+def filled(body: bytes, pseudo_header: bytes, at: int) -> bytes:
+    """Fill in the checksum over a body and what counts as if it stood before it."""
     return body[:at] + struct.pack("!H", checksum(pseudo_header + body)) + body[at + 2 :]
 
 

@@ -11,6 +11,7 @@ from itertools import islice
 from pytest_fsmredir.model.flow import Acceptor, Address, Fate, Flow
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.engine import READABLE, Engine
+from pytest_fsmredir.traffic.packet import Packet
 from pytest_fsmredir.traffic.services import (
     DatagramListener,
     Listener,
@@ -21,7 +22,6 @@ from pytest_fsmredir.traffic.services import (
 )
 from pytest_fsmredir.traffic.sockets import SocketMaker, as_seen_by, emptied, loss, sockname
 from pytest_fsmredir.traffic.stream import Stream
-from pytest_fsmredir.traffic.tap import Packet
 
 BACKLOG = 1024
 WINDOW = 32  # flows of one sweep that are under way at once

@@ -8,7 +8,7 @@ from typing import Unpack
 
 from pytest_fsmredir.model.flow import Address
 from pytest_fsmredir.traffic.forge import CWR, ECE, PSH, SYN, URG, IpFields, tcp
-from pytest_fsmredir.traffic.tap import Packet
+from pytest_fsmredir.traffic.packet import Packet
 
 Make = Callable[[Address, Address], Packet]
 """From source and destination to the SYN between them."""

@@ -1,92 +1,118 @@
-"""A packet tap: what really passed an interface."""
+"""Waiting for packets, and a packet tap: what really passed an interface."""
 
 from __future__ import annotations
 
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import cast
 
-from pytest_fsmredir.model.claims import Statement, Unmet
-from pytest_fsmredir.model.flow import Address, Protocol
+from pytest_fsmredir.model.claims import Statement, require
 from pytest_fsmredir.traffic.engine import READABLE, Engine
+from pytest_fsmredir.traffic.packet import (
+    ETH_P_IP,
+    ETH_P_IPV6,
+    Packet,
+    changed_fields,
+    listed,
+    parse,
+)
 
 ETH_P_ALL = 0x0003
-FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
-
-_PROTOCOLS: dict[int | None, Protocol] = {
-    1: Protocol.ICMP,
-    58: Protocol.ICMP,
-    6: Protocol.TCP,
-    17: Protocol.UDP,
-}
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6  # linux/if_packet.h
-_LISTED = 8
-_OFFSET = 0x1FFF  # fragment offset within the IPv4 header's field of flags and offset
-_ETH_P_IP, _ETH_P_IPV6 = 0x0800, 0x86DD
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
-    """One IP packet as it passed.
-
-    Attributes:
-        protocol: TCP, UDP or ICMP (either version); None for any other, and for a fragment that
-            does not begin with the header of one.
-        source: Sender; port 0 where the packet shows none.
-        destination: Receiver; port 0 where the packet shows none.
-        flags: TCP flags, 0 for other protocols.
-        raw: The whole packet from its IP header on.
-    """
-
-    protocol: Protocol | None
-    source: Address
-    destination: Address
-    flags: int
-    raw: bytes
-
-    @property
-    def opens(self) -> bool:
-        """A TCP connection request: SYN without ACK."""
-        return self.flags & (SYN | ACK) == SYN
-
-    @property
-    def ends(self) -> bool:
-        """A TCP connection's end or abortion: FIN or RST."""
-        return bool(self.flags & (FIN | RST))
-
-    @property
-    def body(self) -> bytes:
-        """What follows the IP header (and, for IPv6, comes before any extension header)."""
-        return self.raw[40:] if self.source.family == 6 else self.raw[(self.raw[0] & 15) * 4 :]
-
-    @property
-    def seq(self) -> int:
-        """Sequence number of a TCP segment."""
-        return int.from_bytes(self.body[4:8], "big")
-
-    @property
-    def ack(self) -> int:
-        """Acknowledgement number of a TCP segment."""
-        return int.from_bytes(self.body[8:12], "big")
-
-    def goes(self, source: Address, destination: Address) -> bool:
-        """Whether it travels from here to there."""
-        return self.source == source and self.destination == destination
-
-    def matches(self, other: Packet) -> bool:
-        """Whether it has the other's addresses and content, whatever else its IP header says."""
-        return self.goes(other.source, other.destination) and self.body == other.body
-
-
-class PacketTap:
-    """An AF_PACKET socket on one interface.
+class PacketLog(ABC):
+    """Packets as they come in, to look through and to wait for.
 
     Attributes:
         engine: The loop that drives the senders of the packets.
         timeout_s: How long an expected packet may take.
     """
+
+    def __init__(
+        self, sockets: Sequence[socket.socket], where: str, engine: Engine, timeout_s: float
+    ) -> None:
+        """Read packets.
+
+        Args:
+            sockets: Where they come in.
+            where: The place in words, for messages, such as "on the pod's link".
+            engine: Drives whoever sends the packets.
+            timeout_s: How long an expected packet may take.
+        """
+        self.engine, self.timeout_s = engine, timeout_s
+        self._sockets, self._where = sockets, where
+        self._unread: list[Packet] = []
+
+    def packets(self) -> list[Packet]:
+        """Return the packets that came since the last call, in order."""
+        for sock in self._sockets:
+            self._unread.extend(self._drain(sock))
+        packets, self._unread = self._unread, []
+        return packets
+
+    def expect(self, what: str, wanted: Callable[[Packet], bool]) -> Packet:
+        """Return the next packet that is wanted, passing over the ones before it.
+
+        Args:
+            what: The packet in words, for the message.
+            wanted: Whether a packet is the one.
+
+        Raises:
+            Unmet: No such packet came in time.
+        """
+        packets = self._unread
+        for sock in self._sockets:
+            self.engine.watch(sock, READABLE, partial(self._read, sock))
+        try:
+            self.engine.pump(lambda: any(map(wanted, packets)), self.timeout_s)
+        finally:
+            for sock in self._sockets:
+                self.engine.forget(sock)
+        position = next((n for n, packet in enumerate(packets) if wanted(packet)), None)
+        require(
+            Statement(
+                holds=position is not None,
+                expected=f"{what} {self._where}",
+                observed=listed(packets),
+            )
+        )
+        self._unread = packets[cast("int", position) + 1 :]
+        return packets[cast("int", position)]
+
+    def expect_unchanged(self, what: str, sent: Packet) -> None:
+        """Wait for a packet that somebody sends, and compare every field of its IP header.
+
+        Args:
+            what: The packet in words, for the message.
+            sent: The packet.
+
+        Raises:
+            Unmet: It did not come in time, or it came with another header.
+        """
+        changes = changed_fields(sent, self.expect(what, sent.matches))
+        require(
+            Statement(
+                holds=not changes,
+                expected=f"{what} {self._where} as it was sent",
+                observed=", ".join(changes),
+            )
+        )
+
+    @abstractmethod
+    def _drain(self, sock: socket.socket) -> Iterator[Packet]:
+        """Yield the packets that a socket holds."""
+
+    def _read(self, sock: socket.socket, _events: int) -> None:
+        self._unread.extend(self._drain(sock))
+
+
+class PacketTap(PacketLog):
+    """An AF_PACKET socket on one interface: packets of both directions."""
 
     def __init__(
         self, sock: socket.socket, engine: Engine, timeout_s: float, far_end: tuple[str, str]
@@ -99,39 +125,9 @@ class PacketTap:
             timeout_s: How long an expected packet may take.
             far_end: Name of the interface, and the hardware address of the other end of its link.
         """
-        self.engine, self.timeout_s = engine, timeout_s
+        super().__init__([sock], "on the pod's link", engine, timeout_s)
         self._sock = sock
         self._interface, self._far_end = far_end[0], bytes.fromhex(far_end[1].replace(":", ""))
-        self._unread: list[Packet] = []
-
-    def packets(self) -> list[Packet]:
-        """Return the packets that passed since the last call, both directions, in order."""
-        self._unread.extend(self._drain())
-        packets, self._unread = self._unread, []
-        return packets
-
-    def expect(self, what: str, wanted: Callable[[Packet], bool]) -> Packet:
-        """Return the next packet that is wanted, passing over the ones before it.
-
-        Args:
-            what: The packet in words, for the message.
-            wanted: Whether a packet is the one.
-
-        Raises:
-            Unmet: No such packet passed in time.
-        """
-        packets = self._unread
-        self.engine.watch(self._sock, READABLE, lambda _: packets.extend(self._drain()))
-        try:
-            self.engine.pump(lambda: any(map(wanted, packets)), self.timeout_s)
-        finally:
-            self.engine.forget(self._sock)
-        position = next((n for n, packet in enumerate(packets) if wanted(packet)), None)
-        if position is None:
-            expected = f"{what} on the pod's link"
-            raise Unmet(Statement(holds=False, expected=expected, observed=_listed(packets)))
-        self._unread = packets[position + 1 :]
-        return packets[position]
 
     def deliver(self, packet: Packet) -> None:
         """Put a packet on the link, for the other end to receive whatever its addresses are.
@@ -139,57 +135,37 @@ class PacketTap:
         The kernel does not show a packet to the socket that sent it (skb_loop_sk,
         linux/net/core/dev.c), so the tap does not see it.
         """
-        ethertype = _ETH_P_IPV6 if packet.destination.family == 6 else _ETH_P_IP
-        self._sock.sendto(packet.raw, (self._interface, ethertype, 0, 0, self._far_end))
+        ethertype = ETH_P_IPV6 if packet.destination.family == 6 else ETH_P_IP
+        to = _group_hardware_address(packet.destination.host) or self._far_end
+        self._sock.sendto(packet.raw, (self._interface, ethertype, 0, 0, to))
 
     def close(self) -> None:
         """Stop listening."""
         # The kernel waits for every processor to have let go of the socket: some 10 ms, without us.
         threading.Thread(target=self._sock.close, name="fsmredir-tap", daemon=True).start()
 
-    def _drain(self) -> Iterator[Packet]:
+    def _drain(self, sock: socket.socket) -> Iterator[Packet]:
         while True:
             try:
-                raw, address = self._sock.recvfrom(65536)
+                raw, address = sock.recvfrom(65536)
             except BlockingIOError:
                 break
             packet = parse(raw, address[1])
             if packet is not None:
                 yield packet
-        _, missed = struct.unpack("II", self._sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+        _, missed = struct.unpack("II", sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
         if missed:
             raise BufferError(f"the tap missed {missed} packets; read it more often")
 
 
-def parse(raw: bytes, ethertype: int) -> Packet | None:
-    """Return the packet behind a link header, or None when it is not IP."""
-    return parsed(raw) if ethertype in (_ETH_P_IP, _ETH_P_IPV6) else None
-
-
-def parsed(raw: bytes) -> Packet:
-    """Return the packet that begins with an IP header."""
-    if raw[0] >> 4 == 4:
-        begins, start = not int.from_bytes(raw[6:8], "big") & _OFFSET, (raw[0] & 15) * 4
-        protocol = raw[9] if begins else None
-        source, destination = socket.inet_ntoa(raw[12:16]), socket.inet_ntoa(raw[16:20])
-    else:
-        protocol, start = raw[6], 40
-        source = socket.inet_ntop(socket.AF_INET6, raw[8:24])
-        destination = socket.inet_ntop(socket.AF_INET6, raw[24:40])
-    kind = _PROTOCOLS.get(protocol)
-    if kind in (None, Protocol.ICMP):
-        return Packet(kind, Address(source, 0), Address(destination, 0), 0, raw)
-    source_port = int.from_bytes(raw[start : start + 2], "big")
-    destination_port = int.from_bytes(raw[start + 2 : start + 4], "big")
-    flags = raw[start + 13] if kind is Protocol.TCP else 0
-    return Packet(
-        kind, Address(source, source_port), Address(destination, destination_port), flags, raw
-    )
-
-
-def _listed(packets: list[Packet]) -> str:
-    """Return the last packets in words."""
-    last = packets[-_LISTED:]
-    ends = (f"{each.protocol or 'other'} {each.source} > {each.destination}" for each in last)
-    more = "" if len(last) == len(packets) else f"{len(packets) - len(last)} packets, then "
-    return more + (", ".join(ends) or "nothing")
+def _group_hardware_address(host: str) -> bytes | None:
+    """Return the hardware address of a group or of all hosts (RFC 1112, RFC 2464); None for one."""
+    if ":" in host:
+        raw = socket.inet_pton(socket.AF_INET6, host)
+        return b"\x33\x33" + raw[12:] if raw[0] == 0xFF else None
+    raw = socket.inet_aton(host)
+    if raw == b"\xff" * 4:
+        return b"\xff" * 6
+    if raw[0] >> 4 != 0xE:
+        return None
+    return b"\x01\x00\x5e" + bytes([raw[1] & 0x7F]) + raw[2:]

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_fsmredir.model.flow import Address, Protocol
 from pytest_fsmredir.traffic import forge
-from pytest_fsmredir.traffic.tap import Packet, parse
+from pytest_fsmredir.traffic.packet import Packet, parse
 
 ENDS = {
     4: (Address("192.0.2.1", 1111), Address("198.51.100.2", 2222)),

@@ -9,7 +9,7 @@ from pytest_fsmredir.backends.places import BasePlace, Dial, End, OutsidePlace
 from pytest_fsmredir.model.flow import Address, Fate, Flow, Protocol
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.host import Host, Prepare
-from pytest_fsmredir.traffic.tap import Packet
+from pytest_fsmredir.traffic.packet import Packet
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.netns.mesh import NetnsMesh

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from types import MappingProxyType
@@ -22,7 +22,9 @@ from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Acceptance, Address, Protocol
 from pytest_fsmredir.sidecars.base import SidecarProcess
 from pytest_fsmredir.traffic.correspondent import Correspondent, corresponding
-from pytest_fsmredir.traffic.tap import Packet, PacketTap
+from pytest_fsmredir.traffic.packet import Packet
+from pytest_fsmredir.traffic.receiver import Receiver, open_receivers
+from pytest_fsmredir.traffic.tap import PacketTap
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.netns.mesh import NetnsMesh
@@ -112,6 +114,19 @@ class NetnsPod(NetnsPlace):
             yield tap
         finally:
             tap.close()
+
+    @contextmanager
+    def receiving(self, protocols: Iterable[int], groups: Iterable[str] = ()) -> Iterator[Receiver]:
+        """See the packets that the pod's kernel delivers to some protocols."""
+        family, interface = self._mesh.family, self._site.link.interface
+        sockets = self._site.namespace.run(
+            lambda: open_receivers(family, protocols, groups, interface)
+        )
+        receiver = Receiver(sockets, self._host.engine, self._mesh.timeout_s)
+        try:
+            yield receiver
+        finally:
+            receiver.close()
 
     def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
         """Run a foreign program in the pod."""

@@ -16,7 +16,7 @@ from pytest_fsmredir.backends.kubernetes.pods.pool import PooledPod
 from pytest_fsmredir.backends.places import BasePlace, Dial, End, OutsidePlace, not_offered
 from pytest_fsmredir.model.flow import Address, Fate, Flow, Protocol
 from pytest_fsmredir.traffic.host import Prepare
-from pytest_fsmredir.traffic.tap import Packet
+from pytest_fsmredir.traffic.packet import Packet
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh

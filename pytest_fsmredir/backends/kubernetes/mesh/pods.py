@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.implementations.base import Completed
 from pytest_fsmredir.model.flow import Acceptance
 from pytest_fsmredir.traffic.correspondent import Correspondent
+from pytest_fsmredir.traffic.tap import PacketLog
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
@@ -78,6 +79,12 @@ class KubePod(KubePlace):
         not_offered("packets made by hand")
 
     def tap(self) -> AbstractContextManager[Tap]:
+        """Not offered here."""
+        not_offered("seeing packets")
+
+    def receiving(
+        self, protocols: Iterable[int], groups: Iterable[str] = ()
+    ) -> AbstractContextManager[PacketLog]:
         """Not offered here."""
         not_offered("seeing packets")
 
