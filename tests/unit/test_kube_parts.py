@@ -11,10 +11,10 @@ import pytest
 
 from pytest_fsmredir import Probe, ProbeBy
 from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive
-from pytest_fsmredir.backends.kubernetes.cluster import images, kind
+from pytest_fsmredir.backends.kubernetes.cluster import images, remote
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
-from pytest_fsmredir.backends.kubernetes.cluster.kind import KindSite, unused_ranges
-from pytest_fsmredir.backends.kubernetes.cluster.remote import needs_met
+from pytest_fsmredir.backends.kubernetes.cluster.kind import KindSite
+from pytest_fsmredir.backends.kubernetes.cluster.remote import needs_met, unused_ranges
 from pytest_fsmredir.backends.kubernetes.mesh.planning import Orders, plan
 from pytest_fsmredir.backends.kubernetes.pods.causes import breakage
 from pytest_fsmredir.backends.kubernetes.pods.kubelet import CASES, case_of
@@ -80,7 +80,7 @@ def test_no_range_is_free_where_nobody_knows(monkeypatch: pytest.MonkeyPatch) ->
     def give_up(*_: object) -> None:
         raise DeadlineError("waited for a pod with an address")
 
-    monkeypatch.setattr(kind, "eventually", give_up)
+    monkeypatch.setattr(remote, "eventually", give_up)
     assert not unused_ranges(site("10.244.0.7"))
 
 

@@ -15,11 +15,10 @@ from pytest_fsmredir.backends.kubernetes.cluster.kind import (
     image_in_nodes,
     kind_site,
     preflight,
-    remote_ranges,
     running_site,
-    unused_ranges,
 )
 from pytest_fsmredir.backends.kubernetes.cluster.nodes import require_nodes
+from pytest_fsmredir.backends.kubernetes.cluster.remote import remote_ranges, unused_ranges
 from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject
 from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
 

@@ -20,8 +20,8 @@ from pytest_fsmredir.backends.kubernetes.cluster.images import pod_image
 from pytest_fsmredir.backends.kubernetes.cluster.kind import (
     image_in_nodes,
     named_site,
-    remote_ranges,
 )
+from pytest_fsmredir.backends.kubernetes.cluster.remote import remote_ranges
 from pytest_fsmredir.backends.kubernetes.pods.injectors import by_hand
 from pytest_fsmredir.backends.kubernetes.pods.manifests import AgentIn, Images
 from pytest_fsmredir.cli.pod.aiming import Aim, aim

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from ipaddress import ip_network
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING
@@ -24,14 +23,11 @@ from tenacity import (
 )
 
 from pytest_fsmredir import layout, procs, scratch
-from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
+from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
 from pytest_fsmredir.backends.kubernetes.cluster.nodes import Node, names_in_kind, nodes_of
-from pytest_fsmredir.backends.kubernetes.cluster.remote import free_ranges
-from pytest_fsmredir.backends.kubernetes.cluster.waiting import eventually
 from pytest_fsmredir.errors import (
     BackendError,
     CommandError,
-    DeadlineError,
     FsmRedirError,
     PreflightError,
 )
@@ -44,9 +40,6 @@ CREATE_S = 300.0
 
 COMMAND_S = 120.0
 """How long any other command of kind or docker may take: loading an image is the longest."""
-
-NETWORK_S = 60.0
-"""How long the pods of a new cluster may take to get addresses: its nodes get ready first."""
 
 IMAGE_LIMIT = 8 * 1024**3
 """Bytes that an image may have on its way into the nodes."""
@@ -204,41 +197,6 @@ def handle_of(options: KindOptions) -> KindCluster:
     )
 
 
-@contextmanager
-def remote_ranges(site: KindSite) -> Iterator[Sequence[str]]:
-    """Have the nodes answer for ranges outside the cluster, for the block.
-
-    Yields:
-        Those ranges.
-    """
-    ranges = unused_ranges(site)
-    # IPv4 answers from an address only if the table "local" has it (__ip_dev_find).
-    # Runs at once have each their own, which differ in the metric.
-    routes = [f"local {each} dev lo table local metric {os.getpid()}" for each in ranges]
-    with ExitStack() as undo:
-        for node in site.nodes:
-            _ip(node, [f"route replace {route}" for route in routes])
-            undo.callback(_ip, node, [f"route del {route}" for route in routes])
-        yield ranges
-
-
-def unused_ranges(site: KindSite) -> Sequence[str]:
-    """Return the ranges that nodes can answer for, since the cluster does not use them.
-
-    Pods are asked for theirs: a network plugin need not heed the ranges that nodes were given. In a
-    cluster that has just been made no pod has an address yet, so one is waited for.
-    """
-    cluster = site.cluster
-    try:
-        pods = eventually(lambda: set(_pod_addresses(cluster)), NETWORK_S, "a pod with an address")
-    except DeadlineError:
-        return ()  # nobody knows what the cluster uses
-    nodes = cluster.get("/api/v1/nodes")["items"]
-    pods.update(each for node in nodes for each in node["spec"].get("podCIDRs", ()))
-    families = {ip_network(each).version for each in pods}
-    return free_ranges([*pods, *_addresses(nodes), _service(cluster)], families)
-
-
 def image_in_nodes(site: KindSite, image: str) -> None:
     """See to it that the nodes have an image that Docker has.
 
@@ -333,33 +291,9 @@ def _node_names(handle: KindCluster) -> tuple[str, ...]:
     return tuple(procs.run(argv, timeout_s=COMMAND_S).split())
 
 
-def _in_node(node: str, argv: Sequence[str]) -> str:
+def in_node(node: str, argv: Sequence[str]) -> str:
+    """Run a program in a node, and return its standard output."""
     return procs.run(["docker", "exec", node, *argv], timeout_s=COMMAND_S)
-
-
-def _ip(node: str, commands: Sequence[str]) -> None:
-    argv = ["docker", "exec", "--interactive", node, "ip", "-force", "-batch", "-"]
-    procs.run(argv, stdin="\n".join(commands) + "\n", timeout_s=COMMAND_S)
-
-
-def _addresses(nodes: Iterable[Object]) -> Iterator[str]:
-    """Yield the addresses of nodes."""
-    for node in nodes:
-        own = (each for each in node["status"]["addresses"] if each["type"].endswith("IP"))
-        yield from (each["address"] for each in own)
-
-
-def _service(cluster: Cluster) -> str:
-    """Return the address of a Service."""
-    service = cluster.get("/api/v1/namespaces/default/services/kubernetes")
-    return str(service["spec"]["clusterIP"])
-
-
-def _pod_addresses(cluster: Cluster) -> Iterator[str]:
-    """Yield the addresses of pods that have not their node's."""
-    for pod in cluster.get("/api/v1/pods", resourceVersion="0")["items"]:
-        if not pod["spec"].get("hostNetwork"):
-            yield from (each["ip"] for each in pod["status"].get("podIPs", ()))
 
 
 def _has(node: str, image: str) -> bool:
@@ -368,7 +302,7 @@ def _has(node: str, image: str) -> bool:
 
 
 def _images_of(node: str) -> list[str]:
-    return _in_node(node, ["ctr", "--namespace", "k8s.io", "images", "ls", "--quiet"]).split()
+    return in_node(node, ["ctr", "--namespace", "k8s.io", "images", "ls", "--quiet"]).split()
 
 
 def _program(given: str, name: str) -> str:

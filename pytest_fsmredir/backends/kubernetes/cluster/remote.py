@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import json
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
 
+from pytest_fsmredir import procs
+from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
+from pytest_fsmredir.backends.kubernetes.cluster.kind import COMMAND_S, KindSite, in_node
+from pytest_fsmredir.backends.kubernetes.cluster.waiting import eventually
 from pytest_fsmredir.backends.needs import Need
+from pytest_fsmredir.errors import DeadlineError
+
+NETWORK_S = 60.0
+"""How long the pods of a new cluster may take to get addresses: its nodes get ready first."""
 
 _DOCUMENTED = ("10.96.0.0/15", "10.243.0.0/16", "10.244.0.0/15")
 """Examples of FSM's documentation that are also the usual ranges of clusters."""
@@ -43,3 +56,91 @@ def needs_met(ranges: Iterable[str], family: int) -> frozenset[Need]:
         Need.DEFAULT_CLUSTER_RANGES: answered.issuperset(_DOCUMENTED),
     }
     return frozenset(need for need, is_met in met.items() if is_met)
+
+
+@contextmanager
+def remote_ranges(site: KindSite) -> Iterator[Sequence[str]]:
+    """Have the nodes answer for ranges outside the cluster, for the block.
+
+    Yields:
+        Those ranges.
+    """
+    ranges = unused_ranges(site)
+    forget_routes(site)
+    # IPv4 answers from an address only if the table "local" has it (__ip_dev_find).
+    # Runs at once have each their own, which differ in the metric.
+    routes = [_local(each, os.getpid()) for each in ranges]
+    with ExitStack() as undo:
+        for node in site.nodes:
+            _ip(node, [f"route replace {route}" for route in routes])
+            undo.callback(_ip, node, [f"route del {route}" for route in routes])
+        yield ranges
+
+
+def forget_routes(site: KindSite) -> list[str]:
+    """Take away what nodes still answer for because a run was killed, and return those ranges."""
+    forgotten = []
+    for node in site.nodes:
+        shown = [in_node(node, ["ip", "-json", f"-{n}", *_SHOW]) for n in _NOBODYS]
+        routes = [route for text in shown for route in json.loads(text or "[]")]
+        left = [route for route in routes if _is_of_a_dead_run(route)]
+        if left:
+            _ip(node, [f"route del {_local(each['dst'], each['metric'])}" for each in left])
+        forgotten += [str(each["dst"]) for each in left]
+    return forgotten
+
+
+def unused_ranges(site: KindSite) -> Sequence[str]:
+    """Return the ranges that nodes can answer for, since the cluster does not use them.
+
+    Pods are asked for theirs: a network plugin need not heed the ranges that nodes were given. In a
+    cluster that has just been made no pod has an address yet, so one is waited for.
+    """
+    cluster = site.cluster
+    try:
+        pods = eventually(lambda: set(_pod_addresses(cluster)), NETWORK_S, "a pod with an address")
+    except DeadlineError:
+        return ()  # nobody knows what the cluster uses
+    nodes = cluster.get("/api/v1/nodes")["items"]
+    pods.update(each for node in nodes for each in node["spec"].get("podCIDRs", ()))
+    families = {ip_network(each).version for each in pods}
+    return free_ranges([*pods, *_addresses(nodes), _service(cluster)], families)
+
+
+_SHOW = ["route", "show", "table", "local", "dev", "lo"]
+
+
+def _local(network: str, metric: int) -> str:
+    return f"local {network} dev lo table local metric {metric}"
+
+
+def _is_of_a_dead_run(route: Mapping[str, Any]) -> bool:
+    """Whether a route is one that :func:`remote_ranges` made in a process which has ended."""
+    ours = {*_DOCUMENTED, *_NOBODYS[4], *_NOBODYS[6]}
+    metric = route.get("metric", 0)
+    return route.get("dst") in ours and metric > 0 and not Path(f"/proc/{metric}").exists()
+
+
+def _ip(node: str, commands: Sequence[str]) -> None:
+    argv = ["docker", "exec", "--interactive", node, "ip", "-force", "-batch", "-"]
+    procs.run(argv, stdin="\n".join(commands) + "\n", timeout_s=COMMAND_S)
+
+
+def _addresses(nodes: Iterable[Object]) -> Iterator[str]:
+    """Yield the addresses of nodes."""
+    for node in nodes:
+        own = (each for each in node["status"]["addresses"] if each["type"].endswith("IP"))
+        yield from (each["address"] for each in own)
+
+
+def _service(cluster: Cluster) -> str:
+    """Return the address of a Service."""
+    service = cluster.get("/api/v1/namespaces/default/services/kubernetes")
+    return str(service["spec"]["clusterIP"])
+
+
+def _pod_addresses(cluster: Cluster) -> Iterator[str]:
+    """Yield the addresses of pods that have not their node's."""
+    for pod in cluster.get("/api/v1/pods", resourceVersion="0")["items"]:
+        if not pod["spec"].get("hostNetwork"):
+            yield from (each["ip"] for each in pod["status"].get("podIPs", ()))
