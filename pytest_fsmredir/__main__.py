@@ -1,4 +1,4 @@
-"""The commands ``python -m pytest_fsmredir doctor|reference|mesh|pod|rules``."""
+"""The commands ``python -m pytest_fsmredir doctor|reference|mesh|pod|clean|rules``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
                                 --fsm-inject=webhook; see --help
   pod NAMESPACE/NAME            judge a running pod, with an agent in an ephemeral container;
                                 see --help
+  clean                         remove what killed runs have left in a cluster; see --help
   rules show|path|check|diff    ask what saved rules do with packets; see --help
 """
 
@@ -35,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
             return _with_client("pytest_fsmredir.reference_mesh.command", rest)
         case ["pod", *rest]:
             return _with_client("pytest_fsmredir.cli.pod.command", rest, lacking=2)
+        case ["clean", *rest]:
+            return _with_client("pytest_fsmredir.cli.clean", rest)
         case ["rules", *rest]:
             return int(import_module("pytest_fsmredir.rules.command").main(rest))
         case ["-h" | "--help"]:

@@ -138,9 +138,41 @@ class Survivor:
             start_new_session=True,
         )
 
-    def release(self) -> None:
-        """Close its standard input, and wait for its end."""
-        self._process.communicate()
+    def release(self, last_words: bytes = b"") -> None:
+        """Close its standard input, and wait for its end.
+
+        Args:
+            last_words: What it reads before its standard input ends.
+        """
+        self._process.communicate(last_words)
+
+
+_UNLESS_DISMISSED = 'read -r line && exit 0; exec "$@"'
+
+
+class Guardian:
+    """A program that is run once this process has ended, unless it is dismissed before.
+
+    It outlives a SIGKILL of this process, but not the end of the container or the session that
+    holds both.
+    """
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._survivor = Survivor(["/bin/sh", "-c", _UNLESS_DISMISSED, "sh", *argv])
+
+    def dismiss(self) -> None:
+        """Have the program not run."""
+        self._survivor.release(b"dismissed\n")
+
+
+@contextmanager
+def guarded(argv: Sequence[str]) -> Iterator[None]:
+    """Have a program run after this process if that ends within the block."""
+    guardian = Guardian(argv)
+    try:
+        yield
+    finally:
+        guardian.dismiss()
 
 
 # The program is a member of this shell's process group. Our end of the shell's standard input

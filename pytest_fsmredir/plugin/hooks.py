@@ -14,6 +14,7 @@ from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.model.outcomes import Outcome, Row
 from pytest_fsmredir.plugin.collection import CheckItem, conformance_directory
 from pytest_fsmredir.plugin.progress import SweepProgress
+from pytest_fsmredir.plugin.termination import Termination
 from pytest_fsmredir.report.hygiene import Hygiene
 from pytest_fsmredir.report.sections import FailureSections
 from pytest_fsmredir.report.terminal import collected, header, summary
@@ -63,6 +64,7 @@ class ConformanceHooks:
         self._shared_cluster = ExitStack()
         self._sections = FailureSections(_ROW)
         self._refusal = ""
+        self._termination = Termination()
 
     def prepare_report(self) -> None:
         """See to it that the report can be written, where one is wanted.
@@ -91,7 +93,8 @@ class ConformanceHooks:
         return header(self.run)
 
     def pytest_sessionstart(self) -> None:
-        """Show the progress of long sweeps."""
+        """Show the progress of long sweeps, and end by a signal as by Ctrl-C."""
+        self._termination.watch()
         reporter = self._reporter()
         if reporter is not None and self.run.settings.exhaustive and reporter.verbosity >= 0:
             self.run.watch = SweepProgress(self._config, reporter)
@@ -186,12 +189,14 @@ class ConformanceHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report, and let no violated requirement end in exit status 0."""
+        self._termination.ignore()
         try:
             if not is_worker(self._config) and not self._config.option.collectonly:
                 self._conclude(session)
         finally:
             with self.run.removing(KIND), self._shared_cluster:
                 self.run.close()
+            self._termination.release()
         if is_worker(self._config):
             output: dict[str, object] = getattr(self._config, "workeroutput")  # noqa: B009
             run = self.run

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,13 @@ from typing import Any
 import pytest
 import yaml
 
+from pytest_fsmredir.__main__ import main
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
 from pytest_fsmredir.backends.kubernetes.cluster.images import pod_image
 from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions, handle_of
+from pytest_fsmredir.backends.kubernetes.cluster.namespaces import OWNER, ourselves
+from pytest_fsmredir.backends.kubernetes.cluster.waiting import eventually
+from pytest_fsmredir.backends.kubernetes.pods import manifests
 from pytest_fsmredir.backends.kubernetes.pods.manifests import MANAGED_BY, OURS
 from tests.kube.gate import Gate
 
@@ -170,22 +174,63 @@ def test_unknown_node_is_a_usage_error(start: Start, kind: KindOptions) -> None:
     assert f"no node is called 'nobody' (there are: {kind.name}-control-plane)" in output
 
 
-def test_interrupted_run_leaves_nothing_behind(start: Start, cluster: Cluster) -> None:
-    """Pods that run on in somebody's cluster after Ctrl-C."""
-    asked = ["--fsm-check", f"{CHECKS},KUBE-01*", "--fsm-ip", "4", "-v"]
-    run = start("--fsm-conformance", "--fsm-backend", "kind", *asked)
+def until_a_check_is_over(run: subprocess.Popen[str]) -> str:
+    """Return what a run prints until its first check has passed."""
     assert run.stdout is not None
     seen = []
-    for line in run.stdout:  # until the first check is over
+    for line in run.stdout:
         seen.append(line)
         if "PASSED" in line:
             break
-    run.send_signal(signal.SIGINT)
+    return "".join(seen)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_run_leaves_nothing_behind(
+    start: Start, cluster: Cluster, number: signal.Signals
+) -> None:
+    """Catches: pods that run on in a cluster after Ctrl-C, or after a CI job was cancelled."""
+    asked = ["--fsm-check", f"{CHECKS},KUBE-01*", "--fsm-ip", "4", "-v"]
+    run = start("--fsm-conformance", "--fsm-backend", "kind", *asked)
+    seen = until_a_check_is_over(run)
+    run.send_signal(number)
     rest, _ = run.communicate(timeout=LIMIT_S)
 
-    assert run.returncode == pytest.ExitCode.INTERRUPTED, "".join(seen) + rest
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, seen + rest
     assert "verdict: partial" in rest
     assert namespaces(cluster) == []
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_killed_run_leaves_nothing_behind(
+    start: Start, cluster: Cluster, workers: Sequence[str]
+) -> None:
+    """Catches: a namespace with pods that stays until the next run, when the first was killed."""
+    asked = ["--fsm-check", f"{CHECKS},KUBE-01*", "--fsm-ip", "4", "-v"]
+    run = start("--fsm-conformance", "--fsm-backend", "kind", *asked, *workers)
+    until_a_check_is_over(run)
+    assert namespaces(cluster)
+    run.kill()
+    run.communicate(timeout=LIMIT_S)
+
+    eventually(lambda: not namespaces(cluster), 60.0, "the namespaces of the run to be removed")
+
+
+def test_leftovers_are_removed_on_demand(
+    kind: KindOptions, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches: a namespace of a killed run that stays, or that of a run which goes on removed."""
+    gone = ourselves().rpartition("/")[0] + "/4194305"  # beyond the highest process id
+    for name, owner in (("fsmredir-over", gone), ("fsmredir-goes-on", ourselves())):
+        document = manifests.namespace(name, name, {OWNER: owner})
+        cluster.create("/api/v1/namespaces", document)
+    programs = ["--kind-bin", kind.kind, "--kind-kubectl-bin", kind.kubectl]
+    try:
+        assert main(["clean", "--kind-cluster", kind.name, *programs]) == 0
+        assert namespaces(cluster) == ["fsmredir-goes-on"]
+    finally:
+        cluster.delete("/api/v1/namespaces/fsmredir-goes-on")
+    assert capsys.readouterr().out == "removed: namespace fsmredir-over\n"
 
 
 def test_cluster_that_is_gone_half_way(

@@ -8,7 +8,9 @@ import pytest
 
 from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
 from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster
+from pytest_fsmredir.backends.kubernetes.cluster.namespaces import ourselves
 from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
+from pytest_fsmredir.backends.kubernetes.pods.mesh_config import OWNER, MeshScope
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool
 from pytest_fsmredir.backends.kubernetes.pods.webhook import WebhookInjection
 from pytest_fsmredir.errors import BackendError, PreflightError
@@ -152,6 +154,20 @@ def test_lists_are_put_back_after_an_interruption() -> None:
 
     assert api.traffic == LISTS
     assert api.annotations == {}
+
+
+def test_lists_of_a_killed_run_are_put_back_without_another_run() -> None:
+    """Catches: a live mesh that keeps a killed run's lists until somebody starts another run."""
+    api = Api()
+    scope = MeshScope(cast("Cluster", api), "fsm-system", "fsm-mesh-config")
+    assert not scope.put_back()
+    scope.take()
+    scope.set({"outboundPortExclusionList": [1]})
+    assert not scope.put_back()  # this run goes on
+
+    api.annotations[OWNER] = ourselves().rpartition("/")[0] + "/4194305"  # no such process
+    assert scope.put_back()
+    assert (api.traffic, api.annotations) == (LISTS, {})
 
 
 def test_mesh_that_redirects_on_nodes_is_named_before_any_pod_is_made() -> None:

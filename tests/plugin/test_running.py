@@ -150,8 +150,9 @@ def test_own_tests_run_beside_the_suite(project: Project) -> None:
     assert "2 passed" in ended.output
 
 
-def test_interruption_ends_with_what_was_learnt(project: Project) -> None:
-    """A Ctrl-C that waits for an init command, says nothing, or leaves it running."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interruption_ends_with_what_was_learnt(project: Project, number: signal.Signals) -> None:
+    """Catches: a signal that waits for an init command, says nothing, or leaves it running."""
     ready = project.path / "ready"
     os.mkfifo(ready)
     marker = f"sleep 9{os.getpid()}"
@@ -163,7 +164,7 @@ def test_interruption_ends_with_what_was_learnt(project: Project) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=project.path,
     )  # fmt: skip
     ready.read_text()  # returns once the command is at work in the second pod
-    run.send_signal(signal.SIGINT)
+    run.send_signal(number)
     output, _ = run.communicate(timeout=120)  # not the 300 s that the command may take
     assert run.returncode == pytest.ExitCode.INTERRUPTED
     assert "interrupted  before the end" in output

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from pytest_fsmredir.backends.kubernetes.cluster.namespaces import is_over, ourselves
 from pytest_fsmredir.errors import CommandError
 from pytest_fsmredir.procs import run
 
@@ -20,3 +25,45 @@ def test_file_limit_ends_what_writes_without_end(tmp_path: Path) -> None:
     with pytest.raises(CommandError):
         run(["/bin/sh", "-c", script, "sh", str(file)], file_limit=2048 * 512)
     assert file.stat().st_size == 2048 * 512
+
+
+GUARDED = """
+import sys
+from pytest_fsmredir.procs import Guardian
+guardian = Guardian(["touch", sys.argv[1]])
+if sys.argv[2] == "dismiss":
+    guardian.dismiss()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(("then", "cleaned"), [("die", True), ("dismiss", False)])
+def test_guardian_acts_only_if_its_process_dies(tmp_path: Path, then: str, cleaned: bool) -> None:
+    """Catches: leftovers of a run that was killed, or a cluster that is cleaned under a run."""
+    file = tmp_path / "cleaned"
+    argv = [sys.executable, "-c", GUARDED, str(file), then]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        child.kill()
+
+    looking = Retrying(
+        stop=stop_after_delay(10.0 if cleaned else 0.0),
+        wait=wait_fixed(0.02),
+        retry=retry_if_result(lambda found: not found),
+        retry_error_callback=lambda _: False,
+    )
+    assert looking(file.exists) is cleaned
+
+
+def test_process_that_nobody_has_waited_for_has_ended() -> None:
+    """Catches: a namespace of a killed run that is never removed while its parent waits not."""
+    child = subprocess.Popen(["/bin/sh", "-c", "exit"], stdin=subprocess.DEVNULL)
+    machine = ourselves().rpartition("/")[0]
+    try:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert is_over(f"{machine}/{child.pid}", "2026-01-01T00:00:00Z")
+        assert not is_over(ourselves(), "2026-01-01T00:00:00Z")
+    finally:
+        child.wait()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from pytest_fsmredir.backends.kubernetes import leftovers
 from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
 from pytest_fsmredir.backends.kubernetes.cluster import namespaces
@@ -110,6 +111,7 @@ class KubernetesBackend:
         with ExitStack() as undo:
             undo.callback(cluster.close)
             namespaces.sweep(cluster)
+            undo.enter_context(leftovers.guarded(cluster, injection.mesh_namespace))
             namespace = undo.enter_context(
                 namespaces.namespace(cluster, keep=keep, files=injection.files)
             )

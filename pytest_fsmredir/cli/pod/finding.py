@@ -19,10 +19,10 @@ from pytest_fsmredir.backends.kubernetes.pods.injection import (
 )
 from pytest_fsmredir.backends.kubernetes.pods.mesh_config import require_pod_level
 from pytest_fsmredir.backends.kubernetes.pods.states import PodStage, state_of
+from pytest_fsmredir.backends.kubernetes.pods.webhook import MESH_CONFIG
 from pytest_fsmredir.errors import PreflightError, SettingsError
 from pytest_fsmredir.model.configuration import Configuration
 
-MESH_CONFIG = "fsm-mesh-config"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")  # RFC 1123, as names of the API are
 
 

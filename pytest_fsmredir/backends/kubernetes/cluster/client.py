@@ -37,9 +37,19 @@ class ApiError(BackendError):
 
 
 class Cluster:
-    """A cluster, by its kubeconfig."""
+    """A cluster, by its kubeconfig.
+
+    Attributes:
+        options: Options of our own commands by which another process reaches the same cluster.
+    """
+
+    options: tuple[str, ...] = ()
 
     def __init__(self, kubeconfig: Path | None, context: str | None = None) -> None:
+        self.options = (
+            *(("--kubeconfig", str(kubeconfig.absolute())) if kubeconfig else ()),
+            *(("--context", context) if context else ()),
+        )
         kubernetes = _kubernetes()
         configuration = kubernetes.client.Configuration()
         try:

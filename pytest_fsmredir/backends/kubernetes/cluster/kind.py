@@ -129,6 +129,8 @@ def kind_site(options: KindOptions, images: Sequence[str] = ()) -> Iterator[Kind
     handle = handle_of(options)
     with ExitStack() as undo:
         if made and not options.keep:
+            delete = [str(handle.kind_path), "delete", "cluster", "--name", handle.name]
+            undo.enter_context(procs.guarded(delete))
             undo.callback(handle.delete)
         with _loading(handle, images) if made else nullcontext():
             _bring_up(handle, options.config or _OUR_CONFIG, made=made)
@@ -155,13 +157,19 @@ def kind_nodes(options: KindOptions) -> tuple[Node, ...]:
 
 
 @contextmanager
-def named_site(name: str) -> Iterator[KindSite]:
+def named_site(name: str, *, kind: str = "", kubectl: str = "") -> Iterator[KindSite]:
     """Use, for the block, a kind cluster of this machine that runs already.
+
+    Args:
+        name: The cluster's.
+        kind: The program; empty for the one on PATH.
+        kubectl: The same.
 
     Raises:
         PreflightError: There is none of that name.
     """
-    options = KindOptions(name=name, keep=True, kubeconfig=scratch.directory("kind") / "kubeconfig")
+    kubeconfig = scratch.directory("kind") / "kubeconfig"
+    options = KindOptions(name=name, keep=True, kubeconfig=kubeconfig, kind=kind, kubectl=kubectl)
     preflight(options)
     running = _running(options)
     if name not in running:
@@ -177,6 +185,9 @@ def named_site(name: str) -> Iterator[KindSite]:
 def running_site(handle: KindCluster) -> Iterator[KindSite]:
     """Use, for the block, a kind cluster that somebody else has brought up."""
     with closing(Cluster(handle.kubeconfig_path)) as cluster:
+        # Its kubeconfig may be a temporary file.
+        programs = ("--kind-bin", str(handle.kind_path), "--kind-kubectl-bin")
+        cluster.options = ("--kind-cluster", handle.name, *programs, str(handle.kubectl_path))
         yield KindSite(handle, cluster, _node_names(handle))
 
 

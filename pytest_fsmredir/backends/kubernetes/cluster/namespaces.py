@@ -83,8 +83,18 @@ def is_over(owner: str, since: str) -> bool:
     """
     host, _, process = owner.rpartition("/")
     if host == _machine():
-        return not Path(f"/proc/{process}").exists()
+        return not runs(process)
     return datetime.now(UTC) - datetime.fromisoformat(since) > FORSAKEN
+
+
+def runs(process: str | int) -> bool:
+    """Whether a process runs; one that has ended and that nobody has waited for does not."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    # The name before the state may hold blanks and brackets (proc_pid_stat(5)).
+    return status.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def ourselves() -> str:

@@ -7,12 +7,12 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 
 from pytest_fsmredir import procs
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
 from pytest_fsmredir.backends.kubernetes.cluster.kind import COMMAND_S, KindSite, in_node
+from pytest_fsmredir.backends.kubernetes.cluster.namespaces import runs
 from pytest_fsmredir.backends.kubernetes.cluster.waiting import eventually
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.errors import DeadlineError
@@ -72,8 +72,10 @@ def remote_ranges(site: KindSite) -> Iterator[Sequence[str]]:
     routes = [_local(each, os.getpid()) for each in ranges]
     with ExitStack() as undo:
         for node in site.nodes:
+            removing = [f"route del {route}" for route in routes]
+            undo.enter_context(procs.guarded(_ip_command(node, removing)))
             _ip(node, [f"route replace {route}" for route in routes])
-            undo.callback(_ip, node, [f"route del {route}" for route in routes])
+            undo.callback(_ip, node, removing)
         yield ranges
 
 
@@ -118,12 +120,17 @@ def _is_of_a_dead_run(route: Mapping[str, Any]) -> bool:
     """Whether a route is one that :func:`remote_ranges` made in a process which has ended."""
     ours = {*_DOCUMENTED, *_NOBODYS[4], *_NOBODYS[6]}
     metric = route.get("metric", 0)
-    return route.get("dst") in ours and metric > 0 and not Path(f"/proc/{metric}").exists()
+    return route.get("dst") in ours and metric > 0 and not runs(metric)
 
 
 def _ip(node: str, commands: Sequence[str]) -> None:
-    argv = ["docker", "exec", "--interactive", node, "ip", "-force", "-batch", "-"]
-    procs.run(argv, stdin="\n".join(commands) + "\n", timeout_s=COMMAND_S)
+    procs.run(_ip_command(node, commands), timeout_s=COMMAND_S)
+
+
+def _ip_command(node: str, commands: Sequence[str]) -> list[str]:
+    """Return what runs commands of ip(8) in a node, each of them whatever becomes of the others."""
+    script = """printf '%s\\n' "$@" | ip -force -batch -"""
+    return ["docker", "exec", node, "/bin/sh", "-c", script, "sh", *commands]
 
 
 def _addresses(nodes: Iterable[Object]) -> Iterator[str]:

@@ -27,12 +27,14 @@ class Injection(Protocol):
         files: What its init containers find beside the agent, by name.
         granted: Needs of checks that only such pods meet.
         withheld: Needs of checks that such pods cannot meet.
+        mesh_namespace: Where the MeshConfig is whose lists a run changes; empty if it changes none.
     """
 
     agents: tuple[str, ...]
     files: Mapping[str, bytes]
     granted: frozenset[Need]
     withheld: frozenset[Need]
+    mesh_namespace: str
 
     @property
     def installed(self) -> Traffic:
@@ -114,6 +116,7 @@ class Manual:
 
     granted: frozenset[Need] = frozenset()
     withheld: frozenset[Need] = frozenset()
+    mesh_namespace = ""
     installed: Traffic = MappingProxyType({})
     remarks: Sequence[str] = ()
 

@@ -116,6 +116,24 @@ class MeshScope:
                 raise
         self._original = self._current = None
 
+    def put_back(self) -> bool:
+        """Put back the lists that a run which is over has set aside.
+
+        Returns:
+            Whether there were any.
+        """
+        try:
+            notes = self._found()["metadata"].get("annotations") or {}
+        except PreflightError:  # there is no such mesh
+            return False
+        if not {OWNER, ORIGINAL} <= set(notes):
+            return False
+        if not namespaces.is_over(notes[OWNER], str(notes.get(SINCE))):
+            return False
+        self._original = json.loads(notes[ORIGINAL])
+        self.restore()
+        return True
+
     def _found(self) -> Object:
         try:
             return self._cluster.get(self._path)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 LOG_S = 3.0
 """How long a line of the injector may take into its log."""
 
+MESH_CONFIG = "fsm-mesh-config"
+"""Name of FSM's MeshConfig."""
+
 INSTALLED_LISTS_CHECK = "KUBE-030"
 """The check whose pods get the lists that the mesh is configured with."""
 
@@ -59,11 +62,11 @@ class WebhookInjection:
         *,
         mesh: str = "fsm",
         mesh_namespace: str = "fsm-system",
-        mesh_config: str = "fsm-mesh-config",
+        mesh_config: str = MESH_CONFIG,
         webhook: str = "fsm-inject.k8s.io",
     ) -> None:
         self._cluster, self._images = cluster, images
-        self._mesh, self._mesh_namespace, self._webhook = mesh, mesh_namespace, webhook
+        self._mesh, self.mesh_namespace, self._webhook = mesh, mesh_namespace, webhook
         self._scope = MeshScope(cluster, mesh_namespace, mesh_config)
         self._wanted: list[bool] = []
 
@@ -151,7 +154,7 @@ class WebhookInjection:
             return f"at admission: {self._reason(path, sent) or why}"
         raise BackendError(
             f"the mesh's webhook does not answer: {why}; see: kubectl get pods -n"
-            f" {self._mesh_namespace}"
+            f" {self.mesh_namespace}"
         )
 
     def end(self) -> None:
@@ -178,10 +181,10 @@ class WebhookInjection:
 
     def _log(self) -> str:
         """Return the end of the injector's log."""
-        pods = f"/api/v1/namespaces/{self._mesh_namespace}/pods"
+        pods = f"/api/v1/namespaces/{self.mesh_namespace}/pods"
         found = self._cluster.get(pods, labelSelector=f"app={_INJECTOR}")["items"]
         names = [pod["metadata"]["name"] for pod in found]
-        return "\n".join(self._cluster.log(self._mesh_namespace, name, _INJECTOR) for name in names)
+        return "\n".join(self._cluster.log(self.mesh_namespace, name, _INJECTOR) for name in names)
 
 
 def by_webhook(mesh: str, mesh_namespace: str) -> Inject:
