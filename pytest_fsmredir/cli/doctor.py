@@ -62,7 +62,7 @@ def _write(line: str) -> None:
 def findings() -> Iterator[Finding]:
     """Yield every prerequisite; each is looked at once."""
     yield _finding("python 3.11 or newer", lambda: sys.version.split()[0])
-    yield _finding("program iptables", lambda: f"the default variant is {default_variant()}")
+    yield _finding("program iptables or nft", _default)
     if os.geteuid() != 0:
         for tool in ("newuidmap", "newgidmap"):
             yield _finding(f"program {tool}", lambda tool=tool: find(tool, _UIDMAP))  # type: ignore[misc]
@@ -107,11 +107,19 @@ _MADE = {"root": "made as root", "rootless": "made in a user namespace"}
 _UIDMAP = "run: apt-get install uidmap (or run as root)"
 
 
+def _default() -> str:
+    """Return the variant that a run has by default."""
+    variant = default_variant()
+    alone = ": there is no iptables, and checks that need it do not run"
+    return f"the default variant is {variant}{alone if variant is IptablesVariant.NATIVE else ''}"
+
+
 def _variants() -> Iterator[Finding]:
     for kind in IptablesVariant:
+        program = "nft alone" if kind is IptablesVariant.NATIVE else f"iptables-{kind}"
         for family in (4, 6):
             finding = _finding(
-                f"NAT with iptables-{kind}, IPv{family}",
+                f"NAT with {program}, IPv{family}",
                 lambda kind=kind, family=family: _nat(kind, family),  # type: ignore[misc]
             )
             yield Finding(finding.what, finding.present, finding.detail, required=False)

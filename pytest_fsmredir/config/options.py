@@ -147,9 +147,10 @@ OPTIONS = (
     ),
     Option(
         "iptables",
-        "iptables variants to run on; auto is the default of this machine",
+        "iptables variants to run on; auto is the default of this machine, both is nft and legacy,"
+        " native is nft without iptables",
         "auto",
-        choices=("auto", "nft", "legacy", "both"),
+        choices=("auto", "nft", "legacy", "native", "both"),
     ),
     Option("ip", "IP versions to run on", "both", choices=("4", "6", "both")),
     Option(

@@ -100,7 +100,7 @@ class Settings:
         profiles: Names of profiles; empty for all.
         waivers: Failures that are accepted.
         identity: Who is judged.
-        iptables: ``auto``, ``nft``, ``legacy`` or ``both``.
+        iptables: ``auto``, ``nft``, ``legacy``, ``native`` or ``both``.
         families: IP versions.
         exhaustive: Whole ranges instead of samples.
         strict: A violated SHOULD fails.

@@ -7,15 +7,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from pytest_fsmredir.errors import tail
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.features import Feature
 
 
 class IptablesVariant(StrEnum):
-    """Which of the two iptables back ends the programs on PATH are of."""
+    """Which of the two back ends of iptables the programs on PATH are of; ``native`` is nft alone.
+
+    On a machine without iptables there is no other variant.
+    """
 
     NFT = "nft"
     LEGACY = "legacy"
+    NATIVE = "native"
+
+
+OF_IPTABLES = (IptablesVariant.NFT, IptablesVariant.LEGACY)
+"""The variants that have the programs of iptables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,20 @@ class Completed:
     status: int | None
     stdout: str
     stderr: str
+
+    @property
+    def failure(self) -> str:
+        """How it failed: its exit status, and the last lines of its standard error."""
+        how = "overran its deadline" if self.status is None else f"exited {self.status}"
+        return f"{how}: {tail(self.stderr)}"
+
+
+class Run(Protocol):
+    """Runs a program in a pod's network namespace, as :meth:`Target.run` does."""
+
+    def __call__(self, argv: Sequence[str], stdin: str = "") -> Completed:
+        """Run it to its end."""
+        ...
 
 
 class Refused(Exception):

@@ -12,7 +12,13 @@ from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pytest_fsmredir.errors import SettingsError, tail
-from pytest_fsmredir.implementations.base import Completed, Hung, Refused, Target
+from pytest_fsmredir.implementations.base import (
+    Completed,
+    Hung,
+    IptablesVariant,
+    Refused,
+    Target,
+)
 from pytest_fsmredir.implementations.environment import LISTS, contract_values
 from pytest_fsmredir.model.features import ALL_FEATURES, Feature
 
@@ -67,6 +73,10 @@ class RulesFile:
         Raises:
             Refused: A template cannot be rendered for this pod, or a program did not load it.
         """
+        if target.iptables is IptablesVariant.NATIVE:
+            raise Refused(
+                f"{self.name} is input of iptables-restore, and the variant has no iptables"
+            )
         families = {6 if ":" in address else 4 for address in target.addresses}
         wanted = [(name, each) for name, each in self._templates if _FAMILY[name] in families]
         rendered = [(name, _rendered(each, target)) for name, each in wanted]

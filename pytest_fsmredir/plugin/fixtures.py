@@ -126,7 +126,7 @@ def fsm_family(request: pytest.FixtureRequest) -> int:
 def fsm_iptables(fsm_settings: Settings, request: pytest.FixtureRequest) -> str:
     """The iptables variant that the implementation finds first on PATH, ``nft`` or ``legacy``.
 
-    Override it, or parametrize it.
+    ``native`` is nft without iptables. Override it, or parametrize it.
     """
     from pytest_fsmredir.backends.netns.preflight import default_iptables
     from pytest_fsmredir.implementations.base import IptablesVariant

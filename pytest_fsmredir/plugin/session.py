@@ -18,7 +18,7 @@ from pytest_fsmredir.config.settings import NETNS, Settings, read_settings
 from pytest_fsmredir.config.waivers import reject_unusable
 from pytest_fsmredir.errors import FsmRedirError, SettingsError
 from pytest_fsmredir.fuzz import require_hypothesis
-from pytest_fsmredir.implementations.base import Implementation
+from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.in_cluster import InCluster
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.select import claims, select
@@ -100,6 +100,7 @@ def _planned(settings: Settings, config: pytest.Config) -> Run:
         is_worker=is_worker(config),
     )
     _reject_nothing_left(run)
+    _reject_what_needs_iptables(run)
     return run
 
 
@@ -252,6 +253,27 @@ def _reject_nothing_left(run: Run) -> None:
         f"{asked}: no such check is for {', '.join(map(str, run.variants))}: add "
         + ("--fsm-backend kind or cluster" if elsewhere else f"--fsm-ip {chosen[0][1]}")
     )
+
+
+def _reject_what_needs_iptables(run: Run) -> None:
+    """See to it that the variant without iptables can do what is asked of it.
+
+    Raises:
+        SettingsError: It cannot.
+    """
+    native = [each for each in run.variants if each.iptables == IptablesVariant.NATIVE]
+    if native and run.settings.rules is not None:
+        raise SettingsError(
+            f"{run.settings.where['rules']}: a rules file is input of iptables-restore, and the"
+            " variant native has no iptables: install iptables, or give --fsm-iptables nft"
+        )
+    asked = run.settings.kubernetes
+    in_pods = any(each.in_kubernetes for each in native)
+    if in_pods and not (asked.init_image or asked.pod_image):
+        raise SettingsError(
+            f"{run.settings.where['iptables']}: native: our own image of pods has no nft: name one"
+            " that has it with --fsm-init-image or --fsm-pod-image"
+        )
 
 
 def _aim_at_suite(config: pytest.Config) -> None:

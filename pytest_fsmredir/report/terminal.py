@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_fsmredir.config.settings import NETNS
+from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.checks import Profile
 from pytest_fsmredir.model.outcomes import Outcome
 from pytest_fsmredir.report.facts import iptables_versions, suite_version
@@ -71,8 +72,11 @@ def _backends(run: Run) -> str:
     told |= {name: f"on {', '.join(nodes)}" for name, nodes in run.nodes.items()}
     names = [f"{name} ({told[name]})" if name in told else name for name in run.settings.backends]
     versions = iptables_versions(run.variants)
+    nft = versions.pop(IptablesVariant.NATIVE, "")
     iptables = ", ".join(f"{version} {kind}" for kind, version in versions.items())
-    return f"backend {', '.join(names)}" + (f" · iptables {iptables}" if iptables else "")
+    shown = {"iptables": iptables, "nft": nft}
+    programs = [f"{name} {text}" for name, text in shown.items() if text]
+    return " · ".join([f"backend {', '.join(names)}", *programs])
 
 
 def collected(profiles: Iterable[Profile]) -> str:

@@ -13,13 +13,13 @@ from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.model.features import ALL_FEATURES, Feature
 from pytest_fsmredir.model.outcomes import Outcome
 from pytest_fsmredir.suite import catalogue
-from tests.mutants.judge import MATRIX, judging
+from tests.mutants.judge import FAMILIES, MATRIX, Point, judging
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("per_port.sh", "fsm_current.sh")
 MODULES = ("reordered", "marks", "tproxy", "sets", "nftables")
 NFT_ONLY = frozenset({"nftables"})
-"""For these the variant of iptables means nothing: they run once."""
+"""These do without iptables: they run on the variant native."""
 
 UNCLAIMED = {"fsm_current.sh": frozenset({Feature.IPV6})}
 TIMEOUT_S = 2.0
@@ -37,7 +37,8 @@ def judge(name: str) -> dict[str, list[str]]:
     """Return what each check came to that did not pass, by outcome: ``ID[point]: why``."""
     features = ALL_FEATURES - {Feature.REMOVAL} - UNCLAIMED.get(name.split()[0], frozenset())
     implementation = InitCommand(command(name), features=features)
-    points = [point for point in MATRIX if name not in NFT_ONLY or point.iptables == "nft"]
+    natively = [Point("native", family) for family in FAMILIES]
+    points = natively if name in NFT_ONLY else MATRIX
     found: dict[str, list[str]] = {outcome.value: [] for outcome in Outcome}
     with judging(implementation, TIMEOUT_S) as judge:
         for trial in judge.run_all(catalogue.load().checks, points):

@@ -149,13 +149,15 @@ def test_command_that_hangs_on_lists_is_given_up(project: Project) -> None:
 LONG_LISTS = """
 from ipaddress import ip_network
 from itertools import islice
+from shutil import which
 
 import pytest
 
+VARIANTS = ["nft", "legacy", *(["native"] if which("nft", path="/usr/sbin:/usr/bin") else [])]
 RANGES = {4: ip_network("100.64.0.0/10"), 6: ip_network("2001:db8:1::/106")}
 
 
-@pytest.mark.parametrize("fsm_iptables", ["nft", "legacy"], indirect=True)
+@pytest.mark.parametrize("fsm_iptables", VARIANTS, indirect=True)
 @pytest.mark.parametrize("fsm_family", [4, 6], indirect=True)
 def test_long_lists(fsm_mesh, fsm_family):
     prefix = {4: 25, 6: 121}[fsm_family]
@@ -183,7 +185,7 @@ def test_lists_of_any_length_reach_the_implementation(
     """Catches: "Argument list too long", or a long list that is cut or lost."""
     project.write(test_long__py=LONG_LISTS)
     ended = project.pytest(*option)
-    assert "4 passed" in ended.output, ended.output
+    assert ended.status == pytest.ExitCode.OK, ended.output
 
 
 NEWLINE = r"""

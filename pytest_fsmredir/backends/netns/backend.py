@@ -28,7 +28,11 @@ from pytest_fsmredir.backends.netns.sandbox import MakeSidecar, Sandbox
 from pytest_fsmredir.backends.netns.wiring import VethLink, wire_world
 from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.backends.protocols import Wanted
-from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
+from pytest_fsmredir.implementations.base import (
+    OF_IPTABLES,
+    Implementation,
+    IptablesVariant,
+)
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.sidecars.pipy import Pipy, PipySidecar
 from pytest_fsmredir.sidecars.recorder import Recorder
@@ -107,7 +111,8 @@ class NetnsBackend:
 
     @cached_property
     def _lacking(self) -> set[Need]:
-        return set() if all(map(has_nat, IptablesVariant)) else {Need.BOTH_VARIANTS}
+        lacking = set() if all(map(has_nat, OF_IPTABLES)) else {Need.BOTH_VARIANTS}
+        return lacking if any(map(has_nat, OF_IPTABLES)) else lacking | {Need.IPTABLES}
 
     def prepare(self, wanted: Iterable[Wanted]) -> None:
         """Do nothing: a pod is made in the time that it takes to say which."""
@@ -190,6 +195,12 @@ class NetnsBackend:
         if variant not in self._toolboxes:
             self._toolboxes[variant] = Toolbox(variant)
         return self._toolboxes[variant]
+
+    def foreign_toolbox(self, variant: IptablesVariant) -> Toolbox:
+        """Return the programs by which others set their rules in a pod of a variant."""
+        if variant is not IptablesVariant.NATIVE:
+            return self.toolbox(variant)
+        return self.toolbox(next(filter(has_nat, OF_IPTABLES), variant))
 
     def close(self) -> None:
         """Remove every pod and the world."""

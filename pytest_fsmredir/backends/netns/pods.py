@@ -130,7 +130,7 @@ class NetnsPod(NetnsPlace):
 
     def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
         """Run a foreign program in the pod."""
-        toolbox = self._mesh.backend.toolbox(self._mesh.iptables)
+        toolbox = self._mesh.backend.foreign_toolbox(self._mesh.iptables)
         # The rules of others may have been loaded by a program of the node, which has no limits.
         confinement = replace(self._mesh.confinement, limit=no_limit)
         return self._site.init_run(toolbox, confinement).run(argv, stdin)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import closing
+from pathlib import Path
 
 from pytest_fsmredir import procs, scratch
 from pytest_fsmredir.backends.netns.container import ContainerLimits
 from pytest_fsmredir.backends.netns.namespace import Namespace
-from pytest_fsmredir.backends.netns.programs import default_variant, find
+from pytest_fsmredir.backends.netns.programs import default_variant, program_of
 from pytest_fsmredir.errors import PreflightError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.outcomes import Variant
 
-_PROGRAMS = {4: "iptables", 6: "ip6tables"}
+_REDIRECTING = """\
+table {family} probe {{
+    chain out {{ type nat hook output priority -100; meta l4proto tcp redirect to :1; }}
+}}
+"""
 
 
 def default_iptables(asked: str) -> str:
@@ -34,11 +39,12 @@ def probe(variants: Iterable[Variant]) -> None:
         raise PreflightError(f"cannot make a network namespace: {error}") from None
     with closing(namespace):
         for variant in sorted(set(variants)):
-            program = f"{_PROGRAMS[variant.family]}-{variant.iptables}"
-            if fault := _nat_fault(namespace, program):
+            kind = IptablesVariant(variant.iptables)
+            if fault := _nat_fault(namespace, kind, variant.family):
+                program = Path(program_of(kind, variant.family)).name
                 raise PreflightError(
-                    f"this kernel has no working NAT for {program}: {fault};"
-                    " leave it out with --fsm-iptables or --fsm-ip"
+                    f"this kernel has no working NAT for {program} and IPv{variant.family}:"
+                    f" {fault}; leave it out with --fsm-iptables or --fsm-ip"
                 )
 
 
@@ -49,22 +55,25 @@ def undenied() -> tuple[str, ...]:
 
 
 def has_nat(variant: IptablesVariant) -> bool:
-    """Whether a variant of iptables is installed and the kernel has its NAT table."""
+    """Whether the program of a variant is installed, and the kernel has what it needs for NAT."""
     with closing(Namespace()) as namespace:
         try:
-            return not _nat_fault(namespace, f"iptables-{variant}")
+            return not _nat_fault(namespace, variant, 4)
         except PreflightError:
             return False
 
 
-def _nat_fault(namespace: Namespace, program: str) -> str:
-    """Return what the program says against listing its NAT table; empty if it can.
+def _nat_fault(namespace: Namespace, variant: IptablesVariant, family: int) -> str:
+    """Return what the variant's program says against using NAT; empty if it can.
 
     Raises:
         PreflightError: It is not installed.
     """
-    argv = [find(program, "install it: apt-get install iptables"), "-t", "nat", "-S"]
+    program = program_of(variant, family)
     # Legacy iptables locks a file of the machine's, which only root may.
     env = {**os.environ, "XTABLES_LOCKFILE": str(scratch.directory("lock") / "xtables.lock")}
-    status, _, stderr = namespace.run(lambda: procs.run_any(argv, env=env))
+    argv, stdin = [program, "-t", "nat", "-S"], ""
+    if variant is IptablesVariant.NATIVE:
+        argv, stdin = [program, "-f", "-"], _REDIRECTING.format(family={4: "ip", 6: "ip6"}[family])
+    status, _, stderr = namespace.run(lambda: procs.run_any(argv, stdin=stdin, env=env))
     return "" if status == 0 else stderr.strip() or f"exit status {status}"

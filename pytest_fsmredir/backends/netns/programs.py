@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import select
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,6 +42,7 @@ ALL_CAPABILITIES = frozenset(range(64))  # as many as the kernel has room for
 NETWORK_CAPABILITIES = frozenset({CAP_NET_ADMIN, CAP_NET_RAW})
 
 _TOOLS = ("", "-save", "-restore")
+_OF_IPTABLES = re.compile(r"(ip6?|x|arp|eb)tables")
 _INSTALL = "install it: apt-get install iptables"
 
 
@@ -67,18 +69,31 @@ def find(program: str, remedy: str) -> str:
 
 
 def default_variant() -> IptablesVariant:
-    """Return the variant that the machine's plain ``iptables`` is of.
+    """Return the variant that the machine's plain ``iptables`` is of; ``native`` for nft alone.
 
     Raises:
-        PreflightError: iptables is not installed or does not tell its version.
+        PreflightError: Neither is installed, or iptables does not tell its version.
     """
+    if not _which("iptables", search_path()) and _which("nft", search_path()):
+        return IptablesVariant.NATIVE
     version = procs.run([find("iptables", _INSTALL), "--version"])
     return IptablesVariant.NFT if "nf_tables" in version else IptablesVariant.LEGACY
 
 
+def program_of(variant: IptablesVariant, family: int) -> str:
+    """Return the full path of the program that lists and changes rules.
+
+    Raises:
+        PreflightError: It is not installed.
+    """
+    if variant is IptablesVariant.NATIVE:
+        return find("nft", "install it: apt-get install nftables")
+    return find(f"{'iptables' if family == 4 else 'ip6tables'}-{variant}", _INSTALL)
+
+
 def iptables_version(variant: IptablesVariant) -> str:
-    """Return, for example, ``1.8.9``."""
-    words = procs.run([find(f"iptables-{variant}", _INSTALL), "--version"]).split()
+    """Return, for example, ``1.8.9``; of nft, where that is all there is."""
+    words = procs.run([program_of(variant, 4), "--version"]).split()
     return words[1].removeprefix("v") if len(words) > 1 else "unknown"
 
 
@@ -97,20 +112,47 @@ class Tools(Protocol):
 
 
 class Toolbox:
-    """A directory whose ``iptables``, ``ip6tables-restore``, ... are all of one variant."""
+    """What an implementation finds on PATH: the programs of one variant first.
+
+    Attributes:
+        variant: It.
+        path: PATH. For ``native`` it has no program of iptables.
+    """
 
     def __init__(self, variant: IptablesVariant) -> None:
         self.variant = variant
-        self._directory = scratch.directory("tools")
-        for family in ("iptables", "ip6tables"):
-            for tool in _TOOLS:
-                target = find(f"{family}-{variant}{tool}", _INSTALL)
-                (self._directory / (family + tool)).symlink_to(target)
+        if variant is IptablesVariant.NATIVE:
+            self.path = _path_without_iptables()
+        else:
+            self.path = os.pathsep.join([str(_programs_of(variant)), search_path()])
 
-    @property
-    def path(self) -> str:
-        """PATH with these programs first."""
-        return os.pathsep.join([str(self._directory), search_path()])
+
+def _programs_of(variant: IptablesVariant) -> Path:
+    """Make a directory whose ``iptables``, ``ip6tables-restore``, ... are all of one variant."""
+    directory = scratch.directory("tools")
+    for family in ("iptables", "ip6tables"):
+        for tool in _TOOLS:
+            target = find(f"{family}-{variant}{tool}", _INSTALL)
+            (directory / (family + tool)).symlink_to(target)
+    return directory
+
+
+def _path_without_iptables() -> str:
+    """Return PATH with directories in place of those that hold programs of iptables.
+
+    They have the same programs but those. The other directories stay as they are, since a Python
+    of a virtual environment must not be found by another path.
+    """
+    kept = []
+    for directory in map(Path, dict.fromkeys(filter(None, search_path().split(os.pathsep)))):
+        programs = list(directory.absolute().iterdir()) if directory.is_dir() else []
+        others = [each for each in programs if not _OF_IPTABLES.match(each.name)]
+        if len(others) < len(programs):
+            directory = scratch.directory("path")
+            for program in others:
+                (directory / program.name).symlink_to(program)
+        kept.append(str(directory))
+    return os.pathsep.join(kept)
 
 
 def no_limit() -> None:

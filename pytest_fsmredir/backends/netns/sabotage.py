@@ -16,14 +16,14 @@ from typing import IO
 from pytest_fsmredir import scratch
 from pytest_fsmredir.backends.netns.programs import Toolbox
 from pytest_fsmredir.backends.programming import Sabotage
-from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.implementations.base import OF_IPTABLES
 
 # Every program here that changes what packets meet, under each of its names.
 _PROGRAMS = (
     *(
         f"{family}{variant}{tool}"
         for family in ("iptables", "ip6tables")
-        for variant in ("", *(f"-{variant}" for variant in IptablesVariant))
+        for variant in ("", *(f"-{variant}" for variant in OF_IPTABLES))
         for tool in ("", "-save", "-restore")
     ),
     "nft",

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from pytest_fsmredir.errors import CommandError, ConfigurationError
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant, Refused
 from pytest_fsmredir.implementations.environment import LISTS
+from pytest_fsmredir.implementations.reference import native
 from pytest_fsmredir.implementations.reference.programming import apply, families_of, remove
 from pytest_fsmredir.implementations.reference.rules import (
     Family,
@@ -109,17 +110,19 @@ def _apply(environment: Environment) -> None:
     families = _families(environment)
     if not families:
         raise ConfigurationError("POD_IPS is empty; set it to the pod's addresses, comma separated")
-    _check_variant(environment)
-    apply(policy, sidecar, families, _run)
+    apply(policy, sidecar, families, _run, _variant(environment))
 
 
 def _remove(environment: Environment) -> None:
-    _check_variant(environment)
-    remove(_families(environment) or tuple(Family), _run)
+    remove(_families(environment) or tuple(Family), _run, _variant(environment))
 
 
 def _print(environment: Environment) -> None:
     policy, sidecar = policy_from(environment), sidecar_from(environment)
+    if _asked_for(environment) is IptablesVariant.NATIVE:
+        sys.stdout.write("# nft -f -\n")
+        sys.stdout.write(native.transaction(policy, sidecar, tuple(Family)))
+        return
     reject_unsupported(policy, sidecar)
     for family in Family:
         sys.stdout.write(f"# {family.program}-restore --noflush\n")
@@ -147,17 +150,27 @@ def _families(environment: Environment) -> tuple[Family, ...]:
         ) from None
 
 
-def _check_variant(environment: Environment) -> None:
-    """Refuse to program another variant than the wanted one: its rules would go unseen."""
-    wanted = _single(environment, "FSM_IPTABLES", None, _parse_variant)
-    if wanted is None:
-        return
+def _variant(environment: Environment) -> IptablesVariant:
+    """Return the variant to program.
+
+    Raises:
+        Refused: The programs on PATH are not of the variant that is asked for. Their rules may not
+            be the ones that are looked at.
+    """
+    wanted = _asked_for(environment)
+    if wanted is None or wanted is IptablesVariant.NATIVE:
+        return wanted or IptablesVariant.NFT
     seen = _run(["iptables-restore", "--version"]).stdout.strip()
     if _VARIANT_MARKS[wanted] not in seen:
         raise Refused(
             f"FSM_IPTABLES is {wanted}, but iptables-restore on PATH is {seen!r};"
             f" put the {wanted} programs first on PATH"
         )
+    return wanted
+
+
+def _asked_for(environment: Environment) -> IptablesVariant | None:
+    return _single(environment, "FSM_IPTABLES", None, _parse_variant)
 
 
 def _run(argv: Sequence[str], stdin: str = "") -> Completed:

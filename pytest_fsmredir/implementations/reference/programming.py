@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from ipaddress import ip_address
-from typing import Final, Protocol
+from typing import Final
 
 from pytest_fsmredir.errors import ConfigurationError, tail
-from pytest_fsmredir.implementations.base import Completed, Refused, Target
+from pytest_fsmredir.implementations.base import IptablesVariant, Refused, Run, Target
+from pytest_fsmredir.implementations.reference import native
 from pytest_fsmredir.implementations.reference.rules import (
     NOTHING,
     Family,
@@ -32,16 +33,8 @@ At most four restores of a pod wait, which together stay below the contract's de
 """
 
 
-class Run(Protocol):
-    """Runs a program in the pod's network namespace, as ``Target.run`` does."""
-
-    def __call__(self, argv: Sequence[str], stdin: str = "") -> Completed:
-        """Run it to its end."""
-        ...
-
-
 class Reference:
-    """The built-in implementation: redirection by iptables, IPv4 and IPv6, every list.
+    """The built-in implementation: redirection by iptables or nft, IPv4 and IPv6, every list.
 
     It programs the families the pod has addresses of. A pod may be programmed again at any time;
     the new configuration then replaces the old one and rules of others stay as they are.
@@ -54,22 +47,23 @@ class Reference:
         """Program one pod.
 
         Raises:
-            Refused: The configuration can't be honoured, or iptables did not take the rules. The
-                pod is as it was before.
+            Refused: The configuration can't be honoured, or the rules were not taken. The pod is as
+                it was before.
         """
         try:
             policy = target.configuration.policy()
         except ConfigurationError as why:
             raise Refused(str(why)) from None
-        apply(policy, SidecarPorts(), families_of(target.addresses), target.run)
+        families = families_of(target.addresses)
+        apply(policy, SidecarPorts(), families, target.run, target.iptables)
 
     def remove(self, target: Target) -> None:
         """Take away from a pod what :meth:`program` put there.
 
         Raises:
-            Refused: iptables did not list or change its rules.
+            Refused: The rules could not be listed or changed.
         """
-        remove(families_of(target.addresses), target.run)
+        remove(families_of(target.addresses), target.run, target.iptables)
 
 
 def families_of(addresses: Iterable[str]) -> tuple[Family, ...]:
@@ -81,12 +75,21 @@ def families_of(addresses: Iterable[str]) -> tuple[Family, ...]:
     return tuple(sorted({Family(ip_address(address).version) for address in addresses}))
 
 
-def apply(policy: Policy, sidecar: SidecarPorts, families: Iterable[Family], run: Run) -> None:
+def apply(
+    policy: Policy,
+    sidecar: SidecarPorts,
+    families: Collection[Family],
+    run: Run,
+    variant: IptablesVariant = IptablesVariant.NFT,
+) -> None:
     """Make the rules of some families be those of a policy: of all of them, or of none.
 
     Raises:
         Refused: Nothing was changed, or what was changed was put back.
     """
+    if variant is IptablesVariant.NATIVE:
+        native.apply(policy, sidecar, families, run)
+        return
     try:
         reject_unsupported(policy, sidecar)
     except ConfigurationError as why:
@@ -100,12 +103,17 @@ def apply(policy: Policy, sidecar: SidecarPorts, families: Iterable[Family], run
             raise Refused("; ".join([str(why), *_put_back(changed, run)])) from None
 
 
-def remove(families: Iterable[Family], run: Run) -> None:
+def remove(
+    families: Iterable[Family], run: Run, variant: IptablesVariant = IptablesVariant.NFT
+) -> None:
     """Take our chains, and the jumps into them, out of some families.
 
     Raises:
-        Refused: iptables did not list or change its rules.
+        Refused: The rules could not be listed or changed.
     """
+    if variant is IptablesVariant.NATIVE:
+        native.remove(run)
+        return
     for family in families:
         found = _installed(family, run)
         if found != NOTHING:
@@ -155,7 +163,7 @@ def _installed_in(table: Table, family: Family, run: Run) -> RuleSet:
     program = f"{family.program}-save"
     ended = run([program, "-t", table])
     if ended.status != 0:
-        raise Refused(f"{program} {_how(ended)}")
+        raise Refused(f"{program} {ended.failure}")
     # A listing is empty when there is no table yet. One without its head was cut. The
     # jumps, which come first, would be missing from it and be added a second time.
     if ended.stdout.strip() and f"*{table}" not in ended.stdout.splitlines():
@@ -169,12 +177,7 @@ def _restore(text: str, family: Family, run: Run) -> None:
     program = f"{family.program}-restore"
     ended = run([program, "--noflush", f"--wait={LOCK_WAIT_S}"], text)
     if ended.status != 0:
-        raise Refused(f"{program} {_how(ended)}{_line_at_fault(ended.stderr, text)}")
-
-
-def _how(ended: Completed) -> str:
-    how = "overran its deadline" if ended.status is None else f"exited {ended.status}"
-    return f"{how}: {tail(ended.stderr)}"
+        raise Refused(f"{program} {ended.failure}{_line_at_fault(ended.stderr, text)}")
 
 
 def _line_at_fault(stderr: str, text: str) -> str:

@@ -37,7 +37,7 @@ _WITH_VARIANT_FIRST = [
 export PATH="$PATH:/usr/sbin:/sbin"
 tools=/tmp/fsmredir-tools
 mkdir -p $tools
-for family in iptables ip6tables; do
+[ $FSM_IPTABLES = native ] || for family in iptables ip6tables; do
   for tool in '' -save -restore; do
     ln -sf "$(command -v $family-$FSM_IPTABLES$tool)" $tools/$family$tool
   done
@@ -47,7 +47,10 @@ PATH="$tools:$PATH" exec "$@" </dev/null
 """,
     "sh",
 ]
-"""Runs the rest of its arguments with the programs of the wanted variant first on PATH."""
+"""Runs the rest of its arguments with the programs of the wanted variant first on PATH.
+
+There are none of the variant native, whose nft the image has on PATH.
+"""
 
 
 class AgentIn(StrEnum):

@@ -1,0 +1,154 @@
+"""Machines that have nft and no iptables, real or made up."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Project
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.usefixtures("namespaces"),
+    pytest.mark.skipif(
+        not shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin"),
+        reason="nft is not installed: apt-get install nftables",
+    ),
+]
+
+REFERENCE = f"{sys.executable} -m pytest_fsmredir reference"
+WITHOUT_IPTABLES = """
+from pytest_fsmredir.backends.netns import programs
+
+path = programs._path_without_iptables()
+programs.search_path = lambda: path
+"""
+LISTS = """
+import pytest
+
+LISTS = {
+    "outboundIPRangeExclusionList": ["198.51.100.0/24", "198.51.100.0/25", "2001:db8:5::/64"],
+    "outboundPortExclusionList": [6379, 6380, 6379],
+    "inboundPortExclusionList": [1, 65535],
+}
+
+@pytest.mark.fsm_pod(mesh_config=LISTS)
+@pytest.mark.parametrize("fsm_family", [4, 6], indirect=True)
+def test_lists(fsm_pod, fsm_mesh):
+    assert fsm_pod.connect(fsm_mesh.client, 8080).captured_outbound
+    assert fsm_pod.connect(fsm_mesh.client, 6380).direct
+    assert fsm_mesh.client.connect(fsm_pod, 65535).direct
+    assert fsm_mesh.client.connect(fsm_pod, 65534).captured_inbound
+    assert fsm_pod.datagram(fsm_mesh.client, 8080).direct
+"""
+
+
+def test_reference_conforms_without_iptables(project: Project) -> None:
+    """Catches: rules of nft that differ from those of iptables in what they do to a packet."""
+    ended = project.conform(
+        "--fsm-check=OUT-00*,IN-00*,O*X-00*,OII-00*,UID-00*",
+        "--fsm-iptables=native",
+        "--fsm-strict",
+    )
+    assert ended.verdict == "partial", ended.output
+    assert "nonconformant" not in ended.output
+    assert " · nft " in ended.output
+
+
+def test_command_finds_nft_and_no_iptables(project: Project) -> None:
+    """Catches: a command that seems to do without iptables, and uses it."""
+    script = (
+        "for it in iptables ip6tables-restore iptables-nft xtables-nft-multi; do"
+        " ! command -v $it || exit 9; done;"
+        f" command -v nft ip && [ $FSM_IPTABLES = native ] && {REFERENCE} apply"
+    )
+    project.write(test_lists__py=LISTS)
+    ended = project.pytest("--fsm-init-cmd", script, "--fsm-iptables=native")
+    assert "2 passed" in ended.output, ended.output
+
+
+def test_second_run_replaces_and_removal_removes(project: Project) -> None:
+    """Catches: an exclusion that outlives its list, or a table of others that is flushed."""
+    project.write(
+        test_again__py="""
+PORTS = "outboundPortExclusionList"
+
+def rules(pod):
+    done = pod.run(["nft", "list", "ruleset"])
+    assert done.status == 0, done.stderr
+    return done.stdout
+
+def test_again(fsm_mesh, fsm_implementation):
+    pod = fsm_mesh.bare_pod()
+    table = "add table inet others; add chain inet others c { type nat hook output priority 0; }"
+    assert pod.run(["nft", table]).status == 0
+    before = rules(pod)
+    pod.program(mesh_config={PORTS: [6379]})
+    first = rules(pod)
+    assert pod.connect(fsm_mesh.server, 6379).direct
+    pod.program(mesh_config={PORTS: [7070]})
+    assert pod.connect(fsm_mesh.server, 6379).captured_outbound
+    assert pod.connect(fsm_mesh.server, 7070).direct
+    pod.program(mesh_config={PORTS: [6379]})
+    assert rules(pod) == first
+    assert not pod.try_program(mesh_config={PORTS: [0]}).accepted
+    assert rules(pod) == first
+    for _ in range(2):
+        done = pod.run(["sh", "-c", f"FSM_IPTABLES=native {fsm_implementation.remove}"])
+        assert done.status == 0, done.stderr
+        assert rules(pod) == before
+"""
+    )
+    project.write(
+        conftest__py=f"""
+import pytest
+from pytest_fsmredir.implementations.init_command import InitCommand
+
+@pytest.fixture(scope="session")
+def fsm_implementation():
+    made = InitCommand({f"{REFERENCE} apply"!r})
+    made.remove = {f"{REFERENCE} remove"!r}
+    return made
+"""
+    )
+    ended = project.pytest("--fsm-iptables=native")
+    assert "1 passed" in ended.output, ended.output
+
+
+def test_machine_without_iptables_is_judged_natively(project: Project) -> None:
+    """Catches: a run that asks for iptables although nothing of it needs that."""
+    project.write(conftest__py=WITHOUT_IPTABLES)
+    ended = project.conform("--fsm-check=OUT-001,COEX-001", "--fsm-report=out")
+    assert ended.outcomes("OUT-001") == ["pass", "pass"], ended.output
+    assert ended.outcomes("COEX-001") == ["not-run", "not-run"]
+    assert "iptables, by which others set their rules" in ended.output
+    assert {row["variant"] for row in ended.report["checks"]} == {"native/v4", "native/v6"}
+
+
+def test_variant_of_iptables_is_asked_for_where_there_is_none(project: Project) -> None:
+    """Catches: a run of another variant than the one that was asked for."""
+    project.write(conftest__py=WITHOUT_IPTABLES)
+    ended = project.conform("--fsm-iptables=nft", "--fsm-check=OUT-001")
+    assert ended.status == pytest.ExitCode.USAGE_ERROR
+    assert "the program 'iptables-nft' is not installed" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--fsm-rules=own.rules",), "--fsm-rules: a rules file is input of iptables-restore"),
+        (("--fsm-backend=kind",), "--fsm-iptables: native: our own image of pods has no nft"),
+    ],
+)
+def test_what_needs_iptables_is_refused(
+    project: Project, option: tuple[str, ...], message: str
+) -> None:
+    """Catches: every pod refused, one by one, for what is known before the first one."""
+    (project.path / "own.rules").write_text("*nat\nCOMMIT\n")
+    ended = project.conform(*option, "--fsm-iptables=native", "--fsm-check=OUT-001")
+    assert ended.status == pytest.ExitCode.USAGE_ERROR
+    assert message in ended.output
