@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-_FIRST = ("SAN-001", "OUT-001", "IN-001", "UID-001")
+_FIRST = ("SELF-001", "SAN-001", "OUT-001", "IN-001", "UID-001")
 """The checks of plain traffic: their files run before all others."""
 
 _PREFIXES = (
