@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from pytest_fsmredir.config.default_file import project_file
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -289,7 +291,6 @@ _PYTEST_KIND = (
 DEFAULT_CLUSTER = "pytest-kind"
 """The name that pytest-kind gives its cluster."""
 
-DEFAULT_FILE = "fsmredir.yaml"
 LISTING = ("table", "json")
 
 
@@ -431,10 +432,11 @@ def defaults(config: pytest.Config) -> Layer:
 
 
 def default_file(config: pytest.Config) -> Given:
-    """Return the options file of the root directory; empty if it has none."""
-    exists = (config.rootpath / DEFAULT_FILE).is_file()
-    fleeting = exists and not _is_found_again(config)
-    return Given(DEFAULT_FILE if exists else "", "", config.rootpath, fleeting)
+    """Return the options file of the project; empty if it has none."""
+    file = project_file(config.rootpath)
+    if file is None:
+        return Given("", "", config.rootpath)
+    return Given(file.name, "", file.parent, fleeting=not _is_found_again(config))
 
 
 def arguments(config: pytest.Config) -> list[str]:

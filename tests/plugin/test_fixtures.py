@@ -215,3 +215,47 @@ def test_missing_prerequisite_is_an_error_with_its_remedy(project: Project) -> N
 
     assert "1 error" in done.output
     assert "--fsm-pod-image IMAGE" in done.output
+
+
+USES_A_POD = """
+def test_something(fsm_pod):
+    pass
+"""
+BUILT_IN = "fsm-redir fixtures: pods are programmed by reference, which is built in: nothing names"
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_built_in_implementation_is_named(project: Project, workers: str) -> None:
+    """Catches: a user's tests that judge the reference implementation in silence."""
+    if workers != "0":
+        pytest.importorskip("xdist")
+    project.write(test_it__py=USES_A_POD)
+    assert project.pytest("--collect-only", "-n", workers).output.count(BUILT_IN) == 1
+
+
+def test_named_implementation_is_named(project: Project) -> None:
+    """Catches: a line that names the built-in implementation although another one is judged."""
+    project.write(test_it__py=USES_A_POD)
+    ended = project.pytest("--collect-only", "--fsm-init-cmd", "true")
+    assert "fsm-redir fixtures: pods are programmed by true" in ended.output
+    project.write(
+        conftest__py="import pytest\n@pytest.fixture\ndef fsm_implementation(): ...\n",
+    )
+    ended = project.pytest("--collect-only")
+    assert "programmed by the fixture fsm_implementation of conftest" in ended.output
+
+
+def test_tests_without_pods_name_no_implementation(project: Project) -> None:
+    """Catches: a line of this plugin in every run of an environment that has it."""
+    project.write(test_it__py="def test_it(): ...\n")
+    assert "fsm-redir" not in project.pytest("--collect-only").output
+
+
+def test_options_file_of_the_project_holds_in_a_subdirectory(project: Project) -> None:
+    """Catches: a subdirectory without ini-file, where pytest has its root, and no options."""
+    project.write(fsmredir__yaml="init-cmd: 'true'\n")
+    below = project.path / "tests" / "unit"
+    below.mkdir(parents=True)
+    (below / "test_it.py").write_text(USES_A_POD)
+    ended = project.pytest("--collect-only", "--rootdir", str(below), str(below))
+    assert "fsm-redir fixtures: pods are programmed by true" in ended.output

@@ -1,0 +1,34 @@
+"""The options file of a project: where it is looked for when none is named."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+NAME = "fsmredir.yaml"
+
+_ENDS = (".git", ".hg")  # in the top directory of a repository
+
+
+def project_file(root: Path) -> Path | None:
+    """Return the options file of pytest's root directory, or of the nearest directory above it.
+
+    Where a project has no ini-file, pytest takes the directory that it runs in for its root, so
+    the file may be above. The search ends at the top of a repository and at the home directory. A
+    file above that other users can write is passed over: what it names runs as root.
+    """
+    for directory in (root, *root.parents):
+        file = directory / NAME
+        if file.is_file() and (directory == root or _is_ours(file)):
+            return file
+        if directory == Path.home() or any((directory / end).exists() for end in _ENDS):
+            return None
+    return None
+
+
+def _is_ours(file: Path) -> bool:
+    return all(
+        found.st_uid in (0, os.geteuid()) and not found.st_mode & stat.S_IWOTH
+        for found in (file.stat(), file.parent.stat())
+    )

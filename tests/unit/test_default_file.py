@@ -1,0 +1,40 @@
+"""Where the options file is looked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_fsmredir.config.default_file import project_file
+
+
+@pytest.fixture
+def below(tmp_path: Path) -> Path:
+    """A directory two below one that has an options file."""
+    (tmp_path / "fsmredir.yaml").write_text("impl: reference")
+    directory = tmp_path / "tests" / "unit"
+    directory.mkdir(parents=True)
+    return directory
+
+
+def test_file_of_a_directory_above_is_found(below: Path, tmp_path: Path) -> None:
+    """Catches: a subdirectory without an ini-file, where pytest has its root, and no options."""
+    assert project_file(below) == tmp_path / "fsmredir.yaml"
+    (below / "fsmredir.yaml").write_text("")
+    assert project_file(below) == below / "fsmredir.yaml"
+
+
+def test_search_ends_at_the_top_of_a_repository(below: Path) -> None:
+    """Catches: the options of an unrelated project that holds this one."""
+    (below / ".git").write_text("gitdir: elsewhere")
+    assert project_file(below) is None
+
+
+def test_file_that_others_can_write_is_passed_over(below: Path, tmp_path: Path) -> None:
+    """Catches: a command of another user, put into a common directory, that runs as root."""
+    tmp_path.chmod(0o777)
+    assert project_file(below) is None
+    tmp_path.chmod(0o755)
+    (tmp_path / "fsmredir.yaml").chmod(0o666)
+    assert project_file(below) is None
