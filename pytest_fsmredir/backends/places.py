@@ -19,6 +19,7 @@ from pytest_fsmredir.model.flow import Address, Direction, Fate, Flow, Protocol
 from pytest_fsmredir.model.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT, SERVED_PORTS
 from pytest_fsmredir.sidecars.recorder import ANY
 from pytest_fsmredir.traffic.connection import Connection
+from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
 from pytest_fsmredir.traffic.host import Prepare
 
 APP_UID = 1000
@@ -94,12 +95,13 @@ class BasePlace(ABC):
 
     def connect(self, to: Place | str, port: int, **how: typing.Unpack[How]) -> Fate:
         """Open a TCP connection, learn its fate, and close it."""
-        with self._dialled(to, port, keep=False, **how) as connection:
+        with ONE_AT_A_TIME, self._dialled(to, port, keep=False, **how) as connection:
             return connection.fate
 
     def open(self, to: Place | str, port: int, **how: typing.Unpack[How]) -> Connection:
         """Open a TCP connection for the caller's block."""
-        return self._dialled(to, port, keep=True, **how)
+        with ONE_AT_A_TIME:
+            return self._dialled(to, port, keep=True, **how)
 
     def connect_all(
         self, to: Place | str, ports: Iterable[int], *, uid: int | None = None
@@ -127,15 +129,19 @@ class BasePlace(ABC):
         """Send one UDP datagram."""
         flow = self._flow(to, port, uid, Protocol.UDP)
         local = _local(source) or self._bound(flow)
-        return self._send(self._sent(flow, answer=answer), local, payload, prepare)
+        with ONE_AT_A_TIME:
+            return self._send(self._sent(flow, answer=answer), local, payload, prepare)
 
     def ping(self, to: Place | str, *, uid: int | None = None, payload: bytes = b"") -> Fate:
         """Send one ICMP echo request."""
-        return self._ping(self._sent(self._flow(to, 0, uid, Protocol.ICMP)), payload)
+        with ONE_AT_A_TIME:
+            return self._ping(self._sent(self._flow(to, 0, uid, Protocol.ICMP)), payload)
 
     def listen(self, port: int, *, host: str | None = None, uid: int | None = None) -> None:
         """Listen for TCP until the check ends."""
-        if (Protocol.TCP, self._at(host, port)) not in self._listening:
+        with ONE_AT_A_TIME:
+            if (Protocol.TCP, self._at(host, port)) in self._listening:
+                return
             self._mesh.undo.enter_context(self.listening(port, host=host, uid=uid))
 
     @contextmanager
@@ -213,13 +219,15 @@ class BasePlace(ABC):
 
     @contextmanager
     def _heard(self, protocol: Protocol, address: Address, uid: int | None) -> Iterator[None]:
-        end = self._hear(protocol, address, self._default_uid if uid is None else uid)
-        self._listening.add((protocol, address))
+        with ONE_AT_A_TIME:
+            end = self._hear(protocol, address, self._default_uid if uid is None else uid)
+            self._listening.add((protocol, address))
         try:
             yield
         finally:
-            self._listening.discard((protocol, address))
-            end()
+            with ONE_AT_A_TIME:
+                self._listening.discard((protocol, address))
+                end()
 
     def _at(self, host: str | None, port: int) -> Address:
         return _address(ANY[self._mesh.family] if host is None else host, port)

@@ -8,7 +8,7 @@ from typing import Self
 
 from pytest_fsmredir.model.claims import Statement
 from pytest_fsmredir.model.flow import Acceptance, Address, Fate, Flow
-from pytest_fsmredir.traffic.engine import Engine
+from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME, Engine
 from pytest_fsmredir.traffic.sockets import as_seen_by, loss, sockname
 from pytest_fsmredir.traffic.stream import Stream
 from pytest_fsmredir.traffic.wire import from_banner
@@ -88,8 +88,9 @@ class Connection:
 
     def exchange(self, payload: bytes, within_s: float) -> bytes:
         """Send the payload and return what comes back, up to the payload's length."""
-        self.send(payload)
-        self._engine.pump(lambda: len(self.received) >= len(payload) or self.ended, within_s)
+        with ONE_AT_A_TIME:
+            self.send(payload)
+            self._engine.pump(lambda: len(self.received) >= len(payload) or self.ended, within_s)
         echoed = bytes(self.received[: len(payload)])
         del self.received[: len(payload)]
         return echoed
@@ -128,19 +129,23 @@ class Connection:
 
     def send(self, payload: bytes, *, urgent: bool = False) -> None:
         """Queue a payload, or send a few bytes as urgent data."""
-        if self._stream is not None and not self._stream.closed:
+        with ONE_AT_A_TIME:
+            if self._stream is None or self._stream.closed:
+                return
             (self._stream.send_urgent if urgent else self._stream.send)(payload)
 
     def finish(self, within_s: float) -> bool:
         """Half-close, and return whether the other side then half-closes too."""
-        if self._stream is not None:
-            self._stream.finish()
-        return self._engine.pump(lambda: self.ended, within_s) and self.lost is None
+        with ONE_AT_A_TIME:
+            if self._stream is not None:
+                self._stream.finish()
+            return self._engine.pump(lambda: self.ended, within_s) and self.lost is None
 
     def close(self) -> None:
         """Abort the connection."""
-        if self._stream is not None:
-            self._stream.close()
+        with ONE_AT_A_TIME:
+            if self._stream is not None:
+                self._stream.close()
 
     def give_up(self) -> None:
         """Mark the attempt as lost: it was not answered in time."""

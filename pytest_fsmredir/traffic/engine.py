@@ -1,13 +1,14 @@
 """One event loop for every socket of a run: clients, origins and sidecars.
 
-The thread that calls :meth:`Engine.pump` drives all traffic, so there is no lock, no race and no
-sleep: when a flow is done, everything that it caused inside this process has been seen. Witnesses
-report what other processes accept.
+The thread that calls :meth:`Engine.pump` drives all traffic, and one thread at a time does. So
+there is no race and no sleep: when a flow is done, everything that it caused inside this process
+has been seen. Witnesses report what other processes accept.
 """
 
 from __future__ import annotations
 
 import select
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -20,6 +21,12 @@ BROKEN = select.EPOLLERR | select.EPOLLHUP
 
 _LATE_PASSES = 64  # more than the hops of any flow take, so that a loop ends
 _SETTLING_PASSES = 4096  # more than a sweep leaves behind
+
+ONE_AT_A_TIME = threading.RLock()
+"""Held by the thread that sends a flow or serves sockets.
+
+One thread at a time drives all traffic of a process, so a flow's path never holds another's hops.
+"""
 
 Handler = Callable[[int], None]
 

@@ -10,7 +10,7 @@ from itertools import islice
 
 from pytest_fsmredir.model.flow import Acceptor, Address, Fate, Flow
 from pytest_fsmredir.traffic.connection import Connection
-from pytest_fsmredir.traffic.engine import READABLE, Engine
+from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME, READABLE, Engine
 from pytest_fsmredir.traffic.packet import Packet
 from pytest_fsmredir.traffic.services import (
     DatagramListener,
@@ -87,7 +87,7 @@ class Host:
         """
         pending = iter(flows)
         while batch := list(islice(pending, WINDOW)):
-            with ExitStack() as undo:
+            with ONE_AT_A_TIME, ExitStack() as undo:
                 window = [undo.enter_context(self._dial(flow, source)) for flow in batch]
                 self._settle(window)
             for connection in window:

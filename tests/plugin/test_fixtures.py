@@ -259,3 +259,33 @@ def test_options_file_of_the_project_holds_in_a_subdirectory(project: Project) -
     (below / "test_it.py").write_text(USES_A_POD)
     ended = project.pytest("--collect-only", "--rootdir", str(below), str(below))
     assert "fsm-redir fixtures: pods are programmed by true" in ended.output
+
+
+MANY_THREADS = """
+from concurrent.futures import ThreadPoolExecutor
+
+def test_threads(fsm_mesh):
+    pods = [fsm_mesh.pod(fresh=True), fsm_mesh.pod(fresh=True)]
+
+    def connect(thread):
+        pod = pods[thread % 2]
+        fates = [pod.connect(fsm_mesh.server, 8000 + n) for n in range(50)]
+        fates += [fsm_mesh.client.connect(pod, 9000 + n) for n in range(48)]
+        with pod.open(fsm_mesh.server, 8080) as connection:
+            assert connection.echoes(b"hello", 10)
+        assert pod.datagram(fsm_mesh.server, 53).direct
+        return [bool(fate.captured_outbound) for fate in fates[:50]] + [
+            bool(fate.captured_inbound) for fate in fates[50:]
+        ]
+
+    with ThreadPoolExecutor(32) as threads:
+        results = list(threads.map(connect, range(32)))
+    assert [len(each) for each in results] == [98] * 32
+    assert all(map(all, results))
+"""
+
+
+def test_threads_may_share_pods(project: Project) -> None:
+    """Catches: "Address already in use", or a path with hops of other flows, from two threads."""
+    project.write(test_threads__py=MANY_THREADS)
+    assert "1 passed" in project.pytest("-q").output

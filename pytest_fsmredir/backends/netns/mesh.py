@@ -34,6 +34,7 @@ from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.sidecars.recorder import LOOPBACK
+from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
 from pytest_fsmredir.traffic.host import Host
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ class NetnsMesh:
             pod = self._fresh(configuration, second_interface)
             require_accepted(pod.try_program(), configuration)
             return pod
-        site = self.backend.shared_site(configuration, self.iptables, second_interface)
+        with ONE_AT_A_TIME:
+            site = self.backend.shared_site(configuration, self.iptables, second_interface)
         require_accepted(site.programming, configuration)
         return self._handle(site)
 

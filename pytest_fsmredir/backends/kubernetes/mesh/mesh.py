@@ -29,6 +29,7 @@ from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Flow
 from pytest_fsmredir.sidecars.recorder import LOOPBACK
+from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
@@ -92,7 +93,8 @@ class KubeMesh:
         if second_interface:
             not_offered("a second interface")
         order = self._order(annotations, mesh_config)
-        site = self._fresh(order) if fresh else self.backend.shared_site(order)
+        with ONE_AT_A_TIME:
+            site = self._fresh(order) if fresh else self.backend.shared_site(order)
         require_accepted(site.programming, order.configuration)
         return self._handle(site)
 
