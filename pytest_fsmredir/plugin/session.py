@@ -197,6 +197,7 @@ def _make_ready(hooks: ConformanceHooks) -> None:
     try:
         run.privilege = privileges.acquire(run.settings.privilege)
         preflight.default_iptables(run.settings.iptables)
+        run.sidecar = preflight.sidecar(run.settings.pipy)
         preflight.probe(variant for variant in run.variants if not variant.in_kubernetes)
         if not run.settings.init_privileged:
             run.undenied = preflight.undenied()

@@ -68,6 +68,7 @@ def facts(run: Run, hygiene: Hygiene, config: pytest.Config) -> dict[str, Any]:
             "python": platform.python_version(),
             "pytest": pytest.__version__,
             "privilege": run.privilege,
+            **({"sidecar": run.sidecar} if run.sidecar else {}),
             **({"undenied": list(run.undenied)} if run.undenied else {}),
         },
         "argv": ["pytest", *arguments(config)],

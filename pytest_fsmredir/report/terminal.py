@@ -76,7 +76,8 @@ def _backends(run: Run) -> str:
     iptables = ", ".join(f"{version} {kind}" for kind, version in versions.items())
     shown = {"iptables": iptables, "nft": nft}
     programs = [f"{name} {text}" for name, text in shown.items() if text]
-    return " · ".join([f"backend {', '.join(names)}", *programs])
+    sidecar = [f"sidecar {run.sidecar}"] if run.sidecar else []
+    return " · ".join([f"backend {', '.join(names)}", *programs, *sidecar])
 
 
 def collected(profiles: Iterable[Profile]) -> str:

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 
 from pytest_fsmredir import procs
-from pytest_fsmredir.errors import BackendError, PreflightError, tail
+from pytest_fsmredir.errors import BackendError, CommandError, PreflightError, tail
 from pytest_fsmredir.model.flow import Acceptor, Address
 from pytest_fsmredir.model.reserved import HEALTH_PORT, SIDECAR_UID
 from pytest_fsmredir.sidecars.recorder import ANY, HEALTH_UID
@@ -147,6 +147,22 @@ class Pipy:
                 errors = tail(self._running[name].errors())
                 self._ended[name] = f"{name} has ended by itself: {errors}"
         return None
+
+
+def pipy_version(program: Path) -> str:
+    """Return, for example, ``Pipy 1.5.18, commit 23ca70c9847d``.
+
+    Raises:
+        PreflightError: The program is not Pipy, or does not start.
+    """
+    try:
+        lines = procs.run([str(program), "--version"]).splitlines()
+    except (CommandError, OSError) as error:
+        raise PreflightError(f"{program} does not start: {error}") from None
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    if "Version" not in told:
+        raise PreflightError(f"{program} is not Pipy: {program.name} --version names no version")
+    return f"Pipy {told['Version']}, commit {told.get('Commit', 'unknown')[:12]}"
 
 
 class PipySidecar:

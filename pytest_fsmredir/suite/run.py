@@ -67,6 +67,8 @@ class Run:
         claims: What it claims, after the user's changes.
         privilege: How the process got its privileges.
         undenied: What this machine cannot deny an init command that a container runtime does.
+        sidecar: Who plays the sidecar on network namespaces, with the release; empty for the
+            recorder.
         generated: Those checks of the catalogue that are made up for this run.
         rows: The results so far, in the controlling process those of every worker.
         watch: Told of the progress of sweeps.
@@ -87,6 +89,7 @@ class Run:
     claims: Claims
     privilege: str
     undenied: tuple[str, ...] = ()
+    sidecar: str = ""
     generated: tuple[Check, ...] = ()
     rows: dict[tuple[str, Variant], Row] = field(default_factory=dict)
     watch: Watch = _nobody

@@ -156,6 +156,30 @@ def test_outbound_is_captured(pod: Pod, family: int) -> None:
     assert acceptors(fate) == [Acceptor.SIDECAR_OUTBOUND]
 
 
+@pytest.mark.parametrize(
+    "destination",
+    [
+        "3f00:0:0:3:8000::",
+        "2001:db8:0:1:1:1:1:1",
+        "2001:db8::1:0:0:1",
+        "2001:0:0:1::",
+        "2001:db8::",
+    ],
+)
+def test_ipv6_destination_has_the_system_s_text(pod: Pod, destination: str) -> None:
+    """Catches: 3f00:::3:8000::, as Pipy's IP has it, taken for another destination (issue 12)."""
+    assert pod.fate(destination).captured_outbound
+
+
+def test_urgent_data_is_read(pod: Pod, family: int) -> None:
+    """Catches: an urgent byte that Pipy does not read, held against the rules (issue 12)."""
+    with closing(pod.dial(SERVER[family])) as connection:
+        connection.send(b"!", urgent=True)
+        connection.send(b"and after")
+        assert connection.finish(within_s=TIMEOUT_S)
+        assert connection.received == b"!and after"
+
+
 def test_inbound_is_captured(pod: Pod, family: int) -> None:
     """A record in which the client is not the client."""
     with closing(pod.dial_in(family, 9999)) as connection:

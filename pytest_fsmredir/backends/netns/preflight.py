@@ -14,6 +14,7 @@ from pytest_fsmredir.backends.netns.programs import default_variant, program_of
 from pytest_fsmredir.errors import PreflightError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.outcomes import Variant
+from pytest_fsmredir.sidecars.pipy import pipy_version
 
 _REDIRECTING = """\
 table {family} probe {{
@@ -52,6 +53,15 @@ def undenied() -> tuple[str, ...]:
     """Return what this machine cannot deny an init command that a container runtime denies it."""
     with closing(ContainerLimits()) as limits:
         return limits.lacking
+
+
+def sidecar(pipy: Path | None) -> str:
+    """Return who plays the sidecar, with the release of Pipy; empty for the recorder.
+
+    Raises:
+        PreflightError: The program does not start, or is not Pipy.
+    """
+    return "" if pipy is None else pipy_version(pipy)
 
 
 def has_nat(variant: IptablesVariant) -> bool:
