@@ -128,17 +128,17 @@ def _judged(
         if silent >= SILENT_ENOUGH:
             rest = aimed.sent[sent:]
             if rest:
-                aimed.left_out[f"after {silent} that nobody answered"] = rest
+                aimed.left_out[f"after {silent} without an answer"] = rest
             return
 
 
-_UNSERVED = "to ports that are the sidecar's to serve, where nobody listens"
+_UNSERVED = "to ports of the sidecar's own listeners, where no program listens"
 
 
 def _is_unserved(claim: Claim) -> bool:
-    """Whether nobody listens where a sidecar may or may not: on ports of probes, for example.
+    """Whether a flow was refused at a port that a sidecar serves only if its pod needs it.
 
-    A sidecar has those only that its pod needs. Refused is what a flow is that was left alone.
+    Ports of probes are an example. A flow that bypasses the sidecar is refused there.
     """
     flow = claim.fate.flow
     inbound = flow.direction is Direction.INBOUND and flow.protocol is Protocol.TCP
@@ -153,7 +153,7 @@ def _report(judged: Sequence[tuple[ProbeFlow, Claim]], aimed: Aim, found: Found)
     for reason, probes in aimed.left_out.items():
         _say(left_out(reason, probes))
     if not judged:
-        raise PreflightError("there is no flow that could be judged")
+        raise PreflightError("no flow to the pod could be judged")
     _say(conclusion(judged))
     if all(claim for _, claim in judged):
         return 0

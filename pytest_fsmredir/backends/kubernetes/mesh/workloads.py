@@ -297,7 +297,7 @@ def _fate(flow: Flow, told: Mapping[str, Any]) -> Fate:
 
 def _place(place: Place) -> KubePlace:
     if not isinstance(place, KubePlace):
-        raise BackendError(f"{place} is no place of this cluster")
+        raise BackendError(f"{place} is not a place of this cluster")
     return place
 
 

@@ -141,8 +141,8 @@ class MeshScope:
             if error.status != 404:
                 raise
             raise PreflightError(
-                f"{self.called} is missing, by which a mesh is told its lists; install FSM, or"
-                " the reference mesh: python -m pytest_fsmredir mesh install"
+                f"{self.called} is missing; a mesh reads its lists from there. Install FSM, or the"
+                " reference mesh: python -m pytest_fsmredir mesh install"
             ) from None
 
 

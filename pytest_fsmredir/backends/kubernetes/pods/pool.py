@@ -109,7 +109,7 @@ class PooledPod:
             ValueError: It is a place outside the mesh.
         """
         if self.order is None:
-            raise ValueError(f"nobody ordered {self.name}")
+            raise ValueError(f"no test has ordered {self.name}")
         return self.order
 
 
