@@ -1,0 +1,37 @@
+"""Every assertion of a check says what it means."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+FILES = sorted((Path(__file__).parents[2] / "conformance").glob("test_*.py"))
+
+
+def silent(source: str) -> Iterator[str]:
+    """Yield the assertions that have neither a message nor only claims about fates."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assert) and node.msg is None and not _is_claim(node.test):
+            yield ast.unparse(node)
+
+
+def _is_claim(test: ast.expr) -> bool:
+    """Whether an expression is ``fate.direct``, ``fate.passed(...)``, or several with ``or``."""
+    if isinstance(test, ast.BoolOp):
+        return all(map(_is_claim, test.values))
+    return isinstance(test.func if isinstance(test, ast.Call) else test, ast.Attribute)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_assertion_is_a_claim_or_has_a_message(file: Path) -> None:
+    """Catches: a failure that reads ``6379 == 5305``."""
+    assert list(silent(file.read_text(encoding="utf-8"))) == []
+
+
+def test_plain_comparison_is_found() -> None:
+    """Catches: a rule that no assertion can break."""
+    source = "assert port == 5305\nassert a.direct or b.passed(1)\nassert not x, 'x'\nassert all(x)"
+    assert list(silent(source)) == ["assert port == 5305", "assert all(x)"]
