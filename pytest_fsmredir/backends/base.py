@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
+from pytest_fsmredir.backends.pod_parts import Sidecar, Steps, Tap
 from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.backends.workloads import Workloads
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant
@@ -140,62 +141,6 @@ class Place(Protocol):
         ...
 
 
-class Sidecar(Protocol):
-    """The sidecar of a pod."""
-
-    def forwarding(self, services: Mapping[str, str] = ...) -> AbstractContextManager[None]:
-        """Pass captured flows on for the block, as a proxy does, instead of answering them.
-
-        Args:
-            services: Addresses to pass outbound flows on to, by the address that was dialled;
-                others go where they were going.
-        """
-        ...
-
-    def stopped(self) -> AbstractContextManager[None]:
-        """Have no sidecar for the block: its ports are closed."""
-        ...
-
-
-class Tap(Protocol):
-    """The packets on a pod's link, seen from outside the pod."""
-
-    def packets(self) -> list[Packet]:
-        """Return what passed since the last call, both directions, in order."""
-        ...
-
-    def expect(self, what: str, wanted: Callable[[Packet], bool]) -> Packet:
-        """Wait for a packet, passing over the ones before it.
-
-        Args:
-            what: The packet in words, for the message.
-            wanted: Whether a packet is the one.
-
-        Raises:
-            Unmet: No such packet passed in time.
-        """
-        ...
-
-    def expect_unchanged(self, what: str, sent: Packet) -> None:
-        """Wait for a packet that the pod sends, and compare every field of its IP header.
-
-        Args:
-            what: The packet in words, for the message.
-            sent: The packet.
-
-        Raises:
-            Unmet: It did not pass in time, or it passed with another header.
-        """
-        ...
-
-    def deliver(self, packet: Packet) -> None:
-        """Put a packet on the link, for the pod to receive whatever its addresses are.
-
-        The tap does not see it. Needs FORGED_PACKETS.
-        """
-        ...
-
-
 class Pod(Place, Protocol):
     """A pod with a sidecar, programmed by the implementation under test."""
 
@@ -251,6 +196,24 @@ class Pod(Place, Protocol):
             capabilities: What the command may have at most, by capability number.
             kill_after_s: Kill the command, children included, after this time.
             sabotage: What happens to the programs it starts. Needs SABOTAGE.
+        """
+        ...
+
+    def programming(
+        self,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        mesh_config: Mapping[str, Sequence[object]] | None = None,
+    ) -> AbstractContextManager[Steps]:
+        """Run the implementation on the pod for the block, while the caller looks at flows.
+
+        Each packet filter program that it starts (as far as it is found by PATH) waits for the
+        caller's next step. A flow counts as unanswered sooner than otherwise, and the caller has to
+        go by its banner: that of an earlier one may be accepted late. Needs SABOTAGE.
+
+        Args:
+            annotations: New pod annotations.
+            mesh_config: New MeshConfig lists.
         """
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import resource
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,8 +23,9 @@ from pytest_fsmredir.backends.netns.programs import (
     start_inside,
 )
 from pytest_fsmredir.backends.netns.reserve import RESERVED_PODS, Links, Reserve
-from pytest_fsmredir.backends.netns.sabotage import SabotagedToolbox
+from pytest_fsmredir.backends.netns.sabotage import HoldingToolbox, SabotagedToolbox
 from pytest_fsmredir.backends.netns.sandbox import MakeSidecar, Sandbox
+from pytest_fsmredir.backends.netns.steps import Steps, steps
 from pytest_fsmredir.backends.netns.wiring import VethLink, wire_world
 from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.backends.protocols import Wanted
@@ -182,6 +183,16 @@ class NetnsBackend:
             doomed = replace(confinement, killed_by=harmed.killed_by)
             programming = site.program(self._implementation, site.init_run(harmed, doomed))
             return replace(programming, started=harmed.started)
+
+    def program_in_steps(
+        self, site: Sandbox, iptables: IptablesVariant, confinement: Confinement
+    ) -> AbstractContextManager[Steps]:
+        """Run the implementation on a pod in the background, for the block."""
+        tools = HoldingToolbox(self.toolbox(iptables))
+        run = site.init_run(tools, confinement)
+        return steps(
+            tools, lambda: site.program(self._implementation, run), (site.host, self.outside)
+        )
 
     def judge_next(self, implementation: Implementation, *, privileged: bool = False) -> None:
         """Have another implementation program the pods from now on; nothing of the last stays."""

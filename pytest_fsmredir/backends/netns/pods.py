@@ -14,6 +14,7 @@ from pytest_fsmredir.backends.netns.places import NetnsPlace
 from pytest_fsmredir.backends.netns.programs import no_limit
 from pytest_fsmredir.backends.netns.sabotage import held_lock
 from pytest_fsmredir.backends.netns.sandbox import Sandbox, confined
+from pytest_fsmredir.backends.netns.steps import Steps
 from pytest_fsmredir.backends.netns.wiring import forget_gateway, open_tap
 from pytest_fsmredir.backends.places import APP_UID, SIDECAR_PORTS, require_accepted
 from pytest_fsmredir.backends.programming import Programming, Sabotage
@@ -84,14 +85,22 @@ class NetnsPod(NetnsPlace):
         sabotage: Sabotage | None = None,
     ) -> Programming:
         """Run the implementation on the pod, and return how it ended."""
-        old = self._site.configuration
-        self._site.configuration = asked_for(
-            old.annotations if annotations is None else annotations,
-            old.traffic if mesh_config is None else mesh_config,
-        )
+        self._configure(annotations, mesh_config)
         confinement = confined(self._mesh.confinement, capabilities, kill_after_s)
         self._mesh.observed += 1
         return self._mesh.backend.program(self._site, self._mesh.iptables, confinement, sabotage)
+
+    def programming(
+        self,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        mesh_config: Mapping[str, Sequence[object]] | None = None,
+    ) -> AbstractContextManager[Steps]:
+        """Run the implementation on the pod for the block, in steps."""
+        self._configure(annotations, mesh_config)
+        self._mesh.observed += 1
+        backend, confinement = self._mesh.backend, self._mesh.confinement
+        return backend.program_in_steps(self._site, self._mesh.iptables, confinement)
 
     def holding_xtables_lock(self) -> AbstractContextManager[None]:
         """Hold the lock of the pod's legacy iptables until a program waits for it."""
@@ -155,6 +164,17 @@ class NetnsPod(NetnsPlace):
     def is_own(self, host: str) -> bool:
         """Whether an address leads back to this pod."""
         return host in self._site.addresses
+
+    def _configure(
+        self,
+        annotations: Mapping[str, str] | None,
+        mesh_config: Mapping[str, Sequence[object]] | None,
+    ) -> None:
+        old = self._site.configuration
+        self._site.configuration = asked_for(
+            old.annotations if annotations is None else annotations,
+            old.traffic if mesh_config is None else mesh_config,
+        )
 
     def _answer_tcp(self, port: int) -> None:
         if port not in SIDECAR_PORTS:

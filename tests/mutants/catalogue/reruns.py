@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from pytest_fsmredir.implementations.base import Target
+from tests.mutants import rules as text
 from tests.mutants.correct import IN, OUT, TO_OUT, Tag
-from tests.mutants.loading import Load, Plan, install
+from tests.mutants.loading import Load, Plan, install, must, restore
 from tests.mutants.mutant import Mutant
 from tests.mutants.rules import Rule, Rules
 
@@ -58,8 +59,91 @@ def _without_inbound_ports(plan: Plan, old: Sequence[str]) -> Rules:
     return tuple(rule for rule in plan.rules if rule.tag != Tag.PORT_IN)
 
 
+def _kept_when_empty(tag: str, words: str) -> Again:
+    """Keep what an earlier run left of a list where that is empty now."""
+
+    def change(plan: Plan, old: Sequence[str]) -> Rules:
+        if any(rule.tag == tag for rule in plan.rules):
+            return plan.rules
+        return (*_left(old, words), *plan.rules)
+
+    return change
+
+
+def _added(words: str) -> Again:
+    """Keep what an earlier run left of a list, and add to it."""
+    return lambda plan, old: (*_left(old, words), *plan.rules)
+
+
+def _left(old: Sequence[str], words: str) -> Iterator[Rule]:
+    """Yield the rules of an earlier run that hold some words, such as a target."""
+    for line in old:
+        chain, _, rest = line.removeprefix("-A ").partition(" ")
+        match, _, verdict = rest.rpartition(" -j ")
+        if f" {words} " in f" {chain} {rest} ":
+            yield Rule("", chain, match, verdict)
+
+
+def _ports(way: str, chain: str, tag: str) -> Iterator[Mutant]:
+    words = f"{chain} -p tcp -m multiport --dports"
+    yield _mutant(
+        f"second-run-keeps-{way}-ports-of-an-empty-list",
+        f"a second run without {way} ports keeps those of the first",
+        _kept_when_empty(tag, words),
+    )
+    yield _mutant(
+        f"second-run-adds-{way}-ports",
+        f"a second run adds its {way} ports to those of the first",
+        _added(words),
+    )
+
+
+def _removed_first(pod: Target, plans: Sequence[Plan]) -> None:
+    """In a second run, take the rules away, and then load the new ones."""
+    for plan in plans:
+        if restore(pod, plan, plan.creation).status != 0:
+            must(restore(pod, plan, text.removal(plan.rules)))
+            must(restore(pod, plan, plan.creation))
+
+
+def _ipv6_removed_first(pod: Target, plans: Sequence[Plan]) -> None:
+    """In a second run, take the rules of IPv6 away, and then load the new ones."""
+    install(pod, [plan for plan in plans if plan.family == 4])
+    _removed_first(pod, [plan for plan in plans if plan.family == 6])
+
+
+def _unhooked_meanwhile(pod: Target, plans: Sequence[Plan]) -> None:
+    """In a second run, take the jump of one direction away until the chains are refilled."""
+    for plan in plans:
+        if restore(pod, plan, plan.creation).status != 0:
+            jump = ["-t", "nat", "PREROUTING", "-p", "tcp", "-j", IN]
+            must(pod.run([plan.program, "--wait", "-D", *jump[2:3], *jump[:2], *jump[3:]]))
+            must(restore(pod, plan, plan.renewal))
+            must(pod.run([plan.program, "--wait", "-A", *jump[2:3], *jump[:2], *jump[3:]]))
+
+
+def _guarded(pod: Target, plans: Sequence[Plan]) -> None:
+    """In a second run, drop new connections until the rules are loaded anew."""
+    for plan in plans:
+        if restore(pod, plan, plan.creation).status != 0:
+            must(restore(pod, plan, _guard("-A")))
+            must(restore(pod, plan, text.removal(plan.rules)))
+            must(restore(pod, plan, plan.creation))
+            must(restore(pod, plan, _guard("-D")))
+
+
+def _guard(do: str) -> str:
+    hooks = ("PREROUTING", "OUTPUT")
+    lines = (f"{do} {hook} -p tcp -m conntrack --ctstate NEW -j DROP" for hook in hooks)
+    return "\n".join(["*mangle", *lines, "COMMIT", ""])
+
+
+def _window(name: str, what: str, load: Load, argument: str = "") -> Mutant:
+    return Mutant(name=name, what=what, source="B66", load=load, argument=argument)
+
+
 def _mutant(name: str, what: str, change: Again) -> Mutant:
-    source = "B18: linkerd/linkerd2 9267; a tester's broken implementation"
+    source = "B18: linkerd/linkerd2 9267; B66; a tester's broken implementation"
     return Mutant(name=name, what=what, source=source, load=_again(change))
 
 
@@ -88,5 +172,49 @@ MUTANTS = (
         "second-run-adds-no-inbound-ports",
         "a second run excludes no inbound port",
         _without_inbound_ports,
+    ),
+    *_ports("outbound", OUT, Tag.PORT_OUT),
+    *_ports("inbound", IN, Tag.PORT_IN),
+    _mutant(
+        "second-run-keeps-included-ranges",
+        "a second run with included ranges captures those of the first as well",
+        lambda plan, old: (
+            (*_left(old, f"-j {TO_OUT}"), *plan.rules)
+            if any(rule.tag == Tag.INCLUDED for rule in plan.rules)
+            and f"-A {OUT} -j {TO_OUT}" not in old
+            else plan.rules
+        ),
+    ),
+    _mutant(
+        "second-run-keeps-inclusion",
+        "a second run without included ranges still captures those of the first alone",
+        lambda plan, old: (
+            tuple(rule for rule in plan.rules if rule.tag != Tag.CAPTURE_OUT)
+            + tuple(_left(old, f"-j {TO_OUT}"))
+            if f"-A {OUT} -j {TO_OUT}" not in old
+            and not any(rule.tag == Tag.INCLUDED for rule in plan.rules)
+            else plan.rules
+        ),
+    ),
+    _window(
+        "second-run-removes-first",
+        "a second run takes the rules away before it loads the new ones",
+        _removed_first,
+    ),
+    _window(
+        "second-run-removes-ipv6-first",
+        "a second run takes the rules of IPv6 away before it loads the new ones",
+        _ipv6_removed_first,
+    ),
+    _window(
+        "second-run-unhooks-inbound-meanwhile",
+        "inbound capture is off while a second run is at work",
+        _unhooked_meanwhile,
+    ),
+    _window(
+        "same-guarded-second-run",
+        "new connections are dropped while a second run is at work",
+        _guarded,
+        "SPEC-17.15: a connection may be refused meanwhile",
     ),
 )

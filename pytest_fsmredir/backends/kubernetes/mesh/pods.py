@@ -8,11 +8,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.agent.forms import Json
-from pytest_fsmredir.backends.base import Place, Tap
+from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace
 from pytest_fsmredir.backends.kubernetes.pods.manifests import SIDECAR
 from pytest_fsmredir.backends.kubernetes.pods.pool import PooledPod
 from pytest_fsmredir.backends.places import APP_UID, SIDECAR_PORTS, not_offered
+from pytest_fsmredir.backends.pod_parts import Steps, Tap
 from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.implementations.base import Completed
 from pytest_fsmredir.model.flow import Acceptance
@@ -63,6 +64,15 @@ class KubePod(KubePlace):
         kill_after_s: float | None = None,
         sabotage: Sabotage | None = None,
     ) -> Programming:
+        """Not offered here: an init container runs once."""
+        not_offered("programming a pod again")
+
+    def programming(
+        self,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        mesh_config: Mapping[str, Sequence[object]] | None = None,
+    ) -> AbstractContextManager[Steps]:
         """Not offered here: an init container runs once."""
         not_offered("programming a pod again")
 

@@ -1,0 +1,68 @@
+"""A run of an implementation in the background, held up before each program that it starts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from pytest_fsmredir.backends.netns.sabotage import HoldingToolbox
+from pytest_fsmredir.backends.programming import Programming
+from pytest_fsmredir.traffic.host import Host
+
+SHORT_S = 0.1
+"""How long a flow may take meanwhile, so that the run does not outlast its deadline."""
+
+_LOOK_S = 0.002  # between two moments at which no program is held
+
+
+class Steps:
+    """The moments of a run; see :meth:`pytest_fsmredir.backends.base.Pod.programming`."""
+
+    def __init__(self, tools: HoldingToolbox, program: Callable[[], Programming]) -> None:
+        self._tools, self._program = tools, program
+        self._ended: list[Programming | BaseException] = []
+        self._thread = threading.Thread(target=self._run, name="fsmredir-steps", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[None]:
+        """Yield while the run is under way, and at least once while each program is held."""
+        while self._thread.is_alive():
+            held = self._tools.wait(_LOOK_S)
+            yield
+            self._tools.let_go(held)
+
+    @property
+    def programming(self) -> Programming:
+        """How the run ended; waits for its end."""
+        self._thread.join()
+        (ended,) = self._ended
+        if isinstance(ended, BaseException):
+            raise ended
+        return ended
+
+    def finish(self) -> None:
+        """Hold up no further program, and wait for the end of the run."""
+        self._tools.let_go()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._ended.append(self._program())
+        except BaseException as error:  # raised again in the thread that asks how it ended
+            self._ended.append(error)
+
+
+@contextmanager
+def steps(
+    tools: HoldingToolbox, program: Callable[[], Programming], hosts: tuple[Host, ...]
+) -> Iterator[Steps]:
+    """Run an implementation in the background for the block, and give hosts a short patience."""
+    with ExitStack() as undo:
+        undo.callback(tools.close)
+        for host in hosts:
+            undo.callback(setattr, host, "timeout_s", host.timeout_s)
+            host.timeout_s = min(host.timeout_s, SHORT_S)
+        running = Steps(tools, program)
+        undo.callback(running.finish)
+        yield running
