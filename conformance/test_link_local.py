@@ -89,4 +89,4 @@ def test_inbound_link_local_is_captured(mesh: Mesh) -> None:
             tap.deliver(forge.tcp(client, closed, forge.SYN, seq=1))
             answer = tap.expect("an answer", lambda packet: packet.destination == client)
             fate = Fate(Flow(Direction.INBOUND, closed), client, (), "refused")
-            assert not answer.ends, fate.captured_inbound
+            assert not answer.ends or fate.captured_inbound

@@ -12,7 +12,8 @@ from pytest_fsmredir.text import without_numbers
 
 _SEVEREST = (Outcome.ERROR, Outcome.FAIL, Outcome.WAIVED, Outcome.WARN)
 _CONFIGURATION = re.compile(
-    r"(?:annotations|MeshConfig) \{\}(?: and MeshConfig \{\})?|the default configuration"
+    r"(?: with a message)?"
+    r" of (?:(?:annotations|MeshConfig) \{\}(?: and MeshConfig \{\})?|the default configuration)"
 )
 """How a reason names what a pod was programmed with; see Programming's claims."""
 _TOGETHER = {Outcome.WARN: Outcome.FAIL}
@@ -88,7 +89,7 @@ def _shared(row: Row, plain: Symptoms) -> tuple[str, ...]:
     symptom has its reason instead, without addresses and numbers.
     """
     if not row.symptom:
-        return (_CONFIGURATION.sub("a configuration", without_numbers(row.reason)),)
+        return (_CONFIGURATION.sub("", without_numbers(row.reason)),)
     kind, *traits = row.symptom
     candidates = plain[_kind(row), row.variant, kind]
     fitting = (sorted(each) for each in candidates if each <= set(traits))

@@ -25,10 +25,17 @@ Symptom = tuple[str, ...]
 PLAIN_PORT = 8080
 """The destination port of the checks of plain traffic."""
 
-_CAPTURED = {
-    Direction.OUTBOUND: (Acceptor.SIDECAR_OUTBOUND, Route.SIDECAR_OUTBOUND.value),
-    Direction.INBOUND: (Acceptor.SIDECAR_INBOUND, Route.SIDECAR_INBOUND.value),
+_LISTENERS = {
+    Direction.OUTBOUND: Acceptor.SIDECAR_OUTBOUND,
+    Direction.INBOUND: Acceptor.SIDECAR_INBOUND,
 }
+_CAPTURED = {
+    Acceptor.SIDECAR_OUTBOUND: Route.SIDECAR_OUTBOUND.value,
+    Acceptor.SIDECAR_INBOUND: Route.SIDECAR_INBOUND.value,
+}
+_DIRECT = Route.DIRECT.value
+_LOST = ("refused", "not accepted", "an error at once")
+"""How claims say that no listener may accept a flow; see :class:`Fate`."""
 
 
 def symptom_of(fate: Fate, expected: str, mesh: JudgedMesh) -> Symptom:
@@ -40,23 +47,49 @@ def symptom_of(fate: Fate, expected: str, mesh: JudgedMesh) -> Symptom:
         mesh: Of the check; its pods' lists tell why a flow has to bypass the sidecar.
     """
     flow = fate.flow
+    protocol = flow.protocol.upper()
     if fate.loops:  # what is wrong is the capture of the sidecar's own connection
-        return (f"{flow.protocol.upper()} of the sidecar: expected {Route.DIRECT.value}",)
-    who = f"{flow.protocol.upper()} {_sender(flow)}"
-    lists = sorted(_lists_that_spare(flow, mesh.configurations))
-    if lists and not expected.startswith(_CAPTURED[flow.direction][1]):
-        return (f"{who}: expected {Route.DIRECT.value} because of a list", *lists)
-    traits = sorted(_traits(fate, expected, mesh.server.address))
-    return (f"{who}: expected {without_numbers(expected)}", *traits)
+        return (f"{protocol} of the sidecar: expected {_DIRECT}",)
+    wanted = _wanted(flow, expected)
+    who = f"{protocol} {_sender(flow, wanted)}"
+    if wanted == _CAPTURED[_LISTENERS[flow.direction]] or fate.accepted_by is Acceptor.ORIGIN:
+        lists: set[ListName] = set()  # a list does not explain why a flow was not captured
+    else:
+        lists = _lists_that_spare(flow, mesh.configurations)
+    if lists:
+        return (f"{who}: expected {_DIRECT} because of a list", *sorted(lists))
+    traits = sorted(_traits(fate, expected, wanted, mesh.server.address))
+    return (f"{who}: expected {wanted}", *traits)
 
 
-def _sender(flow: Flow) -> str:
-    if flow.direction is Direction.INBOUND:
+def _wanted(flow: Flow, expected: str) -> str:
+    """Return the route that a claim is about, or else the claim without its numbers.
+
+    A leak shows in many claims: captured, captured on its way to an address, forwarded once, never
+    at a port that is not captured, or not accepted at all.
+    """
+    alternatives = expected.split(" or ")
+    if _DIRECT in alternatives or expected.startswith(f"accepted by {Acceptor.ORIGIN.value}"):
+        return _DIRECT
+    for listener, captured in _CAPTURED.items():
+        if expected.startswith((captured, f"accepted by {listener.value}")):
+            return captured
+    elsewhere = ("captured, or", "never at", *_LOST)
+    if flow.protocol is Protocol.TCP and expected.startswith(elsewhere):
+        return _CAPTURED[_LISTENERS[flow.direction]]
+    return without_numbers(expected)
+
+
+def _sender(flow: Flow, wanted: str) -> str:
+    if flow.uid == SIDECAR_UID:
+        return "of the sidecar"
+    arriving = wanted == _CAPTURED[Acceptor.SIDECAR_INBOUND]
+    if flow.direction is Direction.INBOUND or arriving:  # at this pod, or at another pod
         return "from outside"
-    return "of the sidecar" if flow.uid == SIDECAR_UID else "of the application"
+    return "of the application"
 
 
-def _traits(fate: Fate, expected: str, server: str) -> Iterator[str]:
+def _traits(fate: Fate, expected: str, wanted: str, server: str) -> Iterator[str]:
     """Yield how a flow differs from a plain one, and its fate from the usual wrong one."""
     flow = fate.flow
     if flow.uid not in (None, APP_UID, SIDECAR_UID):
@@ -67,11 +100,13 @@ def _traits(fate: Fate, expected: str, server: str) -> Iterator[str]:
         yield "another interface"
     if flow.direction is Direction.OUTBOUND and flow.destination.host != server:
         yield "another address"
-    if expected.startswith(_CAPTURED[flow.direction][1]):
-        if fate.accepted_by is _CAPTURED[flow.direction][0]:
-            yield "captured, but not as expected"
-    elif not fate.path:
-        yield "not answered"
+    if expected.startswith(_LOST):
+        yield "not to be accepted"
+    if wanted == _DIRECT:
+        if not fate.path:
+            yield "not answered"
+    elif fate.accepted_by is not None and _CAPTURED.get(fate.accepted_by) == wanted:
+        yield "captured, but not as expected"
 
 
 def _lists_that_spare(flow: Flow, configurations: Iterable[Configuration]) -> set[ListName]:

@@ -19,9 +19,9 @@ def silent(source: str) -> Iterator[str]:
 
 
 def _is_claim(test: ast.expr) -> bool:
-    """Whether an expression is ``fate.direct``, ``fate.passed(...)``, or several with ``or``."""
+    """Whether an expression is ``fate.direct`` or ``fate.passed(...)``, or ends with one."""
     if isinstance(test, ast.BoolOp):
-        return all(map(_is_claim, test.values))
+        return isinstance(test.op, ast.Or) and _is_claim(test.values[-1])
     return isinstance(test.func if isinstance(test, ast.Call) else test, ast.Attribute)
 
 

@@ -82,6 +82,28 @@ def test_loop_is_one_phrase() -> None:
     assert len(seen) < 200
 
 
+def test_leak_has_one_symptom_whatever_is_claimed_of_the_flow() -> None:
+    """Catches: a message for each of the ways in which checks say that a flow is captured."""
+    leak = fate(1000, 8080, ORIGIN)
+    claims = [
+        leak.captured_outbound,
+        leak.captured_outbound_as(Address("192.0.2.1", 1)),
+        leak.never_direct,
+        leak.passed(OUTBOUND, ORIGIN),
+    ]
+    assert {symptom(claim) for claim in claims} == {
+        ("TCP of the application: expected captured outbound",)
+    }
+    assert symptom(leak.refused)[0] == "TCP of the application: expected captured outbound"
+    assert symptom(leak.captured_outbound, EXCLUDED) == symptom(leak.captured_outbound)
+
+
+def test_call_to_another_pod_that_misses_its_sidecar_is_inbound() -> None:
+    """Catches: a second message where only calls from outside are known to be uncaptured."""
+    call = Fate(Flow(Direction.OUTBOUND, POD, uid=1000), CLIENT, fate(1000, 8080, ORIGIN).path)
+    assert symptom(call.captured_inbound)[0] == "TCP from outside: expected captured inbound"
+
+
 def test_list_that_cannot_be_used_explains_nothing() -> None:
     """Catches: a malformed list of a check that ends the run while a message is made."""
     malformed = Configuration({"flomesh.io/outbound-port-exclusion-list": "7070,,"})
