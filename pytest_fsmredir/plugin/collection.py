@@ -20,7 +20,7 @@ from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.suite import catalogue
 from pytest_fsmredir.suite.deciding import Undecided, Violated
 from pytest_fsmredir.suite.ordering import Rank, rank_of_file
-from pytest_fsmredir.suite.run import RUN
+from pytest_fsmredir.suite.runner import RUNNER
 from pytest_fsmredir.text import printable
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class ConformanceDirectory(pytest.Directory):
         """Yield one collector for each file of checks, the file of the plainest check first."""
         for file in sorted(self.path.glob("test_*.py"), key=_rank):
             yield CheckFile.from_parent(self, path=file)
-        if self.config.stash[RUN].generated:
+        if self.config.stash[RUNNER].plan.generated:
             yield GeneratedChecks.from_parent(self, name="generated")
 
 
@@ -51,7 +51,7 @@ class GeneratedChecks(pytest.Collector):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield one item a check and variant that was asked for."""
-        return _items(self, self.config.stash[RUN].generated)
+        return _items(self, self.config.stash[RUNNER].plan.generated)
 
 
 def _rank(file: Path) -> Rank:
@@ -59,9 +59,9 @@ def _rank(file: Path) -> Rank:
 
 
 def _items(parent: pytest.Collector, checks: Iterable[Check]) -> Iterator[pytest.Item]:
-    run = parent.config.stash[RUN]
+    plan = parent.config.stash[RUNNER].plan
     for check in checks:
-        for variant in run.variants_of(check):
+        for variant in plan.variants_of(check):
             yield CheckItem.from_parent(
                 parent, name=f"{check.id}[{variant}]", check=check, variant=variant
             )
@@ -96,7 +96,7 @@ class CheckItem(pytest.Item):
 
     def runtest(self) -> None:
         """Run the check."""
-        result = self.config.stash[RUN].execute(self.check, self.variant)
+        result = self.config.stash[RUNNER].execute(self.check, self.variant)
         self.row = result.row
         self.user_properties.append(("fsm_outcome", result.row.outcome.value))
         self._failed = result.error is not None

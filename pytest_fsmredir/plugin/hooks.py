@@ -19,8 +19,8 @@ from pytest_fsmredir.report.hygiene import Hygiene
 from pytest_fsmredir.report.sections import FailureSections
 from pytest_fsmredir.report.terminal import collected, header, summary
 from pytest_fsmredir.suite.backends import shared_cluster
-from pytest_fsmredir.suite.judgement import Verdict
-from pytest_fsmredir.suite.run import Run
+from pytest_fsmredir.suite.judgement import Judgement, Verdict, judge_run
+from pytest_fsmredir.suite.runner import Runner
 from pytest_fsmredir.text import printable
 
 _ROW = "fsm_row"
@@ -53,11 +53,13 @@ class ConformanceHooks:
     """The hooks of a conformance session.
 
     Attributes:
-        run: What is run.
+        runner: Runs the checks.
     """
 
-    def __init__(self, config: pytest.Config, run: Run) -> None:
-        self._config, self.run = config, run
+    def __init__(self, config: pytest.Config, runner: Runner) -> None:
+        self._config, self.runner = config, runner
+        self._plan, self._results = runner.plan, runner.results
+        self._judgement: Judgement | None = None
         self._hygiene = Hygiene()
         self._collected: list[str] = []
         self._files: list[Path] = []
@@ -72,32 +74,33 @@ class ConformanceHooks:
         Raises:
             SettingsError: It cannot.
         """
-        if self.run.settings.report is not None:
+        if self._plan.settings.report is not None:
             from pytest_fsmredir.report.write import prepare_directory
 
-            prepare_directory(self.run.settings.report)
+            prepare_directory(self._plan.settings.report)
 
     def write_report(self) -> None:
         """Write the report, where one is wanted."""
-        if self.run.settings.report is None:
+        if self._plan.settings.report is None:
             return
         from pytest_fsmredir.report.facts import facts
         from pytest_fsmredir.report.write import write_report
 
         self._hygiene.notice_surroundings(self._config)
-        told = facts(self.run, self._hygiene, self._config)
-        self._files = write_report(self.run, told, self.run.settings.report)
+        found = facts(self._plan, self._results, self._hygiene, self._config)
+        judgement = judge_run(self._plan, self._results)
+        self._files = write_report(self._plan, judgement, found, self._plan.settings.report)
 
     def pytest_report_header(self) -> list[str]:
         """Say what is judged, on what."""
-        return header(self.run)
+        return header(self._plan, self._results)
 
     def pytest_sessionstart(self) -> None:
         """Show the progress of long sweeps, and end by a signal as by Ctrl-C."""
         self._termination.watch()
         reporter = self._reporter()
-        if reporter is not None and self.run.settings.exhaustive and reporter.verbosity >= 0:
-            self.run.watch = SweepProgress(self._config, reporter)
+        if reporter is not None and self._plan.settings.exhaustive and reporter.verbosity >= 0:
+            self.runner.watch = SweepProgress(self._config, reporter)
 
     def pytest_collect_directory(
         self, path: Path, parent: pytest.Collector
@@ -137,7 +140,7 @@ class ConformanceHooks:
         row = item.row_of(report, call.excinfo) if isinstance(item, CheckItem) else None
         if row is not None:
             setattr(report, _ROW, row.as_dict())
-            if (gate := self.run.gate_row(row)) is not None:
+            if (gate := self.runner.gate_row(row)) is not None:
                 setattr(report, _GATE_ROW, gate.as_dict())
         return report
 
@@ -145,9 +148,9 @@ class ConformanceHooks:
         """Take in a row, from this process or a worker."""
         document = getattr(report, _ROW, None)
         if document is not None:
-            self.run.record(Row.from_dict(document))
+            self._results.record(Row.from_dict(document))
         if (gate := getattr(report, _GATE_ROW, None)) is not None:
-            self.run.record_gate(Row.from_dict(gate))
+            self._results.record_gate(Row.from_dict(gate))
             self._refusal = self._refusal or report.capstderr
 
     @pytest.hookimpl(tryfirst=True)
@@ -161,7 +164,7 @@ class ConformanceHooks:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist is no dependency
         """Tell a worker which nodes of clusters to run on."""
-        node.workerinput[NODES] = {name: list(nodes) for name, nodes in self.run.nodes.items()}
+        node.workerinput[NODES] = {name: list(nodes) for name, nodes in self._plan.nodes.items()}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - xdist is no dependency
@@ -169,22 +172,20 @@ class ConformanceHooks:
         told = getattr(node, "workeroutput", {}).get(_WORKER)
         if told is not None:
             self._hygiene.merge(told)
-            self.run.kept += told["kept"]
-            self.run.left += told["left"]
-            self.run.remarks += [each for each in told["remarks"] if each not in self.run.remarks]
+            self._results.merge(told)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:
         """Remember that a worker died under a check."""
-        self.run.trouble = f"a worker of pytest-xdist died while it ran {crashitem}"
+        self._results.trouble = f"a worker of pytest-xdist died while it ran {crashitem}"
 
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Remember that the harness broke."""
-        self.run.trouble = f"internal error: {printable(excinfo.exconly())}"
+        self._results.trouble = f"internal error: {printable(excinfo.exconly())}"
 
     def pytest_keyboard_interrupt(self) -> None:
         """Remember that the user had enough."""
-        self.run.interrupted = True
+        self._results.interrupted = True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -194,14 +195,12 @@ class ConformanceHooks:
             if not is_worker(self._config) and not self._config.option.collectonly:
                 self._conclude(session)
         finally:
-            with self.run.removing(KIND), self._shared_cluster:
-                self.run.close()
+            with self._results.removing(KIND), self._shared_cluster:
+                self.runner.close()
             self._termination.release()
         if is_worker(self._config):
             output: dict[str, object] = getattr(self._config, "workeroutput")  # noqa: B009
-            run = self.run
-            told = {"kept": run.kept, "left": run.left, "remarks": run.remarks}
-            output[_WORKER] = self._hygiene.for_controller() | told
+            output[_WORKER] = self._hygiene.for_controller() | self._results.for_controller()
 
     @pytest.hookimpl(specname="pytest_terminal_summary", wrapper=True, tryfirst=True)
     def pytest_terminal_summary_folded(
@@ -209,7 +208,7 @@ class ConformanceHooks:
     ) -> Generator[None, object, object]:
         """Have pytest explain each group of failures once."""
         verbose = terminalreporter.verbosity > 0
-        self._sections.fold(terminalreporter.stats, self.run.rows, verbose=verbose)
+        self._sections.fold(terminalreporter.stats, self._results.rows, verbose=verbose)
         try:
             return (yield)
         finally:
@@ -218,14 +217,19 @@ class ConformanceHooks:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table of profiles and the verdict."""
         self._sections.shorten()
-        if self._refusal and self.run.stopped_by_gate:
+        if self._refusal and self._results.stopped_by_gate:
             terminalreporter.write_sep("=", "standard error of the implementation")
             terminalreporter.write_line(self._refusal.rstrip())
         if not self._config.option.collectonly:
-            reruns = sum(row.attempts - 1 for row in self.run.rows.values())
-            remarks = self._hygiene.remarks(reruns)
-            verbose = terminalreporter.verbosity > 0
-            summary(terminalreporter, self.run, remarks, self._files, verbose=verbose)
+            summary(
+                terminalreporter,
+                self._plan,
+                self._results,
+                self._judgement or judge_run(self._plan, self._results),
+                self._hygiene.remarks(self._results.reruns),
+                self._files,
+                verbose=terminalreporter.verbosity > 0,
+            )
 
     def _bring_up(self, session: pytest.Session) -> None:
         """Make clusters and pods.
@@ -233,27 +237,28 @@ class ConformanceHooks:
         Raises:
             pytest.UsageError: Something is missing, or could not be made.
         """
-        others = [name for name in self.run.settings.backends if name != NETNS]
+        others = [name for name in self._plan.settings.backends if name != NETNS]
         reporter = self._reporter()
         if others and reporter is not None and reporter.verbosity >= 0:
             reporter.write_line(f"bringing up: {', '.join(others)}")
         items = (item for item in session.items if isinstance(item, CheckItem))
         try:
             if self._config.pluginmanager.hasplugin("dsession"):  # pytest-xdist distributes
-                self._shared_cluster.enter_context(shared_cluster(self.run.settings))
+                self._shared_cluster.enter_context(shared_cluster(self._plan.settings))
             else:
-                self.run.prepare((item.check, item.variant) for item in items)
+                self.runner.prepare((item.check, item.variant) for item in items)
         except FsmRedirError as error:
-            self.run.trouble = f"set-up failed: {error}"
+            self._results.trouble = f"set-up failed: {error}"
             raise pytest.UsageError(str(error)) from None
 
     def _conclude(self, session: pytest.Session) -> None:
         try:
             self.write_report()
         except OSError as error:
-            self.run.trouble = f"the report could not be written: {error}"
-        accepted = self.run.verdict() in _ACCEPTED[self.run.settings.require]
-        if session.exitstatus == pytest.ExitCode.OK and (self.run.failed() or not accepted):
+            self._results.trouble = f"the report could not be written: {error}"
+        self._judgement = judge_run(self._plan, self._results)
+        accepted = self._judgement.verdict in _ACCEPTED[self._plan.settings.require]
+        if session.exitstatus == pytest.ExitCode.OK and (self._judgement.failed or not accepted):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter = self._reporter()
         if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR and reporter is not None:

@@ -29,7 +29,9 @@ from pytest_fsmredir.plugin.hooks import NODES, ConformanceHooks, is_worker
 from pytest_fsmredir.report.describe import explanation, listing
 from pytest_fsmredir.suite import catalogue
 from pytest_fsmredir.suite.backends import nodes_to_run_on
-from pytest_fsmredir.suite.run import RUN, Run
+from pytest_fsmredir.suite.plan import Plan
+from pytest_fsmredir.suite.results import Results
+from pytest_fsmredir.suite.runner import RUNNER, Runner
 from pytest_fsmredir.text import nearest
 
 
@@ -66,18 +68,20 @@ def prepare(config: pytest.Config) -> ConformanceHooks | None:
         settings = read_settings(config)
         if not settings.conformance:
             return None
-        hooks = ConformanceHooks(config, _planned(settings, config))
+        privilege = "not acquired" if NETNS in settings.backends else "not needed"
+        runner = Runner(_planned(settings, config), Results(privilege))
+        hooks = ConformanceHooks(config, runner)
         if not config.option.collectonly and not is_worker(config):
             _make_ready(hooks)
     except FsmRedirError as error:
         raise pytest.UsageError(str(error)) from None
     _aim_at_suite(config)
-    config.stash[RUN] = hooks.run
+    config.stash[RUNNER] = hooks.runner
     return hooks
 
 
-def _planned(settings: Settings, config: pytest.Config) -> Run:
-    """Return the run as it shall be; nothing of the machine is touched yet.
+def _planned(settings: Settings, config: pytest.Config) -> Plan:
+    """Return the plan of the run. This touches nothing of the machine.
 
     Raises:
         SettingsError: Something that is asked for does not exist.
@@ -89,19 +93,18 @@ def _planned(settings: Settings, config: pytest.Config) -> Run:
     checks = Catalogue([*catalogue.load().checks, *generated])
     _reject_unknown(settings, checks)
     reject_unusable(settings.waivers, checks, datetime.now(UTC).date())
-    run = Run(
-        settings,
-        checks,
-        implementation,
-        settings.variants(_default_iptables(settings), _nodes(settings, config)),
-        claimed,
-        privilege="not acquired" if NETNS in settings.backends else "not needed",
+    plan = Plan(
+        settings=settings,
+        catalogue=checks,
+        implementation=implementation,
+        variants=settings.variants(_default_iptables(settings), _nodes(settings, config)),
+        claims=claimed,
         generated=generated,
         is_worker=is_worker(config),
     )
-    _reject_nothing_left(run)
-    _reject_what_needs_iptables(run)
-    return run
+    _reject_nothing_left(plan)
+    _reject_what_needs_iptables(plan)
+    return plan
 
 
 def _nodes(settings: Settings, config: pytest.Config) -> Mapping[str, Sequence[str]]:
@@ -191,18 +194,18 @@ def _make_ready(hooks: ConformanceHooks) -> None:
         PreflightError: The machine lacks something.
     """
     hooks.prepare_report()
-    run = hooks.run
-    if NETNS not in run.settings.backends:
+    plan, results = hooks.runner.plan, hooks.runner.results
+    if NETNS not in plan.settings.backends:
         return
     try:
-        run.privilege = privileges.acquire(run.settings.privilege)
-        preflight.default_iptables(run.settings.iptables)
-        run.sidecar = preflight.sidecar(run.settings.pipy)
-        preflight.probe(variant for variant in run.variants if not variant.in_kubernetes)
-        if not run.settings.init_privileged:
-            run.undenied = preflight.undenied()
+        results.privilege = privileges.acquire(plan.settings.privilege)
+        preflight.default_iptables(plan.settings.iptables)
+        results.sidecar = preflight.sidecar(plan.settings.pipy)
+        preflight.probe(variant for variant in plan.variants if not variant.in_kubernetes)
+        if not plan.settings.init_privileged:
+            results.undenied = preflight.undenied()
     except Exception as error:
-        run.trouble = f"set-up failed: {error}"
+        results.trouble = f"set-up failed: {error}"
         hooks.write_report()
         raise
 
@@ -231,10 +234,10 @@ def _reject_unknown(settings: Settings, checks: Catalogue) -> None:
             )
 
 
-def _reject_nothing_left(run: Run) -> None:
+def _reject_nothing_left(plan: Plan) -> None:
     """See to it that something of what is asked for can be run where it is asked for."""
-    checks, settings = run.catalogue.checks, run.settings
-    if any(run.variants_of(check) for check in checks):
+    checks, settings = plan.catalogue.checks, plan.settings
+    if any(plan.variants_of(check) for check in checks):
         return
     given = {"check": settings.checks, "profile": settings.profiles}
     asked = " and ".join(
@@ -249,30 +252,30 @@ def _reject_nothing_left(run: Run) -> None:
     if not chosen:
         raise SettingsError(f"{asked}: no check is in both")
     in_pods = all(profile is Profile.KUBERNETES for profile, _ in chosen)
-    elsewhere = in_pods and not any(variant.in_kubernetes for variant in run.variants)
+    elsewhere = in_pods and not any(variant.in_kubernetes for variant in plan.variants)
     raise SettingsError(
-        f"{asked}: no such check is for {', '.join(map(str, run.variants))}: add "
+        f"{asked}: no such check is for {', '.join(map(str, plan.variants))}: add "
         + ("--fsm-backend kind or cluster" if elsewhere else f"--fsm-ip {chosen[0][1]}")
     )
 
 
-def _reject_what_needs_iptables(run: Run) -> None:
+def _reject_what_needs_iptables(plan: Plan) -> None:
     """See to it that the variant without iptables can do what is asked of it.
 
     Raises:
         SettingsError: It cannot.
     """
-    native = [each for each in run.variants if each.iptables == IptablesVariant.NATIVE]
-    if native and run.settings.rules is not None:
+    native = [each for each in plan.variants if each.iptables == IptablesVariant.NATIVE]
+    if native and plan.settings.rules is not None:
         raise SettingsError(
-            f"{run.settings.where['rules']}: a rules file is input of iptables-restore, and the"
+            f"{plan.settings.where['rules']}: a rules file is input of iptables-restore, and the"
             " variant native has no iptables: install iptables, or give --fsm-iptables nft"
         )
-    asked = run.settings.kubernetes
+    asked = plan.settings.kubernetes
     in_pods = any(each.in_kubernetes for each in native)
     if in_pods and not (asked.init_image or asked.pod_image):
         raise SettingsError(
-            f"{run.settings.where['iptables']}: native: our own image of pods has no nft: name one"
+            f"{plan.settings.where['iptables']}: native: our own image of pods has no nft: name one"
             " that has it with --fsm-init-image or --fsm-pod-image"
         )
 

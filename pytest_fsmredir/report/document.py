@@ -1,4 +1,4 @@
-"""The report as plain values, by the schema beside this file."""
+"""The report as plain values; schema.json describes it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pytest_fsmredir.model.checks import Check, Profile
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.outcomes import Outcome, Row
 from pytest_fsmredir.report.facts import suite_version
-from pytest_fsmredir.suite.judgement import NodeResult, ProfileResult
-from pytest_fsmredir.suite.run import Run
+from pytest_fsmredir.suite.judgement import Judgement, NodeResult, ProfileResult
+from pytest_fsmredir.suite.plan import Plan
 from pytest_fsmredir.text import printable
 
 API_VERSION = "fsmredir/v1"
@@ -26,29 +26,29 @@ API_VERSION = "fsmredir/v1"
 _SOURCE_PORT = re.compile(r"(source [^\s(),]+):\d+")
 
 
-def document(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
+def document(plan: Plan, judgement: Judgement, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the report of a run; equal runs differ under the key ``run`` alone."""
-    rows = run.all_rows()
+    rows = judgement.rows
     suite = {
         "name": "pytest-fsmredir",
         "version": suite_version(),
-        "catalogue": f"sha256:{run.catalogue.digest}",
-        "checks": len(run.catalogue.checks),
+        "catalogue": f"sha256:{plan.catalogue.digest}",
+        "checks": len(plan.catalogue.checks),
     }
-    subject = _implementation(run)
+    subject = _implementation(plan)
     made = {
         "apiVersion": API_VERSION,
         "kind": "ConformanceReport",
         "suite": suite,
         "implementation": subject,
-        "verdict": run.verdict().value,
-        "strict": run.settings.strict,
-        "profiles": [_profile(result) for result in run.results()],
-        **_nodes(run.node_results()),
-        "features": _features(run.claims.features, run.claims.source),
-        "waivers": [waiver.as_dict() for waiver in run.settings.waivers],
-        "staleWaivers": [waiver.id for waiver in run.stale_waivers()],
-        "checks": [_row(run.catalogue[row.check], profile, row) for profile, row in rows],
+        "verdict": judgement.verdict.value,
+        "strict": plan.settings.strict,
+        "profiles": [_profile(result) for result in judgement.profiles],
+        **_nodes(judgement.nodes),
+        "features": _features(plan.claims.features, plan.claims.source),
+        "waivers": [waiver.as_dict() for waiver in plan.settings.waivers],
+        "staleWaivers": [waiver.id for waiver in judgement.stale_waivers],
+        "checks": [_row(plan.catalogue[row.check], profile, row) for profile, row in rows],
         "resultsDigest": results_digest(suite, subject, (row for _, row in rows)),
         "run": dict(facts),
     }
@@ -58,7 +58,7 @@ def document(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
 def results_digest(
     suite: Mapping[str, Any], implementation: Mapping[str, Any], rows: Iterable[Row]
 ) -> str:
-    """Return a digest that is equal for equal results, whoever ran the suite wherever.
+    """Return a digest that is equal for equal results on any machine.
 
     It covers the suite's version and catalogue, who was judged, and the outcome of every check on
     every variant.
@@ -77,8 +77,8 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _implementation(run: Run) -> dict[str, Any]:
-    judged, identity = run.implementation, run.settings.identity
+def _implementation(plan: Plan) -> dict[str, Any]:
+    judged, identity = plan.implementation, plan.settings.identity
     told = {
         "name": judged.name,
         "organization": identity.organization,
@@ -90,7 +90,7 @@ def _implementation(run: Run) -> dict[str, Any]:
         "command": judged.command if isinstance(judged, InitCommand) else "",
         "rulesDigest": f"sha256:{judged.digest}" if isinstance(judged, RulesFile) else "",
     }
-    if run.settings.init_privileged:
+    if plan.settings.init_privileged:
         told["initContainer"] = "privileged"
     return {key: value for key, value in told.items() if value}
 
@@ -105,7 +105,7 @@ def _profile(result: ProfileResult) -> dict[str, Any]:
 
 
 def _nodes(results: Iterable[NodeResult]) -> dict[str, Any]:
-    """Return what the nodes come to; nothing where nobody has named any."""
+    """Return the results of named nodes; nothing if none is named."""
     nodes = [
         {
             "backend": result.backend,

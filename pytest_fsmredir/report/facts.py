@@ -18,7 +18,8 @@ from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.outcomes import Variant
 from pytest_fsmredir.report.hygiene import Hygiene
-from pytest_fsmredir.suite.run import Run
+from pytest_fsmredir.suite.plan import Plan
+from pytest_fsmredir.suite.results import Results
 
 
 class Ended(StrEnum):
@@ -44,38 +45,37 @@ def iptables_versions(variants: Iterable[Variant]) -> dict[str, str]:
     return {kind: _version(kind) for kind in sorted(kinds)}
 
 
-def ended(run: Run) -> Ended:
+def ended(results: Results) -> Ended:
     """Return how a run ended."""
-    if run.trouble:
+    if results.trouble:
         return Ended.BROKEN
-    return Ended.INTERRUPTED if run.interrupted else Ended.FINISHED
+    return Ended.INTERRUPTED if results.interrupted else Ended.FINISHED
 
 
-def facts(run: Run, hygiene: Hygiene, config: pytest.Config) -> dict[str, Any]:
+def facts(plan: Plan, results: Results, hygiene: Hygiene, config: pytest.Config) -> dict[str, Any]:
     """Return the volatile facts as plain values."""
-    reruns = sum(row.attempts - 1 for row in run.rows.values())
-    seconds = (datetime.now(UTC) - run.started).total_seconds()
+    seconds = (datetime.now(UTC) - results.started).total_seconds()
     return {
-        "ended": ended(run).value,
-        **({"trouble": run.trouble} if run.trouble else {}),
-        **({"remarks": list(run.remarks)} if run.remarks else {}),
-        "started": run.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "ended": ended(results).value,
+        **({"trouble": results.trouble} if results.trouble else {}),
+        **({"remarks": list(results.remarks)} if results.remarks else {}),
+        "started": results.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
         "seconds": round(seconds, 2),
         "host": {
             "kernel": platform.release(),
             "arch": platform.machine(),
-            "iptables": iptables_versions(run.variants),
+            "iptables": iptables_versions(plan.variants),
             "python": platform.python_version(),
             "pytest": pytest.__version__,
-            "privilege": run.privilege,
-            **({"sidecar": run.sidecar} if run.sidecar else {}),
-            **({"undenied": list(run.undenied)} if run.undenied else {}),
+            "privilege": results.privilege,
+            **({"sidecar": results.sidecar} if results.sidecar else {}),
+            **({"undenied": list(results.undenied)} if results.undenied else {}),
         },
         "argv": ["pytest", *arguments(config)],
-        "options": dict(run.settings.texts),
-        "seed": run.settings.seed,
+        "options": dict(plan.settings.texts),
+        "seed": plan.settings.seed,
         "attempts": 1,
-        "hygiene": hygiene.as_dict(reruns),
+        "hygiene": hygiene.as_dict(results.reruns),
     }
 
 

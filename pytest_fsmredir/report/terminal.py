@@ -1,4 +1,4 @@
-"""What a run prints: the header, and at the end profiles, verdict, and what to do next."""
+"""Print the header of a run, and its summary: profiles, verdict, and what to do next."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from pytest_fsmredir.model.outcomes import Outcome
 from pytest_fsmredir.report.facts import iptables_versions, suite_version
 from pytest_fsmredir.report.failures import failure_lines, wrapped
 from pytest_fsmredir.report.reasons import not_run
-from pytest_fsmredir.suite.judgement import NodeResult, ProfileResult, Verdict
-from pytest_fsmredir.suite.run import Run
+from pytest_fsmredir.suite.judgement import Judgement, NodeResult, ProfileResult, Verdict
+from pytest_fsmredir.suite.plan import Plan
+from pytest_fsmredir.suite.results import Results
 
 _MARKUP: Mapping[Verdict, Mapping[str, bool]] = {
     Verdict.CONFORMANT: {"green": True, "bold": True},
@@ -44,39 +45,38 @@ next         judge your own, by the command that programs a pod or by its rules:
              see what is checked: pytest --fsm-list, pytest --fsm-explain {check}"""
 
 
-def header(run: Run) -> list[str]:
-    """Return the lines that say what is judged, on what."""
-    version = run.settings.identity.version
-    project = run.settings.identity.project
-    subject = (
-        f"{project} {version} ({run.implementation.name})" if project else (run.implementation.name)
-    )
+def header(plan: Plan, results: Results) -> list[str]:
+    """Return the lines that name the implementation, the suite and the machine."""
+    identity, subject = plan.settings.identity, plan.implementation.name
+    if identity.project:
+        subject = f"{identity.project} {identity.version} ({subject})"
+    digest = plan.catalogue.digest[:12]
     return [
-        f"fsm-redir {suite_version()} · {len(run.catalogue.checks)} checks,"
-        f" catalogue {run.catalogue.digest[:12]} · {_backends(run)} · kernel {platform.release()}",
-        f"implementation: {subject}{_init_container(run)}",
+        f"fsm-redir {suite_version()} · {len(plan.catalogue.checks)} checks,"
+        f" catalogue {digest} · {_backends(plan, results)} · kernel {platform.release()}",
+        f"implementation: {subject}{_init_container(plan, results)}",
     ]
 
 
-def _init_container(run: Run) -> str:
+def _init_container(plan: Plan, results: Results) -> str:
     """Return in what way its init container is not an ordinary one; empty for an ordinary one."""
-    if run.settings.init_privileged:
+    if plan.settings.init_privileged:
         return " · in a privileged init container"
-    undenied = "; ".join(run.undenied)
+    undenied = "; ".join(results.undenied)
     return f" · unlike in an init container of Kubernetes, {undenied}" if undenied else ""
 
 
-def _backends(run: Run) -> str:
+def _backends(plan: Plan, results: Results) -> str:
     """Return where it runs; what a cluster has is not known yet."""
-    told = {NETNS: run.privilege}
-    told |= {name: f"on {', '.join(nodes)}" for name, nodes in run.nodes.items()}
-    names = [f"{name} ({told[name]})" if name in told else name for name in run.settings.backends]
-    versions = iptables_versions(run.variants)
+    told = {NETNS: results.privilege}
+    told |= {name: f"on {', '.join(nodes)}" for name, nodes in plan.nodes.items()}
+    names = [f"{name} ({told[name]})" if name in told else name for name in plan.settings.backends]
+    versions = iptables_versions(plan.variants)
     nft = versions.pop(IptablesVariant.NATIVE, "")
     iptables = ", ".join(f"{version} {kind}" for kind, version in versions.items())
     shown = {"iptables": iptables, "nft": nft}
     programs = [f"{name} {text}" for name, text in shown.items() if text]
-    sidecar = [f"sidecar {run.sidecar}"] if run.sidecar else []
+    sidecar = [f"sidecar {results.sidecar}"] if results.sidecar else []
     return " · ".join([f"backend {', '.join(names)}", *programs, *sidecar])
 
 
@@ -89,7 +89,9 @@ def collected(profiles: Iterable[Profile]) -> str:
 
 def summary(
     reporter: pytest.TerminalReporter,
-    run: Run,
+    plan: Plan,
+    results: Results,
+    judgement: Judgement,
     remarks: Iterable[str],
     files: Iterable[Path],
     *,
@@ -99,40 +101,40 @@ def summary(
 
     Args:
         reporter: Where to.
-        run: What ran.
+        plan: What was to run.
+        results: What ran.
+        judgement: How it is judged.
         remarks: What else a reader should know.
         files: Of the report that was written.
         verbose: Show every group of failures, and the id of every check in it.
     """
     reporter.write_sep("=", "conformance")
-    results = run.results()
-    for line in _named(run, verbose=verbose):
+    for line in _named(results, verbose=verbose):
         reporter.write_line(line)
-    for result in results:
+    for result in judgement.profiles:
         reporter.write_line(_profile(result), **_MARKUP.get(result.verdict, {}))
-    for reason in not_run(row for _, row in run.all_rows()):
+    for reason in not_run(row for _, row in judgement.rows):
         reporter.write_line(f"{'not run':<8} {reason}")
-    for name, text in _notices(run, remarks):
+    for name, text in _notices(results, judgement, remarks):
         reporter.write_line(f"{name:<12} {text}", yellow=True)
-    for node in run.node_results():
+    for node in judgement.nodes:
         reporter.write_line(_node(node), **_MARKUP[node.verdict])
-    print_verdict(reporter, run)
+    print_verdict(reporter, judgement.verdict)
     if shown := [os.path.relpath(file) for file in files]:
         reporter.write_line(f"{'report':<12} {'  '.join(shown)}")
-    if _is_first_minute(run):
-        reporter.write_line(_NEXT.format(check=run.catalogue.checks[0].id))
+    if _is_first_minute(plan, judgement):
+        reporter.write_line(_NEXT.format(check=plan.catalogue.checks[0].id))
 
 
-def print_verdict(reporter: pytest.TerminalReporter, run: Run) -> None:
+def print_verdict(reporter: pytest.TerminalReporter, verdict: Verdict) -> None:
     """Print the verdict of the whole run."""
-    verdict = run.verdict()
     reporter.write_line(f"verdict: {verdict}", **_MARKUP[verdict])
 
 
-def _named(run: Run, *, verbose: bool) -> Iterator[str]:
+def _named(results: Results, *, verbose: bool) -> Iterator[str]:
     """Yield the lines about checks that the user has to look at."""
-    yield from failure_lines(run.rows.values(), verbose=verbose)
-    notes = sorted({row.check for row in run.rows.values() if row.outcome is Outcome.NOTE})
+    yield from failure_lines(results.rows.values(), verbose=verbose)
+    notes = sorted({row.check for row in results.rows.values() if row.outcome is Outcome.NOTE})
     if notes:
         text = f"noted, with no bearing on the verdict: {', '.join(notes)}"
         yield from wrapped(f"{text} (pytest --fsm-explain ID)", "       ")
@@ -152,23 +154,25 @@ def _counted(counts: Counter[Outcome]) -> str:
     return ", ".join(f"{n} {_WORDS[kind]}" for kind in Outcome if (n := counts[kind]))
 
 
-def _notices(run: Run, remarks: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for waiver in run.stale_waivers():
+def _notices(
+    results: Results, judgement: Judgement, remarks: Iterable[str]
+) -> Iterator[tuple[str, str]]:
+    for waiver in judgement.stale_waivers:
         yield "stale waiver", f"{waiver.id} passes, so there is nothing to waive: remove it"
-    if run.trouble:
-        yield "trouble", run.trouble
-    if run.interrupted:
+    if results.trouble:
+        yield "trouble", results.trouble
+    if results.interrupted:
         yield "interrupted", "the run ended early: these are the results so far"
-    for what in run.remarks:
+    for what in results.remarks:
         yield "note", what
-    for what in run.kept:
+    for what in results.kept:
         yield "kept", what
-    for what in run.left:
+    for what in results.left:
         yield "left behind", what
     if found := "; ".join(remarks):
         yield "note", found
 
 
-def _is_first_minute(run: Run) -> bool:
-    """Whether somebody has just seen the built-in implementation pass, and nothing of their own."""
-    return run.settings.impl == "reference" and run.verdict() is Verdict.CONFORMANT
+def _is_first_minute(plan: Plan, judgement: Judgement) -> bool:
+    """Whether this run judged nothing but the built-in implementation, which conforms."""
+    return plan.settings.impl == "reference" and judgement.verdict is Verdict.CONFORMANT

@@ -12,7 +12,8 @@ import yaml
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.report.document import canonical, document
 from pytest_fsmredir.report.junit import junit
-from pytest_fsmredir.suite.run import Run
+from pytest_fsmredir.suite.judgement import Judgement
+from pytest_fsmredir.suite.plan import Plan
 
 _FILES = ("report.yaml", "report.json", "junit.xml")
 
@@ -34,19 +35,21 @@ def prepare_directory(directory: Path) -> None:
         raise SettingsError(f"--fsm-report: {directory}: {error.strerror}") from None
 
 
-def write_report(run: Run, facts: Mapping[str, Any], directory: Path) -> list[Path]:
+def write_report(
+    plan: Plan, judgement: Judgement, facts: Mapping[str, Any], directory: Path
+) -> list[Path]:
     """Write the report of a run and return its files.
 
-    A file that is there is replaced at once, so that nobody ever reads half of one.
+    A file that is there is replaced at once, so that a reader never sees half of one.
 
     Raises:
         OSError: One cannot be written.
     """
-    made = document(run, facts)
+    made = document(plan, judgement, facts)
     texts = (
         _yaml(made),
         canonical(made) + "\n",
-        junit(run.catalogue, run.all_rows(), run.trouble),
+        junit(plan.catalogue, judgement.rows, facts.get("trouble", "")),
     )
     pairs = zip(_FILES, texts, strict=True)
     return [_written(directory / name, text) for name, text in pairs]

@@ -1,4 +1,4 @@
-"""Verdicts: the catalogue compared with what ran. Pytest's exit status has no say in them."""
+"""Verdicts: compare the catalogue with what ran. Pytest's exit status does not count."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pytest_fsmredir.config.waivers import Waiver, stale
 from pytest_fsmredir.model.checks import Catalogue, Check, Profile
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.suite.plan import Plan, concerns
+from pytest_fsmredir.suite.results import Results
 
 
 class Verdict(StrEnum):
-    """What a profile comes to."""
+    """The verdict of a profile, a node or a run."""
 
     CONFORMANT = "conformant"
     PARTIAL = "partial"
@@ -33,7 +36,7 @@ class ProfileResult:
 
     Attributes:
         profile: Which.
-        verdict: What it comes to.
+        verdict: Its verdict.
         counts: Rows per outcome.
         seconds: How long its checks took.
     """
@@ -51,7 +54,7 @@ class ProfileResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """What rows are judged by.
+    """How to judge rows.
 
     Attributes:
         strict: A violated SHOULD makes a profile nonconformant.
@@ -66,13 +69,13 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """What was judged on one node, counted and judged.
+    """The rows of one node, counted and judged.
 
     Attributes:
         backend: The backend that the node is of.
         node: Its name.
-        verdict: What it comes to: as a run would that is about it alone, but for checks that its
-            backend cannot do and another one of the same run has done.
+        verdict: The verdict for this node alone. Checks that its backend cannot run count as run
+            if another backend of the same run ran them.
         counts: Rows per outcome.
     """
 
@@ -82,10 +85,58 @@ class NodeResult:
     counts: Counter[Outcome]
 
 
-def concerns(check: Check, variant: Variant) -> bool:
-    """Whether a check has a result on a variant; one about Kubernetes needs a cluster for that."""
-    in_place = variant.in_kubernetes or check.profile is not Profile.KUBERNETES
-    return in_place and variant.family in check.families
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A run, judged.
+
+    Attributes:
+        verdict: Of the whole run: that of its worst profile or node.
+        profiles: The result of every profile that has rows.
+        nodes: The result of every named node.
+        rows: One row for every check and variant of the catalogue, ran or not, with its profile.
+        stale_waivers: The waivers of checks that pass.
+        failed: Something happened that must not end in exit status 0.
+    """
+
+    verdict: Verdict
+    profiles: list[ProfileResult]
+    nodes: list[NodeResult]
+    rows: list[tuple[Profile, Row]]
+    stale_waivers: list[Waiver]
+    failed: bool
+
+
+def judge_run(plan: Plan, results: Results) -> Judgement:
+    """Judge a run by its results so far."""
+    rows = complete(
+        plan.catalogue,
+        plan.variants,
+        plan.features,
+        results.rows,
+        plan.selects,
+        declared=plan.declared,
+    )
+    waivers = stale(plan.settings.waivers, results.rows.values())
+    measure = Measure(
+        strict=plan.settings.strict,
+        stale=frozenset(waiver.id for waiver in waivers),
+        broken=bool(results.trouble),
+    )
+    profiles = judge(rows, measure)
+    nodes = judge_nodes(rows, measure, interrupted=results.interrupted)
+    whole = worst(profiles, interrupted=results.interrupted)
+    verdict = worst_of([whole, *(node.verdict for node in nodes)])
+    bad = {Outcome.FAIL, Outcome.ERROR, *({Outcome.WARN} if measure.strict else ())}
+    return Judgement(
+        verdict=Verdict.INVALID if results.trouble else verdict,
+        profiles=profiles,
+        nodes=nodes,
+        rows=rows,
+        stale_waivers=waivers,
+        failed=measure.broken
+        or bool(waivers)
+        or any(row.outcome in bad for row in results.rows.values()),
+    )
 
 
 def complete(
@@ -104,8 +155,8 @@ def complete(
         variants: The points of the matrix.
         features: What the implementation claims.
         rows: What ran.
-        selected: Whether the user asked for a check on a variant.
-        declared: Somebody has said what is claimed; else it is a guess.
+        selected: Whether the user selected a check on a variant.
+        declared: The claims are declared, not inferred.
     """
     every = []
     for check in catalogue.checks:
@@ -124,21 +175,21 @@ def judge(
     rows: Iterable[tuple[Profile, Row]],
     measure: Measure,
     *,
-    beside: Iterable[tuple[Profile, Row]] = (),
+    elsewhere: Iterable[tuple[Profile, Row]] = (),
 ) -> list[ProfileResult]:
     """Return the result of every profile that has rows.
 
     Args:
-        rows: Of the whole catalogue, each with its profile.
-        measure: What they are judged by.
-        beside: Rows of the same run that are not judged; what ran in them has run.
+        rows: The rows of the whole catalogue, each with its profile.
+        measure: How to judge them.
+        elsewhere: Rows of the same run that are not judged. Checks that ran there count as run.
     """
     every = list(rows)
     grouped: dict[Profile, list[Row]] = {}
     for profile, row in every:
         grouped.setdefault(profile, []).append(row)
     ran = frozenset(
-        _subject(row) for _, row in [*every, *beside] if row.outcome not in _WITHOUT_RESULT
+        _subject(row) for _, row in [*every, *elsewhere] if row.outcome not in _WITHOUT_RESULT
     )
     results = []
     for profile in (each for each in Profile if each in grouped):
@@ -153,22 +204,22 @@ def judge(
 def judge_nodes(
     rows: Sequence[tuple[Profile, Row]], measure: Measure, *, interrupted: bool = False
 ) -> list[NodeResult]:
-    """Return the result of every node that somebody has named, in the order of the matrix.
+    """Return the result of every named node, in the order of the matrix.
 
     Args:
-        rows: Of the whole catalogue, each with its profile.
-        measure: What they are judged by.
-        interrupted: The run did not come to its end.
+        rows: The rows of the whole catalogue, each with its profile.
+        measure: How to judge them.
+        interrupted: The user ended the run early.
     """
     grouped: dict[tuple[str, str], list[tuple[Profile, Row]]] = {}
     for profile, row in rows:
         grouped.setdefault((row.variant.backend, row.variant.node), []).append((profile, row))
-    beside = [each for (_, node), members in grouped.items() if not node for each in members]
+    elsewhere = [each for (_, node), members in grouped.items() if not node for each in members]
     return [
         NodeResult(
             backend,
             node,
-            worst(judge(members, measure, beside=beside), interrupted=interrupted),
+            worst(judge(members, measure, elsewhere=elsewhere), interrupted=interrupted),
             _counts([row for _, row in members]),
         )
         for (backend, node), members in grouped.items()
@@ -200,7 +251,7 @@ def _absent(
     unclaimed: frozenset[Feature],
     selected: Callable[[Check, Variant], bool],
 ) -> Row:
-    """Return the row of a check that left none."""
+    """Return the row of a check that did not run."""
     if unclaimed:
         outcome, reason = Outcome.UNSUPPORTED, f"not claimed: {', '.join(sorted(unclaimed))}"
     elif selected(check, variant):
@@ -215,7 +266,7 @@ def _counts(rows: list[Row]) -> Counter[Outcome]:
 
 
 def _subject(row: Row) -> tuple[str, int]:
-    """Return what a row is about, wherever it ran."""
+    """Return the check and the IP version of a row."""
     return row.check, row.variant.family
 
 
@@ -231,7 +282,7 @@ def _verdict(rows: list[Row], ran: frozenset[tuple[str, int]], *, strict: bool) 
         return Verdict.NOT_RUN
     if not any(row.probes for row in rows):
         return Verdict.INVALID
-    # What one backend cannot do, another one of the same run may have done.
+    # Another backend of the same run may have run what this one cannot.
     missing = any(
         row.outcome is Outcome.NOT_RUN and not (row.out_of_reach and _subject(row) in ran)
         for row in rows

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -33,7 +33,9 @@ from pytest_fsmredir.report.terminal import collected, summary
 from pytest_fsmredir.report.write import prepare_directory, write_report
 from pytest_fsmredir.suite import catalogue
 from pytest_fsmredir.suite.deciding import out_of_reach
-from pytest_fsmredir.suite.run import Run
+from pytest_fsmredir.suite.judgement import judge_run
+from pytest_fsmredir.suite.plan import Plan
+from pytest_fsmredir.suite.results import Results
 
 V4, V6 = Variant("netns", "nft", 4), Variant("netns", "nft", 6)
 
@@ -79,13 +81,27 @@ def check(check_id: str) -> Check:
 CATALOGUE = Catalogue([check("OUT-001"), check("OUT-002"), check("OUT-003"), check("OUT-004")])
 
 
+class Run(NamedTuple):
+    """A plan and its results."""
+
+    plan: Plan
+    results: Results
+
+
 def run_of(*rows: Row, settings: Settings = SETTINGS) -> Run:
     implementation = InitCommand(settings.init_cmd)
     said = {"--fsm-features": ("-outbound-port-exclusion",)}
     claimed = claims(implementation, said, inferred=True)
-    run = Run(settings, CATALOGUE, implementation, (V4, V6), claimed, "root")
+    plan = Plan(
+        settings=settings,
+        catalogue=CATALOGUE,
+        implementation=implementation,
+        variants=(V4, V6),
+        claims=claimed,
+    )
+    run = Run(plan, Results("root"))
     for row in rows:
-        run.record(row)
+        run.results.record(row)
     return run
 
 
@@ -134,7 +150,7 @@ def written(run: Run, config: pytest.Config, directory: Path) -> dict[str, Any]:
     """Write a report and return the document, after a look at both its forms."""
     hygiene = Hygiene()
     hygiene.notice_surroundings(config)
-    files = write_report(run, facts(run, hygiene, config), directory)
+    files = write_report(run.plan, judge_run(*run), facts(*run, hygiene, config), directory)
     assert sorted(file.name for file in files) == sorted(f.name for f in directory.iterdir())
     document: dict[str, Any] = json.loads((directory / "report.json").read_text())
     assert yaml.safe_load((directory / "report.yaml").read_text()) == document
@@ -202,7 +218,7 @@ def test_schema_notices_a_strange_report(config: pytest.Config, tmp_path: Path) 
 def test_report_of_a_run_that_never_began(config: pytest.Config, tmp_path: Path) -> None:
     """No report, or a good one, where the machine lacked something."""
     run = run_of()
-    run.trouble = "set-up failed: no \x1b[31miptables"
+    run.results.trouble = "set-up failed: no \x1b[31miptables"
     document = written(run, config, tmp_path)
     assert faults(document) == []
     assert document["verdict"] == "invalid"
@@ -255,7 +271,7 @@ def test_equal_runs_differ_in_volatile_facts_alone(config: pytest.Config, tmp_pa
 def test_junit_names_check_profile_and_reason() -> None:
     """A CI page that says no more than "1 failed"."""
     run = run_of(*ROWS, row("OUT-004", Outcome.ERROR, reason="broke \x00\x1b\ud800 it"))
-    root = ET.fromstring(junit(CATALOGUE, run.all_rows(), "internal error"))  # noqa: S314 - ours
+    root = ET.fromstring(junit(CATALOGUE, judge_run(*run).rows, "internal error"))  # noqa: S314 - ours
     told = {
         (suite.get("name"), case.get("classname"), case.get("name")): [
             (each.tag, each.get("message")) for each in case
@@ -337,7 +353,7 @@ class Screen:
 
 def shown(run: Run, *remarks: str) -> list[str]:
     screen = Screen()
-    summary(cast("pytest.TerminalReporter", screen), run, remarks, [])
+    summary(cast("pytest.TerminalReporter", screen), *run, judge_run(*run), remarks, [])
     return screen.lines
 
 
@@ -356,7 +372,8 @@ def test_reasons_of_what_did_not_run_are_counted() -> None:
     lacking = [("OUT-001", ["a", "b"]), ("OUT-002", ["b"]), ("OUT-003", ["c"])]
     rows = [out_of_reach(check(each), variant, what).row for each, what in lacking]
     claimed = claims(InitCommand(""), {}, inferred=True)
-    run = replace(run_of(*rows), variants=(variant,), claims=claimed)
+    run = run_of(*rows)
+    run = run._replace(plan=replace(run.plan, variants=(variant,), claims=claimed))
 
     assert [line for line in shown(run) if line.startswith("not run")] == [
         "not run     2  the backend kind lacks: b",
@@ -377,8 +394,10 @@ def test_first_minute_ends_with_the_next_thing_to_try() -> None:
     """A user who saw the reference pass and does not know what for."""
     only = Catalogue([check("OUT-001")])
     run = run_of(row("OUT-001", Outcome.PASS), row("OUT-001", Outcome.PASS, V6))
-    own = replace(run, catalogue=only)
-    reference = replace(own, settings=replace(SETTINGS, impl="reference"))
+    plan = replace(run.plan, catalogue=only)
+    own = run._replace(plan=plan)
+    judged = replace(plan, settings=replace(SETTINGS, impl="reference"))
+    reference = run._replace(plan=judged)
     assert shown(reference)[-1].startswith("next ")
     assert shown(own)[-1] == "verdict: conformant"
 
@@ -392,10 +411,11 @@ def test_profiles_to_be_run_are_counted() -> None:
 def run_on_nodes() -> Run:
     """Return a run on two nodes, of which the second one fails."""
     good, bad = (Variant("kind", "nft", 4, node) for node in ("a.b", "c"))
-    run = replace(run_of(), variants=(good, bad))
+    run = run_of()
+    run = run._replace(plan=replace(run.plan, variants=(good, bad)))
     for each in CATALOGUE.checks:
-        run.record(row(each.id, Outcome.PASS, good))
-    run.record(row("OUT-001", Outcome.FAIL, bad))
+        run.results.record(row(each.id, Outcome.PASS, good))
+    run.results.record(row("OUT-001", Outcome.FAIL, bad))
     return run
 
 

@@ -1,0 +1,185 @@
+"""Run the checks of a plan on its backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from time import monotonic
+
+import pytest
+
+from pytest_fsmredir.backends.protocols import Backend, JudgedMesh, Wanted
+from pytest_fsmredir.config.settings import BY_WEBHOOK, NETNS
+from pytest_fsmredir.errors import FsmRedirError
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.model.checks import GATE, Check
+from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.suite.backends import make_backend
+from pytest_fsmredir.suite.deciding import (
+    Result,
+    as_failure,
+    decide,
+    not_judged,
+    out_of_reach,
+    undecided,
+    unsupported,
+)
+from pytest_fsmredir.suite.gate import SHUT, Gate
+from pytest_fsmredir.suite.plan import Plan
+from pytest_fsmredir.suite.results import Results
+from pytest_fsmredir.suite.symptoms import symptom_of
+
+RUNNER = pytest.StashKey["Runner"]()
+
+Watch = Callable[[str, int, int | None], None]
+"""Called for each flow of a sweep: the check's name, flows so far, flows in all if known."""
+
+
+def _ignore(_name: str, _done: int, _total: int | None) -> None:
+    pass
+
+
+class Runner:
+    """Runs checks, and owns the backends.
+
+    Attributes:
+        plan: What to run.
+        results: Where remarks about backends go. The caller records the rows.
+        watch: Receives the progress of sweeps.
+    """
+
+    def __init__(self, plan: Plan, results: Results) -> None:
+        self.plan, self.results = plan, results
+        self.watch: Watch = _ignore
+        self._gate = Gate()
+        self._backends: dict[str, Backend] = {}
+        self._unmade: dict[str, FsmRedirError] = {}
+
+    def execute(self, check: Check, variant: Variant) -> Result:
+        """Run one check, if it applies."""
+        started = monotonic()
+        result = self._execute(check, variant)
+        seconds = round(monotonic() - started, 3)
+        return replace(result, row=replace(result.row, seconds=seconds))
+
+    def gate_row(self, row: Row) -> Row | None:
+        """Return the row of the gate if the gate kept a check from running."""
+        unmet = self._gate.shut_for(row.variant)
+        if unmet is None or row.reason != SHUT:
+            return None
+        return not_judged(self.plan.catalogue[GATE], row.variant, unmet).row
+
+    def prepare(self, wanted: Iterable[tuple[Check, Variant]]) -> None:
+        """Make the pods that checks on backends in Kubernetes need, all at once.
+
+        Raises:
+            FsmRedirError: A backend cannot be made, or something in it.
+        """
+        by_backend: dict[str, list[tuple[Check, Variant]]] = {}
+        for check, variant in wanted:
+            by_backend.setdefault(variant.backend, []).append((check, variant))
+        for name in by_backend.keys() - {NETNS}:
+            points = {variant: None for _, variant in by_backend[name]}
+            first = [(self.plan.catalogue[GATE], variant) for variant in points]
+            self._backend(name).prepare(self._orders(name, [*first, *by_backend[name]]))
+
+    def close(self) -> None:
+        """Remove all pods."""
+        with ExitStack() as undo:
+            while self._backends:
+                name, backend = self._backends.popitem()
+                self.results.kept += [backend.kept] if backend.kept else []
+                undo.enter_context(self.results.removing(name))
+                undo.callback(backend.close)
+
+    def _backend(self, name: str) -> Backend:
+        """Return a backend, which is made on first use.
+
+        Raises:
+            FsmRedirError: It cannot be made; what failed once is not tried again.
+        """
+        if name in self._unmade:
+            raise self._unmade[name]
+        if name not in self._backends:
+            try:
+                self._backends[name] = self._made(name)
+            except FsmRedirError as error:
+                self._unmade[name] = error
+                raise
+        return self._backends[name]
+
+    def _made(self, name: str) -> Backend:
+        plan = self.plan
+        nodes = plan.nodes.get(name, ())
+        backend = make_backend(
+            name, plan.settings, plan.implementation, is_worker=plan.is_worker, nodes=nodes
+        )
+        self.results.remark(backend.remarks)
+        return backend
+
+    def _orders(self, name: str, wanted: Iterable[tuple[Check, Variant]]) -> Iterator[Wanted]:
+        backend = self._backend(name)
+        for check, variant in wanted:
+            if not self.plan.unclaimed(check, variant) and not _lacking(backend, check, variant):
+                yield Wanted(check.function, variant.family, _iptables(variant), variant.node)
+
+    def _execute(self, check: Check, variant: Variant) -> Result:
+        if missing := self.plan.unclaimed(check, variant):
+            return unsupported(check, variant, missing)
+        try:
+            backend = self._backend(variant.backend)
+        except FsmRedirError as error:
+            return undecided(check, variant, error)
+        if lacking := _lacking(backend, check, variant):
+            return out_of_reach(check, variant, lacking)
+        mesh = backend.mesh(
+            variant.family,
+            _iptables(variant),
+            exhaustive=self.plan.settings.exhaustive,
+            node=variant.node,
+        )
+        mesh.watch = partial(self.watch, f"{check.id}[{variant}]")
+        try:
+            if (unmet := self._gate.refusal(variant, mesh)) is not None:
+                return self._weighed(not_judged(check, variant, unmet), check)
+            result = _with_symptom(decide(check, variant, mesh), mesh)
+        finally:
+            mesh.close()
+        return self._weighed(result, check)
+
+    def _weighed(self, result: Result, check: Check) -> Result:
+        """Turn a violated requirement into a failure or a waiver, as the settings say."""
+        row = result.row
+        fails = row.outcome is Outcome.FAIL or (
+            row.outcome is Outcome.WARN and self.plan.settings.strict
+        )
+        if not fails:
+            return result
+        for waiver in self.plan.settings.waivers:
+            if waiver.id == check.id:
+                waived = replace(row, outcome=Outcome.WAIVED)
+                return Result(waived, skipped=f"waived: {waiver.reason} ({waiver.link})")
+        return as_failure(row, check, self.plan.settings.again(check.id, row.variant))
+
+
+def _with_symptom(result: Result, mesh: JudgedMesh) -> Result:
+    claim = result.claim
+    if claim is None:
+        return result
+    symptom = symptom_of(claim.fate, claim.expected, mesh)
+    return replace(result, row=replace(result.row, symptom=symptom))
+
+
+def _lacking(backend: Backend, check: Check, variant: Variant) -> list[str]:
+    """Return what a check needs and the backend lacks."""
+    if variant.family not in backend.families:
+        return [f"pods with IPv{variant.family} addresses"]
+    return [str(need) for need in check.needs - backend.offers(variant.family)]
+
+
+def _iptables(variant: Variant) -> IptablesVariant:
+    """Return the variant of our own iptables programs; an installed mesh may use another."""
+    name = IptablesVariant.NFT if variant.iptables == BY_WEBHOOK else variant.iptables
+    return IptablesVariant(name)
