@@ -112,4 +112,4 @@ def test_mesh_of_a_cluster_decides_itself(project: Project) -> None:
     """Catches: an option that means nothing on this backend."""
     ended = project.conform("--fsm-backend=cluster", "--fsm-init-privileged")
     assert ended.status == pytest.ExitCode.USAGE_ERROR
-    assert "--fsm-init-privileged: on the backend cluster the cluster's own mesh" in ended.output
+    assert "--fsm-init-privileged does not apply to the backend cluster" in ended.output
