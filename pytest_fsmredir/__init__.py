@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pytest_fsmredir.model.policy import ListName as ListName
     from pytest_fsmredir.model.policy import Policy as Policy
     from pytest_fsmredir.model.reserved import SIDECAR_UID as SIDECAR_UID
+    from pytest_fsmredir.probing.search import search as search
     from pytest_fsmredir.traffic import forge as forge
     from pytest_fsmredir.traffic import protocols as protocols
     from pytest_fsmredir.traffic import syns as syns
@@ -60,7 +61,9 @@ _NAMES = {
     "model.oracle": ("expected",),
     "model.policy": ("ListName", "Policy"),
     "model.reserved": ("SIDECAR_UID",),
+    "probing.search": ("search",),
     "traffic.packet": ("Packet",),
+
 }  # fmt: skip
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES = {name: f"traffic.{name}" for name in ("forge", "protocols", "syns")}

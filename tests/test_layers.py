@@ -29,7 +29,7 @@ ALLOWED = {
         "backends", "agent", "sidecars", "traffic", "model", "scratch", "procs", "layout", "text",
         "errors",
     },
-    "probing": {"backends", "model"},
+    "probing": {"backends", "rules", "traffic", "model", "errors"},
     "fuzz": {"probing", "backends", "implementations", "sidecars", "traffic", "model", "errors"},
     "config": {"model", "text", "errors"},
     "suite": {"config", "backends", "implementations", "model", "layout", "text", "errors"},

@@ -52,8 +52,8 @@ def _intervals(*ranges: str) -> _Intervals:
 
 # The outside host answers for these addresses. It does not answer for 0.x, link-local, multicast
 # and reserved addresses, for those of pods, or for what lies behind their interface net1.
-_ANSWERED = _intervals("0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3", "2000::/3", "fd00::/8")
-_NOT_ANSWERED = _intervals(
+ANSWERED = _intervals("0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3", "2000::/3", "fd00::/8")
+NOT_ANSWERED = _intervals(
     "0.0.0.0/8", "10.64.0.0/11", "127.0.0.0/8", "169.254.0.0/16", "198.19.0.0/16",
     "2001:db8:ffff::/48", "fd77::/16",
 )  # fmt: skip
@@ -113,7 +113,7 @@ def probes(policy: Policy, scene: ProbeTargets) -> list[ProbeFlow]:
 def can_be_dialled(address: str) -> bool:
     """Whether a host outside the pod can answer for an address."""
     value = ip_address(address)
-    return _within(value, _ANSWERED) and not _within(value, _NOT_ANSWERED)
+    return _within(value, ANSWERED) and not _within(value, NOT_ANSWERED)
 
 
 def addresses_at(networks: Iterable[Network], family: int) -> list[str]:

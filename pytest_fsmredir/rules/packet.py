@@ -91,6 +91,7 @@ class Packet:
             words.format(getattr(self, name))
             for name, words in names.items()
             if getattr(self, name) != USUAL[name]
+            and not (name == "length" and self.family == 6 and self.length == 80)
         ]
 
     def _end(self, address: int, port: int) -> str:

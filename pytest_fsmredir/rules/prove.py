@@ -13,7 +13,7 @@ from pytest_fsmredir.rules.bdd import NONE, Intervals
 from pytest_fsmredir.rules.document import Duty, duties
 from pytest_fsmredir.rules.ends import Asked, End, EndKind, Ends
 from pytest_fsmredir.rules.errors import TooComplexError
-from pytest_fsmredir.rules.forms import Field, RuleSet
+from pytest_fsmredir.rules.forms import Field, Number, RuleSet, parts
 from pytest_fsmredir.rules.packet import (
     ICMP,
     ICMPV6,
@@ -44,6 +44,7 @@ _RARE: Final = Duty(Route.DIRECT, "SPEC-5.4", Level.SHOULD)
 LATER: Final = Duty(Route.DIRECT, "SPEC-1.5", Level.MUST)
 """A later packet: whichever way its connection went, it has to get there."""
 
+PSH, URG = 8, 32
 FINDING_LIMIT: Final = 200
 
 
@@ -136,7 +137,7 @@ class Prover:
 
     def _all(self, direction: Direction) -> Iterator[Finding]:
         bdd = self.space.bdd
-        every = self._domain.of(direction)
+        every = bdd.minus(self._domain.of(direction), self._kept_inside())
         opening = bdd.both(every, self._domain.opening())
         wanted = duties(self.policy, self.space, self.surroundings, direction)
         first = Walk(self.model, self._connections(direction))
@@ -149,6 +150,21 @@ class Prover:
         for duty, protocols in self._protocols():
             some = bdd.both(others, self._domain.only(Field.PROTOCOL, protocols))
             yield from self._differing(direction, duty, some, ends)
+
+    def _kept_inside(self) -> int:
+        """Return packets with a mark that routing delivers inside the pod, as TPROXY needs.
+
+        Marks like these are the implementation's own (SPEC-5.6).
+        """
+        routing = self.model.routing
+        marking = [
+            rule
+            for rule in routing.rules
+            if any(isinstance(p, Number) and p.field is Field.MARK for p in parts(rule.test))
+            and any(route.kind == "local" for route in routing.tables.get(rule.table or "", ()))
+        ]
+        at = environment(self.space, Direction.OUTBOUND, {})
+        return self.space.bdd.union(self.space.holds(rule.test, at) for rule in marking)
 
     def _connections(self, direction: Direction) -> Environment:
         at = environment(self.space, direction, {Field.PROTOCOL: TCP})
@@ -184,7 +200,7 @@ class Prover:
     ) -> Iterator[Finding]:
         bdd = self.space.bdd
         for end, some in ends.items():
-            if end.kind is not _KINDS[duty.route]:
+            if end.kind is not _KINDS[duty.route] and not _permitted(duty, end):
                 differing = bdd.both(flows, some)
                 certain = self._certain(flows, differing)
                 yield from self._found(direction, duty, end, certain)
@@ -221,7 +237,9 @@ class Prover:
             path = follow(self.model, packet)
             decider = path.decider
             depends = (end.detail,) if end.kind is EndKind.OPAQUE else ()
-            yield Finding(duty, end, path, decider, depends, later)
+            owed = _owed(duty, end, packet)
+            if owed is not None:
+                yield Finding(owed, end, path, decider, depends, later)
             if later:
                 return
             try:
@@ -242,3 +260,25 @@ class Prover:
         bdd = self.space.bdd
         used = {v for asked in path.asked for c in asked.conditions for v in bdd.support(c)}
         return tuple(names[v] for v in sorted(used) if v in names)
+
+
+def _permitted(duty: Duty, end: End) -> bool:
+    """Whether the document permits an end that it does not want.
+
+    The sidecar's own calls to 127.0.0.1 may arrive at the pod's address (SPEC-3.1).
+    """
+    return duty.sentence == "SPEC-6.1" and end.kind is EndKind.ELSEWHERE
+
+
+def _owed(duty: Duty, end: End, packet: Packet) -> Duty | None:
+    """Return the duty that is broken where only unusual packets break it; None for none at all."""
+    if packet.protocol == TCP and packet.tcp_flags & (PSH | URG):
+        sentence = "SPEC-1.6" if packet.direction is Direction.OUTBOUND else "SPEC-2.6"
+        return Duty(duty.route, sentence, Level.SHOULD)
+    if packet.mark == 0:
+        return duty
+    if end.kind is EndKind.DIRECT:
+        must = duty.level is Level.MUST and duty.route is Route.SIDECAR_OUTBOUND
+        return Duty(duty.route, "SPEC-4.8", Level.MUST) if must else duty
+    # An implementation needs marks of its own, which it delivers inside the pod (SPEC-5.6).
+    return None if end.kind is EndKind.LOST else Duty(duty.route, "SPEC-5.6", Level.SHOULD)

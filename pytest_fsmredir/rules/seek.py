@@ -22,6 +22,7 @@ from pytest_fsmredir.rules.packet import (
     environment,
 )
 from pytest_fsmredir.rules.passage import Model
+from pytest_fsmredir.rules.space import LOOPBACK
 from pytest_fsmredir.rules.trace import Path
 from pytest_fsmredir.rules.walk import Walk
 
@@ -55,7 +56,7 @@ def usual_taste(family: int, addresses: Iterable[int] = (), ports: Iterable[int]
         (Field.TOS, one(0)),
         (Field.TTL, one(64)),
         (Field.TCP_FLAGS, one(SYN)),
-        (Field.LENGTH, one(60)),
+        (Field.LENGTH, one(60 if family == 4 else 80)),
         (Field.LENGTH, ((60, 100),)),
         (Field.MARK, one(0)),
         (Field.GID, one(0)),
@@ -123,9 +124,11 @@ class Seeker:
         """Return the wishes that come of the pod: its first interface and address."""
         pod = self.model.surroundings
         device = next(iter(pod.addresses), "lo")
-        own = [a for owned in pod.own(self.space.family).values() for a in owned]
+        family = self.space.family
+        own = [a for owned in pod.own(family).values() for a in owned]
         name = Field.SOURCE if direction is Direction.OUTBOUND else Field.DESTINATION
         return [
             (Field.IN, one(self.space.index(device))),
             *((name, one(address)) for address in own),
+            (name, ((LOOPBACK[family][0] | 1, LOOPBACK[family][0] | 1),)),
         ]

@@ -26,6 +26,7 @@ _TRACKING: Final = -200
 """Priority of connection tracking (linux/netfilter_ipv4.h): before it, no packet has a state."""
 _NAT: Final = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
 _HERE: Final = frozenset({"local", "broadcast", "anycast"})
+_USUAL_TABLES: Final = frozenset({"local", "main", "default"})
 _NOWHERE: Final = frozenset({"blackhole", "unreachable", "prohibit"})
 _BROAD: Final = {4: (0xE0000000, 2**32 - 1), 6: (0xFF << 120, 2**128 - 1)}
 
@@ -73,6 +74,7 @@ class Walk:
         if direction is Direction.INBOUND:
             self._arrive(packets)
         else:
+            packets = self._led_astray(packets)
             stages = [*self._stages(Hook.OUTPUT), *self._stages(Hook.POSTROUTING)]
             self._through(stages, packets, self._leave)
         return self.way.ends
@@ -188,6 +190,15 @@ class Walk:
                 self.way.at[Field.OUT] = self._chosen(some, bits)
             routed = self._bdd.either(routed, some)
         return routed
+
+    def _led_astray(self, packets: int) -> int:
+        """Route packets for which there is a routing rule beyond the usual ones, as for marks."""
+        special = [r for r in self._model.routing.rules if r.table not in _USUAL_TABLES]
+        led = self._bdd.union(self._space.holds(rule.test, self.way.at) for rule in special)
+        led = self._bdd.both(packets, led)
+        if led == NONE:
+            return packets
+        return self._bdd.either(self._bdd.minus(packets, led), self._route(led))
 
     def _chosen(self, where: int, bits: Bits) -> Bits:
         pairs = zip(self.way.at[Field.OUT], bits, strict=True)

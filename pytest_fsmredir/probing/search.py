@@ -1,0 +1,280 @@
+"""Search all flows for one that a pod's rules treat wrongly, and send what is found.
+
+The rules in the pod are read, and compared with the document over every flow at once. What differs
+is sent as a real packet: only its fate counts. Rules that cannot be read make no difference.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Final
+
+from pytest_fsmredir.backends.base import Mesh, Pod
+from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.model.checks import Level
+from pytest_fsmredir.model.claims import Statement
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.flow import Address, Direction, Fate
+from pytest_fsmredir.model.policy import Policy
+from pytest_fsmredir.probing.aim import ANSWERED, NOT_ANSWERED
+from pytest_fsmredir.probing.judge import claim
+from pytest_fsmredir.rules import live, show
+from pytest_fsmredir.rules.bdd import Intervals, joined, outside
+from pytest_fsmredir.rules.ends import EndKind
+from pytest_fsmredir.rules.errors import RulesError
+from pytest_fsmredir.rules.forms import Field
+from pytest_fsmredir.rules.packet import ICMP, ICMPV6, SYN, TCP, UDP, Packet, text_of
+from pytest_fsmredir.rules.passage import Model
+from pytest_fsmredir.rules.pod import Surroundings
+from pytest_fsmredir.rules.prove import Finding, Prover
+from pytest_fsmredir.rules.seek import Taste, one, usual_taste
+from pytest_fsmredir.rules.trace import follow
+from pytest_fsmredir.traffic.host import Prepare
+
+ECN_SYN: Final = 0xC2
+PROVED: Final = "proved"
+_SENT_AT_MOST = 60
+SYN_LENGTH: Final = {4: 60, 6: 80}
+"""Bytes of the packet by which Linux opens a TCP connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What was found in one pod.
+
+    Attributes:
+        agrees: The claim that no flow is treated wrongly.
+        status: ``proved``, or why nothing is proved.
+    """
+
+    agrees: Statement
+    status: str
+
+
+def search(
+    mesh: Mesh,
+    pod: Pod,
+    level: Level,
+    configuration: Configuration | None = None,
+) -> Search:
+    """Look for a flow that a pod treats otherwise than the document wants.
+
+    Needs FOREIGN_RULES, by which the rules are read, and CLIENT_ADDRESSES.
+
+    Args:
+        mesh: Of the check.
+        pod: A pod that the implementation has programmed.
+        level: How binding the sentences are that count.
+        configuration: What the pod was programmed with; the default is no list.
+
+    Raises:
+        BackendError: A flow has the fate that the document wants, although the model of the rules
+            says otherwise.
+    """
+    policy = (configuration or Configuration()).policy()
+    done = pod.run(live.command())
+    if done.status != 0:
+        return _unread(f"the rules could not be read: {done.stderr.strip()[:200]}")
+    try:
+        found = _compared(done.stdout, policy, mesh.family, tuple(pod.addresses), mesh.highest_id)
+    except RulesError as why:
+        return _unread(f"the rules were not understood: {why}")
+    sender = _Sender(mesh, pod)
+    wrong, open_ = [], list(found.remarks)
+    for finding in [f for f in found.findings if f.duty.level is level][:_SENT_AT_MOST]:
+        unseen = finding.later or finding.end.kind is EndKind.CHANGED  # a fate does not show it
+        fate = None if unseen else sender.send(finding.packet)
+        if fate is None:
+            open_.append(f"not sent: {finding.packet}, {show.reason(finding.path)}")
+            continue
+        judged = claim(finding.duty.route, fate)
+        if not judged.holds:
+            wrong.append(f"{finding.packet}: {fate.seen}; {show.reason(finding.path)}")
+        elif finding.depends:
+            open_.append(f"it depends on {finding.depends[0]}")
+        elif found.predicts(finding, fate):
+            raise BackendError(_contradiction(finding, fate))
+        else:
+            open_.append(f"not sent as it should be: {finding.packet}")
+    return Search(_agreement(wrong), "; ".join(open_) or PROVED)
+
+
+def _unread(why: str) -> Search:
+    return Search(_agreement([]), why)
+
+
+def _agreement(wrong: list[str]) -> Statement:
+    count = f"{len(wrong)} kinds of flows are treated otherwise" if len(wrong) > 1 else ""
+    seen = "\n  ".join(filter(None, [count, *wrong])) or "no flow that is treated otherwise"
+    return Statement(not wrong, "every flow to be treated as the document says", seen)
+
+
+def _contradiction(finding: Finding, fate: Fate) -> str:
+    path = "\n".join(show.path_lines(finding.path))
+    return (
+        f"the model of the rules is wrong: {finding.packet} is {fate.seen}, as the document says,"
+        f" but by the model it is {finding.end}; please report this with the rules:\n{path}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """How the rules of a pod differ from the document."""
+
+    findings: tuple[Finding, ...]
+    remarks: tuple[str, ...]
+    model: Model
+
+    def predicts(self, finding: Finding, fate: Fate) -> bool:
+        """Whether the model says of the packet that was really sent what it says of a finding.
+
+        A source that the kernel chose can be another one. A SYN that asks for ECN is sent again
+        without that when nothing answers.
+        """
+        packet = finding.packet
+        if fate.client is None or packet.tcp_flags != SYN:
+            return False
+        source, port = fate.client
+        sent = replace(packet, source=int(ip_address(source)), source_port=port)
+        return follow(self.model, sent).ends == finding.path.ends
+
+
+@lru_cache(maxsize=32)
+def _compared(
+    printed: str, policy: Policy, family: int, addresses: tuple[str, ...], highest_id: int
+) -> _Compared:
+    """Return how rules differ from the document; checks that share a pod share the answer."""
+    rules = live.read(printed)
+    around = Surroundings({"eth0": addresses}, closed=True)
+    prover = Prover(rules, policy, family, around, _taste(family, highest_id))
+    proofs = [prover.prove(direction) for direction in Direction]
+    findings = [f for proof in proofs for f in (*proof.findings, *proof.doubts)]
+    remarks = [*rules.remarks, *("more differences than were looked at" for p in proofs if p.more)]
+    return _Compared(tuple(findings), tuple(remarks), prover.model)
+
+
+def _taste(family: int, highest_id: int) -> Taste:
+    """Return a taste for flows that a place can send and the outside answers."""
+    width = 32 if family == 4 else 128
+    hidden = outside(joined(NOT_ANSWERED[family]), width)
+    dialled = _common(joined(ANSWERED[family]), hidden)
+    able: list[tuple[Field, Intervals]] = [
+        (Field.UID, ((0, highest_id),)),
+        (Field.GID, ((0, highest_id),)),
+        (Field.LENGTH, one(SYN_LENGTH[family])),
+        (Field.TOS, tuple((n, n) for n in range(0, 256, 4))),  # TCP sets the ECN bits by itself
+        (Field.TCP_FLAGS, one(SYN)),
+        (Field.TCP_FLAGS, one(ECN_SYN)),
+        (Field.DESTINATION, dialled),
+    ]
+    return Taste([*able, *usual_taste(family).wishes])
+
+
+def _common(left: Intervals, right: Intervals) -> Intervals:
+    return joined(
+        (max(a, c), min(b, d)) for a, b in left for c, d in right if max(a, c) <= min(b, d)
+    )
+
+
+class _Sender:
+    """Sends packets of the model as real flows."""
+
+    def __init__(self, mesh: Mesh, pod: Pod) -> None:
+        self._mesh, self._pod = mesh, pod
+
+    def send(self, packet: Packet) -> Fate | None:
+        """Send a flow that begins with a packet; None where that cannot be done here."""
+        if not self._can(packet):
+            return None
+        to = text_of(packet.destination, packet.family)
+        outbound = packet.direction is Direction.OUTBOUND
+        place = self._pod if outbound else self._mesh.client
+        uid = packet.uid if outbound else None
+        source = self._source(packet)
+        if packet.protocol == UDP:
+            return place.datagram(
+                to, packet.port, uid=uid, source=source, prepare=_prepared(packet)
+            )
+        if packet.protocol in {ICMP, ICMPV6}:
+            return place.ping(to, uid=uid)
+        with self._ecn(packet):
+            return place.connect(
+                to, packet.port, uid=uid, gid=packet.gid, source=source, prepare=_prepared(packet)
+            )
+
+    def _can(self, packet: Packet) -> bool:
+        echo = {ICMP: 8, ICMPV6: 128}
+        if packet.protocol in echo:
+            plain = packet.icmp_type == echo[packet.protocol] and packet.icmp_code == 0
+            plain = plain and not (packet.tos or packet.mark) and packet.ttl == 64
+            return plain and (packet.direction is Direction.OUTBOUND or not self._foreign(packet))
+        if packet.protocol not in {TCP, UDP} or packet.interface not in {"eth0", "lo"}:
+            return False
+        outbound = packet.direction is Direction.OUTBOUND
+        if packet.protocol == TCP and packet.tcp_flags not in (
+            {SYN, ECN_SYN} if outbound else {SYN}
+        ):
+            return False
+        if packet.protocol == UDP and packet.gid:
+            return False
+        if packet.length != SYN_LENGTH[packet.family] or packet.tos & 3:
+            return False
+        return self._reachable(packet)
+
+    def _reachable(self, packet: Packet) -> bool:
+        """Whether the outside has, and answers for, the remote address of a packet."""
+        outbound = packet.direction is Direction.OUTBOUND
+        remote = packet.destination if outbound else packet.source
+        host = ip_address(text_of(remote, packet.family))
+        if outbound and (host.is_loopback or str(host) in self._pod.addresses):
+            return True
+        return any(a <= remote <= b for a, b in ANSWERED[packet.family]) and not any(
+            a <= remote <= b for a, b in NOT_ANSWERED[packet.family]
+        )
+
+    def _foreign(self, packet: Packet) -> bool:
+        return text_of(packet.source, packet.family) != self._mesh.client.address
+
+    def _source(self, packet: Packet) -> Address | None:
+        """Return the source to bind; the kernel's choice where that does as well."""
+        port = 0 if packet.source_port == 40000 else packet.source_port
+        source = text_of(packet.source, packet.family)
+        usual = {self._pod.address, self._mesh.loopback()}
+        if packet.direction is Direction.OUTBOUND and source in usual and not port:
+            return None
+        return Address(source, port)
+
+    def _ecn(self, packet: Packet) -> AbstractContextManager[None]:
+        if (
+            packet.protocol == TCP
+            and packet.tcp_flags == ECN_SYN
+            and packet.direction is Direction.OUTBOUND
+        ):
+            return self._pod.kernel_settings({"ipv4/tcp_ecn": "1"})  # of both IP versions
+        return nullcontext()
+
+
+def _prepared(packet: Packet) -> Prepare | None:
+    v4 = packet.family == 4
+    level = socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6
+    options: list[tuple[int, int, int]] = []
+    if packet.mark:
+        options.append((socket.SOL_SOCKET, socket.SO_MARK, packet.mark))
+    if packet.tos:
+        options.append((level, socket.IP_TOS if v4 else socket.IPV6_TCLASS, packet.tos))
+    if packet.ttl != 64:
+        options.append((level, socket.IP_TTL if v4 else socket.IPV6_UNICAST_HOPS, packet.ttl))
+    return _setter(options) if options else None
+
+
+def _setter(options: Iterable[tuple[int, int, int]]) -> Prepare:
+    def prepare(sock: socket.socket) -> None:
+        for option in options:
+            sock.setsockopt(*option)
+
+    return prepare
