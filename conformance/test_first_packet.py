@@ -105,10 +105,11 @@ def send_from_outside(mesh: Mesh, made: Mapping[str, syns.Make], *, answered: bo
 )
 def test_socket_options_make_no_difference(mesh: Mesh) -> None:
     pod = mesh.pod()
+    prepared = [partial(with_option, *each) for each in options_of_sockets(mesh.family)]
 
-    for level, option, value in options_of_sockets(mesh.family):
-        prepare = partial(with_option, level, option, value)
+    for prepare in prepared:
         assert pod.connect(mesh.server, 8080, prepare=prepare).captured_outbound
+    for prepare in prepared if mesh.exhaustive else prepared[::4]:  # OUT-025 sends all as 1500
         assert pod.connect(mesh.server, 8080, prepare=prepare, uid=1500).direct
 
 

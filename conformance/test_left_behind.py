@@ -27,8 +27,8 @@ SEED_EXAMPLE = {
 }
 STRANGERS = b"not for the pod"
 SETTINGS_AND_ROUTES = """\
-cd /proc/sys/net && grep -rs . ipv4 ipv6 | sort
-for family in -4 -6; do ip $family rule; ip $family route show table all; done
+cd /proc/sys/net && grep -s . ipv[46]/* ipv[46]/conf/all/* ipv[46]/conf/eth0/*
+for family in -4 -6; do printf 'rule\\nroute show table all\\n' | ip $family -batch -; done
 """
 
 

@@ -29,7 +29,7 @@ FOREIGN_PORTS = (
 # Databases, caches, queues, agents and node ports that rule sets were seen to spare.
 SPARED_PORTS = (111, 2379, 5671, 8126, 9092, 9200, 15020, 27017, 30080, 61001)
 SOME_PORTS = random.Random(1).sample(range(1, 65536), 150)  # noqa: S311 - no secret
-NEAR_POWERS = {(1 << power) + near for power in range(16) for near in (-1, 0, 1)} - {0}
+NEAR_POWERS = {(1 << power) - near for power in range(16) for near in (0, 1)} - {0}
 RESERVED_PORTS = (15000, 15001, 15003, 15010, 15901, 15902, 15903, 15904)
 
 # Agents and metadata of clouds, resolvers of nodes, private, shared and reserved ranges, what
