@@ -7,7 +7,7 @@ from tests.mutants.correct import IN, OUT, Tag
 from tests.mutants.mutant import Mutant
 from tests.mutants.rules import Rule
 
-_ECN, _NO_ECN = "-p tcp -m ecn --ecn-tcp-ece", "-p tcp -m ecn ! --ecn-tcp-ece"
+_ECN, _NO_ECN = "-p tcp -m ecn --ecn-tcp-ece", "-m ecn ! --ecn-tcp-ece"
 _SOURCE = "B60: a rule that takes the SYN of one host for that of all"
 
 
@@ -49,7 +49,13 @@ def _dscp(code: int) -> tuple[Mutant, Mutant]:
 MUTANTS = (
     _narrowed("ecn-outbound", Tag.HOOK_OUT, _NO_ECN, _NO_ECN, "a SYN with ECN leaves uncaptured"),
     _narrowed("ecn-inbound", Tag.HOOK_IN, _NO_ECN, _NO_ECN, "a SYN with ECN enters uncaptured"),
-    _narrowed("ecn-sidecar", Tag.SIDECAR, _NO_ECN, _NO_ECN, "the sidecar's SYN with ECN loops"),
+    _narrowed(
+        "ecn-sidecar",
+        Tag.SIDECAR,
+        f"-p tcp {_NO_ECN}",
+        f"-p tcp {_NO_ECN}",
+        "the sidecar's SYN with ECN loops",
+    ),
     Mutant(
         name="header-ecn-dropped",
         what="a SYN with ECN is dropped",
