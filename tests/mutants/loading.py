@@ -105,15 +105,17 @@ class Between:
     Attributes:
         first: The lines before.
         then: The lines after.
+        load: How the rules are loaded.
     """
 
     first: tuple[str, ...]
     then: tuple[str, ...]
+    load: Load = install
 
     def __call__(self, pod: Target, plans: Sequence[Plan]) -> None:
         """Load them."""
         self._run(pod, self.first)
-        install(pod, plans)
+        self.load(pod, plans)
         self._run(pod, self.then)
 
     def _run(self, pod: Target, scripts: Sequence[str]) -> None:
@@ -192,14 +194,22 @@ def second_family_if_it_can(pod: Target, plans: Sequence[Plan]) -> None:
         without_status(install)(pod, [plan])
 
 
-def unless_alone(family: int) -> Load:
-    """Load nothing, and call it done, in a pod that has this IP version alone."""
+@dataclass(frozen=True)
+class UnlessAlone:
+    """Load nothing, and call it done, in a pod that has one IP version alone.
 
-    def load(pod: Target, plans: Sequence[Plan]) -> None:
-        if [plan.family for plan in plans] != [family]:
-            install(pod, plans)
+    Attributes:
+        family: That version.
+        load: How rules are loaded into other pods.
+    """
 
-    return load
+    family: int
+    load: Load = install
+
+    def __call__(self, pod: Target, plans: Sequence[Plan]) -> None:
+        """Load them."""
+        if [plan.family for plan in plans] != [self.family]:
+            self.load(pod, plans)
 
 
 def unless(condition: str) -> Load:

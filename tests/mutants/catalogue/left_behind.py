@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pytest_fsmredir.implementations.base import Refused, Target
 from tests.mutants.changes import first, for_family
 from tests.mutants.correct import IN
-from tests.mutants.loading import ROUTE_LOCALNET, Plan, followed_by, install, unless_alone
+from tests.mutants.loading import ROUTE_LOCALNET, Plan, UnlessAlone, followed_by, install
 from tests.mutants.mutant import Mutant
 from tests.mutants.rules import Rule
 
@@ -60,13 +60,13 @@ MUTANTS = (
         name="ipv4-alone-unprogrammed",
         what="a pod without IPv6 gets no rules",
         source=_LOST,
-        load=unless_alone(4),
+        load=UnlessAlone(4),
     ),
     Mutant(
         name="ipv6-alone-unprogrammed",
         what="a pod without IPv4 gets no rules",
         source=_LOST,
-        load=unless_alone(6),
+        load=UnlessAlone(6),
     ),
     Mutant(
         name="single-family-refused",
