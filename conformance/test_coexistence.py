@@ -79,7 +79,7 @@ def _assert_none_is_lost(before: Iterable[str], after: Mapping[str, object]) -> 
     spec="SPEC-18.1",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING, Need.FOREIGN_RULES, Need.IPTABLES},
+    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
 )
 def test_foreign_rules_from_before_survive(mesh: Mesh) -> None:
     pod = mesh.bare_pod()
@@ -102,7 +102,7 @@ def test_foreign_rules_from_before_survive(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.LIFECYCLE,
     features={Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION},
-    needs={Need.PROGRAMMING, Need.FOREIGN_RULES, Need.IPTABLES},
+    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
 )
 def test_excluded_traffic_meets_later_rules(mesh: Mesh) -> None:
     pod = mesh.pod(annotations={OUTBOUND_PORTS: "6379", INBOUND_PORTS: "6379"}, fresh=True)
@@ -141,7 +141,7 @@ def test_forwarded_traffic_does_not_loop(mesh: Mesh) -> None:
     spec="SPEC-18.1",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING, Need.FOREIGN_RULES, Need.IPTABLES},
+    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
     families=(4,),
 )
 def test_foreign_rules_survive_another_run(mesh: Mesh) -> None:
@@ -180,7 +180,7 @@ def test_forwarded_traffic_is_direct(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.LIFECYCLE,
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
-    needs={Need.PROGRAMMING, Need.FOREIGN_RULES, Need.IPTABLES},
+    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
 )
 def test_traffic_to_excluded_ranges_meets_later_rules(mesh: Mesh) -> None:
     pod = mesh.pod(annotations={OUTBOUND_RANGES: str(ip_network(mesh.server.address))}, fresh=True)

@@ -189,7 +189,7 @@ def test_mirrored_connections_do_not_mix(mesh: Mesh) -> None:
     spec="SPEC-15.5",
     level=INFO,
     profile=Profile.CORE,
-    needs={Need.FOREIGN_RULES, Need.IPTABLES},
+    needs={Need.FOREIGN_RULES},
 )
 def test_untracked_connection_is_captured(mesh: Mesh) -> None:
     pod = mesh.pod(fresh=True)

@@ -118,10 +118,7 @@ def _without_effect(effects: dict[str, object]) -> list[str]:
     spec="SPEC-18.1",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={
-        *(Need.PROGRAMMING, Need.FOREIGN_RULES, Need.IPTABLES),
-        *(Need.NESTED_CONTAINERS, Need.FORGED_PACKETS),
-    },
+    needs={Need.PROGRAMMING, Need.FOREIGN_RULES, Need.NESTED_CONTAINERS, Need.FORGED_PACKETS},
 )
 def test_foreign_rules_of_every_chain_survive(mesh: Mesh) -> None:
     pod = mesh.bare_pod()

@@ -97,7 +97,7 @@ def test_inbound_connection_passes_the_inbound_listener_alone(mesh: Mesh) -> Non
     spec="SPEC-2.1",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FOREIGN_RULES, Need.IPTABLES},
+    needs={Need.FOREIGN_RULES},
 )
 def test_connection_through_a_node_port_is_captured(mesh: Mesh) -> None:
     pod, node = mesh.pod(), mesh.bare_pod()

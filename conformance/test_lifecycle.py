@@ -108,7 +108,7 @@ def test_flow_from_before_stays_direct(mesh: Mesh) -> None:
     spec="SPEC-16.4",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING, Need.FOREIGN_RULES, Need.IPTABLES},
+    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
 )
 def test_tracked_flow_outlives_the_programming(mesh: Mesh) -> None:
     pod = mesh.bare_pod()

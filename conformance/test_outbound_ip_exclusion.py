@@ -131,7 +131,7 @@ def test_exclusion_of_everything_is_for_outbound_only(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
-    needs={Need.FOREIGN_RULES, Need.IPTABLES},
+    needs={Need.FOREIGN_RULES},
 )
 def test_excluded_service_address_is_direct(mesh: Mesh) -> None:
     service, server = mesh.bare_pod(), mesh.server

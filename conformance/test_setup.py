@@ -148,7 +148,7 @@ def test_sidecar_listeners_count_each_connection_once(mesh: Mesh) -> None:
     spec="SPEC-19.1",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FOREIGN_RULES, Need.IPTABLES},
+    needs={Need.FOREIGN_RULES},
 )
 def test_kernel_confirms_socket_owners(mesh: Mesh) -> None:
     pod = mesh.bare_pod()

@@ -16,7 +16,6 @@ class Need(StrEnum):
     SECOND_INTERFACE = "pods with a second interface and a second address"
     SINGLE_FAMILY = "pods with addresses of one IP version alone"
     FOREIGN_RULES = "rules of others in the pod"
-    IPTABLES = "iptables, by which others set their rules"
     FORGED_PACKETS = "packets made by hand"
     KERNEL_SETTINGS = "network settings of a pod's kernel"
     SIDECAR_CONTROL = "a sidecar that can be stopped, and switched between answering and forwarding"

@@ -110,7 +110,7 @@ _UIDMAP = "run: apt-get install uidmap (or run as root)"
 def _default() -> str:
     """Return the variant that a run has by default."""
     variant = default_variant()
-    alone = ": there is no iptables, and checks that need it do not run"
+    alone = ": there is no iptables"
     return f"the default variant is {variant}{alone if variant is IptablesVariant.NATIVE else ''}"
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.config.settings import Settings
-from pytest_fsmredir.implementations.base import Implementation
+from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.select import Claims, ClaimSource
 from pytest_fsmredir.model.checks import Catalogue, Check, Profile
 from pytest_fsmredir.model.features import Feature
@@ -72,6 +73,11 @@ class Plan:
 
 
 def concerns(check: Check, variant: Variant) -> bool:
-    """Whether a check has a result on a variant. One about Kubernetes needs a cluster."""
+    """Whether a check has a result on a variant.
+
+    One about Kubernetes needs a cluster. One about the other variant of iptables needs iptables.
+    """
     in_place = variant.in_kubernetes or check.profile is not Profile.KUBERNETES
-    return in_place and variant.family in check.families
+    natively = variant.iptables == IptablesVariant.NATIVE
+    meant = not (natively and Need.BOTH_VARIANTS in check.needs)
+    return in_place and meant and variant.family in check.families

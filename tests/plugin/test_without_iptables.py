@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_fsmredir import Need
+from pytest_fsmredir.suite import catalogue
+
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project
 
@@ -122,11 +125,19 @@ def fsm_implementation():
 def test_machine_without_iptables_is_judged_natively(project: Project) -> None:
     """Catches: a run that asks for iptables although nothing of it needs that."""
     project.write(conftest__py=WITHOUT_IPTABLES)
-    ended = project.conform("--fsm-check=OUT-001,COEX-001", "--fsm-report=out")
+    ended = project.conform("--fsm-check=OUT-001", "--fsm-report=out")
     assert ended.outcomes("OUT-001") == ["pass", "pass"], ended.output
-    assert ended.outcomes("COEX-001") == ["not-run", "not-run"]
-    assert "iptables, by which others set their rules" in ended.output
     assert {row["variant"] for row in ended.report["checks"]} == {"native/v4", "native/v6"}
+
+
+def test_rules_of_others_are_added_without_iptables(project: Project) -> None:
+    """Catches: a check that cannot be decided on such a machine, so that none is conformant."""
+    project.write(conftest__py=WITHOUT_IPTABLES)
+    checks = [check for check in catalogue.load().checks if Need.FOREIGN_RULES in check.needs]
+    named = ",".join(check.id for check in checks if Need.BOTH_VARIANTS not in check.needs)
+    ended = project.conform(f"--fsm-check={named}", "--fsm-strict", "--fsm-report=out")
+    assert set(ended.outcomes(*named.split(","))) == {"pass", "note"}, ended.output
+    assert not ended.outcomes("INIT-006")
 
 
 def test_variant_of_iptables_is_asked_for_where_there_is_none(project: Project) -> None:

@@ -19,6 +19,7 @@ from pytest_fsmredir.backends.netns.preflight import has_nat
 from pytest_fsmredir.backends.netns.programs import (
     ALL_CAPABILITIES,
     Confinement,
+    StandInToolbox,
     Toolbox,
     start_inside,
 )
@@ -112,8 +113,7 @@ class NetnsBackend:
 
     @cached_property
     def _lacking(self) -> set[Need]:
-        lacking = set() if all(map(has_nat, OF_IPTABLES)) else {Need.BOTH_VARIANTS}
-        return lacking if any(map(has_nat, OF_IPTABLES)) else lacking | {Need.IPTABLES}
+        return set() if all(map(has_nat, OF_IPTABLES)) else {Need.BOTH_VARIANTS}
 
     def prepare(self, wanted: Iterable[Wanted]) -> None:
         """Do nothing: a pod is made in the time that it takes to say which."""
@@ -211,7 +211,12 @@ class NetnsBackend:
         """Return the programs by which others set their rules in a pod of a variant."""
         if variant is not IptablesVariant.NATIVE:
             return self.toolbox(variant)
-        return self.toolbox(next(filter(has_nat, OF_IPTABLES), variant))
+        return self._foreign_toolbox
+
+    @cached_property
+    def _foreign_toolbox(self) -> Toolbox:
+        variant = next(filter(has_nat, OF_IPTABLES), None)
+        return self.toolbox(variant) if variant else StandInToolbox()
 
     def close(self) -> None:
         """Remove every pod and the world."""

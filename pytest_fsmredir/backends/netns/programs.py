@@ -6,7 +6,9 @@ import gc
 import os
 import re
 import select
+import shlex
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +45,11 @@ NETWORK_CAPABILITIES = frozenset({CAP_NET_ADMIN, CAP_NET_RAW})
 
 _TOOLS = ("", "-save", "-restore")
 _OF_IPTABLES = re.compile(r"(ip6?|x|arp|eb)tables")
+_STAND_IN = """\
+#!/bin/sh
+rules=$({python} -m pytest_fsmredir.backends.netns.translation {family} "$@") || exit
+printf '%s\\n' "$rules" | nft -f -
+"""
 _INSTALL = "install it: apt-get install iptables"
 
 
@@ -125,6 +132,22 @@ class Toolbox:
             self.path = _path_without_iptables()
         else:
             self.path = os.pathsep.join([str(_programs_of(variant)), search_path()])
+
+
+class StandInToolbox(Toolbox):
+    """``iptables``, ``ip6tables-restore``, ... by which nft adds the rules of others."""
+
+    def __init__(self) -> None:
+        super().__init__(IptablesVariant.NATIVE)
+        directory = scratch.directory("tools")
+        for family, number in (("iptables", 4), ("ip6tables", 6)):
+            for tool in ("", "-restore"):
+                program = directory / (family + tool)
+                program.write_text(
+                    _STAND_IN.format(python=shlex.quote(sys.executable), family=number)
+                )
+                program.chmod(0o755)
+        self.path = os.pathsep.join([str(directory), self.path])
 
 
 def _programs_of(variant: IptablesVariant) -> Path:
