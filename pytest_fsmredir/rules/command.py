@@ -24,6 +24,7 @@ from pytest_fsmredir.rules import show
 from pytest_fsmredir.rules.compare import changes
 from pytest_fsmredir.rules.document import Duty, duty_of, signature_of
 from pytest_fsmredir.rules.forms import RuleSet
+from pytest_fsmredir.rules.hygiene import idle_rules
 from pytest_fsmredir.rules.iptables_targets import split_target
 from pytest_fsmredir.rules.packet import (
     APPLICATION_UID,
@@ -165,7 +166,11 @@ def _check(arguments: argparse.Namespace) -> int:
         for direction in Direction
     ]
     took = time.perf_counter() - started
-    return _report(proofs, rules, families, took)
+    status = _report(proofs, rules, families, took)
+    for family in families:
+        for idle in idle_rules(rules, family, pod):
+            print(show.idle_line(idle))
+    return status
 
 
 def _report(proofs: list[Proof], rules: RuleSet, families: tuple[int, ...], took: float) -> int:

@@ -8,6 +8,7 @@ from pytest_fsmredir.rules.bdd import NONE
 from pytest_fsmredir.rules.compare import Change
 from pytest_fsmredir.rules.ends import Asked
 from pytest_fsmredir.rules.forms import Chain, Goto, Jump, Rule, RuleSet, Unknown, parts
+from pytest_fsmredir.rules.hygiene import IdleRule
 from pytest_fsmredir.rules.prove import Finding
 from pytest_fsmredir.rules.trace import Path, first_failing
 
@@ -64,6 +65,11 @@ def change_lines(number: int, change: Change) -> Iterator[str]:
     yield f"{number}. {change.before.packet}"
     for words, path in (("before", change.before), ("after", change.after)):
         yield f"   {words}: {' or '.join(map(str, path.ends))}; {reason(path)}"
+
+
+def idle_line(idle: IdleRule) -> str:
+    """Return which rule never acts, and why."""
+    return f"never acts: {_place(idle.rule)}, because {idle.why}: {_brief(idle.rule)}"
 
 
 def reason(path: Path) -> str:

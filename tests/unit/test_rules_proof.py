@@ -18,6 +18,8 @@ from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.rules import passage
 from pytest_fsmredir.rules.errors import TooComplexError
+from pytest_fsmredir.rules.hygiene import idle_rules
+from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.prove import Finding, Prover
 from pytest_fsmredir.rules.reading import read_text
 
@@ -233,3 +235,33 @@ def test_chains_that_double_end(monkeypatch: pytest.MonkeyPatch) -> None:
     rules = read_text("\n".join(["*nat", *lines, "COMMIT", ""]))
     with pytest.raises(TooComplexError):
         Prover(rules, Policy(), 4).prove(Direction.OUTBOUND)
+
+
+def idle(lines: list[str]) -> list[tuple[str, str]]:
+    rules = read_text("\n".join(lines))
+    return [(i.rule.text, i.why) for i in idle_rules(rules, 4, Surroundings())]
+
+
+def test_dead_rule_of_todays_fsm_is_explained() -> None:
+    """Catches: a rule that looks like an exemption, behind one that takes every packet."""
+    dead = "-A FSM_TO_OUT -p tcp -m tcp --dport 15000 -j ACCEPT"
+    assert (dead, "line 17 takes every packet that it is for") in idle(FSM.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ("-A OUTPUT -p tcp -m udp -p udp -j DROP", "no packet meets its conditions here"),
+        ("-A ALONE -p tcp -j DROP", "no packet gets to the chain ALONE"),
+        ("-A OUTPUT -i eth0 -j DROP", "no packet meets its conditions here"),
+    ],
+)
+def test_rule_that_never_acts_is_explained(rule: str, why: str) -> None:
+    """Catches: a rule without effect that is passed over, or another reason for it."""
+    text = f"*filter\n:ALONE - [0:0]\n{rule}\nCOMMIT"
+    assert idle(text.splitlines()) == [(rule, why)]
+
+
+def test_reference_has_no_idle_rule_but_those_of_the_other_direction() -> None:
+    """Catches: a rule that acts on some packet and is said never to act."""
+    assert idle(reference(LONG)) == []
