@@ -60,3 +60,7 @@ def tail(text: str, lines: int = 5) -> str:
     """Return the last non-empty lines of a program's output, joined for one-line messages."""
     kept = [line.strip() for line in text.splitlines() if line.strip()]
     return " | ".join(kept[-lines:]) or "(no output)"
+
+
+class PodStoppedError(FsmRedirError):
+    """A check wants a pod that the run does not make again, for a reason already reported."""

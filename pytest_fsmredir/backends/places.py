@@ -96,12 +96,15 @@ class BasePlace(ABC):
     def connect(self, to: Place | str, port: int, **how: typing.Unpack[How]) -> Fate:
         """Open a TCP connection, learn its fate, and close it."""
         with ONE_AT_A_TIME, self._dialled(to, port, keep=False, **how) as connection:
-            return connection.fate
+            return without_loop(connection.fate)
 
     def open(self, to: Place | str, port: int, **how: typing.Unpack[How]) -> Connection:
         """Open a TCP connection for the caller's block."""
-        with ONE_AT_A_TIME:
-            return self._dialled(to, port, keep=True, **how)
+        with ONE_AT_A_TIME, ExitStack() as undo:
+            connection = undo.enter_context(self._dialled(to, port, keep=True, **how))
+            without_loop(connection.fate)
+            undo.pop_all()
+            return connection
 
     def connect_all(
         self, to: Place | str, ports: Iterable[int], *, uid: int | None = None
@@ -113,7 +116,7 @@ class BasePlace(ABC):
         for done, fate in enumerate(self._open_all(flows, source), 1):
             self._mesh.observed += 1
             self._mesh.watch(done, total)
-            yield fate
+            yield without_loop(fate)
 
     def datagram(
         self,
@@ -328,6 +331,19 @@ def remote_subnet(family: int, number: int) -> IPv4Network | IPv6Network:
     """Return a range of 256 reserved addresses (RFC 2544, RFC 3849)."""
     v4, v6 = f"198.18.{2 * number}.0/24", f"2001:db8:{number + 16:x}::/120"
     return ip_network(v4 if family == 4 else v6)
+
+
+def without_loop(fate: Fate) -> Fate:
+    """Return the fate of a flow, which must not loop: the first loop fails its check at once.
+
+    A sidecar that dials itself takes ever more of the machine, so that what a check would see next
+    of the same pod tells nothing.
+
+    Raises:
+        Unmet: It loops.
+    """
+    require(fate.without_loop)
+    return fate
 
 
 def require_accepted(programming: Programming, configuration: Configuration) -> None:

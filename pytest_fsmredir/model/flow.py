@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -134,6 +135,13 @@ class Claim(BaseClaim):
         return self.fate.seen
 
 
+def loops(path: Iterable[Acceptance]) -> bool:
+    """Whether a listener of the sidecar accepted one destination more than once."""
+    capturing = (Acceptor.SIDECAR_OUTBOUND, Acceptor.SIDECAR_INBOUND)
+    passes = [(hop.by, hop.destination) for hop in path if hop.by in capturing]
+    return len(set(passes)) < len(passes)
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Fate:
     """What happened to one flow.
@@ -172,11 +180,11 @@ class Fate:
 
     @property
     def loops(self) -> bool:
-        """Whether one listener accepted the flow more than once for the same destination.
+        """Whether a listener of the sidecar accepted the flow more than once.
 
         A sidecar whose own connections are captured dials itself.
         """
-        return len({(hop.by, hop.destination) for hop in self.path}) < len(self.path)
+        return loops(self.path)
 
     @property
     def seen(self) -> str:
@@ -254,6 +262,11 @@ class Fate:
         holds = self.lost is None and tuple(hop.by for hop in self.path) == acceptors
         names = ", then ".join(acceptor.value for acceptor in acceptors)
         return Claim(holds, f"accepted by {names}, once each, and by no other listener", self)
+
+    @property
+    def without_loop(self) -> Claim:
+        """Accepted at most once by each listener of the sidecar."""
+        return Claim(not self.loops, "accepted at most once by each listener of the sidecar", self)
 
     @property
     def answered(self) -> Claim:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from pytest_fsmredir.backends.protocols import JudgedMesh
-from pytest_fsmredir.errors import FsmRedirError
+from pytest_fsmredir.errors import FsmRedirError, PodStoppedError
 from pytest_fsmredir.model.checks import GATE, Check, Level
 from pytest_fsmredir.model.claims import Unmet, forget_claims
 from pytest_fsmredir.model.flow import Claim
@@ -98,6 +98,8 @@ def decide(check: Check, variant: Variant, mesh: JudgedMesh) -> Result:
         check.function(mesh)
     except (KeyboardInterrupt, pytest.exit.Exception):
         raise
+    except PodStoppedError as why:
+        return Result(replace(row, outcome=Outcome.NOT_RUN, reason=str(why)), skipped=str(why))
     except BaseException as error:  # a skip or a failure that pytest knows is none of a check
         if violation := violation_of(check, error):
             claim = violation.claim if isinstance(violation.claim, Claim) else None

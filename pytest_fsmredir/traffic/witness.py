@@ -5,8 +5,9 @@ This works with any sidecar. It never reads rules. The flow must stay open meanw
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address
 from pytest_fsmredir.model.reserved import (
@@ -43,6 +44,10 @@ _SERVING = {
 }
 
 
+_PASSES = 100
+"""Passes of a loop that are told; it can have thousands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A flow whose acceptor is asked for.
@@ -63,7 +68,8 @@ class Sighting:
     """What the tables of a pod show of a flow.
 
     Attributes:
-        accepted: Who in the pod accepted it, our own programs aside; serial numbers are 0.
+        accepted: Who in the pod accepted it, our own programs aside; serial numbers are 0. More
+            than one acceptance by the same listener is a loop.
         onward: Where the sidecar's connections to the flow's destination come from: one of them
             carries the flow on.
         pending: It waits for ``accept()``, so another look may show more.
@@ -122,6 +128,7 @@ def look(scene: WitnessScope, question: Question) -> Sighting:
     if not accepted and not pending and tracked and question.connected:
         accepted = _remembered(scene, question, tracked)
     onward = _onward(scene, accepted)
+    accepted += tuple(islice(_passes_again(scene, question, accepted), _PASSES))
     return Sighting(accepted, onward, pending, tracking=scene.table.conntrack is not None)
 
 
@@ -222,6 +229,28 @@ def _onward(scene: WitnessScope, accepted: tuple[Acceptance, ...]) -> tuple[Addr
         for row in scene.table.rows
         if row.peer in targets and row.uid == scene.uid and row.inode not in scene.ours
     )
+
+
+def _passes_again(
+    scene: WitnessScope, question: Question, accepted: tuple[Acceptance, ...]
+) -> Iterator[Acceptance]:
+    """Yield acceptances of the sidecar's own connections by the listener that took the flow.
+
+    A connection of the sidecar to the port that was dialled, whose other end is that listener, is a
+    loop: it carries the flow on, and comes back.
+    """
+    if not accepted or accepted[0].by not in _INTERCEPTING.values():
+        return
+    first, port = accepted[0], question.destination.port
+    own = {
+        row.local
+        for row in scene.table.rows
+        if row.uid == scene.uid and row.inode not in scene.ours and row.peer.port == port
+    }
+    for row in scene.table.rows:
+        listener = row.local == first.local or row.local.port == first.local.port in _INTERCEPTING
+        if listener and row.peer in own and row.peer != question.client and row.state in LIVE:
+            yield replace(first, local=row.local, peer=row.peer)
 
 
 def _is_served(scene: WitnessScope, place: Address) -> bool:

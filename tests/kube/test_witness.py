@@ -15,6 +15,7 @@ from pytest_fsmredir.implementations.reference.programming import Reference
 from pytest_fsmredir.model.checks import Check, Level
 from pytest_fsmredir.model.outcomes import Outcome
 from pytest_fsmredir.suite import catalogue
+from tests.kube.test_kube_mutants import by_command
 
 if TYPE_CHECKING:
     from tests.kube.conftest import Judge
@@ -55,6 +56,23 @@ def test_pods_without_redirection_fail_by_the_witness(stranger: Judge) -> None:
     rows = stranger.rows(InitCommand("true"), *CHECKS)
 
     assert {row.outcome for row in rows.values()} <= {Outcome.FAIL, Outcome.WARN}, rows
+
+
+def test_first_loop_ends_the_pod(stranger: Judge) -> None:
+    """Catches: a sidecar that dials itself without end, and takes the run past its time-outs."""
+    looping = by_command("iptables -t nat -I OUTPUT ! -o lo -p tcp -j REDIRECT --to-ports 15001")
+    checks = ("OUT-001", "OUT-013", "IN-001", "OPX-001", "OUT-002")
+
+    rows = stranger.rows_of(looping, *checks)
+
+    assert rows["OUT-001"].outcome is Outcome.FAIL
+    assert "which loops: it passed the sidecar" in rows["OUT-001"].seen
+    assert rows["OPX-001"].outcome is Outcome.FAIL  # its pod has lists, and is another one
+    same = [rows[check] for check in ("OUT-013", "IN-001", "OUT-002")]
+    assert {row.outcome for row in same} == {Outcome.NOT_RUN}
+    assert {row.reason for row in same} == {
+        "its pod was stopped, because the sidecar in it dials itself, as another check says"
+    }
 
 
 @pytest.mark.slow

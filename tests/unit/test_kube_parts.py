@@ -19,7 +19,7 @@ from pytest_fsmredir.backends.kubernetes.mesh.planning import Orders, plan
 from pytest_fsmredir.backends.kubernetes.pods.causes import breakage
 from pytest_fsmredir.backends.kubernetes.pods.kubelet import CASES, case_of
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order
-from pytest_fsmredir.backends.kubernetes.pods.states import state_of
+from pytest_fsmredir.backends.kubernetes.pods.states import PodStage, state_of
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.errors import DeadlineError, PreflightError
@@ -206,3 +206,14 @@ def test_missing_base_image_names_the_variable_of_another_one(
     monkeypatch.setattr(images, "require_image", is_missing)
     with pytest.raises(PreflightError, match=r"FSM_IMAGE_BASE, .*--fsm-pod-image IMAGE"):
         images.pod_image("")
+
+
+def test_container_that_could_not_be_started_has_refused_nothing() -> None:
+    """Catches: an implementation that is blamed since a node could not start its container."""
+    ended = {"exitCode": 128, "reason": "StartError", "message": "runc create failed"}
+    init = {"name": "fsm-init", "state": {"terminated": ended}}
+
+    state = state_of({"status": {"phase": "Failed", "initContainerStatuses": [init]}}, 30.0)
+
+    assert state.stage is PodStage.BROKEN
+    assert state.reason == "fsm-init could not be started: StartError: runc create failed"

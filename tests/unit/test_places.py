@@ -9,9 +9,18 @@ from typing import Any, NoReturn
 
 import pytest
 
-from pytest_fsmredir.backends.places import BasePlace, Dial
+from pytest_fsmredir.backends.places import BasePlace, Dial, without_loop
 from pytest_fsmredir.errors import BackendError
-from pytest_fsmredir.model.flow import Address, Fate, Flow, Protocol
+from pytest_fsmredir.model.claims import Unmet
+from pytest_fsmredir.model.flow import (
+    Acceptance,
+    Acceptor,
+    Address,
+    Direction,
+    Fate,
+    Flow,
+    Protocol,
+)
 
 
 class Nowhere(BasePlace):
@@ -98,3 +107,35 @@ def test_every_address_and_port_can_be_dialled(host: str, port: int) -> None:
     with pytest.raises(NotImplementedError):
         place.connect(host, port, source=Address(host, port))
     assert place.done[1:] == [(host, port)] * 2
+
+
+class Looping(Nowhere):
+    """A place whose flows pass the sidecar again and again."""
+
+    def _open_all(self, flows: Iterable[Flow], source: Address | None) -> Iterator[Fate]:
+        del source
+        for flow in flows:
+            self.done.append(flow.destination)
+            hops = (Acceptance(n, SIDECAR, flow.destination, flow.destination) for n in range(3))
+            yield Fate(flow, None, tuple(hops))
+
+
+SIDECAR = Acceptor.SIDECAR_OUTBOUND
+
+
+def test_first_loop_fails_the_check_at_once() -> None:
+    """Catches: a sweep that starts a loop for each of its ports, and outlasts its time-outs."""
+    place = Looping()
+    with pytest.raises(Unmet, match=r"at most once.*which loops: it passed the sidecar 3 times"):
+        list(place.connect_all("10.0.0.9", [1, 2, 3]))
+
+    assert place.done == [Address("10.0.0.9", 1)]
+
+
+def test_two_sidecars_on_the_way_are_not_a_loop() -> None:
+    """Catches: a flow between two pods, or of a pod to itself, that is taken for a loop."""
+    to = Address("10.0.0.9", 80)
+    by = (SIDECAR, Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN, Acceptor.ORIGIN)
+    path = tuple(Acceptance(n, each, to, to) for n, each in enumerate(by))
+
+    assert without_loop(Fate(Flow(Direction.OUTBOUND, to), None, path)).path == path

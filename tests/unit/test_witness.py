@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, loops
 from pytest_fsmredir.traffic.sockettable import (
     ByteOrder,
     SocketRow,
@@ -282,3 +282,55 @@ def test_onward_connections_are_named() -> None:
     sighting = seen(established(OUTBOUND, CLIENT), established(onward, DIALLED, inode=78))
 
     assert sighting.onward == (onward,)
+
+
+AGAIN = Address(POD, 40500)
+ONCE_MORE = Address(POD, 40501)
+
+
+@pytest.mark.parametrize(
+    ("listener", "client", "to"),
+    [
+        (OUTBOUND, CLIENT, DIALLED),
+        (INBOUND, FROM_OUTSIDE, OWN_PORT),
+        (DIALLED, CLIENT, DIALLED),  # by TPROXY
+    ],
+)
+def test_sidecar_that_dials_itself_is_seen_to_loop(
+    listener: Address, client: Address, to: Address
+) -> None:
+    """Catches: a loop that looks like an ordinary captured flow, and takes the whole machine."""
+    rows = [
+        established(listener, client),
+        established(AGAIN, to), established(listener, AGAIN, inode=78),
+        established(ONCE_MORE, to), established(listener, ONCE_MORE, inode=79),
+        listening(listener.port),
+    ]  # fmt: skip
+    sighting = seen(*rows, client=client, to=to)
+
+    assert loops(sighting.accepted)
+    assert [each.peer for each in sighting.accepted] == [client, AGAIN, ONCE_MORE]
+
+
+def test_sidecar_that_passes_a_flow_on_does_not_loop() -> None:
+    """Catches: other flows of the sidecar, or clients of ours as its user, taken for a loop."""
+    others = Address("127.0.0.6", 41000)
+    rows = [
+        established(OUTBOUND, CLIENT), established(AGAIN, DIALLED),
+        # A client of ours under the sidecar's user: its capture is not a loop.
+        established(ONCE_MORE, DIALLED, inode=99), established(OUTBOUND, ONCE_MORE, inode=98),
+        # Inbound, at the same time.
+        established(INBOUND, FROM_OUTSIDE, inode=80), established(others, OWN_PORT, inode=81),
+        listening(15001), listening(15003),
+    ]  # fmt: skip
+
+    assert len(seen(*rows, ours=frozenset({99})).accepted) == 1
+    assert len(seen(*rows, client=FROM_OUTSIDE, to=OWN_PORT).accepted) == 1
+
+
+def test_endless_loop_is_told_in_part() -> None:
+    """Catches: thousands of acceptances in one reply of an agent."""
+    ends = [Address(POD, port) for port in range(41000, 42000)]
+    rows = [row for end in ends for row in (established(end, DIALLED), established(OUTBOUND, end))]
+
+    assert len(seen(established(OUTBOUND, CLIENT), *rows, listening(15001)).accepted) == 101

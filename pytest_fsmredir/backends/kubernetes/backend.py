@@ -22,9 +22,11 @@ from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool, Pooled
 from pytest_fsmredir.backends.kubernetes.pods.probed_pods import ProbedPods
 from pytest_fsmredir.backends.kubernetes.pods.workload_objects import WorkloadObjects
 from pytest_fsmredir.backends.needs import Need
+from pytest_fsmredir.backends.places import SIDECAR_PORTS, is_loopback
 from pytest_fsmredir.backends.protocols import Wanted
+from pytest_fsmredir.errors import PodStoppedError
 from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.model.flow import Address
+from pytest_fsmredir.model.flow import Address, Direction, Fate
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class KubernetesBackend:
         self._keep = keep
         self._timeout_s = timeout_s
         self._shared: dict[str, PooledPod] = {}
+        self._looped: dict[str, Fate] = {}
         self.acceptance_log = AcceptanceLog()
         injection = inject(cluster, images)
         # Of a sidecar that is none of ours, the pods' own tables tell.
@@ -207,6 +210,32 @@ class KubernetesBackend:
         """Return a pod of these settings that nobody has had."""
         return self.pool.take(order)
 
+    def abandon(self, site: PooledPod, fate: Fate) -> None:
+        """Stop a pod whose sidecar dials itself: it would take ever more of its node.
+
+        Where an ordinary flow loops, every pod of these settings does, so no other one is made. A
+        pod that the run has not made stays as it is.
+        """
+        order = site.order
+        if order is None:
+            return
+        if _is_ordinary(fate, site):
+            self._looped[order.key] = fate
+        elif self._shared.get(order.key) is site:
+            del self._shared[order.key]
+        self.remove(site)
+
+    def require_no_loop(self, order: Order) -> None:
+        """See that no pod of these settings was stopped because it loops.
+
+        Raises:
+            PodStoppedError: One was.
+        """
+        if order.key in self._looped:
+            raise PodStoppedError(
+                "its pod was stopped, because the sidecar in it dials itself, as another check says"
+            )
+
     def link(self, site: PooledPod) -> AgentLink:
         """Return the line to a pod's agents."""
         return self.pool.link(site)
@@ -234,3 +263,15 @@ class KubernetesBackend:
                 self._shared[site.order.key] = site
         self.pool.keep_spare(site for site in sites if id(site.order) in fresh)
         return sites
+
+
+def _is_ordinary(fate: Fate, site: PooledPod) -> bool:
+    """Whether a flow is one that must never loop, as between the pod and another host (SPEC-4.2).
+
+    What an application sends to its own pod, or anybody to the sidecar's ports, only should not
+    loop (SPEC-4.5).
+    """
+    host, port = fate.flow.destination
+    if fate.flow.direction is Direction.INBOUND:
+        return port not in SIDECAR_PORTS
+    return host not in site.addresses and not is_loopback(host)

@@ -30,6 +30,7 @@ from pytest_fsmredir.cli.pod.hosts import KubeHosts
 from pytest_fsmredir.cli.pod.table import conclusion, left_out, table, undialled
 from pytest_fsmredir.errors import FsmRedirError, PreflightError, SettingsError
 from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.model.claims import Unmet
 from pytest_fsmredir.model.flow import Claim, Direction, Flow, Protocol, Route
 from pytest_fsmredir.model.oracle import expected
 from pytest_fsmredir.model.policy import Policy
@@ -105,8 +106,13 @@ def _judge(arguments: argparse.Namespace, undo: ExitStack) -> int:
         loopback=mesh.loopback(),
         ranges=cluster_context.ranges,
     )
-    judged = list(_judged(aimed, found, policy, KubeHosts(mesh, pod), addresses))
-    return _report(judged, aimed, found)
+    judged, looped = [], ""
+    try:
+        for each in _judged(aimed, found, policy, KubeHosts(mesh, pod), addresses):
+            judged.append(each)
+    except Unmet as unmet:
+        looped = repr(unmet.claim)
+    return _report(judged, aimed, found, looped)
 
 
 def _judged(
@@ -145,13 +151,18 @@ def _is_unserved(claim: Claim) -> bool:
     return inbound and flow.destination.port in SERVED_PORTS and claim.fate.lost == "refused"
 
 
-def _report(judged: Sequence[tuple[ProbeFlow, Claim]], aimed: Aim, found: Found) -> int:
+def _report(
+    judged: Sequence[tuple[ProbeFlow, Claim]], aimed: Aim, found: Found, looped: str
+) -> int:
     for line in table(judged):
         _say(line)
     if aimed.undialled:
         _say(undialled(aimed.undialled))
     for reason, probes in aimed.left_out.items():
         _say(left_out(reason, probes))
+    if looped:
+        _say(printable(f"stopped, since a flow loops: {looped}"))
+        return 1
     if not judged:
         raise PreflightError("no flow to the pod could be judged")
     _say(conclusion(judged))

@@ -26,7 +26,7 @@ from pytest_fsmredir.backends.kubernetes.agents.link import Command
 from pytest_fsmredir.backends.kubernetes.pods.manifests import APP
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.errors import BackendError
-from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Fate, Flow
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Fate, Flow, loops
 from pytest_fsmredir.model.reserved import ADMIN_PORT, SERVED_PORTS
 from pytest_fsmredir.traffic.witness import Question, Sighting
 
@@ -54,6 +54,7 @@ class HeldFlow:
         report: What the client knows.
         seen: What the tables of the pods on its way told.
         told: What the far ends told.
+        looping: The pod whose sidecar dials itself; None without a loop.
     """
 
     flow: Flow
@@ -61,6 +62,7 @@ class HeldFlow:
     report: Report
     seen: list[Sighting] = field(default_factory=list)
     told: tuple[Acceptance, ...] = ()
+    looping: KubePod | None = None
 
     @property
     def accepted(self) -> tuple[Acceptance, ...]:
@@ -112,7 +114,11 @@ class Witnessing:
     ) -> RemoteConnection:
         """Dial from a place."""
         (held,) = self._hold(place, [flow], how)
-        connection = WitnessedConnection(place, held.number if keep else 0, self._fate(held))
+        fate = self._fate(held)
+        if held.looping is not None:
+            keep = False
+            self._mesh.abandon(held.looping, fate)
+        connection = WitnessedConnection(place, held.number if keep else 0, fate)
         connection.take(held.report)
         if not keep:
             _let_go(place, [held])
@@ -120,10 +126,14 @@ class Witnessing:
 
     def sweep(self, place: KubePlace, flows: Sequence[Flow], source: Json) -> Iterator[Fate]:
         """Dial several ports of one destination at once."""
-        for start in range(0, len(flows), WINDOW):
-            window = flows[start : start + WINDOW]
-            holding = self._hold(place, window, {"source": source})
+        # One flow goes first: in a pod that loops the others would loop all at once.
+        starts = [0, *range(1, len(flows), WINDOW)]
+        for start, end in zip(starts, [*starts[1:], len(flows)], strict=True):
+            holding = self._hold(place, flows[start:end], {"source": source})
             fates = [self._fate(held) for held in holding]
+            for held, fate in zip(holding, fates, strict=True):
+                if held.looping is not None:
+                    self._mesh.abandon(held.looping, fate)
             _let_go(place, holding)
             yield from fates
 
@@ -142,7 +152,7 @@ class Witnessing:
             uid=flows[0].uid or 0,
             **how,
         )
-        holding = [_held(flow, form) for flow, form in zip(flows, forms, strict=True)]
+        holding = [_held(flow, form, ours) for flow, form in zip(flows, forms, strict=True)]
         self._look_at_destination(place, holding)
         if silent := [held for held in holding if held.open_question]:
             self._wait(place, ours, silent)
@@ -160,8 +170,8 @@ class Witnessing:
             witness=list(ours.addresses) if ours else None,
         )
         for held, form in zip(silent, forms, strict=True):
-            later = _held(held.flow, form)
-            held.report, held.seen = later.report, later.seen
+            later = _held(held.flow, form, ours)
+            held.report, held.seen, held.looping = later.report, later.seen, later.looping
         self._look_at_destination(place, silent)
 
     def _look_at_destination(self, place: KubePlace, holding: Sequence[HeldFlow]) -> None:
@@ -180,7 +190,10 @@ class Witnessing:
             addresses=list(pod.addresses),
         )
         for (held, _), form in zip(asked, forms, strict=True):
-            held.seen.append(sighting_of(form))
+            sighting = sighting_of(form)
+            held.seen.append(sighting)
+            if loops(sighting.accepted):
+                held.looping = pod
 
     def _patience_s(self, flows: Sequence[Flow]) -> float:
         """Return how long a flow may be silent: what the sidecar serves itself always is."""
@@ -213,9 +226,11 @@ class Witnessing:
         return Fate(held.flow, report.client, path, report.lost or "no answer")
 
 
-def _held(flow: Flow, form: Json) -> HeldFlow:
+def _held(flow: Flow, form: Json, place: KubePod | None) -> HeldFlow:
     number, report, seen = form
-    return HeldFlow(flow, number, Report.of(report), [] if seen is None else [sighting_of(seen)])
+    sightings = [] if seen is None else [sighting_of(seen)]
+    looping = place if any(loops(each.accepted) for each in sightings) else None
+    return HeldFlow(flow, number, Report.of(report), sightings, looping=looping)
 
 
 def _questions(held: HeldFlow) -> Iterator[Question]:

@@ -27,7 +27,7 @@ from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
-from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Flow
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Fate, Flow
 from pytest_fsmredir.sidecars.recorder import LOOPBACK
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
 
@@ -94,6 +94,7 @@ class KubeMesh:
             not_offered("a second interface")
         order = self._order(annotations, mesh_config)
         with ONE_AT_A_TIME:
+            self.backend.require_no_loop(order)
             site = self._fresh(order) if fresh else self.backend.shared_site(order)
         require_accepted(site.programming, order.configuration)
         return self._handle(site)
@@ -151,6 +152,12 @@ class KubeMesh:
         """Have nothing to do any more with a pod that is about to be replaced."""
         self._pods.remove(pod)
         pod.link.close()
+
+    def abandon(self, pod: KubePod, fate: Fate) -> None:
+        """Stop a pod whose sidecar dials itself, as this flow has shown; the check fails now."""
+        if pod in self._pods:
+            self._pods.remove(pod)
+        self.backend.abandon(pod.site, fate)
 
     def outside(self, site: PooledPod) -> KubeOutside:
         """Return a handle on a pod that is no pod of the mesh; flows may start from it."""

@@ -19,6 +19,9 @@ _HOPELESS = {
     "CreateContainerError",
     "RunContainerError",
 }
+# Reasons of a container that has ended without having run (containerd, dockershim): its exit status
+# 128 is not that of its program.
+_NEVER_STARTED = {"StartError", "ContainerCannotRun"}
 _INIT = "fsm-init"
 
 
@@ -99,6 +102,10 @@ def state_of(pod: Mapping[str, Any], init_timeout_s: float) -> PodState:
 def hopeless(statuses: Sequence[Mapping[str, Any]]) -> str:
     """Return what keeps one of some containers from ever starting; empty if nothing does."""
     for each in statuses:
+        ended = each.get("state", {}).get("terminated") or {}
+        if ended.get("reason") in _NEVER_STARTED:
+            why = ended.get("message", "").strip()
+            return f"{each['name']} could not be started: {ended['reason']}: {why}"
         waiting = each.get("state", {}).get("waiting", {})
         if waiting.get("reason") in _HOPELESS:
             return f"{each['name']}: {waiting['reason']}: {waiting.get('message', '')}"
