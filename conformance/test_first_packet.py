@@ -26,12 +26,22 @@ FIRST_PORT, SIDECARS_FIRST_PORT = 21000, 23000
 HOP_LIMITS = (8, 32, 63, 65, 127, 128, 129, 254, 255)
 SERVICES = range(0, 256, 4)  # every DSCP (RFC 2474)
 SEGMENT_SIZES, BUFFERS = (88, 536, 1220, 1400, 8960), (2304, 65536, 1 << 20)
+RECORD_ROUTE = bytes([7, 7, 4, 0, 0, 0, 0, 0])  # RFC 791: room for one address, end of options
+PADDING = bytes([0, 0, 1, 4, 0, 0, 0, 0])  # RFC 8200: a destination options header of nothing
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, IPV6_AUTOFLOWLABEL = 10, 23, 70  # linux/in.h, linux/in6.h
 
 
 def with_option(level: int, option: int, value: int, sock: socket.socket) -> None:
     """Set an option of the socket."""
     sock.setsockopt(level, option, value)
+
+
+def ip_options(sock: socket.socket) -> None:
+    """Put options into the IP header."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DSTOPTS, PADDING)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, RECORD_ROUTE)
 
 
 def options_of_sockets(family: int) -> Iterator[tuple[int, int, int]]:
@@ -181,3 +191,19 @@ def test_header_of_a_clients_syn_makes_no_difference(mesh: Mesh) -> None:
 )
 def test_unusual_flags_of_a_clients_syn_do_not_leak(mesh: Mesh) -> None:
     send_from_outside(mesh, syns.UNUSUAL, answered=False)
+
+
+@check(
+    "IN-020",
+    requirement="A connection from outside with IP options SHOULD be captured or refused, and never"
+    " be direct.",
+    spec="SPEC-2.6",
+    level=SHOULD,
+    profile=Profile.CORE,
+)
+def test_ip_options_of_a_client_do_not_leak(mesh: Mesh) -> None:
+    pod = mesh.pod()
+
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    fate = mesh.client.connect(pod, 8080, prepare=ip_options)
+    assert fate.captured_inbound or fate.unanswered

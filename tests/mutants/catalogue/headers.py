@@ -126,6 +126,12 @@ MUTANTS = (
         "the sequence number 0",
     ),
     *_everywhere(
+        "ip-options",
+        '-m u32 --u32 "0>>24&0x0F=6:15"',
+        '-m u32 --u32 "4>>8&0xFF=60"',
+        "options in its IP header",
+    ),
+    *_everywhere(
         "pushed", "--tcp-flags PSH PSH", "--tcp-flags PSH PSH", "the flag PSH, which is unusual"
     ),
     *_everywhere(
