@@ -45,6 +45,18 @@ ALLOWED = {
 }  # fmt: skip
 
 
+IN_KUBERNETES = {
+    "cluster": set(),
+    "agents": {"cluster"},
+    "pods": {"agents", "cluster"},
+    "leftovers": {"pods", "cluster"},
+    "mesh": {"pods", "agents", "cluster"},
+    "backend": {"mesh", "leftovers", "pods", "agents", "cluster"},
+    "cluster_backend": {"backend", "pods", "cluster"},
+    "kind_backend": {"backend", "pods", "cluster"},
+}
+
+KUBERNETES = PACKAGE / "backends" / "kubernetes"
 ARROWS = graph()
 
 
@@ -57,6 +69,13 @@ def test_room_imports_what_its_rule_allows(room: str) -> None:
     """Catches: a judge that reads what it judges, or a new room without a rule."""
     assert room in ALLOWED, f"{room} is a new room: give it a rule here"
     assert ARROWS[room] <= ALLOWED[room]
+
+
+@pytest.mark.parametrize("room", sorted(rooms(KUBERNETES)))
+def test_room_of_the_kubernetes_backend_imports_what_its_rule_allows(room: str) -> None:
+    """Catches: a cluster that knows of pods, or a pod that knows of the mesh of a check."""
+    assert room in IN_KUBERNETES, f"{room} is a new room: give it a rule here"
+    assert graph(KUBERNETES)[room] <= IN_KUBERNETES[room]
 
 
 def test_rooms_form_no_circle() -> None:

@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
-from pytest_fsmredir.backends.kubernetes.cluster.images import mesh_image
 from pytest_fsmredir.backends.kubernetes.cluster.kind import image_in_nodes, named_site
+from pytest_fsmredir.backends.kubernetes.pods.images import mesh_image
 from pytest_fsmredir.errors import FsmRedirError, PreflightError, SettingsError
 from pytest_fsmredir.reference_mesh.install import install, remove
 from pytest_fsmredir.reference_mesh.lists import lists_of

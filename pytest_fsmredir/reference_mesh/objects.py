@@ -11,7 +11,7 @@ import yaml
 
 from pytest_fsmredir import layout
 from pytest_fsmredir.backends.kubernetes.cluster.certificates import Certificate
-from pytest_fsmredir.backends.kubernetes.pods.manifests import MANAGED_BY
+from pytest_fsmredir.backends.kubernetes.cluster.namespaces import MANAGED_BY
 
 Object = dict[str, Any]
 

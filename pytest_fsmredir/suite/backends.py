@@ -202,7 +202,7 @@ def _cluster_context(
 
 def _kind_images(settings: Settings) -> Images:
     """Return where containers on kind come from; Docker has all of them then."""
-    from pytest_fsmredir.backends.kubernetes.cluster.images import pod_image
+    from pytest_fsmredir.backends.kubernetes.pods.images import pod_image
 
     asked = settings.kubernetes
     return _images(settings, pod_image(asked.pod_image), _kind_sidecar(asked))

@@ -12,7 +12,6 @@ from typing import NoReturn
 import pytest
 
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
-from pytest_fsmredir.backends.kubernetes.cluster.images import mesh_image, pod_image
 from pytest_fsmredir.backends.kubernetes.cluster.kind import (
     KindOptions,
     image_in_nodes,
@@ -20,6 +19,7 @@ from pytest_fsmredir.backends.kubernetes.cluster.kind import (
     preflight,
 )
 from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend, kind_cluster_context
+from pytest_fsmredir.backends.kubernetes.pods.images import mesh_image, pod_image
 from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject, by_hand
 from pytest_fsmredir.backends.kubernetes.pods.manifests import AgentIn, Images
 from pytest_fsmredir.backends.programming import Programming

@@ -17,12 +17,16 @@ import yaml
 
 from pytest_fsmredir.__main__ import main
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
-from pytest_fsmredir.backends.kubernetes.cluster.images import pod_image
 from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions, handle_of
-from pytest_fsmredir.backends.kubernetes.cluster.namespaces import OWNER, ourselves
+from pytest_fsmredir.backends.kubernetes.cluster.namespaces import (
+    MANAGED_BY,
+    OURS,
+    OWNER,
+    namespace_object,
+    ourselves,
+)
 from pytest_fsmredir.backends.kubernetes.cluster.waiting import eventually
-from pytest_fsmredir.backends.kubernetes.pods import manifests
-from pytest_fsmredir.backends.kubernetes.pods.manifests import MANAGED_BY, OURS
+from pytest_fsmredir.backends.kubernetes.pods.images import pod_image
 from tests.kube.gate import Gate
 
 pytestmark = pytest.mark.kube
@@ -222,7 +226,7 @@ def test_leftovers_are_removed_on_demand(
     """Catches: a namespace of a killed run that stays, or that of a run which goes on removed."""
     gone = ourselves().rpartition("/")[0] + "/4194305"  # beyond the highest process id
     for name, owner in (("fsmredir-over", gone), ("fsmredir-goes-on", ourselves())):
-        document = manifests.namespace(name, name, {OWNER: owner})
+        document = namespace_object(name, name, {OWNER: owner})
         cluster.create("/api/v1/namespaces", document)
     programs = ["--kind-bin", kind.kind, "--kind-kubectl-bin", kind.kubectl]
     try:

@@ -14,14 +14,16 @@ import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
+from pytest_fsmredir.backends.kubernetes.agents.manifests import agent_config_map
 from pytest_fsmredir.backends.kubernetes.cluster import namespaces
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
-from pytest_fsmredir.backends.kubernetes.cluster.images import pod_image
 from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions, handle_of
+from pytest_fsmredir.backends.kubernetes.cluster.namespaces import MANAGED_BY, OURS
 from pytest_fsmredir.backends.kubernetes.cluster.waiting import eventually
+from pytest_fsmredir.backends.kubernetes.pods.images import pod_image
 from pytest_fsmredir.backends.kubernetes.pods.injection import INJECTION, MONITORED_BY
 from pytest_fsmredir.backends.kubernetes.pods.injectors import by_hand
-from pytest_fsmredir.backends.kubernetes.pods.manifests import MANAGED_BY, OURS, Images
+from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.init_command import InitCommand
@@ -124,7 +126,9 @@ def somebody(kind: KindOptions) -> Iterator[Somebody]:
     kubeconfig = Path(handle_of(kind).kubeconfig_path).absolute()
     with ExitStack() as undo:
         cluster = undo.enter_context(closing(Cluster(kubeconfig)))
-        namespace = undo.enter_context(namespaces.namespace(cluster, keep=False))
+        namespace = undo.enter_context(
+            namespaces.namespace(cluster, keep=False, config_map=agent_config_map({}))
+        )
         yield Somebody(cluster, kubeconfig, namespace, pod_image(""))
 
 

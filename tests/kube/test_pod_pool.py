@@ -12,9 +12,10 @@ import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
+from pytest_fsmredir.backends.kubernetes.agents.manifests import APP, agent_config_map
 from pytest_fsmredir.backends.kubernetes.cluster import namespaces
 from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster
-from pytest_fsmredir.backends.kubernetes.pods.manifests import APP, Images
+from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
 from pytest_fsmredir.backends.kubernetes.pods.mesh_config import ORIGINAL, OWNER, SINCE, MeshScope
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool, PooledPod
 from pytest_fsmredir.backends.kubernetes.pods.webhook import WebhookInjection
@@ -40,7 +41,9 @@ def order(annotations: Mapping[str, str] | None = None, **traffic: Sequence[obje
 def fleet_in(cluster: Cluster, image: str, **mesh: str) -> Iterator[tuple[PodPool, str]]:
     """Have a fleet for the block, and the name of its namespace."""
     with ExitStack() as undo:
-        namespace = undo.enter_context(namespaces.namespace(cluster, keep=False))
+        namespace = undo.enter_context(
+            namespaces.namespace(cluster, keep=False, config_map=agent_config_map({}))
+        )
         images = Images(pod=image)
         pool = PodPool(
             cluster,

@@ -11,11 +11,12 @@ import pytest
 
 from pytest_fsmredir import Probe, ProbeBy
 from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive
-from pytest_fsmredir.backends.kubernetes.cluster import images, remote
+from pytest_fsmredir.backends.kubernetes.cluster import remote
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
 from pytest_fsmredir.backends.kubernetes.cluster.kind import KindSite
 from pytest_fsmredir.backends.kubernetes.cluster.remote import needs_met, unused_ranges
 from pytest_fsmredir.backends.kubernetes.mesh.planning import Orders, plan
+from pytest_fsmredir.backends.kubernetes.pods import images
 from pytest_fsmredir.backends.kubernetes.pods.causes import breakage
 from pytest_fsmredir.backends.kubernetes.pods.kubelet import CASES, case_of
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from pytest_fsmredir.backends.kubernetes import leftovers
 from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
+from pytest_fsmredir.backends.kubernetes.agents.manifests import SIDECAR, agent_config_map
 from pytest_fsmredir.backends.kubernetes.cluster import namespaces
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
 from pytest_fsmredir.backends.kubernetes.cluster.remote import needs_met
@@ -16,8 +16,9 @@ from pytest_fsmredir.backends.kubernetes.mesh.fates_observed import Witnessing
 from pytest_fsmredir.backends.kubernetes.mesh.fates_recorded import Recording
 from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
 from pytest_fsmredir.backends.kubernetes.mesh.planning import Orders, is_final, plan
+from pytest_fsmredir.backends.kubernetes.mesh.source import World
 from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject
-from pytest_fsmredir.backends.kubernetes.pods.manifests import SIDECAR, Images
+from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool, PooledPod
 from pytest_fsmredir.backends.kubernetes.pods.probed_pods import ProbedPods
 from pytest_fsmredir.backends.kubernetes.pods.workload_objects import WorkloadObjects
@@ -27,36 +28,6 @@ from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.errors import PodStoppedError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.flow import Address, Direction, Fate
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """The places outside the mesh.
-
-    Attributes:
-        server: On one of the nodes that are named, or anywhere.
-        client: The same.
-        nodes: One on the network of each node, by the node's name; where nobody has named any, one
-            on the network of some node, by an empty name. The client stands in for them where
-            they are not to be had.
-    """
-
-    server: PooledPod
-    client: PooledPod
-    nodes: Mapping[str, PooledPod]
-
-    @property
-    def sites(self) -> tuple[PooledPod, ...]:
-        """All of them."""
-        return (self.server, self.client, *self.nodes.values())
-
-    def addresses(self, node: str) -> dict[str, dict[int, str]]:
-        """Return their addresses by name and IP version, as far as known, for pods of a node."""
-        named = {"server": self.server, "client": self.client, "node": self.nodes[node]}
-        return {
-            name: {Address(host, 0).family: host for host in reversed(site.addresses)}
-            for name, site in named.items()
-        }
 
 
 class KubernetesBackend:
@@ -80,10 +51,10 @@ class KubernetesBackend:
     Attributes:
         name: As on the command line.
         world: The places outside the mesh.
-        ledger: Everything accepted in the run.
-        fleet: Makes pods.
-        gallery: The probed applications of the run.
-        workshop: Makes objects that have templates.
+        acceptance_log: Everything accepted in the run.
+        pool: Makes pods.
+        probed_pods: The probed applications of the run.
+        workload_objects: Makes objects that have templates.
     """
 
     def __init__(
@@ -107,7 +78,7 @@ class KubernetesBackend:
         self._looped: dict[str, Fate] = {}
         self.acceptance_log = AcceptanceLog()
         injection = inject(cluster, images)
-        # Of a sidecar that is none of ours, the pods' own tables tell.
+        # A foreign sidecar reports nothing, so read the pod's socket tables.
         self._fates = Recording if SIDECAR in injection.agents else Witnessing
         self._offers = self._fates.offers | {Need.WORKLOADS} | injection.granted
         self._withheld, self._answered = injection.withheld, answered
@@ -116,7 +87,9 @@ class KubernetesBackend:
             namespaces.sweep(cluster)
             undo.enter_context(leftovers.guarded(cluster, injection.mesh_namespace))
             namespace = undo.enter_context(
-                namespaces.namespace(cluster, keep=keep, files=injection.files)
+                namespaces.namespace(
+                    cluster, keep=keep, config_map=agent_config_map(injection.files)
+                )
             )
             self.pool = PodPool(
                 cluster,

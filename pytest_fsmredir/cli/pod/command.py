@@ -16,12 +16,12 @@ from pathlib import Path
 
 from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
-from pytest_fsmredir.backends.kubernetes.cluster.images import pod_image
 from pytest_fsmredir.backends.kubernetes.cluster.kind import (
     image_in_nodes,
     named_site,
 )
 from pytest_fsmredir.backends.kubernetes.cluster.remote import remote_ranges
+from pytest_fsmredir.backends.kubernetes.pods.images import pod_image
 from pytest_fsmredir.backends.kubernetes.pods.injectors import by_hand
 from pytest_fsmredir.backends.kubernetes.pods.manifests import AgentIn, Images
 from pytest_fsmredir.cli.pod.aiming import Aim, aim

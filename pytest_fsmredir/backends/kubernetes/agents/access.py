@@ -17,9 +17,9 @@ from typing import Any, Protocol
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive
+from pytest_fsmredir.backends.kubernetes.agents.manifests import AGENT_CONTAINER, relay_command
 from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, ExecStream, Object
-from pytest_fsmredir.backends.kubernetes.pods import manifests
-from pytest_fsmredir.backends.kubernetes.pods.states import hopeless
+from pytest_fsmredir.backends.kubernetes.cluster.containers import hopeless
 from pytest_fsmredir.errors import BackendError, DeadlineError
 
 CONTAINER_READY_S = 120.0
@@ -113,8 +113,8 @@ class Relayed:
 
     def open(self, pod: str, agents: Sequence[str]) -> ExecStream:
         """Start a relay, and return its streams."""
-        argv = manifests.relay_command(agents)
-        return self.cluster.exec(self.namespace, pod, manifests.AGENT_CONTAINER, argv)
+        argv = relay_command(agents)
+        return self.cluster.exec(self.namespace, pod, AGENT_CONTAINER, argv)
 
 
 @dataclass(frozen=True, slots=True)

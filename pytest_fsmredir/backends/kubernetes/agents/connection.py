@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pytest_fsmredir.agent.forms import Json, Report, bytes_form, bytes_of
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
-from pytest_fsmredir.backends.kubernetes.pods.manifests import APP
+from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
 from pytest_fsmredir.model.flow import Acceptance, Fate, Flow
 from pytest_fsmredir.traffic.connection import Connection
 

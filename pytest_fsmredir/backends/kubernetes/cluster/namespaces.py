@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import MappingProxyType
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, Object
-from pytest_fsmredir.backends.kubernetes.pods import manifests
-from pytest_fsmredir.backends.kubernetes.pods.manifests import MANAGED_BY, OURS
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+OURS = "pytest-fsmredir"
+RUN_LABEL = "fsmredir/run"
 
 OWNER = "fsmredir/owner"
 KEPT = "fsmredir/kept"
@@ -30,29 +31,34 @@ _NAMESPACES = "/api/v1/namespaces"
 
 
 @contextmanager
-def namespace(
-    cluster: Cluster, *, keep: bool, files: Mapping[str, bytes] = MappingProxyType({})
-) -> Iterator[str]:
-    """Have a namespace for the block, with the agent in it.
+def namespace(cluster: Cluster, *, keep: bool, config_map: Object | None = None) -> Iterator[str]:
+    """Make a namespace for the block.
 
     Args:
         cluster: Where.
-        keep: Leave it behind, for somebody to look at.
-        files: What init containers find beside the agent.
+        keep: Leave it behind for the user to look at.
+        config_map: The object that holds the agent; None for a namespace without it.
     """
     run = f"{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(3)}"
     name = f"fsmredir-{run}"
     notes = {OWNER: ourselves(), **({KEPT: "true"} if keep else {})}
-    _patiently(lambda: cluster.create(_NAMESPACES, manifests.namespace(name, run, notes)))
+    _patiently(lambda: cluster.create(_NAMESPACES, namespace_object(name, run, notes)))
     try:
         path = f"{_NAMESPACES}/{name}"
-        agent = manifests.agent_config_map(files)
-        _patiently(lambda: cluster.create(f"{path}/configmaps", agent))
+        if config_map is not None:
+            _patiently(lambda: cluster.create(f"{path}/configmaps", config_map))
         _have_service_account(cluster, f"{path}/serviceaccounts")
         yield name
     finally:
         if not keep:
             cluster.delete(f"{_NAMESPACES}/{name}")
+
+
+def namespace_object(name: str, run: str, annotations: Mapping[str, str]) -> Object:
+    """Return the namespace of a run."""
+    labels = {MANAGED_BY: OURS, RUN_LABEL: run}
+    metadata = {"name": name, "labels": labels, "annotations": dict(annotations)}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
 def sweep(cluster: Cluster) -> list[str]:

@@ -23,7 +23,7 @@ from pytest_fsmredir.agent.forms import (
 from pytest_fsmredir.agent.looking import ACCEPT_S
 from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnection
 from pytest_fsmredir.backends.kubernetes.agents.link import Command
-from pytest_fsmredir.backends.kubernetes.pods.manifests import APP
+from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Fate, Flow, loops

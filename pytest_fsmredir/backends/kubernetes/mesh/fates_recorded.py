@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from pytest_fsmredir.agent.forms import Json, Report, address_form
 from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnection
-from pytest_fsmredir.backends.kubernetes.pods.manifests import APP
+from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.model.flow import Fate, Flow
 

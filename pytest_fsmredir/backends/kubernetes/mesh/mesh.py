@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
-from typing import TYPE_CHECKING
 
 from pytest_fsmredir.agent.forms import Report
 from pytest_fsmredir.backends.configurations import asked_for
@@ -15,6 +14,7 @@ from pytest_fsmredir.backends.kubernetes.mesh.fates_observed import Witnessing
 from pytest_fsmredir.backends.kubernetes.mesh.fates_recorded import Fates, Recording
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubeOutside, KubePlace
 from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
+from pytest_fsmredir.backends.kubernetes.mesh.source import MeshSource
 from pytest_fsmredir.backends.kubernetes.mesh.workloads import KubeWorkloads
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PooledPod
 from pytest_fsmredir.backends.places import (
@@ -30,9 +30,6 @@ from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Fate, Flow
 from pytest_fsmredir.sidecars.recorder import LOOPBACK
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
-
-if TYPE_CHECKING:
-    from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
 
 HIGHEST_ID = 65535
 """Of users and groups in every container, also where its runtime has a user namespace."""
@@ -55,7 +52,7 @@ class KubeMesh:
 
     def __init__(
         self,
-        backend: KubernetesBackend,
+        backend: MeshSource,
         family: int,
         iptables: IptablesVariant,
         *,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pytest_fsmredir.agent.forms import Json
 from pytest_fsmredir.backends.base import Place
+from pytest_fsmredir.backends.kubernetes.agents.manifests import SIDECAR
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace
-from pytest_fsmredir.backends.kubernetes.pods.manifests import SIDECAR
 from pytest_fsmredir.backends.kubernetes.pods.pool import PooledPod
 from pytest_fsmredir.backends.places import APP_UID, SIDECAR_PORTS, not_offered
 from pytest_fsmredir.backends.pod_parts import Steps, Tap

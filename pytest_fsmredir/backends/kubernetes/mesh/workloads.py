@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.configurations import asked_for
+from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
 from pytest_fsmredir.backends.kubernetes.cluster.client import Object
 from pytest_fsmredir.backends.kubernetes.cluster.waiting import eventually
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace
@@ -18,7 +19,6 @@ from pytest_fsmredir.backends.kubernetes.pods.applications import (
     first_flow_container,
 )
 from pytest_fsmredir.backends.kubernetes.pods.kubelet import Kubelet, case_of
-from pytest_fsmredir.backends.kubernetes.pods.manifests import APP
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool, PooledPod
 from pytest_fsmredir.backends.kubernetes.pods.probed_pods import ProbedPod, ProbedPods
 from pytest_fsmredir.backends.kubernetes.pods.workload_objects import (

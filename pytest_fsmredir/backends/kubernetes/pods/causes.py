@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pytest_fsmredir.backends.kubernetes.agents.manifests import AGENT_CONTAINER
 from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster
 from pytest_fsmredir.backends.kubernetes.pods.injection import INIT_NAME
-from pytest_fsmredir.backends.kubernetes.pods.manifests import AGENT_CONTAINER
 from pytest_fsmredir.backends.kubernetes.pods.states import PodState
 from pytest_fsmredir.errors import tail
 

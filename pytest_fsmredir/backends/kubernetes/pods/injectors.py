@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_fsmredir.backends.kubernetes.agents.manifests import APP, SIDECAR
 from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, Object
 from pytest_fsmredir.backends.kubernetes.pods import manifests
-from pytest_fsmredir.backends.kubernetes.pods.manifests import APP, SIDECAR, Images, InitProgram
+from pytest_fsmredir.backends.kubernetes.pods.manifests import Images, InitProgram
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.implementations.base import Implementation
 

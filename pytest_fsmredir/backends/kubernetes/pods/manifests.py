@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive, template_libraries
+from pytest_fsmredir.backends.kubernetes.agents.archive import template_libraries
+from pytest_fsmredir.backends.kubernetes.agents.manifests import (
+    AGENT,
+    AGENT_CONTAINER,
+    APP,
+    HEALTH,
+    MOUNTED,
+    PYTHON,
+    SIDECAR,
+)
 from pytest_fsmredir.backends.kubernetes.cluster.client import Object
+from pytest_fsmredir.backends.kubernetes.cluster.namespaces import MANAGED_BY, OURS
 from pytest_fsmredir.backends.kubernetes.pods.injection import INJECTION, Parts, injected
 from pytest_fsmredir.errors import PreflightError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
@@ -18,17 +27,6 @@ from pytest_fsmredir.implementations.rules_file import RulesFile
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.sidecars.recorder import HEALTH_UID
 
-MANAGED_BY = "app.kubernetes.io/managed-by"
-OURS = "pytest-fsmredir"
-RUN_LABEL = "fsmredir/run"
-
-APP, SIDECAR, HEALTH = "app", "sidecar", "health"
-AGENT_CONTAINER = "app"
-
-_AGENT = "fsmredir-agent"
-_ARCHIVE = "agent.pyz"
-_MOUNTED = "/fsmredir/agent"
-_PYTHON = ["python3", "-I", "-S", f"{_MOUNTED}/{_ARCHIVE}"]
 _LIBRARIES = "libraries.zip"
 _WITH_VARIANT_FIRST = [
     "/bin/sh",
@@ -95,29 +93,6 @@ class Images:
         return not self.sidecar and self.agent_in is AgentIn.CONTAINER
 
 
-def relay_command(agents: Sequence[str]) -> list[str]:
-    """Return what joins the agents of a pod in one stream."""
-    return [*_PYTHON, "relay", *agents]
-
-
-def namespace(name: str, run: str, annotations: Mapping[str, str]) -> Object:
-    """Return the namespace of a run."""
-    labels = {MANAGED_BY: OURS, RUN_LABEL: run}
-    metadata = {"name": name, "labels": labels, "annotations": dict(annotations)}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-
-
-def agent_config_map(files: Mapping[str, bytes]) -> Object:
-    """Return the agent's archive, and files that init containers find beside it."""
-    data = {_ARCHIVE: agent_archive(), **files}
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": _AGENT},
-        "binaryData": {name: b64encode(content).decode() for name, content in data.items()},
-    }
-
-
 def place(name: str, images: Images, *, host_network: bool = False) -> Object:
     """Return a pod outside the mesh that flows start from and arrive at."""
     made = _pod(name, {INJECTION: "disabled"}, images.pod)
@@ -173,13 +148,13 @@ def init_program(implementation: Implementation) -> InitProgram:
         PreflightError: The implementation can only program pods of this machine.
     """
     if isinstance(implementation, Reference):
-        return InitProgram([*_PYTHON, "reference", "apply"])
+        return InitProgram([*PYTHON, "reference", "apply"])
     if isinstance(implementation, InitCommand):
         return InitProgram(["/bin/sh", "-c", implementation.command])
     if isinstance(implementation, RulesFile):
         texts = {name: text.encode() for name, text in implementation.sources.items()}
         return InitProgram(
-            [*_PYTHON, "rules", f"{_MOUNTED}/{_LIBRARIES}", f"{_MOUNTED}/{next(iter(texts))}"],
+            [*PYTHON, "rules", f"{MOUNTED}/{_LIBRARIES}", f"{MOUNTED}/{next(iter(texts))}"],
             {_LIBRARIES: template_libraries(), **texts},
         )
     raise PreflightError(
@@ -249,7 +224,7 @@ def _agent(image: str, name: str) -> dict[str, object]:
     return {
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": [*_PYTHON, "serve", name],
+        "command": [*PYTHON, "serve", name],
         "volumeMounts": [_agent_mount(), {"name": "sockets", "mountPath": "/run/fsmredir"}],
     }
 
@@ -264,10 +239,10 @@ def _with_agent(pod: Object) -> Object:
 
 def _volumes() -> list[Object]:
     return [
-        {"name": "agent", "configMap": {"name": _AGENT}},
+        {"name": "agent", "configMap": {"name": AGENT}},
         {"name": "sockets", "emptyDir": {}},
     ]
 
 
 def _agent_mount() -> dict[str, object]:
-    return {"name": "agent", "mountPath": _MOUNTED, "readOnly": True}
+    return {"name": "agent", "mountPath": MOUNTED, "readOnly": True}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytest_fsmredir import layout
-from pytest_fsmredir.backends.kubernetes.cluster.images import is_here
 from pytest_fsmredir.backends.kubernetes.cluster.kind import require_image
+from pytest_fsmredir.backends.kubernetes.pods.images import is_here
 
 DEFAULT_IMAGE = "flomesh/pipy:1.5.14"
 """FSM's own (chart 1.6.0)."""

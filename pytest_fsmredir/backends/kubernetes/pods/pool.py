@@ -14,12 +14,13 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay
 from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
 from pytest_fsmredir.backends.kubernetes.agents.access import Access, Ephemeral, Relayed
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
+from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
 from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, ExecStream, Object
 from pytest_fsmredir.backends.kubernetes.cluster.nodes import pinned
 from pytest_fsmredir.backends.kubernetes.pods import manifests
 from pytest_fsmredir.backends.kubernetes.pods.causes import breakage, refusal
 from pytest_fsmredir.backends.kubernetes.pods.injectors import Injection
-from pytest_fsmredir.backends.kubernetes.pods.manifests import APP, AgentIn, Images
+from pytest_fsmredir.backends.kubernetes.pods.manifests import AgentIn, Images
 from pytest_fsmredir.backends.kubernetes.pods.states import (
     PodProgress,
     PodStage,

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from time import monotonic
 from typing import Any
 
-# Reasons of a waiting container that time does not mend (kubelet, images/types.go, kuberuntime).
-_HOPELESS = {
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "ErrImageNeverPull",
-    "InvalidImageName",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-}
-# Reasons of a container that has ended without having run (containerd, dockershim): its exit status
-# 128 is not that of its program.
-_NEVER_STARTED = {"StartError", "ContainerCannotRun"}
+from pytest_fsmredir.backends.kubernetes.cluster.containers import hopeless
+
 _INIT = "fsm-init"
 
 
@@ -97,19 +86,6 @@ def state_of(pod: Mapping[str, Any], init_timeout_s: float) -> PodState:
         if status.get("phase") == "Running" and addresses:
             return PodState(PodStage.UP, addresses=tuple(sorted(addresses, key=lambda a: ":" in a)))
     return PodState(PodStage.WAITING, _progress(status, [*inits, *containers]))
-
-
-def hopeless(statuses: Sequence[Mapping[str, Any]]) -> str:
-    """Return what keeps one of some containers from ever starting; empty if nothing does."""
-    for each in statuses:
-        ended = each.get("state", {}).get("terminated") or {}
-        if ended.get("reason") in _NEVER_STARTED:
-            why = ended.get("message", "").strip()
-            return f"{each['name']} could not be started: {ended['reason']}: {why}"
-        waiting = each.get("state", {}).get("waiting", {})
-        if waiting.get("reason") in _HOPELESS:
-            return f"{each['name']}: {waiting['reason']}: {waiting.get('message', '')}"
-    return ""
 
 
 def _end(container: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
 from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, Object
 from pytest_fsmredir.backends.kubernetes.pods.injection import (
     INJECTION,
@@ -18,7 +19,7 @@ from pytest_fsmredir.backends.kubernetes.pods.injection import (
     wants_injection,
 )
 from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject, Traffic
-from pytest_fsmredir.backends.kubernetes.pods.manifests import APP, Images
+from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
 from pytest_fsmredir.backends.kubernetes.pods.mesh_config import MeshScope
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.errors import BackendError
