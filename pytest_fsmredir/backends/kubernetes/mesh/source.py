@@ -76,3 +76,19 @@ class MeshSource(Protocol):
     def remove(self, site: PooledPod) -> None:
         """Delete a pod."""
         ...
+
+    def require_no_loop(self, order: Order) -> None:
+        """See that no pod of these settings was stopped because it loops.
+
+        Raises:
+            PodStoppedError: One was.
+        """
+        ...
+
+    def abandon(self, site: PooledPod, fate: Fate) -> None:
+        """Stop a pod whose sidecar dials itself: it would take ever more of its node.
+
+        Where an ordinary flow loops, every pod of these settings does, so no other one is made. A
+        pod that the run has not made stays as it is.
+        """
+        ...
