@@ -11,7 +11,7 @@ from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool, PooledPod
 from pytest_fsmredir.backends.kubernetes.pods.probed_pods import ProbedPods
 from pytest_fsmredir.backends.kubernetes.pods.workload_objects import WorkloadObjects
-from pytest_fsmredir.model.flow import Address
+from pytest_fsmredir.model.flow import Address, Fate
 
 
 @dataclass(frozen=True, slots=True)
