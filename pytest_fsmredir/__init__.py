@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pytest_fsmredir.traffic import forge as forge
     from pytest_fsmredir.traffic import protocols as protocols
     from pytest_fsmredir.traffic import syns as syns
+    from pytest_fsmredir.traffic.connection import Connection as Connection
     from pytest_fsmredir.traffic.packet import Packet as Packet
 
 _NAMES = {
@@ -62,8 +63,8 @@ _NAMES = {
     "model.policy": ("ListName", "Policy"),
     "model.reserved": ("SIDECAR_UID",),
     "probing.search": ("search",),
+    "traffic.connection": ("Connection",),
     "traffic.packet": ("Packet",),
-
 }  # fmt: skip
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES = {name: f"traffic.{name}" for name in ("forge", "protocols", "syns")}

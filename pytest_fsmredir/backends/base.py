@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
-from pytest_fsmredir.backends.pod_parts import Sidecar, Steps, Tap
+from pytest_fsmredir.backends.pod_parts import Idling, Sidecar, Steps, Tap
 from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.backends.workloads import Workloads
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant
@@ -240,6 +240,10 @@ class Pod(Place, Protocol):
 
     def tap(self) -> AbstractContextManager[Tap]:
         """See the packets on the pod's link. Needs TAP."""
+        ...
+
+    def idling(self, connections: Sequence[Connection]) -> Idling:
+        """Let connections of the pod, which are open, be idle from now on. Needs FAR_ENDS."""
         ...
 
     def receiving(

@@ -20,6 +20,7 @@ class Need(StrEnum):
     KERNEL_SETTINGS = "network settings of a pod's kernel"
     SIDECAR_CONTROL = "a sidecar that can be stopped, and switched between answering and forwarding"
     ANSWERING_SIDECAR = "a sidecar that answers what it is handed, and counts it"
+    FAR_ENDS = "servers that stay open, and speak first, when a check wants it"
     REMOTE_ADDRESSES = "any remote address can be dialled"
     CLIENT_ADDRESSES = "clients outside at any address"
     DEFAULT_CLUSTER_RANGES = "addresses that clusters use by default are free"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from pytest_fsmredir.backends.programming import Programming
+from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.packet import Packet
 
 
@@ -24,6 +25,18 @@ class Sidecar(Protocol):
 
     def stopped(self) -> AbstractContextManager[None]:
         """Have no sidecar for the block: its ports are closed."""
+        ...
+
+
+class Idling(Protocol):
+    """Connections that are idle."""
+
+    def over(self) -> Sequence[Connection]:
+        """Wait until they have been idle for long enough, and return them.
+
+        That takes seconds where it was a short while ago that they became idle. Those are left out
+        that a kernel as it is by default may have forgotten meanwhile.
+        """
         ...
 
 

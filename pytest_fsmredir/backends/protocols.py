@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from pytest_fsmredir.backends.base import Mesh
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.model.checks import Body
 from pytest_fsmredir.model.configuration import Configuration
 
 
@@ -43,7 +44,7 @@ class Wanted(NamedTuple):
         node: The node that its pods are to be on; empty for any.
     """
 
-    function: Callable[..., None]
+    function: Body
     family: int
     iptables: IptablesVariant
     node: str = ""

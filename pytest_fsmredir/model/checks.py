@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from inspect import isgeneratorfunction
 from typing import Any, TypeVar
 
 from pytest_fsmredir.errors import CatalogueError
@@ -41,7 +42,10 @@ GATE = "SELF-001"
 _ID = re.compile(r"[A-Z0-9]{2,6}-[0-9]{3}")
 _ATTRIBUTE = "__fsm_check__"
 
-Function = TypeVar("Function", bound=Callable[..., None])
+Body = Callable[..., Iterator[None] | None]
+"""A check's function. One that yields is in two parts, between which other checks run."""
+
+Function = TypeVar("Function", bound=Body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,8 @@ class Check:
         features: The features that an implementation must claim for the check to apply.
         needs: What it needs of a backend, by name.
         families: IP versions it is run with.
-        function: Takes a mesh; an AssertionError says that the requirement does not hold.
+        function: Takes a mesh; an AssertionError says that the requirement does not hold. One that
+            yields is begun when the session begins, and goes on when it is the check's turn.
     """
 
     id: str
@@ -68,7 +73,12 @@ class Check:
     features: frozenset[Feature]
     needs: frozenset[str]
     families: tuple[int, ...]
-    function: Callable[..., None] = field(repr=False, compare=False)
+    function: Body = field(repr=False, compare=False)
+
+    @property
+    def in_two_parts(self) -> bool:
+        """Whether its function yields."""
+        return isgeneratorfunction(self.function)
 
     @property
     def title(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ import pytest
 
 from pytest_fsmredir.config.settings import KIND, NETNS
 from pytest_fsmredir.errors import FsmRedirError
-from pytest_fsmredir.model.outcomes import Outcome, Row
+from pytest_fsmredir.model.checks import Check
+from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.plugin.collection import CheckItem, conformance_directory
 from pytest_fsmredir.plugin.progress import SweepProgress
 from pytest_fsmredir.plugin.termination import Termination
@@ -129,6 +130,8 @@ class ConformanceHooks:
         halted = session.testsfailed and not self._config.option.continue_on_collection_errors
         if not (halted or self._config.option.collectonly or is_worker(self._config)):
             self._bring_up(session)
+        if not (halted or self._config.option.collectonly or self._distributes):
+            self.runner.begin(each for each in _checks_of(session) if each[0].in_two_parts)
         return (yield)
 
     @pytest.hookimpl(wrapper=True)
@@ -231,6 +234,11 @@ class ConformanceHooks:
                 verbose=terminalreporter.verbosity > 0,
             )
 
+    @property
+    def _distributes(self) -> bool:
+        """Whether this process gives the checks to workers of pytest-xdist."""
+        return self._config.pluginmanager.hasplugin("dsession")
+
     def _bring_up(self, session: pytest.Session) -> None:
         """Make clusters and pods.
 
@@ -241,12 +249,11 @@ class ConformanceHooks:
         reporter = self._reporter()
         if others and reporter is not None and reporter.verbosity >= 0:
             reporter.write_line(f"bringing up: {', '.join(others)}")
-        items = (item for item in session.items if isinstance(item, CheckItem))
         try:
-            if self._config.pluginmanager.hasplugin("dsession"):  # pytest-xdist distributes
+            if self._distributes:
                 self._shared_cluster.enter_context(shared_cluster(self._plan.settings))
             else:
-                self.runner.prepare((item.check, item.variant) for item in items)
+                self.runner.prepare(_checks_of(session))
         except FsmRedirError as error:
             self._results.trouble = f"set-up failed: {error}"
             raise pytest.UsageError(str(error)) from None
@@ -269,3 +276,10 @@ class ConformanceHooks:
         found: pytest.TerminalReporter | None
         found = self._config.pluginmanager.getplugin("terminalreporter")
         return found
+
+
+def _checks_of(session: pytest.Session) -> Iterator[tuple[Check, Variant]]:
+    """Yield the checks of a session, each with where it runs."""
+    for item in session.items:
+        if isinstance(item, CheckItem):
+            yield item.check, item.variant

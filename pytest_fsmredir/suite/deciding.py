@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 
 import pytest
@@ -46,6 +46,10 @@ class Result:
     claim: Claim | None = None
 
 
+Course = Generator[None, None, Result]
+"""The course of a check: it yields where the check pauses, and returns its result."""
+
+
 def unsupported(check: Check, variant: Variant, features: Iterable[str]) -> Result:
     """Return the result of a check of features that are not claimed."""
     reason = f"not claimed: {', '.join(sorted(features))}"
@@ -86,8 +90,32 @@ def not_judged(check: Check, variant: Variant, unmet: Unmet) -> Result:
     return Result(_violated(row, check, 1, Violation(repr(unmet.claim), unmet.claim)))
 
 
+def begun(course: Course) -> Course:
+    """Run the course of a check up to its first pause, and return what is left of it."""
+    try:
+        next(course)
+    except StopIteration as end:
+        return _ended(end.value)
+    return course
+
+
+def finished(course: Course) -> Result:
+    """Run the course of a check to its end, and return its result."""
+    while True:
+        try:
+            next(course)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+
 def decide(check: Check, variant: Variant, mesh: JudgedMesh) -> Result:
-    """Run one check on a mesh.
+    """Run one check on a mesh, as :func:`deciding` does, without a pause."""
+    return finished(deciding(check, variant, mesh))
+
+
+def deciding(check: Check, variant: Variant, mesh: JudgedMesh) -> Course:
+    """Run one check on a mesh, and pause between its parts if it has two.
 
     The result of a violated requirement holds no error yet: what it means for the run is for
     :func:`as_failure` and others to say.
@@ -95,8 +123,10 @@ def decide(check: Check, variant: Variant, mesh: JudgedMesh) -> Result:
     row = Row(check=check.id, variant=variant, outcome=Outcome.PASS)
     forget_claims()
     try:
-        check.function(mesh)
-    except (KeyboardInterrupt, pytest.exit.Exception):
+        for _ in check.function(mesh) or ():
+            yield
+            forget_claims()
+    except (KeyboardInterrupt, GeneratorExit, pytest.exit.Exception):
         raise
     except PodStoppedError as why:
         return Result(replace(row, outcome=Outcome.NOT_RUN, reason=str(why)), skipped=str(why))
@@ -152,6 +182,12 @@ def _violated(row: Row, check: Check, probes: int, violation: Violation) -> Row:
         expected=printable(claim.expected),
         seen=printable(claim.seen),
     )
+
+
+def _ended(result: Result) -> Course:
+    """Return a course at whose end there is a result already."""
+    yield from ()
+    return result
 
 
 def _undecided(row: Row, reason: str, cause: BaseException | None = None) -> Result:

@@ -17,6 +17,9 @@ _PREFIXES = (
 )  # fmt: skip
 """Prefixes of check ids, plainest first; an unlisted prefix (such as FUZZ) comes last."""
 
+_LAST = ("CT-010",)
+"""Checks in two parts: their second part runs as late as possible."""
+
 Rank = tuple[int, int, str]
 
 
@@ -24,6 +27,8 @@ def rank(check_id: str) -> Rank:
     """Return the sort key of a check: the plainest check has the smallest."""
     if check_id in _FIRST:
         return (0, _FIRST.index(check_id), check_id)
+    if check_id in _LAST:
+        return (2, _LAST.index(check_id), check_id)
     prefix = check_id.partition("-")[0]
     place = _PREFIXES.index(prefix) if prefix in _PREFIXES else len(_PREFIXES)
     return (1, place, check_id)
@@ -31,4 +36,4 @@ def rank(check_id: str) -> Rank:
 
 def rank_of_file(check_ids: Iterable[str]) -> Rank:
     """Return the sort key of a file of checks: that of its plainest check; last if it has none."""
-    return min(map(rank, check_ids), default=(2, 0, ""))
+    return min(map(rank, check_ids), default=(3, 0, ""))

@@ -18,9 +18,12 @@ from pytest_fsmredir.model.checks import GATE, Check
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.suite.backends import make_backend
 from pytest_fsmredir.suite.deciding import (
+    Course,
     Result,
     as_failure,
-    decide,
+    begun,
+    deciding,
+    finished,
     not_judged,
     out_of_reach,
     undecided,
@@ -56,11 +59,13 @@ class Runner:
         self._gate = Gate()
         self._backends: dict[str, Backend] = {}
         self._unmade: dict[str, FsmRedirError] = {}
+        self._begun: dict[tuple[str, Variant], Course] = {}
 
     def execute(self, check: Check, variant: Variant) -> Result:
         """Run one check, if it applies."""
         started = monotonic()
-        result = self._execute(check, variant)
+        self.begin([(check, variant)])
+        result = finished(self._begun.pop((check.id, variant)))
         seconds = round(monotonic() - started, 3)
         return replace(result, row=replace(result.row, seconds=seconds))
 
@@ -70,6 +75,12 @@ class Runner:
         if unmet is None or row.reason != SHUT:
             return None
         return not_judged(self.plan.catalogue[GATE], row.variant, unmet).row
+
+    def begin(self, wanted: Iterable[tuple[Check, Variant]]) -> None:
+        """Run the first part of some checks; of one that has no second part, all of it."""
+        for check, variant in wanted:
+            if (check.id, variant) not in self._begun:
+                self._begun[check.id, variant] = begun(self._run(check, variant))
 
     def prepare(self, wanted: Iterable[tuple[Check, Variant]]) -> None:
         """Make the pods that checks on backends in Kubernetes need, all at once.
@@ -88,6 +99,8 @@ class Runner:
     def close(self) -> None:
         """Remove all pods."""
         with ExitStack() as undo:
+            while self._begun:
+                self._begun.popitem()[1].close()
             while self._backends:
                 name, backend = self._backends.popitem()
                 self.results.kept += [backend.kept] if backend.kept else []
@@ -125,7 +138,7 @@ class Runner:
             if not self.plan.unclaimed(check, variant) and not _lacking(backend, check, variant):
                 yield Wanted(check.function, variant.family, _iptables(variant), variant.node)
 
-    def _execute(self, check: Check, variant: Variant) -> Result:
+    def _run(self, check: Check, variant: Variant) -> Course:
         if missing := self.plan.unclaimed(check, variant):
             return unsupported(check, variant, missing)
         try:
@@ -144,7 +157,7 @@ class Runner:
         try:
             if (unmet := self._gate.refusal(variant, mesh)) is not None:
                 return self._weighed(not_judged(check, variant, unmet), check)
-            result = _with_symptom(decide(check, variant, mesh), mesh)
+            result = _with_symptom((yield from deciding(check, variant, mesh)), mesh)
         finally:
             mesh.close()
         return self._weighed(result, check)

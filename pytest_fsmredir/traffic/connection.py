@@ -8,7 +8,7 @@ from typing import Self
 
 from pytest_fsmredir.model.claims import Statement
 from pytest_fsmredir.model.flow import Acceptance, Address, Fate, Flow
-from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME, Engine
+from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME, End, Engine
 from pytest_fsmredir.traffic.sockets import as_seen_by, loss, sockname
 from pytest_fsmredir.traffic.stream import Stream
 from pytest_fsmredir.traffic.wire import from_banner
@@ -118,14 +118,7 @@ class Connection:
 
     def has_received(self, payload: bytes) -> Statement:
         """Claim that this is what has arrived after the banner, and nothing else."""
-        complete = len(self.received) == len(payload)
-        seen = "as many other bytes" if complete else f"{len(self.received)} bytes"
-        return Statement(
-            holds=self.received == payload,
-            expected=f"{len(payload)} bytes, unchanged",
-            observed=f"{seen}; {self._state}",
-            about=str(self.flow),
-        )
+        return self._has(payload, f"{len(payload)} bytes, unchanged")
 
     def send(self, payload: bytes, *, urgent: bool = False) -> None:
         """Queue a payload, or send a few bytes as urgent data."""
@@ -141,6 +134,21 @@ class Connection:
                 self._stream.finish()
             return self._engine.pump(lambda: self.ended, within_s) and self.lost is None
 
+    def hears(self, payload: bytes, within_s: float) -> Statement:
+        """Have the end that answered send a payload by itself, and claim that it arrives."""
+        with ONE_AT_A_TIME:
+            if (end := self._far_end()) is not None:
+                end.send(payload)
+            self._engine.pump(lambda: len(self.received) >= len(payload) or self.ended, within_s)
+        return self._has(payload, f"{len(payload)} bytes that the other end sends by itself")
+
+    def half_close(self) -> None:
+        """Half-close; unlike in :meth:`finish`, the end that answered then stays open."""
+        if (end := self._far_end()) is not None:
+            end.on_end = lambda: None
+        if self._stream is not None:
+            self._stream.finish()
+
     def close(self) -> None:
         """Abort the connection."""
         with ONE_AT_A_TIME:
@@ -155,6 +163,20 @@ class Connection:
     @property
     def _state(self) -> str:
         return f"the client saw: {self.lost}" if self.lost else "the connection is open"
+
+    def _has(self, payload: bytes, expected: str) -> Statement:
+        complete = len(self.received) == len(payload)
+        seen = "as many other bytes" if complete else f"{len(self.received)} bytes"
+        return Statement(
+            holds=self.received == payload,
+            expected=expected,
+            observed=f"{seen}; {self._state}",
+            about=str(self.flow),
+        )
+
+    def _far_end(self) -> End | None:
+        """Return the end that answered, where this process holds it."""
+        return None if self.answered_by is None else self._engine.ends.get(self.answered_by.serial)
 
     def _dial(self, sock: socket.socket) -> None:
         code = sock.connect_ex(as_seen_by(sock, self.flow.destination))

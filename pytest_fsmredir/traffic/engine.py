@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address
 
@@ -36,6 +37,20 @@ Seen = tuple[Acceptor, Address, Address, Address | None]
 Witness = Callable[[], Iterable[Seen]]
 
 
+class End(Protocol):
+    """An accepted connection.
+
+    Attributes:
+        on_end: Called when the client half-closes.
+    """
+
+    on_end: Callable[[], object]
+
+    def send(self, data: bytes) -> None:
+        """Queue data for the client."""
+        ...
+
+
 class Watchable(Protocol):
     """A socket, or one end of a pipe."""
 
@@ -45,9 +60,14 @@ class Watchable(Protocol):
 
 
 class Engine:
-    """An epoll loop and the log of every acceptance it saw."""
+    """An epoll loop and the log of every acceptance it saw.
+
+    Attributes:
+        ends: The connections that were accepted here and are still open, by serial.
+    """
 
     def __init__(self) -> None:
+        self.ends: WeakValueDictionary[int, End] = WeakValueDictionary()
         self._log: list[Acceptance] = []
         self._witnesses: list[Witness] = []
         self._epoll = select.epoll()

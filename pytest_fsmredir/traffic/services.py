@@ -62,6 +62,7 @@ class Listener:
             self._by, sockname(sock), Address(*peer[:2]), original_destination(sock, self._version)
         )
         stream = Stream(self._engine, sock)
+        self._engine.ends[acceptance.serial] = stream
         self._keep(stream)
         self._serve(stream, acceptance)
 

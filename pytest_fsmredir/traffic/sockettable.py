@@ -89,12 +89,14 @@ class TrackedFlow:
         destination: Where to, before any translation.
         arrived_at: Where it goes after translation: the source of the answers.
         seen_from: Who the acceptor takes for the client: the destination of the answers.
+        expires_s: Seconds until it is forgotten if it stays idle; None where the line does not say.
     """
 
     source: Address
     destination: Address
     arrived_at: Address
     seen_from: Address
+    expires_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +167,14 @@ def parse_conntrack(lines: Iterator[str] | Sequence[str]) -> Iterator[TrackedFlo
     answers, with counters and flags between them.
     """
     for line in lines:
-        if line.split(maxsplit=3)[2:3] != ["tcp"]:
+        words = line.split(maxsplit=5)
+        if words[2:3] != ["tcp"]:
             continue
         found = _WORD.findall(line)
         if [name for name, _ in found] == [*_TUPLE, *_TUPLE]:
-            yield TrackedFlow(*_ends([v for _, v in found[:4]]), *_ends([v for _, v in found[4:]]))
+            ends = (_ends([value for _, value in half]) for half in (found[:4], found[4:]))
+            expires = int(words[4]) if words[4].isdecimal() else None
+            yield TrackedFlow(*next(ends), *next(ends), expires)
 
 
 def _ends(words: Sequence[str]) -> tuple[Address, Address]:

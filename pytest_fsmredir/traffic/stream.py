@@ -26,7 +26,7 @@ class Stream:
     """
 
     __slots__ = (
-        "_engine", "_events", "_fed_by", "_finished", "_finishing", "_out",
+        "__weakref__", "_engine", "_events", "_fed_by", "_finished", "_finishing", "_out",
         "closed", "ended", "feeds", "on_data", "on_end", "on_loss", "sock",
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ from tests.mutants.catalogue import (
     families,
     headers,
     icmp,
+    idle,
     left_behind,
     limits,
     loads,
@@ -62,6 +63,7 @@ _GROUPS: tuple[tuple[tuple[Mutant, ...], str], ...] = (
     (reruns.MUTANTS, "INIT"),
     (families.MUTANTS, "UID MULTI IPX RES OPX OIX OII LIFE"),
     (loads.MUTANTS, "INIT COEX IPX LIFE PROTO"),
+    (idle.MUTANTS, "CT"),
     (equivalent.MUTANTS, ""),
 )
 """Mutants, and the prefixes of the checks that are about what they break, plainest first."""

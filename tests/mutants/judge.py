@@ -15,6 +15,7 @@ from pytest_fsmredir.suite.deciding import decide
 
 VARIANTS = ("nft", "legacy")
 FAMILIES = (4, 6)
+IDLE_S = 1.2
 _VIOLATED = frozenset({Outcome.FAIL, Outcome.WARN, Outcome.NOTE})
 
 
@@ -113,5 +114,10 @@ def judging(implementation: Implementation, timeout_s: float) -> Iterator[Judge]
 
 
 def new_backend(implementation: Implementation, timeout_s: float) -> NetnsBackend:
-    """Return a backend for the whole matrix."""
-    return NetnsBackend(implementation, families=FAMILIES, timeout_s=timeout_s)
+    """Return a backend for the whole matrix.
+
+    In a session other checks run while connections are idle. Here nothing does, so wait less.
+    """
+    backend = NetnsBackend(implementation, families=FAMILIES, timeout_s=timeout_s)
+    backend.idle_s = IDLE_S
+    return backend

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -11,12 +11,20 @@ import pytest
 
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.backends.protocols import JudgedMesh
-from pytest_fsmredir.model.checks import INFO, MUST, SHOULD, Check, Level, Profile
+from pytest_fsmredir.model.checks import INFO, MUST, SHOULD, Body, Check, Level, Profile
 from pytest_fsmredir.model.claims import Statement, require
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address, Claim, Direction, Fate, Flow
 from pytest_fsmredir.model.outcomes import Outcome, Variant
-from pytest_fsmredir.suite.deciding import Result, as_failure, decide
+from pytest_fsmredir.suite.deciding import (
+    Course,
+    Result,
+    as_failure,
+    begun,
+    decide,
+    deciding,
+    finished,
+)
 
 V4 = Variant("netns", "nft", 4)
 
@@ -117,7 +125,7 @@ def fails_in_another_file() -> str:
     return namespace["fail"]()
 
 
-def check(function: Callable[..., None], level: Level = MUST) -> Check:
+def check(function: Body, level: Level = MUST) -> Check:
     return Check(
         id="OUT-001",
         requirement=f"It {level} work.",
@@ -131,7 +139,7 @@ def check(function: Callable[..., None], level: Level = MUST) -> Check:
     )
 
 
-def decided(function: Callable[..., None], level: Level = MUST, observed: int = 1) -> Result:
+def decided(function: Body, level: Level = MUST, observed: int = 1) -> Result:
     return decide(check(function, level), V4, cast("JudgedMesh", Mesh(observed)))
 
 
@@ -228,3 +236,48 @@ def test_failure_says_requirement_flow_and_how_to_run_it_again() -> None:
         f"  seen         {'x' * 400}",
         "  again        pytest ...",
     ]
+
+
+def pauses(mesh: Mesh) -> Iterator[None]:
+    mesh.observed += 1
+    yield
+    assert fate("reset").direct
+
+
+def fails_at_once(_mesh: object) -> Iterator[None]:
+    assert fate("refused").direct
+    yield
+
+
+def course(function: Callable[..., Iterator[None]], mesh: Mesh) -> Course:
+    return begun(deciding(check(function), V4, cast("JudgedMesh", mesh)))
+
+
+def test_second_part_of_a_check_waits_for_its_turn() -> None:
+    """Catches: a check of idle connections that runs through at once, or never ends."""
+    mesh = Mesh(0)
+    begun_course = course(pauses, mesh)
+
+    assert mesh.observed == 1
+    row = finished(begun_course).row
+    assert (row.outcome, row.probes, row.seen) == (Outcome.FAIL, 1, "reset")
+
+
+def test_first_part_that_fails_is_told_at_the_turn_of_the_check() -> None:
+    """Catches: a violation at the beginning of the session that no row shows."""
+    row = finished(course(fails_at_once, Mesh(1))).row
+    assert (row.outcome, row.seen) == (Outcome.FAIL, "refused")
+
+
+def test_check_in_two_parts_can_run_as_a_whole() -> None:
+    """Catches: a generator that nothing runs, so that its check passes."""
+    assert decided(pauses).row.outcome is Outcome.FAIL
+
+
+def test_course_can_be_given_up() -> None:
+    """Catches: a session that ends early, and takes that for an error of the check."""
+    begun_course = course(pauses, Mesh(1))
+    begun_course.close()
+
+    with pytest.raises(StopIteration):
+        next(begun_course)

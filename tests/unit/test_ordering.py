@@ -25,6 +25,14 @@ def test_plain_traffic_comes_before_special_cases() -> None:
     assert sorted(reversed(wanted), key=rank) == wanted
 
 
+def test_checks_in_two_parts_come_last() -> None:
+    """Catches: connections that are idle for a moment only, because their check comes early."""
+    in_two_parts = [each.id for each in catalogue.load().checks if each.in_two_parts]
+
+    assert in_two_parts
+    assert all(rank(each) > rank("ZZZZ-001") for each in in_two_parts)
+
+
 @pytest.mark.parametrize("prefix", sorted({check.partition("-")[0] for check in CHECKS}))
 def test_each_prefix_has_a_place(prefix: str) -> None:
     """Catches: a new prefix that runs last because nobody gave it a place."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,19 @@ def test_conntrack_line(state: str, flags: str, ended: str) -> None:
     """A kernel that counts, or a flag between the tuples, and the second tuple is not found."""
     line = TRACKED.format(state=state, flags=flags, ended=ended, port=40000)
 
-    assert list(parse_conntrack([line])) == [TrackedFlow(CLIENT, DIALLED, OUTBOUND, CLIENT)]
+    (tracked,) = parse_conntrack([line])
+    assert replace(tracked, expires_s=None) == TrackedFlow(CLIENT, DIALLED, OUTBOUND, CLIENT)
+    assert tracked.expires_s == int(line.split()[4])
+
+
+def test_offloaded_connection_does_not_say_when_it_expires() -> None:
+    """Catches: a line without a time, which the kernel writes for a connection of a flow table."""
+    line = TRACKED.format(state="ESTABLISHED", flags="", ended="[OFFLOAD] ", port=40000)
+    words = line.split()
+    timeless = " ".join([*words[:4], *words[6:]])
+
+    (tracked,) = parse_conntrack([timeless])
+    assert (tracked.source, tracked.expires_s) == (CLIENT, None)
 
 
 def test_conntrack_writes_ipv6_in_full() -> None:

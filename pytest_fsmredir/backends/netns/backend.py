@@ -13,6 +13,7 @@ from pathlib import Path
 from pytest_fsmredir import layout
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.netns.container import ContainerLimits, with_mounts_of_its_own
+from pytest_fsmredir.backends.netns.idling import IDLE_S
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.preflight import has_nat
@@ -62,6 +63,7 @@ class NetnsBackend:
         world: The namespace outside all pods.
         outside: Where flows of the world start and arrive.
         confinement: How init commands are held unless a check says otherwise.
+        idle_s: How long connections that are to be idle are so at least.
         programs_started: By the implementation to program a pod, as far as counted so far.
     """
 
@@ -80,6 +82,7 @@ class NetnsBackend:
         pipy: Path | None = None,
     ) -> None:
         self._init_timeout_s = init_timeout_s
+        self.idle_s = IDLE_S
         self.programs_started: dict[IptablesVariant, int] = {}
         self._implementation = implementation
         self.families = families

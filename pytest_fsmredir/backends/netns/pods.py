@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.configurations import asked_for
+from pytest_fsmredir.backends.netns.idling import Idling
 from pytest_fsmredir.backends.netns.places import NetnsPlace
 from pytest_fsmredir.backends.netns.programs import no_limit
 from pytest_fsmredir.backends.netns.sabotage import held_lock
@@ -22,6 +23,7 @@ from pytest_fsmredir.implementations.base import Completed
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Acceptance, Address, Protocol
 from pytest_fsmredir.sidecars.base import SidecarProcess
+from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.correspondent import Correspondent, corresponding
 from pytest_fsmredir.traffic.packet import Packet
 from pytest_fsmredir.traffic.receiver import Receiver, open_receivers
@@ -136,6 +138,11 @@ class NetnsPod(NetnsPlace):
             yield receiver
         finally:
             receiver.close()
+
+    def idling(self, connections: Sequence[Connection]) -> Idling:
+        """Let connections of the pod be idle from now on."""
+        least_s = self._mesh.backend.idle_s
+        return Idling(connections, self._site.namespace, self._host.engine, least_s)
 
     def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
         """Run a foreign program in the pod."""

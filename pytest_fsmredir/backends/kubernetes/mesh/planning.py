@@ -72,7 +72,8 @@ def plan(
     for wanted in functions:
         mesh = PlanningMesh(orders, wanted, addresses(wanted.node), timeout_s)
         with suppress(Exception, _Enough):  # what is hoped for is not always what a check takes
-            wanted.function(cast("Mesh", mesh))
+            for _ in wanted.function(cast("Mesh", mesh)) or ():
+                pass  # the second part may want further pods
     return orders
 
 

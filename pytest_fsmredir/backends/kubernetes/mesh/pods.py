@@ -13,10 +13,11 @@ from pytest_fsmredir.backends.kubernetes.agents.manifests import SIDECAR
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace
 from pytest_fsmredir.backends.kubernetes.pods.pool import PooledPod
 from pytest_fsmredir.backends.places import APP_UID, SIDECAR_PORTS, not_offered
-from pytest_fsmredir.backends.pod_parts import Steps, Tap
+from pytest_fsmredir.backends.pod_parts import Idling, Steps, Tap
 from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.implementations.base import Completed
 from pytest_fsmredir.model.flow import Acceptance
+from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.correspondent import Correspondent
 from pytest_fsmredir.traffic.tap import PacketLog
 
@@ -91,6 +92,10 @@ class KubePod(KubePlace):
     def tap(self) -> AbstractContextManager[Tap]:
         """Not offered here."""
         not_offered("seeing packets")
+
+    def idling(self, connections: Sequence[Connection]) -> Idling:
+        """Not offered here."""
+        not_offered("the far ends of connections")
 
     def receiving(
         self, protocols: Iterable[int], groups: Iterable[str] = ()

@@ -1,0 +1,48 @@
+"""Connections that are idle for as long as the other checks take.
+
+The check here is in two parts: what stands before its ``yield`` runs when the session begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from pytest_fsmredir import MUST, Connection, Mesh, Need, Pod, Profile, check
+
+PORT = 20091
+QUESTION, NEWS = b"still there?", b"something new"
+
+
+def _opened(mesh: Mesh, pod: Pod, held: ExitStack) -> tuple[Connection, Connection]:
+    """Return a connection out of the pod and one into it, both through the sidecar."""
+    with pod.sidecar.forwarding():
+        leaving = held.enter_context(pod.open(mesh.server, PORT))
+        assert leaving.fate.captured_outbound
+        entering = held.enter_context(mesh.client.open(pod, PORT))
+        assert entering.fate.captured_inbound
+    return leaving, entering
+
+
+@check(
+    "CT-010",
+    requirement="A captured connection that was idle for seconds MUST carry data again in either"
+    " direction, whichever end speaks first, and half-closed too.",
+    spec="SPEC-15.7",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={Need.SIDECAR_CONTROL, Need.FAR_ENDS},
+)
+def test_idle_connections_carry_data_again(mesh: Mesh) -> Iterator[None]:
+    pod = mesh.pod(fresh=True)
+    with ExitStack() as held:
+        pairs = [_opened(mesh, pod, held) for _ in ("asking", "listening", "half-closed")]
+        for connection in pairs[-1]:
+            connection.half_close()
+        idle = pod.idling([connection for pair in pairs for connection in pair])
+        yield
+        for connection in idle.over():
+            if connection in pairs[0]:
+                assert connection.echoes(QUESTION, mesh.timeout_s)
+            else:
+                assert connection.hears(NEWS, mesh.timeout_s)
