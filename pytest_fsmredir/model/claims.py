@@ -85,6 +85,20 @@ class Statement(BaseClaim):
         return self.about
 
 
+PROVED = "proved"
+
+
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+class Proven(Statement):
+    """A claim about every flow that there can be.
+
+    Attributes:
+        status: ``proved``, or why it is not.
+    """
+
+    status: str
+
+
 class Unmet(AssertionError):
     """A claim that our own code makes for a check is false.
 
@@ -108,6 +122,11 @@ def require(claim: BaseClaim) -> None:
     """
     if not claim.holds:
         raise Unmet(claim)
+
+
+def proofs() -> list[str]:
+    """Return what has been proved by the claims that were asked, or why it is not."""
+    return [claim.status for _, claim in _asked if isinstance(claim, Proven)]
 
 
 def forget_claims() -> None:

@@ -84,6 +84,8 @@ class Row:
             of the same run may.
         symptom: The kind of flow that failed, and how; empty if no flow decided. Rows with one
             symptom share one message.
+        proof: ``proved`` for a check that compared every flow, or why it could not; empty for any
+            other check.
     """
 
     check: str
@@ -98,6 +100,7 @@ class Row:
     seconds: float = 0.0
     out_of_reach: bool = False
     symptom: tuple[str, ...] = ()
+    proof: str = ""
 
     def merged(self, other: Row) -> Row:
         """Return the row that stands when a check ran twice."""

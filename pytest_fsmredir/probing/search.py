@@ -7,6 +7,7 @@ is sent as a real packet: only its fate counts. Rules that cannot be read make n
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -17,13 +18,13 @@ from typing import Final
 from pytest_fsmredir.backends.base import Mesh, Pod
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.checks import Level
-from pytest_fsmredir.model.claims import Statement
+from pytest_fsmredir.model.claims import PROVED, Proven
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address, Direction, Fate
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.probing.aim import ANSWERED, NOT_ANSWERED
 from pytest_fsmredir.probing.judge import claim
-from pytest_fsmredir.rules import live, show
+from pytest_fsmredir.rules import live, nft_tables, show
 from pytest_fsmredir.rules.bdd import Intervals, joined, outside
 from pytest_fsmredir.rules.ends import EndKind
 from pytest_fsmredir.rules.errors import RulesError
@@ -37,8 +38,10 @@ from pytest_fsmredir.rules.trace import follow
 from pytest_fsmredir.traffic.host import Prepare
 
 ECN_SYN: Final = 0xC2
-PROVED: Final = "proved"
 _SENT_AT_MOST = 60
+_SLOW = frozenset({EndKind.DROPPED, EndKind.LOST, EndKind.FORWARDED})
+_SLOW_AT_MOST = 12
+"""Flows that nothing answers cost a timeout each."""
 SYN_LENGTH: Final = {4: 60, 6: 80}
 """Bytes of the packet by which Linux opens a TCP connection."""
 
@@ -48,12 +51,10 @@ class Search:
     """What was found in one pod.
 
     Attributes:
-        agrees: The claim that no flow is treated wrongly.
-        status: ``proved``, or why nothing is proved.
+        agrees: The claim that no flow is treated wrongly; it keeps what is proved.
     """
 
-    agrees: Statement
-    status: str
+    agrees: Proven
 
 
 def search(
@@ -80,15 +81,20 @@ def search(
     done = pod.run(live.command())
     if done.status != 0:
         return _unread(f"the rules could not be read: {done.stderr.strip()[:200]}")
+    tables = _tables(pod) if live.lists_no_nft(done.stdout) else None
     try:
-        found = _compared(done.stdout, policy, mesh.family, tuple(pod.addresses), mesh.highest_id)
+        found = _compared(
+            done.stdout, tables, policy, mesh.family, tuple(pod.addresses), mesh.highest_id
+        )
     except RulesError as why:
         return _unread(f"the rules were not understood: {why}")
     sender = _Sender(mesh, pod)
-    wrong, open_ = [], list(found.remarks)
+    wrong: list[str] = []
+    open_, unanswered = list(found.remarks), 0
     for finding in [f for f in found.findings if f.duty.level is level][:_SENT_AT_MOST]:
         unseen = finding.later or finding.end.kind is EndKind.CHANGED  # a fate does not show it
-        fate = None if unseen else sender.send(finding.packet)
+        unanswered += finding.end.kind in _SLOW
+        fate = None if unseen or unanswered > _SLOW_AT_MOST else sender.send(finding.packet)
         if fate is None:
             open_.append(f"not sent: {finding.packet}, {show.reason(finding.path)}")
             continue
@@ -101,17 +107,23 @@ def search(
             raise BackendError(_contradiction(finding, fate))
         else:
             open_.append(f"not sent as it should be: {finding.packet}")
-    return Search(_agreement(wrong), "; ".join(open_) or PROVED)
+    return Search(_agreement(wrong, "; ".join(open_) or PROVED))
+
+
+def _tables(pod: Pod) -> str | None:
+    """Return which tables the kernel has for nft, where no program lists them."""
+    done = pod.run([sys.executable, "-I", nft_tables.__file__])
+    return done.stdout if done.status == 0 else None
 
 
 def _unread(why: str) -> Search:
-    return Search(_agreement([]), why)
+    return Search(_agreement([], why))
 
 
-def _agreement(wrong: list[str]) -> Statement:
+def _agreement(wrong: list[str], status: str) -> Proven:
     count = f"{len(wrong)} kinds of flows are treated otherwise" if len(wrong) > 1 else ""
     seen = "\n  ".join(filter(None, [count, *wrong])) or "no flow that is treated otherwise"
-    return Statement(not wrong, "every flow to be treated as the document says", seen)
+    return Proven(not wrong, "every flow to be treated as the document says", seen, status=status)
 
 
 def _contradiction(finding: Finding, fate: Fate) -> str:
@@ -146,10 +158,15 @@ class _Compared:
 
 @lru_cache(maxsize=32)
 def _compared(
-    printed: str, policy: Policy, family: int, addresses: tuple[str, ...], highest_id: int
+    printed: str,
+    tables: str | None,
+    policy: Policy,
+    family: int,
+    addresses: tuple[str, ...],
+    highest_id: int,
 ) -> _Compared:
     """Return how rules differ from the document; checks that share a pod share the answer."""
-    rules = live.read(printed)
+    rules = live.read(printed, tables)
     around = Surroundings({"eth0": addresses}, closed=True)
     prover = Prover(rules, policy, family, around, _taste(family, highest_id))
     proofs = [prover.prove(direction) for direction in Direction]

@@ -142,7 +142,8 @@ def _named(results: Results, *, verbose: bool) -> Iterator[str]:
 
 def _profile(result: ProfileResult) -> str:
     counts = _counted(result.counts)
-    return f"{result.profile:<12} {result.verdict:<14} {counts:<36} {result.seconds:.1f}s"
+    proved = "  proved for every address, port and user" if result.proved else ""
+    return f"{result.profile:<12} {result.verdict:<14} {counts:<36} {result.seconds:.1f}s{proved}"
 
 
 def _node(result: NodeResult) -> str:

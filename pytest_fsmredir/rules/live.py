@@ -61,15 +61,14 @@ def _printing(name: str, words: str) -> str:
     )
 
 
-def read(printed: str, native_tables: int | None = None) -> RuleSet:
+def read(printed: str, tables: str | None = None) -> RuleSet:
     """Return the rules that the command has listed.
 
     What could not be listed is among the remarks of the result.
 
     Args:
         printed: What the command printed.
-        native_tables: How many tables the kernel holds for nft in all families, where that is
-            known.
+        tables: What :mod:`~pytest_fsmredir.rules.nft_tables` printed in the pod, where it ran.
 
     Raises:
         RulesError: A listing cannot be read.
@@ -79,7 +78,9 @@ def read(printed: str, native_tables: int | None = None) -> RuleSet:
     for name, text in sections.items():
         _sort(sorter, name, text)
     found = sorter.rules()
-    found.remarks += _unread(statuses, native_tables)
+    found.remarks += _unread(statuses)
+    if lists_no_nft(printed):
+        found.remarks += _unlisted(tables, found)
     reject_cycles(found)
     return found
 
@@ -121,10 +122,26 @@ def _sort(sorter: Sorter, name: str, text: str) -> None:
                 sorter.take(number, line)
 
 
-def _unread(statuses: Mapping[str, int], native_tables: int | None) -> list[str]:
+def lists_no_nft(printed: str) -> bool:
+    """Whether the command could not list the tables of nft: the program is missing, or failed."""
+    return _divided(printed)[1].get("nft", _MISSING) != 0
+
+
+def _unlisted(tables: str | None, found: RuleSet) -> list[str]:
+    """Return which tables there are that no listing shows."""
+    if tables is None:
+        return ["tables of nft were not listed: nft is missing in the pod, or it failed"]
+    shown = {
+        f"{'ip' if chain.families == (4,) else 'ip6'} {chain.table}"
+        for chain in found.chains.values()
+        if "nft" in chain.origin
+    }
+    hidden = sorted(set(tables.split("\n")) - shown - {""})
+    return [f"the table {name} of nft was not listed: nft is missing" for name in hidden]
+
+
+def _unread(statuses: Mapping[str, int]) -> list[str]:
     remarks = []
-    if native_tables != 0 and statuses.get("nft", _MISSING) != 0:
-        remarks.append("tables of nft were not listed: nft is missing in the pod, or it failed")
     read = [name for name, status in statuses.items() if "iptables" in name and status == 0]
     for family in ("4", "6"):
         if not any(f"iptables{family}" in name for name in read):

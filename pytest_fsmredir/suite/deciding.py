@@ -10,7 +10,7 @@ import pytest
 from pytest_fsmredir.backends.protocols import JudgedMesh
 from pytest_fsmredir.errors import FsmRedirError, PodStoppedError
 from pytest_fsmredir.model.checks import GATE, Check, Level
-from pytest_fsmredir.model.claims import Unmet, forget_claims
+from pytest_fsmredir.model.claims import Unmet, forget_claims, proofs
 from pytest_fsmredir.model.flow import Claim
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.suite.blame import Violation, reason_of, violation_of
@@ -137,7 +137,7 @@ def deciding(check: Check, variant: Variant, mesh: JudgedMesh) -> Course:
         return undecided(check, variant, error)
     if mesh.observed == 0:
         return _undecided(row, "the check sent nothing")
-    return Result(replace(row, probes=mesh.observed))
+    return Result(replace(row, probes=mesh.observed, proof="; ".join(dict.fromkeys(proofs()))))
 
 
 def undecided(check: Check, variant: Variant, cause: BaseException) -> Result:

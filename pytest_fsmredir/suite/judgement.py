@@ -9,10 +9,14 @@ from enum import StrEnum
 
 from pytest_fsmredir.config.waivers import Waiver, stale
 from pytest_fsmredir.model.checks import Catalogue, Check, Profile
+from pytest_fsmredir.model.claims import PROVED
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.suite.plan import Plan, concerns
 from pytest_fsmredir.suite.results import Results
+
+EVERY_FLOW = "ALL-"
+"""Prefix of the checks that compare every flow."""
 
 
 class Verdict(StrEnum):
@@ -39,12 +43,14 @@ class ProfileResult:
         verdict: Its verdict.
         counts: Rows per outcome.
         seconds: How long its checks took.
+        proved: Its checks of every flow all ran, and each has proved what it is about.
     """
 
     profile: Profile
     verdict: Verdict
     counts: Counter[Outcome]
     seconds: float = 0.0
+    proved: bool = False
 
     @property
     def total(self) -> int:
@@ -197,7 +203,8 @@ def judge(
         invalid = measure.broken or any(row.check in measure.stale for row in of_profile)
         verdict = Verdict.INVALID if invalid else _verdict(of_profile, ran, strict=measure.strict)
         seconds = sum(row.seconds for row in of_profile)
-        results.append(ProfileResult(profile, verdict, _counts(of_profile), seconds))
+        counts, proved = _counts(of_profile), _proved(of_profile)
+        results.append(ProfileResult(profile, verdict, counts, seconds, proved))
     return results
 
 
@@ -259,6 +266,11 @@ def _absent(
     else:
         outcome, reason = Outcome.NOT_RUN, "not selected"
     return Row(check=check.id, variant=variant, outcome=outcome, reason=reason)
+
+
+def _proved(rows: list[Row]) -> bool:
+    about_all = [row for row in rows if row.check.startswith(EVERY_FLOW)]
+    return bool(about_all) and all(row.proof == PROVED for row in about_all)
 
 
 def _counts(rows: list[Row]) -> Counter[Outcome]:
