@@ -163,7 +163,7 @@ def _notices(
     if results.trouble:
         yield "trouble", results.trouble
     if results.interrupted:
-        yield "interrupted", "the run ended early: these are the results so far"
+        yield "interrupted", "before the end: these are the results so far"
     for what in results.remarks:
         yield "note", what
     for what in results.kept:
