@@ -29,6 +29,13 @@ class JudgedMesh(Mesh, Protocol):
         """What the pods of the check are programmed with."""
         ...
 
+    def losses(self) -> list[str]:
+        """Return what the implementation has taken away from the pods of the check.
+
+        One phrase for each link, address or route. A check that then breaks is not our error.
+        """
+        ...
+
     def close(self) -> None:
         """End all that the check opened."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from pytest_fsmredir.backends.protocols import JudgedMesh
 from pytest_fsmredir.errors import FsmRedirError, PodStoppedError
 from pytest_fsmredir.model.checks import GATE, Check, Level
-from pytest_fsmredir.model.claims import Unmet, forget_claims, proofs
+from pytest_fsmredir.model.claims import Statement, Unmet, forget_claims, proofs
 from pytest_fsmredir.model.flow import Claim
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.suite.blame import Violation, reason_of, violation_of
@@ -131,10 +131,13 @@ def deciding(check: Check, variant: Variant, mesh: JudgedMesh) -> Course:
     except PodStoppedError as why:
         return Result(replace(row, outcome=Outcome.NOT_RUN, reason=str(why)), skipped=str(why))
     except BaseException as error:  # a skip or a failure that pytest knows is none of a check
-        if violation := violation_of(check, error):
-            claim = violation.claim if isinstance(violation.claim, Claim) else None
-            return Result(_violated(row, check, mesh.observed, violation), claim=claim)
-        return undecided(check, variant, error)
+        losses = mesh.losses()
+        violation = violation_of(check, error) or (_broken_pod(losses) if losses else None)
+        if violation is None:
+            return undecided(check, variant, error)
+        claim = violation.claim if isinstance(violation.claim, Claim) else None
+        violated = _violated(row, check, mesh.observed, violation)
+        return Result(_with_remark(violated, losses), claim=claim)
     if mesh.observed == 0:
         return _undecided(row, "the check sent nothing")
     return Result(replace(row, probes=mesh.observed, proof="; ".join(dict.fromkeys(proofs()))))
@@ -164,6 +167,24 @@ def as_failure(row: Row, check: Check, again: str) -> Result:
     ]
     lines = [f"{check.id} {check.title}", *(f"  {name:<12} {text}" for name, text in what)]
     return Result(row, error=Violated("\n".join(lines)))
+
+
+def _broken_pod(losses: Sequence[str]) -> Violation:
+    """Return the violation of an implementation that has taken a pod's network away."""
+    claim = Statement(
+        holds=False,
+        expected="a programmed pod with the links, addresses and routes that it was made with",
+        observed=", ".join(losses),
+    )
+    return Violation(repr(claim), claim)
+
+
+def _with_remark(row: Row, losses: Sequence[str]) -> Row:
+    """Return a row that also says what the pod has lost, which may well be the cause."""
+    remark = ", ".join(losses)
+    if not remark or remark in row.reason:
+        return row
+    return replace(row, reason=f"{row.reason}; {remark}", seen=f"{row.seen}; {remark}")
 
 
 def _violated(row: Row, check: Check, probes: int, violation: Violation) -> Row:

@@ -113,3 +113,27 @@ def test_mesh_of_a_cluster_decides_itself(project: Project) -> None:
     ended = project.conform("--fsm-backend=cluster", "--fsm-init-privileged")
     assert ended.status == pytest.ExitCode.USAGE_ERROR
     assert "--fsm-init-privileged does not apply to the backend cluster" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("takes", "words"),
+    [
+        ("ip -6 addr flush dev eth0", "eth0 has lost its address fd77:1::"),
+        ("ip link set eth0 down", "the link eth0 is down or gone"),
+        ("ip link del eth0", "the link eth0 is down or gone"),
+        ("sysctl -qw net.ipv6.conf.all.disable_ipv6=1", "eth0 has lost its address fd77:1::"),
+    ],
+)
+def test_command_that_takes_the_network_away_fails(
+    project: Project, takes: str, words: str
+) -> None:
+    """Catches: "invalid", an error of ours, for a pod that has lost an address or a link."""
+    ended = project.conform(
+        f"--fsm-init-cmd={REFERENCE} && {takes}", "--fsm-init-privileged", "--fsm-ip=6",
+        "--fsm-check=OUT-001,OUT-006,V6-003,V6-007,PROTO-009,PROTO-014", "--fsm-timeout=0.2",
+        "--fsm-report=out",
+    )  # fmt: skip
+    assert ended.verdict == "nonconformant", ended.output
+    ran = [row for row in ended.report["checks"] if row["outcome"] != "not-run"]
+    assert {row["outcome"] for row in ran} <= {"fail", "warn"}
+    assert all(words in row["seen"] for row in ran)

@@ -34,6 +34,10 @@ class Mesh:
 
     def __init__(self, observed: int = 1) -> None:
         self.observed = observed
+        self.lost: list[str] = []
+
+    def losses(self) -> list[str]:
+        return self.lost
 
 
 LONG = Claim(
@@ -216,6 +220,16 @@ def test_harness_fault_is_an_error_of_ours() -> None:
     row = decided(breaks).row
     assert row.outcome is Outcome.ERROR
     assert row.reason == r"OSError: no \x1b[2Jmore descriptors"
+
+
+def test_pod_without_its_network_is_not_an_error_of_ours() -> None:
+    """Catches: an implementation that takes an address away, judged as "invalid"."""
+    mesh = Mesh()
+    mesh.lost = ["eth0 has lost its address 10.0.0.1"]
+    row = decide(check(breaks), V4, cast("JudgedMesh", mesh)).row
+    assert (row.outcome, row.seen) == (Outcome.FAIL, "eth0 has lost its address 10.0.0.1")
+    row = decide(check(asserts_in_a_helper), V4, cast("JudgedMesh", mesh)).row
+    assert (row.expected, row.seen) == ("refused", "reset; eth0 has lost its address 10.0.0.1")
 
 
 def test_check_that_looked_at_nothing_is_undecided() -> None:

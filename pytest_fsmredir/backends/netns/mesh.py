@@ -158,6 +158,10 @@ class NetnsMesh:
         """What the pods of the check are programmed with."""
         return tuple(pod.configuration for pod in self._pods)
 
+    def losses(self) -> list[str]:
+        """Return what the implementation has taken away from the pods of the check."""
+        return list(dict.fromkeys(loss for pod in self._pods for loss in pod.losses()))
+
     def pod_names(self) -> set[str]:
         """Return the names of the pods that the check had a hand in."""
         return {pod.name for pod in self._pods}

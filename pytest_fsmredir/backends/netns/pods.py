@@ -52,6 +52,10 @@ class NetnsPod(NetnsPlace):
         """What the pod was last programmed with."""
         return self._site.configuration
 
+    def losses(self) -> list[str]:
+        """Return what the implementation has taken away of links, addresses and routes."""
+        return self._site.losses()
+
     @property
     def addresses(self) -> tuple[str, ...]:
         """Every address of the pod, IPv4 first."""

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pytest_fsmredir import scratch
+from pytest_fsmredir.backends.netns.losses import losses
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.programs import Confinement, Tools, run_inside
 from pytest_fsmredir.backends.netns.wiring import VethLink, family_of, wire_pod
@@ -95,6 +96,7 @@ class Sandbox:
         host: Where the pod's flows start and arrive.
         namespace: Where it is.
         sidecar: Its sidecar.
+        was_programmed: The implementation has run on it.
         programming: How the last run of the implementation ended.
     """
 
@@ -108,6 +110,7 @@ class Sandbox:
     ) -> None:
         self.links = links
         self.configuration = Configuration()
+        self.was_programmed = False
         self.programming = Programming(accepted=False, reason="it was never programmed")
         self._scratch = scratch.directory(self.link.outside)
         with ExitStack() as undo:
@@ -154,6 +157,7 @@ class Sandbox:
     def program(self, implementation: Implementation, run: InitRun) -> Programming:
         """Run the implementation, and remember how that ended."""
         asked = self.configuration
+        self.was_programmed = True
         try:
             implementation.program(run)
         except Refused as why:
@@ -163,6 +167,12 @@ class Sandbox:
         else:
             self.programming = Programming(accepted=True, configuration=asked)
         return self.programming
+
+    def losses(self) -> list[str]:
+        """Return what the implementation has taken away of links, addresses and routes."""
+        if not self.was_programmed:
+            return []
+        return self.namespace.run(lambda: list(losses(self.links)))
 
     def close(self) -> None:
         """Remove the pod; the kernel takes its links with it."""
