@@ -14,6 +14,7 @@ from tests.mutants.changes import (
     verdict,
 )
 from tests.mutants.correct import IN, OUT, TO_OUT, Tag
+from tests.mutants.loading import followed_by
 from tests.mutants.mutant import Mutant
 from tests.mutants.rules import Rule
 
@@ -178,5 +179,12 @@ MUTANTS = (
             substitute(Tag.INTERFACE_IN, "1", "+"), substitute(Tag.INTERFACE_OUT, "1", "+")
         ),
         argument="",
+    ),
+    Mutant(
+        name="same-address-on-loopback",
+        what="the loopback interface gets the address ::6, from which a sidecar may dial",
+        source="Istio's istio-iptables 1.30.3",
+        load=followed_by("ip -6 addr replace ::6/128 dev lo 2>/dev/null || :"),  # IPv4 alone: none
+        argument="an address of the pod itself: no connection to it leaves the pod",
     ),
 )
