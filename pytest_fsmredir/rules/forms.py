@@ -1,8 +1,7 @@
 """Packet filter rules in a neutral form, which no language of rules shows through.
 
-A rule set is base chains at hooks, with rules made of conditions and actions. Each rule keeps the
-line it was read from. What a reader does not understand stays in the form under its own text, as
-:class:`Unknown` among conditions and as :class:`Opaque` among actions.
+A rule set is base chains at hooks, with rules made of conditions and actions. What a reader does
+not understand keeps its words, as an :class:`Unknown` condition or an :class:`Opaque` action.
 """
 
 from __future__ import annotations
@@ -125,8 +124,8 @@ class Unknown:
     """A test that is not understood: it may hold or not. Each one is another.
 
     Attributes:
-        what: The test in the words of the rule.
-        varies: It can differ between equal packets, as a limit or a probability does.
+        what: The words of the rule.
+        varies: It can differ between equal packets, as a limit does.
     """
 
     what: str
@@ -210,7 +209,7 @@ class Tproxy:
 
     Attributes:
         port: The listener's port; None is the packet's own.
-        ends: Whether the base chain ends there as well, which it does in iptables and not in nft.
+        ends: Whether it ends the base chain, as in iptables and not in nft.
     """
 
     port: int | None
@@ -242,7 +241,7 @@ class Untrack:
 
 @dataclass(frozen=True, slots=True)
 class Alter:
-    """Change something of the packet that no rule can ask for."""
+    """Change something that no rule can ask for."""
 
     what: str
 
@@ -298,15 +297,14 @@ class Chain:
     Attributes:
         name: Its name in the table.
         table: The table's name.
-        origin: The rule language and family that the table lives in; chains of another origin
-            cannot be jumped to.
+        origin: The language and family of the table; no jump leads to another origin.
         rules: In order.
         hook: Where packets enter it; None for a chain that is only jumped to.
         kind: What a base chain is for.
         priority: The order of base chains of one hook, lowest first.
         accepts: The policy of a base chain.
         families: IP versions that pass it.
-        line: Where its declaration stands.
+        line: Of its declaration.
     """
 
     name: str
@@ -359,7 +357,7 @@ class Routing:
 
     Attributes:
         rules: By priority.
-        tables: Routes by table name, in the order they were read.
+        tables: Routes by table name.
     """
 
     rules: tuple[PolicyRule, ...]
