@@ -19,7 +19,7 @@ _OPTION = re.compile(r"--fsm-[a-z-]+")
 
 
 def test_check_list_is_current() -> None:
-    """A page that lists checks as they were some commits ago."""
+    """Catches: a page that lists checks as they were some commits ago."""
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None
@@ -30,14 +30,14 @@ def test_check_list_is_current() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    """A link to a file that was moved."""
+    """Catches: a link to a file that was moved."""
     links = _LINK.findall(page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_exist(page: Path, pytestconfig: pytest.Config) -> None:
-    """A documented option that was renamed."""
+    """Catches: a documented option that was renamed."""
     named = set(_OPTION.findall(page.read_text(encoding="utf-8")))
     unknown = [
         option

@@ -38,19 +38,21 @@ def tracked(folder: str) -> set[str]:
 
 @pytest.mark.parametrize("folder", ["conformance", "fixtures"])
 def test_wheel_holds_the_shipped_folders(wheel: Path, folder: str) -> None:
-    """A wheel without its checks, or without its data."""
+    """Catches: a wheel without its checks, or without its data."""
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"pytest_fsmredir/{name}" for name in tracked(folder)} <= names
 
 
 def test_wheel_ships_nothing_at_the_top(wheel: Path) -> None:
-    """A top-level package called ``conformance`` or ``tests`` in everybody's environment."""
+    """Catches: a top-level package called ``conformance`` or ``tests`` in everybody's
+    environment.
+    """
     tops = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"pytest_fsmredir"}
 
 
 def test_wheel_lists_its_checks_from_an_empty_directory(wheel: Path, tmp_path: Path) -> None:
-    """An installation that only works beside its checkout."""
+    """Catches: an installation that only works beside its checkout."""
     site = tmp_path / "site"
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", site, wheel],
@@ -78,7 +80,7 @@ def test_wheel_lists_its_checks_from_an_empty_directory(wheel: Path, tmp_path: P
 
 
 def test_oldest_pytest_that_is_declared_runs_the_suite(wheel: Path, tmp_path: Path) -> None:
-    """A requirement of pytest that nobody has tried."""
+    """Catches: a requirement of pytest that nobody has tried."""
     assert f'"pytest>={OLDEST_PYTEST}"' in (ROOT / "pyproject.toml").read_text()
     environment = tmp_path / "oldest"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=300)

@@ -27,13 +27,13 @@ def by_id(check: Check) -> str:
 
 @pytest.mark.parametrize("check", CHECKS, ids=by_id)
 def test_check_names_a_sentence(check: Check) -> None:
-    """A check that certifies something nobody wrote down."""
+    """Catches: a check that certifies something nobody wrote down."""
     assert check.spec in SPEC
 
 
 @pytest.mark.parametrize("sentence", SPEC.values(), ids=lambda sentence: sentence.id)
 def test_sentence_is_checked(sentence: Sentence) -> None:
-    """A requirement that every implementation meets, because nobody looks."""
+    """Catches: a requirement that every implementation meets, because nobody looks."""
     if sentence.id in INSTALLED:
         pytest.skip("about installing a mesh: tests/kube holds the reference mesh to it")
     assert any(check.spec == sentence.id for check in CHECKS)
@@ -41,25 +41,25 @@ def test_sentence_is_checked(sentence: Sentence) -> None:
 
 @pytest.mark.parametrize("sentence", SPEC.values(), ids=lambda sentence: sentence.id)
 def test_sentence_says_how_binding_it_is_once(sentence: Sentence) -> None:
-    """A sentence with two requirements, or none."""
+    """Catches: a sentence with two requirements, or none."""
     assert len(_KEYWORD.findall(sentence.text)) == 1
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=by_id)
 def test_check_is_as_binding_as_its_sentence(check: Check) -> None:
-    """A check that fails an implementation for what the document only recommends."""
+    """Catches: a check that fails an implementation for what the document only recommends."""
     (keyword,) = _KEYWORD.findall(SPEC[check.spec].text)
     assert check.level is _LEVELS[keyword.removesuffix(" NOT")]
 
 
 def test_every_profile_has_checks() -> None:
-    """A profile that nothing can fail."""
+    """Catches: a profile that nothing can fail."""
     used = {check.profile_for(family) for check in CHECKS for family in check.families}
     assert used >= set(Profile)
 
 
 def test_seed_headings_are_the_documents() -> None:
-    """A sentence that claims a source which does not exist."""
+    """Catches: a sentence that claims a source which does not exist."""
     headings = {
         "How it works",
         "Ports reserved for traffic redirection",

@@ -101,7 +101,7 @@ def shown(result: CampaignResult) -> CampaignResult:
 
 @pytest.mark.parametrize(("family", "policies"), [(4, 50), (6, 20)])
 def test_reference_agrees(family: int, policies: int) -> None:
-    """A false alarm, or a wrong reference."""
+    """Catches: a false alarm, or a wrong reference."""
     with campaign(Reference(), family) as tried:
         results = [
             shown(tried.search(policies=policies, seed=SEED, level=level))
@@ -113,7 +113,7 @@ def test_reference_agrees(family: int, policies: int) -> None:
 
 
 def test_today_s_fsm_breaks_at_sixteen_ports() -> None:
-    """A limit of 15 ports a list that nobody told the generator of."""
+    """Catches: a limit of 15 ports a list that nobody told the generator of."""
     today = InitCommand(f"sh {shlex.quote(str(TODAY))}", features=IPV4_ONLY)
     with campaign(today) as tried:
         found = shown(tried.search(policies=40, seed=SEED, level=MUST)).disagreement
@@ -126,7 +126,7 @@ def test_today_s_fsm_breaks_at_sixteen_ports() -> None:
 
 
 def test_same_seed_finds_the_same() -> None:
-    """A disagreement that is another one each time."""
+    """Catches: a disagreement that is another one each time."""
     results = []
     for _ in range(2):
         with campaign(Changed(policy=half_of_every_24)) as tried:
@@ -142,7 +142,7 @@ def test_same_seed_finds_the_same() -> None:
 
 
 def test_inclusion_before_exclusion_is_shrunk_to_one_entry_each() -> None:
-    """An order of rules that only a policy with both lists shows."""
+    """Catches: an order of rules that only a policy with both lists shows."""
     with campaign(Changed(rules=inclusions_first)) as tried:
         found = shown(tried.search(policies=30, seed=SEED, level=SHOULD)).disagreement
 

@@ -70,7 +70,7 @@ def wait_until_removed(base: Path) -> None:
 
 
 def test_finished_run_leaves_nothing(scratch: Path) -> None:
-    """Links, rules or files of a run that ended well."""
+    """Catches: links, rules or files of a run that ended well."""
     before = host_state()
     subprocess.run([*ARGV, "--fsm-check=OUT-001"], cwd=scratch, check=True, timeout=60)
     wait_until_removed(scratch)
@@ -80,7 +80,7 @@ def test_finished_run_leaves_nothing(scratch: Path) -> None:
 def test_run_with_an_odd_path_leaves_nothing(
     scratch: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Files that stay because the user's PATH has no program to remove them."""
+    """Catches: files that stay because the user's PATH has no program to remove them."""
     tools = tmp_path_factory.mktemp("tools")
     for name in ("newuidmap", "newgidmap"):  # which a plain user's run needs
         if found := shutil.which(name):
@@ -91,7 +91,7 @@ def test_run_with_an_odd_path_leaves_nothing(
 
 
 def test_killed_run_leaves_nothing(scratch: Path) -> None:
-    """A pod, a rule or a temporary file that outlives SIGKILL."""
+    """Catches: a pod, a rule or a temporary file that outlives SIGKILL."""
     before = host_state()
     waits = f"echo ready > {scratch}/ready.fifo; sleep 60"
     os.mkfifo(scratch / "ready.fifo")
@@ -106,7 +106,7 @@ def test_killed_run_leaves_nothing(scratch: Path) -> None:
 
 
 def test_preflight_makes_nothing(scratch: Path) -> None:
-    """A namespace made for looking that stays open."""
+    """Catches: a namespace made for looking that stays open."""
     descriptors = open_descriptors()
     try:
         privileges.acquire("root")

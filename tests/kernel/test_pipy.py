@@ -149,7 +149,7 @@ def acceptors(fate: Fate) -> list[Acceptor]:
 
 
 def test_outbound_is_captured(pod: Pod, family: int) -> None:
-    """A record without its original destination, as Pipy has it for IPv6."""
+    """Catches: a record without its original destination, as Pipy has it for IPv6."""
     fate = pod.fate(SERVER[family])
 
     assert fate.captured_outbound
@@ -181,7 +181,7 @@ def test_urgent_data_is_read(pod: Pod, family: int) -> None:
 
 
 def test_inbound_is_captured(pod: Pod, family: int) -> None:
-    """A record in which the client is not the client."""
+    """Catches: a record in which the client is not the client."""
     with closing(pod.dial_in(family, 9999)) as connection:
         fate = connection.fate
 
@@ -190,18 +190,18 @@ def test_inbound_is_captured(pod: Pod, family: int) -> None:
 
 
 def test_excluded_port_is_direct(pod: Pod, family: int) -> None:
-    """A sidecar that is in the way of all."""
+    """Catches: a sidecar that is in the way of all."""
     assert pod.fate(SERVER[family], EXCLUDED).direct
 
 
 def test_own_uid_is_direct(pod: Pod, family: int) -> None:
-    """A sidecar whose own flows come back to it."""
+    """Catches: a sidecar whose own flows come back to it."""
     assert pod.fate(SERVER[family], uid=1500).direct
 
 
 @pytest.mark.usefixtures("forwarding")
 def test_outbound_is_forwarded_once(pod: Pod, family: int) -> None:
-    """A loop, or a log in which the origin comes first."""
+    """Catches: a loop, or a log in which the origin comes first."""
     for _ in range(100):
         fate = pod.fate(SERVER[family])
 
@@ -212,7 +212,9 @@ def test_outbound_is_forwarded_once(pod: Pod, family: int) -> None:
 
 @pytest.mark.usefixtures("forwarding")
 def test_inbound_is_forwarded_to_loopback(pod: Pod, family: int) -> None:
-    """An application that is not reached where it listens, or sees another peer than with FSM."""
+    """Catches: an application that is not reached where it listens, or sees another peer than
+    with FSM.
+    """
     with closing(pod.dial_in(family, 8080)) as connection:
         fate = connection.fate
 
@@ -224,7 +226,7 @@ def test_inbound_is_forwarded_to_loopback(pod: Pod, family: int) -> None:
 
 @pytest.mark.usefixtures("forwarding")
 def test_closed_upstream_ends_the_flow(pod: Pod, family: int) -> None:
-    """A client that waits for ever for a server that is not there."""
+    """Catches: a client that waits for ever for a server that is not there."""
     fate = pod.fate(SERVER[family], 81)
 
     assert fate.lost == "closed"
@@ -233,7 +235,7 @@ def test_closed_upstream_ends_the_flow(pod: Pod, family: int) -> None:
 
 @pytest.mark.usefixtures("forwarding")
 def test_flow_to_the_listener_itself_goes_nowhere(pod: Pod, family: int) -> None:
-    """A sidecar that dials itself until it has no descriptors left."""
+    """Catches: a sidecar that dials itself until it has no descriptors left."""
     fate = pod.fate(pod.addresses[family], OUTBOUND_PORT)
 
     assert fate.lost == "closed"
@@ -242,7 +244,7 @@ def test_flow_to_the_listener_itself_goes_nowhere(pod: Pod, family: int) -> None
 
 @pytest.mark.usefixtures("forwarding")
 def test_sidecars_in_a_row_are_told_in_order(pod: Pod, family: int) -> None:
-    """Records of two processes in the order of reading them, not of happening."""
+    """Catches: records of two processes in the order of reading them, not of happening."""
     with ExitStack() as undo:
         other = add_pod(undo, pod.backend, pod.pipy)
         other.sidecar.forwarding = True
@@ -258,7 +260,7 @@ def test_sidecars_in_a_row_are_told_in_order(pod: Pod, family: int) -> None:
 
 
 def test_service_is_forwarded_to_its_endpoint(pod: Pod, forwarding: PipySidecar) -> None:
-    """An order that Pipy does not follow."""
+    """Catches: an order that Pipy does not follow."""
     service = "10.96.0.10"
     forwarding.services = {service: SERVER[4]}
     try:
@@ -271,7 +273,7 @@ def test_service_is_forwarded_to_its_endpoint(pod: Pod, forwarding: PipySidecar)
 
 @pytest.mark.usefixtures("forwarding")
 def test_large_payload_and_half_close_pass(pod: Pod, family: int) -> None:
-    """Lost or changed bytes, or a half-close that is a whole one."""
+    """Catches: lost or changed bytes, or a half-close that is a whole one."""
     for connection in (pod.dial(SERVER[family]), pod.dial_in(family, 8080)):
         with closing(connection):
             assert connection.exchange(PAYLOAD, within_s=30) == PAYLOAD
@@ -279,7 +281,7 @@ def test_large_payload_and_half_close_pass(pod: Pod, family: int) -> None:
 
 
 def test_ports_that_are_not_redirected(pod: Pod, family: int) -> None:
-    """A probe that is answered by another listener than its own."""
+    """Catches: a probe that is answered by another listener than its own."""
     names = [by.name for by in (Acceptor.METRICS, Acceptor.LIVENESS, Acceptor.READINESS)]
     names += [Acceptor.STARTUP.name, Acceptor.HEALTH.name]
     for port, name in zip(SERVED_PORTS, names, strict=True):
@@ -290,7 +292,7 @@ def test_ports_that_are_not_redirected(pod: Pod, family: int) -> None:
 
 @pytest.mark.usefixtures("pod")
 def test_runs_as_the_sidecar_user_without_capabilities() -> None:
-    """A sidecar that FSM could not run like that."""
+    """Catches: a sidecar that FSM could not run like that."""
     (status,) = processes().values()
 
     assert "Uid:\t1500\t1500\t1500\t1500" in status
@@ -299,7 +301,7 @@ def test_runs_as_the_sidecar_user_without_capabilities() -> None:
 
 
 def test_stopped_sidecar_refuses(pod: Pod, family: int) -> None:
-    """A process that outlives its stop, or ports that are not free for the next one."""
+    """Catches: a process that outlives its stop, or ports that are not free for the next one."""
     pod.sidecar.stop()
     try:
         assert pod.fate(SERVER[family]).refused
@@ -310,7 +312,7 @@ def test_stopped_sidecar_refuses(pod: Pod, family: int) -> None:
 
 
 def test_death_of_pipy_is_our_error() -> None:
-    """A crash that is held against the implementation."""
+    """Catches: a crash that is held against the implementation."""
     others = processes()
     with ExitStack() as undo:
         pod = make(undo)
@@ -323,7 +325,7 @@ def test_death_of_pipy_is_our_error() -> None:
 
 
 def test_dies_with_its_keeper() -> None:
-    """A Pipy that is left behind because the shell that looks after it was killed."""
+    """Catches: a Pipy that is left behind because the shell that looks after it was killed."""
     others = processes()
     with ExitStack() as undo:
         make(undo)
@@ -336,7 +338,7 @@ def test_dies_with_its_keeper() -> None:
 
 
 def test_dies_with_its_parent() -> None:
-    """A Pipy that is left behind by a killed test run."""
+    """Catches: a Pipy that is left behind by a killed test run."""
     others = processes()
     with subprocess.Popen(
         PARENT, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE

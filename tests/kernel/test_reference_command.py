@@ -103,7 +103,7 @@ def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pod]:
 
 
 def test_apply_programs_both_families_once(pod: Pod) -> None:
-    """A family left out, or a jump doubled, by a run that says it is done."""
+    """Catches: a family left out, or a jump doubled, by a run that says it is done."""
     assert pod.reference("apply") == (0, "")
 
     for family in ("iptables", "ip6tables"):
@@ -113,7 +113,7 @@ def test_apply_programs_both_families_once(pod: Pod) -> None:
 
 
 def test_ipv4_pod_leaves_ip6tables_alone(pod: Pod) -> None:
-    """A pod without IPv6 refused where the kernel has none."""
+    """Catches: a pod without IPv6 refused where the kernel has none."""
     before = pod.rules("ip6tables")
 
     assert pod.reference("apply", POD_IPS="10.77.0.2") == (0, "")
@@ -121,7 +121,7 @@ def test_ipv4_pod_leaves_ip6tables_alone(pod: Pod) -> None:
 
 
 def test_second_run_changes_nothing(pod: Pod) -> None:
-    """Jumps or rules that pile up, also when others have added rules meanwhile."""
+    """Catches: jumps or rules that pile up, also when others have added rules meanwhile."""
     pod.reference("apply", FSM_OUTBOUND_PORT_EXCLUSION_LIST="6379")
     pod.run("iptables", "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-j", "OTHERS")
     before = pod.rules(), pod.rules("ip6tables")
@@ -131,7 +131,7 @@ def test_second_run_changes_nothing(pod: Pod) -> None:
 
 
 def test_second_run_with_fewer_exclusions_drops_the_others(pod: Pod) -> None:
-    """An exclusion that outlives its list."""
+    """Catches: an exclusion that outlives its list."""
     pod.reference("apply")
     wanted = pod.rules()
     pod.reference("remove")
@@ -143,7 +143,7 @@ def test_second_run_with_fewer_exclusions_drops_the_others(pod: Pod) -> None:
 
 
 def test_run_over_the_remains_of_another_completes_them(pod: Pod) -> None:
-    """A run that takes chains left without jumps for a programmed pod."""
+    """Catches: a run that takes chains left without jumps for a programmed pod."""
     pod.reference("apply")
     wanted = sorted(pod.rules())
     pod.run("iptables", "-t", "nat", "-D", "OUTPUT", "-p", "tcp", "-j", "FSMREDIR_OUT")
@@ -179,7 +179,7 @@ def test_refused_second_run_leaves_both_tables_as_they_were(pod: Pod) -> None:
 
 
 def test_remove_restores_what_was_there(pod: Pod) -> None:
-    """A clean-up that leaves something of ours, or takes something of others."""
+    """Catches: a clean-up that leaves something of ours, or takes something of others."""
     before = pod.rules(), pod.rules("ip6tables")
     pod.reference("apply", FSM_OUTBOUND_IP_RANGE_EXCLUSION_LIST="2.2.2.2/24,fd00::/8,0.0.0.0/0")
     assert (pod.rules(), pod.rules("ip6tables")) != before
@@ -189,7 +189,7 @@ def test_remove_restores_what_was_there(pod: Pod) -> None:
 
 
 def test_remove_without_anything_to_remove_succeeds(pod: Pod) -> None:
-    """A clean-up that can't be repeated."""
+    """Catches: a clean-up that can't be repeated."""
     before = pod.rules()
 
     assert pod.reference("remove", POD_IPS="") == (0, "")
@@ -197,7 +197,7 @@ def test_remove_without_anything_to_remove_succeeds(pod: Pod) -> None:
 
 
 def test_malformed_value_is_refused_before_any_rule(pod: Pod) -> None:
-    """Half of a configuration honoured."""
+    """Catches: half of a configuration honoured."""
     before = pod.rules()
 
     status, stderr = pod.reference("apply", FSM_INBOUND_PORT_EXCLUSION_LIST="80,70000")
@@ -208,7 +208,7 @@ def test_malformed_value_is_refused_before_any_rule(pod: Pod) -> None:
 
 
 def test_without_net_admin_it_is_refused(pod: Pod) -> None:
-    """A pod that starts unredirected because its init container lacks a capability."""
+    """Catches: a pod that starts unredirected because its init container lacks a capability."""
     lacking = ("setpriv", "--inh-caps=-net_admin", "--bounding-set=-net_admin")
 
     status, stderr = pod.reference("apply", *lacking)
@@ -219,7 +219,9 @@ def test_without_net_admin_it_is_refused(pod: Pod) -> None:
 
 @pytest.mark.parametrize("earlier", ["", "6379"], ids=["fresh", "programmed"])
 def test_failing_second_family_leaves_the_first_as_it_was(pod: Pod, earlier: str) -> None:
-    """A pod with the new IPv4 rules and the old IPv6 rules, after a run that was refused."""
+    """Catches: a pod with the new IPv4 rules and the old IPv6 rules, after a run that was
+    refused.
+    """
     if earlier:
         pod.reference("apply", FSM_OUTBOUND_PORT_EXCLUSION_LIST=earlier)
     before = pod.rules()
@@ -235,7 +237,7 @@ def test_failing_second_family_leaves_the_first_as_it_was(pod: Pod, earlier: str
 
 
 def test_programs_of_the_other_variant_are_refused(pod: Pod) -> None:
-    """Rules put where nobody looks for them."""
+    """Catches: rules put where nobody looks for them."""
     other = {"nft": "legacy", "legacy": "nft"}[pod.environment["FSM_IPTABLES"]]
 
     status, stderr = pod.reference("apply", FSM_IPTABLES=other)

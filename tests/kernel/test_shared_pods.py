@@ -23,7 +23,9 @@ SETTING = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_close")
 
 
 def test_connections_that_were_reset_are_soon_forgotten() -> None:
-    """A source port used again within ten seconds: the flow goes the way of the former one."""
+    """Catches: a source port used again within ten seconds: the flow goes the way of the former
+    one.
+    """
     with closing(NetnsBackend(Reference(), families=(4,), timeout_s=5.0)) as backend:
         site = backend.shared_site(Configuration(), IptablesVariant.NFT, second_interface=False)
         remembered_s = site.namespace.run(SETTING.read_text)

@@ -27,7 +27,7 @@ def namespace() -> Iterator[Namespace]:
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "2001:db8::7"])
 def test_first_request_that_fails_is_named(namespace: Namespace, host: str) -> None:
-    """An error in the middle of a batch that nobody hears of."""
+    """Catches: an error in the middle of a batch that nobody hears of."""
     lo = namespace.netlink.index("lo")
     namespace.netlink.ask(add_address(host, lo))
 
@@ -36,7 +36,7 @@ def test_first_request_that_fails_is_named(namespace: Namespace, host: str) -> N
 
 
 def test_requests_after_a_failure_are_answered_by_themselves(namespace: Namespace) -> None:
-    """Answers that are taken for those to the next batch."""
+    """Catches: answers that are taken for those to the next batch."""
     with pytest.raises(BackendError, match="add route"):
         namespace.netlink.ask(add_route("203.0.113.1", 4711), set_up(4711))
 
@@ -44,6 +44,6 @@ def test_requests_after_a_failure_are_answered_by_themselves(namespace: Namespac
 
 
 def test_missing_interface_is_named(namespace: Namespace) -> None:
-    """The number of another interface, or of none."""
+    """Catches: the number of another interface, or of none."""
     with pytest.raises(BackendError, match="no interface eth7"):
         namespace.netlink.index("eth7")

@@ -124,7 +124,7 @@ def unnumbered(accepted: tuple[Acceptance, ...]) -> list[Acceptance]:
 
 @pytest.mark.parametrize("tracking", [True, False])
 def test_witness_agrees_with_the_log(pod: Pod, tracking: bool) -> None:
-    """A fate by the tables that is not the fate by the sidecar's own record."""
+    """Catches: a fate by the tables that is not the fate by the sidecar's own record."""
     with pod.dial(8080) as leaving, pod.dial_in(8080) as entering:
         for connection in (leaving, entering):
             (logged,) = unnumbered((connection.answered_by,) if connection.answered_by else ())
@@ -134,7 +134,7 @@ def test_witness_agrees_with_the_log(pod: Pod, tracking: bool) -> None:
 
 
 def test_what_is_excluded_is_not_seen_at_the_sidecar(pod: Pod) -> None:
-    """A direct flow that is taken for a captured one."""
+    """Catches: a direct flow that is taken for a captured one."""
     with ExitStack() as held:
         held.enter_context(listening(pod))
         leaving, entering = (
@@ -148,7 +148,7 @@ def test_what_is_excluded_is_not_seen_at_the_sidecar(pod: Pod) -> None:
 
 
 def test_many_flows_at_once_are_told_apart(pod: Pod) -> None:
-    """One client's row taken for another's."""
+    """Catches: one client's row taken for another's."""
     with ExitStack() as held:
         opened = [held.enter_context(pod.dial(8080 + n % 7)) for n in range(MANY)]
         table = pod.site.namespace.run(SocketTable.read)
@@ -162,7 +162,7 @@ def test_many_flows_at_once_are_told_apart(pod: Pod) -> None:
 
 
 def test_changed_source_port_is_followed(pod: Pod) -> None:
-    """Two flows of one client port that the redirection tells apart by another port."""
+    """Catches: two flows of one client port that the redirection tells apart by another port."""
     with pod.dial_in(8080, 20001) as one, pod.dial_in(8081, 20001) as other:
         for connection in (one, other):
             (told,) = pod.witnessed(connection).accepted
@@ -173,7 +173,7 @@ def test_changed_source_port_is_followed(pod: Pod) -> None:
 
 
 def test_refusal_is_no_acceptance(pod: Pod) -> None:
-    """A sidecar that is down, said to have accepted."""
+    """Catches: a sidecar that is down, said to have accepted."""
     pod.site.sidecar.stop()
     try:
         with pod.dial(8080) as refused:
@@ -186,7 +186,7 @@ def test_refusal_is_no_acceptance(pod: Pod) -> None:
 
 
 def test_flow_that_was_reset_is_still_known(pod: Pod) -> None:
-    """A sidecar that is gone before anybody could look."""
+    """Catches: a sidecar that is gone before anybody could look."""
     with pod.dial(8080) as connection:
         pod.site.sidecar.stop()  # resets it
         try:

@@ -49,7 +49,7 @@ def lingering(sock: socket.socket) -> None:
 
 
 def test_flow_is_reported_with_the_agents_own_serial_number(agent: Commands) -> None:
-    """Acceptances of two agents that are taken for one another."""
+    """Catches: acceptances of two agents that are taken for one another."""
     listening = agent.listen(["127.0.0.1", 18111])
     _, form = agent.open(["127.0.0.1", 18111])
     agent.unlisten(listening)
@@ -62,7 +62,7 @@ def test_flow_is_reported_with_the_agents_own_serial_number(agent: Commands) -> 
 
 
 def test_kept_connection_carries_bytes(agent: Commands) -> None:
-    """A connection that is closed before the check has used it."""
+    """Catches: a connection that is closed before the check has used it."""
     listening = agent.listen(["127.0.0.1", 18112])
     number, _ = agent.open(["127.0.0.1", 18112], keep=True)
     echoed, _ = agent.exchange(number, "aGVsbG8=", within_s=2.0)
@@ -73,7 +73,7 @@ def test_kept_connection_carries_bytes(agent: Commands) -> None:
 
 
 def test_preparation_travels_as_text() -> None:
-    """A socket option that is not set in the pod."""
+    """Catches: a socket option that is not set in the pod."""
     prepare = prepared_by(preparation_form(lingering))
     with socket.socket() as sock:
         assert prepare is not None
@@ -99,7 +99,7 @@ def test_arguments_of_a_preparation_travel() -> None:
 
 
 def test_preparation_that_cannot_travel_is_refused() -> None:
-    """A preparation that silently does something else in the pod."""
+    """Catches: a preparation that silently does something else in the pod."""
     with pytest.raises(ValueError, match="no plain function"):
         preparation_form(lambda sock: None)
     with pytest.raises(ValueError, match="cannot be sent"):
@@ -107,7 +107,7 @@ def test_preparation_that_cannot_travel_is_refused() -> None:
 
 
 def test_archive_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
-    """An agent that only starts where this package's dependencies are installed."""
+    """Catches: an agent that only starts where this package's dependencies are installed."""
     archive = tmp_path / "agent.pyz"
     archive.write_bytes(agent_archive())
     for arguments in (["relay"], ["reference", "print"]):
@@ -119,7 +119,9 @@ def test_archive_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
 
 
 def test_port_that_somebody_else_has(agent: Commands) -> None:
-    """An application of the user's own that ends a check, or a port quietly left unserved."""
+    """Catches: an application of the user's own that ends a check, or a port quietly left
+    unserved.
+    """
     with socket.create_server(("127.0.0.1", 18113)):
         assert agent.listen(["127.0.0.1", 18113], unless_taken=True) == 0
         with pytest.raises(OSError, match="already in use"):
@@ -128,7 +130,9 @@ def test_port_that_somebody_else_has(agent: Commands) -> None:
 
 
 def test_silent_connection_is_held_until_somebody_has_looked(agent: Commands) -> None:
-    """A server that waits to be asked, called lost before anybody could look who has it."""
+    """Catches: a server that waits to be asked, called lost before anybody could look who has
+    it.
+    """
     with socket.create_server(("127.0.0.1", 18114)):
         ((number, form, seen),) = agent.hold([["127.0.0.1", 18114]], 0.0, ["10.0.0.1"])
         assert (Report.of(form).lost, Report.of(form).connected) == (None, True)
@@ -141,7 +145,9 @@ def test_silent_connection_is_held_until_somebody_has_looked(agent: Commands) ->
 
 
 def test_agent_can_be_streamed_in() -> None:
-    """An agent that needs a file in the image, or whose first command is lost behind it."""
+    """Catches: an agent that needs a file in the image, or whose first command is lost behind
+    it.
+    """
     argv = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, "nobody", "stdio", "app"]
     hello = json.dumps(["hello", {"number": 3, "timeout_s": 1.0}])
     text = "".join(pieces(agent_archive())) + f"app\t{hello}\napp\t{json.dumps(['no', {}])}\n"
@@ -155,7 +161,7 @@ def test_agent_can_be_streamed_in() -> None:
 
 
 def test_archive_that_ends_early_is_told() -> None:
-    """A stream that is cut, and an agent that runs half of itself."""
+    """Catches: a stream that is cut, and an agent that runs half of itself."""
     argv = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, "nobody", "stdio", "app"]
     text = pieces(agent_archive())[0]
     done = subprocess.run(argv, input=text.encode(), capture_output=True, timeout=30, check=False)
@@ -171,7 +177,7 @@ class Cut(AgentLink):
 
 
 def test_late_reply_is_not_taken_for_the_next_one() -> None:
-    """A fate that is another flow's."""
+    """Catches: a fate that is another flow's."""
     stream = io.StringIO()
     link = Cut("pod-3", stream, ("app",))  # type: ignore[arg-type]
 
@@ -199,7 +205,7 @@ def accepted(serial: int) -> Acceptance:
 
 
 def test_ledger_notices_what_a_banner_skips() -> None:
-    """An acceptance that nobody was told of, lost from the log."""
+    """Catches: an acceptance that nobody was told of, lost from the log."""
     acceptance_log = AcceptanceLog()
     link = Told("pod", None, ("app",))  # type: ignore[arg-type]
     acceptance_log.enrol(link, 1.0)
@@ -222,7 +228,7 @@ WANTED = Wanted(wants_pods, 4, NFT)
 
 
 def test_plan_finds_every_pod_of_a_check() -> None:
-    """Pods that are made one by one, in the middle of a run."""
+    """Catches: pods that are made one by one, in the middle of a run."""
     orders = plan([WANTED] * 2, lambda _node: {"server": {4: "10.0.0.9"}}, 1.0)
 
     assert len(orders.shared) == 2
@@ -231,7 +237,7 @@ def test_plan_finds_every_pod_of_a_check() -> None:
 
 
 def test_order_with_an_unknown_address_waits() -> None:
-    """A pod whose list names an address that stands for another."""
+    """Catches: a pod whose list names an address that stands for another."""
     orders = plan([WANTED], lambda _node: {}, 1.0)
 
     assert [is_final(order) for order in orders] == [False, True, True]
@@ -248,14 +254,14 @@ def test_order_with_an_unknown_address_waits() -> None:
     ],
 )
 def test_state_of_the_init_container(state: dict[str, Any], stage: PodStage) -> None:
-    """A missing image blamed on the implementation, or a refusal blamed on the cluster."""
+    """Catches: a missing image blamed on the implementation, or a refusal blamed on the cluster."""
     pod = {"status": {"initContainerStatuses": [{"name": "fsm-init", "state": state}]}}
 
     assert state_of(pod, init_timeout_s=30.0).stage is stage
 
 
 def test_container_of_a_guest_ends_with_its_agent() -> None:
-    """A process that stays in somebody's pod for hours."""
+    """Catches: a process that stays in somebody's pod for hours."""
     name = f"fsmredir-test-{os.getpid()}"
     waiting = subprocess.Popen(added_container(name, "image")["command"])
     _await_address(name)

@@ -89,7 +89,7 @@ def outcomes(directory: Path) -> dict[str, list[str]]:
 
 
 def test_matrix_of_namespaces_and_real_pods(start: Start, tmp_path: Path, cluster: Cluster) -> None:
-    """Two backends that do not go together, or a namespace that stays behind."""
+    """Catches: two backends that do not go together, or a namespace that stays behind."""
     asked = ["--fsm-check", CHECKS, "--fsm-ip", "4", "--fsm-report", "out"]
     output, _ = start("--fsm-conformance", "--fsm-backend", "netns,kind", *asked).communicate(
         timeout=LIMIT_S
@@ -101,7 +101,7 @@ def test_matrix_of_namespaces_and_real_pods(start: Start, tmp_path: Path, cluste
 
 
 def test_broken_implementation_fails_in_real_pods(start: Start, tmp_path: Path) -> None:
-    """A cluster that makes every implementation look right."""
+    """Catches: a cluster that makes every implementation look right."""
     asked = ["--fsm-check", CHECKS, "--fsm-ip", "4", "--fsm-report", "out"]
     run = start("--fsm-conformance", "--fsm-backend", "kind", "--fsm-init-cmd", "true", *asked)
     output, _ = run.communicate(timeout=LIMIT_S)
@@ -112,7 +112,7 @@ def test_broken_implementation_fails_in_real_pods(start: Start, tmp_path: Path) 
 
 
 def test_rules_file_programs_real_pods(start: Start, tmp_path: Path) -> None:
-    """A template that init containers cannot render, or render without the pod's lists."""
+    """Catches: a template that init containers cannot render, or render without the pod's lists."""
     (tmp_path / "rules.v4").write_text(
         "*nat\n:OUT - [0:0]\n-A OUTPUT -p tcp -j OUT\n"
         "-A OUT -m owner --uid-owner {{ proxy_uid }} -j RETURN\n"
@@ -133,7 +133,7 @@ def test_rules_file_programs_real_pods(start: Start, tmp_path: Path) -> None:
 
 
 def test_workers_share_one_cluster(start: Start, tmp_path: Path, cluster: Cluster) -> None:
-    """Workers that each make a cluster, or remove it under one another."""
+    """Catches: workers that each make a cluster, or remove it under one another."""
     asked = ["--fsm-check", CHECKS, "--fsm-ip", "4", "--fsm-report", "out", "-n", "2"]
     output, _ = start("--fsm-conformance", "--fsm-backend", "kind", *asked).communicate(
         timeout=LIMIT_S
@@ -144,7 +144,7 @@ def test_workers_share_one_cluster(start: Start, tmp_path: Path, cluster: Cluste
 
 
 def test_every_node_has_a_verdict(start: Start, tmp_path: Path, kind: KindOptions) -> None:
-    """Nodes that share a row, or whose ids differ from worker to worker."""
+    """Catches: nodes that share a row, or whose ids differ from worker to worker."""
     node = f"{kind.name}-control-plane"
     asked = ["--fsm-check", "OUT-001,KUBE-001", "--fsm-ip", "4", "--fsm-report", "out", "-n", "2"]
     run = start("--fsm-conformance", "--fsm-backend", "kind", "--fsm-nodes", "all", "-v", *asked)
@@ -158,7 +158,7 @@ def test_every_node_has_a_verdict(start: Start, tmp_path: Path, kind: KindOption
 
 
 def test_node_of_an_id_is_found_by_keyword(start: Start, kind: KindOptions) -> None:
-    """An id that neither ``-k`` nor a list of the checks can hold."""
+    """Catches: an id that neither ``-k`` nor a list of the checks can hold."""
     word = f"kind:{kind.name}-control-plane"
     asked = ["--fsm-check", "OUT-001", "--fsm-ip", "4", "--fsm-nodes", "all", "--co", "-q"]
     run = start("--fsm-conformance", "--fsm-backend", "netns,kind", *asked, "-k", word)
@@ -170,7 +170,7 @@ def test_node_of_an_id_is_found_by_keyword(start: Start, kind: KindOptions) -> N
 
 
 def test_unknown_node_is_a_usage_error(start: Start, kind: KindOptions) -> None:
-    """A run that judges other nodes than the ones that were named."""
+    """Catches: a run that judges other nodes than the ones that were named."""
     run = start("--fsm-conformance", "--fsm-backend", "kind", "--fsm-nodes", "nobody")
     output, _ = run.communicate(timeout=LIMIT_S)
 
@@ -240,7 +240,9 @@ def test_leftovers_are_removed_on_demand(
 def test_cluster_that_is_gone_half_way(
     start: Start, tmp_path: Path, kind: KindOptions, cluster: Cluster
 ) -> None:
-    """A run that hangs, fails the implementation, or has no verdict, when its cluster goes."""
+    """Catches: a run that hangs, fails the implementation, or has no verdict, when its cluster
+    goes.
+    """
     kubeconfig = yaml.safe_load(Path(handle_of(kind).kubeconfig_path).read_text())
     server = kubeconfig["clusters"][0]["cluster"]["server"]
     with closing(Gate("127.0.0.1", int(server.rpartition(":")[2]))) as gate:
@@ -269,7 +271,7 @@ def test_cluster_that_is_gone_half_way(
 
 
 def test_tests_of_others_run_on_each_node(start: Start, tmp_path: Path, kind: KindOptions) -> None:
-    """An option that does nothing for the fixtures, or pods of the wrong node."""
+    """Catches: an option that does nothing for the fixtures, or pods of the wrong node."""
     (tmp_path / "test_it.py").write_text(
         "def test_it(fsm_pod, fsm_mesh, fsm_node):\n"
         "    assert fsm_pod.connect(fsm_mesh.server, 80).captured_outbound\n"
@@ -283,7 +285,7 @@ def test_tests_of_others_run_on_each_node(start: Start, tmp_path: Path, kind: Ki
 
 
 def test_unknown_node_of_tests_of_others_is_a_usage_error(start: Start, tmp_path: Path) -> None:
-    """A name that is taken for no name."""
+    """Catches: a name that is taken for no name."""
     (tmp_path / "test_it.py").write_text("def test_it(fsm_pod): pass\n")
     run = start("--fsm-backend", "kind", "--fsm-nodes", "nobody")
     output, _ = run.communicate(timeout=LIMIT_S)
@@ -293,7 +295,7 @@ def test_unknown_node_of_tests_of_others_is_a_usage_error(start: Start, tmp_path
 
 
 def test_example_of_the_documentation_runs_in_real_pods(start: Start) -> None:
-    """Fixtures that work on network namespaces only."""
+    """Catches: fixtures that work on network namespaces only."""
     example = Path(__file__).parents[2] / "docs" / "example"
     arguments = ["--fsm-backend", "kind", "--rootdir", str(example), str(example)]
     output, _ = start(*arguments).communicate(timeout=LIMIT_S)

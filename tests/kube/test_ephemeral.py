@@ -35,7 +35,7 @@ def guest(judge: Judge, pause: str) -> Judge:
 
 
 def test_pods_of_any_image_can_be_judged(guest: Judge) -> None:
-    """An agent that needs Python, a volume or a user in the application's image."""
+    """Catches: an agent that needs Python, a volume or a user in the application's image."""
     rows = guest.rows(Reference(), *CHECKS)
 
     found = {row.check: (row.outcome, row.seen or row.reason) for row in rows.values()}
@@ -43,7 +43,7 @@ def test_pods_of_any_image_can_be_judged(guest: Judge) -> None:
 
 
 def test_guest_sees_missing_redirection(guest: Judge) -> None:
-    """A guest that sees the sidecar everywhere, or nothing at all."""
+    """Catches: a guest that sees the sidecar everywhere, or nothing at all."""
     rows = guest.rows(InitCommand("true"), "OUT-001", "IN-001", "UID-001", "RES-008", "OPX-001")
 
     assert {row.outcome for row in rows.values()} == {Outcome.FAIL}, rows

@@ -64,7 +64,7 @@ def connect_until_it_fails(pod: KubePod, to: Place) -> None:
 
 
 def test_pod_that_is_deleted_half_way(judge: Judge, cluster: Cluster) -> None:
-    """A run that hangs, or blames the implementation, because somebody deleted a pod."""
+    """Catches: a run that hangs, or blames the implementation, because somebody deleted a pod."""
     with judge.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
         assert pod.connect(mesh.server, 8080).captured_outbound
@@ -78,7 +78,7 @@ def test_pod_that_is_deleted_half_way(judge: Judge, cluster: Cluster) -> None:
 
 
 def test_agent_that_is_killed(judge: Judge, cluster: Cluster) -> None:
-    """An exec stream that is cut, and the reply to one flow taken for that to another."""
+    """Catches: an exec stream that is cut, and the reply to one flow taken for that to another."""
     with judge.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
         assert pod.connect(mesh.server, 8080).captured_outbound
@@ -89,7 +89,7 @@ def test_agent_that_is_killed(judge: Judge, cluster: Cluster) -> None:
 
 
 def test_guest_that_is_killed(judge: Judge, cluster: Cluster) -> None:
-    """The same where the agent came in by an ephemeral container."""
+    """Catches: the same where the agent came in by an ephemeral container."""
     guest = replace(judge, agent_in=AgentIn.EPHEMERAL)
     with guest.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
@@ -105,7 +105,7 @@ def test_guest_that_is_killed(judge: Judge, cluster: Cluster) -> None:
 
 
 def test_ephemeral_container_that_cannot_start(judge: Judge, cluster: Cluster) -> None:
-    """A wait for an image that nobody has, to the end of the run's patience."""
+    """Catches: a wait for an image that nobody has, to the end of the run's patience."""
     with judge.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
         (namespace,) = namespaces(cluster)
@@ -117,7 +117,7 @@ def test_ephemeral_container_that_cannot_start(judge: Judge, cluster: Cluster) -
 
 
 def test_image_without_python(judge: Judge, cluster: Cluster, pause: str) -> None:
-    """An agent that never starts, and nobody says why."""
+    """Catches: an agent that never starts, and nobody says why."""
     with judge.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
         (namespace,) = namespaces(cluster)

@@ -59,7 +59,9 @@ def mounted(made: dict[str, Any]) -> dict[str, str]:
 
 
 def test_sidecar_comes_first_and_init_container_last() -> None:
-    """An application that starts before its sidecar, or an own init container that is captured."""
+    """Catches: an application that starts before its sidecar, or an own init container that is
+    captured.
+    """
     made = injected(pod(), MESH, PARTS)
 
     assert [each["name"] for each in made["spec"]["containers"]] == ["sidecar", "app"]
@@ -67,7 +69,7 @@ def test_sidecar_comes_first_and_init_container_last() -> None:
 
 
 def test_pod_given_stays_as_it_is() -> None:
-    """A second injection of one template that finds the first one's containers."""
+    """Catches: a second injection of one template that finds the first one's containers."""
     given = pod(readinessProbe={"tcpSocket": {"port": 8080}})
     before = copy.deepcopy(given)
     injected(given, MESH, PARTS)
@@ -76,7 +78,7 @@ def test_pod_given_stays_as_it_is() -> None:
 
 
 def test_users_and_capabilities() -> None:
-    """A sidecar that is not UID 1500, or an init container without NET_ADMIN."""
+    """Catches: a sidecar that is not UID 1500, or an init container without NET_ADMIN."""
     made = injected(pod(), MESH, PARTS)
     (init,) = [each for each in made["spec"]["initContainers"] if each["name"] == "fsm-init"]
 
@@ -98,7 +100,7 @@ def test_init_container_is_privileged_where_that_is_declared() -> None:
 
 
 def test_lists_of_both_scopes_are_literals() -> None:
-    """A scope that is forgotten, or a dollar that the kubelet expands."""
+    """Catches: a scope that is forgotten, or a dollar that the kubelet expands."""
     given = pod()
     given["metadata"]["annotations"]["flomesh.io/outbound-port-exclusion-list"] = "6379,$(X)"
     made = injected(given, mesh_config(outboundPortExclusionList=[80]), PARTS)
@@ -109,7 +111,7 @@ def test_lists_of_both_scopes_are_literals() -> None:
 
 
 def test_documents_travel_in_the_pod_itself() -> None:
-    """A document that needs an object which only one namespace has."""
+    """Catches: a document that needs an object which only one namespace has."""
     given = pod()
     given["metadata"]["annotations"]["note"] = "mine"
     made = injected(given, mesh_config(outboundPortExclusionList=[80]), PARTS)
@@ -143,7 +145,7 @@ def test_every_list_has_a_file() -> None:
     [("livenessProbe", 15901), ("readinessProbe", 15902), ("startupProbe", 15903)],
 )
 def test_http_probe_goes_to_the_sidecar(kind: str, port: int) -> None:
-    """A kubelet whose probe is captured, or that asks the wrong port or path."""
+    """Catches: a kubelet whose probe is captured, or that asks the wrong port or path."""
     probe = {"httpGet": {"port": "http", "path": "/ready?x=1"}, "periodSeconds": 3}
     made = injected(pod(**{kind: probe}), MESH, PARTS)
     found = probe_of(made, kind)
@@ -161,7 +163,7 @@ def test_http_probe_goes_to_the_sidecar(kind: str, port: int) -> None:
     ],
 )
 def test_other_probes_need_the_health_responder(probe: dict[str, Any], port: int) -> None:
-    """A TCP probe that the sidecar answers instead of the application."""
+    """Catches: a TCP probe that the sidecar answers instead of the application."""
     made = injected(pod(readinessProbe=probe), MESH, PARTS)
     found = probe_of(made, "readinessProbe")
 
@@ -171,7 +173,7 @@ def test_other_probes_need_the_health_responder(probe: dict[str, Any], port: int
 
 
 def test_exec_probe_is_untouched() -> None:
-    """A probe that never used the network and now does."""
+    """Catches: a probe that never used the network and now does."""
     probe = {"exec": {"command": ["true"]}}
     made = injected(pod(livenessProbe=probe), MESH, PARTS)
 
@@ -185,7 +187,7 @@ def test_exec_probe_is_untouched() -> None:
 def test_pod_decides_before_its_namespace(
     annotation: str | None, namespace: bool, wanted: bool
 ) -> None:
-    """A pod that opted out and is injected, or the other way round."""
+    """Catches: a pod that opted out and is injected, or the other way round."""
     given = pod()
     if annotation is not None:
         given["metadata"]["annotations"]["flomesh.io/sidecar-injection"] = annotation
@@ -194,7 +196,7 @@ def test_pod_decides_before_its_namespace(
 
 
 def test_host_network_is_never_injected() -> None:
-    """An init container that programs the node."""
+    """Catches: an init container that programs the node."""
     given = pod()
     given["spec"]["hostNetwork"] = True
 
@@ -202,7 +204,7 @@ def test_host_network_is_never_injected() -> None:
 
 
 def test_unknown_annotation_value_is_refused() -> None:
-    """A typing error that silently leaves a pod out of the mesh."""
+    """Catches: a typing error that silently leaves a pod out of the mesh."""
     given = pod()
     given["metadata"]["annotations"]["flomesh.io/sidecar-injection"] = "maybe"
 

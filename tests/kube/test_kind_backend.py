@@ -24,28 +24,28 @@ CHECKS = (
 
 
 def test_reference_passes_in_real_pods(judge: Judge) -> None:
-    """A backend, an injection or a reference that only works in bare namespaces."""
+    """Catches: a backend, an injection or a reference that only works in bare namespaces."""
     rows = judge.rows(Reference(), *CHECKS)
 
     assert {row.check: row.outcome for row in rows.values()} == dict.fromkeys(CHECKS, Outcome.PASS)
 
 
 def test_pods_that_nobody_programmed_fail(judge: Judge) -> None:
-    """A backend that makes every implementation look right."""
+    """Catches: a backend that makes every implementation look right."""
     rows = judge.rows(InitCommand("true"), "OUT-001", "IN-001", "UID-001", "RES-008", "OPX-001")
 
     assert {row.outcome for row in rows.values()} == {Outcome.FAIL}, rows
 
 
 def test_init_container_that_fails_is_a_refusal(judge: Judge) -> None:
-    """A refusal that is taken for a broken cluster, or whose reason gets lost."""
+    """Catches: a refusal that is taken for a broken cluster, or whose reason gets lost."""
     programming = judge.programming(InitCommand("echo no such table >&2; exit 3"))
 
     assert repr(programming) == "refused: the init container exited 3: no such table"
 
 
 def test_contract_reaches_the_init_container(judge: Judge) -> None:
-    """Lists, addresses or documents that differ from those of the other backends."""
+    """Catches: lists, addresses or documents that differ from those of the other backends."""
     variables = 'echo "$POD_IP|$FSM_OUTBOUND_PORT_EXCLUSION_LIST|$FSM_IPTABLES|$PWD|$(id -u)"'
     rest = 'head -c 60 "$FSM_POD"; iptables --version; exit 1'
 

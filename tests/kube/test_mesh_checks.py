@@ -41,7 +41,7 @@ def backend(reference_mesh: Cluster, mesh_image_ref: str) -> Iterator[Kubernetes
 
 
 def test_reference_mesh_conforms(backend: KubernetesBackend) -> None:
-    """A webhook mode that judges something else than the mesh's own pods."""
+    """Catches: a webhook mode that judges something else than the mesh's own pods."""
     checks = [catalogue.load()[check_id] for check_id in CHECKS]
     nft = IptablesVariant.NFT
     backend.prepare(Wanted(check.function, 4, nft) for check in checks)

@@ -124,7 +124,7 @@ def captured(kubectl: Kubectl, namespace: str, name: str) -> bool:
 
 
 def test_install_again_keeps_the_lists(reference_mesh: Cluster, mesh_image_ref: str) -> None:
-    """An upgrade that forgets what was configured, or one that changes nothing."""
+    """Catches: an upgrade that forgets what was configured, or one that changes nothing."""
     with lists_kept(reference_mesh):
         for setting in (
             ["fsm.outboundPortExclusionList={6379,7070}"],
@@ -150,7 +150,7 @@ def test_install_again_keeps_the_lists(reference_mesh: Cluster, mesh_image_ref: 
 def test_documented_patch_works_as_it_stands(
     reference_mesh: Cluster, kubectl: Kubectl, key: str, value: str
 ) -> None:
-    """A MeshConfig that is not shaped like FSM's."""
+    """Catches: a MeshConfig that is not shaped like FSM's."""
     with lists_kept(reference_mesh):
         said = kubectl(
             *PATCH,
@@ -168,7 +168,7 @@ def test_documented_patch_works_as_it_stands(
 
 @pytest.mark.parametrize("value", ["[0]", "[70000]", '["http"]'])
 def test_mesh_config_refuses_what_is_no_port(kubectl: Kubectl, value: str) -> None:
-    """A mesh whose pods all die of one bad entry."""
+    """Catches: a mesh whose pods all die of one bad entry."""
     patch = f'{{"spec":{{"traffic":{{"inboundPortExclusionList":{value}}}}}}}'
 
     with pytest.raises(CommandError, match="inboundPortExclusionList"):
@@ -176,7 +176,7 @@ def test_mesh_config_refuses_what_is_no_port(kubectl: Kubectl, value: str) -> No
 
 
 def test_refusal_reaches_the_user(kubectl: Kubectl, namespace: str, pod_image: str) -> None:
-    """A reason that only the webhook's log has."""
+    """Catches: a reason that only the webhook's log has."""
     bad = pod("bad", pod_image, {"flomesh.io/outbound-port-exclusion-list": "0"})
 
     with pytest.raises(CommandError) as caught:
@@ -190,7 +190,9 @@ def test_refusal_reaches_the_user(kubectl: Kubectl, namespace: str, pod_image: s
 def test_lists_count_for_new_pods_only(
     reference_mesh: Cluster, kubectl: Kubectl, namespace: str, pod_image: str
 ) -> None:
-    """A running pod that a patch or an annotation reaches, or a new pod that it does not."""
+    """Catches: a running pod that a patch or an annotation reaches, or a new pod that it does
+    not.
+    """
     key = "flomesh.io/outbound-port-exclusion-list"
     with lists_kept(reference_mesh):
         for each in (pod("before", pod_image), pod("noted", pod_image, {key: "443"})):
@@ -209,7 +211,9 @@ def test_lists_count_for_new_pods_only(
 def test_kubelet_probes_tell_live_from_dead(
     reference_mesh: Cluster, kubectl: Kubectl, namespace: str, pod_image: str
 ) -> None:
-    """A dead application that counts as ready because its sidecar is, or a live one that dies."""
+    """Catches: a dead application that counts as ready because its sidecar is, or a live one
+    that dies.
+    """
     serving = {"command": ["python3", "-m", "http.server", "8080"]}
     http = {"httpGet": {"port": 8080, "path": "/?ready"}, "periodSeconds": 1}
     https = {"httpGet": {"port": 8080, "scheme": "HTTPS"}, "periodSeconds": 1}
@@ -244,7 +248,9 @@ def test_kubelet_probes_tell_live_from_dead(
 def test_only_pods_of_the_mesh_are_injected(
     reference_mesh: Cluster, namespace: str, pod_image: str
 ) -> None:
-    """A pod of the node, one that opted out, or one of another namespace, that is changed."""
+    """Catches: a pod of the node, one that opted out, or one of another namespace, that is
+    changed.
+    """
 
     def inits(where: str, body: str, **spec: object) -> list[str]:
         asked = json.loads(body)
@@ -264,7 +270,7 @@ def test_only_pods_of_the_mesh_are_injected(
 
 
 def test_mesh_of_somebody_else_is_left_alone(reference_mesh: Cluster, mesh_image_ref: str) -> None:
-    """An FSM whose webhook this one overwrites."""
+    """Catches: an FSM whose webhook this one overwrites."""
     theirs = {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
@@ -289,7 +295,7 @@ def test_mesh_of_somebody_else_is_left_alone(reference_mesh: Cluster, mesh_image
 
 
 def test_remove_leaves_nothing(reference_mesh: Cluster, mesh_image_ref: str) -> None:
-    """A webhook that nobody answers any more, for which no pod can be made."""
+    """Catches: a webhook that nobody answers any more, for which no pod can be made."""
     said: list[str] = []
     try:
         remove(reference_mesh, said.append)
@@ -309,7 +315,7 @@ def test_remove_leaves_nothing(reference_mesh: Cluster, mesh_image_ref: str) -> 
 def test_command_names_what_it_lacks(
     kind: KindOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A user who is left with a stack trace."""
+    """Catches: a user who is left with a stack trace."""
     from pytest_fsmredir.__main__ import main
 
     assert main(["mesh", "install", "--set", "fsm.nonsense={1}"]) == 2

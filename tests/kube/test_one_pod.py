@@ -133,7 +133,9 @@ def somebody(kind: KindOptions) -> Iterator[Somebody]:
 
 
 def test_pod_whose_rules_are_right(somebody: Somebody) -> None:
-    """A verdict that takes a cluster's worth of pods; a guest or a namespace that stays."""
+    """Catches: a verdict that takes a cluster's worth of pods; a guest or a namespace that
+    stays.
+    """
     name = somebody.injected(Reference())
 
     status, lines = somebody.judge(name)
@@ -154,7 +156,7 @@ def test_pod_whose_rules_are_right(somebody: Somebody) -> None:
 
 
 def test_pod_without_rules(somebody: Somebody) -> None:
-    """A pod that looks injected and whose traffic nobody captures."""
+    """Catches: a pod that looks injected and whose traffic nobody captures."""
     status, lines = somebody.judge(somebody.injected(InitCommand("true")))
 
     assert status == 1, lines
@@ -165,7 +167,7 @@ def test_pod_without_rules(somebody: Somebody) -> None:
 
 
 def test_pod_that_is_not_injected(somebody: Somebody) -> None:
-    """A plain pod that is blamed for not capturing, or that counts as conformant."""
+    """Catches: a plain pod that is blamed for not capturing, or that counts as conformant."""
     somebody.plain()
 
     status, lines = somebody.judge("plain")
@@ -207,7 +209,7 @@ def test_pod_that_died_in_init_says_why(somebody: Somebody) -> None:
 
 
 def test_pod_that_does_not_exist(somebody: Somebody) -> None:
-    """A typo that is taken for a pod whose rules are wrong."""
+    """Catches: a typo that is taken for a pod whose rules are wrong."""
     status, lines = somebody.judge("nobody")
 
     assert status == 2

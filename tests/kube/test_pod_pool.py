@@ -97,7 +97,7 @@ def image(mesh_image_ref: str) -> str:
 
 
 def test_each_pod_gets_the_lists_of_its_order(reference_mesh: Cluster, image: str) -> None:
-    """Mesh-wide lists that reach another check's pods, or that stay behind."""
+    """Catches: mesh-wide lists that reach another check's pods, or that stay behind."""
     before = traffic_of(reference_mesh)
     orders = [
         order(outboundPortExclusionList=[6379]),
@@ -128,7 +128,7 @@ def test_each_pod_gets_the_lists_of_its_order(reference_mesh: Cluster, image: st
 
 
 def test_refusals_at_admission_are_programmings(reference_mesh: Cluster, image: str) -> None:
-    """A refusal that ends the run as if the cluster were broken."""
+    """Catches: a refusal that ends the run as if the cluster were broken."""
     orders = [
         order({PORTS: "0"}),
         order({"flomesh.io/outbound-ip-range-exclusion-list": "10.0.0.1"}),
@@ -147,7 +147,7 @@ def test_refusals_at_admission_are_programmings(reference_mesh: Cluster, image: 
 def test_refusal_by_the_init_container_is_a_programming(
     reference_mesh: Cluster, image: str
 ) -> None:
-    """A list that nobody validates and that the init container dies of."""
+    """Catches: a list that nobody validates and that the init container dies of."""
     with fleet_in(reference_mesh, image) as (pool, _):
         site = pool.take(order(outboundIPRangeExclusionList=["10.0.0.0/33"]))
 
@@ -158,7 +158,7 @@ def test_refusal_by_the_init_container_is_a_programming(
 def test_webhook_that_is_down_is_no_refusal(
     reference_mesh: Cluster, mesh_image_ref: str, image: str
 ) -> None:
-    """An implementation that is blamed for a webhook which nobody runs."""
+    """Catches: an implementation that is blamed for a webhook which nobody runs."""
     before = traffic_of(reference_mesh)
     with fleet_in(reference_mesh, image) as (pool, namespace):
         reference_mesh.patch(DEPLOYMENT, {"spec": {"replicas": 0}})
@@ -173,7 +173,7 @@ def test_webhook_that_is_down_is_no_refusal(
 
 
 def test_mesh_that_injects_nothing_is_an_error(reference_mesh: Cluster, image: str) -> None:
-    """A webhook that is never asked, taken for an implementation that captures nothing."""
+    """Catches: a webhook that is never asked, taken for an implementation that captures nothing."""
     with (
         fleet_in(reference_mesh, image, mesh="another") as (pool, _),
         pytest.raises(BackendError, match="no sidecar and no init container into any"),
@@ -182,7 +182,7 @@ def test_mesh_that_injects_nothing_is_an_error(reference_mesh: Cluster, image: s
 
 
 def test_missing_mesh_is_said_at_once(reference_mesh: Cluster, image: str) -> None:
-    """A run that finds out after all its pods are made."""
+    """Catches: a run that finds out after all its pods are made."""
     with (
         pytest.raises(PreflightError, match="mesh install"),
         fleet_in(reference_mesh, image, mesh_config="nobody-has-it"),
@@ -191,7 +191,7 @@ def test_missing_mesh_is_said_at_once(reference_mesh: Cluster, image: str) -> No
 
 
 def test_lists_of_a_killed_run_are_put_back(reference_mesh: Cluster) -> None:
-    """Lists that a killed run left behind, taken for the user's own."""
+    """Catches: lists that a killed run left behind, taken for the user's own."""
     killed = {
         OWNER: namespaces.ourselves().rpartition("/")[0]
         + "/4194305",  # beyond the highest process id
@@ -217,7 +217,7 @@ def test_lists_of_a_killed_run_are_put_back(reference_mesh: Cluster) -> None:
 
 
 def test_two_runs_do_not_share_the_lists(reference_mesh: Cluster) -> None:
-    """Two runs at once, each of which has its pods made with the other's lists."""
+    """Catches: two runs at once, each of which has its pods made with the other's lists."""
     first, second = (MeshScope(reference_mesh, "fsm-system", "fsm-mesh-config") for _ in range(2))
     first.take()
     try:

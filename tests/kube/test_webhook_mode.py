@@ -93,7 +93,7 @@ def refused(text: str, status: int = 500) -> ApiError:
 
 
 def test_reason_of_fsm_is_in_the_injectors_log() -> None:
-    """A refusal of FSM, whose answer lacks the uid, taken for a broken webhook."""
+    """Catches: a refusal of FSM, whose answer lacks the uid, taken for a broken webhook."""
     pool = fleet_on(Api(refused(NO_UID)))
     (site,) = pool.make([order()])
     pool.close()
@@ -102,7 +102,7 @@ def test_reason_of_fsm_is_in_the_injectors_log() -> None:
 
 
 def test_denial_by_the_webhook_is_a_refusal() -> None:
-    """A refusal with a proper reason."""
+    """Catches: a refusal with a proper reason."""
     denied = f'admission webhook "fsm-inject.k8s.io" denied the request: {REASON}'
     pool = fleet_on(Api(refused(denied, 400)))
     (site,) = pool.make([order()])
@@ -122,7 +122,7 @@ def test_denial_by_the_webhook_is_a_refusal() -> None:
     ],
 )
 def test_trouble_of_the_cluster_is_no_refusal(said: ApiError, told: str) -> None:
-    """An implementation that is blamed for a quota, a missing right or a dead webhook."""
+    """Catches: an implementation that is blamed for a quota, a missing right or a dead webhook."""
     pool = fleet_on(Api(said))
     try:
         with pytest.raises(BackendError, match=told):
@@ -132,7 +132,7 @@ def test_trouble_of_the_cluster_is_no_refusal(said: ApiError, told: str) -> None
 
 
 def test_lists_are_set_once_for_all_pods_that_want_them() -> None:
-    """A pod that is made with another pod's lists."""
+    """Catches: a pod that is made with another pod's lists."""
     api = Api()
     pool = fleet_on(api)
     one, two = order(outboundPortExclusionList=[1]), order(outboundPortExclusionList=[2])
@@ -145,7 +145,7 @@ def test_lists_are_set_once_for_all_pods_that_want_them() -> None:
 
 
 def test_lists_are_put_back_after_an_interruption() -> None:
-    """A mesh that keeps a run's lists because somebody pressed Ctrl-C."""
+    """Catches: a mesh that keeps a run's lists because somebody pressed Ctrl-C."""
     api = Api(KeyboardInterrupt())
     pool = fleet_on(api)
     with pytest.raises(KeyboardInterrupt):
@@ -203,7 +203,7 @@ def test_lists_that_are_set_aside_are_said() -> None:
 
 
 def test_mesh_that_does_nothing_is_noticed() -> None:
-    """Pods that nobody programmed, judged as if a mesh had."""
+    """Catches: pods that nobody programmed, judged as if a mesh had."""
     pool = fleet_on(Api(injects=False))
     with pytest.raises(BackendError, match="no sidecar and no init container into any of 2"):
         pool.make([order(), order()])

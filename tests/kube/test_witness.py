@@ -44,7 +44,7 @@ def applicable() -> list[Check]:
 
 
 def test_strangers_sidecar_is_seen_to_get_every_flow(stranger: Judge) -> None:
-    """A redirection that is judged by what a sidecar of ours says, and by nothing else."""
+    """Catches: a redirection that is judged by what a sidecar of ours says, and by nothing else."""
     rows = stranger.rows(Reference(), *CHECKS)
 
     found = {row.check: (row.outcome, row.seen or row.reason) for row in rows.values()}
@@ -52,7 +52,7 @@ def test_strangers_sidecar_is_seen_to_get_every_flow(stranger: Judge) -> None:
 
 
 def test_pods_without_redirection_fail_by_the_witness(stranger: Judge) -> None:
-    """A witness that sees the sidecar everywhere; or an error where a verdict is due."""
+    """Catches: a witness that sees the sidecar everywhere; or an error where a verdict is due."""
     rows = stranger.rows(InitCommand("true"), *CHECKS)
 
     assert {row.outcome for row in rows.values()} <= {Outcome.FAIL, Outcome.WARN}, rows
@@ -77,7 +77,9 @@ def test_first_loop_ends_the_pod(stranger: Judge) -> None:
 
 @pytest.mark.slow
 def test_whole_catalogue_by_the_witness(stranger: Judge) -> None:
-    """A check that only holds where the sidecar answers, and raises a false alarm elsewhere."""
+    """Catches: a check that only holds where the sidecar answers, and raises a false alarm
+    elsewhere.
+    """
     checks = applicable()
     rows = stranger.rows(Reference(), *(check.id for check in checks))
 

@@ -133,7 +133,7 @@ def _changes_something(mutant: Mutant) -> bool:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_every_mutant_is_described_and_changes_something(mutant: Mutant) -> None:
-    """A mutant that mutates nothing survives every suite, or is killed by chance."""
+    """Catches: a mutant that mutates nothing survives every suite, or is killed by chance."""
     assert mutant.what
     assert mutant.source
     assert "\n" not in mutant.what + mutant.source
@@ -141,7 +141,7 @@ def test_every_mutant_is_described_and_changes_something(mutant: Mutant) -> None
 
 
 def test_correct_rules_hold_every_port_of_a_long_list() -> None:
-    """F01: 16 ports in one multiport match are refused by iptables."""
+    """Catches: f01: 16 ports in one multiport match are refused by iptables."""
     policy = Policy(outbound_port_exclusion_list=tuple(range(1, 47)))
     lists = [
         rule.match.rpartition(" ")[2].split(",")
@@ -153,7 +153,7 @@ def test_correct_rules_hold_every_port_of_a_long_list() -> None:
 
 
 def test_correct_rules_take_each_range_to_its_family() -> None:
-    """B32: an IPv6 range in an IPv4 restore makes all of it fail."""
+    """Catches: b32: an IPv6 range in an IPv4 restore makes all of it fail."""
     ranges = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
     policy = Policy(outbound_ip_range_exclusion_list=ranges)
     for family, network in zip((4, 6), ranges, strict=True):
@@ -162,7 +162,7 @@ def test_correct_rules_take_each_range_to_its_family() -> None:
 
 
 def test_renewal_neither_makes_chains_nor_touches_the_hooks() -> None:
-    """B19: a second run that adds its jumps again."""
+    """Catches: b19: a second run that adds its jumps again."""
     rules = correct(Case(Policy(), 4, OWN[4]))
     assert "-N MESH_IN\n" in creation(rules)
     assert "-N" not in renewal(rules)
@@ -170,7 +170,7 @@ def test_renewal_neither_makes_chains_nor_touches_the_hooks() -> None:
 
 
 def test_removal_takes_away_all_that_creation_added() -> None:
-    """B50: an uninstall that leaves its jumps behind."""
+    """Catches: b50: an uninstall that leaves its jumps behind."""
     rules = correct(Case(Policy(), 4, OWN[4]))
     added, removed = creation(rules).splitlines(), removal(rules).splitlines()
     hooks = [line for line in added if line.startswith(("-A PREROUTING", "-A OUTPUT"))]

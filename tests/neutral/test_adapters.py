@@ -92,7 +92,7 @@ def test_sidecar_is_passed_on(adapter: Adapter) -> None:
 
 
 def test_reserved_ports_are_left_alone(adapter: Adapter) -> None:
-    """B08: no other mesh knows of FSM's reserved ports."""
+    """Catches: b08: no other mesh knows of FSM's reserved ports."""
     assert "15010,15901,15902,15903,15904" in adapter.arguments()
 
 
@@ -151,12 +151,12 @@ def test_options_file_judges_the_adapter(adapter: Adapter) -> None:
 
 
 def test_invalid_items_reach_the_tool_unchanged(adapter: Adapter) -> None:
-    """An adapter that repairs a list hides what is judged."""
+    """Catches: an adapter that repairs a list hides what is judged."""
     assert "6379,70000" in adapter.arguments(FSM_OUTBOUND_PORT_EXCLUSION_LIST="6379,70000")
 
 
 def test_failure_of_the_tool_is_passed_on(adapter: Adapter) -> None:
-    """B14: an init command that succeeds although the tool did not."""
+    """Catches: b14: an init command that succeeds although the tool did not."""
     assert adapter.run(TOOL_STATUS="3").returncode == 3
 
 

@@ -47,7 +47,9 @@ def _judged(name: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("name", ["per_port.sh", *MODULES])
 def test_correct_implementation_is_left_in_peace(name: str) -> None:
-    """A false alarm: a check that asks for more than the specification, or for one mechanism."""
+    """Catches: a false alarm: a check that asks for more than the specification, or for one
+    mechanism.
+    """
     program = NEEDED.get(name)
     if program is not None and shutil.which(program, path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
         pytest.skip(f"{program} is not installed: apt-get install {NEEDED[name]}")

@@ -44,7 +44,7 @@ def executable(file: Path, script: str = APPLY) -> None:
 
 
 def test_there_are_commands() -> None:
-    """Documentation in which nothing is found to try."""
+    """Catches: documentation in which nothing is found to try."""
     named = {command[-1] for command in COMMANDS}
     assert named >= {"./my-init.sh", *(f"fixtures/adapters/{name}.yaml" for name in TOOLS)}
     assert KEYWORDS
@@ -54,7 +54,7 @@ def test_there_are_commands() -> None:
 @pytest.mark.usefixtures("namespaces")
 @pytest.mark.parametrize("command", COMMANDS, ids=shlex.join)
 def test_command_judges_what_it_names(project: Project, command: list[str]) -> None:
-    """A documented command that does not find the program it names."""
+    """Catches: a documented command that does not find the program it names."""
     shutil.copytree(ROOT / "docs" / "example", project.path, dirs_exist_ok=True)
     (project.path / "fixtures").symlink_to(ROOT / "fixtures")
     tools = project.path / "tools"
@@ -71,7 +71,7 @@ def test_command_judges_what_it_names(project: Project, command: list[str]) -> N
 
 @pytest.mark.parametrize("expression", KEYWORDS)
 def test_expression_selects_some_checks(project: Project, expression: str) -> None:
-    """A documented ``-k`` that selects nothing, or everything."""
+    """Catches: a documented ``-k`` that selects nothing, or everything."""
     ended = project.conform("--co", "-q", "-k", *shlex.split(expression))
     assert ended.status == pytest.ExitCode.OK, ended.output
     assert "deselected" in ended.output

@@ -23,14 +23,14 @@ def example(project: Project) -> Project:
 
 
 def test_example_passes_with_the_reference(example: Project) -> None:
-    """An example that nobody has tried."""
+    """Catches: an example that nobody has tried."""
     done = example.pytest("-q", "-W", "error")
 
     assert "7 passed" in done.output
 
 
 def test_example_fails_where_nobody_programs_the_pods(example: Project) -> None:
-    """Fixtures that make every implementation look right."""
+    """Catches: fixtures that make every implementation look right."""
     done = example.pytest("-q", "--fsm-init-cmd", "true")
 
     assert "5 failed, 2 passed" in done.output
@@ -38,7 +38,7 @@ def test_example_fails_where_nobody_programs_the_pods(example: Project) -> None:
 
 
 def test_implementation_is_one_fixture(project: Project) -> None:
-    """A user's own implementation that has to be registered somewhere first."""
+    """Catches: a user's own implementation that has to be registered somewhere first."""
     project.write(
         conftest__py="""
         import pytest
@@ -78,7 +78,9 @@ def test_implementation_is_one_fixture(project: Project) -> None:
 def test_settings_of_no_pod_are_the_tests_own_error(
     project: Project, settings: str, words: str
 ) -> None:
-    """A slip of the test that is programmed otherwise than written, or blamed on the command."""
+    """Catches: a slip of the test that is programmed otherwise than written, or blamed on the
+    command.
+    """
     project.write(
         test_it__py=f"""
         import pytest
@@ -97,7 +99,9 @@ def test_settings_of_no_pod_are_the_tests_own_error(
 
 
 def test_marker_takes_what_its_help_shows(project: Project) -> None:
-    """Annotations that stand first in the marker, dropped without a word: the pod has none."""
+    """Catches: annotations that stand first in the marker, dropped without a word: the pod has
+    none.
+    """
     project.write(
         test_it__py="""
         import pytest
@@ -129,7 +133,7 @@ def test_marker_takes_what_its_help_shows(project: Project) -> None:
 def test_marker_that_says_something_else_is_refused(
     project: Project, said: str, words: str
 ) -> None:
-    """A traceback from inside the plugin for a misspelt word of the test."""
+    """Catches: a traceback from inside the plugin for a misspelt word of the test."""
     project.write(
         test_it__py=f"import pytest\n@pytest.mark.fsm_pod({said})\ndef test_it(fsm_pod): pass"
     )
@@ -137,7 +141,9 @@ def test_marker_that_says_something_else_is_refused(
 
 
 def test_families_and_variants_are_named_plainly(project: Project) -> None:
-    """A parameter that is taken for another, or that only the first test's mesh understands."""
+    """Catches: a parameter that is taken for another, or that only the first test's mesh
+    understands.
+    """
     project.write(
         test_it__py="""
         import pytest
@@ -168,7 +174,7 @@ def test_families_and_variants_are_named_plainly(project: Project) -> None:
 def test_family_or_variant_that_does_not_exist_is_named(
     project: Project, name: str, value: str, words: str
 ) -> None:
-    """``KeyError: 5`` from inside the plugin."""
+    """Catches: ``KeyError: 5`` from inside the plugin."""
     project.write(
         test_it__py="def test_it(fsm_pod): pass",
         conftest__py=f"import pytest\n@pytest.fixture\ndef {name}(): return {value}",
@@ -177,7 +183,7 @@ def test_family_or_variant_that_does_not_exist_is_named(
 
 
 def test_family_that_is_left_out_is_named(project: Project) -> None:
-    """``StopIteration`` for a test of IPv6 in a run of IPv4 alone."""
+    """Catches: ``StopIteration`` for a test of IPv6 in a run of IPv4 alone."""
     project.write(
         test_it__py="""
         import pytest
@@ -192,7 +198,7 @@ def test_family_that_is_left_out_is_named(project: Project) -> None:
 
 
 def test_worker_of_a_plain_user_says_how_to_run_the_same_tests(project: Project) -> None:
-    """A line to run that runs the suite, and none of the user's tests."""
+    """Catches: a line to run that runs the suite, and none of the user's tests."""
     project.write(
         conftest__py="""
         from pytest_fsmredir.backends.netns import privileges
@@ -209,7 +215,7 @@ def test_worker_of_a_plain_user_says_how_to_run_the_same_tests(project: Project)
 
 
 def test_missing_prerequisite_is_an_error_with_its_remedy(project: Project) -> None:
-    """A skipped test that looks like a passed one."""
+    """Catches: a skipped test that looks like a passed one."""
     project.write(test_it__py="def test_it(fsm_pod): pass")
     done = project.pytest("--fsm-backend", "cluster", "--fsm-inject", "manual")
 

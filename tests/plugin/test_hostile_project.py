@@ -62,7 +62,7 @@ def pytest_runtest_makereport(item, call):
 
 
 def test_settings_and_fixtures_of_the_project_do_not_matter(project: Project) -> None:
-    """A suite that collects nothing, or fails, because of somebody's pytest.ini."""
+    """Catches: a suite that collects nothing, or fails, because of somebody's pytest.ini."""
     project.write(
         pytest__ini="[pytest]\npython_files = check_*.py\npython_functions = check_*\n"
         "filterwarnings = error\n"
@@ -81,7 +81,7 @@ def test_settings_and_fixtures_of_the_project_do_not_matter(project: Project) ->
 
 
 def test_deselected_check_is_no_conformant_verdict(project: Project) -> None:
-    """A certificate for the checks that somebody liked."""
+    """Catches: a certificate for the checks that somebody liked."""
     addopts = "--deselect conformance/test_uid.py --deselect test_uid.py"
     ended = project.conform(
         "--fsm-profile=core", "--fsm-ip=4", "--fsm-check=UID-00[12],OUT-001", "-k", "not UID-001",
@@ -94,7 +94,7 @@ def test_deselected_check_is_no_conformant_verdict(project: Project) -> None:
 
 
 def test_checks_that_a_hook_drops_are_missed(project: Project) -> None:
-    """A hook that takes checks out without telling pytest."""
+    """Catches: a hook that takes checks out without telling pytest."""
     project.write(conftest__py=DROP_EVERY_SECOND)
     ended = project.conform("--fsm-check=OUT-00[1-4]", "--fsm-ip=4", "--fsm-report=out")
     hygiene = ended.report["run"]["hygiene"]
@@ -104,7 +104,7 @@ def test_checks_that_a_hook_drops_are_missed(project: Project) -> None:
 
 
 def test_skipped_checks_did_not_run(project: Project) -> None:
-    """A conformant verdict from a project that skips everything."""
+    """Catches: a conformant verdict from a project that skips everything."""
     project.write(conftest__py=SKIP_EVERYTHING)
     ended = project.conform("--fsm-check=OUT-001", "--fsm-report=out")
     assert ended.verdict == "invalid"
@@ -115,7 +115,9 @@ def test_skipped_checks_did_not_run(project: Project) -> None:
 def test_hook_that_breaks_checks_is_not_blamed_on_the_implementation(
     project: Project, hook: str
 ) -> None:
-    """A nonconformant verdict, or a FAILED without a word, because of somebody's plugin."""
+    """Catches: a nonconformant verdict, or a FAILED without a word, because of somebody's
+    plugin.
+    """
     project.write(hostile__py=hook)
     ended = project.conform(
         "-p", "hostile", "-W", "error", "--fsm-check=OUT-001", "--fsm-ip=4", "--fsm-report=out",
@@ -128,7 +130,7 @@ def test_hook_that_breaks_checks_is_not_blamed_on_the_implementation(
 
 
 def test_guard_of_the_project_is_not_blamed_on_the_implementation(project: Project) -> None:
-    """A nonconformant verdict because a project lets no test use the network."""
+    """Catches: a nonconformant verdict because a project lets no test use the network."""
     project.write(conftest__py=NO_NETWORK)
     ended = project.conform("--fsm-check=OUT-001,PROTO-001", "--fsm-ip=4", "--fsm-report=out")
     assert ended.outcomes() == ["error"] * 2
@@ -137,7 +139,7 @@ def test_guard_of_the_project_is_not_blamed_on_the_implementation(project: Proje
 
 @pytest.mark.parametrize("hook", [SKIP_EVERYTHING, RUN_NOTHING], ids=["skip", "nothing"])
 def test_run_that_observed_nothing_has_no_good_exit_status(project: Project, hook: str) -> None:
-    """A green job whose verdict is invalid."""
+    """Catches: a green job whose verdict is invalid."""
     project.write(conftest__py=hook)
     ended = project.conform("--fsm-check=OUT-001", "--fsm-ip=4")
     assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "invalid")
@@ -166,7 +168,7 @@ def test_verdict_does_not_depend_on_how_assertions_are_compiled(
 
 
 def test_hook_that_passes_everything_passes_nothing(project: Project) -> None:
-    """A green run of an implementation that does nothing."""
+    """Catches: a green run of an implementation that does nothing."""
     project.write(hostile__py=GREEN_EVERYTHING)
     ended = project.conform(
         "-p", "hostile", "--fsm-check=OUT-001", "--fsm-ip=4", "--fsm-init-cmd=true",
@@ -177,7 +179,9 @@ def test_hook_that_passes_everything_passes_nothing(project: Project) -> None:
 
 
 def test_nothing_is_lost_without_a_terminal(project: Project) -> None:
-    """A crash, or a forgotten exit status, where the project has switched the terminal off."""
+    """Catches: a crash, or a forgotten exit status, where the project has switched the terminal
+    off.
+    """
     ended = project.conform(
         "-p", "no:terminal", "--fsm-check=OUT-001", "--fsm-ip=4", "--fsm-init-cmd=true",
         "--fsm-report=out",

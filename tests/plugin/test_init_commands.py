@@ -42,7 +42,7 @@ it = It()
 
 
 def test_command_that_does_nothing_is_nonconformant(project: Project) -> None:
-    """An empty command that passes, or a failure that says nothing about the flow."""
+    """Catches: an empty command that passes, or a failure that says nothing about the flow."""
     ended = project.conform("--fsm-init-cmd=true", "--fsm-check=OUT-001,UID-001", "--fsm-ip=4")
     assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "nonconformant")
     lines = [line.strip() for line in ended.output.splitlines()]
@@ -64,7 +64,9 @@ SCRIPT = f"""\
 
 @pytest.mark.parametrize("source", ["command line", "environment", "ini", "options file"])
 def test_relative_command_is_run_from_where_it_was_given(project: Project, source: str) -> None:
-    """A documented ``./my-init.sh`` that is not found, since it starts in an empty directory."""
+    """Catches: a documented ``./my-init.sh`` that is not found, since it starts in an empty
+    directory.
+    """
     here = project.path / "of mesh" if source == "options file" else project.path
     here.mkdir(exist_ok=True)
     script = here / "my-init.sh"
@@ -87,7 +89,9 @@ def test_relative_command_is_run_from_where_it_was_given(project: Project, sourc
 
 @pytest.mark.parametrize("source", ["environment", "-o", "-c"])
 def test_line_to_run_again_works_in_another_shell(project: Project, source: str) -> None:
-    """A line that judges the reference, because nothing of the command line named the command."""
+    """Catches: a line that judges the reference, because nothing of the command line named the
+    command.
+    """
     project.write(other__ini="[pytest]\nfsm_init_cmd = true\n")
     arguments = {"environment": [], "-o": ["-o", "fsm_init_cmd=true"], "-c": ["-c", "other.ini"]}
     environment = {"FSM_INIT_CMD": "true"} if source == "environment" else {}
@@ -98,7 +102,7 @@ def test_line_to_run_again_works_in_another_shell(project: Project, source: str)
 
 
 def test_refusal_is_told_with_its_reason_and_without_its_rubbish(project: Project) -> None:
-    """Control bytes of an init command on the terminal, or a refusal without a reason."""
+    """Catches: control bytes of an init command on the terminal, or a refusal without a reason."""
     project.write(init__sh="printf '\\033[2J\\000\\377 cannot do that\\n' >&2\nexit 3\n")
     command = f"sh {project.path}/init.sh; exit $?"
     ended = project.conform(
@@ -111,7 +115,7 @@ def test_refusal_is_told_with_its_reason_and_without_its_rubbish(project: Projec
 
 
 def test_failure_shows_the_tables_that_a_command_left(project: Project) -> None:
-    """A documented look at the rules that shows their last five lines."""
+    """Catches: a documented look at the rules that shows their last five lines."""
     command = f"{sys.executable} -m pytest_fsmredir reference apply; iptables-save >&2; exit 1"
     ended = project.conform("--fsm-init-cmd", command, "--fsm-check=OUT-001", "--fsm-ip=4")
     lines = ended.output.splitlines()
@@ -204,7 +208,7 @@ def test_item_with_a_newline_stays_one_malformed_item(project: Project, command:
 
 
 def test_child_that_a_command_leaves_ends_with_it(project: Project) -> None:
-    """A process that is still there after the run."""
+    """Catches: a process that is still there after the run."""
     marker = f"7{os.getpid()}"
     command = f"sleep {marker} & python3 -m pytest_fsmredir reference apply"
     ended = project.conform(
@@ -215,7 +219,9 @@ def test_child_that_a_command_leaves_ends_with_it(project: Project) -> None:
 
 
 def test_command_that_signals_its_process_group_is_none_of_our_business(project: Project) -> None:
-    """A run that dies of what a shell's ``trap 'kill 0' EXIT`` sends, without a verdict."""
+    """Catches: a run that dies of what a shell's ``trap 'kill 0' EXIT`` sends, without a
+    verdict.
+    """
     apply = f"{sys.executable} -m pytest_fsmredir reference apply"
     ended = project.conform(
         "--fsm-init-cmd", f"trap 'kill 0' EXIT; {apply}", "--fsm-check=OUT-001", "--fsm-ip=4"
@@ -224,7 +230,7 @@ def test_command_that_signals_its_process_group_is_none_of_our_business(project:
 
 
 def test_command_is_not_told_which_check_is_running(project: Project) -> None:
-    """An implementation that is right where it knows that it is looked at."""
+    """Catches: an implementation that is right where it knows that it is looked at."""
     ended = project.conform(
         "--fsm-init-cmd", "env >&2; exit 1", "--fsm-check=OUT-001", "--fsm-ip=4",
         PYTEST_DEBUG_TEMPROOT=str(project.path),
@@ -234,7 +240,7 @@ def test_command_is_not_told_which_check_is_running(project: Project) -> None:
 
 
 def test_pod_without_one_ip_version_is_judged_by_the_other(project: Project) -> None:
-    """Errors, and failures in their wake, where an implementation switches IPv6 off."""
+    """Catches: errors, and failures in their wake, where an implementation switches IPv6 off."""
     apply = f"{sys.executable} -m pytest_fsmredir reference apply"
     off = "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"
     ended = project.conform(
@@ -246,7 +252,9 @@ def test_pod_without_one_ip_version_is_judged_by_the_other(project: Project) -> 
 
 
 def test_exception_of_an_implementation_is_told_once_for_each_check(project: Project) -> None:
-    """A pod that nobody could program, and that the next check takes for a programmed one."""
+    """Catches: a pod that nobody could program, and that the next check takes for a programmed
+    one.
+    """
     project.write(broken__py=RAISING)
     ended = project.conform(
         "--fsm-impl=broken:it", "--fsm-check=OUT-00[1-3]", "--fsm-ip=4", "--fsm-report=out",
@@ -259,7 +267,7 @@ def test_exception_of_an_implementation_is_told_once_for_each_check(project: Pro
 
 
 def test_rules_file_is_judged_like_any_other(project: Project) -> None:
-    """Rules that are loaded without the lists, or an IPv6 run without IPv6 rules."""
+    """Catches: rules that are loaded without the lists, or an IPv6 run without IPv6 rules."""
     project.write(rules__v4=RULES)
     ended = project.conform(
         "--fsm-rules=rules.v4", "--fsm-check=OUT-001,OPX-001", "--fsm-report=out"
@@ -271,7 +279,9 @@ def test_rules_file_is_judged_like_any_other(project: Project) -> None:
 
 
 def test_leaks_of_ipv6_are_no_failure_of_who_says_so(project: Project) -> None:
-    """An implementation of IPv4 alone that fails for IPv6, which it said it leaves alone."""
+    """Catches: an implementation of IPv4 alone that fails for IPv6, which it said it leaves
+    alone.
+    """
     project.write(rules__v4=RULES)
     ended = project.conform(
         "--fsm-rules=rules.v4",
@@ -286,7 +296,9 @@ def test_leaks_of_ipv6_are_no_failure_of_who_says_so(project: Project) -> None:
 
 
 def test_rules_file_programs_the_pod_that_its_command_is_in(project: Project) -> None:
-    """A template that means something else in an init container, or needs what is not there."""
+    """Catches: a template that means something else in an init container, or needs what is not
+    there.
+    """
     project.write(rules__v4=RULES)
     for name, content in (("agent", agent_archive()), ("libraries", template_libraries())):
         (project.path / name).write_bytes(content)
@@ -299,7 +311,7 @@ def test_rules_file_programs_the_pod_that_its_command_is_in(project: Project) ->
 
 
 def test_implementation_of_another_package(project: Project) -> None:
-    """An entry point that is not found, or whose claims are not heard."""
+    """Catches: an entry point that is not found, or whose claims are not heard."""
     site = install(project.path / "site")
     ended = project.conform(
         "--fsm-impl=acme", "--fsm-check=OUT-001,OPX-001,OIX-001", "--fsm-ip=4", "--fsm-report=out",

@@ -45,7 +45,7 @@ def pytest_runtest_protocol(item):
 
 
 def test_options_file_makes_a_whole_run(project: Project) -> None:
-    """A waived failure that fails, metadata that is lost, or a report nobody can read."""
+    """Catches: a waived failure that fails, metadata that is lost, or a report nobody can read."""
     project.write(fsmredir__yaml=OPTIONS.replace(", INIT-003", ""))
     ended = project.conform("--fsm-report=out", "--fsm-require=partial")
     assert (ended.status, ended.verdict) == (pytest.ExitCode.OK, "partial"), ended.output
@@ -64,7 +64,7 @@ def test_options_file_makes_a_whole_run(project: Project) -> None:
 
 
 def test_stale_waiver_fails_the_run(project: Project) -> None:
-    """A waiver that outlives its defect, and hides the next one."""
+    """Catches: a waiver that outlives its defect, and hides the next one."""
     project.write(fsmredir__yaml=OPTIONS.replace('init-cmd: "true"', "impl: reference"))
     ended = project.conform("--fsm-check=OUT-001")
     assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "invalid")
@@ -72,7 +72,9 @@ def test_stale_waiver_fails_the_run(project: Project) -> None:
 
 
 def test_set_up_that_dies_leaves_a_report(project: Project) -> None:
-    """CI that has nothing to show, or yesterday's report, when the machine lacks something."""
+    """Catches: CI that has nothing to show, or yesterday's report, when the machine lacks
+    something.
+    """
     project.write(lacking__py=LACKING)
     ended = project.conform("-p", "lacking", "--fsm-report=out", PYTHONPATH=str(project.path))
     assert ended.status == pytest.ExitCode.USAGE_ERROR
@@ -88,7 +90,7 @@ def test_set_up_that_dies_leaves_a_report(project: Project) -> None:
 
 
 def test_internal_error_leaves_a_report(project: Project) -> None:
-    """A run that dies with a good report."""
+    """Catches: a run that dies with a good report."""
     project.write(conftest__py=BREAKING)
     ended = project.conform("--fsm-check=OUT-001", "--fsm-report=out")
     assert (ended.status, ended.verdict) == (pytest.ExitCode.INTERNAL_ERROR, "invalid")

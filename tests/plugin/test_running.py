@@ -22,7 +22,7 @@ CACHE = ("-p", "cacheprovider", "-p", "stepwise")
 
 
 def test_workers_find_what_one_process_finds(project: Project) -> None:
-    """Rows that get lost on the way from a worker, or a verdict of half of them."""
+    """Catches: rows that get lost on the way from a worker, or a verdict of half of them."""
     pytest.importorskip("xdist")
     few = ("--fsm-check=OUT-00[1-5],UID-001", "--fsm-report=out")
     alone = project.conform(*few)
@@ -65,7 +65,7 @@ def test_workers_send_every_row(project: Project) -> None:
 
 
 def test_keyword_junit_and_verbose_names(project: Project) -> None:
-    """Ids that cannot be found in the places where pytest users look."""
+    """Catches: ids that cannot be found in the places where pytest users look."""
     ended = project.conform(
         "-k", "remote_address_is_captured or (UID-001 and v4)", "-v", "--fsm-iptables=nft",
         "--junitxml=own.xml", "--fsm-check=OUT-00*,UID-00*",
@@ -77,7 +77,7 @@ def test_keyword_junit_and_verbose_names(project: Project) -> None:
 
 
 def test_stopping_at_the_first_failure_leaves_the_rest_not_run(project: Project) -> None:
-    """A check that counts as passed because it was never reached."""
+    """Catches: a check that counts as passed because it was never reached."""
     ended = project.conform(
         "-x", "--fsm-init-cmd=true", "--fsm-check=OUT-00*", "--fsm-ip=4", "--fsm-report=out"
     )
@@ -116,7 +116,7 @@ def test_one_fault_is_explained_once(project: Project, environment: dict[str, st
     ],
 )
 def test_last_failure_is_found_again(project: Project, option: str, told: str) -> None:
-    """Ids that pytest's cache does not know again, so that everything runs once more."""
+    """Catches: ids that pytest's cache does not know again, so that everything runs once more."""
     apply = f"{sys.executable} -m pytest_fsmredir reference apply"
     command = f'[ -z "$FSM_OUTBOUND_PORT_EXCLUSION_LIST" ] && {apply}'
     arguments = (
@@ -127,7 +127,7 @@ def test_last_failure_is_found_again(project: Project, option: str, told: str) -
 
 
 def test_new_checks_are_found_first(project: Project) -> None:
-    """Ids that pytest's cache takes for new ones each time."""
+    """Catches: ids that pytest's cache takes for new ones each time."""
     project.conform(*CACHE, "--fsm-check=OUT-001", "--fsm-ip=4")
     ended = project.conform(*CACHE, "--nf", "-v", "--fsm-check=OUT-001,OPX-001", "--fsm-ip=4")
     assert ended.output.index("::OPX-001[") < ended.output.index("::OUT-001[")
@@ -137,13 +137,13 @@ def test_new_checks_are_found_first(project: Project) -> None:
 def test_verdict_becomes_the_exit_status_on_demand(
     project: Project, require: str, status: int
 ) -> None:
-    """A CI job that stays green on a partial verdict although it asked for more."""
+    """Catches: a CI job that stays green on a partial verdict although it asked for more."""
     ended = project.conform("--fsm-check=OUT-001", "--fsm-ip=4", f"--fsm-require={require}")
     assert (ended.status, ended.verdict) == (status, "partial")
 
 
 def test_own_tests_run_beside_the_suite(project: Project) -> None:
-    """A path on the command line that is forgotten, or that replaces the suite."""
+    """Catches: a path on the command line that is forgotten, or that replaces the suite."""
     project.write(test_own__py="def test_own(): pass\n")
     ended = project.conform("test_own.py", "--fsm-check=OUT-001", "--fsm-ip=4", "-v")
     assert "test_own.py::test_own PASSED" in ended.output

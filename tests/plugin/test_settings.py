@@ -25,7 +25,7 @@ LINK = "https://example.com/1"
     ],
 )
 def test_bad_setting_ends_in_a_usage_error(project: Project, option: str, message: str) -> None:
-    """A traceback, a silent default, or an exit status that CI takes for failed checks."""
+    """Catches: a traceback, a silent default, or an exit status that CI takes for failed checks."""
     project.write(
         own__yaml=f"- {{id: OUT-001, reason: r, link: '{LINK}', expires: 2020-01-01}}",
         bad__yaml="iptable: nft",
@@ -45,7 +45,7 @@ def test_bad_setting_ends_in_a_usage_error(project: Project, option: str, messag
     ],
 )
 def test_message_names_the_source(project: Project, name: str, value: str, message: str) -> None:
-    """A user who looks for an option on a command line that has none."""
+    """Catches: a user who looks for an option on a command line that has none."""
     variable = f"FSM_{name.upper()}"
     assert f"ERROR: {variable}: {message}" in project.conform(**{variable: value}).output
     project.write(fsmredir__yaml=f"{name}: {value}")
@@ -78,7 +78,9 @@ def test_message_names_the_source(project: Project, name: str, value: str, messa
 def test_choice_that_leaves_no_check_says_why(
     project: Project, options: list[str], message: str
 ) -> None:
-    """A verdict "invalid" of a run of nothing, with no word on which option was too much."""
+    """Catches: a verdict "invalid" of a run of nothing, with no word on which option was too
+    much.
+    """
     ended = project.conform(*options)
     assert ended.status == pytest.ExitCode.USAGE_ERROR
     assert f"ERROR: {message}" in ended.output
@@ -94,14 +96,14 @@ def test_choice_that_leaves_no_check_says_why(
     ],
 )
 def test_what_cannot_be_explained_is_refused(project: Project, asked: str, message: str) -> None:
-    """A user's own tests that run instead, or an id that has to be guessed."""
+    """Catches: a user's own tests that run instead, or an id that has to be guessed."""
     ended = project.pytest(f"--fsm-explain={asked}")
     assert ended.status == pytest.ExitCode.USAGE_ERROR
     assert f"ERROR: --fsm-explain: {message}" in ended.output
 
 
 def test_several_checks_are_explained(project: Project) -> None:
-    """All but the last check that is asked for dropped in silence."""
+    """Catches: all but the last check that is asked for dropped in silence."""
     ended = project.pytest("--fsm-explain=OPX-002, OUT-001", "--fsm-explain", "IN-001")
     assert ended.status == pytest.ExitCode.OK
     runs = [line.split()[-1] for line in ended.output.splitlines() if line.startswith("run it")]
@@ -109,7 +111,7 @@ def test_several_checks_are_explained(project: Project) -> None:
 
 
 def test_collecting_only_needs_no_privilege(project: Project) -> None:
-    """A list of tests that asks for root, or that leaves a report behind."""
+    """Catches: a list of tests that asks for root, or that leaves a report behind."""
     ended = project.conform("--co", "-q", "--fsm-check=OUT-001", "--fsm-report=out")
     assert ended.status == pytest.ExitCode.OK
     assert [line.split("::")[-1][:8] for line in ended.output.splitlines()[:2]] == 2 * ["OUT-001["]
@@ -117,7 +119,9 @@ def test_collecting_only_needs_no_privilege(project: Project) -> None:
 
 
 def test_run_of_something_else_is_left_alone(project: Project) -> None:
-    """A project whose own tests fail because of an options file, or take longer to start."""
+    """Catches: a project whose own tests fail because of an options file, or take longer to
+    start.
+    """
     project.write(
         fsmredir__yaml="nonsense: [",
         test_own__py="import sys\n"
@@ -136,7 +140,7 @@ def test_run_of_something_else_is_left_alone(project: Project) -> None:
     ["--fsm-require=conformant", "--fsm-report=out", "--fsm-check=OUT-001", "--fsm-strict"],
 )
 def test_option_of_the_suite_needs_the_suite(project: Project, option: str) -> None:
-    """CI that asks for a verdict, gets none, and is green."""
+    """Catches: CI that asks for a verdict, gets none, and is green."""
     project.write(test_own__py="def test_own(): pass")
     needed = f"{option.partition('=')[0]} means something in a conformance run only"
     for environment in ({}, {"FSM_CONFORMANCE": "0"}):
@@ -146,7 +150,9 @@ def test_option_of_the_suite_needs_the_suite(project: Project, option: str) -> N
 
 
 def test_option_of_the_suite_may_be_meant_for_another_run(project: Project) -> None:
-    """A project that cannot keep the options of its conformance job where it keeps others."""
+    """Catches: a project that cannot keep the options of its conformance job where it keeps
+    others.
+    """
     project.write(
         test_own__py="def test_own(): pass",
         pytest__ini="[pytest]\naddopts = --fsm-strict\nfsm_require = conformant\n",
@@ -159,7 +165,7 @@ def test_option_of_the_suite_may_be_meant_for_another_run(project: Project) -> N
 
 
 def test_backend_without_its_packages_says_how_to_get_them(project: Project) -> None:
-    """A traceback of an import for whoever installed the plugin alone."""
+    """Catches: a traceback of an import for whoever installed the plugin alone."""
     project.write(conftest__py="import sys; sys.modules['requests'] = None")
     done = project.conform("--fsm-backend", "kind")
 

@@ -55,7 +55,9 @@ RANGES = "flomesh.io/outbound-ip-range-exclusion-list"
 def test_list_is_named_as_fsm_names_it(
     name: ListName, annotation: str | None, mesh_config_key: str, variable: str
 ) -> None:
-    """A derived key that FSM does not read, so that the list silently has no effect there."""
+    """Catches: a derived key that FSM does not read, so that the list silently has no effect
+    there.
+    """
     assert (name.annotation, name.mesh_config_key, name.variable) == (
         annotation,
         mesh_config_key,
@@ -65,7 +67,9 @@ def test_list_is_named_as_fsm_names_it(
 
 @pytest.mark.parametrize(("text", "port"), [("1", 1), ("0080", 80), ("65535", 65535)])
 def test_port_in_range_is_accepted(text: str, port: int) -> None:
-    """An off-by-one at either end of the range, or leading zeros refused, which FSM accepts."""
+    """Catches: an off-by-one at either end of the range, or leading zeros refused, which FSM
+    accepts.
+    """
     assert parse_port(text) == port
 
 
@@ -73,7 +77,7 @@ def test_port_in_range_is_accepted(text: str, port: int) -> None:
     "text", ["", " 80", "0", "-1", "+80", "65536", "70000", "80-90", "80:90", "http", "8e1", "٨٠"]
 )
 def test_what_is_no_port_is_refused(text: str) -> None:
-    """A value that only fails in the init container, as 70000 does in FSM."""
+    """Catches: a value that only fails in the init container, as 70000 does in FSM."""
     with pytest.raises(ValueError, match="is not a port from 1 to 65535"):
         parse_port(text)
 
@@ -88,7 +92,7 @@ def test_what_is_no_port_is_refused(text: str) -> None:
     ],
 )
 def test_range_stands_for_its_network(text: str, network: str) -> None:
-    """The seed's own 2.2.2.2/24 refused for its host bits, or taken as one address."""
+    """Catches: the seed's own 2.2.2.2/24 refused for its host bits, or taken as one address."""
     assert parse_ip_range(text) == ip_network(network)
 
 
@@ -110,14 +114,14 @@ def test_range_stands_for_its_network(text: str, network: str) -> None:
     ],
 )
 def test_what_is_no_range_is_refused(text: str) -> None:
-    """A bare address or a netmask let through: FSM's parser refuses both."""
+    """Catches: a bare address or a netmask let through: FSM's parser refuses both."""
     with pytest.raises(ValueError, match="is not a CIDR range"):
         parse_ip_range(text)
 
 
 @pytest.mark.parametrize("text", ["lo", "eth0.100", "a23456789012345", "eth+"])
 def test_name_that_the_kernel_allows_is_accepted(text: str) -> None:
-    """An own idea of interface names that is stricter than the kernel's."""
+    """Catches: an own idea of interface names that is stricter than the kernel's."""
     assert parse_interface(text) == text
 
 
@@ -126,25 +130,27 @@ def test_name_that_the_kernel_allows_is_accepted(text: str) -> None:
     ["", ".", "..", "a/b", "a:b", "a b", "a\0b", "a234567890123456", "é" * 8],
 )
 def test_name_that_no_interface_can_have_is_refused(text: str) -> None:
-    """A name cut or refused by iptables later; length counts in bytes, not in characters."""
+    """Catches: a name cut or refused by iptables later; length counts in bytes, not in
+    characters.
+    """
     with pytest.raises(ValueError, match="is not an interface name"):
         parse_interface(text)
 
 
 def test_nothing_written_means_empty_policy() -> None:
-    """An absent annotation or MeshConfig field treated as an empty, malformed item."""
+    """Catches: an absent annotation or MeshConfig field treated as an empty, malformed item."""
     assert Configuration().policy() == Policy()
 
 
 def test_blanks_around_items_do_not_count() -> None:
-    """``6379, 7070`` refused, or its second port lost."""
+    """Catches: ``6379, 7070`` refused, or its second port lost."""
     policy = Configuration(annotations={PORTS: " 6379 , 7070 "}).policy()
 
     assert policy.outbound_port_exclusion_list == (6379, 7070)
 
 
 def test_scopes_are_united_ports_mesh_scope_first() -> None:
-    """One scope replacing the other, or a double counted twice."""
+    """Catches: one scope replacing the other, or a double counted twice."""
     configuration = Configuration(
         annotations={PORTS: "7070,6379"}, traffic={"outboundPortExclusionList": [6379, 5432]}
     )
@@ -153,7 +159,7 @@ def test_scopes_are_united_ports_mesh_scope_first() -> None:
 
 
 def test_scopes_are_united_ranges_pod_scope_first() -> None:
-    """The merge order of the two kinds of list mixed up."""
+    """Catches: the merge order of the two kinds of list mixed up."""
     configuration = Configuration(
         annotations={RANGES: "10.96.0.0/16"},
         traffic={"outboundIPRangeExclusionList": ["1.1.1.1/32", "10.96.0.0/16"]},
@@ -166,14 +172,16 @@ def test_scopes_are_united_ranges_pod_scope_first() -> None:
 
 
 def test_two_spellings_of_one_range_are_one_range() -> None:
-    """Doubles removed by spelling only, so that a policy depends on host bits."""
+    """Catches: doubles removed by spelling only, so that a policy depends on host bits."""
     policy = Configuration(annotations={RANGES: "2.2.2.2/24,2.2.2.0/24"}).policy()
 
     assert policy.outbound_ip_range_exclusion_list == (ip_network("2.2.2.0/24"),)
 
 
 def test_effective_lists_keep_malformed_values() -> None:
-    """Values cleaned before the implementation sees them, so that it never has to refuse."""
+    """Catches: values cleaned before the implementation sees them, so that it never has to
+    refuse.
+    """
     configuration = Configuration(annotations={PORTS: "0,,http"})
 
     assert configuration.effective()[ListName.OUTBOUND_PORT_EXCLUSION] == ("0", "", "http")
@@ -181,14 +189,14 @@ def test_effective_lists_keep_malformed_values() -> None:
 
 @pytest.mark.parametrize("written", ["", "80,", "80,,90", "80,http"])
 def test_malformed_annotation_is_named_in_the_error(written: str) -> None:
-    """An error that leaves the user to guess which of four annotations it means."""
+    """Catches: an error that leaves the user to guess which of four annotations it means."""
     with pytest.raises(AnnotationError, match=f"annotation {PORTS}: '(http)?' is not a port"):
         Configuration(annotations={PORTS: written}).policy()
 
 
 @pytest.mark.parametrize("written", [0, 65536, True, None, "http", 80.0])
 def test_malformed_mesh_config_item_is_named_in_the_error(written: object) -> None:
-    """Mesh scope unvalidated, as in FSM, where only the init container notices."""
+    """Catches: mesh scope unvalidated, as in FSM, where only the init container notices."""
     with pytest.raises(MeshConfigError, match=r"spec\.traffic\.inboundPortExclusionList: "):
         Configuration(traffic={"inboundPortExclusionList": [written]}).policy()
 
@@ -205,7 +213,9 @@ def test_malformed_mesh_config_item_is_named_in_the_error(written: object) -> No
     ],
 )
 def test_what_no_mesh_config_holds_is_refused_at_once(traffic: object, words: str) -> None:
-    """A slip that turns an exclusion into nothing or other ports, or blames the implementation."""
+    """Catches: a slip that turns an exclusion into nothing or other ports, or blames the
+    implementation.
+    """
     with pytest.raises(MeshConfigError, match=words):
         Configuration(traffic=traffic)  # type: ignore[arg-type]
 
@@ -220,13 +230,15 @@ def test_what_no_mesh_config_holds_is_refused_at_once(traffic: object, words: st
     ],
 )
 def test_what_no_pod_holds_is_refused_at_once(annotations: object, words: str) -> None:
-    """A number for a text, found out by a method that numbers do not have."""
+    """Catches: a number for a text, found out by a method that numbers do not have."""
     with pytest.raises(AnnotationError, match=words):
         Configuration(annotations)  # type: ignore[arg-type]
 
 
 def test_foreign_annotations_are_ignored() -> None:
-    """Any pod refused that carries annotations of other tools, or of FSM's other features."""
+    """Catches: any pod refused that carries annotations of other tools, or of FSM's other
+    features.
+    """
     annotations = {
         "prometheus.io/port": "http",
         "flomesh.io/network-interface-exclusion-list": "eth1",
@@ -236,7 +248,7 @@ def test_foreign_annotations_are_ignored() -> None:
 
 
 def test_pod_document_holds_annotations_as_written() -> None:
-    """A command that parses annotations itself given cleaned ones."""
+    """Catches: a command that parses annotations itself given cleaned ones."""
     document = Configuration(annotations={PORTS: " 80,,"}).pod_document("web-1")
 
     assert document["metadata"] == {
@@ -247,7 +259,7 @@ def test_pod_document_holds_annotations_as_written() -> None:
 
 
 def test_mesh_config_document_holds_every_list() -> None:
-    """A list left out of the MeshConfig where it is empty: FSM requires all five."""
+    """Catches: a list left out of the MeshConfig where it is empty: FSM requires all five."""
     document = Configuration(traffic={"inboundPortExclusionList": [6379]}).mesh_config_document()
 
     assert document["spec"]["traffic"] == {

@@ -148,7 +148,7 @@ def decided(function: Body, level: Level = MUST, observed: int = 1) -> Result:
 
 
 def test_claim_is_told_whole() -> None:
-    """An explanation with "..." where the answer stood, because pytest cuts long texts."""
+    """Catches: an explanation with "..." where the answer stood, because pytest cuts long texts."""
     row = decided(asserts_a_claim).row
     assert (row.outcome, row.expected, row.seen) == (Outcome.FAIL, "direct", "x" * 400)
     assert row.flow == "tcp from uid 1000 to 192.0.2.1:80"
@@ -156,14 +156,14 @@ def test_claim_is_told_whole() -> None:
 
 
 def test_accepted_configuration_is_told_whole() -> None:
-    """A refusal that is missed, and nobody knows of which of ten values."""
+    """Catches: a refusal that is missed, and nobody knows of which of ten values."""
     reason = decided(asserts_a_refusal).row.reason
     assert "annotations {'flomesh.io/outbound-ip-range-exclusion-list': '10.0.0.0/33," in reason
     assert reason.endswith("MeshConfig {'outboundPortExclusionList': [0]}; seen programmed")
 
 
 def test_assertion_about_something_else_is_told_by_its_text() -> None:
-    """A failure without a word because it was about no flow."""
+    """Catches: a failure without a word because it was about no flow."""
     row = decided(asserts_something_else).row
     assert (row.reason, row.flow) == ("three of four answered", "")
 
@@ -211,12 +211,14 @@ def test_assertion_outside_the_check_file_is_an_error_of_ours() -> None:
     [(MUST, Outcome.FAIL), (SHOULD, Outcome.WARN), (INFO, Outcome.NOTE)],
 )
 def test_level_says_what_a_violation_is(level: Level, outcome: Outcome) -> None:
-    """A recommendation that turns a run red."""
+    """Catches: a recommendation that turns a run red."""
     assert decided(asserts_a_claim, level).row.outcome is outcome
 
 
 def test_harness_fault_is_an_error_of_ours() -> None:
-    """An implementation that is blamed for a full machine, or a terminal that is cleared by it."""
+    """Catches: an implementation that is blamed for a full machine, or a terminal that is
+    cleared by it.
+    """
     row = decided(breaks).row
     assert row.outcome is Outcome.ERROR
     assert row.reason == r"OSError: no \x1b[2Jmore descriptors"
@@ -233,13 +235,13 @@ def test_pod_without_its_network_is_not_an_error_of_ours() -> None:
 
 
 def test_check_that_looked_at_nothing_is_undecided() -> None:
-    """A check that passes because its loop was empty."""
+    """Catches: a check that passes because its loop was empty."""
     assert decided(passes, observed=0).row.outcome is Outcome.ERROR
     assert decided(passes).row.outcome is Outcome.PASS
 
 
 def test_failure_says_requirement_flow_and_how_to_run_it_again() -> None:
-    """A failure that can be understood only with the source at hand."""
+    """Catches: a failure that can be understood only with the source at hand."""
     error = as_failure(decided(asserts_a_claim).row, check(asserts_a_claim), "pytest ...").error
     assert str(error).splitlines() == [
         "OUT-001 asserts a claim",

@@ -13,7 +13,7 @@ from pytest_fsmredir.cli.doctor import Finding
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_doctor_speaks_to_any_terminal(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
-    """A traceback of an encoding error where somebody looks for what is wrong."""
+    """Catches: a traceback of an encoding error where somebody looks for what is wrong."""
     found = [
         Finding("python", present=True, detail="3.11"),
         Finding("program", present=False, detail="forbidden \u2014 run as root"),

@@ -24,7 +24,9 @@ def engine() -> Iterator[Engine]:
 
 
 def test_answer_that_is_there_is_not_missed_when_time_is_over(engine: Engine) -> None:
-    """A process that got no processor for a while calls flows unanswered that were answered."""
+    """Catches: a process that got no processor for a while calls flows unanswered that were
+    answered.
+    """
     here, there = socket.socketpair()
     heard = bytearray()
     with here, there:
@@ -35,7 +37,7 @@ def test_answer_that_is_there_is_not_missed_when_time_is_over(engine: Engine) ->
 
 
 def test_flow_that_never_ends_does_not_hold_up_the_run(engine: Engine) -> None:
-    """A socket that is always ready, served for ever after the time is over."""
+    """Catches: a socket that is always ready, served for ever after the time is over."""
     here, there = socket.socketpair()
     with here, there:
         engine.watch(here, READABLE, lambda _: None)
@@ -45,7 +47,9 @@ def test_flow_that_never_ends_does_not_hold_up_the_run(engine: Engine) -> None:
 
 
 def test_what_an_earlier_flow_left_behind_is_in_no_path(engine: Engine) -> None:
-    """A flow given up on a loaded machine, accepted late: the next one seems to have two hops."""
+    """Catches: a flow given up on a loaded machine, accepted late: the next one seems to have
+    two hops.
+    """
     host = ContainerHost(engine, OwnedSockets(), timeout_s=5.0)
     with closing(host.listen(Address("127.0.0.1", 0))) as listener:
         at = listener.address
@@ -68,7 +72,9 @@ def test_what_an_earlier_flow_left_behind_is_in_no_path(engine: Engine) -> None:
 def test_socket_that_cannot_be_used_is_closed(
     engine: Engine, call: Callable[[ContainerHost], object]
 ) -> None:
-    """A socket left open by whatever is no OSError, which warns of it in somebody's next test."""
+    """Catches: a socket left open by whatever is no OSError, which warns of it in somebody's
+    next test.
+    """
     made: list[socket.socket] = []
     owned = OwnedSockets()
 

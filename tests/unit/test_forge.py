@@ -91,7 +91,9 @@ def test_too_big_quotes_the_packet_and_goes_to_its_sender(family: int) -> None:
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_icmp_error_quotes_the_packet_and_goes_to_its_sender(family: int) -> None:
-    """An error that no kernel believes, so that a check blames the implementation for its loss."""
+    """Catches: an error that no kernel believes, so that a check blames the implementation for
+    its loss.
+    """
     offending = forge.udp(*ENDS[family], b"")
     packet = forge.icmp_error(ENDS[family][1].host, offending, 12, 1)
 

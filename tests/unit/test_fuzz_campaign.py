@@ -133,7 +133,7 @@ def without(name: ListName, position: int) -> Change:
 
 
 def test_whoever_follows_the_policy_is_left_in_peace() -> None:
-    """A false alarm."""
+    """Catches: a false alarm."""
     tried = campaign()
     results = [tried.search(policies=8, seed=SEED, level=level) for level in (MUST, SHOULD)]
 
@@ -143,7 +143,7 @@ def test_whoever_follows_the_policy_is_left_in_peace() -> None:
 
 
 def test_sixteen_ports_are_found_and_no_more_than_sixteen() -> None:
-    """A limit of 15 ports a list that is missed, or shown with a hundred ports."""
+    """Catches: a limit of 15 ports a list that is missed, or shown with a hundred ports."""
     found = campaign(limit=15).search(policies=40, seed=SEED, level=MUST).disagreement
 
     assert found is not None
@@ -155,7 +155,7 @@ def test_sixteen_ports_are_found_and_no_more_than_sixteen() -> None:
 
 
 def test_wrong_range_is_shrunk_to_one_entry_and_the_flow_that_shows_it() -> None:
-    """A disagreement buried in a configuration of a hundred values."""
+    """Catches: a disagreement buried in a configuration of a hundred values."""
     found = search(every_range(halved)).disagreement
 
     assert found is not None
@@ -167,7 +167,7 @@ def test_wrong_range_is_shrunk_to_one_entry_and_the_flow_that_shows_it() -> None
 
 
 def test_what_should_hold_is_a_search_of_its_own() -> None:
-    """A broken SHOULD reported as a broken MUST, or hiding one."""
+    """Catches: a broken SHOULD reported as a broken MUST, or hiding one."""
     assert search(inclusion_first, policies=4).disagreement is None
 
     found = search(inclusion_first, SHOULD).disagreement
@@ -186,7 +186,7 @@ def test_what_should_hold_is_a_search_of_its_own() -> None:
     ],
 )
 def test_lost_item_is_found(name: ListName, position: int) -> None:
-    """A list whose first or last item counts for nothing."""
+    """Catches: a list whose first or last item counts for nothing."""
     found = search(without(name, position)).disagreement
 
     assert found is not None
@@ -194,7 +194,7 @@ def test_lost_item_is_found(name: ListName, position: int) -> None:
 
 
 def test_run_of_items_is_taken_apart() -> None:
-    """A hundred ports shown where one is to blame, because they came in one draw."""
+    """Catches: a hundred ports shown where one is to blame, because they came in one draw."""
 
     def unlisted(policy: Policy) -> Policy:
         ports = tuple(port for port in policy.outbound_port_exclusion_list if not 20 < port < 60000)
@@ -207,13 +207,13 @@ def test_run_of_items_is_taken_apart() -> None:
 
 
 def test_prunings_of_a_list() -> None:
-    """An item that is never taken away."""
+    """Catches: an item that is never taken away."""
     assert list(parts("ab")) == [[], ["b"], ["a"]]
     assert list(parts("abc")) == [[], ["a"], ["b", "c"], ["b", "c"], ["a", "c"], ["a", "b"]]
 
 
 def test_same_seed_finds_the_same() -> None:
-    """A disagreement that is another one each time."""
+    """Catches: a disagreement that is another one each time."""
     first, second = (
         campaign(every_range(halved), effort=5).search(policies=40, seed=SEED, level=MUST)
         for _ in range(2)
@@ -224,7 +224,7 @@ def test_same_seed_finds_the_same() -> None:
 
 
 def test_shrinking_ends_when_its_effort_is_spent() -> None:
-    """A campaign that shrinks for ever."""
+    """Catches: a campaign that shrinks for ever."""
     none, some = (
         campaign(limit=15, effort=effort).search(policies=40, seed=SEED, level=MUST)
         for effort in (0, 5)
@@ -235,7 +235,7 @@ def test_shrinking_ends_when_its_effort_is_spent() -> None:
 
 
 def test_interfaces_are_not_given_to_who_does_not_claim_them() -> None:
-    """A failure for a feature that is declared as unsupported."""
+    """Catches: a failure for a feature that is declared as unsupported."""
 
     def forgetful(policy: Policy) -> Policy:
         return replace(policy, network_interface_exclusion_list=())
@@ -248,7 +248,7 @@ def test_interfaces_are_not_given_to_who_does_not_claim_them() -> None:
 
 
 def test_result_says_what_to_paste() -> None:
-    """A disagreement that cannot be tried by hand."""
+    """Catches: a disagreement that cannot be tried by hand."""
     shown = str(search(every_range(lambda _: ip_network("9.9.9.9/32"))).disagreement)
 
     assert shown.startswith("tcp from uid 1000 to 2.2.2.2:8080: expected direct; seen accepted by")

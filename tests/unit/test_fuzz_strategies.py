@@ -61,7 +61,7 @@ def outbound(policy: Policy) -> set[Address]:
 @reproducible
 @given(configurations())
 def test_every_configuration_is_valid(configuration: Configuration) -> None:
-    """An implementation blamed for refusing what it may refuse."""
+    """Catches: an implementation blamed for refusing what it may refuse."""
     policy = configuration.policy()
 
     assert not {*policy.inbound_port_exclusion_list} & {*SIDECARS_OWN_PORTS}
@@ -72,7 +72,7 @@ def test_every_configuration_is_valid(configuration: Configuration) -> None:
 @reproducible
 @given(configurations(families=(4,), features={Feature.INBOUND_PORT_EXCLUSION}))
 def test_lists_that_nobody_claims_stay_empty(configuration: Configuration) -> None:
-    """A failure for a feature that is declared as unsupported."""
+    """Catches: a failure for a feature that is declared as unsupported."""
     allowed = ListName.INBOUND_PORT_EXCLUSION
 
     assert set(configuration.annotations) <= {allowed.annotation}
@@ -82,7 +82,7 @@ def test_lists_that_nobody_claims_stay_empty(configuration: Configuration) -> No
 @reproducible
 @given(configurations(families=(4,)))
 def test_only_ranges_of_the_families_come(configuration: Configuration) -> None:
-    """IPv6 ranges given to an implementation that may refuse them."""
+    """Catches: IPv6 ranges given to an implementation that may refuse them."""
     policy = configuration.policy()
     ranges = policy.outbound_ip_range_exclusion_list + policy.outbound_ip_range_inclusion_list
 
@@ -90,19 +90,19 @@ def test_only_ranges_of_the_families_come(configuration: Configuration) -> None:
 
 
 def test_same_seed_draws_the_same() -> None:
-    """A disagreement that nobody finds again."""
+    """Catches: a disagreement that nobody finds again."""
     assert drawn.__wrapped__(5, 7) == drawn.__wrapped__(10, 7)[:5]
     assert drawn(5, 7) != drawn(5, 8)
 
 
 def test_the_first_configuration_is_empty() -> None:
-    """A campaign that never looks at a pod without any list."""
+    """Catches: a campaign that never looks at a pod without any list."""
     assert drawn(1) == (Configuration(),)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 14, 15, 16, 17, 100])
 def test_lists_have_telling_lengths(length: int) -> None:
-    """A limit of 15 ports that no list is long enough to hit."""
+    """Catches: a limit of 15 ports that no list is long enough to hit."""
     lengths = {
         len(values) for configuration in drawn(120) for values in configuration.traffic.values()
     }
@@ -111,7 +111,7 @@ def test_lists_have_telling_lengths(length: int) -> None:
 
 
 def test_configurations_hold_all_that_is_odd() -> None:
-    """A generator that got stuck in the ordinary."""
+    """Catches: a generator that got stuck in the ordinary."""
     policies = [configuration.policy() for configuration in drawn(120)]
     ranges = [network for policy in policies for network in policy.outbound_ip_range_exclusion_list]
 
@@ -121,7 +121,7 @@ def test_configurations_hold_all_that_is_odd() -> None:
 
 
 def test_configurations_are_written_in_odd_ways() -> None:
-    """Blanks, host bits or a second scope that no configuration has."""
+    """Catches: blanks, host bits or a second scope that no configuration has."""
     texts = [text for each in drawn(120) for text in each.effective()[RANGES]]
     networks = [(text, ip_network(text, strict=False)) for text in texts]
 
@@ -143,7 +143,7 @@ def _nested(policy: Policy) -> bool:
 
 
 def test_edges_of_a_range_and_what_lies_beside_them() -> None:
-    """A range that ends one address early, and no flow that tells."""
+    """Catches: a range that ends one address early, and no flow that tells."""
     networks = [ip_network("2.2.2.0/24"), ip_network("2001:db8::/64")]
 
     assert addresses_at(networks, 4) == ["2.2.2.0", "2.2.2.255", "2.2.1.255", "2.2.3.0"]
@@ -156,7 +156,7 @@ def test_edges_of_a_range_and_what_lies_beside_them() -> None:
 
 
 def test_edges_of_everything_are_nobodys() -> None:
-    """A flow to 0.0.0.0 or to broadcast, which no implementation can answer for."""
+    """Catches: a flow to 0.0.0.0 or to broadcast, which no implementation can answer for."""
     assert addresses_at([ip_network("0.0.0.0/0"), ip_network("0.0.0.0/1")], 4) == ["128.0.0.0"]
 
 
@@ -166,23 +166,23 @@ def test_edges_of_everything_are_nobodys() -> None:
      "255.255.255.255", "::", "::1", "::ffff:1.2.3.4", "fe80::1", "ff02::1", "fd77:1::2"],
 )  # fmt: skip
 def test_addresses_that_nobody_answers_for(address: str) -> None:
-    """A flow lost in the harness and blamed on the implementation."""
+    """Catches: a flow lost in the harness and blamed on the implementation."""
     assert not can_be_dialled(address)
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "10.244.0.1", "223.255.255.255", "2001:db8::1"])
 def test_addresses_that_are_answered_for(address: str) -> None:
-    """An edge that is never looked at."""
+    """Catches: an edge that is never looked at."""
     assert can_be_dialled(address)
 
 
 def test_ports_and_their_neighbours() -> None:
-    """An exclusion that is off by one, or a port that does not exist."""
+    """Catches: an exclusion that is off by one, or a port that does not exist."""
     assert ports_at([1, 80, 65535]) == [1, 80, 65535, 2, 79, 81, 65534]
 
 
 def test_each_listed_thing_is_aimed_at() -> None:
-    """A list with no flow that depends on it."""
+    """Catches: a list with no flow that depends on it."""
     policy = Policy(
         outbound_ip_range_exclusion_list=(ip_network("2.2.2.0/24"),),
         outbound_ip_range_inclusion_list=(ip_network("10.0.0.0/9"),),
@@ -200,7 +200,7 @@ def test_each_listed_thing_is_aimed_at() -> None:
 
 
 def test_who_sends_and_to_what_besides_the_lists() -> None:
-    """A user, a reserved port, the pod itself or UDP forgotten."""
+    """Catches: a user, a reserved port, the pod itself or UDP forgotten."""
     everything = flows(Policy())
     inbound = {flow.destination.port for flow in everything if flow.uid is None}
 
@@ -211,7 +211,9 @@ def test_who_sends_and_to_what_besides_the_lists() -> None:
 
 
 def test_listed_ports_are_source_ports_too_and_first() -> None:
-    """An exclusion compared with the source port; a source port that a listener holds already."""
+    """Catches: an exclusion compared with the source port; a source port that a listener holds
+    already.
+    """
     policy = Policy(outbound_port_exclusion_list=(6379,), inbound_port_exclusion_list=(7070,))
     from_ports = [probe for probe in probes(policy, SCENE) if probe.source_port is not None]
 
@@ -224,7 +226,7 @@ def test_listed_ports_are_source_ports_too_and_first() -> None:
 
 
 def test_second_interface_is_used_both_ways() -> None:
-    """An excluded interface that no flow goes through."""
+    """Catches: an excluded interface that no flow goes through."""
     scene = replace(SCENE, second="10.78.0.2", beyond="198.19.0.10")
     through = [flow for flow in flows(Policy(), scene) if flow.interface == "net1"]
 
@@ -233,14 +235,14 @@ def test_second_interface_is_used_both_ways() -> None:
 
 
 def test_no_flow_is_sent_twice_nor_too_many() -> None:
-    """Time spent on what is known already."""
+    """Catches: time spent on what is known already."""
     policy = drawn(120)[-1].policy()
 
     assert len(set(probes(policy, SCENE))) == len(probes(policy, SCENE)) < 3000
 
 
 def test_flows_tell_routes_apart() -> None:
-    """Flows that all end in the same place, whatever the lists say."""
+    """Catches: flows that all end in the same place, whatever the lists say."""
     policy = Policy(outbound_port_exclusion_list=(6379,), inbound_port_exclusion_list=(7070,))
     routes = {expected(policy, flow, ("10.77.0.2",)) for flow in flows(policy)}
 
@@ -248,7 +250,7 @@ def test_flows_tell_routes_apart() -> None:
 
 
 def test_missing_hypothesis_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A traceback where a line to install something would do."""
+    """Catches: a traceback where a line to install something would do."""
     monkeypatch.setattr("pytest_fsmredir.fuzz.find_spec", lambda _: None)
 
     with pytest.raises(PreflightError, match=r"pip install 'pytest-fsmredir\[fuzz\]'"):
@@ -256,7 +258,9 @@ def test_missing_hypothesis_is_explained(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_features_of_all_lists_are_known() -> None:
-    """A list that is generated although nobody claims it, since its feature has another name."""
+    """Catches: a list that is generated although nobody claims it, since its feature has
+    another name.
+    """
     assert {
         Feature(name.removesuffix("_list").replace("_", "-")) for name in ListName
     } < ALL_FEATURES

@@ -154,7 +154,7 @@ def test_empty_lists_of_a_mesh_config_make_no_other_pod() -> None:
 
 
 def test_everything_that_a_check_orders_is_for_its_node() -> None:
-    """A pod on another node than the one whose verdict it bears on."""
+    """Catches: a pod on another node than the one whose verdict it bears on."""
     for check_id in ("KUBE-001", "KUBE-010", "KUBE-005", "LIFE-001"):
         orders = orders_of(check_id, "n-1")
         assert {order.node for order in orders} <= {"n-1"}
@@ -163,7 +163,7 @@ def test_everything_that_a_check_orders_is_for_its_node() -> None:
 
 
 def test_ipv6_is_answered_for_where_pods_have_it() -> None:
-    """Checks of IPv6 that fail for want of somebody who answers."""
+    """Catches: checks of IPv6 that fail for want of somebody who answers."""
     assert Need.REMOTE_ADDRESSES in needs_met(unused_ranges(site("fd00:10:244::7")), 6)
     assert Need.REMOTE_ADDRESSES not in needs_met(unused_ranges(site("2a00::7")), 6)
     four = unused_ranges(site("10.111.0.7"))

@@ -30,12 +30,12 @@ from pytest_fsmredir.reference_mesh.lists import lists_of
     ],
 )
 def test_examples_of_the_documentation(setting: str, expected: dict[str, list[object]]) -> None:
-    """A documented line that this command refuses, or takes for something else."""
+    """Catches: a documented line that this command refuses, or takes for something else."""
     assert lists_of([setting]) == expected
 
 
 def test_later_setting_wins() -> None:
-    """Two settings of one list that are mixed."""
+    """Catches: two settings of one list that are mixed."""
     settings = ["fsm.outboundPortExclusionList={1}", "fsm.outboundPortExclusionList={2}"]
 
     assert lists_of(settings) == {"outboundPortExclusionList": [2]}
@@ -57,7 +57,9 @@ def test_later_setting_wins() -> None:
     ],
 )
 def test_what_has_no_meaning_is_named(setting: str, told: str) -> None:
-    """A typing error that silently leaves a list out, or one that does not say where it is."""
+    """Catches: a typing error that silently leaves a list out, or one that does not say where
+    it is.
+    """
     with pytest.raises(SettingsError) as caught:
         lists_of([setting])
 

@@ -96,7 +96,7 @@ def patched(given: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_pod_is_injected(webhook: WebhookServer) -> None:
-    """A patch that does not apply, or a pod that is not like FSM's."""
+    """Catches: a patch that does not apply, or a pod that is not like FSM's."""
     given = pod({"flomesh.io/outbound-port-exclusion-list": "6379"}, initContainers=[{"name": "x"}])
     response = reviewed(webhook, given)
     made = patched(given, response)
@@ -111,7 +111,7 @@ def test_pod_is_injected(webhook: WebhookServer) -> None:
 
 
 def test_mesh_config_is_read_anew(webhook: WebhookServer, cluster: Cluster) -> None:
-    """A list that was changed and counts only after a restart of the webhook."""
+    """Catches: a list that was changed and counts only after a restart of the webhook."""
     reviewed(webhook, pod())
     cluster.spec = {"sidecar": {"holdApplicationUntilProxyStarts": False}}
     made = patched(pod(), reviewed(webhook, pod()))
@@ -135,7 +135,7 @@ def test_mesh_config_is_read_anew(webhook: WebhookServer, cluster: Cluster) -> N
 def test_bad_list_is_refused_in_the_injectors_words(
     webhook: WebhookServer, key: str, value: str, told: str
 ) -> None:
-    """A pod that runs with a list which nobody can honour."""
+    """Catches: a pod that runs with a list which nobody can honour."""
     response = reviewed(webhook, pod({f"flomesh.io/{key}": value}))
 
     assert not response["allowed"]
@@ -144,7 +144,7 @@ def test_bad_list_is_refused_in_the_injectors_words(
 
 
 def test_bad_injection_annotation_is_refused(webhook: WebhookServer) -> None:
-    """A typing error that silently leaves a pod out of the mesh."""
+    """Catches: a typing error that silently leaves a pod out of the mesh."""
     response = reviewed(webhook, pod({"flomesh.io/sidecar-injection": "maybe"}))
 
     assert not response["allowed"]
@@ -170,7 +170,9 @@ def test_pod_is_left_alone(
     namespace: str,
     annotations: dict[str, str],
 ) -> None:
-    """A pod of the node or of the cluster itself, or a copy of an injected one, that is changed."""
+    """Catches: a pod of the node or of the cluster itself, or a copy of an injected one, that
+    is changed.
+    """
     cluster.annotations = annotations
     response = reviewed(webhook, given, namespace)
 
@@ -178,7 +180,7 @@ def test_pod_is_left_alone(
 
 
 def test_webhook_tells_what_is_wrong_with_it(webhook: WebhookServer, cluster: Cluster) -> None:
-    """A failure of the webhook that is taken for a refusal, or that ends it."""
+    """Catches: a failure of the webhook that is taken for a refusal, or that ends it."""
     assert post(webhook, ["no review"])[0] == 400
     assert post(webhook, asked(pod()), "/elsewhere")[0] == 404
     cluster.down = True

@@ -26,13 +26,15 @@ def names(chosen: dict[str, tuple[Node, ...]]) -> dict[str, list[str]]:
 
 
 def test_all_means_every_node_that_runs_linux_in_one_order() -> None:
-    """Workers of pytest-xdist that collect in the order in which the API happened to answer."""
+    """Catches: workers of pytest-xdist that collect in the order in which the API happened to
+    answer.
+    """
     assert names(choose(("all",), {"kind": KIND})) == {"kind": ["w-1", "w-2"]}
     assert names(choose(("all",), {"kind": KIND[::-1]})) == {"kind": ["w-1", "w-2"]}
 
 
 def test_named_nodes_are_taken_where_they_are() -> None:
-    """A name that has to exist in every cluster of a matrix."""
+    """Catches: a name that has to exist in every cluster of a matrix."""
     there = {"kind": KIND, "cluster": (Node("n-1"), Node("n-2"))}
 
     assert names(choose(("n-2", "w-1"), there)) == {"kind": ["w-1"], "cluster": ["n-2"]}
@@ -47,13 +49,13 @@ def test_named_nodes_are_taken_where_they_are() -> None:
     ],
 )
 def test_node_that_cannot_be_judged_is_refused(asked: tuple[str, ...], message: str) -> None:
-    """A misspelt node that is left out of the verdict without a word."""
+    """Catches: a misspelt node that is left out of the verdict without a word."""
     with pytest.raises(SettingsError, match=message):
         choose(asked, {"kind": KIND})
 
 
 def test_backend_that_is_left_without_a_node_is_refused() -> None:
-    """A backend of the matrix that drops out because another one has the names."""
+    """Catches: a backend of the matrix that drops out because another one has the names."""
     with pytest.raises(SettingsError, match="none of w-1 is a Linux node of the backend cluster"):
         choose(("w-1",), {"kind": KIND, "cluster": (Node("n-1"),)})
     with pytest.raises(SettingsError, match=r"none of all .* there are: none"):
@@ -70,13 +72,13 @@ def test_backend_that_is_left_without_a_node_is_refused() -> None:
 def test_option_that_makes_no_sense_is_refused(
     given: list[str], backends: list[str], message: str
 ) -> None:
-    """An option that is not heeded."""
+    """Catches: an option that is not heeded."""
     with pytest.raises(SettingsError, match=message):
         nodes_named(given, backends, "--fsm-nodes")
 
 
 def test_node_named_twice_is_judged_once() -> None:
-    """Two items of one id."""
+    """Catches: two items of one id."""
     assert nodes_named(["b", "a", "b"], ["netns", "kind"], "") == ("b", "a")
 
 
@@ -95,7 +97,7 @@ def document(status: dict[str, Any], **labels: str) -> dict[str, Any]:
     ],
 )
 def test_node_that_runs_no_pods_says_why(status: dict[str, Any], trouble: str) -> None:
-    """An implementation that is blamed for pods which never ran."""
+    """Catches: an implementation that is blamed for pods which never ran."""
     node = node_of(document(status))
 
     assert node.trouble.startswith(trouble)
@@ -103,7 +105,7 @@ def test_node_that_runs_no_pods_says_why(status: dict[str, Any], trouble: str) -
 
 
 def test_troubled_nodes_are_named_before_the_run() -> None:
-    """A run that waits for pods which nobody will start."""
+    """Catches: a run that waits for pods which nobody will start."""
     chosen = {"kind": (Node("a"), Node("b", trouble="not Ready: no CNI"))}
 
     with pytest.raises(PreflightError, match=r"no pod can run on b \(not Ready: no CNI\)"):
@@ -112,7 +114,7 @@ def test_troubled_nodes_are_named_before_the_run() -> None:
 
 
 def test_operating_system_is_the_label_or_what_the_kubelet_says() -> None:
-    """A Windows node that is to have iptables."""
+    """Catches: a Windows node that is to have iptables."""
     windows: dict[str, Any] = {"nodeInfo": {"operatingSystem": "windows"}}
 
     assert not node_of(document(windows)).linux
@@ -120,7 +122,7 @@ def test_operating_system_is_the_label_or_what_the_kubelet_says() -> None:
 
 
 def test_pinned_pod_is_bound_to_its_node_whatever_its_taints() -> None:
-    """A pod on another node than the one that its row names."""
+    """Catches: a pod on another node than the one that its row names."""
     pod: dict[str, Any] = {"metadata": {"name": "p"}, "spec": {"containers": []}}
 
     spec = pinned(pod, "w-1")["spec"]
@@ -134,7 +136,7 @@ def test_pinned_pod_is_bound_to_its_node_whatever_its_taints() -> None:
 
 
 def test_kind_names_its_nodes_by_their_role() -> None:
-    """Nodes that cannot be named before there is a cluster."""
+    """Catches: nodes that cannot be named before there is a cluster."""
     roles = ["control-plane", "worker", "control-plane", "worker", "worker"]
 
     assert names_in_kind("k", roles) == (
@@ -152,7 +154,7 @@ def without_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_clusters")
 def test_nodes_of_a_kind_cluster_are_known_before_it_runs(tmp_path: Path) -> None:
-    """A cluster that is made for ``--collect-only``."""
+    """Catches: a cluster that is made for ``--collect-only``."""
     config = tmp_path / "kind.yaml"
     config.write_text("nodes: [{role: control-plane}, {role: worker}]")
 
@@ -177,7 +179,9 @@ def verdicts(*rows: tuple[Profile, Row]) -> dict[str, Verdict]:
 
 
 def test_each_node_has_a_verdict_of_its_own() -> None:
-    """A failure on one kernel that makes all of them look bad, or that drowns among the good."""
+    """Catches: a failure on one kernel that makes all of them look bad, or that drowns among
+    the good.
+    """
     found = verdicts(row("a", Outcome.PASS), row("b", Outcome.FAIL), row("c", Outcome.ERROR))
 
     assert found == {
@@ -187,7 +191,7 @@ def test_each_node_has_a_verdict_of_its_own() -> None:
 
 
 def test_node_that_was_not_looked_at_is_not_made_good_by_another() -> None:
-    """A check that ran on one kernel and counts on the other."""
+    """Catches: a check that ran on one kernel and counts on the other."""
     found = verdicts(row("a", Outcome.PASS), row("a", Outcome.PASS, "OUT-002"),
                      row("b", Outcome.PASS), row("b", Outcome.NOT_RUN, "OUT-002"))  # fmt: skip
 
@@ -195,7 +199,7 @@ def test_node_that_was_not_looked_at_is_not_made_good_by_another() -> None:
 
 
 def test_what_clusters_cannot_do_is_made_good_by_network_namespaces() -> None:
-    """A matrix of ``netns,kind`` that is conformant, and no node of it."""
+    """Catches: a matrix of ``netns,kind`` that is conformant, and no node of it."""
     netns = (row("", Outcome.PASS), row("", Outcome.PASS, "OUT-002"))
     node = (row("a", Outcome.PASS), row("a", Outcome.NOT_RUN, "OUT-002"))
 

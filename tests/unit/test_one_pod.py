@@ -59,7 +59,7 @@ def injected(**annotations: str) -> Found:
 
 @pytest.mark.parametrize("text", ["web-1", "demo/", "/web-1", "demo/web/1", "Demo/web", "a/b?c=d"])
 def test_what_names_no_pod_is_refused(text: str) -> None:
-    """A path of the API that somebody else has made up."""
+    """Catches: a path of the API that somebody else has made up."""
     with pytest.raises(SettingsError, match="give NAMESPACE/NAME"):
         parse_name(text)
     assert parse_name("demo/web-1") == ("demo", "web-1")
@@ -77,7 +77,7 @@ def test_what_names_no_pod_is_refused(text: str) -> None:
     ],
 )
 def test_pod_without_redirection_says_why(found: Found, why: str) -> None:
-    """A pod that is blamed for not capturing what it was never asked to."""
+    """Catches: a pod that is blamed for not capturing what it was never asked to."""
     assert bool(found.not_in_mesh) is bool(why)
     assert why in found.not_in_mesh
     assert ("everything is to be direct" in found.headline) is bool(why)
@@ -136,7 +136,7 @@ def test_change_of_the_mesh_config_after_the_pod_was_made_is_said() -> None:
 
 
 def test_settings_are_the_pods_own_and_the_meshs() -> None:
-    """A pod that is judged by half of its settings."""
+    """Catches: a pod that is judged by half of its settings."""
     config = {"spec": {"traffic": {"outboundPortExclusionList": [80], "other": {}}}}
     found = Found(pod("sidecar", outbound_port_exclusion_list="6379, 7070"), config)
 
@@ -170,7 +170,9 @@ class Api:
 
 
 def test_pod_has_to_run() -> None:
-    """A guest in a pod that has ended, or a right that is missing taken for a missing pod."""
+    """Catches: a guest in a pod that has ended, or a right that is missing taken for a missing
+    pod.
+    """
     pending = pod() | {"status": {"phase": "Pending"}}
     ended = {"terminated": {"exitCode": 2}}
     died = {"phase": "Pending", "initContainerStatuses": [{"name": "fsm-init", "state": ended}]}
@@ -204,7 +206,7 @@ def hosts(probes: list[ProbeFlow]) -> set[str]:
 
 
 def test_nothing_is_sent_out_of_the_cluster() -> None:
-    """A stranger's address that is dialled from somebody's production."""
+    """Catches: a stranger's address that is dialled from somebody's production."""
     found = injected(outbound_ip_range_exclusion_list="198.51.100.0/24")
 
     plan = aimed(found)
@@ -218,14 +220,14 @@ def test_nothing_is_sent_out_of_the_cluster() -> None:
 
 
 def test_same_pod_gets_the_same_flows() -> None:
-    """A verdict that depends on the day."""
+    """Catches: a verdict that depends on the day."""
     found = injected(outbound_port_exclusion_list="6379,7070")
     assert aimed(found).sent == aimed(found).sent
     assert 7070 in {probe.flow.destination.port for probe in aimed(found).sent}
 
 
 def test_ports_of_the_application_are_left_to_it() -> None:
-    """A source port that the application has, which ends in an error of ours."""
+    """Catches: a source port that the application has, which ends in an error of ours."""
     sources = {
         p.source_port for p in aimed(injected(outbound_port_exclusion_list="6379,7070")).sent
     }
@@ -233,7 +235,7 @@ def test_ports_of_the_application_are_left_to_it() -> None:
 
 
 def test_flow_that_tells_nothing_is_left_out() -> None:
-    """A sidecar that is blamed for hanging up on what dials its own listener."""
+    """Catches: a sidecar that is blamed for hanging up on what dials its own listener."""
     plan = aimed(injected())
     flows = [p.flow for p in plan.sent if p.flow.uid is None and p.flow.protocol is Protocol.TCP]
     ports = {flow.destination.port for flow in flows}
@@ -242,7 +244,7 @@ def test_flow_that_tells_nothing_is_left_out() -> None:
 
 
 def test_node_does_not_listen_for_us() -> None:
-    """A listener of ours on the network of a node."""
+    """Catches: a listener of ours on the network of a node."""
     found = Found(pod("host"), None)
     assert {probe.flow.direction for probe in aimed(found).sent} == {Direction.OUTBOUND}
     assert hosts(aimed(found).sent) == {SERVER}
@@ -266,7 +268,7 @@ CAPTURED = Route.SIDECAR_OUTBOUND, Acceptor.SIDECAR_OUTBOUND
 
 
 def test_table_has_a_line_for_flows_of_one_fate() -> None:
-    """Three hundred lines of which one matters."""
+    """Catches: three hundred lines of which one matters."""
     route, by = CAPTURED
     good = [outbound(port, uid) for uid in (1000, 0) for port in (8081, 8080)]
     rows = [(each, judged(route, each, by)) for each in good]
@@ -289,7 +291,7 @@ def test_table_has_a_line_for_flows_of_one_fate() -> None:
 
 
 def test_what_is_left_out_is_said() -> None:
-    """A range that nobody looked at, in a table that looks complete."""
+    """Catches: a range that nobody looked at, in a table that looks complete."""
     assert left_out("to x", [outbound(1), outbound(2)]) == "left out: 2 flows to x"
     assert undialled(("8.8.8.8", "8.8.4.4")).endswith("outside the cluster: 8.8.8.8, 8.8.4.4")
 
@@ -318,7 +320,7 @@ class Place:
 
 
 def test_flows_go_out_together_and_come_back_in_order() -> None:
-    """A fate that is taken for another flow's."""
+    """Catches: a fate that is taken for another flow's."""
     place = Place()
     mesh = SimpleNamespace(client=Place())
     made = KubeHosts(cast("Any", mesh), cast("Any", place))
@@ -343,7 +345,7 @@ def test_flows_go_out_together_and_come_back_in_order() -> None:
 def test_wrong_usage_says_nothing_about_the_pod(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A typo whose exit status blames the pod."""
+    """Catches: a typo whose exit status blames the pod."""
     assert main(["pod", *arguments]) == 2
     assert said in capsys.readouterr().err
 
@@ -351,7 +353,7 @@ def test_wrong_usage_says_nothing_about_the_pod(
 def test_fault_of_ours_is_no_verdict(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A traceback that ends with the status of a pod that differs."""
+    """Catches: a traceback that ends with the status of a pod that differs."""
     monkeypatch.setattr("pytest_fsmredir.cli.pod.command.parse_name", lambda _: 1 / 0)
     assert main(["pod", "demo/web-1", "--pod-image", "i"]) == 2
     assert "ZeroDivisionError" in capsys.readouterr().err

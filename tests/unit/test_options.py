@@ -22,7 +22,7 @@ implementation:
 
 
 def test_defaults_judge_the_reference(project: Project) -> None:
-    """A first run that asks for something."""
+    """Catches: a first run that asks for something."""
     settings = project.settings()
     assert (settings.impl, settings.init_cmd, settings.rules) == ("reference", "", None)
     assert settings.families == (4, 6)
@@ -30,7 +30,7 @@ def test_defaults_judge_the_reference(project: Project) -> None:
 
 
 def test_every_layer_wins_over_the_next(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that beats the command line, an ini setting that beats the environment."""
+    """Catches: a file that beats the command line, an ini setting that beats the environment."""
     seen = [project.settings().timeout_s]
     project.ini["fsm_timeout"] = "1"
     seen.append(project.settings().timeout_s)
@@ -43,7 +43,7 @@ def test_every_layer_wins_over_the_next(project: Project, monkeypatch: pytest.Mo
 
 
 def test_every_option_but_a_few_can_stand_in_the_file(project: Project) -> None:
-    """An option that the file does not know."""
+    """Catches: an option that the file does not know."""
     project.write(
         "init-cmd: sh init.sh\ncheck: [OUT-*, IN-001]\nprofile: core\niptables: both\nip: 4\n"
         "exhaustive: yes\nstrict: true\nrequire: none\nreport: out\nprivilege: root\n"
@@ -78,7 +78,7 @@ def test_every_option_but_a_few_can_stand_in_the_file(project: Project) -> None:
     ],
 )
 def test_bad_options_file_is_refused(project: Project, text: str, message: str) -> None:
-    """A misspelt key that is ignored, or an error that does not say where."""
+    """Catches: a misspelt key that is ignored, or an error that does not say where."""
     file = project.write(text)
     with pytest.raises(SettingsError, match=message) as caught:
         project.settings()
@@ -86,7 +86,7 @@ def test_bad_options_file_is_refused(project: Project, text: str, message: str) 
 
 
 def test_file_makes_no_objects(project: Project) -> None:
-    """A file from somebody else that runs code when it is read."""
+    """Catches: a file from somebody else that runs code when it is read."""
     project.write("init-cmd: !!python/object/apply:os.system ['touch owned']")
     with pytest.raises(SettingsError):
         project.settings()
@@ -94,40 +94,42 @@ def test_file_makes_no_objects(project: Project) -> None:
 
 
 def test_file_that_is_named_must_exist(project: Project) -> None:
-    """A misspelt ``--fsm-options`` that means "no options"."""
+    """Catches: a misspelt ``--fsm-options`` that means "no options"."""
     with pytest.raises(SettingsError, match=r"nowhere\.yaml: No such file"):
         project.settings(options="nowhere.yaml")
 
 
 def test_file_that_is_no_text_is_refused(project: Project) -> None:
-    """A traceback for a file of another kind."""
+    """Catches: a traceback for a file of another kind."""
     (project.path / "fsmredir.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsError, match="not UTF-8"):
         project.settings()
 
 
 def test_file_is_not_read_unless_the_suite_is_to_run(project: Project) -> None:
-    """A broken options file that stops somebody's own tests."""
+    """Catches: a broken options file that stops somebody's own tests."""
     project.write("nonsense: [")
     assert not project.settings(conformance=False).conformance
 
 
 def test_paths_of_a_file_start_where_the_file_is(project: Project) -> None:
-    """A rules file that is found from one directory only."""
+    """Catches: a rules file that is found from one directory only."""
     (project.path / "sub").mkdir()
     project.write("rules: rules.v4", "sub/own.yaml")
     assert project.settings(options="sub/own.yaml").rules == project.path / "sub" / "rules.v4"
 
 
 def test_more_binding_layer_names_the_implementation(project: Project) -> None:
-    """A command on the command line that loses against, or quarrels with, one in the file."""
+    """Catches: a command on the command line that loses against, or quarrels with, one in the
+    file.
+    """
     project.write("rules: rules.v4")
     settings = project.settings(init_cmd="true")
     assert (settings.init_cmd, settings.rules, settings.impl) == ("true", None, "")
 
 
 def test_two_implementations_of_one_layer_are_refused(project: Project) -> None:
-    """A run that judges another implementation than the user believes."""
+    """Catches: a run that judges another implementation than the user believes."""
     with pytest.raises(SettingsError, match="--fsm-impl and --fsm-init-cmd each name"):
         project.settings(impl="reference", init_cmd="true")
     with pytest.raises(SettingsError, match="--fsm-init-cmd and --fsm-rules each name"):
@@ -141,7 +143,7 @@ def test_two_implementations_of_one_layer_are_refused(project: Project) -> None:
 def test_empty_implementation_is_refused(
     project: Project, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """A shell variable without a value that has the reference certified in its place."""
+    """Catches: a shell variable without a value that has the reference certified in its place."""
     key = "fsm_" + name.replace("-", "_")
     empty = "the value is empty, and does not say what is to be judged"
     with pytest.raises(SettingsError, match=f"^--fsm-{name}: {empty}"):
@@ -161,14 +163,16 @@ def test_empty_implementation_is_refused(
 def test_empty_name_of_the_options_file_is_refused(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run without the file that names the implementation."""
+    """Catches: a run without the file that names the implementation."""
     monkeypatch.setenv("FSM_OPTIONS", "")
     with pytest.raises(SettingsError, match=r"^FSM_OPTIONS: the value is empty"):
         project.settings()
 
 
 def test_reference_is_not_judged_in_the_name_of_somebody(project: Project) -> None:
-    """A certificate of the reference that says ACME, who forgot to say how to run theirs."""
+    """Catches: a certificate of the reference that says ACME, who forgot to say how to run
+    theirs.
+    """
     project.write(METADATA)
     with pytest.raises(SettingsError, match="describes acme-mesh but not how to run it"):
         project.settings()
@@ -184,7 +188,7 @@ def test_reference_is_not_judged_in_the_name_of_somebody(project: Project) -> No
 
 
 def test_features_are_collected_least_binding_first(project: Project) -> None:
-    """A change on the command line that forgets what the file declares."""
+    """Catches: a change on the command line that forgets what the file declares."""
     project.write("features: [ipv6, hairpin]")
     assert list(project.settings(features="-hairpin").features.values()) == [
         ("ipv6", "hairpin"),
@@ -193,14 +197,14 @@ def test_features_are_collected_least_binding_first(project: Project) -> None:
 
 
 def test_empty_list_of_features_is_a_statement(project: Project) -> None:
-    """A file that claims nothing, and is taken to claim everything."""
+    """Catches: a file that claims nothing, and is taken to claim everything."""
     assert project.settings().features == {}
     project.write("features: []")
     assert list(project.settings().features.values()) == [()]
 
 
 def test_metadata_is_taken_as_written(project: Project) -> None:
-    """A version 1.30 that YAML makes 1.3."""
+    """Catches: a version 1.30 that YAML makes 1.3."""
     project.write(METADATA)
     identity = project.settings(init_cmd="true").identity
     assert (identity.project, identity.version, identity.mode) == ("acme-mesh", "1.30", "default")
@@ -220,14 +224,14 @@ def test_metadata_is_taken_as_written(project: Project) -> None:
     ],
 )
 def test_bad_metadata_is_refused(project: Project, text: str, message: str) -> None:
-    """A report that names nobody, or a moving target."""
+    """Catches: a report that names nobody, or a moving target."""
     project.write(text)
     with pytest.raises(SettingsError, match=message):
         project.settings()
 
 
 def test_report_needs_complete_metadata_before_the_run(project: Project) -> None:
-    """A vendor who learns after the run that the report cannot be submitted."""
+    """Catches: a vendor who learns after the run that the report cannot be submitted."""
     project.write("implementation: {project: x, version: 1}")
     assert project.settings(init_cmd="true").identity.project == "x"
     with pytest.raises(SettingsError, match="also needs organization, url and contact"):
@@ -235,7 +239,7 @@ def test_report_needs_complete_metadata_before_the_run(project: Project) -> None
 
 
 def test_waivers_come_from_either_file(project: Project) -> None:
-    """Waivers that are dropped because another file holds them."""
+    """Catches: waivers that are dropped because another file holds them."""
     listed = "[{id: OUT-001, reason: r, link: 'https://example.com/1'}]"
     project.write(f"waivers: {listed}")
     project.write(listed.replace("001", "002"), "list.yaml")
@@ -251,7 +255,9 @@ def test_waivers_come_from_either_file(project: Project) -> None:
 
 
 def test_backends_make_a_matrix(project: Project) -> None:
-    """A backend that is named and left out, or a variant that a mesh was never asked for."""
+    """Catches: a backend that is named and left out, or a variant that a mesh was never asked
+    for.
+    """
     settings = project.settings(backend="netns, kind,netns", iptables="both", ip="4")
 
     assert list(map(str, settings.variants("nft"))) == [
@@ -272,13 +278,13 @@ def test_backends_make_a_matrix(project: Project) -> None:
     ],
 )
 def test_unknown_backend_is_refused(project: Project, backend: str, message: str) -> None:
-    """A misspelt backend that leaves the default one to certify the implementation."""
+    """Catches: a misspelt backend that leaves the default one to certify the implementation."""
     with pytest.raises(SettingsError, match=message):
         project.settings(backend=backend)
 
 
 def test_nodes_are_points_of_the_matrix(project: Project) -> None:
-    """Two nodes that share an id, or an id that ``-k`` cannot name."""
+    """Catches: two nodes that share an id, or an id that ``-k`` cannot name."""
     settings = project.settings(backend="netns,kind", nodes="a.b,c", iptables="nft", ip="4")
     variants = settings.variants("nft", {"kind": ["a.b", "c"]})
 
@@ -290,6 +296,6 @@ def test_nodes_are_points_of_the_matrix(project: Project) -> None:
 
 
 def test_nodes_may_be_a_list_of_the_options_file(project: Project) -> None:
-    """An option that only a command line can give."""
+    """Catches: an option that only a command line can give."""
     project.write("backend: kind\nnodes: [a, b]\n")
     assert project.settings().kubernetes.nodes == ("a", "b")

@@ -103,17 +103,19 @@ def ranges(*texts: str) -> tuple[Network, ...]:
     ids=str,
 )
 def test_route_without_any_list(flow: Flow, route: Route) -> None:
-    """A wrong row in the behaviour that every pod has before anything is configured."""
+    """Catches: a wrong row in the behaviour that every pod has before anything is configured."""
     assert expected(Policy(), flow, OWN) is route
 
 
 def test_served_ports_are_the_seeds() -> None:
-    """A health port dropped from the constants, which oracle and rules would both follow."""
+    """Catches: a health port dropped from the constants, which oracle and rules would both
+    follow.
+    """
     assert SERVED_PORTS == (15010, 15901, 15902, 15903, 15904)
 
 
 def test_exclusion_covers_its_range_and_no_more() -> None:
-    """Edges of a range off by one."""
+    """Catches: edges of a range off by one."""
     policy = Policy(outbound_ip_range_exclusion_list=ranges("2.2.2.0/24"))
     hosts = ("2.2.1.255", "2.2.2.0", "2.2.2.255", "2.2.3.0")
 
@@ -124,7 +126,9 @@ def test_exclusion_covers_its_range_and_no_more() -> None:
 
 
 def test_inclusion_of_one_family_includes_nothing_of_the_other() -> None:
-    """An inclusion list judged for each family by itself, so that IPv6 stays captured whole."""
+    """Catches: an inclusion list judged for each family by itself, so that IPv6 stays captured
+    whole.
+    """
     policy = Policy(outbound_ip_range_inclusion_list=ranges("10.0.0.0/8"))
 
     assert expected(policy, app("2001:db8::7"), OWN) is Route.DIRECT
@@ -132,7 +136,7 @@ def test_inclusion_of_one_family_includes_nothing_of_the_other() -> None:
 
 @pytest.mark.parametrize("flow", [app("1.1.1.1"), client(80)], ids=str)
 def test_excluded_interface_is_left_alone_both_ways_and_no_other_is(flow: Flow) -> None:
-    """An interface list that acts in one direction only, or on every interface."""
+    """Catches: an interface list that acts in one direction only, or on every interface."""
     policy = Policy(network_interface_exclusion_list=("eth1",))
 
     assert expected(policy, replace(flow, interface="eth1"), OWN) is Route.DIRECT
@@ -141,7 +145,7 @@ def test_excluded_interface_is_left_alone_both_ways_and_no_other_is(flow: Flow) 
 
 @pytest.mark.parametrize("port", [15000, 15001, 15003])
 def test_inbound_exclusion_does_not_open_the_sidecars_own_ports(port: int) -> None:
-    """An oracle that wants the admin interface to be reachable from outside."""
+    """Catches: an oracle that wants the admin interface to be reachable from outside."""
     policy = Policy(inbound_port_exclusion_list=(port,))
 
     assert expected(policy, client(port), OWN) is Route.SIDECAR_INBOUND
@@ -152,7 +156,7 @@ def test_inbound_exclusion_does_not_open_the_sidecars_own_ports(port: int) -> No
 def test_more_exclusions_never_capture_more(
     policy: Policy, extra: Policy, name: ListName, flow: Flow
 ) -> None:
-    """An added exclusion that changes a route to anything but direct."""
+    """Catches: an added exclusion that changes a route to anything but direct."""
     both = (*getattr(policy, name.value), *getattr(extra, name.value))
     excluding_more = replace(policy, **{name.value: both})
 
@@ -162,7 +166,7 @@ def test_more_exclusions_never_capture_more(
 @reproducible
 @given(policy=policies, flow=outbound_flows)
 def test_sidecar_is_never_captured_outbound(policy: Policy, flow: Flow) -> None:
-    """A loop: the sidecar's onward connection given back to the sidecar."""
+    """Catches: a loop: the sidecar's onward connection given back to the sidecar."""
     route = expected(policy, replace(flow, uid=SIDECAR_UID), OWN)
 
     assert route is not Route.SIDECAR_OUTBOUND
@@ -171,7 +175,7 @@ def test_sidecar_is_never_captured_outbound(policy: Policy, flow: Flow) -> None:
 @reproducible
 @given(policy=policies, flow=outbound_flows, network=networks)
 def test_exclusion_beats_inclusion(policy: Policy, flow: Flow, network: Network) -> None:
-    """Inclusions looked at first, so that an exclusion inside one has no effect."""
+    """Catches: inclusions looked at first, so that an exclusion inside one has no effect."""
     both = replace(
         policy,
         outbound_ip_range_exclusion_list=(network,),
@@ -184,14 +188,14 @@ def test_exclusion_beats_inclusion(policy: Policy, flow: Flow, network: Network)
 @reproducible
 @given(policy=policies, flow=flows, protocol=st.sampled_from((Protocol.UDP, Protocol.ICMP)))
 def test_only_tcp_is_captured(policy: Policy, flow: Flow, protocol: Protocol) -> None:
-    """UDP or ICMP captured under some list, the sidecar's self-call included."""
+    """Catches: UDP or ICMP captured under some list, the sidecar's self-call included."""
     assert expected(policy, replace(flow, protocol=protocol), OWN) is Route.DIRECT
 
 
 @reproducible
 @given(policy=policies, flow=flows)
 def test_order_of_items_does_not_matter(policy: Policy, flow: Flow) -> None:
-    """A list whose first item decides."""
+    """Catches: a list whose first item decides."""
     turned = Policy(**{name.value: getattr(policy, name.value)[::-1] for name in ListName})
 
     assert expected(turned, flow, OWN) is expected(policy, flow, OWN)
@@ -200,7 +204,7 @@ def test_order_of_items_does_not_matter(policy: Policy, flow: Flow) -> None:
 @reproducible
 @given(policy=policies, flow=flows, data=st.data())
 def test_no_order_of_items_matters(policy: Policy, flow: Flow, data: st.DataObject) -> None:
-    """An item that counts only before, or only after, some other."""
+    """Catches: an item that counts only before, or only after, some other."""
     lists = {name.value: getattr(policy, name.value) for name in ListName}
     mixed = {name: tuple(data.draw(st.permutations(items))) for name, items in lists.items()}
 
@@ -210,7 +214,7 @@ def test_no_order_of_items_matters(policy: Policy, flow: Flow, data: st.DataObje
 @reproducible
 @given(policy=policies, flow=flows)
 def test_doubles_mean_nothing(policy: Policy, flow: Flow) -> None:
-    """A second mention that takes back, or adds to, the first."""
+    """Catches: a second mention that takes back, or adds to, the first."""
     doubled = Policy(**{name.value: 2 * getattr(policy, name.value) for name in ListName})
 
     assert expected(doubled, flow, OWN) is expected(policy, flow, OWN)
@@ -219,7 +223,7 @@ def test_doubles_mean_nothing(policy: Policy, flow: Flow) -> None:
 @reproducible
 @given(configuration=configurations(), flow=flows)
 def test_scope_of_an_item_does_not_matter(configuration: Configuration, flow: Flow) -> None:
-    """An item that means something else in an annotation than in the MeshConfig."""
+    """Catches: an item that means something else in an annotation than in the MeshConfig."""
     united = {name.mesh_config_key: values for name, values in configuration.effective().items()}
     in_mesh = Configuration(traffic=united).policy()
     in_pod = Configuration(
@@ -238,7 +242,9 @@ def test_scope_of_an_item_does_not_matter(configuration: Configuration, flow: Fl
 @reproducible
 @given(policy=policies, extra=policies, flow=flows)
 def test_more_inclusions_never_capture_less(policy: Policy, extra: Policy, flow: Flow) -> None:
-    """An added inclusion that frees what another one includes; the first is what narrows."""
+    """Catches: an added inclusion that frees what another one includes; the first is what
+    narrows.
+    """
     ranges = policy.outbound_ip_range_inclusion_list
     wider = replace(
         policy,
@@ -253,7 +259,7 @@ def test_more_inclusions_never_capture_less(policy: Policy, extra: Policy, flow:
 @reproducible
 @given(policy=policies, other=policies, flow=outbound_flows)
 def test_outbound_ignores_the_inbound_list(policy: Policy, other: Policy, flow: Flow) -> None:
-    """A port list that acts in the wrong direction."""
+    """Catches: a port list that acts in the wrong direction."""
     changed = replace(policy, inbound_port_exclusion_list=other.inbound_port_exclusion_list)
 
     assert expected(changed, flow, OWN) is expected(policy, flow, OWN)
@@ -262,7 +268,7 @@ def test_outbound_ignores_the_inbound_list(policy: Policy, other: Policy, flow: 
 @reproducible
 @given(policy=policies, flow=inbound_flows)
 def test_inbound_ignores_the_outbound_lists(policy: Policy, flow: Flow) -> None:
-    """An exclusion of 0.0.0.0/0, or an inclusion list, that turns inbound capture off."""
+    """Catches: an exclusion of 0.0.0.0/0, or an inclusion list, that turns inbound capture off."""
     inbound_only = Policy(
         inbound_port_exclusion_list=policy.inbound_port_exclusion_list,
         network_interface_exclusion_list=policy.network_interface_exclusion_list,
@@ -278,7 +284,7 @@ def test_inbound_ignores_the_outbound_lists(policy: Policy, flow: Flow) -> None:
     host=st.sampled_from(REMOTE),
 )
 def test_inclusions_of_both_scopes_are_united(pod: list[str], mesh: list[str], host: str) -> None:
-    """One scope's inclusions hiding the other's, or narrowing them."""
+    """Catches: one scope's inclusions hiding the other's, or narrowing them."""
     name = ListName.OUTBOUND_IP_RANGE_INCLUSION
     policy = Configuration(
         annotations={str(name.annotation): ",".join(pod)}, traffic={name.mesh_config_key: mesh}
@@ -297,7 +303,7 @@ def test_inclusions_of_both_scopes_are_united(pod: list[str], mesh: list[str], h
     port=ports,
 )
 def test_exclusions_of_both_scopes_are_united(pod: list[int], mesh: list[int], port: int) -> None:
-    """One scope's exclusions hiding the other's."""
+    """Catches: one scope's exclusions hiding the other's."""
     name = ListName.OUTBOUND_PORT_EXCLUSION
     policy = Configuration(
         annotations={str(name.annotation): ",".join(map(str, pod))},
@@ -310,7 +316,7 @@ def test_exclusions_of_both_scopes_are_united(pod: list[int], mesh: list[int], p
 
 
 def test_flow_that_took_another_way_says_which_was_wanted() -> None:
-    """A call that missed a sidecar, told by the seen way alone."""
+    """Catches: a call that missed a sidecar, told by the seen way alone."""
     caller, server = Address("203.0.113.20", 40000), Address("10.77.0.1", 8080)
     hops = (Acceptance(0, Acceptor.SIDECAR_INBOUND, Address("10.77.0.1", 15003), caller, server),)
     fate = Fate(Flow(Direction.INBOUND, Address("192.0.2.1", 30080)), caller, hops)

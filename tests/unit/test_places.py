@@ -92,7 +92,7 @@ NO_ADDRESS = f"'{NAME}' is not an IP address"
 def test_what_is_no_address_is_refused_before_anything_is_done(
     call: Callable[[Any], object], words: str
 ) -> None:
-    """A name looked up by pytest's own process, so that traffic leaves the namespaces."""
+    """Catches: a name looked up by pytest's own process, so that traffic leaves the namespaces."""
     place = Nowhere()
     with pytest.raises(BackendError, match=words):
         call(place)
@@ -102,7 +102,7 @@ def test_what_is_no_address_is_refused_before_anything_is_done(
 @pytest.mark.parametrize("host", ["10.0.0.2", "127.0.0.1", "2001:db8::2", "fe80::1%eth0"])
 @pytest.mark.parametrize("port", [0, 65535])
 def test_every_address_and_port_can_be_dialled(host: str, port: int) -> None:
-    """A check that may not send what the kernel would."""
+    """Catches: a check that may not send what the kernel would."""
     place = Nowhere()
     with pytest.raises(NotImplementedError):
         place.connect(host, port, source=Address(host, port))

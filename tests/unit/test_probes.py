@@ -81,7 +81,7 @@ def probe(**headers: object) -> str:
 
 
 def test_http_probe_reaches_the_application_as_it_was_written(loopback: Loopback) -> None:
-    """An application that is asked for the sidecar's path, or whose answer gets lost."""
+    """Catches: an application that is asked for the sidecar's path, or whose answer gets lost."""
     heard: list[bytes] = []
     app = loopback.listen(application(heard))
     sidecar = loopback.sidecar()
@@ -95,7 +95,7 @@ def test_http_probe_reaches_the_application_as_it_was_written(loopback: Loopback
 
 
 def test_http_probe_of_a_dead_application_fails(loopback: Loopback) -> None:
-    """A pod that counts as ready because its sidecar is."""
+    """Catches: a pod that counts as ready because its sidecar is."""
     sidecar = loopback.sidecar()
     answered = loopback.ask(sidecar, probe(Original_Http_Port=loopback.free_port()))
 
@@ -104,14 +104,14 @@ def test_http_probe_of_a_dead_application_fails(loopback: Loopback) -> None:
 
 @pytest.mark.parametrize("port", ["", "http", "0", "70000"])
 def test_probe_without_a_port_is_refused(loopback: Loopback, port: str) -> None:
-    """A probe that ends up anywhere."""
+    """Catches: a probe that ends up anywhere."""
     sidecar = loopback.sidecar()
 
     assert loopback.ask(sidecar, probe(Original_Http_Port=port)).startswith("HTTP/1.1 400 ")
 
 
 def test_health_responder(loopback: Loopback) -> None:
-    """A TCP probe that says nothing of the application's port."""
+    """Catches: a TCP probe that says nothing of the application's port."""
     app = loopback.listen()
     health = loopback.listen(health_responder(loopback.host, 0))
     closed = loopback.free_port()
@@ -127,7 +127,7 @@ def test_health_responder(loopback: Loopback) -> None:
 
 
 def test_who_speaks_no_http_gets_the_banner(loopback: Loopback) -> None:
-    """A check that cannot tell who listens on a probe port."""
+    """Catches: a check that cannot tell who listens on a probe port."""
     sidecar = loopback.sidecar()
     answered = loopback.ask(sidecar, "echo me")
 

@@ -16,7 +16,9 @@ from pytest_fsmredir.procs import run
 
 
 def test_file_limit_ends_what_writes_without_end(tmp_path: Path) -> None:
-    """A program that fills the disk, or one that may not write the image it was told to."""
+    """Catches: a program that fills the disk, or one that may not write the image it was told
+    to.
+    """
     file = tmp_path / "file"
 
     # The limit is set once the program has started.

@@ -32,7 +32,7 @@ def refusal(stdout: str, stderr: str) -> Refused:
 
 
 def test_refusal_without_a_word_is_told_from_one_with_a_message() -> None:
-    """A user who has to guess why the pod does not start."""
+    """Catches: a user who has to guess why the pod does not start."""
     assert refusal("", " \n").silent
     assert not refusal("", "bad port 0\n").silent
     assert Refused("").silent
@@ -43,14 +43,14 @@ def test_refusal_without_a_word_is_told_from_one_with_a_message() -> None:
 
 
 def test_message_on_standard_output_is_one() -> None:
-    """A command that says why it refuses, and is told to have said nothing."""
+    """Catches: a command that says why it refuses, and is told to have said nothing."""
     assert str(refusal("bad port 0\n", "")).endswith("exited 1: bad port 0")
     assert str(refusal("noise\n", "bad port 0\n")).endswith("exited 1: bad port 0")
     assert not refusal("bad port 0\n", "").silent
 
 
 def test_missed_refusal_says_of_what() -> None:
-    """A value that was accepted, to be found by trying them all."""
+    """Catches: a value that was accepted, to be found by trying them all."""
     asked = Configuration({"flomesh.io/inbound-port-exclusion-list": "-1"})
     assert repr(Programming(accepted=True, configuration=asked).refused) == (
         "expected a refusal of annotations {'flomesh.io/inbound-port-exclusion-list': '-1'};"

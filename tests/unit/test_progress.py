@@ -37,19 +37,19 @@ def progress(*, isatty: bool, total: int) -> list[str]:
 
 
 def test_sweep_shows_a_line_every_quarter_in_a_log() -> None:
-    """A CI log with a line for every port."""
+    """Catches: a CI log with a line for every port."""
     assert progress(isatty=False, total=8001) == [
         f"OUT-002: {percent}% of 8,001 flows" for percent in (25, 50, 75, 100)
     ]
 
 
 def test_sweep_counts_on_a_terminal_and_cleans_up() -> None:
-    """A count that stays on the screen under the next line."""
+    """Catches: a count that stays on the screen under the next line."""
     lines = progress(isatty=True, total=8001)
     assert lines[0] == "\rOUT-002: 1 of 8,001 flows"
     assert lines[-1] == "\r"
 
 
 def test_short_sweep_shows_nothing() -> None:
-    """A line for each check that dials a few ports."""
+    """Catches: a line for each check that dials a few ports."""
     assert progress(isatty=False, total=100) == []

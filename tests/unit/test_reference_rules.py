@@ -64,7 +64,7 @@ def ports_of(rule: str) -> list[int]:
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 31, 100])
 def test_every_port_is_in_a_group_that_multiport_can_hold(count: int) -> None:
-    """The sixteenth port of a list breaking the restore, or falling between two rules."""
+    """Catches: the sixteenth port of a list breaking the restore, or falling between two rules."""
     ports = list(range(1, count + 1))
 
     groups = multiport_groups(ports)
@@ -74,12 +74,12 @@ def test_every_port_is_in_a_group_that_multiport_can_hold(count: int) -> None:
 
 
 def test_repeated_port_takes_one_slot() -> None:
-    """Doubles that lengthen the rules."""
+    """Catches: doubles that lengthen the rules."""
     assert multiport_groups([80, 443, 80]) == [(80, 443)]
 
 
 def test_port_rules_hold_every_excluded_port_of_their_direction() -> None:
-    """A rule lost when a list is spread over several, or put into the other direction."""
+    """Catches: a rule lost when a list is spread over several, or put into the other direction."""
     found = rules(FULL)
     out, into = (
         {port for rule in in_chain(found, chain) if "--dports" in rule for port in ports_of(rule)}
@@ -92,7 +92,7 @@ def test_port_rules_hold_every_excluded_port_of_their_direction() -> None:
 
 @pytest.mark.parametrize("family", Family)
 def test_left_alone_is_never_accept(family: Family) -> None:
-    """ACCEPT, which hides excluded traffic from the rules of others that come later."""
+    """Catches: ACCEPT, which hides excluded traffic from the rules of others that come later."""
     verdicts = {rule.split(" -j ")[1].split()[0] for rule in rules(FULL, family).rules}
 
     assert verdicts == {"RETURN", "REDIRECT", "FSMREDIR_TO_INBOUND", "FSMREDIR_TO_OUTBOUND"}
@@ -100,7 +100,7 @@ def test_left_alone_is_never_accept(family: Family) -> None:
 
 @pytest.mark.parametrize("family", Family)
 def test_only_tcp_enters_our_chains(family: Family) -> None:
-    """A jump without a protocol, by which UDP reaches the redirect."""
+    """Catches: a jump without a protocol, by which UDP reaches the redirect."""
     assert rules(FULL, family).jumps == (
         "-A PREROUTING -p tcp -j FSMREDIR_IN",
         "-A OUTPUT -p tcp -j FSMREDIR_OUT",
@@ -111,7 +111,7 @@ def test_only_tcp_enters_our_chains(family: Family) -> None:
     ("family", "own", "other"), [(Family.IPV4, ".", ":"), (Family.IPV6, ":", ".")]
 )
 def test_ranges_go_into_the_rules_of_their_family(family: Family, own: str, other: str) -> None:
-    """An IPv6 range in the IPv4 rules, which makes the whole restore fail."""
+    """Catches: an IPv6 range in the IPv4 rules, which makes the whole restore fail."""
     words = [rule.split() for rule in rules(FULL, family).rules]
     destinations = [line[line.index("-d") + 1] for line in words if "-d" in line]
 
@@ -120,7 +120,7 @@ def test_ranges_go_into_the_rules_of_their_family(family: Family, own: str, othe
 
 
 def test_loopback_and_sidecar_come_before_the_lists_and_exclusions_before_inclusions() -> None:
-    """An order in which a list can make a loop, or an inclusion undoes an exclusion."""
+    """Catches: an order in which a list can make a loop, or an inclusion undoes an exclusion."""
     policy = Policy(
         outbound_ip_range_exclusion_list=(ip_network("10.1.0.0/16"),),
         outbound_ip_range_inclusion_list=(ip_network("10.0.0.0/8"),),
@@ -141,7 +141,7 @@ def test_loopback_and_sidecar_come_before_the_lists_and_exclusions_before_inclus
 
 
 def test_inbound_exceptions_come_before_the_capture() -> None:
-    """An exception that is never reached, or looks at the interface a packet leaves by."""
+    """Catches: an exception that is never reached, or looks at the interface a packet leaves by."""
     policy = Policy(inbound_port_exclusion_list=(6379,), network_interface_exclusion_list=("eth1",))
 
     assert in_chain(rules(policy), "FSMREDIR_IN") == [
@@ -153,7 +153,7 @@ def test_inbound_exceptions_come_before_the_capture() -> None:
 
 
 def test_inclusion_of_one_family_captures_nothing_of_the_other() -> None:
-    """A list empty for IPv6 taken as no list, so that all of IPv6 is captured."""
+    """Catches: a list empty for IPv6 taken as no list, so that all of IPv6 is captured."""
     policy = Policy(outbound_ip_range_inclusion_list=(ip_network("10.0.0.0/8"),))
 
     outbound = in_chain(rules(policy, Family.IPV6), "FSMREDIR_OUT")
@@ -162,7 +162,7 @@ def test_inclusion_of_one_family_captures_nothing_of_the_other() -> None:
 
 
 def test_sidecar_given_by_the_contract_is_used() -> None:
-    """The seed's numbers hard-wired where the contract's variables say otherwise."""
+    """Catches: the seed's numbers hard-wired where the contract's variables say otherwise."""
     found = rules(Policy(), sidecar=SidecarPorts(uid=7, inbound_port=8, outbound_port=9))
 
     assert in_chain(found, "FSMREDIR_TO_INBOUND") == ["-p tcp -j REDIRECT --to-ports 8"]
@@ -172,14 +172,14 @@ def test_sidecar_given_by_the_contract_is_used() -> None:
 
 @pytest.mark.parametrize("name", ["eth+", "+", "e+h", 'a"b', "a\\b"])
 def test_interface_name_that_a_rule_would_read_otherwise_is_refused(name: str) -> None:
-    """``eth+`` honoured as a wildcard: every interface left alone instead of one."""
+    """Catches: ``eth+`` honoured as a wildcard: every interface left alone instead of one."""
     with pytest.raises(ConfigurationError, match="can't be written in a rule"):
         reject_unsupported(Policy(network_interface_exclusion_list=(name,)), SidecarPorts())
 
 
 @pytest.mark.parametrize("port", [15000, 15001, 15003])
 def test_exclusion_of_the_sidecars_own_port_is_refused(port: int) -> None:
-    """An inbound exclusion that opens the admin interface to the network."""
+    """Catches: an inbound exclusion that opens the admin interface to the network."""
     with pytest.raises(ConfigurationError, match=f"inbound port {port} can't be excluded"):
         reject_unsupported(Policy(inbound_port_exclusion_list=(port,)), SidecarPorts())
 
@@ -200,7 +200,9 @@ def test_stray_segments_are_dropped_but_where_inbound_traffic_is_left_alone() ->
 
 @pytest.mark.parametrize("table", Table)
 def test_creation_makes_its_chains_so_that_it_fails_where_they_exist(table: Table) -> None:
-    """``:CHAIN`` lines in the first attempt, which would double the jumps of a second run."""
+    """Catches: ``:CHAIN`` lines in the first attempt, which would double the jumps of a second
+    run.
+    """
     lines = creation(every(Policy())).splitlines()
     start, chains = lines.index(f"*{table}"), every(Policy())[table].chains
 
@@ -218,7 +220,7 @@ def test_redirection_is_loaded_last() -> None:
 
 @pytest.mark.parametrize("table", Table)
 def test_listing_of_what_was_created_is_read_back(table: Table) -> None:
-    """Our own chains taken for those of others, or the reverse."""
+    """Catches: our own chains taken for those of others, or the reverse."""
     wanted = every(FULL)[table]
     chains = [f":{chain} - [0:0]" for chain in wanted.chains]
 
@@ -228,14 +230,14 @@ def test_listing_of_what_was_created_is_read_back(table: Table) -> None:
 
 
 def test_comment_that_mentions_our_chain_is_not_ours() -> None:
-    """A foreign rule deleted for the words in its comment."""
+    """Catches: a foreign rule deleted for the words in its comment."""
     rule = '-A OUTPUT -m comment --comment "was -j FSMREDIR_OUT" -j RETURN'
 
     assert read_back(listing(rule)) == RuleSet()
 
 
 def test_replacement_leaves_right_jumps_where_they_are() -> None:
-    """A jump taken away and appended, which moves it behind the rules of others."""
+    """Catches: a jump taken away and appended, which moves it behind the rules of others."""
     lines = transition(every(FULL), every(Policy())).splitlines()
 
     assert not [line for line in lines if "PUT " in line or "PREROUTING" in line]
@@ -249,7 +251,7 @@ def test_replacement_leaves_an_unchanged_table_alone() -> None:
 
 
 def test_replacement_leaves_one_of_several_equal_jumps() -> None:
-    """Jumps that pile up with every run."""
+    """Catches: jumps that pile up with every run."""
     wanted = rules(Policy())
     jump = wanted.jumps[1]
     found = {**NOTHING, Table.NAT: RuleSet(wanted.chains, (), (jump, jump))}
@@ -260,7 +262,7 @@ def test_replacement_leaves_one_of_several_equal_jumps() -> None:
 
 
 def test_removal_names_nothing_but_ours() -> None:
-    """A clean-up that flushes the table, or a chain that is not ours."""
+    """Catches: a clean-up that flushes the table, or a chain that is not ours."""
     lines = transition(every(FULL), NOTHING).splitlines()
     named = [line for line in lines if not line.startswith("*") and line != "COMMIT"]
 
@@ -285,7 +287,7 @@ class Recorder:
 
 
 def test_fresh_pod_needs_one_program_for_each_family() -> None:
-    """A listing taken before every run, which doubles the cost of a pod."""
+    """Catches: a listing taken before every run, which doubles the cost of a pod."""
     run = Recorder()
     apply(Policy(), SidecarPorts(), families_of(["10.0.0.2", "fd00::2", "10.0.0.3"]), run)
 
@@ -293,7 +295,7 @@ def test_fresh_pod_needs_one_program_for_each_family() -> None:
 
 
 def test_nothing_runs_for_a_configuration_that_is_refused() -> None:
-    """Rules set before the malformed value is found."""
+    """Catches: rules set before the malformed value is found."""
     run = Recorder()
     with pytest.raises(Refused):
         apply(Policy(inbound_port_exclusion_list=(15000,)), SidecarPorts(), tuple(Family), run)
@@ -302,7 +304,7 @@ def test_nothing_runs_for_a_configuration_that_is_refused() -> None:
 
 
 def test_failing_second_family_takes_the_first_back() -> None:
-    """A pod with IPv4 rules only, after a run that said it was refused."""
+    """Catches: a pod with IPv4 rules only, after a run that said it was refused."""
     run = Recorder(fails="ip6tables-restore")
     with pytest.raises(
         Refused, match=r"ip6tables-restore exited 1: .* \(-A FSMREDIR_STRAY -i lo -j RETURN\)"
@@ -313,14 +315,14 @@ def test_failing_second_family_takes_the_first_back() -> None:
 
 
 def test_listing_cut_short_is_not_acted_on() -> None:
-    """A listing without its jumps, by which they would be added a second time."""
+    """Catches: a listing without its jumps, by which they would be added a second time."""
     run = Recorder(fails="iptables-restore", listing="-A FSMREDIR_OUT -j RETURN\nCOMMIT\n")
     with pytest.raises(Refused, match="did not list the whole mangle table"):
         apply(Policy(), SidecarPorts(), (Family.IPV4,), run)
 
 
 def test_empty_variables_mean_no_list() -> None:
-    """An empty variable of the contract read as one malformed item."""
+    """Catches: an empty variable of the contract read as one malformed item."""
     assert policy_from({"FSM_OUTBOUND_PORT_EXCLUSION_LIST": ""}) == Policy()
 
 
@@ -335,7 +337,7 @@ def test_empty_variables_mean_no_list() -> None:
     ],
 )
 def test_malformed_list_is_refused_by_its_variable(variable: str, value: str) -> None:
-    """A message that leaves open which variable holds the bad value."""
+    """Catches: a message that leaves open which variable holds the bad value."""
     with pytest.raises(ConfigurationError, match=f"^{variable}: "):
         policy_from({variable: value})
 
@@ -345,7 +347,7 @@ def test_malformed_list_is_refused_by_its_variable(variable: str, value: str) ->
     [("FSM_PROXY_UID", "-1"), ("FSM_PROXY_UID", "4294967295"), ("FSM_INBOUND_PORT", "15001")],
 )
 def test_impossible_sidecar_is_refused(variable: str, value: str) -> None:
-    """Rules that exempt nobody, or give both directions to one listener."""
+    """Catches: rules that exempt nobody, or give both directions to one listener."""
     with pytest.raises(ConfigurationError, match=variable):
         sidecar_from({variable: value})
 
@@ -353,7 +355,7 @@ def test_impossible_sidecar_is_refused(variable: str, value: str) -> None:
 def test_print_shows_both_families_without_privileges(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A look at the rules that needs root, or a pod's variables."""
+    """Catches: a look at the rules that needs root, or a pod's variables."""
     for variable in [name for name in os.environ if name.startswith(("FSM_", "POD_"))]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("PATH", "")
@@ -371,6 +373,6 @@ def test_print_shows_both_families_without_privileges(
 def test_wrong_usage_is_told_apart_from_a_refusal(
     argv: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A typing error in an init container that looks like a refused configuration."""
+    """Catches: a typing error in an init container that looks like a refused configuration."""
     assert main(argv) == 2
     assert "usage: reference" in capsys.readouterr().err

@@ -178,7 +178,7 @@ def test_row_can_be_sent_between_processes() -> None:
 
 
 def test_report_is_as_its_schema_says(config: pytest.Config, tmp_path: Path) -> None:
-    """A report that nobody else's tool can read."""
+    """Catches: a report that nobody else's tool can read."""
     settings = replace(SETTINGS, waivers=(WAIVER,), identity=IDENTITY)
     document = written(run_of(*ROWS, settings=settings), config, tmp_path)
     assert faults(document) == []
@@ -196,7 +196,7 @@ def test_report_is_as_its_schema_says(config: pytest.Config, tmp_path: Path) -> 
 
 
 def test_every_check_and_variant_is_in_the_report(config: pytest.Config, tmp_path: Path) -> None:
-    """A check that is not mentioned because it did not run."""
+    """Catches: a check that is not mentioned because it did not run."""
     document = written(run_of(*ROWS), config, tmp_path)
     assert [(each["id"], each["variant"], each["outcome"]) for each in document["checks"]] == [
         ("OUT-001", "nft/v4", "pass"),
@@ -208,7 +208,7 @@ def test_every_check_and_variant_is_in_the_report(config: pytest.Config, tmp_pat
 
 
 def test_schema_notices_a_strange_report(config: pytest.Config, tmp_path: Path) -> None:
-    """A schema that allows everything."""
+    """Catches: a schema that allows everything."""
     document = written(run_of(*ROWS), config, tmp_path)
     document["checks"][0]["outcome"] = "fine"
     document["extra"] = 1
@@ -216,7 +216,7 @@ def test_schema_notices_a_strange_report(config: pytest.Config, tmp_path: Path) 
 
 
 def test_report_of_a_run_that_never_began(config: pytest.Config, tmp_path: Path) -> None:
-    """No report, or a good one, where the machine lacked something."""
+    """Catches: no report, or a good one, where the machine lacked something."""
     run = run_of()
     run.results.trouble = "set-up failed: no \x1b[31miptables"
     document = written(run, config, tmp_path)
@@ -229,7 +229,7 @@ def test_report_of_a_run_that_never_began(config: pytest.Config, tmp_path: Path)
 
 
 def test_equal_results_have_equal_digests(config: pytest.Config, tmp_path: Path) -> None:
-    """A digest that depends on who ran the suite, how often, or how long it took."""
+    """Catches: a digest that depends on who ran the suite, how often, or how long it took."""
     other = (replace(ROWS[0], seconds=9, attempts=2, probes=7), replace(ROWS[1], reason="other"))
     settings = replace(SETTINGS, identity=IDENTITY, seed=4, timeout_s=1)
     here = run_of(*ROWS, settings=settings)
@@ -251,7 +251,7 @@ def test_equal_results_have_equal_digests(config: pytest.Config, tmp_path: Path)
 def test_other_results_have_other_digests(
     rows: tuple[Row, ...], changes: dict[str, Any], config: pytest.Config, tmp_path: Path
 ) -> None:
-    """Two different results that pass for one."""
+    """Catches: two different results that pass for one."""
     same = run_of(*ROWS, settings=replace(SETTINGS, identity=IDENTITY))
     other = run_of(*rows, settings=replace(SETTINGS, identity=replace(IDENTITY, **changes)))
     digests = {written(each, config, tmp_path)["resultsDigest"] for each in (same, other)}
@@ -259,7 +259,7 @@ def test_other_results_have_other_digests(
 
 
 def test_equal_runs_differ_in_volatile_facts_alone(config: pytest.Config, tmp_path: Path) -> None:
-    """Reports that cannot be compared because the kernel chose other ports."""
+    """Catches: reports that cannot be compared because the kernel chose other ports."""
     first = written(run_of(*ROWS), config, tmp_path)
     other_port = replace(ROWS[1], seen="b (source 10.77.0.1:4712)")
     second = written(run_of(ROWS[0], other_port, ROWS[2]), config, tmp_path)
@@ -269,7 +269,7 @@ def test_equal_runs_differ_in_volatile_facts_alone(config: pytest.Config, tmp_pa
 
 
 def test_junit_names_check_profile_and_reason() -> None:
-    """A CI page that says no more than "1 failed"."""
+    """Catches: a CI page that says no more than "1 failed"."""
     run = run_of(*ROWS, row("OUT-004", Outcome.ERROR, reason="broke \x00\x1b\ud800 it"))
     root = ET.fromstring(junit(CATALOGUE, judge_run(*run).rows, "internal error"))  # noqa: S314 - ours
     told = {
@@ -298,7 +298,7 @@ def test_junit_names_check_profile_and_reason() -> None:
 
 
 def test_directory_that_cannot_be_written_is_refused_early(tmp_path: Path) -> None:
-    """An hour of checks whose report is lost at the end."""
+    """Catches: an hour of checks whose report is lost at the end."""
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="--fsm-report"):
         prepare_directory(tmp_path / "file")
@@ -307,7 +307,7 @@ def test_directory_that_cannot_be_written_is_refused_early(tmp_path: Path) -> No
 
 
 def test_hygiene_tells_what_else_had_a_say(config: pytest.Config) -> None:
-    """A plugin that skips checks, and a report that does not mention it."""
+    """Catches: a plugin that skips checks, and a report that does not mention it."""
     hygiene = Hygiene()
     hygiene.notice_surroundings(config)
     hygiene.notice_selection(["a", "b", "c"], ["c", "a"])
@@ -332,7 +332,7 @@ def variables(told: dict[str, Any]) -> dict[str, str]:
 
 
 def test_ordinary_run_has_no_remarks() -> None:
-    """A note under every run, which nobody reads any more."""
+    """Catches: a note under every run, which nobody reads any more."""
     hygiene = Hygiene()
     hygiene.notice_selection(["a", "b"], ["a", "b"])
     assert hygiene.remarks(0) == []
@@ -358,7 +358,7 @@ def shown(run: Run, *remarks: str) -> list[str]:
 
 
 def test_summary_groups_variants_and_counts_profiles() -> None:
-    """Two lines for one defect, or a profile that is missing."""
+    """Catches: two lines for one defect, or a profile that is missing."""
     failed = [row("OUT-001", Outcome.FAIL, variant, reason="lost") for variant in (V4, V6)]
     lines = shown(run_of(*failed), "a remark")
     assert "FAIL   OUT-001 [netns-nft-v4 netns-nft-v6] lost" in lines
@@ -384,14 +384,14 @@ def test_reasons_of_what_did_not_run_are_counted() -> None:
 
 
 def test_stale_waiver_is_named() -> None:
-    """An invalid verdict without a reason."""
+    """Catches: an invalid verdict without a reason."""
     run = run_of(row("OUT-002", Outcome.PASS), settings=replace(SETTINGS, waivers=(WAIVER,)))
     assert "stale waiver OUT-002 passes, so there is nothing to waive: remove it" in shown(run)
     assert shown(run)[-1] == "verdict: invalid"
 
 
 def test_first_minute_ends_with_the_next_thing_to_try() -> None:
-    """A user who saw the reference pass and does not know what for."""
+    """Catches: a user who saw the reference pass and does not know what for."""
     only = Catalogue([check("OUT-001")])
     run = run_of(row("OUT-001", Outcome.PASS), row("OUT-001", Outcome.PASS, V6))
     plan = replace(run.plan, catalogue=only)
@@ -403,7 +403,7 @@ def test_first_minute_ends_with_the_next_thing_to_try() -> None:
 
 
 def test_profiles_to_be_run_are_counted() -> None:
-    """A user who waits without knowing for how much."""
+    """Catches: a user who waits without knowing for how much."""
     line = collected([Profile.IPV6, Profile.CORE, Profile.CORE])
     assert (line, collected([])) == ("conformance: core 2 · ipv6 1", "")
 
@@ -420,7 +420,7 @@ def run_on_nodes() -> Run:
 
 
 def test_report_tells_what_each_node_comes_to(config: pytest.Config, tmp_path: Path) -> None:
-    """A verdict on several kernels that does not say which of them it is about."""
+    """Catches: a verdict on several kernels that does not say which of them it is about."""
     document = written(run_on_nodes(), config, tmp_path)
 
     assert faults(document) == []
@@ -436,7 +436,7 @@ def test_report_tells_what_each_node_comes_to(config: pytest.Config, tmp_path: P
 
 
 def test_summary_ends_with_the_verdict_of_each_node() -> None:
-    """Somebody who has to count rows to learn which node is to be mended."""
+    """Catches: somebody who has to count rows to learn which node is to be mended."""
     assert shown(run_on_nodes())[-3:] == [
         "verdict on kind:a.b: conformant (4 passed)",
         "verdict on kind:c: nonconformant (1 FAILED, 1 unsupported, 2 not run)",
@@ -446,5 +446,5 @@ def test_summary_ends_with_the_verdict_of_each_node() -> None:
 
 @pytest.mark.parametrize("check_id", ["RES-001", "RES-013"])
 def test_explanation_says_what_helpers_do(check_id: str) -> None:
-    """An admin port that listens on localhost only, and is said to have been reached."""
+    """Catches: an admin port that listens on localhost only, and is said to have been reached."""
     assert "15000 listen on the pod's own address too" in explanation(catalogue.load(), check_id)

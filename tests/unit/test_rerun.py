@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_line_to_run_again_repeats_what_matters(project: Project) -> None:
-    """A line that judges another implementation, or the other address family."""
+    """Catches: a line that judges another implementation, or the other address family."""
     settings = project.settings(
         init_cmd="sh my init.sh", features="-ipv6", iptables="both", report="out", strict=True
     )
@@ -30,7 +30,7 @@ def test_line_to_run_again_repeats_what_matters(project: Project) -> None:
 def test_line_to_run_again_works_in_another_shell(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line that judges the reference, because the command was in the environment."""
+    """Catches: a line that judges the reference, because the command was in the environment."""
     monkeypatch.setenv("FSM_INIT_CMD", "sh 'my init.sh'; true")
     monkeypatch.setenv("FSM_STRICT", "1")
     monkeypatch.setenv("FSM_EXHAUSTIVE", "0")
@@ -58,7 +58,9 @@ def test_line_to_run_again_works_in_another_shell(
 def test_line_to_run_again_repeats_ini_settings_that_are_not_found_again(
     project: Project, told: dict[str, object], directory: str, repeat: Sequence[str]
 ) -> None:
-    """A line that leaves out what ``-o`` or the file of ``-c`` said, or repeats the project's."""
+    """Catches: a line that leaves out what ``-o`` or the file of ``-c`` said, or repeats the
+    project's.
+    """
     project.write("strict: true")
     project.ini |= {"fsm_rules": "r.v4", "fsm_seed": "7"}
     project.told_pytest, project.directory = told, (project.path / directory).resolve()
@@ -90,7 +92,9 @@ def test_line_to_run_again_repeats_what_all_say_about_features(
     command_line: str,
     repeat: str | None,
 ) -> None:
-    """A check that is unsupported when it is run again, or a line with two kinds of statement."""
+    """Catches: a check that is unsupported when it is run again, or a line with two kinds of
+    statement.
+    """
     monkeypatch.setenv("FSM_FEATURES", environment)
     project.write(f"features: [{file}]" if file else "")
     settings = project.settings({"features": command_line} if command_line else {})
@@ -99,7 +103,7 @@ def test_line_to_run_again_repeats_what_all_say_about_features(
 
 
 def test_line_to_run_again_names_the_backend(project: Project) -> None:
-    """A line that tries on network namespaces what failed in a cluster."""
+    """Catches: a line that tries on network namespaces what failed in a cluster."""
     settings = project.settings(backend="netns,cluster", iptables="nft", context="prod")
 
     assert settings.again("OUT-001", Variant("cluster", "webhook", 4)) == (
@@ -109,7 +113,7 @@ def test_line_to_run_again_names_the_backend(project: Project) -> None:
 
 
 def test_line_to_run_again_names_the_kind_cluster(project: Project) -> None:
-    """A line that makes another cluster, without the mesh that failed."""
+    """Catches: a line that makes another cluster, without the mesh that failed."""
     settings = project.settings(backend="kind", ip="4")
     asked = {"cluster_name": "one", "keep_cluster": True, "kind_image": "node:1", "kind_bin": ""}
     settings = replace(settings, kubernetes=replace(settings.kubernetes, pytest_kind=asked))

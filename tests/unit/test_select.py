@@ -41,7 +41,9 @@ def acme(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 @pytest.mark.parametrize("attribute", ["Good", "good"])
 def test_class_and_object_will_do(acme: Path, attribute: str) -> None:
-    """A module beside the project that cannot be found, or a class taken for its object."""
+    """Catches: a module beside the project that cannot be found, or a class taken for its
+    object.
+    """
     found = select(f"acme_implementations:{attribute}", directory=acme)
     assert found.name == "good"
 
@@ -58,7 +60,7 @@ def test_class_and_object_will_do(acme: Path, attribute: str) -> None:
     ],
 )
 def test_what_is_no_implementation_is_refused(acme: Path, name: str, message: str) -> None:
-    """A traceback, or a message that does not say what there is."""
+    """Catches: a traceback, or a message that does not say what there is."""
     with pytest.raises(SettingsError, match=f"^FSM_IMPL: .*{message}"):
         select(name, where="FSM_IMPL", directory=acme)
 
@@ -78,7 +80,9 @@ def test_what_is_no_implementation_is_refused(acme: Path, name: str, message: st
 def test_later_statement_stands_on_the_earlier(
     statements: list[Sequence[str]], features: frozenset[Feature]
 ) -> None:
-    """A change that starts from the wrong set, or a list of nothing that claims everything."""
+    """Catches: a change that starts from the wrong set, or a list of nothing that claims
+    everything.
+    """
     said = {f"statement {number}": statement for number, statement in enumerate(statements)}
     assert claims(InitCommand("true"), said, inferred=True).features == features
 
@@ -91,13 +95,13 @@ def test_later_statement_stands_on_the_earlier(
     ],
 )
 def test_bad_statement_is_refused(statement: Sequence[str], message: str) -> None:
-    """A claim that is dropped because it is misspelt."""
+    """Catches: a claim that is dropped because it is misspelt."""
     with pytest.raises(SettingsError, match=f"^FSM_FEATURES: .*{message}"):
         claims(InitCommand("true"), {"FSM_FEATURES": statement}, inferred=True)
 
 
 def test_source_says_who_claims() -> None:
-    """A report that calls declared what nobody said."""
+    """Catches: a report that calls declared what nobody said."""
     command = InitCommand("true")
     assert claims(command, {}, inferred=True).source is ClaimSource.INFERRED
     assert claims(command, {"ini": ("+ipv6",)}, inferred=True).source is ClaimSource.DECLARED
@@ -146,7 +150,9 @@ class Shell:
 def test_path_of_a_program_starts_where_the_command_was_given(
     tmp_path: Path, command: str, line: str
 ) -> None:
-    """A command that is run from where nothing is, or a word of it that is no path but changed."""
+    """Catches: a command that is run from where nothing is, or a word of it that is no path but
+    changed.
+    """
     here = tmp_path / "a directory"
     for file in (here / "init.sh", here / "sub" / "init.sh"):
         file.parent.mkdir(exist_ok=True)
@@ -156,7 +162,7 @@ def test_path_of_a_program_starts_where_the_command_was_given(
 
 
 def test_command_for_a_cluster_stays_as_it_is(tmp_path: Path) -> None:
-    """A path of this machine in an init image."""
+    """Catches: a path of this machine in an init image."""
     (tmp_path / "init.sh").touch()
     implementation = select("", init_cmd="./init.sh", init_cmd_base=tmp_path)
     assert isinstance(implementation, InitCommand)
@@ -173,7 +179,7 @@ def test_command_for_a_cluster_stays_as_it_is(tmp_path: Path) -> None:
     ],
 )
 def test_program_that_is_not_found_comes_with_a_hint(status: int, stderr: str, hint: str) -> None:
-    """A user who sees the file where the message says that there is none."""
+    """Catches: a user who sees the file where the message says that there is none."""
     told = Shell(status, stderr).refusal()
     assert told.startswith(f"the init command exited {status}: {stderr}{hint}")
     assert bool(hint) or told.endswith(stderr)
@@ -207,7 +213,7 @@ def endings(implementation: Sleepy, deadline_s: float, pods: int) -> list[str]:
 
 
 def test_two_hangs_in_a_row_are_enough() -> None:
-    """An init command that hangs in each of a hundred pods, for 30 s each."""
+    """Catches: an init command that hangs in each of a hundred pods, for 30 s each."""
     seen = endings(Sleepy(Hung, None, Hung, Refused, Hung, Hung), 0, 8)
     assert [each.partition(":")[0] for each in seen] == [
         "Hung", "done", "Hung", "Refused", "Hung", "Hung", "Hung", "Hung",
@@ -216,6 +222,6 @@ def test_two_hangs_in_a_row_are_enough() -> None:
 
 
 def test_kill_before_the_deadline_is_no_hang() -> None:
-    """A check that kills the command half-way, and thereby ends the whole run."""
+    """Catches: a check that kills the command half-way, and thereby ends the whole run."""
     seen = endings(Sleepy(Hung, Hung, Hung, None), 30, 4)
     assert seen[-1] == "done"

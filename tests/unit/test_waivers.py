@@ -24,7 +24,7 @@ def outcome(value: Outcome, family: int = 4) -> Row:
 
 
 def test_waiver_is_read() -> None:
-    """An expiry that is ignored."""
+    """Catches: an expiry that is ignored."""
     (read,) = read_waivers([{**GOOD, "expires": "2026-12-31"}], "w.yaml")
     assert read == Waiver(id="OUT-001", reason="known", link=LINK, expires=date(2026, 12, 31))
     assert read.as_dict()["expires"] == "2026-12-31"
@@ -46,13 +46,13 @@ def test_waiver_is_read() -> None:
     ],
 )
 def test_malformed_waiver_is_refused(document: object, message: str) -> None:
-    """A waiver that says nothing, or something that is never read."""
+    """Catches: a waiver that says nothing, or something that is never read."""
     with pytest.raises(SettingsError, match=f"w.yaml.*{message}"):
         read_waivers(document, "w.yaml")
 
 
 def test_waiver_holds_on_its_last_day() -> None:
-    """A waiver that ends a day early."""
+    """Catches: a waiver that ends a day early."""
     last = Waiver(id="OUT-001", reason="known", link=LINK, expires=TODAY)
     reject_unusable([last], catalogue.load(), TODAY)
 
@@ -69,13 +69,13 @@ def test_waiver_holds_on_its_last_day() -> None:
     ],
 )
 def test_waiver_that_means_nothing_today_is_refused(waiver: Waiver, message: str) -> None:
-    """An unknown or expired waiver that nobody notices."""
+    """Catches: an unknown or expired waiver that nobody notices."""
     with pytest.raises(SettingsError, match=message):
         reject_unusable([waiver], catalogue.load(), TODAY)
 
 
 def test_check_that_cannot_fail_cannot_be_waived() -> None:
-    """A waiver that is never used and never stale."""
+    """Catches: a waiver that is never used and never stale."""
     checks = catalogue.load()
     info = next(check.id for check in checks.checks if check.level is Level.INFO)
     with pytest.raises(SettingsError, match="never fails"):
@@ -97,13 +97,13 @@ def test_check_that_cannot_fail_cannot_be_waived() -> None:
 def test_waiver_is_stale_when_its_check_passes_wherever_it_ran(
     outcomes: list[Outcome], is_stale: bool
 ) -> None:
-    """A waiver kept after the defect was mended."""
+    """Catches: a waiver kept after the defect was mended."""
     rows = [outcome(value, family) for value, family in zip(outcomes, (4, 6), strict=False)]
     assert stale([WAIVER], rows) == ([WAIVER] if is_stale else [])
 
 
 def test_withdrawn_check_is_told_from_an_unknown_one() -> None:
-    """A user who is told that an id of last year never existed."""
+    """Catches: a user who is told that an id of last year never existed."""
     gone = Withdrawn("OUT-099", "0.4", "the seed does not say so")
     with pytest.raises(SettingsError, match=r"OUT-099 was withdrawn in 0\.4: the seed does not"):
         reject_withdrawn("--fsm-check", "OUT-099", [gone])
@@ -111,7 +111,7 @@ def test_withdrawn_check_is_told_from_an_unknown_one() -> None:
 
 
 def test_withdrawn_id_is_not_given_again() -> None:
-    """A new check under the id of an old one, which turns old reports into lies."""
+    """Catches: a new check under the id of an old one, which turns old reports into lies."""
     ids = [each.id for each in WITHDRAWN]
     assert len(set(ids)) == len(ids)
     assert not [each for each in ids if each in catalogue.load()]

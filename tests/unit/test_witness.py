@@ -60,7 +60,7 @@ def seen(
 
 
 def test_addresses_are_words_in_the_machines_order() -> None:
-    """A witness that reads every address backwards on the other half of the machines."""
+    """Catches: a witness that reads every address backwards on the other half of the machines."""
     text = {
         "little": ("0100007F:3A99", "0200000A:C350"),
         "big": ("7F000001:3A99", "0A000002:C350"),
@@ -85,7 +85,7 @@ def test_addresses_are_words_in_the_machines_order() -> None:
     ],
 )
 def test_ipv6_rows(word: str, order: ByteOrder, host: str) -> None:
-    """IPv4 on a socket of IPv6 that is not found by the client's own address."""
+    """Catches: IPv4 on a socket of IPv6 that is not found by the client's own address."""
     (row,) = parse_sockets("\n".join([HEADING, ROW.format(f"{word}:0050", *[f"{word}:0051"], "06",
                                                           0, 0)]), order)  # fmt: skip
     assert row == SocketRow(Address(host, 80), Address(host, 81), TcpState.TIME_WAIT, 0, 0)
@@ -100,7 +100,9 @@ def test_ipv6_rows(word: str, order: ByteOrder, host: str) -> None:
     ],
 )
 def test_conntrack_line(state: str, flags: str, ended: str) -> None:
-    """A kernel that counts, or a flag between the tuples, and the second tuple is not found."""
+    """Catches: a kernel that counts, or a flag between the tuples, and the second tuple is not
+    found.
+    """
     line = TRACKED.format(state=state, flags=flags, ended=ended, port=40000)
 
     (tracked,) = parse_conntrack([line])
@@ -119,7 +121,7 @@ def test_offloaded_connection_does_not_say_when_it_expires() -> None:
 
 
 def test_conntrack_writes_ipv6_in_full() -> None:
-    """An IPv6 flow that is never found, as it is written otherwise everywhere else."""
+    """Catches: an IPv6 flow that is never found, as it is written otherwise everywhere else."""
     client, server = "2001:0db8:" + "0000:" * 5 + "0001", "2001:0db8:" + "0000:" * 5 + "0009"
     line = (
         f"ipv6     10 tcp      6 9 CLOSE src={client} dst={server} sport=5 dport=80"
@@ -133,21 +135,21 @@ def test_conntrack_writes_ipv6_in_full() -> None:
 
 
 def test_other_protocols_are_passed_over() -> None:
-    """A UDP entry with the same ports that is taken for the flow."""
+    """Catches: a UDP entry with the same ports that is taken for the flow."""
     line = TRACKED.format(state="", flags="", ended="", port=40000).replace("tcp", "udp")
 
     assert not list(parse_conntrack([line, "", "ipv4     2 unknown  2 500 src=1.2.3.4"]))
 
 
 def test_missing_tables_are_none(tmp_path: Path) -> None:
-    """A kernel without IPv6 or connection tracking that ends the run."""
+    """Catches: a kernel without IPv6 or connection tracking that ends the run."""
     (tmp_path / "tcp").write_text(HEADING + "\n")
 
     assert SocketTable.read(tmp_path) == SocketTable([], None)
 
 
 def test_redirected_flow() -> None:
-    """The plain case: outbound by REDIRECT, no connection tracking to be read."""
+    """Catches: the plain case: outbound by REDIRECT, no connection tracking to be read."""
     (accepted,) = seen(established(OUTBOUND, CLIENT), listening(15001)).accepted
 
     assert accepted.by is Acceptor.SIDECAR_OUTBOUND
@@ -155,7 +157,7 @@ def test_redirected_flow() -> None:
 
 
 def test_original_destination_comes_from_connection_tracking() -> None:
-    """A destination that is believed although the kernel has another."""
+    """Catches: a destination that is believed although the kernel has another."""
     line = TRACKED.format(state="ESTABLISHED", flags="", ended="", port=40001)
     row = established(OUTBOUND, CLIENT._replace(port=40001))
     (accepted,) = seen(row, conntrack=line).accepted
@@ -167,7 +169,7 @@ def test_original_destination_comes_from_connection_tracking() -> None:
 
 
 def test_inbound_flow() -> None:
-    """Inbound by REDIRECT, which keeps the pod's address."""
+    """Catches: inbound by REDIRECT, which keeps the pod's address."""
     (accepted,) = seen(
         established(INBOUND, FROM_OUTSIDE), client=FROM_OUTSIDE, to=OWN_PORT
     ).accepted
@@ -184,7 +186,7 @@ def test_inbound_flow() -> None:
     ],
 )
 def test_tproxy_keeps_the_destination(client: Address, to: Address, by: Acceptor) -> None:
-    """TPROXY taken for no redirection at all."""
+    """Catches: TPROXY taken for no redirection at all."""
     (accepted,) = seen(
         established(to, client), listening(15001), listening(15003), client=client, to=to
     ).accepted
@@ -193,7 +195,7 @@ def test_tproxy_keeps_the_destination(client: Address, to: Address, by: Acceptor
 
 
 def test_application_of_the_sidecars_user_is_no_sidecar() -> None:
-    """The user alone taken for a proof."""
+    """Catches: the user alone taken for a proof."""
     rows = (established(OWN_PORT, FROM_OUTSIDE), listening(8080), listening(15003))
     (accepted,) = seen(*rows, client=FROM_OUTSIDE, to=OWN_PORT).accepted
 
@@ -201,19 +203,19 @@ def test_application_of_the_sidecars_user_is_no_sidecar() -> None:
 
 
 def test_our_own_sockets_are_left_to_us() -> None:
-    """An acceptance that is told twice, by the log and by the witness."""
+    """Catches: an acceptance that is told twice, by the log and by the witness."""
     rows = (established(OWN_PORT, FROM_OUTSIDE), listening(8080))
 
     assert seen(*rows, client=FROM_OUTSIDE, to=OWN_PORT, ours=frozenset({11, 77})) == Sighting()
 
 
 def test_somebody_else_at_the_sidecars_port() -> None:
-    """Anybody at port 15001 taken for the sidecar."""
+    """Catches: anybody at port 15001 taken for the sidecar."""
     assert not seen(established(OUTBOUND, CLIENT, uid=1337), listening(15001, uid=1337)).accepted
 
 
 def test_clients_own_row_is_none() -> None:
-    """The sending socket, user 1500, taken for the accepting one."""
+    """Catches: the sending socket, user 1500, taken for the accepting one."""
     assert seen(established(CLIENT, DIALLED)) == Sighting()
 
 
@@ -226,14 +228,14 @@ def test_clients_own_row_is_none() -> None:
     ],
 )
 def test_connection_that_nobody_has_accepted_yet(row: SocketRow) -> None:
-    """A sidecar that is slow or stopped, and is said to have accepted, or to be absent."""
+    """Catches: a sidecar that is slow or stopped, and is said to have accepted, or to be absent."""
     sighting = seen(row, listening(15001))
 
     assert (sighting.accepted, sighting.pending) == ((), True)
 
 
 def test_row_that_outlives_its_program() -> None:
-    """A sidecar that closes at once, since nobody listens where the flow was going."""
+    """Catches: a sidecar that closes at once, since nobody listens where the flow was going."""
     row = SocketRow(OUTBOUND, CLIENT, TcpState.FIN_WAIT2, 0, 0)
 
     assert seen(row, listening(15001)).accepted
@@ -242,7 +244,7 @@ def test_row_that_outlives_its_program() -> None:
 
 
 def test_connection_tracking_testifies_for_what_has_no_socket_any_more() -> None:
-    """A sidecar that resets at once, and is said never to have had the flow."""
+    """Catches: a sidecar that resets at once, and is said never to have had the flow."""
     line = TRACKED.format(state="CLOSE", flags="", ended="", port=40000)
     sighting = seen(conntrack=line)
 
@@ -251,14 +253,14 @@ def test_connection_tracking_testifies_for_what_has_no_socket_any_more() -> None
 
 
 def test_refused_flow_was_accepted_by_nobody() -> None:
-    """An acceptance without a socket, told of an entry that an earlier flow has left."""
+    """Catches: an acceptance without a socket, told of an entry that an earlier flow has left."""
     line = TRACKED.format(state="TIME_WAIT", flags="", ended="", port=40000)
 
     assert seen(conntrack=line, connected=False).accepted == ()
 
 
 def test_ports_that_the_sidecar_serves() -> None:
-    """A metrics listener that waits for a request, and is not seen to accept."""
+    """Catches: a metrics listener that waits for a request, and is not seen to accept."""
     at = Address(POD, 15010)
     rows = (established(at, FROM_OUTSIDE), listening(15010))
     (accepted,) = seen(*rows, client=FROM_OUTSIDE, to=at).accepted
@@ -290,7 +292,7 @@ def test_tproxy_to_a_served_port_of_another_host_is_outbound() -> None:
 
 
 def test_onward_connections_are_named() -> None:
-    """A second sidecar on the way that cannot be asked about the flow."""
+    """Catches: a second sidecar on the way that cannot be asked about the flow."""
     onward = Address(POD, 41000)
     sighting = seen(established(OUTBOUND, CLIENT), established(onward, DIALLED, inode=78))
 
