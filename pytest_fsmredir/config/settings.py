@@ -320,9 +320,19 @@ def _kubernetes(given: Mapping[str, Given], pytest_kind: Mapping[str, Any]) -> K
         kubeconfig=parsing.path(given["kubeconfig"]),
         context=given["context"].text,
         kind_config=parsing.path(given["kind-config"]),
-        keep=parsing.truth(given["keep"]),
+        keep=_keep(given),
         pytest_kind=pytest_kind,
     )
+
+
+def _keep(given: Mapping[str, Given]) -> bool:
+    keep, typed = parsing.truth(given["keep"]), given["keep"].fleeting
+    if keep and typed and _backends(given["backend"]) == (NETNS,):
+        raise SettingsError(
+            f"{given['keep'].where}: a pod on network namespaces ends with the process and cannot"
+            " be kept; leave the option out, or add --fsm-backend kind"
+        )
+    return keep
 
 
 def _implementation(layers: Sequence[Layer]) -> dict[str, Given]:

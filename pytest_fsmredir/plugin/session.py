@@ -39,7 +39,12 @@ def describe(config: pytest.Config) -> int:
     """Print the catalogue, or some checks in full, and return the exit status."""
     try:
         if config.getoption("fsm_list"):
-            text = listing(catalogue.load(), config.getoption("fsm_list"))
+            given = config.getoption("fsm_check") or ()
+            globs = [glob for each in given for glob in parsing.split(each)]
+            chosen = Catalogue(
+                _matching(globs, "--fsm-check") if globs else catalogue.load().checks
+            )
+            text = listing(chosen, config.getoption("fsm_list"))
         else:
             asked = [id for each in config.getoption("fsm_explain") for id in parsing.split(each)]
             text = _explained(asked)
@@ -52,10 +57,29 @@ def describe(config: pytest.Config) -> int:
 def _explained(asked: Sequence[str]) -> str:
     if not asked:
         raise SettingsError("--fsm-explain: name a check; see --fsm-list")
-    for check_id in asked:
-        reject_withdrawn("--fsm-explain", check_id)
     checks = catalogue.load()
-    return "\n\n".join(explanation(checks, check_id) for check_id in asked)
+    found = _matching(asked, "--fsm-explain")
+    return "\n\n".join(explanation(checks, check.id) for check in found)
+
+
+def _matching(globs: Sequence[str], where: str) -> list[Check]:
+    """Return the checks that some ids or patterns such as ``RES-*`` name, each once.
+
+    Raises:
+        SettingsError: One of them names none.
+    """
+    checks = catalogue.load().checks
+    found: dict[str, Check] = {}
+    for glob in globs:
+        reject_withdrawn(where, glob)
+        named = {check.id: check for check in checks if fnmatchcase(check.id, glob)}
+        if not named:
+            known = [check.id for check in checks]
+            raise SettingsError(
+                f"{where}: no check is called {glob!r}{nearest(glob, known)}; see --fsm-list"
+            )
+        found |= named
+    return list(found.values())
 
 
 def prepare(config: pytest.Config) -> ConformanceHooks | None:
@@ -68,6 +92,11 @@ def prepare(config: pytest.Config) -> ConformanceHooks | None:
         settings = read_settings(config)
         if not settings.conformance:
             return None
+        if config.getoption("forked", False):
+            raise SettingsError(
+                "--forked: checks share pods and one event loop, which a process for each check"
+                " cannot; leave it out (-p no:forked), or run in parallel with -n 2"
+            )
         privilege = "not acquired" if NETNS in settings.backends else "not needed"
         runner = Runner(_planned(settings, config), Results(privilege))
         hooks = ConformanceHooks(config, runner)

@@ -172,3 +172,38 @@ def test_backend_without_its_packages_says_how_to_get_them(project: Project) -> 
     assert done.status == 4
     assert "pip install 'pytest-fsmredir[kind]'" in done.output
     assert "Traceback" not in done.output
+
+
+def test_explain_takes_patterns(project: Project) -> None:
+    """Catches: "no check is called 'RES-*'", where --fsm-check takes it."""
+    ended = project.pytest("--fsm-explain=RES-00[12],RES-001")
+    heads = [line[:7] for line in ended.output.splitlines() if line.startswith("RES-")]
+    assert (ended.status, heads) == (0, ["RES-001", "RES-002"])
+
+
+def test_list_shows_the_checks_that_are_asked_for(project: Project) -> None:
+    """Catches: --fsm-check that means nothing beside --fsm-list."""
+    ended = project.pytest("--fsm-list", "--fsm-check=UID-00[12]")
+    heads = [line[:7] for line in ended.output.splitlines() if line.startswith(("UID", "OUT"))]
+    assert (ended.status, heads) == (0, ["UID-001", "UID-002"])
+    wrong = project.pytest("--fsm-list", "--fsm-check=UDI-001")
+    assert wrong.status == pytest.ExitCode.USAGE_ERROR
+    assert "--fsm-check: no check is called 'UDI-001'" in wrong.output
+
+
+def test_pods_on_network_namespaces_cannot_be_kept(project: Project) -> None:
+    """Catches: an option that is accepted and does nothing."""
+    ended = project.conform("--fsm-keep", "--fsm-check=OUT-001")
+    assert ended.status == pytest.ExitCode.USAGE_ERROR
+    assert "--fsm-keep: a pod on network namespaces ends with the process" in ended.output
+
+
+def test_forked_checks_are_refused(project: Project) -> None:
+    """Catches: another verdict, or a crash, where pytest-forked runs each check in a process."""
+    project.write(
+        conftest__py="def pytest_addoption(parser):\n"
+        "    parser.addoption('--forked', action='store_true')\n"
+    )
+    ended = project.conform("--forked", "--fsm-check=OUT-001")
+    assert ended.status == pytest.ExitCode.USAGE_ERROR
+    assert "--forked: checks share pods" in ended.output
