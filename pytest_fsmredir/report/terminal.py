@@ -38,6 +38,12 @@ _WORDS = {
     Outcome.NOT_RUN: "not run",
 }
 
+_NO_IPV6 = (
+    "IPv6 is not covered: TCP over IPv6 bypasses the sidecar in both directions (V6-001, V6-002)."
+    " The other checks of IPv6 fail for this reason. Cover IPv6, or declare that it is not claimed:"
+    " --fsm-features=-ipv6"
+)
+
 _NEXT = """\
 next         judge your own, by the command that programs a pod or by its rules:
                pytest --fsm-conformance --fsm-init-cmd './my-init.sh'
@@ -164,6 +170,8 @@ def _notices(
         yield "trouble", results.trouble
     if results.interrupted:
         yield "interrupted", "before the end: these are the results so far"
+    if _is_open_over_ipv6(judgement):
+        yield "ipv6", _NO_IPV6
     for what in results.remarks:
         yield "note", what
     for what in results.kept:
@@ -172,6 +180,15 @@ def _notices(
         yield "left behind", what
     if found := "; ".join(remarks):
         yield "note", found
+
+
+def _is_open_over_ipv6(judgement: Judgement) -> bool:
+    """Whether IPv4 is captured in both directions, and IPv6 in neither."""
+    seen = {(row.check, row.variant.family): row.outcome for _, row in judgement.rows}
+    plain = ("OUT-001", "IN-001")
+    return all(seen.get((check, 4)) is Outcome.PASS for check in plain) and all(
+        seen.get((check, 6)) is Outcome.FAIL for check in plain
+    )
 
 
 def _is_first_minute(plan: Plan, judgement: Judgement) -> bool:

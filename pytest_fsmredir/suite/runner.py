@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -15,6 +15,8 @@ from pytest_fsmredir.config.settings import BY_WEBHOOK, NETNS
 from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.checks import GATE, Check
+from pytest_fsmredir.model.claims import Unmet
+from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.suite.backends import make_backend
 from pytest_fsmredir.suite.deciding import (
@@ -33,6 +35,7 @@ from pytest_fsmredir.suite.gate import SHUT, Gate
 from pytest_fsmredir.suite.plan import Plan
 from pytest_fsmredir.suite.results import Results
 from pytest_fsmredir.suite.symptoms import symptom_of
+from pytest_fsmredir.suite.uncovered import open_over_ipv6
 
 RUNNER = pytest.StashKey["Runner"]()
 
@@ -59,6 +62,7 @@ class Runner:
         self._gate = Gate()
         self._backends: dict[str, Backend] = {}
         self._unmade: dict[str, FsmRedirError] = {}
+        self._looked_at: set[Variant] = set()
         self._begun: dict[tuple[str, Variant], Course] = {}
 
     def execute(self, check: Check, variant: Variant) -> Result:
@@ -140,6 +144,8 @@ class Runner:
 
     def _run(self, check: Check, variant: Variant) -> Course:
         if missing := self.plan.unclaimed(check, variant):
+            if Feature.IPV6 in missing:
+                self._look_at_ipv6(variant)
             return unsupported(check, variant, missing)
         try:
             backend = self._backend(variant.backend)
@@ -147,12 +153,7 @@ class Runner:
             return undecided(check, variant, error)
         if lacking := _lacking(backend, check, variant):
             return out_of_reach(check, variant, lacking)
-        mesh = backend.mesh(
-            variant.family,
-            _iptables(variant),
-            exhaustive=self.plan.settings.exhaustive,
-            node=variant.node,
-        )
+        mesh = self._mesh(backend, variant)
         mesh.watch = partial(self.watch, f"{check.id}[{variant}]")
         try:
             if (unmet := self._gate.refusal(variant, mesh)) is not None:
@@ -161,6 +162,27 @@ class Runner:
         finally:
             mesh.close()
         return self._weighed(result, check)
+
+    def _mesh(self, backend: Backend, variant: Variant) -> JudgedMesh:
+        return backend.mesh(
+            variant.family,
+            _iptables(variant),
+            exhaustive=self.plan.settings.exhaustive,
+            node=variant.node,
+        )
+
+    def _look_at_ipv6(self, variant: Variant) -> None:
+        """Remark once on what is open over IPv6, where IPv6 is declared as not claimed.
+
+        This decides nothing, so an error on the way only leaves the remark out.
+        """
+        if variant in self._looked_at or not self.plan.declared or variant.in_kubernetes:
+            return
+        self._looked_at.add(variant)
+        with suppress(FsmRedirError, Unmet, OSError):
+            mesh = self._mesh(self._backend(variant.backend), variant)
+            with closing(mesh):
+                self.results.remark(list(open_over_ipv6(mesh)))
 
     def _weighed(self, result: Result, check: Check) -> Result:
         """Turn a violated requirement into a failure or a waiver, as the settings say."""
