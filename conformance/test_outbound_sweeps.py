@@ -158,7 +158,7 @@ def test_sidecar_reaches_every_remote_port_directly(mesh: Mesh) -> None:
     spec="SPEC-4.1",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.REMOTE_ADDRESSES},
+    needs={Need.REMOTE_ADDRESSES, Need.PRIVATE_ADDRESSES},
 )
 def test_sidecar_reaches_every_remote_range_directly(mesh: Mesh) -> None:
     pod = mesh.pod()

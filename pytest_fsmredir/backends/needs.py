@@ -23,6 +23,7 @@ class Need(StrEnum):
     FAR_ENDS = "servers that stay open, and speak first, when a check wants it"
     REMOTE_ADDRESSES = "any remote address can be dialled"
     CLIENT_ADDRESSES = "clients outside at any address"
+    PRIVATE_ADDRESSES = "private and link-local addresses can be dialled"
     DEFAULT_CLUSTER_RANGES = "addresses that clusters use by default are free"
     BOTH_VARIANTS = "both iptables variants in one pod"
     SABOTAGE = "disturbs an implementation at work: fails its programs, kills it, holds its lock"

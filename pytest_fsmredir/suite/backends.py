@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_fsmredir.backends.protocols import Backend
 from pytest_fsmredir.config.options import DEFAULT_CLUSTER
 from pytest_fsmredir.config.settings import CLUSTER, KIND, NETNS, KubernetesSettings, Settings
+from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.implementations.circuit_breaker import CircuitBreaker
 from pytest_fsmredir.implementations.in_cluster import InCluster
@@ -82,9 +83,15 @@ def shared_cluster(settings: Settings) -> Iterator[None]:
     """Have for the block what all processes of a session share: a kind cluster, where one is used.
 
     Raises:
+        SettingsError: A mesh is to be judged that several processes cannot judge at once.
         PreflightError: Something is missing; the message says how to get it.
         BackendError: It cannot be made.
     """
+    if any(settings.kubernetes.by_webhook(name) for name in settings.backends):
+        raise SettingsError(
+            "-n: in webhook mode a run changes the lists of the MeshConfig for one group of pods"
+            " after another, so several processes would disturb each other; run it without -n"
+        )
     with ExitStack() as undo:
         if KIND in settings.backends:
             undo.enter_context(_cluster_context(settings)).answered()

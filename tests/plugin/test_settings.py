@@ -207,3 +207,12 @@ def test_forked_checks_are_refused(project: Project) -> None:
     ended = project.conform("--forked", "--fsm-check=OUT-001")
     assert ended.status == pytest.ExitCode.USAGE_ERROR
     assert "--forked: checks share pods" in ended.output
+
+
+def test_mesh_of_a_cluster_is_not_judged_by_several_processes(project: Project) -> None:
+    """Catches: a worker whose checks all end in an error, as another one has the mesh's lists."""
+    ended = project.conform(
+        "--fsm-backend=kind", "--fsm-inject=webhook", "-n2", "--fsm-check=OUT-001"
+    )
+    assert ended.status == pytest.ExitCode.USAGE_ERROR
+    assert "several processes would disturb each other; run it without -n" in ended.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,14 @@ def test_container_that_could_not_be_started_has_refused_nothing() -> None:
 
     assert state.stage is PodStage.BROKEN
     assert state.reason == "fsm-init could not be started: StartError: runc create failed"
+
+
+def test_every_address_that_a_check_dials_directly_is_answered() -> None:
+    """Catches: a correct implementation that fails on kind, and packets sent to strangers."""
+    dialled = catalogue.load_module("test_outbound_sweeps").REMOTE
+    for family, address in ((4, "10.111.0.7"), (6, "fd00:10:111::7")):
+        ranges = unused_ranges(site(address))
+        assert {Need.REMOTE_ADDRESSES, Need.PRIVATE_ADDRESSES} <= needs_met(ranges, family)
+        answered = [ip_network(each) for each in ranges]
+        named = map(ip_address, dialled[family])
+        assert [each for each in named if not any(each in network for network in answered)] == []

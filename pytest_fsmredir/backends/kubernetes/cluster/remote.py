@@ -27,12 +27,28 @@ _NOBODYS = {
     4: (
         "1.1.1.0/24", "2.2.0.0/16",
         "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
-        "16.0.0.0/4", "32.0.0.0/3", "64.0.0.0/3", "96.0.0.0/4", "112.0.0.0/5",
+        "8.8.8.0/24", "16.0.0.0/4", "32.0.0.0/3", "64.0.0.0/3", "96.0.0.0/4", "112.0.0.0/5",
+        "126.0.0.0/8", "128.0.0.0/8", "146.0.0.0/8", "168.0.0.0/8", "185.0.0.0/8", "204.0.0.0/8",
+        "223.0.0.0/8", "240.0.0.0/4",
     ),
-    6: ("2000::/3",),
+    6: ("2000::/3", "64:ff9b::/96", "100::/64"),
 }  # fmt: skip
 """Its other examples, addresses that belong to nobody, and enough public ones that a range of
 every length fits in. No image can be pulled while the nodes answer for them."""
+
+_PRIVATE = {
+    4: (
+        "10.0.0.0/24", "10.22.0.0/16", "10.43.0.0/16", "10.96.0.0/15", "10.100.0.0/16",
+        "10.152.0.0/16", "10.171.0.0/16", "10.240.0.0/16", "169.254.0.0/16", "172.16.0.0/24",
+        "172.17.0.0/16", "172.20.0.0/16", "172.31.0.0/16", "192.0.0.0/24", "192.88.99.0/24",
+        "192.168.0.0/24",
+    ),
+    6: (
+        "::/96", "fc00::/32", "fd00:10:96::/64", "fd00:ec2::/64", "fd20:ce::/64", "fdff:ffff::/32",
+        "fec0::/16",
+    ),
+}  # fmt: skip
+"""Private, link-local and reserved ranges, where other clusters and clouds have their services."""
 
 
 def free_ranges(taken: Iterable[str], families: Collection[int]) -> tuple[str, ...]:
@@ -43,8 +59,7 @@ def free_ranges(taken: Iterable[str], families: Collection[int]) -> tuple[str, .
         families: The IP versions that its pods have.
     """
     own = [ip_network(each) for each in taken]
-    wanted = [*_DOCUMENTED, *_NOBODYS[4], *_NOBODYS[6]]
-    networks = [each for each in map(ip_network, wanted) if each.version in families]
+    networks = [each for each in map(ip_network, _every_range()) if each.version in families]
     return tuple(str(each) for each in networks if not any(each.overlaps(o) for o in own))
 
 
@@ -54,6 +69,7 @@ def needs_met(ranges: Iterable[str], family: int) -> frozenset[Need]:
     met = {
         Need.REMOTE_ADDRESSES: answered.issuperset(_NOBODYS[family]),
         Need.DEFAULT_CLUSTER_RANGES: answered.issuperset(_DOCUMENTED),
+        Need.PRIVATE_ADDRESSES: answered.issuperset(_PRIVATE[family]),
     }
     return frozenset(need for need, is_met in met.items() if is_met)
 
@@ -109,6 +125,12 @@ def unused_ranges(site: KindSite) -> Sequence[str]:
     return free_ranges([*pods, *_addresses(nodes), _service(cluster)], families)
 
 
+def _every_range() -> tuple[str, ...]:
+    """Return every range that nodes can answer for, each once."""
+    lists = (_DOCUMENTED, *_NOBODYS.values(), *_PRIVATE.values())
+    return tuple(dict.fromkeys(each for listed in lists for each in listed))
+
+
 _SHOW = ["route", "show", "table", "local", "dev", "lo"]
 
 
@@ -118,9 +140,8 @@ def _local(network: str, metric: int) -> str:
 
 def _is_of_a_dead_run(route: Mapping[str, Any]) -> bool:
     """Whether a route is one that :func:`remote_ranges` made in a process which has ended."""
-    ours = {*_DOCUMENTED, *_NOBODYS[4], *_NOBODYS[6]}
     metric = route.get("metric", 0)
-    return route.get("dst") in ours and metric > 0 and not runs(metric)
+    return route.get("dst") in _every_range() and metric > 0 and not runs(metric)
 
 
 def _ip(node: str, commands: Sequence[str]) -> None:

@@ -49,7 +49,7 @@ LOOK_S = 0.4
 
 _FEW = 20
 
-IDLE_S = 5.0
+IDLE_S = 20.0
 """How long no pod of a batch has got on before one of them can count as hung."""
 
 _HANDS = 4  # requests under way at once
