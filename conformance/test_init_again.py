@@ -30,7 +30,7 @@ INTERFACES = "networkInterfaceExclusionList"
 # What a list names from run to run: neither of two items, one, the other or both. The whole walk
 # takes each step from one of these to another; samples of it are walked by two lists at once.
 WHOLE = ("", "X", "", "Y", "", "XY", "X", "Y", "X", "XY", "Y", "XY", "")
-SAMPLE = {4: (("X", "Y", "", "XY"), ("", "X", "Y", "")), 6: (("XY", "X", ""), ("", "XY", "X"))}
+SAMPLE = {4: (("X", "Y", ""), ("", "X", "Y")), 6: (("", "XY", "Y"), ("XY", "X", ""))}
 PORTS = {"X": 6379, "Y": 7070}
 OF_IPV6 = Address("2001:db8:5::10", 8080)
 

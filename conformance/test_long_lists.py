@@ -45,7 +45,7 @@ def _places(length: int, mesh: Mesh) -> list[int]:
     """Return the places that show where a list was cut, counted from either end."""
     if mesh.exhaustive:
         return list(range(length))
-    near = {power + by for power in POWERS for by in (-1, 0, 1) if power + by < length}
+    near = {power - by for power in POWERS for by in (0, 1) if power < length}
     return sorted(near | {length - 1 - place for place in near})
 
 

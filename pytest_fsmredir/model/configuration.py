@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, TypeVar
 
 from pytest_fsmredir.errors import AnnotationError, ConfigurationError, MeshConfigError
@@ -188,11 +190,12 @@ def parse_ip_range(text: str) -> Network:
         ValueError: The text is no CIDR range; a bare address is none.
     """
     address, slash, prefix = text.partition("/")
-    try:
-        if slash and _DECIMAL.fullmatch(prefix) and "%" not in address:
-            return ip_network(f"{address}/{prefix}", strict=False)
-    except ValueError:
-        pass
+    if slash and _DECIMAL.fullmatch(prefix):
+        of_ipv6 = ":" in address
+        with suppress(OSError, ValueError):
+            # A list may hold thousands, and to let ip_network() find out takes three times as long.
+            raw = socket.inet_pton(socket.AF_INET6 if of_ipv6 else socket.AF_INET, address)
+            return (IPv6Network if of_ipv6 else IPv4Network)((raw, int(prefix)), strict=False)
     raise ValueError("is not a CIDR range such as 10.0.0.0/8")
 
 
