@@ -25,7 +25,7 @@ usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command and return its exit status; 2 for one that does not exist."""
+    """Run a command and return its exit status; 2 if the command does not exist."""
     arguments = sys.argv[1:] if argv is None else argv
     match arguments:
         case ["doctor"]:
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _with_client(module: str, arguments: list[str], lacking: int = 1) -> int:
-    """Run a command that needs the extra ``kind``; return ``lacking`` where that is not here."""
+    """Run a command that needs the extra ``kind``; return ``lacking`` if it is not installed."""
     try:
         command = import_module(module)
     except (ImportError, PreflightError) as error:

@@ -1,1 +1,1 @@
-"""Commands of `python -m pytest_fsmredir`."""
+"""The commands of ``python -m pytest_fsmredir``."""

@@ -1,4 +1,4 @@
-"""``clean``: remove what runs that were killed have left in a cluster.
+"""``clean``: remove what killed runs left in a cluster.
 
 Exit status: 0 done, 1 not done (the reason is on standard error), 2 wrong usage.
 """
@@ -19,13 +19,13 @@ from pytest_fsmredir.errors import FsmRedirError
 
 
 def main(argv: Sequence[str]) -> int:
-    """Clean a cluster, say what was removed, and return the exit status."""
+    """Clean a cluster, list what was removed, and return the exit status."""
     parser = _parser()
     try:
         arguments = parser.parse_args(argv)
         if arguments.kind_cluster and (arguments.kubeconfig or arguments.context):
             parser.error("give --kind-cluster, or --kubeconfig and --context: not both")
-    except SystemExit as end:  # argparse has said why already
+    except SystemExit as end:  # argparse has printed the reason already
         return int(end.code or 0)
     try:
         removed = _removed(arguments)

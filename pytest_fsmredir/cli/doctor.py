@@ -1,4 +1,4 @@
-"""Say what a default run needs on this machine, and how to install what is missing."""
+"""List what a default run needs on this machine, and how to install what is missing."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Finding:
     """One prerequisite.
 
     Attributes:
-        what: Its name.
-        present: Whether it is there.
-        detail: What was found, or how to get it.
+        what: Name of the prerequisite.
+        present: Whether it is present.
+        detail: What was found, or how to install it.
         required: Whether a default run needs it.
     """
 
@@ -44,7 +44,7 @@ class Finding:
 
 
 def main() -> int:
-    """Print every finding, and return 0 when a default run would work."""
+    """Print every finding, and return 0 if a default run would work."""
     found = list(findings())
     for finding in found:
         _write(str(finding))
@@ -54,13 +54,13 @@ def main() -> int:
 
 
 def _write(line: str) -> None:
-    """Write a line; characters that the terminal's encoding lacks are escaped."""
+    """Write a line; escape characters that the terminal's encoding lacks."""
     encoding = sys.stdout.encoding
     sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def findings() -> Iterator[Finding]:
-    """Yield every prerequisite; each is looked at once."""
+    """Yield every prerequisite, each once."""
     yield _finding("python 3.11 or newer", lambda: sys.version.split()[0])
     yield _finding("program iptables or nft", _default)
     if os.geteuid() != 0:
@@ -82,7 +82,7 @@ def findings() -> Iterator[Finding]:
 
 
 def tools() -> Iterator[Finding]:
-    """Yield the tools of other meshes for which there is an adapter."""
+    """Yield the tools of other meshes that have an adapter in the package."""
     for adapter in sorted((layout.fixtures() / "adapters").glob("*.yaml")):
         path = shutil.which(adapter.stem, path=search_path())
         judge = f"pytest --fsm-conformance --fsm-options {shlex.quote(str(adapter))}"
@@ -91,7 +91,7 @@ def tools() -> Iterator[Finding]:
 
 
 def _kind() -> tuple[str, bool, str]:
-    """Return whether the backend kind can be used; a default run does not need it."""
+    """Return the finding about the backend kind, which a default run does not need."""
 
     def look() -> str:
         from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions, preflight
@@ -108,7 +108,7 @@ _UIDMAP = "run: apt-get install uidmap (or run as root)"
 
 
 def _default() -> str:
-    """Return the variant that a run has by default."""
+    """Return the default iptables variant of a run, in words."""
     variant = default_variant()
     alone = ": there is no iptables"
     return f"the default variant is {variant}{alone if variant is IptablesVariant.NATIVE else ''}"

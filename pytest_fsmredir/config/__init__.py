@@ -1,1 +1,1 @@
-"""What the user asked for: options, the options file, and the settings they make."""
+"""The user's settings: options, the options file, and how they combine."""

@@ -1,4 +1,4 @@
-"""The options file of a project: where it is looked for when none is named."""
+"""Find the options file of a project if no option names one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _ENDS = (".git", ".hg")  # in the top directory of a repository
 def project_file(root: Path) -> Path | None:
     """Return the options file of pytest's root directory, or of the nearest directory above it.
 
-    Where a project has no ini-file, pytest takes the directory that it runs in for its root, so
-    the file may be above. The search ends at the top of a repository and at the home directory. A
-    file above that other users can write is passed over: what it names runs as root.
+    If a project has no ini-file, pytest uses the current directory as root directory, so the file
+    may be above it. The search ends at the top of a repository and at the home directory. It skips
+    a file above the root directory that other users can write: its commands run as root.
     """
     for directory in (root, *root.parents):
         file = directory / NAME

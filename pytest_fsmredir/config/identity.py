@@ -1,4 +1,4 @@
-"""Who is judged: the facts about an implementation that its vendor states."""
+"""The identity of the implementation under test, as its vendor states it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _BRANCHES = ("main", "master", "head", "latest", "trunk")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What the options file says under ``implementation``.
+    """The contents of the key ``implementation`` in the options file.
 
     Attributes:
-        organization: Who makes it.
-        project: What it is called.
-        url: Where it is found.
-        version: Which release was judged; a branch is none.
-        contact: Whom to ask about it.
-        mode: Which of its ways to redirect was judged, where it has several.
+        organization: The vendor.
+        project: Name of the project.
+        url: URL of the project.
+        version: The tested release or commit, not a branch.
+        contact: Names or addresses for questions.
+        mode: The tested redirection mode, if the project has several.
     """
 
     organization: str = ""
@@ -37,14 +37,14 @@ class Identity:
 
     @property
     def stated(self) -> bool:
-        """Whether the vendor said anything at all."""
+        """Whether the vendor states any fact."""
         return self != Identity()
 
     def require_complete(self, where: str) -> None:
-        """See to it that a report can name its subject.
+        """Require all facts that a report needs, or none.
 
         Raises:
-            SettingsError: Something was said, but not all that a report needs.
+            SettingsError: Some facts are stated, but a required fact is missing.
         """
         missing = [key for key in _FOR_A_REPORT if not getattr(self, key)]
         if self.stated and missing:
@@ -55,11 +55,11 @@ def read_identity(document: object, where: str) -> Identity:
     """Return the identity that an options file states.
 
     Args:
-        document: What stands under ``implementation``.
+        document: The value of the key ``implementation``.
         where: The file, for messages.
 
     Raises:
-        SettingsError: A key or a value cannot be used.
+        SettingsError: A key or a value is invalid.
     """
     if not isinstance(document, Mapping):
         raise SettingsError(f"{where}: implementation: {document!r} must be a mapping")

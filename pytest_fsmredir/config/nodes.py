@@ -10,15 +10,15 @@ EVERY = "all"
 
 
 def nodes_named(names: Iterable[str], backends: Sequence[str], where: str) -> tuple[str, ...]:
-    """Return the names that were given, or ``all``, each once.
+    """Return the given names, or ``all``, each once.
 
     Args:
-        names: As given.
+        names: The names in the option.
         backends: Names of the backends of the run.
-        where: Who gave them, for messages.
+        where: The source of the names, for messages.
 
     Raises:
-        SettingsError: No backend of the run has nodes, or a name stands beside ``all``.
+        SettingsError: No backend of the run has nodes, or ``all`` is combined with a name.
     """
     named = tuple(dict.fromkeys(names))
     if named and set(backends) == {"netns"}:

@@ -1,9 +1,9 @@
-"""The options, and what was given for them on the command line, in the environment and in ini.
+"""The options, and their values on the command line, in the environment and in ini-files.
 
 The only module that reads :class:`pytest.Config`. Every option is also an ini key (``fsm_impl``),
-an environment variable (``FSM_IMPL``) and, but for a few, a key of the options file (``impl``).
-The command line wins, then the options file, then the environment, then ini. What the texts mean
-is for :mod:`pytest_fsmredir.config.settings` to say.
+an environment variable (``FSM_IMPL``) and, with few exceptions, a key of the options file
+(``impl``). The precedence is: command line, options file, environment, ini-file.
+:mod:`pytest_fsmredir.config.settings` interprets the texts.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from pytest_fsmredir.config.default_file import project_file
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: its name without ``--fsm-``, and how it is given.
+    """One option, and how the user gives it.
 
     Attributes:
-        name: As on the command line.
-        help: One line.
-        default: What stands when nobody says anything.
-        metavar: What its value is called.
-        choices: The values it takes; empty for any.
-        flag: Takes no value on the command line.
-        many: May be given several times, and each time hold several values with commas between.
-        in_file: May stand in the options file.
-        again: Whether the line that runs a failed check again has to repeat it.
-        suite: Means something in a conformance run only; the others are for fixtures, too.
+        name: Its name on the command line, without ``--fsm-``.
+        help: The help text, in one line.
+        default: The default value.
+        metavar: The name of its value in the help.
+        choices: The allowed values; empty for any.
+        flag: Whether it takes no value on the command line.
+        many: Whether it can be repeated, each time with several values separated by commas.
+        in_file: Whether the options file can contain it.
+        again: Whether the command that re-runs a failed check must repeat it.
+        suite: Whether it applies to conformance runs only; other options apply to fixtures too.
     """
 
     name: str
@@ -277,11 +277,11 @@ OPTIONS = (
 )
 
 IMPLEMENTATION = ("impl", "init-cmd", "rules")
-"""Options that name the implementation under test; one of them at a time."""
+"""Options that name the implementation under test; they exclude each other."""
 
 NEVER_EMPTY = (*IMPLEMENTATION, "init-image", "options")
-"""Options that say what is judged. An empty one is a mistake, such as a variable without a value:
-something else would be judged in its place.
+"""Options that select what the run tests. An empty value is a mistake, such as an unset variable,
+and would make the run test something else.
 """
 
 _PYTEST_KIND = (
@@ -296,14 +296,14 @@ LISTING = ("table", "json")
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value as it was given.
+    """The value of an option as text, and its source.
 
     Attributes:
         text: The value.
-        where: Who gave it, for messages: ``--fsm-ip``, ``fsmredir.yaml: ip``, ``FSM_IP``; empty
-            for a default, which nobody gave.
+        where: The source, for messages: ``--fsm-ip``, ``fsmredir.yaml: ip``, ``FSM_IP``; empty for
+            a default.
         base: The directory that a relative path starts from.
-        fleeting: Whether pytest would not find it again by itself, run in the same directory.
+        fleeting: Whether a later pytest command in the same directory would not find the value.
     """
 
     text: str
@@ -313,7 +313,7 @@ class Given:
 
 
 Layer = Mapping[str, Given]
-"""What one source gave, by name of the option."""
+"""The values of one source, by name of the option."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -321,7 +321,7 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("fsmredir", "conformance of sidecar traffic redirection")
     for option in OPTIONS:
         group.addoption(f"--fsm-{option.name}", **_keywords(option))
-        # None tells what nobody wrote from what somebody left empty.
+        # None distinguishes a missing option from an empty one.
         parser.addini(option.key, option.help, default=None)
     group.addoption(
         "--fsm-list",
@@ -341,7 +341,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def is_asked_for(config: pytest.Config) -> bool:
-    """Whether anybody said anything about running the suite; decided without reading a file."""
+    """Whether an option or a variable requests a conformance run; this reads no file."""
     option = OPTIONS[0]
     return bool(
         config.getoption(option.key)
@@ -351,12 +351,12 @@ def is_asked_for(config: pytest.Config) -> bool:
 
 
 def reject_stray(config: pytest.Config) -> None:
-    """See to it that nobody asks in vain for what only a conformance run does.
+    """Reject options of the command line that have no effect without a conformance run.
 
-    What stands in ``addopts`` or in the environment may be meant for another run.
+    Options in ``addopts`` or in the environment are accepted, because another run may need them.
 
     Raises:
-        pytest.UsageError: The command line has an option that would mean nothing.
+        pytest.UsageError: The command line has an option that would have no effect.
     """
     typed = {argument.partition("=")[0] for argument in arguments(config)}
     for option in OPTIONS:
@@ -369,7 +369,7 @@ def reject_stray(config: pytest.Config) -> None:
 
 
 def command_line(config: pytest.Config) -> Layer:
-    """Return what the command line says."""
+    """Return the values on the command line."""
     base = config.invocation_params.dir
     given = {option.name: config.getoption(option.key) for option in OPTIONS}
     return {
@@ -380,13 +380,13 @@ def command_line(config: pytest.Config) -> Layer:
 
 
 def pytest_kind(config: pytest.Config) -> dict[str, Any]:
-    """Return what pytest-kind's own options say, by its names for them; none without it."""
+    """Return the options of pytest-kind, by their names there; empty without pytest-kind."""
     given = {name: config.getoption(name, None) for name in _PYTEST_KIND}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def repeat_pytest_kind(given: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a command line says to pytest-kind to have the same cluster.
+    """Yield the arguments that make pytest-kind use the same cluster.
 
     Args:
         given: As :func:`pytest_kind` returns it.
@@ -399,7 +399,7 @@ def repeat_pytest_kind(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def environment(config: pytest.Config) -> Layer:
-    """Return what the environment says; an empty variable says nothing, where it may be empty."""
+    """Return the values in the environment; an empty variable is ignored if it may be empty."""
     base = config.invocation_params.dir
     given = {option.name: option.key.upper() for option in OPTIONS}
     return {
@@ -410,7 +410,7 @@ def environment(config: pytest.Config) -> Layer:
 
 
 def ini(config: pytest.Config) -> Layer:
-    """Return what the project's pytest settings say."""
+    """Return the values in the project's pytest settings."""
     given = {option: config.getini(option.key) for option in OPTIONS}
     overridden = {each.partition("=")[0] for each in config.getoption("override_ini", None) or ()}
     lasting = _is_found_again(config)
@@ -427,12 +427,12 @@ def ini(config: pytest.Config) -> Layer:
 
 
 def defaults(config: pytest.Config) -> Layer:
-    """Return what stands when nobody says anything: a value of every option."""
+    """Return the default value of every option."""
     return {option.name: Given(option.default, "", config.rootpath) for option in OPTIONS}
 
 
 def default_file(config: pytest.Config) -> Given:
-    """Return the options file of the project; empty if it has none."""
+    """Return the options file of the project; an empty value if it has none."""
     file = project_file(config.rootpath)
     if file is None:
         return Given("", "", config.rootpath)
@@ -440,19 +440,19 @@ def default_file(config: pytest.Config) -> Given:
 
 
 def arguments(config: pytest.Config) -> list[str]:
-    """Return the command line as it was given."""
+    """Return the arguments of the command line, unchanged."""
     return [str(argument) for argument in config.invocation_params.args]
 
 
 def command(config: pytest.Config) -> list[str]:
-    """Return the command that started the session, of which a worker of pytest-xdist is told."""
+    """Return the command that started the session; the xdist controller sends it to its workers."""
     given = getattr(config, "workerinput", {"mainargv": sys.argv})["mainargv"]
-    by_module = Path(given[0]).name == "__main__.py"  # which cannot be run by that name
+    by_module = Path(given[0]).name == "__main__.py"  # which is not a program name
     return [*([sys.executable, "-m", "pytest"] if by_module else given[:1]), *given[1:]]
 
 
 def _is_found_again(config: pytest.Config) -> bool:
-    """Whether pytest has the same root directory when it is only run in the same directory."""
+    """Whether pytest finds the same root directory if it runs in the same directory."""
     told = config.getoption("inifilename", None) or config.getoption("rootdir", None)
     here = config.invocation_params.dir
     return not told and config.rootpath in (here, *here.parents)

@@ -1,4 +1,4 @@
-"""The options file, ``fsmredir.yaml``: options, and what is known about the implementation."""
+"""Read the options file, ``fsmredir.yaml``: options, waivers, and the implementation's identity."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _KEYS = ("implementation", *_OPTIONS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptionsFile:
-    """What an options file says.
+    """The contents of an options file.
 
     Attributes:
-        path: Where it is.
+        path: Path of the file.
         layer: Its values for options.
-        identity: Who is judged.
-        waivers: The waivers it lists itself.
+        identity: The identity of the implementation under test.
+        waivers: The waivers that the file lists itself.
     """
 
     path: Path
@@ -38,14 +38,14 @@ class OptionsFile:
 
 
 class _Text(yaml.BaseLoader):
-    """Makes lists, mappings and texts, never objects.
+    """Loads lists, mappings and texts, never other objects.
 
-    A number or a date stays what was written, so that version 1.10 is not 1.1, and "off" is no
-    truth value.
+    A number or a date stays as text, so that version 1.10 does not become 1.1, and "off" does not
+    become a truth value.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
-        """Return a mapping; a key given twice is an error, not a silent choice."""
+        """Return a mapping; a duplicate key is an error."""
         seen: set[str] = set()
         for key, _ in node.value:
             if str(key.value) in seen:
@@ -61,7 +61,7 @@ def read_options_file(path: Path) -> OptionsFile:
     """Read an options file.
 
     Raises:
-        SettingsError: It cannot be read, or a key or a value cannot be used.
+        SettingsError: The file cannot be read, or a key or a value is invalid.
     """
     document = load(path)
     if document == "":
@@ -89,7 +89,7 @@ def read_waivers_file(path: Path) -> tuple[Waiver, ...]:
     """Read a file of waivers: a list, or a list under the key ``waivers``.
 
     Raises:
-        SettingsError: It cannot be read, or one of them cannot be used.
+        SettingsError: The file cannot be read, or a waiver is invalid.
     """
     document = load(path)
     if isinstance(document, Mapping):
@@ -101,10 +101,10 @@ def read_waivers_file(path: Path) -> tuple[Waiver, ...]:
 
 
 def load(path: Path) -> object:
-    """Return a YAML document whose scalars are all text; an empty one is ``""``.
+    """Return a YAML document whose scalars are all text; an empty document is ``""``.
 
     Raises:
-        SettingsError: There is no such file, or it is no YAML.
+        SettingsError: The file does not exist, or is not YAML.
     """
     try:
         loader = _Text(path.read_text(encoding="utf-8"))

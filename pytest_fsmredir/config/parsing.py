@@ -1,6 +1,6 @@
-"""From the text of one option to its value, or to an error that says who gave it.
+"""Parse the text of one option; an error names the source of the text.
 
-Each function raises :class:`SettingsError` for a text that it cannot use.
+Each function raises :class:`SettingsError` for an invalid text.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _CHOICES = {option.name: option.choices for option in OPTIONS if option.choices}
 
 
 def path(given: Given) -> Path | None:
-    """Return an absolute path, None where nothing is given."""
+    """Return an absolute path; None for an empty text."""
     return (given.base / given.text).absolute() if given.text else None
 
 
 def filled(given: Given) -> Given:
-    """Return the same; whoever gives it must not leave it empty."""
+    """Return the value unchanged; reject an empty text from any source but the default."""
     if given.where and not given.text.strip():
         raise SettingsError(
             f"{given.where}: the value is empty, and does not say what is to be judged:"
@@ -33,17 +33,17 @@ def filled(given: Given) -> Given:
 
 
 def items(given: Given) -> tuple[str, ...]:
-    """Return the items of a list that was given."""
+    """Return the items of the list in an option."""
     return split(given.text)
 
 
 def split(text: str) -> tuple[str, ...]:
-    """Return what stands between commas, empty items left out."""
+    """Return the items between commas, without empty items."""
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
 def choice(name: str, given: Mapping[str, Given]) -> str:
-    """Return the value of an option that takes only some."""
+    """Return the value of an option that has a set of allowed values."""
     text, choices = given[name].text, _CHOICES[name]
     if text not in choices:
         raise SettingsError(

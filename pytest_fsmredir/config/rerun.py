@@ -1,4 +1,4 @@
-"""What the line that runs a check again has to repeat of the options."""
+"""Build the options of the command that re-runs one check."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pytest_fsmredir.config.options import OPTIONS, Given, Option
 def repeated(
     given: Mapping[str, Given], features: Sequence[Given], directory: Path
 ) -> Iterator[str]:
-    """Yield arguments that say what pytest does not find in files by itself.
+    """Yield arguments for the values that pytest does not find in files by itself.
 
-    What came from the environment, by ``-o`` or by ``-c`` becomes an option: the line is for
-    another shell, too.
+    A value from the environment, ``-o`` or ``-c`` becomes an option, so that the command also works
+    in another shell.
 
     Args:
-        given: What stands for each option.
-        features: All that was said about features, least binding first.
-        directory: Where the line is run.
+        given: The effective value of each option.
+        features: All values for features, lowest precedence first.
+        directory: Where the command runs.
     """
     stands = {**given, "features": _united(features)}
     for option in OPTIONS:
@@ -34,14 +34,14 @@ def _arguments(option: Option, given: Given, directory: Path) -> Iterator[str]:
         text = str(given.base / text)
     if option.flag:
         yield from [name] if parsing.truth(given) else []
-    elif text.startswith("-"):  # argparse would take it for an option
+    elif text.startswith("-"):  # argparse would parse it as an option
         yield f"{name}={text}"
     else:
         yield from (name, text)
 
 
 def _united(features: Sequence[Given]) -> Given:
-    """Return one statement about features that does what several do one after the other."""
+    """Return one value for features that has the effect of several values in order."""
     signs: dict[str, str] = {}
     whole = False
     for items in map(parsing.items, features):

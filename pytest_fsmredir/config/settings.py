@@ -1,4 +1,4 @@
-"""From the texts that were given to one :class:`Settings`, each value checked."""
+"""Convert the texts of all options into validated :class:`Settings`."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ _NOTHING = Given("", "", Path())
 NETNS, KIND, CLUSTER = "netns", "kind", "cluster"
 BACKENDS = (NETNS, KIND, CLUSTER)
 BY_WEBHOOK = "webhook"
-"""Stands for the iptables variant where the mesh of a cluster programs the pods."""
+"""Replaces the iptables variant if the mesh of a cluster programs the pods."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubernetesSettings:
-    """What the user asked for of the backends in Kubernetes.
+    """The user's settings for the backends in Kubernetes.
 
     Attributes:
-        inject: Who puts init container and sidecar into pods: ``auto``, ``manual`` or ``webhook``.
+        inject: How pods get init container and sidecar: ``auto``, ``manual`` or ``webhook``.
         init_image: Image of the init container; empty for the pods' image.
-        pod_image: Image of the pods' own containers; empty to build ours, for kind.
-        sidecar: Who plays the sidecar: ``auto``, ``recorder`` or ``pipy``.
-        pipy_image: Pipy's; empty for FSM's own.
-        agent: Where the probing code runs in pods of the mesh: ``container`` or ``ephemeral``.
-        app_image: The application's, where the probing code is not it.
-        nodes: Names of the nodes to run on, or ``all``; empty for wherever the scheduler puts pods.
+        pod_image: Image of the pods' other containers; empty to build ours, on kind.
+        sidecar: The program in the sidecar: ``auto``, ``recorder`` or ``pipy``.
+        pipy_image: Image of Pipy; empty for FSM's image.
+        agent: Where the probe agent runs in pods of the mesh: ``container`` or ``ephemeral``.
+        app_image: Image of the application, if the probe agent runs next to it.
+        nodes: Names of the nodes to run on, or ``all``; empty to let the scheduler choose.
         mesh_name: The mesh whose webhook injects pods.
-        mesh_namespace: Where it is installed.
-        kubeconfig: Of the backend ``cluster``; None for its usual place.
-        context: In that kubeconfig; empty for the current one.
-        kind_config: Of a kind cluster that is made; None for our own.
-        keep: Leave the pods behind.
-        pytest_kind: Pytest-kind's own options, by its names for them.
+        mesh_namespace: The namespace of that mesh.
+        kubeconfig: Kubeconfig of the backend ``cluster``; None for the default path.
+        context: Context in that kubeconfig; empty for the current one.
+        kind_config: Configuration of a new kind cluster; None for ours.
+        keep: Whether to leave the pods in the cluster.
+        pytest_kind: The options of pytest-kind, by their names there.
     """
 
     inject: str
@@ -72,11 +72,11 @@ class KubernetesSettings:
     pytest_kind: Mapping[str, Any]
 
     def names_one(self, backends: Iterable[str]) -> bool:
-        """Whether what is said about Kubernetes names the implementation under test."""
+        """Whether the settings for Kubernetes name the implementation under test."""
         return bool(self.init_image) or any(map(self.by_webhook, backends))
 
     def by_webhook(self, backend: str) -> bool:
-        """Whether the mesh that is installed in the cluster injects the pods of a backend."""
+        """Whether the installed mesh of the cluster injects the pods of a backend."""
         return backend != NETNS and (
             self.inject == "webhook" or (self.inject == "auto" and backend == CLUSTER)
         )
@@ -84,38 +84,38 @@ class KubernetesSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the user asked for.
+    """The user's settings.
 
     Attributes:
-        conformance: Run the packaged suite.
-        backends: Where, in the order they were named.
-        kubernetes: What is said about the backends there.
-        impl: Name of the implementation under test; empty when one of the next two is given.
-        init_cmd: A shell command that is the implementation under test; may be empty.
+        conformance: Whether to run the packaged suite.
+        backends: Names of the backends, in the user's order.
+        kubernetes: The settings for the backends in Kubernetes.
+        impl: Name of the implementation under test; empty if ``init_cmd`` or ``rules`` is given.
+        init_cmd: The shell command under test; empty for none.
         init_cmd_base: The directory that a relative path of its program starts from.
-        rules: A rules template that is; None for none.
-        features: What is said about its features, by who said it, least binding first; each a list
-            of features, which may be empty, or of changes such as ``("+ipv6", "-removal")``.
+        rules: The rules template under test; None for none.
+        features: The claims about features, by source, lowest precedence first; each is a list of
+            features, which may be empty, or of changes such as ``("+ipv6", "-removal")``.
         checks: Globs of check ids; empty for all.
         profiles: Names of profiles; empty for all.
-        waivers: Failures that are accepted.
-        identity: Who is judged.
+        waivers: The accepted failures.
+        identity: The identity of the implementation under test.
         iptables: ``auto``, ``nft``, ``legacy``, ``native`` or ``both``.
         families: IP versions.
-        exhaustive: Whole ranges instead of samples.
-        strict: A violated SHOULD fails.
-        require: The verdict that the exit status asks for.
-        pipy: The Pipy program that plays the sidecar; None for the recorder.
+        exhaustive: Whether to test whole ranges instead of samples.
+        strict: Whether a violated SHOULD is a failure.
+        require: The verdict that exit status 0 requires.
+        pipy: The Pipy program that serves as sidecar; None for the recorder.
         report: The directory of the report; None for no report.
         privilege: ``auto``, ``rootless`` or ``root``.
-        timeout_s: When a flow counts as unanswered.
-        init_timeout_s: When an init command is killed.
-        init_privileged: The implementation is said to need a privileged init container.
+        timeout_s: Seconds after which a flow counts as unanswered.
+        init_timeout_s: Seconds after which an init command is killed.
+        init_privileged: Whether the init container is privileged.
         fuzz: How many policies to generate for each variant; 0 for none.
-        seed: Of all that is generated.
-        where: Who gave each option that somebody gave, for messages.
-        texts: Every option that does not have its default, as it was given.
-        repeat: Arguments that the line to run a check again has to repeat.
+        seed: Seed of the generated policies.
+        where: The source of each option that is not a default, for messages.
+        texts: The text of every option that is not a default.
+        repeat: Arguments that the command to re-run a check must repeat.
     """
 
     conformance: bool
@@ -149,11 +149,11 @@ class Settings:
 
     @property
     def names_no_implementation(self) -> bool:
-        """Whether the implementation under test is the default one because nobody named any."""
+        """Whether no option names an implementation, so that the default one is tested."""
         return self.impl == _DEFAULT_IMPL
 
     def selects(self, check_id: str, profile: str) -> bool:
-        """Whether a check is asked for by id and by profile."""
+        """Whether the settings select a check by id and by profile."""
         by_id = not self.checks or any(fnmatchcase(check_id, glob) for glob in self.checks)
         return by_id and (not self.profiles or profile in self.profiles)
 
@@ -163,8 +163,8 @@ class Settings:
         """Return the points of the matrix.
 
         Args:
-            default_iptables: What ``auto`` means on this machine.
-            nodes: Names of the nodes to run on, by backend; none where the scheduler chooses.
+            default_iptables: The variant that ``auto`` selects on this machine.
+            nodes: Names of the nodes to run on, by backend; none if the scheduler chooses.
         """
         return tuple(
             Variant(backend, kind, family, node)
@@ -175,7 +175,7 @@ class Settings:
         )
 
     def again(self, check_id: str, variant: Variant) -> str:
-        """Return the line that runs one check on one variant again."""
+        """Return the command that re-runs one check on one variant."""
         words = ["pytest", "--fsm-conformance", *self.repeat]
         if variant.backend != NETNS:
             words += ["--fsm-backend", variant.backend]
@@ -190,7 +190,7 @@ class Settings:
     def _iptables(self, backend: str, default: str) -> tuple[str, ...]:
         if self.kubernetes.by_webhook(backend):
             return (BY_WEBHOOK,)
-        # In Kubernetes it is the init image's own default that counts, and ours has Debian's.
+        # In Kubernetes, the default of the init image applies. Ours has the default of Debian.
         auto = default if backend == NETNS else "nft"
         return {"auto": (auto,), "both": ("nft", "legacy")}.get(self.iptables, (self.iptables,))
 
@@ -199,7 +199,7 @@ def read_settings(config: pytest.Config) -> Settings:
     """Return the settings of this run; the options file is read for a conformance run only.
 
     Raises:
-        SettingsError: A value cannot be used; the message names who gave it, and the value.
+        SettingsError: A value is invalid; the message names the value and its source.
     """
     layers = _layers(config)
     if not parsing.truth(_first(layers)["conformance"]):
@@ -208,10 +208,10 @@ def read_settings(config: pytest.Config) -> Settings:
 
 
 def read_all_settings(config: pytest.Config) -> Settings:
-    """Return the settings of this run, those of the options file included.
+    """Return the settings of this run, including those of the options file.
 
     Raises:
-        SettingsError: A value cannot be used; the message names who gave it, and the value.
+        SettingsError: A value is invalid; the message names the value and its source.
     """
     upper, *lower = _layers(config)
     named = parsing.filled(_first([upper, *lower])["options"])
@@ -224,7 +224,7 @@ def read_all_settings(config: pytest.Config) -> Settings:
 
 
 def _layers(config: pytest.Config) -> list[Layer]:
-    """Return what every source but the options file gives, most binding first."""
+    """Return the values of every source except the options file, highest precedence first."""
     return [
         options.command_line(config),
         options.environment(config),
@@ -234,7 +234,7 @@ def _layers(config: pytest.Config) -> list[Layer]:
 
 
 def _first(layers: Sequence[Layer]) -> dict[str, Given]:
-    """Return, for each option, what the most binding of the layers gives."""
+    """Return the value of each option from the layer of the highest precedence that has it."""
     return {name: given for layer in reversed(layers) for name, given in layer.items()}
 
 
@@ -282,7 +282,7 @@ def _settings(layers: Sequence[Layer], file: OptionsFile | None, config: pytest.
 
 
 def _reject_borrowed(file: OptionsFile) -> None:
-    """See to it that the reference implementation is not judged in somebody's name by default."""
+    """Reject a report that would name a vendor but test the reference implementation."""
     if file.identity.stated:
         raise SettingsError(
             f"{file.path}: the implementation block describes {file.identity.project} but not how"
@@ -336,12 +336,12 @@ def _keep(given: Mapping[str, Given]) -> bool:
 
 
 def _implementation(layers: Sequence[Layer]) -> dict[str, Given]:
-    """Return what names the implementation: one option of the most binding layer that has any.
+    """Return the option that names the implementation, from the first layer that has one.
 
-    An init command on the command line thus wins over a rules file in the options file.
+    An init command on the command line therefore overrides a rules file in the options file.
 
     Args:
-        layers: Without the defaults.
+        layers: All layers except the defaults, highest precedence first.
     """
     for layer in layers:
         named = {name: parsing.filled(layer[name]) for name in IMPLEMENTATION if name in layer}
@@ -354,7 +354,7 @@ def _implementation(layers: Sequence[Layer]) -> dict[str, Given]:
 
 
 def _waivers_file(layers: Sequence[Layer], file: OptionsFile | None) -> dict[str, Given]:
-    """Return that no file of waivers counts, where the options file lists some itself."""
+    """Return an empty value for the waivers file if the options file lists waivers itself."""
     listed = file is not None and file.waivers and "waivers" not in layers[0]
     return {"waivers": _NOTHING} if listed else {}
 

@@ -1,4 +1,4 @@
-"""Waivers: failures that are known, explained, and for a time accepted."""
+"""Waivers: known failures that the user accepts for a stated reason and time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _VIOLATED = (Outcome.FAIL, Outcome.WARN, Outcome.NOTE, Outcome.WAIVED, Outcome.E
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiver:
-    """One check whose failure does not count as one.
+    """One check whose failure does not count.
 
     Attributes:
-        id: Of the check.
+        id: Id of the check.
         reason: Why the failure is accepted.
         link: The issue that tracks the fix.
-        expires: The last day it holds; None for no end.
+        expires: The last day on which the waiver applies; None for no end.
     """
 
     id: str
@@ -40,14 +40,14 @@ class Waiver:
 
 
 def read_waivers(document: object, where: str) -> tuple[Waiver, ...]:
-    """Return the waivers that a file lists.
+    """Return the waivers of a file.
 
     Args:
-        document: What stands under ``waivers``.
+        document: The value of the key ``waivers``.
         where: The file, for messages.
 
     Raises:
-        SettingsError: One is malformed, or two are for the same check.
+        SettingsError: A waiver is malformed, or two waivers are for the same check.
     """
     if not isinstance(document, list):
         raise SettingsError(f"{where}: waivers: {document!r} must be a list")
@@ -59,11 +59,11 @@ def read_waivers(document: object, where: str) -> tuple[Waiver, ...]:
 
 
 def reject_unusable(waivers: Iterable[Waiver], catalogue: Catalogue, today: date) -> None:
-    """See to it that every waiver is for a check that can fail, and holds today.
+    """Require that every waiver is for a check that can fail, and has not expired.
 
     Raises:
-        SettingsError: One is for an unknown or withdrawn check, for one that cannot fail, or
-            has expired.
+        SettingsError: A waiver is for an unknown or withdrawn check, for a check that cannot
+            fail, or has expired.
     """
     for waiver in waivers:
         reject_withdrawn("waiver", waiver.id)
@@ -88,7 +88,7 @@ def reject_unusable(waivers: Iterable[Waiver], catalogue: Catalogue, today: date
 
 
 def stale(waivers: Iterable[Waiver], rows: Iterable[Row]) -> list[Waiver]:
-    """Return the waivers of checks that passed wherever they ran: there is nothing to waive."""
+    """Return the waivers of checks that passed on every variant, so that they waive nothing."""
     outcomes: dict[str, set[Outcome]] = {}
     for row in rows:
         outcomes.setdefault(row.check, set()).add(row.outcome)

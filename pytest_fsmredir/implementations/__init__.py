@@ -1,1 +1,1 @@
-"""What is judged: the built-in reference, init commands, rules templates, plug-ins."""
+"""Implementations under test: the built-in reference, init commands, rules templates, plug-ins."""

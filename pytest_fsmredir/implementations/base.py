@@ -1,4 +1,4 @@
-"""What an implementation under test is, and what it is given: the contract as types."""
+"""The interface of an implementation under test and its input: the contract as types."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pytest_fsmredir.model.features import Feature
 
 
 class IptablesVariant(StrEnum):
-    """Which of the two back ends of iptables the programs on PATH are of; ``native`` is nft alone.
+    """The back end of the iptables programs on PATH; ``native`` is nft without iptables.
 
-    On a machine without iptables there is no other variant.
+    A machine without iptables has only the variant ``native``.
     """
 
     NFT = "nft"
@@ -24,17 +24,17 @@ class IptablesVariant(StrEnum):
 
 
 OF_IPTABLES = (IptablesVariant.NFT, IptablesVariant.LEGACY)
-"""The variants that have the programs of iptables."""
+"""The variants with iptables programs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """How a command run inside a pod ended.
+    """The result of a command in a pod.
 
     Attributes:
-        status: Exit status; None when it overran its deadline and was killed.
-        stdout: What it printed, undecodable bytes replaced.
-        stderr: The same for standard error.
+        status: Exit status; None if it exceeded its deadline and was killed.
+        stdout: Standard output, undecodable bytes replaced.
+        stderr: Standard error, undecodable bytes replaced.
     """
 
     status: int | None
@@ -43,7 +43,7 @@ class Completed:
 
     @property
     def failure(self) -> str:
-        """How it failed: its exit status, and the last lines of its standard error."""
+        """The exit status and the last lines of standard error, for a message."""
         how = "overran its deadline" if self.status is None else f"exited {self.status}"
         return f"{how}: {tail(self.stderr)}"
 
@@ -52,24 +52,24 @@ class Run(Protocol):
     """Runs a program in a pod's network namespace, as :meth:`Target.run` does."""
 
     def __call__(self, argv: Sequence[str], stdin: str = "") -> Completed:
-        """Run it to its end."""
+        """Run a program to its end."""
         ...
 
 
 class Refused(Exception):
     """An implementation declined to program a pod; the message says why.
 
-    Not an error of the harness: whether declining was right is for the check to say.
+    This is not an error of the harness. The check decides whether the refusal is correct.
     """
 
     @property
     def silent(self) -> bool:
-        """Whether the implementation said nothing at all."""
+        """Whether the implementation gave no reason."""
         return not str(self).strip()
 
 
 class RefusedInSilence(Refused):
-    """An implementation declined without a word; the message is ours."""
+    """An implementation declined without a reason; the message is ours."""
 
     silent = True
 
@@ -93,12 +93,12 @@ class Target(Protocol):
 
     @property
     def configuration(self) -> Configuration:
-        """What the user wrote."""
+        """The settings as the user wrote them."""
         ...
 
     @property
     def iptables(self) -> IptablesVariant:
-        """The variant that the programs on PATH are of."""
+        """The variant of the programs on PATH."""
         ...
 
     def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
@@ -111,11 +111,11 @@ class Target(Protocol):
 
 
 class Implementation(Protocol):
-    """Whatever programs the redirection of a pod; the thing judged.
+    """An implementation under test: it programs the redirection of a pod.
 
     Attributes:
-        name: Shown in the header and the report.
-        features: What it claims to honour beyond the core.
+        name: Its name in the header and the report.
+        features: The optional features that it claims.
     """
 
     name: str
@@ -125,6 +125,6 @@ class Implementation(Protocol):
         """Program one pod.
 
         Raises:
-            Refused: The configuration can't be honoured; nothing was programmed.
+            Refused: The configuration cannot be honoured; nothing was programmed.
         """
         ...

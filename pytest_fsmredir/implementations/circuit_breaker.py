@@ -18,7 +18,7 @@ class CircuitBreaker:
     """
 
     def __init__(self, implementation: Implementation, deadline_s: float) -> None:
-        """Take an implementation, and the time after which it is killed."""
+        """Wrap an implementation; ``deadline_s`` is the time after which it is killed."""
         self.name, self.features = implementation.name, implementation.features
         self._implementation, self._deadline_s = implementation, deadline_s
         self._hung = 0
@@ -27,8 +27,8 @@ class CircuitBreaker:
         """Program one pod, or refuse at once.
 
         Raises:
-            Refused: As the implementation says.
-            Hung: It was killed, or it is not called any more.
+            Refused: The implementation refused the pod.
+            Hung: The implementation was killed, or is not called any more.
         """
         if self._hung >= _ENOUGH:
             raise Hung(
@@ -39,7 +39,7 @@ class CircuitBreaker:
         try:
             self._implementation.program(target)
         except Hung:
-            # Some checks kill it half-way on purpose, long before the deadline. That is not a hang.
+            # Some checks kill the command on purpose, long before the deadline. That is not a hang.
             self._hung += monotonic() - started >= self._deadline_s
             raise
         except BaseException:

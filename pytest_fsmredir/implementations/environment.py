@@ -14,17 +14,17 @@ LISTS = {name: name.variable.removeprefix("FSM_").lower() for name in ListName}
 """The name of each list in a rules template, and of its file in ``FSM_LISTS``."""
 
 LONGEST_VARIABLE = 120 * 1024
-"""Bytes of a list that fits its variable. A longer list is in its file only.
+"""Maximum bytes of a list in its variable. A longer list is in its file only.
 
-The kernel takes at most 128 KiB for one string of an environment, its name included
-(MAX_ARG_STRLEN, linux/binfmts.h).
+The kernel limits one string of an environment, name included, to 128 KiB (MAX_ARG_STRLEN,
+linux/binfmts.h).
 """
 
 Lists = Mapping[ListName, Sequence[str]]
 
 
 def contract_values(target: Target) -> dict[str, str | tuple[str, ...]]:
-    """Return what the contract says of a pod, by lower case name, lists as tuples of text."""
+    """Return the contract's values for a pod, by lower case name; lists are tuples of text."""
     effective = target.configuration.effective()
     return {**{LISTS[name]: values for name, values in effective.items()}, **_facts(target)}
 
@@ -32,16 +32,16 @@ def contract_values(target: Target) -> dict[str, str | tuple[str, ...]]:
 def contract_environment(
     target: Target, *, pod_file: Path, mesh_config_file: Path, lists: Path, path: str
 ) -> dict[str, str]:
-    """Return the environment of an init command: ours, with the contract's variables on top.
+    """Return the environment of an init command: ours, plus the contract's variables.
 
-    Which check is running (PYTEST_CURRENT_TEST) is nothing that an implementation is to know.
+    It does not contain PYTEST_CURRENT_TEST, so that the implementation cannot know the check.
 
     Args:
         target: The pod.
         pod_file: The Pod as JSON.
         mesh_config_file: The MeshConfig as JSON.
         lists: The directory that holds the files of :func:`list_files`.
-        path: PATH.
+        path: The value of PATH.
     """
     facts = {
         (name if name.startswith("pod_") else f"fsm_{name}").upper(): (
@@ -49,7 +49,7 @@ def contract_environment(
         )
         for name, value in _facts(target).items()
     }
-    # A list that has no variable must not get one that this process happens to have.
+    # A list without a variable must not inherit one from the environment of this process.
     ours = {name.variable for name in ListName}
     return {
         **{
@@ -67,7 +67,7 @@ def contract_environment(
 
 
 def list_variables(effective: Lists) -> dict[str, str]:
-    """Return the variable of each list: items with commas between. A long list has none."""
+    """Return the variable of each list: items separated by commas. A long list has no variable."""
     joined = {name.variable: ",".join(items) for name, items in effective.items()}
     return {
         name: text for name, text in joined.items() if len(os.fsencode(text)) <= LONGEST_VARIABLE
@@ -77,8 +77,8 @@ def list_variables(effective: Lists) -> dict[str, str]:
 def list_files(effective: Lists) -> dict[str, str]:
     r"""Return the text of each file in ``FSM_LISTS``, by file name: one item a line.
 
-    A newline in an item is written as ``\n``, so that the item stays one item, and malformed. A
-    list of one empty item is an empty file, as its variable is empty.
+    A newline in an item is written as ``\n``, so that the item stays one malformed item. A list of
+    one empty item is an empty file, because its variable is empty too.
     """
     return {
         LISTS[name]: "".join(item.replace("\n", r"\n") + "\n" for item in items if any(items))
@@ -87,7 +87,7 @@ def list_files(effective: Lists) -> dict[str, str]:
 
 
 def _facts(target: Target) -> dict[str, str | tuple[str, ...]]:
-    """Return what the contract says of a pod besides the lists."""
+    """Return the contract's values for a pod without the lists."""
     return {
         "pod_ip": next((a for a in target.addresses if ":" not in a), target.addresses[0]),
         "pod_ips": target.addresses,

@@ -1,4 +1,4 @@
-"""An implementation that exists in a cluster only: an init image, or the mesh that is installed."""
+"""An implementation that exists in a cluster only: an init image, or the installed mesh."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class InCluster:
 
     Attributes:
         name: The image, or a name for the installed mesh.
-        features: What it claims; everything by default.
+        features: The optional features that it claims; all by default.
     """
 
     features: frozenset[Feature] = ALL_FEATURES

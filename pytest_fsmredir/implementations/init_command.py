@@ -1,4 +1,4 @@
-"""A shell command that programs a pod, by the contract."""
+"""Run a shell command that programs a pod according to the contract."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from pytest_fsmredir.model.features import ALL_FEATURES, Feature
 from pytest_fsmredir.procs import run_any
 from pytest_fsmredir.text import nearest, printable
 
-# A first word that is a relative path with a slash, and in which a shell has nothing to expand.
+# A first word that is a relative path with a slash, without characters that a shell expands.
 _RELATIVE = re.compile(r"\s*([\w.+@%,:-]+/[\w./+@%,:-]*)(?=[\s;&|<>()]|$)")
 
-# A first word that names a program, with nothing in it that a shell expands or assigns.
+# A first word that is a program name, without characters that a shell expands or assigns.
 _PLAIN = re.compile(r"\s*([\w./+@%,:][\w./+@%,:-]*)(?=[\s;&|<>()]|$)")
 _ALWAYS_THERE = ("iptables", "ip6tables")  # the suite puts them on PATH
 
-# How sh and Python say that they were given a script which is not there; their status is 2.
+# The message of sh and Python for a missing script; their exit status is 2.
 _NO_SCRIPT = re.compile(r"open .*: .*No such file")
 
 _SHOWN = 100
-"""Lines of standard error that a failure shows: the tables of a pod, some long lists included."""
+"""Lines of standard error in a failure, enough for the tables of a pod with some long lists."""
 
 
 class InitCommand:
-    """Runs a command line through ``/bin/sh -c`` once for every pod.
+    """Runs a command line with ``/bin/sh -c`` once for every pod.
 
     Attributes:
-        command: The command line, as it was given.
-        name: The command line, unless another name is given.
-        features: What the vendor claims; everything by default.
+        command: The command line, unchanged.
+        name: The given name, or else the command line.
+        features: The optional features that the vendor claims; all by default.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class InitCommand:
     ) -> None:
         """Take a command line, and the directory that a relative path of its program starts from.
 
-        Without a directory it is run as it is.
+        Without a directory, the command line runs unchanged.
         """
         self.command = command
         self.name = name or command
@@ -55,8 +55,8 @@ class InitCommand:
         self._base = base
 
     def program(self, target: Target) -> None:
-        """Run the command; any exit status but 0 says "refused"."""
-        # It may run for long, so the kernel kills it when this process ends.
+        """Run the command; any exit status other than 0 means "refused"."""
+        # The command may run for a long time, so the kernel kills it when this process ends.
         done = target.run(["setpriv", "--pdeathsig", "KILL", "/bin/sh", "-c", self._located()])
         if done.status is None:
             raise Hung("the init command did not end in time and was killed")
@@ -67,31 +67,31 @@ class InitCommand:
             raise refused(f"the init command exited {done.status}: {tail(said)}{_hint(done)}")
 
     def missing(self, path: str) -> str:
-        """Return why the program of the command cannot be run; empty where it can be, or may be.
+        """Return why the program of the command cannot run; empty if it can or might run.
 
-        Only a plain first word is looked for: what a shell expands is left to the shell.
+        Only a plain first word is checked. The shell handles a word that it expands.
 
         Args:
-            path: PATH of the command.
+            path: The value of PATH for the command.
         """
         word = _PLAIN.match(self.command)
         if word is None or word[1].startswith(_ALWAYS_THERE):
             return ""
         if "/" in word[1]:
             return _unusable((self._base or Path()) / word[1])
-        # The word may be a command of the shell, such as exec.
+        # The word may be a shell builtin, such as exec.
         look = ["/bin/sh", "-c", 'command -v "$1"', "sh", word[1]]
         status, _, _ = run_any(look, env={"PATH": path})
         return "" if status == 0 else f"there is no program {word[1]!r} on PATH"
 
     def _located(self) -> str:
-        """Return the command with the path of its program in full, where that is relative."""
+        """Return the command with an absolute path of its program, if the path is relative."""
         word = _RELATIVE.match(self.command)
         if self._base is None or word is None:
             return self.command
         program = (self._base / word[1]).absolute()
         if not program.is_file():
-            return self.command  # the shell says best what is wrong with it
+            return self.command  # the shell prints the best error message
         return shlex.quote(str(program)) + self.command[word.end() :]
 
 
@@ -106,14 +106,14 @@ def _unusable(program: Path) -> str:
 
 
 def _show(stderr: str) -> None:
-    """Write what a refusal of one line leaves out where pytest captures it for the failure."""
+    """Write standard error for pytest to capture, because a refusal shows only a few lines."""
     lines = stderr.splitlines()
     if tail(stderr, len(lines)) != tail(stderr):
         sys.stderr.write(printable("\n".join(lines[-_SHOWN:])) + "\n")
 
 
 def _hint(done: Completed) -> str:
-    """Return what to look at when a shell did not find or start a program; else nothing."""
+    """Return a hint if a shell did not find or start a program; else an empty text."""
     if done.status == 126:
         return " (is that file executable?)"
     if done.status == 127 or _NO_SCRIPT.search(done.stderr):

@@ -1,4 +1,4 @@
-"""``rules FILE``: a rules template as an init command, by the contract's variables.
+"""``rules FILE``: run a rules template as an init command of the contract.
 
 Exit status: 0 done, 1 refused (the reason is on standard error).
 """
@@ -22,7 +22,7 @@ from pytest_fsmredir.procs import run_any
 
 @dataclass(frozen=True, slots=True)
 class ThisPod:
-    """The pod that this process is in; see :class:`pytest_fsmredir.implementations.base.Target`."""
+    """The pod of this process; see :class:`pytest_fsmredir.implementations.base.Target`."""
 
     name: str
     addresses: tuple[str, ...]
@@ -35,10 +35,10 @@ class ThisPod:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Program the network namespace that this process is in.
+    """Program the network namespace of this process.
 
     Args:
-        argv: The template's file.
+        argv: The path of the template.
 
     Returns:
         Exit status: 0 done, 1 refused.

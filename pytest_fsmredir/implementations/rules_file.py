@@ -1,4 +1,4 @@
-"""A template of iptables rules that programs a pod, by the contract."""
+"""Load a template of iptables rules into a pod according to the contract."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ NAMES = frozenset(
         *("pod", "mesh_config"),
     }
 )
-"""What a template may refer to; the last two are the documents of the contract, parsed."""
+"""The names that a template can use; the last two are the parsed documents of the contract."""
 
 _FAMILY = {"iptables-restore": 4, "ip6tables-restore": 6}
 
-_LOCK_WAIT = "--wait=5"  # as long as the kubelet waits; the contract does not say
+_LOCK_WAIT = "--wait=5"  # as the kubelet; the contract does not specify it
 
 
 class RulesFile:
@@ -43,10 +43,10 @@ class RulesFile:
     any ``NAME``. Without it, IPv6 is not claimed.
 
     Attributes:
-        name: The file's name.
-        features: Everything; not IPv6 if its template is missing.
+        name: Name of the file.
+        features: All optional features; without IPv6 if its template is missing.
         digest: SHA-256 of the files, as hex digits.
-        sources: Their text, by a name that each could have in any folder.
+        sources: The text of each file, by a name that does not depend on the folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,10 +68,10 @@ class RulesFile:
         self.digest = hashlib.sha256("\0".join(text for *_, text in texts).encode()).hexdigest()
 
     def program(self, target: Target) -> None:
-        """Render and load the rules of the families that the pod has addresses of.
+        """Render and load the rules of the families of the pod's addresses.
 
         Raises:
-            Refused: A template cannot be rendered for this pod, or a program did not load it.
+            Refused: A template cannot be rendered for this pod, or the rules were rejected.
         """
         if target.iptables is IptablesVariant.NATIVE:
             raise Refused(

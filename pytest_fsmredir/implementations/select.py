@@ -1,4 +1,4 @@
-"""From a name to the implementation under test, and from claims to features."""
+"""Find the implementation under test by name, and determine the features that it claims."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.text import nearest
 
 GROUP = "pytest_fsmredir.implementations"
-"""Entry point group in which other packages register theirs."""
+"""Entry point group in which other packages register implementations."""
 
 
 class ClaimSource(StrEnum):
@@ -31,7 +31,7 @@ class ClaimSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What an implementation claims to honour.
+    """The feature claims of an implementation.
 
     Attributes:
         features: The optional features it claims.
@@ -54,16 +54,16 @@ def select(
     """Return the implementation under test.
 
     Args:
-        name: A built-in one, ``module:attribute``, or an entry point; unless one of the next two
-            is given.
-        where: Who gave the name, for messages.
+        name: A built-in name, ``module:attribute``, or an entry point; ignored if ``init_cmd`` or
+            ``rules`` is given.
+        where: The source of the name, for messages.
         init_cmd: A shell command.
         init_cmd_base: The directory that a relative path of its program starts from.
         rules: A rules template.
         directory: Where to look for modules, in addition to the import path of Python.
 
     Raises:
-        SettingsError: There is none of that name, or it is not an implementation.
+        SettingsError: The name does not exist, or is not an implementation.
     """
     if rules is not None:
         from pytest_fsmredir.implementations.rules_file import RulesFile
@@ -80,16 +80,16 @@ def select(
 def claims(
     implementation: Implementation, statements: Mapping[str, Sequence[str]], *, inferred: bool
 ) -> Claims:
-    """Return what is claimed when all has been said.
+    """Return the effective feature claims.
 
     Args:
-        implementation: What it says itself.
-        statements: What others say, by who says it, least binding first: each either a whole list
-            of features, which may be empty, or changes such as ``+ipv6`` and ``-removal``.
-        inferred: The implementation cannot say it itself.
+        implementation: The claims of the implementation.
+        statements: The user's claims by source, lowest precedence first: each is either a complete
+            list of features, which may be empty, or changes such as ``+ipv6`` and ``-removal``.
+        inferred: Whether the implementation cannot declare claims itself.
 
     Raises:
-        SettingsError: A statement mixes the two, or names no feature.
+        SettingsError: A statement mixes both forms, or names an unknown feature.
     """
     features = frozenset(Feature(each) for each in implementation.features)
     for where, statement in statements.items():
@@ -162,14 +162,14 @@ def _from_entry_point(name: str, where: str) -> object:
 def _loaded(load: Callable[[], object], where: str) -> object:
     try:
         return load()
-    except Exception as error:  # whatever a vendor's module does while it is imported
+    except Exception as error:  # a vendor's module can raise anything on import
         raise SettingsError(
             f"{where} cannot be imported: {type(error).__name__}: {error}"
         ) from error
 
 
 def _implementation(found: object, where: str) -> Implementation:
-    """Return an implementation; call what was found if it is a class or a factory."""
+    """Return an implementation; call the object if it is a class or a factory."""
     if isinstance(found, type) or (callable(found) and not hasattr(found, "program")):
         try:
             found = found()
@@ -191,7 +191,7 @@ def _implementation(found: object, where: str) -> Implementation:
 
 @contextmanager
 def _importable(directory: Path | None) -> Iterator[None]:
-    """Let modules of a directory be imported for the block, after all others."""
+    """Add a directory to the end of the import path for the block."""
     if directory is not None:
         sys.path.append(str(directory))
     try:

@@ -1,5 +1,5 @@
-"""What is right: policies, flows, fates, the oracle and the registry of checks.
+"""The specified behaviour: policies, flows, fates, the oracle and the registry of checks.
 
-Pure code: nothing here opens a socket, starts a process or imports another part of the package
-but :mod:`pytest_fsmredir.errors`.
+Pure code: it opens no socket, starts no process, and imports no other part of the package except
+:mod:`pytest_fsmredir.errors`.
 """

@@ -1,4 +1,4 @@
-"""What a check is: an id, a requirement, a level, and one short function."""
+"""Define a check: an id, a requirement, a level, and one short function."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ID = re.compile(r"[A-Z0-9]{2,6}-[0-9]{3}")
 _ATTRIBUTE = "__fsm_check__"
 
 Body = Callable[..., Iterator[None] | None]
-"""A check's function. One that yields is in two parts, between which other checks run."""
+"""The function of a check. If it yields, other checks run between its two parts."""
 
 Function = TypeVar("Function", bound=Body)
 
@@ -53,16 +53,16 @@ class Check:
     """One check of the catalogue.
 
     Attributes:
-        id: Stable for ever, such as ``OPX-001``.
+        id: A permanent id, such as ``OPX-001``.
         requirement: The requirement, in one sentence.
-        spec: Id of the sentence of SPEC.md it checks.
+        spec: Id of the sentence of SPEC.md that the check tests.
         level: How binding it is.
-        profile: Where it counts. An IPv6 run of it counts under ``ipv6``.
+        profile: The profile that its result counts for. An IPv6 run counts for ``ipv6``.
         features: The features that an implementation must claim for the check to apply.
-        needs: What it needs of a backend, by name.
-        families: IP versions it is run with.
-        function: Takes a mesh; an AssertionError says that the requirement does not hold. One that
-            yields is begun when the session begins, and goes on when it is the check's turn.
+        needs: Names of the capabilities that the backend must have.
+        families: IP versions that the check runs with.
+        function: Takes a mesh; raises AssertionError if the requirement does not hold. If it
+            yields, it starts with the session and resumes when it is the check's turn.
     """
 
     id: str
@@ -77,21 +77,21 @@ class Check:
 
     @property
     def in_two_parts(self) -> bool:
-        """Whether its function yields."""
+        """Whether the function yields."""
         return isgeneratorfunction(self.function)
 
     @property
     def title(self) -> str:
-        """The behaviour in words, from the function's name."""
+        """The function's name in words, which describes the behaviour."""
         return self.function.__name__.removeprefix("test_").replace("_", " ")
 
     @property
     def module(self) -> str:
-        """Name of the file that holds it, without its suffix."""
+        """Name of the file that defines the check, without the suffix."""
         return self.function.__module__.rpartition(".")[2]
 
     def features_for(self, family: int) -> frozenset[Feature]:
-        """Return the features that must be claimed for a run with an IP version."""
+        """Return the features that an implementation must claim for a run with an IP version."""
         return self.features | {Feature.IPV6} if self._extends(family) else self.features
 
     def unclaimed(
@@ -101,9 +101,9 @@ class Check:
 
         Args:
             family: IP version of the run.
-            features: What the implementation claims.
-            declared: The claim is declared, not inferred. Without a declaration a leak of IPv6 is
-                silent, which the checks of the ipv6 profile must find (SPEC-14.1).
+            features: The features that the implementation claims.
+            declared: Whether the claim is declared, not inferred. Without a declaration, a leak of
+                IPv6 is silent, and the checks of the ipv6 profile must find it (SPEC-14.1).
         """
         about = self.features_for(family)
         if declared and self.profile is Profile.IPV6:
@@ -111,11 +111,11 @@ class Check:
         return about - features
 
     def profile_for(self, family: int) -> Profile:
-        """Return where a run with an IP version counts."""
+        """Return the profile that a run with an IP version counts for."""
         return Profile.IPV6 if family == 6 and self.profile is not Profile.IPV6 else self.profile
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything but the function, as plain JSON values."""
+        """Return all attributes except the function, as plain JSON values."""
         return {
             "id": self.id,
             "title": self.title,
@@ -129,8 +129,8 @@ class Check:
         }
 
     def _extends(self, family: int) -> bool:
-        # A check of the ipv6 profile is about leaks, which an implementation without IPv6 has to
-        # answer for as well, unless it says so; it names the feature itself where it needs it.
+        # A check of the ipv6 profile finds leaks. It also applies to an implementation without
+        # IPv6, unless the implementation declares that. It names the feature if it needs it.
         return family == 6 and self.profile is not Profile.IPV6
 
 
@@ -145,7 +145,7 @@ def check(
     needs: Iterable[str] = (),
     families: tuple[int, ...] = (4, 6),
 ) -> Callable[[Function], Function]:
-    """Make a function a check of the catalogue.
+    """Register a function as a check of the catalogue.
 
     Raises:
         CatalogueError: The id, the level or the requirement's wording is wrong.
@@ -174,13 +174,13 @@ def check(
 
 
 def checks_of(module: object) -> list[Check]:
-    """Return the checks that a module defines, in the order they stand there."""
+    """Return the checks that a module defines, in the order of their definition."""
     found = (getattr(value, _ATTRIBUTE, None) for value in vars(module).values())
     return [made for made in found if isinstance(made, Check)]
 
 
 class Catalogue:
-    """Every check, by id.
+    """All checks, by id.
 
     Attributes:
         checks: Sorted by id.
@@ -204,6 +204,6 @@ class Catalogue:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that defines the checks but their code, as hex digits."""
+        """SHA-256 of the definitions of the checks without their code, as hex digits."""
         document = json.dumps([each.as_dict() for each in self.checks], sort_keys=True)
         return hashlib.sha256(document.encode()).hexdigest()

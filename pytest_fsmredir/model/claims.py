@@ -1,7 +1,7 @@
-"""Claims: what a check requires of an implementation, true or false, and always explained.
+"""Claims: statements that a check requires to be true, each with an explanation.
 
-A verdict rests on claims. Each claim records that it was asked and by which statement, so that the
-report shows the right one however Python and pytest treat ``assert``.
+A verdict rests on claims. Each claim records which statement evaluated it, so that the report shows
+the right claim however Python and pytest treat ``assert``.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import NamedTuple
 
-_KEPT = 64  # claims: more than one statement asks for
+_KEPT = 64  # claims; a single statement evaluates fewer
 
 
 class Spot(NamedTuple):
-    """Where a claim was asked: in one frame of the calls that led to it.
+    """One call frame in which a claim was evaluated.
 
     Attributes:
-        code: Of the frame.
-        instruction: Offset of its current instruction.
+        code: Code of the frame.
+        instruction: Offset of the current instruction of the frame.
         line: Line of that instruction.
     """
 
@@ -33,11 +33,11 @@ class Spot(NamedTuple):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class BaseClaim(ABC):
-    """Something that a check requires.
+    """A statement that a check requires to be true.
 
     Attributes:
-        holds: Whether it is true. Unlike ``bool()``, reading this records nothing.
-        expected: What has to be seen.
+        holds: Whether the claim is true. Unlike ``bool()``, reading this records nothing.
+        expected: The required observation.
     """
 
     holds: bool
@@ -46,11 +46,11 @@ class BaseClaim(ABC):
     @property
     @abstractmethod
     def seen(self) -> str:
-        """What was seen."""
+        """The actual observation."""
 
     @property
     def flow(self) -> str:
-        """The flow that it is about; empty where it is about something else."""
+        """The flow that the claim is about; empty if it is not about a flow."""
         return ""
 
     def __bool__(self) -> bool:
@@ -67,8 +67,8 @@ class Statement(BaseClaim):
     """A claim in words.
 
     Attributes:
-        observed: What was seen.
-        about: The flow that it is about; empty where it is about something else.
+        observed: The actual observation.
+        about: The flow that the claim is about; empty if it is not about a flow.
     """
 
     observed: str
@@ -76,12 +76,12 @@ class Statement(BaseClaim):
 
     @property
     def seen(self) -> str:
-        """What was seen."""
+        """The actual observation."""
         return self.observed
 
     @property
     def flow(self) -> str:
-        """The flow that it is about."""
+        """The flow that the claim is about."""
         return self.about
 
 
@@ -90,20 +90,20 @@ PROVED = "proved"
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
 class Proven(Statement):
-    """A claim about every flow that there can be.
+    """A claim about every possible flow.
 
     Attributes:
-        status: ``proved``, or why it is not.
+        status: ``proved``, or the reason why the claim is not proved.
     """
 
     status: str
 
 
 class Unmet(AssertionError):
-    """A claim that our own code makes for a check is false.
+    """A claim that the package's own code makes for a check is false.
 
     Attributes:
-        claim: That claim.
+        claim: The false claim.
     """
 
     def __init__(self, claim: BaseClaim) -> None:
@@ -118,27 +118,27 @@ def require(claim: BaseClaim) -> None:
     """Fail the check unless a claim is true.
 
     Raises:
-        Unmet: It is false.
+        Unmet: The claim is false.
     """
     if not claim.holds:
         raise Unmet(claim)
 
 
 def proofs() -> list[str]:
-    """Return what has been proved by the claims that were asked, or why it is not."""
+    """Return the proof status of each evaluated claim about every flow."""
     return [claim.status for _, claim in _asked if isinstance(claim, Proven)]
 
 
 def forget_claims() -> None:
-    """Forget which claims were asked: another check begins."""
+    """Forget the recorded claims, because another check starts."""
     _asked.clear()
 
 
 def false_claims(code: CodeType, lines: range) -> list[BaseClaim]:
-    """Return the false claims that a statement asked when it last ran, in the order it asked them.
+    """Return the false claims of a statement's last run, in the order of evaluation.
 
     Args:
-        code: The function that the statement is in; calls that it makes into its own file count.
+        code: The function that holds the statement; its calls into its own file count too.
         lines: The lines of the statement.
     """
     found: list[BaseClaim] = []
@@ -146,8 +146,8 @@ def false_claims(code: CodeType, lines: range) -> list[BaseClaim]:
     for spots, claim in reversed(_asked):
         spot = next((spot for spot in spots if spot.code is code), None)
         if spot is None:
-            continue  # asked by other code meanwhile
-        # One pass of a statement asks from left to right, so a step back is an earlier pass.
+            continue  # evaluated by other code in between
+        # A statement evaluates its claims from left to right, so a step back is an earlier run.
         if spot.line not in lines or spot.instruction >= before:
             break
         before = spot.instruction
@@ -157,7 +157,7 @@ def false_claims(code: CodeType, lines: range) -> list[BaseClaim]:
 
 
 def _spots() -> Iterator[Spot]:
-    """Yield where a claim is asked, from the innermost frame on, as far as one file goes."""
+    """Yield the frames that evaluate a claim: the innermost frame and its callers in one file."""
     frame = sys._getframe(2)  # past this generator's caller, which is __bool__
     file = frame.f_code.co_filename
     while frame.f_code.co_filename == file:

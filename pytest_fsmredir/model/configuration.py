@@ -1,4 +1,4 @@
-"""From what the user wrote (annotations, MeshConfig) to the lists and the policy of one pod."""
+"""Derive the lists and the policy of one pod from its annotations and the MeshConfig."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ class Configuration:
     traffic: Mapping[str, Sequence[object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Reject what no Pod and no MeshConfig can hold; values are left to implementations.
+        """Reject what no Pod and no MeshConfig can hold; implementations validate the values.
 
         Raises:
-            AnnotationError: An annotation is no text.
-            MeshConfigError: There is no such list, or its value is none.
+            AnnotationError: An annotation is not a text.
+            MeshConfigError: A list does not exist, or its value is not a list.
         """
         _reject_annotations(self.annotations)
         _reject_lists(self.traffic)
 
     @classmethod
     def of(cls, pod: Mapping[str, Any], mesh_config: Mapping[str, Any]) -> Configuration:
-        """Return what the annotations of a Pod and the lists of a MeshConfig say."""
+        """Return the settings in the annotations of a Pod and the lists of a MeshConfig."""
         traffic = mesh_config.get("spec", {}).get("traffic") or {}
         keys = [name.mesh_config_key for name in ListName]
         lists = {key: traffic[key] for key in keys if traffic.get(key) is not None}
         return cls(pod["metadata"].get("annotations") or {}, lists)
 
     def effective(self) -> dict[ListName, tuple[str, ...]]:
-        """Return both scopes united, each value trimmed but not validated, doubles removed.
+        """Return the union of both scopes: each value trimmed, not validated, without duplicates.
 
-        Ports come mesh scope first and IP ranges pod scope first, as FSM merges them.
+        FSM puts the mesh scope first for ports and the pod scope first for IP ranges.
         """
         return {name: self._united(name) for name in ListName}
 
@@ -66,7 +66,7 @@ class Configuration:
 
         Raises:
             AnnotationError: An annotation is malformed; the message names value and annotation.
-            MeshConfigError: The same for a MeshConfig list.
+            MeshConfigError: A MeshConfig list is malformed; the message names value and list.
         """
         return Policy(
             outbound_ip_range_exclusion_list=self._parsed(
@@ -84,7 +84,7 @@ class Configuration:
 
     @property
     def is_valid(self) -> bool:
-        """Whether there is a policy: every item of every list can be honoured."""
+        """Whether every item of every list is valid, so that a policy exists."""
         try:
             self.policy()
         except ConfigurationError:
@@ -92,7 +92,7 @@ class Configuration:
         return True
 
     def pod_document(self, name: str) -> dict[str, Any]:
-        """Return the Pod as the Kubernetes API would hold it, annotations as written."""
+        """Return the Pod as an object of the Kubernetes API, annotations unchanged."""
         return {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -101,7 +101,7 @@ class Configuration:
         }
 
     def mesh_config_document(self) -> dict[str, Any]:
-        """Return the MeshConfig with all five lists present, empty where nothing was set."""
+        """Return the MeshConfig with all five lists; a list that is not set is empty."""
         lists = {n.mesh_config_key: list(self.traffic.get(n.mesh_config_key, ())) for n in ListName}
         return {
             "apiVersion": "config.flomesh.io/v1alpha3",
@@ -111,7 +111,7 @@ class Configuration:
         }
 
     def _scopes(self, name: ListName) -> list[tuple[str, list[str]]]:
-        """Return (where it was written, values) of the pod scope, then of the mesh scope."""
+        """Return (source, values) of the pod scope, then of the mesh scope."""
         scopes = []
         if name.annotation is not None and name.annotation in self.annotations:
             values = [value.strip() for value in self.annotations[name.annotation].split(",")]
@@ -176,7 +176,7 @@ def parse_port(text: str) -> int:
     """Return a TCP port, 1-65535.
 
     Raises:
-        ValueError: The text is no decimal port; the message completes "'text' ...".
+        ValueError: The text is not a decimal port; the message completes "'text' ...".
     """
     if not _DECIMAL.fullmatch(text) or not 1 <= int(text) <= 65535:
         raise ValueError("is not a port from 1 to 65535")
@@ -187,13 +187,13 @@ def parse_ip_range(text: str) -> Network:
     """Return a CIDR range; host bits are cleared, so ``2.2.2.2/24`` is ``2.2.2.0/24``.
 
     Raises:
-        ValueError: The text is no CIDR range; a bare address is none.
+        ValueError: The text is not a CIDR range; an address without a prefix length is rejected.
     """
     address, slash, prefix = text.partition("/")
     if slash and _DECIMAL.fullmatch(prefix):
         of_ipv6 = ":" in address
         with suppress(OSError, ValueError):
-            # A list may hold thousands, and to let ip_network() find out takes three times as long.
+            # A list may have thousands of items, and ip_network() takes three times as long.
             raw = socket.inet_pton(socket.AF_INET6 if of_ipv6 else socket.AF_INET, address)
             return (IPv6Network if of_ipv6 else IPv4Network)((raw, int(prefix)), strict=False)
     raise ValueError("is not a CIDR range such as 10.0.0.0/8")
@@ -203,7 +203,7 @@ def parse_interface(text: str) -> str:
     """Return a network interface name, 1-15 bytes.
 
     Raises:
-        ValueError: The kernel could not have an interface of that name.
+        ValueError: The kernel does not allow the name.
     """
     too_long = len(os.fsencode(text)) > _INTERFACE_BYTES
     if too_long or not _INTERFACE.fullmatch(text) or text in {".", ".."}:

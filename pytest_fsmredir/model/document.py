@@ -18,10 +18,10 @@ class Sentence:
 
     Attributes:
         id: Such as ``SPEC-3.2``.
-        section: Title of the section it stands in.
-        seed: The seed's heading it comes from; empty for a reading.
-        reason: Why we read it so, where the seed is silent; empty otherwise.
-        text: What has to hold.
+        section: Title of its section.
+        seed: Its heading in the seed; empty for a reading.
+        reason: The reason for a reading, where the seed says nothing; empty otherwise.
+        text: The requirement.
     """
 
     id: str
@@ -32,7 +32,7 @@ class Sentence:
 
 
 def sentences(document: str) -> dict[str, Sentence]:
-    """Return every sentence of SPEC.md by its id, in order.
+    """Return all sentences of SPEC.md by id, in order.
 
     Raises:
         CatalogueError: An id is given twice, or an item that names one cannot be read.
@@ -53,7 +53,7 @@ def sentences(document: str) -> dict[str, Sentence]:
 
 
 def _items(document: str) -> Iterator[tuple[str, str]]:
-    """Yield (section, list item on one line) for every item that opens with an id."""
+    """Yield (section, list item on one line) for every item that starts with an id."""
     section, item = "", ""
     for line in [*document.splitlines(), ""]:
         if item and line.startswith("  "):

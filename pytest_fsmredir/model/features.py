@@ -1,4 +1,4 @@
-"""Optional things an implementation may claim; a check of an unclaimed one is "unsupported"."""
+"""Optional features of implementations; a check of an unclaimed feature is "unsupported"."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Feature(StrEnum):
-    """A part of the seed, or a stated extension of it, that can be claimed or left out."""
+    """An optional part of the seed, or of a stated extension of it."""
 
     IPV6 = "ipv6"
     OUTBOUND_IP_RANGE_EXCLUSION = "outbound-ip-range-exclusion"

@@ -1,4 +1,4 @@
-"""Flows and their fates: what was sent, and what happened to it as both ends saw it."""
+"""Flows and their fates: what was sent, and what both ends saw."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_fsmredir.model.claims import BaseClaim, require
 
 
 class Protocol(StrEnum):
-    """What a flow travels on."""
+    """The protocol of a flow."""
 
     TCP = "tcp"
     UDP = "udp"
@@ -19,14 +19,14 @@ class Protocol(StrEnum):
 
 
 class Direction(StrEnum):
-    """Which way a flow goes, seen from the pod; a flow inside the pod counts as outbound."""
+    """The direction of a flow, seen from the pod; a flow inside the pod counts as outbound."""
 
     OUTBOUND = "outbound"
     INBOUND = "inbound"
 
 
 class Route(StrEnum):
-    """Where a flow has to arrive first."""
+    """Where a flow must arrive first."""
 
     DIRECT = "direct"
     SIDECAR_OUTBOUND = "captured outbound"
@@ -64,11 +64,11 @@ class Acceptor(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """One flow as the one who accepted it saw it.
+    """One accepted flow, as the acceptor saw it.
 
     Attributes:
         serial: Position in the order of acceptances of the run (or of the probing process).
-        by: The listener that accepted.
+        by: The listener that accepted the flow.
         local: Address of the accepted socket (``getsockname``); of a TPROXY listener this is the
             original destination.
         peer: Address of the client as the acceptor saw it.
@@ -84,7 +84,7 @@ class Acceptance:
 
     @property
     def destination(self) -> Address:
-        """The address the client had dialled, whatever the kind of redirection."""
+        """The address that the client dialled, whatever the kind of redirection."""
         return self.original or self.local
 
     def __str__(self) -> str:
@@ -97,9 +97,9 @@ class Flow:
 
     Attributes:
         direction: Seen from the pod under test.
-        destination: Where the client sends to.
+        destination: The address that the client sends to.
         protocol: TCP, UDP or ICMP.
-        uid: Owner of the client socket; None for clients outside the pod.
+        uid: User id that owns the client socket; None for clients outside the pod.
         interface: The pod's interface that the flow uses.
     """
 
@@ -116,22 +116,22 @@ class Flow:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Claim(BaseClaim):
-    """Whether a fate is what a check wants.
+    """Whether a fate is the one that a check requires.
 
     Attributes:
-        fate: The fate that was seen.
+        fate: The actual fate.
     """
 
     fate: Fate
 
     @property
     def flow(self) -> str:
-        """The flow that it is about."""
+        """The flow that the claim is about."""
         return str(self.fate.flow)
 
     @property
     def seen(self) -> str:
-        """The fate that was seen."""
+        """The actual fate, in words."""
         return self.fate.seen
 
 
@@ -148,13 +148,13 @@ class Fate:
 
     Attributes:
         flow: What was sent.
-        client: The client's own address (``getsockname``); None if it never got a socket bound.
-        path: Every acceptance the flow caused, in order: one for a flow that was answered where it
-            arrived, more when a sidecar forwarded it.
-        lost: How the client's side ended when it got no answer ("refused", "no answer", "reset",
+        client: The client's own address (``getsockname``); None if no socket was bound.
+        path: All acceptances that the flow caused, in order: one if the first acceptor answered,
+            more if a sidecar forwarded the flow.
+        lost: How the client ended without an answer ("refused", "no answer", "reset",
             "unreachable", "closed"); None when it was answered. If a foreign
             sidecar was seen to accept the flow, that counts as an answer.
-        remark: Further observations, for the reader.
+        remark: Further observations for the reader of the report.
     """
 
     flow: Flow
@@ -165,30 +165,30 @@ class Fate:
 
     @property
     def accepted(self) -> Acceptance:
-        """The first acceptance: who got the flow, before any forwarding.
+        """The first acceptance, before any forwarding.
 
         Raises:
-            Unmet: No listener accepted the flow. See :attr:`accepted_by` to find out without it.
+            Unmet: No listener accepted the flow. :attr:`accepted_by` does not raise.
         """
         require(Claim(bool(self.path), "accepted by a listener", self))
         return self.path[0]
 
     @property
     def accepted_by(self) -> Acceptor | None:
-        """Who got the flow first, or None."""
+        """The acceptor of the first acceptance, or None."""
         return self.path[0].by if self.path else None
 
     @property
     def loops(self) -> bool:
         """Whether a listener of the sidecar accepted the flow more than once.
 
-        A sidecar whose own connections are captured dials itself.
+        If the sidecar's own connections are captured, the sidecar dials itself.
         """
         return loops(self.path)
 
     @property
     def seen(self) -> str:
-        """The fate in plain words; a loop is one phrase, however long it is."""
+        """The fate in plain words; a loop of any length is one phrase."""
         if self.loops:
             passes = sum(hop.by is not Acceptor.ORIGIN for hop in self.path)
             hops = f"{self.path[0]}, which loops: it passed the sidecar {passes} times"
@@ -224,7 +224,7 @@ class Fate:
 
     @property
     def never_direct(self) -> Claim:
-        """Not answered by the destination as a direct flow is; no listener need accept it."""
+        """Not answered by the destination directly; captured, or not accepted at all."""
         return Claim(not self.direct.holds, "captured, or not accepted", self)
 
     @property
@@ -244,7 +244,7 @@ class Fate:
         return Claim(holds, "an error at once", self)
 
     def reached(self, acceptor: Acceptor) -> Claim:
-        """Answered first by that listener, at the very port that was dialled."""
+        """Answered first by that listener, at the dialled port."""
         holds = (
             self.lost is None
             and self.accepted_by is acceptor
@@ -253,7 +253,7 @@ class Fate:
         return Claim(holds, f"accepted by {acceptor.value}", self)
 
     def avoided(self, *acceptors: Acceptor) -> Claim:
-        """Accepted by none of those listeners, at no hop."""
+        """Not accepted by any of those listeners, at any hop."""
         names = " nor ".join(acceptor.value for acceptor in acceptors)
         return Claim(all(a.by not in acceptors for a in self.path), f"never at {names}", self)
 
@@ -270,7 +270,7 @@ class Fate:
 
     @property
     def answered(self) -> Claim:
-        """Answered, by any listener and over any path."""
+        """Answered by any listener over any path."""
         return Claim(self.lost is None, "answered", self)
 
     def ends_within(self, acceptances: int) -> Claim:
@@ -288,27 +288,27 @@ class Fate:
         return Claim(holds, f"accepted from {source}", self)
 
     def translated_to(self, destination: Address) -> Claim:
-        """Accepted first on its way to that address."""
+        """First accepted with that address as destination."""
         holds = bool(self.path) and self.path[0].destination == destination
         return Claim(holds, f"accepted on its way to {destination}", self)
 
     def forwarded_to(self, destination: Address) -> Claim:
-        """Accepted twice, the second time on its way to that address."""
+        """Accepted twice, the second time with that address as destination."""
         holds = len(self.path) > 1 and self.path[1].destination == destination
         return Claim(holds, f"forwarded to {destination}", self)
 
     def captured_outbound_as(self, destination: Address) -> Claim:
-        """Redirected to the sidecar's outbound listener on its way to that address."""
+        """Redirected to the sidecar's outbound listener, with that original destination."""
         expected = f"{Route.SIDECAR_OUTBOUND.value} on its way to {destination}"
         return self._captured(Acceptor.SIDECAR_OUTBOUND, expected, destination)
 
     def captured_inbound_as(self, destination: Address) -> Claim:
-        """Redirected to the sidecar's inbound listener on its way to that address."""
+        """Redirected to the sidecar's inbound listener, with that original destination."""
         expected = f"{Route.SIDECAR_INBOUND.value} on its way to {destination}"
         return self._captured(Acceptor.SIDECAR_INBOUND, expected, destination)
 
     def takes(self, route: Route) -> Claim:
-        """The claim that fits a route: what the oracle expected came true."""
+        """The claim that the flow took the route that the oracle expects."""
         if route is Route.SIDECAR_OUTBOUND:
             return self.captured_outbound
         return self.captured_inbound if route is Route.SIDECAR_INBOUND else self.direct

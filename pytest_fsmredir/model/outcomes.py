@@ -1,4 +1,4 @@
-"""Outcomes of checks, and the row of results that one check leaves."""
+"""Outcomes of checks, and the result row of one check."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Outcome(StrEnum):
     NOT_RUN = "not-run"
 
 
-# When a check ran more than once (a re-run plugin, two workers), the worst outcome counts: a pass
-# that needed a second try does not count as a pass.
+# If a check ran more than once (a re-run plugin, two workers), the worst outcome counts: a pass on
+# the second try does not count as a pass.
 _WORST_FIRST = (
     Outcome.ERROR,
     Outcome.FAIL,
@@ -36,14 +36,14 @@ _WORST_FIRST = (
 
 @dataclass(frozen=True, slots=True, order=True)
 class Variant:
-    """One point of the matrix that every check is run on.
+    """One point of the test matrix.
 
     Attributes:
         backend: Name of the backend.
         iptables: The iptables variant on the implementation's PATH, ``nft`` or ``legacy``; or
-            ``webhook`` where the mesh of a cluster programs the pods its own way.
+            ``webhook`` if the mesh of a cluster programs the pods.
         family: IP version of the flows.
-        node: The node of the cluster that the pods are on, if the user names nodes.
+        node: The node that runs the pods, if the user names nodes; else empty.
     """
 
     backend: str
@@ -53,12 +53,12 @@ class Variant:
 
     @property
     def in_kubernetes(self) -> bool:
-        """Whether the pods are a cluster's."""
+        """Whether the pods run in a cluster."""
         return self.backend != "netns"
 
     @property
     def where(self) -> str:
-        """The backend, and the node in it; in letters that ``-k`` takes, which ``@`` is not."""
+        """The backend, and its node; without ``@``, which ``-k`` does not accept."""
         return f"{self.backend}:{self.node}" if self.node else self.backend
 
     def __str__(self) -> str:
@@ -71,17 +71,17 @@ class Row:
 
     Attributes:
         check: The check's id.
-        variant: Where it ran.
-        outcome: How it ended.
-        reason: Why, in one line; empty for a pass.
+        variant: The variant on which the check ran.
+        outcome: How the check ended.
+        reason: The reason for the outcome, in one line; empty for a pass.
         flow: The flow that decided the outcome; empty if none did.
-        expected: The fate that was expected.
-        seen: The fate that was seen.
+        expected: The expected fate.
+        seen: The actual fate.
         probes: Flows sent and programming attempts made.
-        attempts: How often it ran.
-        seconds: How long it took.
-        out_of_reach: It did not run because the backend cannot do what it needs; another backend
-            of the same run may.
+        attempts: How often the check ran.
+        seconds: How long the check took.
+        out_of_reach: The check did not run because the backend lacks a capability; another backend
+            of the same run may have it.
         symptom: The kind of flow that failed, and how; empty if no flow decided. Rows with one
             symptom share one message.
         proof: ``proved`` for a check that compared every flow, or why it could not; empty for any
@@ -103,7 +103,7 @@ class Row:
     proof: str = ""
 
     def merged(self, other: Row) -> Row:
-        """Return the row that stands when a check ran twice."""
+        """Return the combined row of two runs of one check."""
         first, _ = sorted((self, other), key=lambda row: _WORST_FIRST.index(row.outcome))
         return replace(
             first,
@@ -112,16 +112,16 @@ class Row:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return values that JSON has, and nothing derived from them such as a ``StrEnum``.
+        """Return plain JSON values, without subclasses such as ``StrEnum``.
 
-        Pytest-xdist sends them from a worker by ``execnet.dumps``, which takes exact types only.
+        Pytest-xdist sends them from a worker by ``execnet.dumps``, which accepts exact types only.
         """
         document: dict[str, Any] = _plain(asdict(self))
         return document
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Row:
-        """Return the row of :meth:`as_dict`."""
+        """Return the row that :meth:`as_dict` described."""
         variant = Variant(**document["variant"])
         outcome, symptom = Outcome(document["outcome"]), tuple(document["symptom"])
         return cls(**{**document, "variant": variant, "outcome": outcome, "symptom": symptom})

@@ -10,7 +10,7 @@ Network = IPv4Network | IPv6Network
 
 
 class ListName(StrEnum):
-    """The five lists that shape a pod's redirection, by their name in the contract."""
+    """The five lists that configure a pod's redirection, by their names in the contract."""
 
     OUTBOUND_IP_RANGE_EXCLUSION = "outbound_ip_range_exclusion_list"
     OUTBOUND_IP_RANGE_INCLUSION = "outbound_ip_range_inclusion_list"
@@ -39,14 +39,14 @@ class ListName(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What one pod's redirection must honour: both scopes merged, every value valid.
+    """The settings that one pod's redirection must honour: both scopes merged, every value valid.
 
     Attributes:
         outbound_ip_range_exclusion_list: Destinations that outbound TCP reaches unredirected.
         outbound_ip_range_inclusion_list: When not empty, the only destinations redirected.
         outbound_port_exclusion_list: Destination ports that outbound TCP reaches unredirected.
         inbound_port_exclusion_list: Pod ports that inbound TCP reaches unredirected.
-        network_interface_exclusion_list: Interfaces whose traffic is left alone both ways.
+        network_interface_exclusion_list: Interfaces whose traffic is not redirected, either way.
     """
 
     outbound_ip_range_exclusion_list: tuple[Network, ...] = ()

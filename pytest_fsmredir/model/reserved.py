@@ -1,4 +1,4 @@
-"""The numbers FSM reserves (seed, "Ports reserved ..." and "Application User ID ...")."""
+"""The ports and user ids that FSM reserves (seed, "Ports reserved" and "Application User ID")."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ STARTUP_PORT: Final = 15903
 HEALTH_PORT: Final = 15904
 
 SERVED_PORTS: Final = (METRICS_PORT, LIVENESS_PORT, READINESS_PORT, STARTUP_PORT, HEALTH_PORT)
-"""Ports that answer for themselves from outside the pod instead of being redirected inbound."""
+"""Ports that clients outside the pod reach directly, without inbound redirection."""

@@ -13,9 +13,9 @@ class Withdrawn:
     """One withdrawn check.
 
     Attributes:
-        id: Its id.
-        since: The first version of the suite without it.
-        why: Why it was withdrawn, in one clause.
+        id: Id of the check.
+        since: The first version of the suite without the check.
+        why: The reason for the withdrawal, in one clause.
     """
 
     id: str
@@ -32,7 +32,7 @@ def reject_withdrawn(
     """Reject the id of a withdrawn check.
 
     Raises:
-        SettingsError: The check is withdrawn; the message says since when and why.
+        SettingsError: The check is withdrawn; the message gives the version and the reason.
     """
     for each in WITHDRAWN if withdrawn is None else withdrawn:
         if each.id == check_id:

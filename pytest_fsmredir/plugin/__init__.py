@@ -1,4 +1,4 @@
-"""The pytest hooks; each delegates."""
+"""The pytest hooks of the plugin; each hook delegates to another module."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """Answer the options that run nothing."""
+    """Handle the options that print something and run no test."""
     if config.getoption("fsm_list") or config.getoption("fsm_explain") is not None:
         from pytest_fsmredir.plugin.session import describe
 
@@ -34,12 +34,12 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 def pytest_report_collectionfinish(
     config: pytest.Config, items: Sequence[pytest.Item]
 ) -> list[str]:
-    """Say which implementation programs the pods that tests ask for."""
+    """Report which implementation programs the pods of the fixtures."""
     return [line] if (line := _notice(config, items)) else []
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Have a worker of pytest-xdist, which prints nothing, tell it to the controlling process."""
+    """Send the notice from a worker of pytest-xdist, which prints nothing, to the controller."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None and (line := _notice(session.config, session.items)):
         output[_OF_WORKER] = line
@@ -47,20 +47,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - xdist is not a dependency
-    """Take the line over from a worker of pytest-xdist, which prints nothing."""
+    """Receive the notice from a worker of pytest-xdist."""
     if line := getattr(node, "workeroutput", {}).get(_OF_WORKER):
         node.config.stash[_NOTICE] = line
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say it at the end where workers alone know the tests."""
+    """Print the notice at the end if only workers know the tests."""
     config = terminalreporter.config
     if config.pluginmanager.hasplugin("dsession") and _NOTICE in config.stash:
         terminalreporter.write_line(config.stash[_NOTICE])
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that has pods of the mesh once on each node that is named."""
+    """Run a test that uses pods of the mesh once on each named node."""
     if "fsm_node" in metafunc.fixturenames:
         from pytest_fsmredir.plugin.fixtures import nodes_of_tests
 
@@ -78,7 +78,7 @@ def _notice(config: pytest.Config, items: Sequence[pytest.Item]) -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Prepare a conformance run, when one was asked for."""
+    """Prepare a conformance run if the user requested one."""
     config.addinivalue_line("markers", _MARKER)
     if not is_asked_for(config):
         reject_stray(config)

@@ -1,7 +1,7 @@
-"""Collecting checks as pytest items of our own.
+"""Collect checks as pytest items of a separate class.
 
-A check is no test function to pytest, so a host project's autouse fixtures, naming patterns and
-call hooks do not reach it: what is judged is the implementation and nothing else.
+Pytest does not treat a check as a test function, so autouse fixtures, naming patterns and call
+hooks of the host project do not affect it. The result depends on the implementation only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ConformanceDirectory(pytest.Directory):
     """The folder of checks."""
 
     def collect(self) -> Iterator[pytest.Collector]:
-        """Yield one collector for each file of checks, the file of the plainest check first."""
+        """Yield one collector for each file of checks, plainest checks first."""
         for file in sorted(self.path.glob("test_*.py"), key=_rank):
             yield CheckFile.from_parent(self, path=file)
         if self.config.stash[RUNNER].plan.generated:
@@ -42,7 +42,7 @@ class CheckFile(pytest.File):
     """One file of checks."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Yield one item a check and variant that was asked for."""
+        """Yield one item for each selected check and variant."""
         return _items(self, checks_of(catalogue.load_module(self.path.stem)))
 
 
@@ -50,7 +50,7 @@ class GeneratedChecks(pytest.Collector):
     """The checks of generated policies."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Yield one item a check and variant that was asked for."""
+        """Yield one item for each selected check and variant."""
         return _items(self, self.config.stash[RUNNER].plan.generated)
 
 
@@ -71,15 +71,15 @@ class CheckItem(pytest.Item):
     """One check on one variant.
 
     Attributes:
-        check: What is checked.
-        variant: Where.
-        row: The result, once it ran.
+        check: The check.
+        variant: The variant on which the check runs.
+        row: The result; None before the run.
     """
 
     def __init__(
         self, *, name: str, parent: pytest.Collector, check: Check, variant: Variant
     ) -> None:
-        # Said outright, it is parsed as pytest parses the ids of its cache, the brackets set apart.
+        # Set the id explicitly, because pytest parses the ids of its cache with the brackets apart.
         super().__init__(name, parent, nodeid=f"{parent.nodeid}::{name}")
         self.check, self.variant = check, variant
         self.row: Row | None = None
@@ -91,7 +91,7 @@ class CheckItem(pytest.Item):
 
     @property
     def profile(self) -> Profile:
-        """Where the check counts on this variant."""
+        """The profile that the check counts for on this variant."""
         return self.check.profile_for(self.variant.family)
 
     def runtest(self) -> None:
@@ -108,11 +108,11 @@ class CheckItem(pytest.Item):
     def row_of(
         self, report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException] | None
     ) -> Row | None:
-        """Return the row for a report of this item; None if the report decides nothing.
+        """Return the row for a report of this item; None if the report does not decide the outcome.
 
         Args:
-            report: Of one phase.
-            excinfo: What was raised in it.
+            report: The report of one phase.
+            excinfo: The exception of that phase.
         """
         ran_whole = report.when == "call" and (self._failed or not report.failed)
         if self.row is not None and ran_whole:
@@ -127,7 +127,7 @@ class CheckItem(pytest.Item):
             return Row(check=self.check.id, variant=self.variant, outcome=outcome, reason=reason)
         reason = f"result discarded: {report.when} failed: {_why(report, excinfo)}"
         discarded = replace(self.row, outcome=outcome, reason=reason)
-        # The report of the call has carried the row already; the two are merged.
+        # The report of the call carried the row already; the two rows are merged.
         return discarded if report.when == "call" else replace(discarded, attempts=0, seconds=0.0)
 
     def repr_failure(
@@ -145,20 +145,20 @@ class CheckItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Return where the check stands and what it is called."""
+        """Return the file, the line and the name of the check."""
         code = self.check.function.__code__
         return self.path, code.co_firstlineno - 1, f"{self.name} {self.check.title}"
 
 
 def _why(report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException] | None) -> str:
-    """Return in one line what was raised, or what a hook of the project has made of the report."""
+    """Return the exception in one line, or the outcome that a hook of the project has set."""
     if excinfo is None:
         return f"a hook of the project reports it as {report.outcome}"
     return printable(excinfo.exconly().splitlines()[0])
 
 
 def conformance_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Return our collector for the folder of checks, None for any other."""
+    """Return our collector for the folder of checks; None for any other folder."""
     if path.resolve() != layout.conformance():
         return None
     return ConformanceDirectory.from_parent(parent, path=path)

@@ -1,7 +1,7 @@
-"""Fixtures for other people's tests: a mesh of pods, on the backend that the options name.
+"""Fixtures for the user's tests: a mesh of pods, on the backend that the options name.
 
-Override a small one (``fsm_implementation``, ``fsm_family``) in a ``conftest.py`` to change what
-the others are made of. Nothing heavy is imported before a test asks for one of them.
+Override a small fixture (``fsm_implementation``, ``fsm_family``) in a ``conftest.py`` to change
+what the other fixtures use. Large modules are imported only when a test uses a fixture.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _OF_POD = Signature(
         *(Parameter(name, Parameter.KEYWORD_ONLY) for name in ("fresh", "second_interface")),
     ]
 )
-"""How the marker ``fsm_pod`` is called."""
+"""Signature of the marker ``fsm_pod``."""
 
 _NODES = pytest.StashKey[tuple[str, ...]]()
 
 
 def nodes_of_tests(config: pytest.Config) -> tuple[str, ...]:
-    """Return the names of the nodes that tests run on; none where nobody has named any.
+    """Return the names of the nodes that tests run on; empty if the options name no nodes.
 
     Raises:
-        pytest.UsageError: They cannot be had.
+        pytest.UsageError: The nodes do not exist or cannot be listed.
     """
     from pytest_fsmredir.config.settings import read_all_settings
     from pytest_fsmredir.errors import FsmRedirError
@@ -55,7 +55,7 @@ def nodes_of_tests(config: pytest.Config) -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def fsm_settings(pytestconfig: pytest.Config) -> Settings:
-    """What the options of this plugin say, ``fsmredir.yaml`` included."""
+    """The settings from the options of this plugin, ``fsmredir.yaml`` included."""
     from pytest_fsmredir.config.settings import read_all_settings
 
     return read_all_settings(pytestconfig)
@@ -63,9 +63,9 @@ def fsm_settings(pytestconfig: pytest.Config) -> Settings:
 
 @pytest.fixture(scope="session")
 def fsm_implementation(fsm_settings: Settings, pytestconfig: pytest.Config) -> Implementation:
-    """What programs the pods: ``--fsm-impl``, ``--fsm-init-cmd`` or ``--fsm-rules``.
+    """The implementation of the pods: ``--fsm-impl``, ``--fsm-init-cmd`` or ``--fsm-rules``.
 
-    Override it to have your own object with ``name``, ``features`` and ``program(target)``.
+    Override it to return an object with ``name``, ``features`` and ``program(target)``.
     """
     from pytest_fsmredir.plugin.session import judged
 
@@ -74,10 +74,10 @@ def fsm_implementation(fsm_settings: Settings, pytestconfig: pytest.Config) -> I
 
 @pytest.fixture(scope="session")
 def fsm_kind_cluster(fsm_settings: Settings) -> Iterator[KindCluster]:
-    """A kind cluster by pytest-kind's options, with ranges that leave the mesh's examples free.
+    """A kind cluster by pytest-kind's options, with ranges that do not overlap the mesh's examples.
 
-    One that runs already is used and left running. Use it instead of ``kind_cluster``, or override
-    it to return that.
+    A running cluster is reused and left running. Use this fixture instead of ``kind_cluster``, or
+    override it to return ``kind_cluster``.
     """
     from pytest_fsmredir.backends.kubernetes.cluster.kind import kind_site, preflight
     from pytest_fsmredir.suite.backends import kind_options
@@ -92,11 +92,11 @@ def fsm_kind_cluster(fsm_settings: Settings) -> Iterator[KindCluster]:
 def fsm_backend(
     fsm_settings: Settings, fsm_implementation: Implementation, request: pytest.FixtureRequest
 ) -> Iterator[Backend]:
-    """Where pods are made: the first backend of ``--fsm-backend``, network namespaces by default.
+    """The backend that makes pods: the first of ``--fsm-backend``, network namespaces by default.
 
-    A plain user's process moves into a user namespace of its own for the rest of the session when
-    that is needed for network namespaces. A worker of pytest-xdist cannot; the error says what to
-    run instead.
+    If an unprivileged process needs network namespaces, it moves into a new user namespace for the
+    rest of the session. A worker of pytest-xdist cannot do so; the error message gives an
+    alternative.
     """
     from pytest_fsmredir.backends.netns import privileges
     from pytest_fsmredir.config.options import command
@@ -142,7 +142,7 @@ def fsm_iptables(fsm_settings: Settings, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def fsm_node(request: pytest.FixtureRequest) -> str:
-    """Name of the node that pods are on; empty for any. Each of ``--fsm-nodes`` has its turn."""
+    """Name of the node for the pods; empty for any. Tests run once for each of ``--fsm-nodes``."""
     return str(getattr(request, "param", ""))
 
 
@@ -150,9 +150,9 @@ def fsm_node(request: pytest.FixtureRequest) -> str:
 def fsm_mesh(
     fsm_backend: Backend, fsm_family: int, fsm_iptables: str, fsm_node: str
 ) -> Iterator[Mesh]:
-    """Pods on demand, and the world around them: ``fsm_mesh.pod(annotations=...)``, ``.server``.
+    """Pods on demand, and hosts outside them: ``fsm_mesh.pod(annotations=...)``, ``.server``.
 
-    What a test opens and listens on ends with the test; pods of equal settings are shared.
+    Connections and listeners of a test end with the test; tests with equal settings share pods.
     """
     variant = _variant(fsm_backend, fsm_family, fsm_iptables)
     mesh = fsm_backend.mesh(*variant, exhaustive=False, node=fsm_node)
@@ -164,9 +164,9 @@ def fsm_mesh(
 def fsm_pod(fsm_mesh: Mesh, request: pytest.FixtureRequest) -> Pod:
     """A programmed pod with its sidecar: ``assert fsm_pod.connect(...).captured_outbound``.
 
-    Its settings are those of the marker ``@pytest.mark.fsm_pod(annotations={...},
-    mesh_config={...})``, where the test has one; the marker can also say ``fresh=True`` and
-    ``second_interface=True``, as ``fsm_mesh.pod`` can be told.
+    The marker ``@pytest.mark.fsm_pod(annotations={...}, mesh_config={...})`` of the test gives its
+    settings. The marker also accepts ``fresh=True`` and ``second_interface=True``, as
+    ``fsm_mesh.pod`` does.
     """
     marker = request.node.get_closest_marker("fsm_pod")
     return fsm_mesh.pod(**(_settings_of(marker) if marker else {}))
@@ -176,7 +176,7 @@ def _variant(backend: Backend, family: int, iptables: str) -> tuple[int, Iptable
     """Return the IP version and the iptables variant that fixtures or parameters name.
 
     Raises:
-        SettingsError: There is no such one, or pods have none of it.
+        SettingsError: The value does not exist, or the pods do not support it.
     """
     from pytest_fsmredir.errors import SettingsError
     from pytest_fsmredir.implementations.base import IptablesVariant
@@ -195,10 +195,10 @@ def _variant(backend: Backend, family: int, iptables: str) -> tuple[int, Iptable
 
 
 def _settings_of(marker: pytest.Mark) -> dict[str, Any]:
-    """Return what a marker says about its pod, by the names that :meth:`Mesh.pod` has for it.
+    """Return the arguments of a marker, by their names in :meth:`Mesh.pod`.
 
     Raises:
-        ConfigurationError: It says what no pod can be told.
+        ConfigurationError: :meth:`Mesh.pod` does not accept an argument.
     """
     from pytest_fsmredir.errors import ConfigurationError
 

@@ -28,7 +28,7 @@ _ROW = "fsm_row"
 _GATE_ROW = "fsm_gate_row"
 _WORKER = "fsmredir"
 NODES = "fsmredir_nodes"
-"""Under which a worker is told the names of the nodes to run on."""
+"""Key under which a worker receives the names of the nodes to run on."""
 
 _ACCEPTED = {
     "none": frozenset(Verdict) - {Verdict.INVALID},
@@ -70,10 +70,10 @@ class ConformanceHooks:
         self._termination = Termination()
 
     def prepare_report(self) -> None:
-        """See to it that the report can be written, where one is wanted.
+        """Prepare the directory of the report if the user requested one.
 
         Raises:
-            SettingsError: It cannot.
+            SettingsError: The report cannot be written there.
         """
         if self._plan.settings.report is not None:
             from pytest_fsmredir.report.write import prepare_directory
@@ -81,7 +81,7 @@ class ConformanceHooks:
             prepare_directory(self._plan.settings.report)
 
     def write_report(self) -> None:
-        """Write the report, where one is wanted."""
+        """Write the report if the user requested one."""
         if self._plan.settings.report is None:
             return
         from pytest_fsmredir.report.facts import facts
@@ -93,11 +93,11 @@ class ConformanceHooks:
         self._files = write_report(self._plan, judgement, found, self._plan.settings.report)
 
     def pytest_report_header(self) -> list[str]:
-        """Say what is judged, on what."""
+        """Return lines that name the implementation, the suite and the machine."""
         return header(self._plan, self._results)
 
     def pytest_sessionstart(self) -> None:
-        """Show the progress of long sweeps, and end by a signal as by Ctrl-C."""
+        """Show the progress of long sweeps, and handle signals like Ctrl-C."""
         self._termination.watch()
         reporter = self._reporter()
         if reporter is not None and self._plan.settings.exhaustive and reporter.verbosity >= 0:
@@ -106,27 +106,27 @@ class ConformanceHooks:
     def pytest_collect_directory(
         self, path: Path, parent: pytest.Collector
     ) -> pytest.Collector | None:
-        """Collect the folder of checks our own way."""
+        """Collect the folder of checks with our collector."""
         return conformance_directory(path, parent)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Remember which checks there were before anybody could deselect one."""
+        """Record the checks before a plugin or an option deselects any."""
         if isinstance(item, CheckItem):
             self._collected.append(item.name)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Compare with what is left of them."""
+        """Compare the remaining checks with the recorded ones."""
         left = [item.name for item in session.items if isinstance(item, CheckItem)]
         self._hygiene.notice_selection(self._collected, left)
 
     def pytest_report_collectionfinish(self, items: Iterable[pytest.Item]) -> list[str]:
-        """Say how many checks of each profile are about to run."""
+        """Report how many checks of each profile will run."""
         line = collected(item.profile for item in items if isinstance(item, CheckItem))
         return [line] if line and not self._config.option.collectonly else []
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Bring up what is in Kubernetes, once the checks are known and before the first one."""
+        """Create clusters and their pods after the collection and before the first check."""
         halted = session.testsfailed and not self._config.option.continue_on_collection_errors
         if not (halted or self._config.option.collectonly or is_worker(self._config)):
             self._bring_up(session)
@@ -138,7 +138,7 @@ class ConformanceHooks:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Send a check's row along with its report, so that it survives the way from a worker."""
+        """Attach a check's row to its report, so that a worker sends it to the controller."""
         report = yield
         row = item.row_of(report, call.excinfo) if isinstance(item, CheckItem) else None
         if row is not None:
@@ -148,7 +148,7 @@ class ConformanceHooks:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take in a row, from this process or a worker."""
+        """Record a row from this process or a worker."""
         document = getattr(report, _ROW, None)
         if document is not None:
             self._results.record(Row.from_dict(document))
@@ -160,18 +160,18 @@ class ConformanceHooks:
     def pytest_report_teststatus(
         self, report: pytest.CollectReport | pytest.TestReport
     ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-        """Show the outcomes that pytest has no word for."""
+        """Show the outcomes that pytest does not know."""
         document = getattr(report, _ROW, None)
         return _STATUS.get(Outcome(document["outcome"])) if document is not None else None
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist is no dependency
-        """Tell a worker which nodes of clusters to run on."""
+    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist is optional
+        """Send a worker the names of the nodes to run on."""
         node.workerinput[NODES] = {name: list(nodes) for name, nodes in self._plan.nodes.items()}
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - xdist is no dependency
-        """Take in what a worker alone could see."""
+    def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - xdist is optional
+        """Merge the results that only a worker knows."""
         told = getattr(node, "workeroutput", {}).get(_WORKER)
         if told is not None:
             self._hygiene.merge(told)
@@ -179,20 +179,20 @@ class ConformanceHooks:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:
-        """Remember that a worker died under a check."""
+        """Record that a worker died during a check."""
         self._results.trouble = f"a worker of pytest-xdist died while it ran {crashitem}"
 
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Remember that the harness broke."""
+        """Record that the harness broke."""
         self._results.trouble = f"internal error: {printable(excinfo.exconly())}"
 
     def pytest_keyboard_interrupt(self) -> None:
-        """Remember that the user had enough."""
+        """Record that the user interrupted the run."""
         self._results.interrupted = True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the report, and let no violated requirement end in exit status 0."""
+        """Write the report, and set a non-zero exit status if a requirement is violated."""
         self._termination.ignore()
         try:
             if not is_worker(self._config) and not self._config.option.collectonly:
@@ -209,7 +209,7 @@ class ConformanceHooks:
     def pytest_terminal_summary_folded(
         self, terminalreporter: pytest.TerminalReporter
     ) -> Generator[None, object, object]:
-        """Have pytest explain each group of failures once."""
+        """Make pytest explain each group of failures once."""
         verbose = terminalreporter.verbosity > 0
         self._sections.fold(terminalreporter.stats, self._results.rows, verbose=verbose)
         try:
@@ -236,14 +236,14 @@ class ConformanceHooks:
 
     @property
     def _distributes(self) -> bool:
-        """Whether this process gives the checks to workers of pytest-xdist."""
+        """Whether this process distributes the checks to workers of pytest-xdist."""
         return self._config.pluginmanager.hasplugin("dsession")
 
     def _bring_up(self, session: pytest.Session) -> None:
-        """Make clusters and pods.
+        """Create clusters and pods.
 
         Raises:
-            pytest.UsageError: Something is missing, or could not be made.
+            pytest.UsageError: A prerequisite is missing, or the creation failed.
         """
         others = [name for name in self._plan.settings.backends if name != NETNS]
         reporter = self._reporter()
@@ -269,17 +269,17 @@ class ConformanceHooks:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter = self._reporter()
         if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR and reporter is not None:
-            self.pytest_terminal_summary(reporter)  # pytest prints no summary after such an end
+            self.pytest_terminal_summary(reporter)  # pytest prints none after an internal error
 
     def _reporter(self) -> pytest.TerminalReporter | None:
-        # Its class has a public name only since pytest 8.4.
+        # The class of the reporter has a public name only since pytest 8.4.
         found: pytest.TerminalReporter | None
         found = self._config.pluginmanager.getplugin("terminalreporter")
         return found
 
 
 def _checks_of(session: pytest.Session) -> Iterator[tuple[Check, Variant]]:
-    """Yield the checks of a session, each with where it runs."""
+    """Yield the checks of a session, each with its variant."""
     for item in session.items:
         if isinstance(item, CheckItem):
             yield item.check, item.variant

@@ -1,4 +1,4 @@
-"""Say which implementation programs the pods of the fixtures, once the tests are known."""
+"""After the collection, report which implementation programs the pods of the fixtures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LABEL = "fsm-redir fixtures: pods are programmed by"
 
 
 def notice(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
-    """Return the line that names the implementation; some of the tests ask for pods."""
+    """Return the line that names the implementation. At least one test must use pods."""
     asking = next(item for item in items if _BACKEND in getattr(item, "fixturenames", ()))
     module = _module_of(asking)
     if module != _OWN:
@@ -22,7 +22,7 @@ def notice(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
     try:
         return f"{_LABEL} {_named(config)}"
     except FsmRedirError:
-        return ""  # the first test that asks for pods reports it
+        return ""  # the first test that uses pods reports the error
 
 
 def _named(config: pytest.Config) -> str:
@@ -40,7 +40,7 @@ def _named(config: pytest.Config) -> str:
 
 
 def _module_of(item: pytest.Item) -> str:
-    """Return the module of the fixture that names the implementation; empty where pytest hides it.
+    """Return the module of the fixture ``fsm_implementation``; empty if pytest does not expose it.
 
     A project may override that fixture.
     """

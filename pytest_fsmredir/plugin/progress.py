@@ -1,4 +1,4 @@
-"""The progress of long sweeps, shown while pytest captures everything else."""
+"""Show the progress of long sweeps, although pytest captures all other output."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _QUARTERS = 4
 
 
 class SweepProgress:
-    """Shows how far a sweep is: a live count on a terminal, a line every quarter elsewhere.
+    """Shows the progress of a sweep: a live count on a terminal, else a line for every quarter.
 
-    Called once a flow, so it does next to nothing on most calls.
+    The call happens for every flow, so most calls must be cheap.
     """
 
     def __init__(self, config: pytest.Config, reporter: pytest.TerminalReporter) -> None:
@@ -24,7 +24,7 @@ class SweepProgress:
         self._quarter = 0
 
     def __call__(self, name: str, done: int, total: int | None) -> None:
-        """Take note of one more flow of a check."""
+        """Count one more flow of a check."""
         if total is None or total < _LONG:
             return
         if self._reporter.isatty:

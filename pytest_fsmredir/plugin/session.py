@@ -1,4 +1,4 @@
-"""Preparing a conformance session, and the answers that need none."""
+"""Prepare a conformance session, and print the catalogue, which needs no session."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _matching(globs: Sequence[str], where: str) -> list[Check]:
     """Return the checks that some ids or patterns such as ``RES-*`` name, each once.
 
     Raises:
-        SettingsError: One of them names none.
+        SettingsError: One of them matches no check.
     """
     checks = catalogue.load().checks
     found: dict[str, Check] = {}
@@ -83,10 +83,10 @@ def _matching(globs: Sequence[str], where: str) -> list[Check]:
 
 
 def prepare(config: pytest.Config) -> ConformanceHooks | None:
-    """Return the hooks of the run that was asked for, with the privileges it needs; None if none.
+    """Return the hooks of the requested run, with its privileges; None if none is requested.
 
     Raises:
-        pytest.UsageError: A setting cannot be used, or the machine lacks something.
+        pytest.UsageError: A setting is invalid, or the machine lacks a prerequisite.
     """
     try:
         settings = read_settings(config)
@@ -110,10 +110,10 @@ def prepare(config: pytest.Config) -> ConformanceHooks | None:
 
 
 def _planned(settings: Settings, config: pytest.Config) -> Plan:
-    """Return the plan of the run. This touches nothing of the machine.
+    """Return the plan of the run. This does not change the machine.
 
     Raises:
-        SettingsError: Something that is asked for does not exist.
+        SettingsError: A setting names something that does not exist.
     """
     implementation = judged(settings, config.invocation_params.dir)
     inferred = isinstance(implementation, (InitCommand, InCluster)) or settings.rules is not None
@@ -137,13 +137,13 @@ def _planned(settings: Settings, config: pytest.Config) -> Plan:
 
 
 def _nodes(settings: Settings, config: pytest.Config) -> Mapping[str, Sequence[str]]:
-    """Return the names of the nodes to run on, by backend; none where nobody has named any.
+    """Return the names of the nodes to run on, by backend; empty if the options name no nodes.
 
-    Every process of a session has them from the same one, since ids must not differ among them.
+    The controller gives the names to its workers, because test ids must not differ among them.
 
     Raises:
-        SettingsError: A node that is named does not exist.
-        PreflightError: The nodes cannot be learnt, or no pod can run on one.
+        SettingsError: A named node does not exist.
+        PreflightError: The nodes cannot be listed, or one of them cannot run pods.
     """
     if is_worker(config):
         given: dict[str, list[str]] = getattr(config, "workerinput")[NODES]  # noqa: B009
@@ -155,11 +155,11 @@ def judged(settings: Settings, directory: Path) -> Implementation:
     """Return the implementation under test.
 
     Args:
-        settings: What the user asked for.
-        directory: Where modules are looked for, beside the places Python looks.
+        settings: The user's settings.
+        directory: Where to look for modules, in addition to the import path of Python.
 
     Raises:
-        SettingsError: There is none of that name, or it cannot be where it is asked for.
+        SettingsError: No implementation has that name, or it cannot run on a selected backend.
     """
     asked, by_default = settings.kubernetes, settings.names_no_implementation
     by_webhook = [name for name in settings.backends if asked.by_webhook(name)]
@@ -197,10 +197,10 @@ def judged(settings: Settings, directory: Path) -> Implementation:
 
 
 def _require_program(command: InitCommand, where: str) -> None:
-    """See that the program of an init command is on this machine.
+    """Require that the program of an init command is on this machine.
 
     Raises:
-        SettingsError: It is not.
+        SettingsError: The program is missing.
     """
     if missing := command.missing(search_path()):
         raise SettingsError(f"{where}: {command.command!r} cannot be run: {missing}")
@@ -216,11 +216,11 @@ def _generated(settings: Settings, features: frozenset[Feature]) -> tuple[Check,
 
 
 def _make_ready(hooks: ConformanceHooks) -> None:
-    """Get the privileges, and see that the machine can do it; a failure gets its report too.
+    """Get the privileges, and require what the run needs; a failure also writes a report.
 
     Raises:
         SettingsError: The report cannot be written.
-        PreflightError: The machine lacks something.
+        PreflightError: The machine lacks a prerequisite.
     """
     hooks.prepare_report()
     plan, results = hooks.runner.plan, hooks.runner.results
@@ -243,7 +243,7 @@ def _default_iptables(settings: Settings) -> str:
     try:
         return preflight.default_iptables(settings.iptables)
     except FsmRedirError:
-        return "nft"  # for a list of the checks any name will do; a run is told of it in time
+        return "nft"  # good enough to list the checks; a run reports the missing programs later
 
 
 def _reject_unknown(settings: Settings, checks: Catalogue) -> None:
@@ -264,7 +264,7 @@ def _reject_unknown(settings: Settings, checks: Catalogue) -> None:
 
 
 def _reject_nothing_left(plan: Plan) -> None:
-    """See to it that something of what is asked for can be run where it is asked for."""
+    """Require that at least one selected check can run on a selected variant."""
     checks, settings = plan.catalogue.checks, plan.settings
     if any(plan.variants_of(check) for check in checks):
         return
@@ -289,10 +289,10 @@ def _reject_nothing_left(plan: Plan) -> None:
 
 
 def _reject_what_needs_iptables(plan: Plan) -> None:
-    """See to it that the variant without iptables can do what is asked of it.
+    """Require that the variant without iptables supports the other settings.
 
     Raises:
-        SettingsError: It cannot.
+        SettingsError: A setting needs iptables.
     """
     native = [each for each in plan.variants if each.iptables == IptablesVariant.NATIVE]
     if native and plan.settings.rules is not None:
@@ -310,7 +310,7 @@ def _reject_what_needs_iptables(plan: Plan) -> None:
 
 
 def _aim_at_suite(config: pytest.Config) -> None:
-    """Collect the suite: alone, or beside the paths the user gave."""
+    """Collect the suite alone, or in addition to the user's paths."""
     suite = str(layout.conformance())
     given = config.args_source is pytest.Config.ArgsSource.ARGS
     config.args = [*config.args, suite] if given else [suite]

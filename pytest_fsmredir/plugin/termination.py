@@ -1,4 +1,4 @@
-"""Signals that end a run: the run removes what it made and writes the report, as after Ctrl-C."""
+"""Handle signals that end a run: clean up and write the report, as after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ import threading
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-"""What supervisors, CI runners and terminals that close send."""
+"""Signals that supervisors, CI runners and closing terminals send."""
 
 
 class Terminated(KeyboardInterrupt):
-    """A signal has asked this process to end; pytest takes it for Ctrl-C."""
+    """A signal asks this process to end; pytest handles it like Ctrl-C."""
 
 
 class Termination:
-    """Ends the run when a signal comes whose action is still the default one.
+    """Ends the run on a signal, if the signal has its default action.
 
-    A signal that the host project handles by itself stays with the host project.
+    If the host project handles a signal, its handler stays in place.
     """
 
     def __init__(self) -> None:
         self._ours: list[signal.Signals] = []
 
     def watch(self) -> None:
-        """Interrupt the main thread when a signal comes from now on."""
+        """Interrupt the main thread on a signal from now on."""
         if threading.current_thread() is not threading.main_thread():
-            return  # nobody else may set handlers (signal.signal)
+            return  # only the main thread may set handlers (signal.signal)
         for number in SIGNALS:
             if signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, self._interrupt)
                 self._ours.append(number)
 
     def ignore(self) -> None:
-        """Take no notice of further signals: what was made is being removed."""
+        """Ignore further signals during the cleanup."""
         self._set(signal.SIG_IGN)
 
     def release(self) -> None:
-        """Give signals their default action again."""
+        """Restore the default action of the signals."""
         self._set(signal.SIG_DFL)
         self._ours.clear()
 

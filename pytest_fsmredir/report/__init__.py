@@ -1,1 +1,1 @@
-"""From rows to verdicts, and to what is shown and written."""
+"""The output of a run: terminal, report files and descriptions of checks."""

@@ -1,4 +1,4 @@
-"""Describing the checks without running them: the list, and one check in full."""
+"""Describe the checks without running them: the list, and one check in full."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ world [ server and client: every remote address answers ]"""
 
 
 def listing(catalogue: Catalogue, style: str) -> str:
-    """Return every check, as a table or as JSON."""
+    """Return all checks, as a table or as JSON."""
     if style == "json":
         return json.dumps([check.as_dict() for check in catalogue.checks], indent=2)
     lines = [
@@ -31,10 +31,10 @@ def listing(catalogue: Catalogue, style: str) -> str:
 
 
 def explanation(catalogue: Catalogue, check_id: str) -> str:
-    """Return all there is to know about one check: requirement, source, topology, flows, fates.
+    """Return the full description of one check: requirement, source, topology, flows, fates.
 
     Raises:
-        SettingsError: There is no check of that id.
+        SettingsError: No check has that id.
     """
     if check_id not in catalogue:
         known = [check.id for check in catalogue.checks]
@@ -80,7 +80,7 @@ def _conditions(check: Check) -> str:
 
 
 def _helpers(check: Check) -> Iterator[str]:
-    """Yield what each function does that the check takes from its own file."""
+    """Yield a description of each function in the check's file that the check uses."""
     function = check.function
     for name in function.__code__.co_names:
         helper = function.__globals__.get(name)
@@ -91,7 +91,7 @@ def _helpers(check: Check) -> Iterator[str]:
 
 
 def _body(check: Check) -> str:
-    """Return the check's own statements: they say what is sent and what has to become of it."""
+    """Return the source code of the check, which shows the flows and their expected fates."""
     lines = textwrap.dedent(inspect.getsource(check.function)).splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("def "))
     while not lines[start].rstrip().endswith(":"):

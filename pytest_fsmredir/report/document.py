@@ -1,4 +1,4 @@
-"""The report as plain values; schema.json describes it."""
+"""Build the report as plain values; schema.json describes it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from pytest_fsmredir.text import printable
 
 API_VERSION = "fsmredir/v1"
 
-# The port a client gets is the kernel's choice, and differs where nothing else does.
+# The kernel chooses the client's port, which differs between otherwise equal runs.
 _SOURCE_PORT = re.compile(r"(source [^\s(),]+):\d+")
 
 
 def document(plan: Plan, judgement: Judgement, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the report of a run; equal runs differ under the key ``run`` alone."""
+    """Return the report of a run; reports of equal runs differ only under the key ``run``."""
     rows = judgement.rows
     suite = {
         "name": "pytest-fsmredir",
@@ -60,8 +60,8 @@ def results_digest(
 ) -> str:
     """Return a digest that is equal for equal results on any machine.
 
-    It covers the suite's version and catalogue, who was judged, and the outcome of every check on
-    every variant.
+    It covers the suite's version and catalogue, the implementation, and the outcome of every check
+    on every variant.
     """
     named = ("organization", "project", "version", "mode", "rulesDigest")
     material = {
@@ -73,7 +73,7 @@ def results_digest(
 
 
 def canonical(value: object) -> str:
-    """Return the one JSON text of a value: keys sorted, no blanks."""
+    """Return the canonical JSON text of a value: sorted keys, no blanks."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -105,7 +105,7 @@ def _profile(result: ProfileResult) -> dict[str, Any]:
 
 
 def _nodes(results: Iterable[NodeResult]) -> dict[str, Any]:
-    """Return the results of named nodes; nothing if none is named."""
+    """Return the results of the named nodes; empty if none is named."""
     nodes = [
         {
             "backend": result.backend,
@@ -153,8 +153,8 @@ def _row(check: Check, profile: Profile, row: Row) -> dict[str, Any]:
     }
 
 
-def _writable(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """Return a value without control bytes, wherever a text of a stranger has got in."""
+def _writable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a value without control bytes, which foreign texts in it may contain."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):

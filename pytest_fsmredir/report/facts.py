@@ -1,4 +1,4 @@
-"""Volatile facts of a run: when, where, how it was asked for. None of them bears on a verdict."""
+"""Volatile facts of a run: time, machine, command. No verdict depends on them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pytest_fsmredir.suite.results import Results
 
 
 class Ended(StrEnum):
-    """How a run came to its end."""
+    """How a run ended."""
 
     FINISHED = "finished"
     INTERRUPTED = "interrupted"
@@ -39,7 +39,7 @@ def suite_version() -> str:
 def iptables_versions(variants: Iterable[Variant]) -> dict[str, str]:
     """Return the version of each iptables variant that is used on this machine.
 
-    It is "unknown" where the program tells none.
+    It is "unknown" if the program does not print one.
     """
     kinds = {variant.iptables for variant in variants if not variant.in_kubernetes}
     return {kind: _version(kind) for kind in sorted(kinds)}

@@ -10,7 +10,7 @@ from pytest_fsmredir.model.outcomes import Outcome, Row
 from pytest_fsmredir.report.groups import Group, grouped
 from pytest_fsmredir.text import counted
 
-_AT_MOST = 20  # groups of one outcome; the report has every row
+_AT_MOST = 20  # groups of one outcome; the report has all rows
 _IDS = 12  # of one group, without -v
 _INDENT = " " * 7
 _VERBS = {
@@ -27,8 +27,8 @@ def failure_lines(rows: Iterable[Row], *, verbose: bool) -> Iterator[str]:
     Each group shows its plainest check and counts the others.
 
     Args:
-        rows: Of the run.
-        verbose: Show every group, and the id of every check in it.
+        rows: The rows of the run.
+        verbose: Whether to show every group, and the id of every check in it.
     """
     by_outcome: dict[Outcome, list[Group]] = {}
     for group in grouped(rows):
@@ -45,7 +45,7 @@ def failure_lines(rows: Iterable[Row], *, verbose: bool) -> Iterator[str]:
 
 def wrapped(text: str, indent: str = "") -> Iterator[str]:
     """Yield lines of at most the terminal's width; those after the first are indented."""
-    width = shutil.get_terminal_size().columns  # as pytest finds it
+    width = shutil.get_terminal_size().columns  # as pytest does it
     yield from textwrap.wrap(
         text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )

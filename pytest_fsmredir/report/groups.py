@@ -15,9 +15,9 @@ _CONFIGURATION = re.compile(
     r"(?: with a message)?"
     r" of (?:(?:annotations|MeshConfig) \{\}(?: and MeshConfig \{\})?|the default configuration)"
 )
-"""How a reason names what a pod was programmed with; see Programming's claims."""
+"""The text for a pod's configuration in a reason; see the claims of Programming."""
 _TOGETHER = {Outcome.WARN: Outcome.FAIL}
-"""A violated SHOULD and a violated MUST can have one cause; no other outcomes mix in a group."""
+"""Outcomes that share groups: a violated SHOULD and a violated MUST can have one cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Group:
     """Rows with one symptom.
 
     Attributes:
-        symptom: In words; empty where the rows have their reason in common.
-        rows: The severest first, and among equals the plainest check first.
+        symptom: The symptom in words; empty if the rows share a reason instead.
+        rows: Sorted by severity, then from the plainest check to the most special.
     """
 
     symptom: str
@@ -34,18 +34,18 @@ class Group:
 
     @property
     def outcome(self) -> Outcome:
-        """The severest outcome in it."""
+        """The severest outcome in the group."""
         return self.rows[0].outcome
 
     @property
     def first(self) -> tuple[Row, ...]:
-        """The rows of its plainest check, of the severest outcome: one for each variant."""
+        """The rows of the plainest check with the severest outcome: one for each variant."""
         plainest = self.rows[0]
         key = (plainest.check, plainest.outcome)
         return tuple(row for row in self.rows if (row.check, row.outcome) == key)
 
     def others(self, outcome: Outcome) -> list[str]:
-        """Return the ids of its other checks that ended in an outcome, the plainest first."""
+        """Return the ids of the other checks with an outcome, the plainest first."""
         ids = dict.fromkeys(row.check for row in self.rows if row.outcome is outcome)
         ids.pop(self.rows[0].check, None)
         return list(ids)
@@ -54,8 +54,7 @@ class Group:
 def grouped(rows: Iterable[Row]) -> list[Group]:
     """Return the groups of all failures, warnings, waived failures and errors.
 
-    The order of the rows does not matter. Severe outcomes come first, then the group of the
-    plainest check.
+    The order of the rows does not matter. Groups are sorted by severity, then by plainest check.
     """
     wanted = [row for row in rows if row.outcome in _SEVEREST]
     found: dict[tuple[Outcome, tuple[str, ...]], list[Row]] = {}
@@ -85,8 +84,8 @@ def _plain_symptoms(rows: Iterable[Row]) -> Symptoms:
 def _shared(row: Row, plain: Symptoms) -> tuple[str, ...]:
     """Return the plainest symptom on the row's variant that explains the row's own.
 
-    When plain flows fail, flows to other ports and of other users fail with them. A row without a
-    symptom has its reason instead, without addresses and numbers.
+    If plain flows fail, flows to other ports and of other users fail too. A row without a symptom
+    uses its reason instead, without addresses and numbers.
     """
     if not row.symptom:
         return (_CONFIGURATION.sub("", without_numbers(row.reason)),)

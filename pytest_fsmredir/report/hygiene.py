@@ -1,7 +1,7 @@
-"""What else had a say in a run: deselection, re-runs, other people's plugins and settings.
+"""Record other influences on a run: deselection, re-runs, foreign plugins and settings.
 
-None of it can make a verdict better, since that comes from the catalogue; a reader of the report
-sees it all the same.
+They cannot improve a verdict, because the verdict is computed from the catalogue. The report lists
+them for its reader.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _VARIABLES = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOA
 
 @dataclass
 class Hygiene:
-    """What was found.
+    """The influences on a run.
 
     Attributes:
-        deselected: Checks that our options selected and somebody took out again.
-        reordered: Somebody changed the order of the checks.
-        workers: Processes of pytest-xdist; 0 without it.
-        plugins: Other distributions, and modules without one, that pytest has loaded.
-        conftests: Every ``conftest.py``, from the root directory.
-        settings: Settings of pytest's own that bear on what is collected and run.
+        deselected: Number of checks that our options selected and pytest or a plugin deselected.
+        reordered: Whether a plugin changed the order of the checks.
+        workers: Number of pytest-xdist workers; 0 without it.
+        plugins: Loaded plugins: other distributions, and modules without a distribution.
+        conftests: Every ``conftest.py``, relative to the root directory.
+        settings: Pytest settings that affect what is collected and run.
     """
 
     deselected: int = 0
@@ -51,13 +51,13 @@ class Hygiene:
     settings: dict[str, str] = field(default_factory=dict)
 
     def notice_selection(self, collected: list[str], left: list[str]) -> None:
-        """Compare the names of the checks we collected with those that pytest will run."""
+        """Compare the names of the collected checks with those that pytest will run."""
         self.deselected = len(collected) - len(left)
         kept = set(left)
         self.reordered = [name for name in collected if name in kept] != left
 
     def notice_surroundings(self, config: pytest.Config) -> None:
-        """Look at everything but the selection."""
+        """Record all influences except the selection."""
         modules = [p for p in config.pluginmanager.get_plugins() if hasattr(p, "__file__")]
         files = {str(module.__name__): Path(module.__file__ or "") for module in modules}
         conftests = [file for file in files.values() if file.name == "conftest.py"]
@@ -67,13 +67,13 @@ class Hygiene:
         self.workers = int(getattr(config.option, "numprocesses", None) or 0)
 
     def merge(self, document: Mapping[str, Any]) -> None:
-        """Take in what a worker found, as :meth:`for_controller` gives it."""
+        """Merge the result of :meth:`for_controller` of a worker."""
         self.deselected = max(self.deselected, int(document["deselected"]))
         self.reordered = self.reordered or bool(document["reordered"])
         self.conftests = sorted({*self.conftests, *map(str, document["conftests"])})
 
     def for_controller(self) -> dict[str, Any]:
-        """Return what only a worker can know."""
+        """Return the influences that only a worker knows."""
         return {
             "deselected": self.deselected,
             "reordered": self.reordered,
@@ -93,7 +93,7 @@ class Hygiene:
         }
 
     def remarks(self, reruns: int) -> list[str]:
-        """Return what a reader of the verdict should know, in a few words each."""
+        """Return short remarks for the reader of the verdict."""
         found = []
         if self.deselected:
             found.append(f"{counted(self.deselected, 'selected check')} deselected by pytest")
@@ -111,7 +111,7 @@ def _distributions(config: pytest.Config) -> Iterable[str]:
 
 
 def _loose(config: pytest.Config, files: Mapping[str, Path]) -> Iterable[str]:
-    """Yield the plugins that belong to no distribution: given with ``-p``, or by a conftest."""
+    """Yield the plugins without a distribution: loaded with ``-p``, or by a conftest."""
     packaged = {getattr(p, "__name__", "") for p, _ in config.pluginmanager.list_plugin_distinfo()}
     roots = tuple({name.partition(".")[0] for name in packaged} | {"_pytest", "pytest_fsmredir"})
     for name, file in files.items():
@@ -124,7 +124,7 @@ def _settings(config: pytest.Config) -> dict[str, str]:
     for name in _INI:
         try:
             value = config.getini(name)
-        except (KeyError, ValueError):  # the plugin that knows it was switched off
+        except (KeyError, ValueError):  # the plugin that defines it is disabled
             continue
         if value:
             found[name] = " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,4 +1,4 @@
-"""The results as JUnit XML, for the tools that read nothing else."""
+"""Write the results as JUnit XML, for tools that need this format."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def junit(catalogue: Catalogue, rows: Iterable[tuple[Profile, Row]], trouble: st
     """Return the document: a suite for each variant, a case for each check.
 
     Args:
-        catalogue: Every check there is.
-        rows: One for each check and variant, with its profile.
-        trouble: What broke the harness; it makes an erroneous case of its own.
+        catalogue: All checks.
+        rows: One row for each check and variant, with its profile.
+        trouble: Why the harness broke; it becomes a separate case with an error.
     """
     by_variant: dict[Variant, list[tuple[Profile, Row]]] = {}
     for profile, row in rows:

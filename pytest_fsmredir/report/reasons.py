@@ -1,4 +1,4 @@
-"""Why checks did not run: one line for each reason, with the number of rows."""
+"""Summarize why checks did not run: one line for each reason, with the number of rows."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _AT_MOST = 20  # lines; the report has the reason of every row
 def not_run(rows: Iterable[Row]) -> Iterator[str]:
     """Yield one line for each reason, the most frequent first.
 
-    A row whose backend lacks several things counts under the one that most rows lack, so that the
-    numbers add up.
+    A row whose backend lacks several capabilities counts for the one that most rows lack, so that
+    the numbers add up.
     """
     found = [row for row in rows if row.outcome is Outcome.NOT_RUN]
     lacking = Counter((row.variant.backend, what) for row in found for what in lacked(row))
@@ -30,6 +30,6 @@ def not_run(rows: Iterable[Row]) -> Iterator[str]:
 
 def _reason(row: Row, lacking: Counter[tuple[str, str]]) -> str:
     backend = row.variant.backend
-    # Sorted first, so that of two that are equally frequent it is always the same.
+    # Sort first, so that the choice between equally frequent capabilities is deterministic.
     most = max(sorted(lacked(row)), key=lambda what: lacking[backend, what], default="")
     return f"the backend {backend} lacks: {most}" if most else row.reason

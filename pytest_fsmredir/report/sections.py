@@ -1,4 +1,4 @@
-"""Pytest's own sections about failures: each group of failures in full once, and only once."""
+"""Make pytest's failure sections explain each group of failures once."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Stats = MutableMapping[str, list[Any]]
 
 
 class FailureSections:
-    """What pytest prints about failed checks, from FAILURES to the short summary.
+    """The output of pytest about failed checks, from FAILURES to the short summary.
 
-    Only the plainest check of each group is explained, and in the short summary it has one line;
-    with ``CI`` set, pytest would repeat the whole explanation there. Reports of the user's own
-    tests stay as they are.
+    Only the plainest check of each group is explained, and has one line in the short summary. With
+    ``CI`` set, pytest would repeat the whole explanation there. Reports of the user's tests do not
+    change.
 
     Args:
         attribute: The attribute of a report that holds the row of its check.
@@ -32,12 +32,12 @@ class FailureSections:
         self._texts: list[tuple[pytest.TestReport, object, str]] = []
 
     def fold(self, stats: Stats, rows: Mapping[Key, Row], *, verbose: bool) -> None:
-        """Leave one report of each group, before pytest prints its sections.
+        """Keep one report of each group, before pytest prints its sections.
 
         Args:
-            stats: Of pytest's terminal reporter.
-            rows: Of the run.
-            verbose: Leave every report.
+            stats: The reports in pytest's terminal reporter, by outcome.
+            rows: The rows of the run.
+            verbose: Whether to keep every report.
         """
         sizes = {(g.rows[0].check, g.rows[0].variant): len(g.rows) for g in grouped(rows.values())}
         for kind in {"failed", "error"} & stats.keys():
@@ -52,15 +52,15 @@ class FailureSections:
                     self._explain(report, row, counted(size - 1, "more result") if size > 1 else "")
 
     def shorten(self) -> None:
-        """Leave one line of each report, before pytest prints its short summary."""
+        """Shorten each report to one line, before pytest prints its short summary."""
         for report, _, headline in self._texts:
             report.longrepr = headline
 
     def restore(self, stats: Stats) -> None:
-        """Put all reports back, with their full texts."""
+        """Restore all reports with their full texts."""
         stats.update(self._lists)
         for report, text, _ in self._texts:
-            report.longrepr = text  # type: ignore[assignment] # as it was
+            report.longrepr = text  # type: ignore[assignment] # the original
         self._lists.clear()
         self._texts.clear()
 

@@ -65,7 +65,7 @@ def header(plan: Plan, results: Results) -> list[str]:
 
 
 def _init_container(plan: Plan, results: Results) -> str:
-    """Return in what way its init container is not an ordinary one; empty for an ordinary one."""
+    """Return how the init container differs from an ordinary one; empty for an ordinary one."""
     if plan.settings.init_privileged:
         return " · in a privileged init container"
     undenied = "; ".join(results.undenied)
@@ -73,7 +73,7 @@ def _init_container(plan: Plan, results: Results) -> str:
 
 
 def _backends(plan: Plan, results: Results) -> str:
-    """Return where it runs; what a cluster has is not known yet."""
+    """Return the backends of the run; details of a cluster are not known yet."""
     told = {NETNS: results.privilege}
     told |= {name: f"on {', '.join(nodes)}" for name, nodes in plan.nodes.items()}
     names = [f"{name} ({told[name]})" if name in told else name for name in plan.settings.backends]
@@ -87,7 +87,7 @@ def _backends(plan: Plan, results: Results) -> str:
 
 
 def collected(profiles: Iterable[Profile]) -> str:
-    """Return how many checks of each profile are about to run."""
+    """Return how many checks of each profile will run."""
     counts = Counter(profiles)
     parts = [f"{profile} {counts[profile]}" for profile in Profile if counts[profile]]
     return f"conformance: {' · '.join(parts)}" if parts else ""
@@ -106,13 +106,13 @@ def summary(
     """Print the results of a run.
 
     Args:
-        reporter: Where to.
-        plan: What was to run.
-        results: What ran.
-        judgement: How it is judged.
-        remarks: What else a reader should know.
-        files: Of the report that was written.
-        verbose: Show every group of failures, and the id of every check in it.
+        reporter: The terminal reporter to print with.
+        plan: The plan of the run.
+        results: The results of the run.
+        judgement: The judgement of the run.
+        remarks: Remarks for the reader.
+        files: The files of the report.
+        verbose: Whether to show every group of failures, and the id of every check in it.
     """
     reporter.write_sep("=", "conformance")
     for line in _named(results, verbose=verbose):
@@ -138,7 +138,7 @@ def print_verdict(reporter: pytest.TerminalReporter, verdict: Verdict) -> None:
 
 
 def _named(results: Results, *, verbose: bool) -> Iterator[str]:
-    """Yield the lines about checks that the user has to look at."""
+    """Yield the lines about checks that need the user's attention."""
     yield from failure_lines(results.rows.values(), verbose=verbose)
     notes = sorted({row.check for row in results.rows.values() if row.outcome is Outcome.NOTE})
     if notes:
@@ -192,5 +192,5 @@ def _is_open_over_ipv6(judgement: Judgement) -> bool:
 
 
 def _is_first_minute(plan: Plan, judgement: Judgement) -> bool:
-    """Whether this run judged nothing but the built-in implementation, which conforms."""
+    """Whether this run tested only the built-in implementation, with the verdict conformant."""
     return plan.settings.impl == "reference" and judgement.verdict is Verdict.CONFORMANT

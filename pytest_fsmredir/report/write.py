@@ -1,4 +1,4 @@
-"""Writing the files of a report."""
+"""Write the files of a report."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ _FILES = ("report.yaml", "report.json", "junit.xml")
 
 
 def prepare_directory(directory: Path) -> None:
-    """Make the directory of a report, and see to it that files can be made there.
+    """Make the directory of a report, and require that files can be made there.
 
-    Those of an earlier run are removed: one that is killed must not seem to have left them.
+    This removes the files of an earlier run, so that they do not look like the result of a killed
+    run.
 
     Raises:
-        SettingsError: They cannot.
+        SettingsError: The directory or the files cannot be made.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -43,7 +44,7 @@ def write_report(
     A file that is there is replaced at once, so that a reader never sees half of one.
 
     Raises:
-        OSError: One cannot be written.
+        OSError: A file cannot be written.
     """
     made = document(plan, judgement, facts)
     texts = (
@@ -56,7 +57,7 @@ def write_report(
 
 
 def _yaml(value: Mapping[str, Any]) -> str:
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the one in C where libyaml is there
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the C version if libyaml is present
     text: str = yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=100)
     return text
 

@@ -1,1 +1,1 @@
-"""The catalogue of checks, running them, and judging the results."""
+"""Load the catalogue of checks, run the checks, and judge the results."""

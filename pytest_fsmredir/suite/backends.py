@@ -1,4 +1,4 @@
-"""From settings to backends: which one is made how, and what lasts for a whole session."""
+"""Make backends from the settings, and the cluster that all processes of a session share."""
 
 from __future__ import annotations
 
@@ -38,15 +38,16 @@ def make_backend(
     """Make a backend; the caller closes it.
 
     Args:
-        name: As on the command line.
-        settings: What the user asked for.
-        implementation: What is judged.
-        is_worker: The xdist controller owns what all processes share: see :func:`shared_cluster`.
-        nodes: Names of the nodes that meshes can be asked for; none for any.
+        name: Name of the backend on the command line.
+        settings: The user's settings.
+        implementation: The implementation under test.
+        is_worker: Whether this is a worker of xdist. The controller owns the kind cluster: see
+            :func:`shared_cluster`.
+        nodes: Names of the nodes that meshes can use; empty for any.
 
     Raises:
-        PreflightError: Something is missing; the message says how to get it.
-        BackendError: It cannot be made.
+        PreflightError: A prerequisite is missing; the message says how to install it.
+        BackendError: The creation fails.
     """
     if name == NETNS:
         return _netns(settings, implementation)
@@ -63,29 +64,29 @@ def backend_on(
     implementation: Implementation,
     nodes: Sequence[str] = (),
 ) -> Backend:
-    """Make a backend on a kind cluster that somebody has brought up; the caller closes it.
+    """Make a backend on a running kind cluster; the caller closes it.
 
     Args:
-        handle: Pytest-kind's.
-        settings: What the user asked for.
-        implementation: What is judged.
-        nodes: Names of the nodes that meshes can be asked for; none for any.
+        handle: The cluster object of pytest-kind.
+        settings: The user's settings.
+        implementation: The implementation under test.
+        nodes: Names of the nodes that meshes can use; empty for any.
 
     Raises:
-        PreflightError: Something is missing; the message says how to get it.
-        BackendError: It cannot be made.
+        PreflightError: A prerequisite is missing; the message says how to install it.
+        BackendError: The creation fails.
     """
     return _kind(settings, implementation, _cluster_context(settings, handle=handle), nodes)
 
 
 @contextmanager
 def shared_cluster(settings: Settings) -> Iterator[None]:
-    """Have for the block what all processes of a session share: a kind cluster, where one is used.
+    """Provide the kind cluster that all processes of a session share, if the run uses kind.
 
     Raises:
-        SettingsError: A mesh is to be judged that several processes cannot judge at once.
-        PreflightError: Something is missing; the message says how to get it.
-        BackendError: It cannot be made.
+        SettingsError: Several processes would test a mesh that only one process can test.
+        PreflightError: A prerequisite is missing; the message says how to install it.
+        BackendError: The creation fails.
     """
     if any(settings.kubernetes.by_webhook(name) for name in settings.backends):
         raise SettingsError(
@@ -99,15 +100,15 @@ def shared_cluster(settings: Settings) -> Iterator[None]:
 
 
 def nodes_to_run_on(settings: Settings, *, ready: bool) -> dict[str, list[str]]:
-    """Return the names of the nodes to run on, by backend; none where nobody has named any.
+    """Return the names of the nodes to run on, by backend; empty if the options name no nodes.
 
     Args:
-        settings: What the user asked for.
-        ready: See that pods can run on them.
+        settings: The user's settings.
+        ready: Whether to require that pods can run on the nodes.
 
     Raises:
-        SettingsError: A node that is named does not exist.
-        PreflightError: The nodes cannot be learnt, or no pod can run on one.
+        SettingsError: A named node does not exist.
+        PreflightError: The nodes cannot be listed, or one of them cannot run pods.
     """
     asked = settings.kubernetes.nodes
     if not asked:
@@ -183,7 +184,7 @@ def _cluster(settings: Settings, implementation: Implementation, nodes: Sequence
 
 
 def _inject(backend: str, settings: Settings, implementation: Implementation) -> Inject:
-    """Return what injects the pods of a backend."""
+    """Return who injects the pods of a backend."""
     from pytest_fsmredir.backends.kubernetes.pods.injectors import by_hand
     from pytest_fsmredir.backends.kubernetes.pods.webhook import by_webhook
 
@@ -208,7 +209,7 @@ def _cluster_context(
 
 
 def _kind_images(settings: Settings) -> Images:
-    """Return where containers on kind come from; Docker has all of them then."""
+    """Return the images of containers on kind, after pulling or building them with Docker."""
     from pytest_fsmredir.backends.kubernetes.pods.images import pod_image
 
     asked = settings.kubernetes
@@ -230,7 +231,7 @@ def _images(settings: Settings, pod: str, sidecar: Mapping[str, object]) -> Imag
 
 
 def _kind_sidecar(asked: KubernetesSettings) -> Mapping[str, object]:
-    """Return the sidecar of pods that we inject on kind; nothing for ours."""
+    """Return the foreign sidecar of pods that we inject on kind; empty for our recorder."""
     from pytest_fsmredir.backends.kubernetes.pods.pipy import pipy_here, pipy_if_here
 
     if asked.by_webhook(KIND) or asked.sidecar == "recorder":
@@ -241,7 +242,7 @@ def _kind_sidecar(asked: KubernetesSettings) -> Mapping[str, object]:
 
 
 def kind_options(settings: Settings) -> KindOptions:
-    """Return what pytest-kind's options say."""
+    """Return the options of pytest-kind."""
     from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions
 
     given = settings.kubernetes.pytest_kind

@@ -1,4 +1,4 @@
-"""What an exception of a check says: that the implementation violates a requirement, or nothing.
+"""Decide whether an exception of a check means that the implementation violates a requirement.
 
 Only a claim, or an assertion in the check's own file, blames the implementation.
 """
@@ -20,8 +20,8 @@ class Violation:
     """A violated requirement.
 
     Attributes:
-        reason: What was expected and seen, in one line.
-        claim: The claim that is false; None where an assertion is about something else.
+        reason: The expected and the actual observation, in one line.
+        claim: The false claim; None if the assertion does not evaluate a claim.
     """
 
     reason: str
@@ -29,10 +29,10 @@ class Violation:
 
 
 def violation_of(check: Check, error: BaseException) -> Violation | None:
-    """Return what a check blames the implementation for.
+    """Return the violation that an exception of a check means.
 
     Returns:
-        None where the exception is an error of ours, or of a guard of the host project.
+        The violation; None if the exception is an error of ours, or of a guard of the host project.
     """
     if not isinstance(error, AssertionError):
         return None
@@ -46,10 +46,10 @@ def violation_of(check: Check, error: BaseException) -> Violation | None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return in one line what an exception says.
+    """Return the reason of an exception in one line.
 
-    An assertion says what is claimed, or shows its source. An exception that an assertion caused
-    says what that assertion does.
+    The reason of an assertion is its false claim, or else its source code. If an assertion caused
+    the exception, the reason is that of the assertion.
     """
     if isinstance(error.__cause__, AssertionError):
         error = error.__cause__
@@ -73,7 +73,7 @@ def _explained(error: AssertionError, trace: TracebackType) -> Violation:
 
 
 def _united(claims: list[BaseClaim]) -> BaseClaim | None:
-    """Return one claim for all that a statement found false: any of them would have done."""
+    """Return one claim for all false claims of a statement, any of which would have sufficed."""
     if not claims:
         return None
     last = claims[-1]
@@ -90,7 +90,7 @@ def _innermost(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _assertion(file: str, line: int) -> ast.Assert | None:
-    """Return the ``assert`` that a line of a file belongs to."""
+    """Return the ``assert`` statement that contains a line of a file."""
     return next((each for each in _assertions(file) if _holds(each, line)), None)
 
 
@@ -98,7 +98,7 @@ def _assertion(file: str, line: int) -> ast.Assert | None:
 def _assertions(file: str) -> tuple[ast.Assert, ...]:
     try:
         tree = ast.parse(Path(file).read_bytes())
-    except (OSError, SyntaxError):  # made from a text that is not a file
+    except (OSError, SyntaxError):  # compiled from a text that is not a file
         return ()
     return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Assert))
 

@@ -1,4 +1,4 @@
-"""Loading the shipped checks."""
+"""Load the packaged checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE = "pytest_fsmredir_conformance"
 
 @cache
 def load() -> Catalogue:
-    """Import every file of checks and return the catalogue.
+    """Import all files of checks and return the catalogue.
 
     Raises:
         CatalogueError: Two checks have the same id, or one is malformed.
@@ -30,12 +30,12 @@ def load() -> Catalogue:
 def load_module(name: str) -> ModuleType:
     """Import one file of checks.
 
-    The folder becomes a package under a name of our own, so that neither the host project's import
-    mode nor a folder of the same name on its path can get in the way.
+    The folder becomes a package with a unique name, so that neither the host project's import mode
+    nor a folder of the same name on its import path interferes.
     """
     if PACKAGE not in sys.modules:
         package = ModuleType(PACKAGE)
-        package.__path__ = []  # nothing but this function may import from it
+        package.__path__ = []  # only this function may import from it
         sys.modules[PACKAGE] = package
     module_name = f"{PACKAGE}.{name}"
     loader = _CheckLoader(module_name, str(layout.conformance() / f"{name}.py"))
@@ -50,8 +50,8 @@ def load_module(name: str) -> ModuleType:
 class _CheckLoader(SourceFileLoader):
     """Compiles a file of checks with its assertions.
 
-    Neither ``python -O`` nor pytest's ``--assert`` changes them, and no compiled file is read: it
-    might hold none.
+    ``python -O`` and pytest's ``--assert`` do not change them. It reads no compiled file, because
+    that file might have been compiled without assertions.
     """
 
     def get_code(self, fullname: str) -> CodeType:

@@ -1,4 +1,4 @@
-"""Run one check: what it raises decides its outcome."""
+"""Run one check and decide its outcome by the exception that it raises."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class Violated(AssertionError):
 
 
 class Undecided(FsmRedirError):
-    """A check could not be decided: the harness, or the check itself, is at fault."""
+    """A check could not be decided, because of a fault in the harness or in the check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of running one check.
+    """The result of running one check.
 
     Attributes:
-        row: For the report.
-        error: For pytest to raise; None when the run is no failure.
-        claim: The claim about a flow that was false, if there was one.
-        skipped: Why pytest shall show it as neither passed nor failed; empty where it shall not.
+        row: The row for the report.
+        error: The exception for pytest; None if the run is not a failure.
+        claim: The false claim about a flow, if there is one.
+        skipped: Why pytest shows the check as skipped; empty if it does not.
     """
 
     row: Row
@@ -47,18 +47,18 @@ class Result:
 
 
 Course = Generator[None, None, Result]
-"""The course of a check: it yields where the check pauses, and returns its result."""
+"""The run of a check as a generator: it yields where the check pauses, and returns the result."""
 
 
 def unsupported(check: Check, variant: Variant, features: Iterable[str]) -> Result:
-    """Return the result of a check of features that are not claimed."""
+    """Return the result of a check whose features are not claimed."""
     reason = f"not claimed: {', '.join(sorted(features))}"
     row = Row(check=check.id, variant=variant, outcome=Outcome.UNSUPPORTED, reason=reason)
     return Result(row, skipped=reason)
 
 
 def out_of_reach(check: Check, variant: Variant, lacking: Iterable[str]) -> Result:
-    """Return the result of a check that wants what the backend does not have."""
+    """Return the result of a check that needs capabilities that the backend lacks."""
     reason = _LACKS + _AND.join(sorted(lacking))
     row = Row(
         check=check.id,
@@ -71,17 +71,17 @@ def out_of_reach(check: Check, variant: Variant, lacking: Iterable[str]) -> Resu
 
 
 def lacked(row: Row) -> list[str]:
-    """Return what the backend lacks, by the row of a check that :func:`out_of_reach` left out."""
+    """Return the missing capabilities of the backend from a row of :func:`out_of_reach`."""
     return row.reason.removeprefix(_LACKS).split(_AND) if row.out_of_reach else []
 
 
 def not_judged(check: Check, variant: Variant, unmet: Unmet) -> Result:
-    """Return the result of a check of an implementation that the gate has stopped.
+    """Return the result of a check if the gate rejected the implementation.
 
     Args:
-        check: The one of the gate itself fails; any other one does not run.
-        variant: Where.
-        unmet: What the gate requires.
+        check: The check. The check of the gate fails; any other check does not run.
+        variant: The variant of the check.
+        unmet: The unmet requirement of the gate.
     """
     if check.id != GATE:
         row = Row(check=check.id, variant=variant, outcome=Outcome.NOT_RUN, reason=SHUT)
@@ -91,7 +91,7 @@ def not_judged(check: Check, variant: Variant, unmet: Unmet) -> Result:
 
 
 def begun(course: Course) -> Course:
-    """Run the course of a check up to its first pause, and return what is left of it."""
+    """Run a check up to its first pause, and return the rest of its course."""
     try:
         next(course)
     except StopIteration as end:
@@ -100,7 +100,7 @@ def begun(course: Course) -> Course:
 
 
 def finished(course: Course) -> Result:
-    """Run the course of a check to its end, and return its result."""
+    """Run the course of a check to the end, and return its result."""
     while True:
         try:
             next(course)
@@ -110,15 +110,15 @@ def finished(course: Course) -> Result:
 
 
 def decide(check: Check, variant: Variant, mesh: JudgedMesh) -> Result:
-    """Run one check on a mesh, as :func:`deciding` does, without a pause."""
+    """Run one check on a mesh without a pause; see :func:`deciding`."""
     return finished(deciding(check, variant, mesh))
 
 
 def deciding(check: Check, variant: Variant, mesh: JudgedMesh) -> Course:
-    """Run one check on a mesh, and pause between its parts if it has two.
+    """Run one check on a mesh, with a pause between its two parts if it has two.
 
-    The result of a violated requirement holds no error yet: what it means for the run is for
-    :func:`as_failure` and others to say.
+    The result of a violated requirement has no error yet. The settings decide whether the violation
+    is a failure (:func:`as_failure`), a warning or waived.
     """
     row = Row(check=check.id, variant=variant, outcome=Outcome.PASS)
     forget_claims()
@@ -130,7 +130,7 @@ def deciding(check: Check, variant: Variant, mesh: JudgedMesh) -> Course:
         raise
     except PodStoppedError as why:
         return Result(replace(row, outcome=Outcome.NOT_RUN, reason=str(why)), skipped=str(why))
-    except BaseException as error:  # a skip or a failure that pytest knows is none of a check
+    except BaseException as error:  # a skip or failure of pytest is not a result of a check
         losses = mesh.losses()
         violation = violation_of(check, error) or (_broken_pod(losses) if losses else None)
         if violation is None:
@@ -144,7 +144,7 @@ def deciding(check: Check, variant: Variant, mesh: JudgedMesh) -> Course:
 
 
 def undecided(check: Check, variant: Variant, cause: BaseException) -> Result:
-    """Return the result of a check that something kept from being decided."""
+    """Return the result of a check that could not be decided."""
     row = Row(check=check.id, variant=variant, outcome=Outcome.ERROR)
     return _undecided(row, f"{type(cause).__name__}: {reason_of(cause)}", cause)
 
@@ -153,9 +153,9 @@ def as_failure(row: Row, check: Check, again: str) -> Result:
     """Return the result of a violated requirement that makes the run fail.
 
     Args:
-        row: What was seen.
-        check: What was required.
-        again: The line that runs it again.
+        row: The row of the check.
+        check: The check.
+        again: The command that re-runs the check.
     """
     what = [
         ("requirement", f"{check.requirement}  [{check.spec}]"),
@@ -170,7 +170,7 @@ def as_failure(row: Row, check: Check, again: str) -> Result:
 
 
 def _broken_pod(losses: Sequence[str]) -> Violation:
-    """Return the violation of an implementation that has taken a pod's network away."""
+    """Return the violation of an implementation that broke the network of a pod."""
     claim = Statement(
         holds=False,
         expected="a programmed pod with the links, addresses and routes that it was made with",
@@ -180,7 +180,7 @@ def _broken_pod(losses: Sequence[str]) -> Violation:
 
 
 def _with_remark(row: Row, losses: Sequence[str]) -> Row:
-    """Return a row that also says what the pod has lost, which may well be the cause."""
+    """Return a row that also names what the pod lost, as a possible cause."""
     remark = ", ".join(losses)
     if not remark or remark in row.reason:
         return row
@@ -206,7 +206,7 @@ def _violated(row: Row, check: Check, probes: int, violation: Violation) -> Row:
 
 
 def _ended(result: Result) -> Course:
-    """Return a course at whose end there is a result already."""
+    """Return a course that ends at once with a known result."""
     yield from ()
     return result
 

@@ -1,7 +1,7 @@
-"""The gate: an implementation that refuses a pod without lists is not judged any further.
+"""The gate: an implementation that refuses a pod without lists is not tested any further.
 
-Such a pod is the plainest there is. An implementation that refuses it, hangs on it or cannot be
-started fails the check of the gate once, in its own words; the other checks do not run.
+A pod without lists is the simplest pod. An implementation that refuses it, hangs on it or cannot
+start fails the check of the gate once, with its own message. The other checks do not run.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ _Key = tuple[str, str, str]
 
 
 class Gate:
-    """Remembers, for each kind of pod, whether the implementation programs one without lists."""
+    """Records, for each kind of pod, whether the implementation programs a pod without lists."""
 
     def __init__(self) -> None:
         self._refusals: dict[_Key, Unmet | None] = {}
 
     def refusal(self, variant: Variant, mesh: JudgedMesh) -> Unmet | None:
-        """Return how the implementation refuses a pod without lists; None where it does not.
+        """Return the refusal of a pod without lists; None if the implementation programs it.
 
         Args:
-            variant: Where. A pod has both IP versions, so each kind of pod is tried once.
-            mesh: Of that variant.
+            variant: The variant. A pod has both IP versions, so each kind of pod is tried once.
+            mesh: The mesh of that variant.
         """
         if _key(variant) not in self._refusals:
             self._refusals[_key(variant)] = _refusal(mesh)
         return self.shut_for(variant)
 
     def shut_for(self, variant: Variant) -> Unmet | None:
-        """Return the refusal that was seen on a variant; None where none was seen so far."""
+        """Return the known refusal on a variant; None if there is none so far."""
         return self._refusals.get(_key(variant))
 
 
@@ -52,5 +52,5 @@ def _refusal(mesh: JudgedMesh) -> Unmet | None:
     except (KeyboardInterrupt, pytest.exit.Exception):
         raise
     except BaseException:
-        return None  # an error of ours: the check that meets it next reports it
+        return None  # an error of ours: the next check that has the error reports it
     return None

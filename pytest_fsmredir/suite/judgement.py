@@ -1,4 +1,4 @@
-"""Verdicts: compare the catalogue with what ran. Pytest's exit status does not count."""
+"""Compute verdicts from the catalogue and the results, independent of pytest's exit status."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _WORST_FIRST = (Verdict.INVALID, Verdict.NONCONFORMANT, Verdict.PARTIAL, Verdict
 
 @dataclass(frozen=True, slots=True)
 class ProfileResult:
-    """One profile's rows, counted and judged.
+    """The counts and the verdict of one profile.
 
     Attributes:
-        profile: Which.
+        profile: The profile.
         verdict: Its verdict.
         counts: Rows per outcome.
         seconds: How long its checks took.
-        proved: Its checks of every flow all ran, and each has proved what it is about.
+        proved: Whether all its checks of every flow ran and proved their claims.
     """
 
     profile: Profile
@@ -63,9 +63,9 @@ class Measure:
     """How to judge rows.
 
     Attributes:
-        strict: A violated SHOULD makes a profile nonconformant.
-        stale: Checks that are waived though they pass: their profiles are invalid.
-        broken: The harness broke: every profile is invalid.
+        strict: Whether a violated SHOULD makes a profile nonconformant.
+        stale: Checks that pass although they are waived. Their profiles are invalid.
+        broken: Whether the harness broke. Every profile is invalid then.
     """
 
     strict: bool
@@ -75,13 +75,13 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """The rows of one node, counted and judged.
+    """The counts and the verdict of one node.
 
     Attributes:
-        backend: The backend that the node is of.
+        backend: The backend of the node.
         node: Its name.
-        verdict: The verdict for this node alone. Checks that its backend cannot run count as run
-            if another backend of the same run ran them.
+        verdict: The verdict for this node alone. A check that its backend cannot run counts as run
+            if another backend of the same run ran it.
         counts: Rows per outcome.
     """
 
@@ -93,15 +93,15 @@ class NodeResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """A run, judged.
+    """The judgement of a run.
 
     Attributes:
-        verdict: Of the whole run: that of its worst profile or node.
+        verdict: The verdict of the whole run: that of its worst profile or node.
         profiles: The result of every profile that has rows.
         nodes: The result of every named node.
-        rows: One row for every check and variant of the catalogue, ran or not, with its profile.
+        rows: One row with its profile for every check and variant, whether it ran or not.
         stale_waivers: The waivers of checks that pass.
-        failed: Something happened that must not end in exit status 0.
+        failed: Whether the exit status must not be 0.
     """
 
     verdict: Verdict
@@ -113,7 +113,7 @@ class Judgement:
 
 
 def judge_run(plan: Plan, results: Results) -> Judgement:
-    """Judge a run by its results so far."""
+    """Return the judgement of a run from its results so far."""
     rows = complete(
         plan.catalogue,
         plan.variants,
@@ -154,15 +154,15 @@ def complete(
     *,
     declared: bool = False,
 ) -> list[tuple[Profile, Row]]:
-    """Return one row for every check and variant of the catalogue, ran or not.
+    """Return one row for every check and variant of the catalogue, whether it ran or not.
 
     Args:
-        catalogue: Every check there is.
+        catalogue: All checks.
         variants: The points of the matrix.
         features: What the implementation claims.
-        rows: What ran.
+        rows: The rows of the checks that ran.
         selected: Whether the user selected a check on a variant.
-        declared: The claims are declared, not inferred.
+        declared: Whether the claims are declared, not inferred.
     """
     every = []
     for check in catalogue.checks:
@@ -188,7 +188,7 @@ def judge(
     Args:
         rows: The rows of the whole catalogue, each with its profile.
         measure: How to judge them.
-        elsewhere: Rows of the same run that are not judged. Checks that ran there count as run.
+        elsewhere: Other rows of the same run, which are not judged. Their checks count as run.
     """
     every = list(rows)
     grouped: dict[Profile, list[Row]] = {}
@@ -216,7 +216,7 @@ def judge_nodes(
     Args:
         rows: The rows of the whole catalogue, each with its profile.
         measure: How to judge them.
-        interrupted: The user ended the run early.
+        interrupted: Whether the user ended the run early.
     """
     grouped: dict[tuple[str, str], list[tuple[Profile, Row]]] = {}
     for profile, row in rows:
@@ -235,7 +235,7 @@ def judge_nodes(
 
 
 def worst_of(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the worst of some verdicts of whole runs; of none, that of a run of nothing."""
+    """Return the worst of some verdicts of whole runs; without any, that of an empty run."""
     found = set(verdicts)
     return next((each for each in _WORST_FIRST if each in found), Verdict.INVALID)
 
@@ -243,8 +243,8 @@ def worst_of(verdicts: Iterable[Verdict]) -> Verdict:
 def worst(results: Iterable[ProfileResult], *, interrupted: bool = False) -> Verdict:
     """Return the verdict of the whole run: that of its worst profile.
 
-    A profile that did not run makes a conformant run partial, and so does an interruption; a run
-    of nothing is invalid.
+    A profile that did not run makes a conformant run partial, and so does an interruption. An empty
+    run is invalid.
     """
     found = {result.verdict for result in results}
     verdict = worst_of(found)
@@ -294,7 +294,7 @@ def _verdict(rows: list[Row], ran: frozenset[tuple[str, int]], *, strict: bool) 
         return Verdict.NOT_RUN
     if not any(row.probes for row in rows):
         return Verdict.INVALID
-    # Another backend of the same run may have run what this one cannot.
+    # Another backend of the same run may have run the checks that this backend cannot run.
     missing = any(
         row.outcome is Outcome.NOT_RUN and not (row.out_of_reach and _subject(row) in ran)
         for row in rows

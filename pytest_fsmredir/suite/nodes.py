@@ -1,4 +1,4 @@
-"""Choose the nodes to run on among those that the clusters have."""
+"""Choose the nodes to run on from the nodes of the clusters."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _OPTION = "--fsm-nodes"
 def choose(
     asked: Sequence[str], there: Mapping[str, Sequence[Node]]
 ) -> dict[str, tuple[Node, ...]]:
-    """Return the nodes to run on, by backend; those of ``all`` in the order of their names.
+    """Return the nodes to run on, by backend; for ``all``, sorted by name.
 
     Args:
         asked: Names, or ``all``.
-        there: The nodes of each backend that has any.
+        there: The existing nodes, by backend.
 
     Raises:
-        SettingsError: No backend has a node of that name, it is none that runs Linux, or a
-            backend is left without a node.
+        SettingsError: No backend has a node of that name, the node does not run Linux, or a
+            backend has none of the nodes.
     """
     linux = {
         backend: {
@@ -51,10 +51,10 @@ def choose(
 
 
 def require_ready(chosen: Mapping[str, Sequence[Node]]) -> None:
-    """See that pods can run on the nodes.
+    """Require that pods can run on the nodes.
 
     Raises:
-        PreflightError: They cannot on some; the message says on which, and why.
+        PreflightError: Some nodes cannot run pods; the message names them and the reasons.
     """
     troubled = [
         f"{node.name} ({node.trouble})"

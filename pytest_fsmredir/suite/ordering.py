@@ -1,7 +1,7 @@
-"""The order of checks, from the plainest to the most special.
+"""Order the checks from the plainest to the most special.
 
-A fault that breaks plain traffic fails many special checks too. The plain ones run first, so that
-``pytest -x`` stops at the simplest message, and stand first in the summary.
+A fault that breaks plain traffic also fails many special checks. The plain checks run first, so
+that ``pytest -x`` stops at the simplest message. They are also first in the summary.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 _FIRST = ("SELF-001", "SAN-001", "OUT-001", "IN-001", "UID-001")
-"""The checks of plain traffic: their files run before all others."""
+"""The checks of plain traffic. Their files run before all others."""
 
 _PREFIXES = (
     "SELF", "SAN", "OUT", "IN", "UID", "LO", "RES", "PROTO", "OPX", "IPX", "OIX", "OII", "PREC",
     "MULTI", "V6", "CFG", "LIFE", "INIT", "CT", "COEX", "KUBE",
 )  # fmt: skip
-"""Prefixes of check ids, plainest first; an unlisted prefix (such as FUZZ) comes last."""
+"""Prefixes of check ids, plainest first; an unlisted prefix (such as FUZZ) is last."""
 
 _LAST = ("CT-010",)
-"""Checks in two parts: their second part runs as late as possible."""
+"""Checks in two parts. The second part runs as late as possible."""
 
 Rank = tuple[int, int, str]
 
 
 def rank(check_id: str) -> Rank:
-    """Return the sort key of a check: the plainest check has the smallest."""
+    """Return the sort key of a check; the plainest check has the smallest key."""
     if check_id in _FIRST:
         return (0, _FIRST.index(check_id), check_id)
     if check_id in _LAST:

@@ -1,4 +1,4 @@
-"""The plan of one run: what is judged, by which checks, on which variants."""
+"""The plan of one run: the implementation under test, the checks and the variants."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pytest_fsmredir.model.outcomes import Variant
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run does. It does not change while the run goes on.
+    """The plan of a run. It does not change during the run.
 
     Attributes:
-        settings: What the user asked for.
-        catalogue: Every check, generated ones included.
+        settings: The user's settings.
+        catalogue: All checks, including generated ones.
         implementation: The implementation under test.
         variants: The points of the test matrix.
-        claims: What the implementation claims, after the user's changes.
+        claims: The claims of the implementation, after the user's changes.
         generated: The checks that are generated for this run.
-        is_worker: This process is a worker of pytest-xdist. The controller owns the kind cluster
-            that all workers share.
+        is_worker: Whether this process is a worker of pytest-xdist. The controller owns the kind
+            cluster that all workers share.
     """
 
     settings: Settings
@@ -75,7 +75,8 @@ class Plan:
 def concerns(check: Check, variant: Variant) -> bool:
     """Whether a check has a result on a variant.
 
-    One about Kubernetes needs a cluster. One about the other variant of iptables needs iptables.
+    A check about Kubernetes needs a cluster. A check about the other iptables variant needs
+    iptables.
     """
     in_place = variant.in_kubernetes or check.profile is not Profile.KUBERNETES
     natively = variant.iptables == IptablesVariant.NATIVE

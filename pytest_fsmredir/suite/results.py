@@ -1,4 +1,4 @@
-"""The results of one run: the only part of it that changes."""
+"""The results of one run, the only mutable state of the run."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from pytest_fsmredir.model.outcomes import Row, Variant
 
 @dataclass
 class Results:
-    """The results so far; in the controller of pytest-xdist those of every worker.
+    """The results so far; in the controller of pytest-xdist, those of all workers.
 
     Attributes:
         privilege: How the process got its privileges.
-        undenied: What this machine cannot deny to an init command although a container runtime
-            does.
-        sidecar: The sidecar on network namespaces, with its release; empty for the recorder.
+        undenied: Privileges that this machine cannot take from an init command, but a container
+            runtime can.
+        sidecar: Name and release of the sidecar on network namespaces; empty for the recorder.
         rows: One row for each check and variant that ran.
         started: When the run started.
         trouble: Why the harness broke; empty if it did not.
-        interrupted: The user ended the run early.
-        kept: What backends left behind because the user asked for it.
-        left: What could not be removed, and why.
-        remarks: Facts that a reader of the verdict should know.
+        interrupted: Whether the user ended the run early.
+        kept: What backends left behind at the user's request.
+        left: What could not be removed, and the reasons.
+        remarks: Facts for the reader of the verdict.
     """
 
     privilege: str
@@ -45,11 +45,11 @@ class Results:
 
     @property
     def reruns(self) -> int:
-        """How often a check ran again."""
+        """The number of repeated runs of checks."""
         return sum(row.attempts - 1 for row in self.rows.values())
 
     def record(self, row: Row) -> None:
-        """Add a row; a second one for the same check and variant is merged."""
+        """Add a row; merge it with an earlier row of the same check and variant."""
         key = (row.check, row.variant)
         if row.check == GATE and row.variant in self._of_gate:
             self._of_gate.discard(row.variant)
@@ -57,14 +57,14 @@ class Results:
         self.rows[key] = self.rows[key].merged(row) if key in self.rows else row
 
     def record_gate(self, row: Row) -> None:
-        """Add the row of the gate, which counts whether its check is selected or not."""
+        """Add the row of the gate, which counts even if its check is not selected."""
         if (row.check, row.variant) not in self.rows:
             self.rows[row.check, row.variant] = row
             self._of_gate.add(row.variant)
 
     @property
     def stopped_by_gate(self) -> bool:
-        """Whether the gate stopped the run although its own check did not run."""
+        """Whether the gate stopped the run, but its check did not run."""
         return bool(self._of_gate)
 
     def remark(self, remarks: Iterable[str]) -> None:
@@ -73,18 +73,18 @@ class Results:
 
     @contextmanager
     def removing(self, what: str) -> Iterator[None]:
-        """Record an error of the block as something left behind, so that the run goes on."""
+        """Record an error of the block as a failed removal, so that the run continues."""
         try:
             yield
         except FsmRedirError as error:
             self.left.append(f"{what}: {error}")
 
     def for_controller(self) -> dict[str, Any]:
-        """Return what the controller of pytest-xdist cannot learn from reports."""
+        """Return the facts that the controller of pytest-xdist cannot learn from reports."""
         return {"kept": self.kept, "left": self.left, "remarks": self.remarks}
 
     def merge(self, document: Mapping[str, Any]) -> None:
-        """Add what a worker returned by :meth:`for_controller`."""
+        """Merge the result of :meth:`for_controller` of a worker."""
         self.kept += document["kept"]
         self.left += document["left"]
         self.remark(document["remarks"])

@@ -40,7 +40,7 @@ from pytest_fsmredir.suite.uncovered import open_over_ipv6
 RUNNER = pytest.StashKey["Runner"]()
 
 Watch = Callable[[str, int, int | None], None]
-"""Called for each flow of a sweep: the check's name, flows so far, flows in all if known."""
+"""A callback for each flow of a sweep: the check's name, flows so far, total flows if known."""
 
 
 def _ignore(_name: str, _done: int, _total: int | None) -> None:
@@ -51,8 +51,8 @@ class Runner:
     """Runs checks, and owns the backends.
 
     Attributes:
-        plan: What to run.
-        results: Where remarks about backends go. The caller records the rows.
+        plan: The plan of the run.
+        results: Collects remarks about backends. The caller records the rows.
         watch: Receives the progress of sweeps.
     """
 
@@ -66,7 +66,7 @@ class Runner:
         self._begun: dict[tuple[str, Variant], Course] = {}
 
     def execute(self, check: Check, variant: Variant) -> Result:
-        """Run one check, if it applies."""
+        """Run one check if it applies."""
         started = monotonic()
         self.begin([(check, variant)])
         result = finished(self._begun.pop((check.id, variant)))
@@ -74,23 +74,23 @@ class Runner:
         return replace(result, row=replace(result.row, seconds=seconds))
 
     def gate_row(self, row: Row) -> Row | None:
-        """Return the row of the gate if the gate kept a check from running."""
+        """Return the row of the gate if the gate prevented a check from running."""
         unmet = self._gate.shut_for(row.variant)
         if unmet is None or row.reason != SHUT:
             return None
         return not_judged(self.plan.catalogue[GATE], row.variant, unmet).row
 
     def begin(self, wanted: Iterable[tuple[Check, Variant]]) -> None:
-        """Run the first part of some checks; of one that has no second part, all of it."""
+        """Run the first part of some checks; run a check without a second part completely."""
         for check, variant in wanted:
             if (check.id, variant) not in self._begun:
                 self._begun[check.id, variant] = begun(self._run(check, variant))
 
     def prepare(self, wanted: Iterable[tuple[Check, Variant]]) -> None:
-        """Make the pods that checks on backends in Kubernetes need, all at once.
+        """Make all pods that checks on backends in Kubernetes need, at once.
 
         Raises:
-            FsmRedirError: A backend cannot be made, or something in it.
+            FsmRedirError: A backend or an object in it cannot be made.
         """
         by_backend: dict[str, list[tuple[Check, Variant]]] = {}
         for check, variant in wanted:
@@ -112,10 +112,10 @@ class Runner:
                 undo.callback(backend.close)
 
     def _backend(self, name: str) -> Backend:
-        """Return a backend, which is made on first use.
+        """Return a backend; make it on first use.
 
         Raises:
-            FsmRedirError: It cannot be made; what failed once is not tried again.
+            FsmRedirError: The backend cannot be made. A failed backend is not tried again.
         """
         if name in self._unmade:
             raise self._unmade[name]
@@ -172,9 +172,9 @@ class Runner:
         )
 
     def _look_at_ipv6(self, variant: Variant) -> None:
-        """Remark once on what is open over IPv6, where IPv6 is declared as not claimed.
+        """Add a remark about open IPv6 ports once, if the user declares that IPv6 is not claimed.
 
-        This decides nothing, so an error on the way only leaves the remark out.
+        The remark affects no verdict, so an error only omits the remark.
         """
         if variant in self._looked_at or not self.plan.declared or variant.in_kubernetes:
             return
@@ -215,6 +215,6 @@ def _lacking(backend: Backend, check: Check, variant: Variant) -> list[str]:
 
 
 def _iptables(variant: Variant) -> IptablesVariant:
-    """Return the variant of our own iptables programs; an installed mesh may use another."""
+    """Return the variant of our iptables programs; an installed mesh may use another one."""
     name = IptablesVariant.NFT if variant.iptables == BY_WEBHOOK else variant.iptables
     return IptablesVariant(name)

@@ -1,6 +1,6 @@
-"""What kind of flow failed, and how: failures with one symptom share one message.
+"""Describe the kind of flow that failed, and how. Failures with one symptom share one message.
 
-A symptom says nothing about addresses, port numbers or the check, so that one fault of an
+A symptom does not contain addresses, port numbers or the check, so that one fault of an
 implementation yields the same symptom in many checks. It only groups messages; no verdict rests
 on it.
 """
@@ -20,7 +20,7 @@ from pytest_fsmredir.model.reserved import SIDECAR_UID
 from pytest_fsmredir.text import without_numbers
 
 Symptom = tuple[str, ...]
-"""Who sends what and what is expected; then what sets the flow apart from a plain one."""
+"""Protocol, sender and expected fate; then the differences from a plain flow."""
 
 PLAIN_PORT = 8080
 """The destination port of the checks of plain traffic."""
@@ -35,20 +35,21 @@ _CAPTURED = {
 }
 _DIRECT = Route.DIRECT.value
 _LOST = ("refused", "not accepted", "an error at once")
-"""How claims say that no listener may accept a flow; see :class:`Fate`."""
+"""The words of claims that no listener accepts a flow; see :class:`Fate`."""
 
 
 def symptom_of(fate: Fate, expected: str, mesh: JudgedMesh) -> Symptom:
     """Return the symptom of a flow with the wrong fate.
 
     Args:
-        fate: What was seen.
-        expected: What has to be seen, in the words of the claim.
-        mesh: Of the check; its pods' lists tell why a flow has to bypass the sidecar.
+        fate: The actual fate.
+        expected: The expected fate, in the words of the claim.
+        mesh: The mesh of the check. The lists of its pods explain why a flow must bypass the
+            sidecar.
     """
     flow = fate.flow
     protocol = flow.protocol.upper()
-    if fate.loops:  # what is wrong is the capture of the sidecar's own connection
+    if fate.loops:  # the fault is the capture of the sidecar's own connection
         return (f"{protocol} of the sidecar: expected {_DIRECT}",)
     wanted = _wanted(flow, expected)
     who = f"{protocol} {_sender(flow, wanted)}"
@@ -63,10 +64,10 @@ def symptom_of(fate: Fate, expected: str, mesh: JudgedMesh) -> Symptom:
 
 
 def _wanted(flow: Flow, expected: str) -> str:
-    """Return the route that a claim is about, or else the claim without its numbers.
+    """Return the route in a claim, or else the claim without its numbers.
 
-    A leak shows in many claims: captured, captured on its way to an address, forwarded once, never
-    at a port that is not captured, or not accepted at all.
+    A leak makes many claims false: captured, captured on its way to an address, forwarded once,
+    never at a port that is not captured, or not accepted at all.
     """
     alternatives = expected.split(" or ")
     if _DIRECT in alternatives or expected.startswith(f"accepted by {Acceptor.ORIGIN.value}"):
@@ -90,7 +91,7 @@ def _sender(flow: Flow, wanted: str) -> str:
 
 
 def _traits(fate: Fate, expected: str, wanted: str, server: str) -> Iterator[str]:
-    """Yield how a flow differs from a plain one, and its fate from the usual wrong one."""
+    """Yield how a flow differs from a plain flow, and its fate from the usual wrong fate."""
     flow = fate.flow
     if flow.uid not in (None, APP_UID, SIDECAR_UID):
         yield "another user"
@@ -110,7 +111,7 @@ def _traits(fate: Fate, expected: str, wanted: str, server: str) -> Iterator[str
 
 
 def _lists_that_spare(flow: Flow, configurations: Iterable[Configuration]) -> set[ListName]:
-    """Return the lists that have a flow bypass the sidecar, in any pod of the check."""
+    """Return the lists that make a flow bypass the sidecar, in any pod of the check."""
     found: set[ListName] = set()
     if flow.protocol is not Protocol.TCP or flow.uid == SIDECAR_UID:
         return found

@@ -1,4 +1,4 @@
-"""What an implementation that does not claim IPv6 leaves open over IPv6."""
+"""Find the traffic that bypasses the sidecar over IPv6 if IPv6 is not claimed."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_what_names_no_pod_is_refused(text: str) -> None:
         (injected(), ""),
         (Found(pod("sidecar"), None), ""),
         (Found(pod("sidecar", "host"), None), "it is on the network of its node"),
-        (Found(pod(), None), "no annotation of its own"),
+        (Found(pod(), None), "no annotation flomesh.io/sidecar-injection"),
         (Found(pod(sidecar_injection="disabled"), None), "flomesh.io/sidecar-injection: disabled"),
         (Found(pod(sidecar_injection="enabled"), None), "flomesh.io/sidecar-injection: enabled"),
     ],

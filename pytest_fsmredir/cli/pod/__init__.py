@@ -1,1 +1,1 @@
-"""Judging one pod that somebody else has made, as it runs."""
+"""Judge one running pod that this program did not create."""

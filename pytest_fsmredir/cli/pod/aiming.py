@@ -1,4 +1,4 @@
-"""Which flows can be sent to and from a pod of somebody else's, and which had better not be."""
+"""Choose the flows that are safe to send to and from a foreign pod."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from pytest_fsmredir.probing.aim import (
 )
 
 SILENT = {4: "192.0.2.1", 6: "2001:db8::1"}
-"""Nobody's (RFC 5737, RFC 3849), and never dialled."""
+"""Documentation addresses (RFC 5737, RFC 3849) without a host. They are never dialled."""
 
 
 @dataclass
 class Aim:
-    """What is sent, and what is not.
+    """The flows to send, and the flows to leave out.
 
     Attributes:
-        sent: The flows, in the order in which they can be sent.
-        left_out: The flows that are not, by the reason.
-        undialled: Addresses that would tell, and that nobody in the cluster answers for.
+        sent: The flows to send, in a possible order.
+        left_out: The flows that are not sent, by reason.
+        undialled: Addresses of useful flows that no host in the cluster answers for.
     """
 
     sent: list[ProbeFlow] = field(default_factory=list)
@@ -40,11 +40,11 @@ class Aim:
 def aim(
     found: Found, policy: Policy, *, server: str, pod: str, loopback: str, ranges: Sequence[str]
 ) -> Aim:
-    """Return the flows at the boundaries of a policy, those apart that cannot be sent.
+    """Return the flows at the boundaries of a policy, separated into those to send and others.
 
     Args:
         found: The pod.
-        policy: What it is under.
+        policy: The policy of the pod.
         server: A host of ours in the cluster.
         pod: The pod's address, of the server's IP version.
         loopback: The loopback address of that version.

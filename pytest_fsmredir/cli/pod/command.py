@@ -1,7 +1,6 @@
-"""``pod NAMESPACE/NAME``: a pod that runs already, judged from the command line.
+"""``pod NAMESPACE/NAME``: judge a running pod from the command line.
 
-Exit status: 0 as documented, 1 something differs, 2 nothing can be said (the reason is on standard
-error).
+Exit status: 0 as documented, 1 a flow differs, 2 not judged (the reason is on standard error).
 """
 
 from __future__ import annotations
@@ -44,12 +43,12 @@ _TIMEOUT_S = 5.0  # as --fsm-timeout
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A cluster, and what pods of ours are made of there.
+    """A cluster, and the means to make our pods there.
 
     Attributes:
-        cluster: Its API.
-        image: Of the pods and of the agent; the nodes have or can pull it.
-        ranges: Addresses outside it that its nodes answer for.
+        cluster: The API of the cluster.
+        image: The image of our pods and of the agent; the nodes have or can pull it.
+        ranges: Addresses outside the cluster that its nodes answer for.
     """
 
     cluster: Cluster
@@ -61,14 +60,14 @@ def main(argv: Sequence[str]) -> int:
     """Judge a pod, and return the exit status."""
     try:
         arguments = _parser().parse_args(argv)
-    except SystemExit as end:  # argparse has said why already
+    except SystemExit as end:  # argparse has printed the reason already
         return int(end.code or 0)
     try:
         with ExitStack() as undo:
             return _judge(arguments, undo)
     except FsmRedirError as why:
         sys.stderr.write(f"nothing can be said: {printable(str(why))}\n")
-    except Exception:  # Python's own status for it is 1, which would blame the pod
+    except Exception:  # Python would exit with status 1, which would blame the pod
         traceback.print_exc()
     return 2
 
@@ -118,7 +117,7 @@ def _judge(arguments: argparse.Namespace, undo: ExitStack) -> int:
 def _judged(
     aimed: Aim, found: Found, policy: Policy, hosts: KubeHosts, addresses: Sequence[str]
 ) -> Iterator[tuple[ProbeFlow, Claim]]:
-    """Yield flows and what became of them; those that tell nothing are left out after all."""
+    """Yield flows and their judged fates, without flows that turn out to be inconclusive."""
 
     def oracle(flow: Flow) -> Route:
         return Route.DIRECT if found.not_in_mesh else expected(policy, flow, addresses)

@@ -1,4 +1,4 @@
-"""A pod as it runs: whether a mesh has injected it, and under which settings."""
+"""Find a running pod, whether a mesh injected it, and its settings."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from pytest_fsmredir.backends.kubernetes.pods.webhook import MESH_CONFIG
 from pytest_fsmredir.errors import PreflightError, SettingsError
 from pytest_fsmredir.model.configuration import Configuration
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")  # RFC 1123, as names of the API are
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")  # RFC 1123, like names in the API
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A pod that runs.
+    """A running pod.
 
     Attributes:
-        pod: As the API has it.
-        mesh_config: The mesh's; None where there is none.
-        namespace: The pod's, as the API has it; None where it does not matter.
+        pod: The pod, as the API returns it.
+        mesh_config: The MeshConfig of the mesh; None if there is none.
+        namespace: The namespace of the pod, as the API returns it; None if it does not matter.
     """
 
     pod: Object
@@ -52,33 +52,33 @@ class Found:
 
     @property
     def on_host_network(self) -> bool:
-        """It has no network of its own."""
+        """Whether it uses the network of its node."""
         return bool(self.pod["spec"].get("hostNetwork"))
 
     @property
     def is_injected(self) -> bool:
-        """A mesh has put a container into it."""
+        """Whether a mesh injected a container into it."""
         spec = self.pod["spec"]
         names = {each["name"] for key in _CONTAINERS for each in spec.get(key) or ()}
         return bool({SIDECAR_NAME, INIT_NAME} & names)
 
     @property
     def not_in_mesh(self) -> str:
-        """Why all of its traffic is to be direct; empty where it ought to be redirected."""
+        """Why its traffic must not be redirected; empty if it must be redirected."""
         if self.on_host_network:
             return "it is on the network of its node"
         if self.is_injected or self.missed:
             return ""
         value = _annotations(self.pod).get(INJECTION)
-        told = "no annotation of its own" if value is None else f"{INJECTION}: {value}"
-        return f"it has no container {SIDECAR_NAME} or {INIT_NAME}, and {told}"
+        annotation = f"no annotation {INJECTION}" if value is None else f"{INJECTION}: {value}"
+        return f"it has no container {SIDECAR_NAME} or {INIT_NAME}, and {annotation}"
 
     @property
     def missed(self) -> str:
-        """Why a mesh ought to have injected it, where none has; else empty.
+        """Why a mesh should have injected the pod, if no mesh did; else empty.
 
-        A mesh in FSM's shape watches the namespaces with a label, and injects pods as annotations
-        say (pkg/injector/webhook.go of FSM); it does so when a pod is made.
+        A mesh like FSM watches the namespaces with a label, and injects pods as annotations say
+        (pkg/injector/webhook.go of FSM). It injects a pod only when the pod is created.
         """
         if self.is_injected or self.on_host_network or self.namespace is None:
             return ""
@@ -94,19 +94,19 @@ class Found:
 
     @property
     def configuration(self) -> Configuration:
-        """Its annotations, and the lists that the mesh has now."""
+        """Its annotations, and the current lists of the mesh."""
         return Configuration.of(self.pod, self.mesh_config or {})
 
     @property
     def declared_ports(self) -> frozenset[int]:
-        """The ports that its containers say they listen on."""
+        """The ports that its containers declare."""
         containers = [each for key in _CONTAINERS for each in self.pod["spec"].get(key) or ()]
         ports = [port for each in containers for port in each.get("ports") or ()]
         return frozenset(int(port["containerPort"]) for port in ports)
 
     @property
     def headline(self) -> str:
-        """What is judged, in one line."""
+        """The pod and its settings, in one line."""
         where = f"pod {self.name} on {self.node}"
         if self.not_in_mesh:
             return f"{where}: not injected ({self.not_in_mesh}), so everything is to be direct"
@@ -121,7 +121,7 @@ class Found:
 
     @property
     def advice(self) -> str:
-        """What may be the cause where its traffic is not as documented; empty if unknown."""
+        """A possible cause if its traffic is not as documented; empty if unknown."""
         made = self.pod["metadata"].get("creationTimestamp", "")
         if self.missed:
             return (
@@ -147,7 +147,7 @@ def _annotations(document: Object) -> Mapping[str, str]:
 
 
 def _asked(document: Object) -> bool | None:
-    """Return what the annotations of an object say about injection; None for nothing."""
+    """Return whether the annotations of an object request injection; None if they do not say."""
     try:
         return is_enabled(_annotations(document))
     except BadAnnotation:
@@ -155,7 +155,7 @@ def _asked(document: Object) -> bool | None:
 
 
 def _last_change(mesh_config: Object | None) -> str:
-    """Return when the spec of a MeshConfig was last changed, in RFC 3339; empty if unknown."""
+    """Return the time of the last change of a MeshConfig's spec (RFC 3339); empty if unknown."""
     managed = (mesh_config or {}).get("metadata", {}).get("managedFields") or ()
     times = [each.get("time", "") for each in managed if "f:spec" in each.get("fieldsV1", {})]
     return max(times, default="")
@@ -174,11 +174,11 @@ def parse_name(text: str) -> tuple[str, str]:
 
 
 def find(cluster: Cluster, namespace: str, name: str, mesh_namespace: str) -> Found:
-    """Return a pod and the MeshConfig it is under.
+    """Return a pod and its MeshConfig.
 
     Raises:
-        PreflightError: There is no such pod, it does not run, or its mesh redirects on the node.
-        ApiError: The cluster does not answer, or this user may not look.
+        PreflightError: The pod does not exist or does not run, or its mesh redirects on the node.
+        ApiError: The cluster does not answer, or denies access.
     """
     path = f"/api/v1/namespaces/{namespace}/pods/{name}"
     pod = _get(cluster, path)
@@ -197,10 +197,10 @@ def find(cluster: Cluster, namespace: str, name: str, mesh_namespace: str) -> Fo
 
 
 def _require_running(cluster: Cluster, namespace: str, name: str, pod: Object) -> None:
-    """See that a pod runs.
+    """Require that a pod runs.
 
     Raises:
-        PreflightError: It does not; the message holds what its own containers say.
+        PreflightError: The pod does not run; the message has the states of its containers.
     """
     status = pod.get("status", {})
     if status.get("phase") == "Running" and status.get("podIPs"):

@@ -1,4 +1,4 @@
-"""A pod of a cluster and a server beside it, for many flows to go between."""
+"""Send many flows between a pod of a cluster and a server in the cluster."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class KubeHosts:
         self._mesh, self._pod = mesh, pod
 
     def listen(self, flow: Flow) -> None:
-        """Make the destination of a flow answer, if nobody does already."""
-        if flow.protocol is Protocol.TCP:  # who is sent datagrams, listens while they are sent
+        """Start a listener at the destination of a flow if there is none."""
+        if flow.protocol is Protocol.TCP:  # UDP servers listen only while datagrams are sent
             self._mesh.answerer(self._place(flow), flow.destination.host).answer(flow)
 
     def send(self, probes: Iterable[ProbeFlow]) -> Iterator[Fate]:
-        """Send flows, those of one user to one host at once; yield fates in the order given."""
+        """Send flows in batches by user and host; yield fates in the given order."""
         asked = list(probes)
         fates: dict[int, Fate] = {}
         groups: dict[object, list[int]] = {}
@@ -49,12 +49,12 @@ class KubeHosts:
             yield from place.connect_all(host, ports, uid=flow.uid)
 
     def _place(self, flow: Flow) -> KubePlace:
-        """Return where a flow starts."""
+        """Return the place from which a flow is sent."""
         return self._mesh.client if flow.uid is None else self._pod
 
 
 def _how(number: int, probe: ProbeFlow) -> object:
-    """Return what flows that are sent at once have in common; nothing else has it of one alone."""
+    """Return the batch key of a flow; a flow that is sent alone has a unique key."""
     flow = probe.flow
     alone = flow.protocol is Protocol.UDP or probe.source_port is not None
     return number if alone else (flow.uid, flow.destination.host)

@@ -1,4 +1,4 @@
-"""The table of what was judged: a line for all flows that had the same fate."""
+"""Print the table of judged flows: one line for all flows with the same fate."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pytest_fsmredir.model.flow import Claim
 from pytest_fsmredir.probing.aim import ProbeFlow
 from pytest_fsmredir.text import counted, printable
 
-_PORTS = 8  # that a line names
+_PORTS = 8  # per line
 _AS_EXPECTED = "the same"
 
 
 def table(judged: Iterable[tuple[ProbeFlow, Claim]]) -> list[str]:
-    """Return lines of what was sent, expected and seen; flows that differ come last."""
+    """Return lines with flows, their expected and actual fates; flows that differ are last."""
     ports: dict[tuple[str, str, str, str], set[int]] = {}
     for probe, claim in judged:
         fate = (claim.expected, _AS_EXPECTED if claim else seen(claim))
@@ -31,7 +31,7 @@ def table(judged: Iterable[tuple[ProbeFlow, Claim]]) -> list[str]:
 
 
 def conclusion(judged: Sequence[tuple[ProbeFlow, Claim]]) -> str:
-    """Return how many differ."""
+    """Return a line with the number of flows that differ."""
     differing = sum(not claim for _, claim in judged)
     if differing:
         return f"{differing} of {counted(len(judged), 'flow')} differ"
@@ -39,17 +39,17 @@ def conclusion(judged: Sequence[tuple[ProbeFlow, Claim]]) -> str:
 
 
 def left_out(reason: str, probes: Sequence[ProbeFlow]) -> str:
-    """Return a line on flows that were not sent."""
+    """Return a line about flows that were not sent."""
     return f"left out: {counted(len(probes), 'flow')} {reason}"
 
 
 def undialled(addresses: Sequence[str]) -> str:
-    """Return a line on addresses that nothing was sent to."""
+    """Return a line about addresses to which no flow was sent."""
     return f"left out: flows to addresses outside the cluster: {', '.join(addresses)}"
 
 
 def seen(claim: Claim) -> str:
-    """Return what became of a flow, without the ports that differ from flow to flow."""
+    """Return the fate of a flow, without the ports that differ from flow to flow."""
     fate = claim.fate
     hops = ", then ".join(each.by.value for each in fate.path)
     if not hops:

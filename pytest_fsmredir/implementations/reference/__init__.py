@@ -1,4 +1,4 @@
-"""The built-in reference implementation: the seed's behaviour as iptables rules."""
+"""The built-in reference implementation: the seed's behaviour as iptables or nft rules."""
 
 from __future__ import annotations
 

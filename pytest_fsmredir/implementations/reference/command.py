@@ -1,4 +1,4 @@
-"""``reference apply|remove|print``: the reference as an init command, by the contract's variables.
+"""``reference apply|remove|print``: run the reference as an init command of the contract.
 
 Exit status: 0 done, 1 refused (the reason is on standard error), 2 wrong usage.
 """
@@ -37,7 +37,7 @@ _HIGHEST_UID: Final = 2**32 - 2  # (uid_t) -1 means "no user" (chown(2))
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one action of the reference on the network namespace this process is in.
+    """Run one action of the reference on the network namespace of this process.
 
     Args:
         argv: The action, ``apply``, ``remove`` or ``print``.
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     actions = {"apply": _apply, "remove": _remove, "print": _print}
     try:
         chosen = _parser(actions).parse_args(argv).action
-    except SystemExit as end:  # argparse has said why already
+    except SystemExit as end:  # argparse has printed the reason already
         return int(end.code or 0)
     try:
         actions[chosen](os.environ)
@@ -87,7 +87,7 @@ def policy_from(environment: Environment) -> Policy:
 
 
 def sidecar_from(environment: Environment) -> SidecarPorts:
-    """Return the sidecar that the contract's variables describe; the seed's where they are unset.
+    """Return the sidecar that the contract's variables describe; the seed's values by default.
 
     Raises:
         ConfigurationError: A value is malformed; the message names it and its variable.
@@ -139,7 +139,7 @@ def _parser(actions: Mapping[str, object]) -> argparse.ArgumentParser:
 
 
 def _families(environment: Environment) -> tuple[Family, ...]:
-    """Return the families of ``POD_IPS``, or of ``POD_IP`` where only that is set."""
+    """Return the families of ``POD_IPS``, or of ``POD_IP`` if only that is set."""
     variable = "POD_IPS" if environment.get("POD_IPS", "").strip() else "POD_IP"
     addresses = [item.strip() for item in environment.get(variable, "").split(",")]
     try:
@@ -154,8 +154,8 @@ def _variant(environment: Environment) -> IptablesVariant:
     """Return the variant to program.
 
     Raises:
-        Refused: The programs on PATH are not of the variant that is asked for. Their rules may not
-            be the ones that are looked at.
+        Refused: The programs on PATH are not of the requested variant, so their rules might not
+            take effect.
     """
     wanted = _asked_for(environment)
     if wanted is None or wanted is IptablesVariant.NATIVE:
@@ -188,9 +188,9 @@ def _listed(environment: Environment, name: ListName, parse: Callable[[str], T])
 
 
 def _items_of_file(file: Path) -> tuple[str, list[str]]:
-    """Return the name of a list's file, and its items: one a line."""
+    """Return the path of a list's file, and its items: one per line."""
     try:
-        text = os.fsdecode(file.read_bytes())  # where "\r" is left as it is
+        text = os.fsdecode(file.read_bytes())  # which keeps "\r"
     except OSError as why:
         raise ConfigurationError(
             f"FSM_LISTS: {file}: {why.strerror}; the file has to hold the list, one item a line"

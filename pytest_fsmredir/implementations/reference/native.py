@@ -1,6 +1,7 @@
 """The reference rules without iptables: one table of nftables, loaded in one transaction.
 
-"Left alone" is ``return`` from a base chain: chains of others at the same hook see the packet, too.
+Traffic that is not redirected gets ``return`` from a base chain, so that other chains at the same
+hook still see the packet.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pytest_fsmredir.model.reserved import SERVED_PORTS
 
 TABLE: Final = "inet fsmredir"
 
-# Where iptables has its tables at these hooks (NF_IP_PRI_MANGLE, NF_IP_PRI_NAT_DST).
+# The priorities of the iptables tables at these hooks (NF_IP_PRI_MANGLE, NF_IP_PRI_NAT_DST).
 _CHAINS: Final = {
     "stray": "type filter hook input priority -150",
     "inbound": "type nat hook prerouting priority -100",
@@ -30,7 +31,7 @@ _CHAINS: Final = {
 
 
 def apply(policy: Policy, sidecar: SidecarPorts, families: Collection[Family], run: Run) -> None:
-    """Make the rules of some families be those of a policy.
+    """Replace the rules of some families with those of a policy.
 
     Raises:
         Refused: Nothing was changed.
@@ -43,22 +44,22 @@ def apply(policy: Policy, sidecar: SidecarPorts, families: Collection[Family], r
 
 
 def remove(run: Run) -> None:
-    """Take our table away.
+    """Remove our table.
 
     Raises:
-        Refused: It is still there.
+        Refused: The table could not be removed.
     """
-    # The first line makes the second one succeed where there is no table.
+    # The first line makes the second one succeed if there is no table.
     _load(f"add table {TABLE}\ndelete table {TABLE}\n", run)
 
 
 def transaction(policy: Policy, sidecar: SidecarPorts, families: Collection[Family]) -> str:
-    """Return input of ``nft -f`` that makes our table what a policy wants, whatever it was.
+    """Return input of ``nft -f`` that replaces our table with the rules of a policy.
 
-    Chains that exist stay, and with them their place among those of others at the same hook.
+    Existing chains stay, so that their order among other chains at the same hook does not change.
 
     Raises:
-        ConfigurationError: The policy can't be honoured by these rules.
+        ConfigurationError: These rules cannot honour the policy.
     """
     reject_unsupported(policy, sidecar)
     _reject_wildcards(policy)
@@ -111,8 +112,8 @@ def _outbound(policy: Policy, sidecar: SidecarPorts, families: Collection[Family
         *_other_families(families),
         f"ip daddr {Family.IPV4.loopback} return",
         f"ip6 daddr {Family.IPV6.loopback} return",
-        # A packet to one of the pod's own addresses leaves by lo. From the sidecar it is a call of
-        # the pod to itself through the mesh, which still owes the inbound side its turn.
+        # A packet to one of the pod's own addresses leaves by lo. If the sidecar sends it, it is a
+        # call of the pod to itself through the mesh, and must pass the inbound listener.
         f'oifname "lo" {by_sidecar} meta l4proto tcp redirect to :{sidecar.inbound_port}',
         'oifname "lo" return',
         f"{by_sidecar} return",
@@ -138,7 +139,7 @@ def _ports(ports: Sequence[int]) -> list[str]:
 
 def _ranges(networks: Iterable[Network], verdict: str) -> list[str]:
     every = list(networks)
-    # Ranges that overlap cannot be in one set.
+    # One set cannot hold ranges that overlap.
     sets: dict[str, list[str]] = {
         "ip": [str(n) for n in collapse_addresses(n for n in every if isinstance(n, IPv4Network))],
         "ip6": [str(n) for n in collapse_addresses(n for n in every if isinstance(n, IPv6Network))],

@@ -1,4 +1,4 @@
-"""Loading the reference rules into a pod, replacing them and taking them away."""
+"""Load, replace and remove the reference rules of a pod."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from pytest_fsmredir.model.features import ALL_FEATURES
 from pytest_fsmredir.model.policy import Policy
 
 LOCK_WAIT_S: Final = 5
-"""How long a restore waits for the xtables lock (legacy; the nft programs take none).
+"""Seconds that a restore waits for the xtables lock (legacy; the nft programs take no lock).
 
-At most four restores of a pod wait, which together stay below the contract's deadline of 30 s.
+At most four restores of a pod wait. Their total is below the contract's deadline of 30 s.
 """
 
 
 class Reference:
     """The built-in implementation: redirection by iptables or nft, IPv4 and IPv6, every list.
 
-    It programs the families the pod has addresses of. A pod may be programmed again at any time;
-    the new configuration then replaces the old one and rules of others stay as they are.
+    It programs the families of the pod's addresses. A pod can be programmed again at any time. The
+    new configuration replaces the old one, and foreign rules do not change.
     """
 
     name = "reference"
@@ -47,8 +47,8 @@ class Reference:
         """Program one pod.
 
         Raises:
-            Refused: The configuration can't be honoured, or the rules were not taken. The pod is as
-                it was before.
+            Refused: The configuration cannot be honoured, or the rules were rejected. The pod is
+                unchanged.
         """
         try:
             policy = target.configuration.policy()
@@ -58,7 +58,7 @@ class Reference:
         apply(policy, SidecarPorts(), families, target.run, target.iptables)
 
     def remove(self, target: Target) -> None:
-        """Take away from a pod what :meth:`program` put there.
+        """Remove from a pod what :meth:`program` added.
 
         Raises:
             Refused: The rules could not be listed or changed.
@@ -67,10 +67,10 @@ class Reference:
 
 
 def families_of(addresses: Iterable[str]) -> tuple[Family, ...]:
-    """Return the families that addresses belong to, IPv4 first.
+    """Return the families of some addresses, IPv4 first.
 
     Raises:
-        ValueError: One is not an IP address.
+        ValueError: A text is not an IP address.
     """
     return tuple(sorted({Family(ip_address(address).version) for address in addresses}))
 
@@ -82,10 +82,10 @@ def apply(
     run: Run,
     variant: IptablesVariant = IptablesVariant.NFT,
 ) -> None:
-    """Make the rules of some families be those of a policy: of all of them, or of none.
+    """Replace the rules of some families with those of a policy: all families, or none.
 
     Raises:
-        Refused: Nothing was changed, or what was changed was put back.
+        Refused: Nothing was changed, or the changes were reverted.
     """
     if variant is IptablesVariant.NATIVE:
         native.apply(policy, sidecar, families, run)
@@ -106,7 +106,7 @@ def apply(
 def remove(
     families: Iterable[Family], run: Run, variant: IptablesVariant = IptablesVariant.NFT
 ) -> None:
-    """Take our chains, and the jumps into them, out of some families.
+    """Remove our chains, and the jumps into them, from some families.
 
     Raises:
         Refused: The rules could not be listed or changed.
@@ -121,10 +121,10 @@ def remove(
 
 
 def _install(wanted: RuleSets, family: Family, run: Run) -> RuleSets:
-    """Load rule sets in place of what is there, and return that.
+    """Replace the installed rule sets, and return the old ones.
 
     Raises:
-        Refused: What is there is as it was.
+        Refused: The installed rule sets are unchanged.
     """
     try:
         _restore(creation(wanted), family, run)
@@ -132,7 +132,7 @@ def _install(wanted: RuleSets, family: Family, run: Run) -> RuleSets:
         found = _installed(family, run)
         if found == NOTHING:
             raise
-        # Without redirection, what is found is left from a restore that ended between the tables.
+        # Without redirection, the rules are left over from a restore that ended between the tables.
         before = NOTHING if found[Table.NAT] == RuleSet() else found
         try:
             _restore(transition(found, wanted), family, run)
@@ -144,7 +144,7 @@ def _install(wanted: RuleSets, family: Family, run: Run) -> RuleSets:
 
 
 def _put_back(changed: Sequence[tuple[Family, RuleSets, RuleSets]], run: Run) -> list[str]:
-    """Undo what was changed, and return what went wrong meanwhile."""
+    """Revert the changes, and return the errors of that."""
     complaints = []
     for family, current, before in reversed(changed):
         try:
@@ -164,8 +164,8 @@ def _installed_in(table: Table, family: Family, run: Run) -> RuleSet:
     ended = run([program, "-t", table])
     if ended.status != 0:
         raise Refused(f"{program} {ended.failure}")
-    # A listing is empty when there is no table yet. One without its head was cut. The
-    # jumps, which come first, would be missing from it and be added a second time.
+    # A listing is empty if there is no table yet. A listing without its head is truncated: the
+    # jumps, which are first, would be missing from it and be added a second time.
     if ended.stdout.strip() and f"*{table}" not in ended.stdout.splitlines():
         raise Refused(
             f"{program} did not list the whole {table} table: {tail(ended.stdout, lines=1)}"
@@ -181,7 +181,7 @@ def _restore(text: str, family: Family, run: Run) -> None:
 
 
 def _line_at_fault(stderr: str, text: str) -> str:
-    """Return the input line that an error message names by its number, as a parenthesis."""
+    """Return, in parentheses, the input line whose number is in an error message."""
     found = re.search(r"\bline:? (\d+)", stderr)
     lines = text.splitlines()
     if found is None or not 1 <= int(found[1]) <= len(lines):

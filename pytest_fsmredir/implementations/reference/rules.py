@@ -1,6 +1,6 @@
 """The reference rules as text: input for ``iptables-restore --noflush``. Pure; runs nothing.
 
-"Left alone" is always RETURN, never ACCEPT: rules of others that come later in the same hook still
+Traffic that is not redirected gets RETURN, never ACCEPT, so that later rules in the same hook still
 see the packet.
 """
 
@@ -25,8 +25,8 @@ from pytest_fsmredir.model.reserved import (
 MULTIPORT_LIMIT: Final = 15
 """Ports that one ``multiport`` match can hold (XT_MULTI_PORTS, linux/netfilter/xt_multiport.h)."""
 
-# The wildcard, the two characters of iptables-restore's quoting that iptables-save does not write
-# back escaped, and what would end the argument or the line.
+# The wildcard, the two quoting characters of iptables-restore that iptables-save does not escape,
+# and the characters that would end the argument or the line.
 _UNWRITABLE = re.compile(r'[+"\\\s\x00-\x1f\x7f]')
 
 
@@ -38,7 +38,7 @@ class Family(IntEnum):
 
     @property
     def program(self) -> str:
-        """The common beginning of the names of the family's programs."""
+        """The common prefix of the names of the family's programs."""
         return "iptables" if self is Family.IPV4 else "ip6tables"
 
     @property
@@ -48,9 +48,10 @@ class Family(IntEnum):
 
 
 class Table(StrEnum):
-    """The tables that hold something of ours, in the order in which they are loaded.
+    """The tables with our rules, in the order of loading.
 
-    A restore commits one after the other. Should it end in between, ``mangle`` alone does no harm.
+    A restore commits one table after the other. If it ends in between, ``mangle`` alone is
+    harmless.
     """
 
     MANGLE = "mangle"
@@ -69,7 +70,7 @@ class Chain(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SidecarPorts:
-    """The sidecar that the rules serve: its listeners, and the user that owns its traffic."""
+    """The listeners of the sidecar, and the user id that owns its traffic."""
 
     uid: int = SIDECAR_UID
     inbound_port: int = INBOUND_PORT
@@ -78,12 +79,12 @@ class SidecarPorts:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """Everything of ours in one table of one family, wanted or found.
+    """All our rules in one table of one family, wanted or found.
 
     Attributes:
         chains: Names of our chains.
         rules: ``-A`` lines of those chains, in order.
-        jumps: ``-A`` lines of other chains that lead into ours, in order.
+        jumps: ``-A`` lines of other chains that jump into our chains, in order.
     """
 
     chains: tuple[str, ...] = ()
@@ -92,16 +93,16 @@ class RuleSet:
 
 
 RuleSets = Mapping[Table, RuleSet]
-"""Everything of ours in one family, wanted or found; it has every table."""
+"""All our rules in one family, wanted or found, by table; every table is present."""
 
 NOTHING: Final[RuleSets] = {table: RuleSet() for table in Table}
 
 
 def reject_unsupported(policy: Policy, sidecar: SidecarPorts) -> None:
-    """Refuse what is valid by the seed but can't be honoured by these rules.
+    """Reject policies that the seed allows but that these rules cannot honour.
 
     Raises:
-        ConfigurationError: The message names the value and what to do about it.
+        ConfigurationError: The message names the value and the next step.
     """
     for name in policy.network_interface_exclusion_list:
         if _UNWRITABLE.search(name):
@@ -118,17 +119,17 @@ def reject_unsupported(policy: Policy, sidecar: SidecarPorts) -> None:
 
 
 def rule_sets(policy: Policy, sidecar: SidecarPorts, family: Family) -> RuleSets:
-    """Return the rules that make one family of a pod behave as the policy wants."""
+    """Return the rules that implement the policy in one family of a pod."""
     return {Table.MANGLE: _dropping(policy), Table.NAT: _redirecting(policy, sidecar, family)}
 
 
 def _dropping(policy: Policy) -> RuleSet:
     """Return the rules that drop stray segments of captured connections.
 
-    A segment from beyond the window is INVALID to connection tracking, which does not translate it
-    then. So it would meet no socket of the connection, and the kernel would answer with a reset
-    that ends the connection (istio/istio 36489, kubernetes/kubernetes 74839). What is left alone
-    inbound is left alone here too, and so is what the pod forwards, which INPUT does not see.
+    Connection tracking marks a segment outside the window as INVALID and does not translate it. The
+    segment would match no socket, and the kernel would answer with a reset that ends the connection
+    (istio/istio 36489, kubernetes/kubernetes 74839). These rules do not drop traffic that bypasses
+    the sidecar inbound, nor traffic that the pod forwards, which does not pass INPUT.
     """
     return RuleSet(
         chains=(Chain.STRAY,),
@@ -156,11 +157,11 @@ def _redirecting(policy: Policy, sidecar: SidecarPorts, family: Family) -> RuleS
 
 
 def creation(wanted: RuleSets) -> str:
-    """Return input that adds rule sets where there is none of ours, and else fails as a whole.
+    """Return input that adds rule sets to a pod without our chains, and fails on any other pod.
 
-    ``-N`` of a chain that exists is an error, and a table is restored as a whole or not at all: so
-    a fresh pod needs one program and no look at the tables, and a pod programmed before is not
-    harmed by the attempt.
+    ``-N`` of an existing chain is an error, and a table is restored completely or not at all. So a
+    fresh pod needs one program and no listing of the tables, and the attempt does not change a pod
+    that was programmed before.
     """
     return "".join(
         _restored(table, [*(f"-N {chain}" for chain in own.chains), *own.rules, *own.jumps])
@@ -169,10 +170,10 @@ def creation(wanted: RuleSets) -> str:
 
 
 def transition(found: RuleSets, wanted: RuleSets) -> str:
-    """Return input that turns rule sets of ours into others and touches nothing else.
+    """Return input that turns our rule sets into others and changes nothing else.
 
-    A jump that is right already stays where it is, so that its place among the rules of others
-    does not change. ``NOTHING`` as what is wanted is removal.
+    A correct jump stays, so that its position among foreign rules does not change. If ``wanted`` is
+    ``NOTHING``, the input removes our rules.
     """
     return "".join(
         _restored(table, _steps(found[table], wanted[table]))
@@ -185,7 +186,7 @@ def _steps(found: RuleSet, wanted: RuleSet) -> list[str]:
     chains = dict.fromkeys((*found.chains, *wanted.chains))
     kept = {jump for jump in wanted.jumps if found.jumps.count(jump) == 1}
     return [
-        *(f":{chain} - [0:0]" for chain in chains),  # empties a chain that exists
+        *(f":{chain} - [0:0]" for chain in chains),  # flushes an existing chain
         *(f"-D{jump.removeprefix('-A')}" for jump in found.jumps if jump not in kept),
         *wanted.rules,
         *(jump for jump in wanted.jumps if jump not in kept),
@@ -194,7 +195,7 @@ def _steps(found: RuleSet, wanted: RuleSet) -> list[str]:
 
 
 def read_back(listing: str) -> RuleSet:
-    """Return what an ``iptables-save`` listing of one table shows of ours."""
+    """Return our rules in an ``iptables-save`` listing of one table."""
     chains, rules, jumps = [], [], []
     for line in listing.splitlines():
         words = line.split()
@@ -208,7 +209,7 @@ def read_back(listing: str) -> RuleSet:
 
 
 def multiport_groups(ports: Iterable[int]) -> list[tuple[int, ...]]:
-    """Split ports into groups that one ``multiport`` match can hold; order kept, no doubles."""
+    """Split ports into groups for one ``multiport`` match each: same order, no duplicates."""
     unique = list(dict.fromkeys(ports))
     starts = range(0, len(unique), MULTIPORT_LIMIT)
     return [tuple(unique[start : start + MULTIPORT_LIMIT]) for start in starts]
@@ -227,8 +228,8 @@ def _outbound(policy: Policy, sidecar: SidecarPorts, family: Family) -> list[str
     excluded = _of_family(policy.outbound_ip_range_exclusion_list, family)
     return [
         f"-d {family.loopback} -j RETURN",
-        # A packet to one of the pod's own addresses leaves by lo. From the sidecar it is a call of
-        # the pod to itself through the mesh, which still owes the inbound side its turn.
+        # A packet to one of the pod's own addresses leaves by lo. If the sidecar sends it, it is a
+        # call of the pod to itself through the mesh, and must pass the inbound listener.
         f"-o lo {owned_by_sidecar} -j {Chain.TO_INBOUND}",
         "-o lo -j RETURN",
         f"{owned_by_sidecar} -j RETURN",
@@ -240,8 +241,8 @@ def _outbound(policy: Policy, sidecar: SidecarPorts, family: Family) -> list[str
 
 
 def _captured(inclusions: Sequence[Network], family: Family) -> list[str]:
-    # The list of both families together decides whether there is one: a pod that includes only
-    # IPv4 ranges includes no IPv6 destination.
+    # The inclusion list counts for both families: a pod that includes only IPv4 ranges includes no
+    # IPv6 destination.
     if not inclusions:
         return [f"-j {Chain.TO_OUTBOUND}"]
     return [f"-d {network} -j {Chain.TO_OUTBOUND}" for network in _of_family(inclusions, family)]
