@@ -236,10 +236,12 @@ class Host:
         version = 6 if mapped else flow.destination.family
         sock = self._sockets(version, socket.SOCK_STREAM, uid=flow.uid or 0, gid=gid)
         try:
+            # A later check may listen on this source port. The kernel permits that, even while this
+            # socket is in TIME_WAIT, if both sockets have the option (inet_csk_bind_conflict).
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if prepare is not None:
                 prepare(sock)
             if source is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.bind(as_seen_by(sock, source))
         except BaseException:
             sock.close()
