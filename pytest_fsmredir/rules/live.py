@@ -19,6 +19,8 @@ _SECTIONS: Final[Mapping[str, str]] = {
     "iptables6 nft": "ip6tables-nft-save -c",
     "iptables4 legacy": "iptables-legacy-save -c",
     "iptables6 legacy": "ip6tables-legacy-save -c",
+    "legacy4": "cat /proc/net/ip_tables_names",
+    "legacy6": "cat /proc/net/ip6_tables_names",
     "rule4": "ip -4 rule show",
     "rule6": "ip -6 rule show",
     "route4": "ip -4 route show table all",
@@ -78,7 +80,7 @@ def read(printed: str, tables: str | None = None) -> RuleSet:
     for name, text in sections.items():
         _sort(sorter, name, text)
     found = sorter.rules()
-    found.remarks += _unread(statuses)
+    found.remarks += _unread(sections, statuses)
     if lists_no_nft(printed):
         found.remarks += _unlisted(tables, found)
     reject_cycles(found)
@@ -115,6 +117,8 @@ def _sort(sorter: Sorter, name: str, text: str) -> None:
                 sorter.add_policy(number, line, family)
             case "route":
                 sorter.add_route(number, line, family)
+            case "legacy":  # names of tables, which no rule is known of
+                return
             case "settings":
                 path, _, value = line.partition(":")
                 sorter.settings[path.removeprefix("/proc/sys/").replace("/", ".")] = value
@@ -140,11 +144,15 @@ def _unlisted(tables: str | None, found: RuleSet) -> list[str]:
     return [f"the table {name} of nft was not listed: nft is missing" for name in hidden]
 
 
-def _unread(statuses: Mapping[str, int]) -> list[str]:
+def _unread(sections: Mapping[str, str], statuses: Mapping[str, int]) -> list[str]:
     remarks = []
     read = [name for name, status in statuses.items() if "iptables" in name and status == 0]
     for family in ("4", "6"):
-        if not any(f"iptables{family}" in name for name in read):
+        # Without a program of iptables: nft lists all tables but legacy ones, which the kernel
+        # names in a file that is missing where it has none.
+        legacy = f"legacy{family}"
+        natively = statuses.get("nft") == 0 and legacy in sections and not sections[legacy].strip()
+        if not natively and not any(f"iptables{family}" in name for name in read):
             remarks.append(f"the rules of iptables for IPv{family} were not listed")
     for name in ("rule4", "route4"):
         if statuses.get(name) != 0:

@@ -58,9 +58,10 @@ class Adapter:
         """The options file of the adapter."""
         return read_options_file(self.script.with_suffix(".yaml"))
 
-    def run(self, **lists: str) -> subprocess.CompletedProcess[str]:
-        """Run it with some lists."""
+    def run(self, without: str = "", **lists: str) -> subprocess.CompletedProcess[str]:
+        """Run it with some lists, and without one variable."""
         env = {**LISTS, **lists, "PATH": self._path}
+        env.pop(without, None)
         return subprocess.run(
             ["/bin/sh", str(self.script)], env=env, capture_output=True, text=True, check=False
         )
@@ -153,6 +154,14 @@ def test_options_file_judges_the_adapter(adapter: Adapter) -> None:
 def test_invalid_items_reach_the_tool_unchanged(adapter: Adapter) -> None:
     """Catches: an adapter that repairs a list hides what is judged."""
     assert "6379,70000" in adapter.arguments(FSM_OUTBOUND_PORT_EXCLUSION_LIST="6379,70000")
+
+
+@pytest.mark.parametrize("variable", [name for name in LISTS if name.endswith("_LIST")])
+def test_list_without_a_variable_is_refused(adapter: Adapter, variable: str) -> None:
+    """Catches: a list of more than 120 KiB taken for an empty one."""
+    done = adapter.run(without=variable)
+    assert done.returncode == 1
+    assert f"{variable} is not set" in done.stderr
 
 
 def test_failure_of_the_tool_is_passed_on(adapter: Adapter) -> None:

@@ -51,3 +51,24 @@ def test_missing_listings_are_named() -> None:
     remarks = live.read("").remarks
     assert "the rules of iptables for IPv4 were not listed" in remarks
     assert "'ip -4 rule show' failed in the pod" in remarks
+
+
+@pytest.mark.parametrize(
+    ("names", "status", "remarks"),
+    [
+        ("", 0, []),
+        ("", 1, []),
+        ("nat\n", 0, ["the rules of iptables for IPv4 were not listed"]),
+    ],
+)
+def test_pod_without_iptables_is_read_by_nft(names: str, status: int, remarks: list[str]) -> None:
+    """Catches: no proof on a machine without iptables, or one that leaves out legacy tables."""
+    sections = {
+        "legacy4": (names, status), "legacy6": ("", 1), "rule4": ("", 0), "route4": ("", 0),
+        "nft": ('{"nftables": []}', 0),
+    }  # fmt: skip
+    text = "".join(
+        f"\n#fsmredir {name}\n{listed}\n#fsmredir status {ended}\n"
+        for name, (listed, ended) in sections.items()
+    )
+    assert live.read(text).remarks == remarks
