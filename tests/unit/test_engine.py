@@ -91,8 +91,10 @@ def test_socket_that_cannot_be_used_is_closed(
 def test_port_of_an_earlier_client_can_be_listened_on(engine: Engine) -> None:
     """Catches: a check that cannot listen on a port which an earlier flow had as its source."""
     host = ContainerHost(engine, OwnedSockets(), timeout_s=5.0)
-    with closing(host.listen(Address("127.0.0.1", 0))) as server:
-        with host.open(Flow(Direction.OUTBOUND, server.address)) as connection:
-            client = connection.fate.client  # it closes first, so TIME_WAIT is on its side
+    with (
+        closing(host.listen(Address("127.0.0.1", 0))) as server,
+        host.open(Flow(Direction.OUTBOUND, server.address)) as connection,
+    ):
+        client = connection.fate.client
         assert client is not None
         host.listen(Address("0.0.0.0", client.port)).close()
