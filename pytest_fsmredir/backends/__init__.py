@@ -1,1 +1,1 @@
-"""Where pods come from."""
+"""Backends: they create the pods that the checks run on."""

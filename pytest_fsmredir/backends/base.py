@@ -1,4 +1,4 @@
-"""What a backend offers to the checks: a mesh of pods and places that flows start from."""
+"""The interface between backends and checks: a mesh of pods, and places that flows start from."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pytest_fsmredir.traffic.tap import PacketLog
 
 
 class Place(Protocol):
-    """Somewhere flows start from and arrive at: a pod, or the world outside it.
+    """A source or destination of flows: a pod, or a host outside.
 
-    A destination is another place, meaning its address, or an address as text.
+    A destination is another place (its address is used) or an address as text.
     """
 
     @property
@@ -43,7 +43,7 @@ class Place(Protocol):
         prepare: Prepare | None = None,
         mapped: bool = False,
     ) -> Fate:
-        """Open a TCP connection, learn who accepted it, and close it.
+        """Open a TCP connection, find out who accepted it, and close it.
 
         Args:
             to: Destination.
@@ -51,9 +51,9 @@ class Place(Protocol):
             uid: Owner of the client socket; an application user (1000) by default in a pod.
             gid: Group that owns the client socket.
             source: Local address to bind; port 0 lets the kernel choose.
-            answer: See to it that the destination listens. With False nothing is arranged: the
-                destination refuses unless the check made it listen.
-            interface: The pod's interface on the way, for the record.
+            answer: Make the destination listen. With False the destination refuses unless the
+                check made it listen.
+            interface: The pod's interface that the flow uses, for the report.
             prepare: Called with the client socket before it is bound.
             mapped: Dial an IPv4 destination from an IPv6 socket, by its IPv4-mapped address.
         """
@@ -72,13 +72,13 @@ class Place(Protocol):
         prepare: Prepare | None = None,
         mapped: bool = False,
     ) -> Connection:
-        """Like :meth:`connect`, but the connection lives until the caller's block closes it."""
+        """Like :meth:`connect`, but the connection stays open until the caller's block ends."""
         ...
 
     def connect_all(
         self, to: Place | str, ports: Iterable[int], *, uid: int | None = None
     ) -> Iterator[Fate]:
-        """Connect to many ports of one destination, several at once; nothing is made to listen."""
+        """Connect to many ports of one destination, several at once; no listener is opened."""
         ...
 
     def datagram(
@@ -92,7 +92,7 @@ class Place(Protocol):
         answer: bool = True,
         prepare: Prepare | None = None,
     ) -> Fate:
-        """Send one UDP datagram to a destination that answers, and learn who got it.
+        """Send one UDP datagram to a destination that answers, and find out who received it.
 
         Args:
             to: Destination.
@@ -100,7 +100,7 @@ class Place(Protocol):
             uid: Owner of the socket; an application user (1000) by default in a pod.
             source: Local address to bind; port 0 lets the kernel choose.
             payload: Bytes that the answer must repeat.
-            answer: See to it that the destination listens.
+            answer: Make the destination listen.
             prepare: Called with the socket before it is bound.
         """
         ...
@@ -115,13 +115,13 @@ class Place(Protocol):
         Args:
             packet: The packet to send.
             uid: Owner of the socket; an application user (1000) by default in a pod.
-            interface: Where to send it; None leaves that to the routes, which lead to no
-                link-local address.
+            interface: The outgoing interface; None uses the routes, which do not cover
+                link-local addresses.
         """
         ...
 
     def ping(self, to: Place | str, *, uid: int | None = None, payload: bytes = b"") -> Fate:
-        """Send one ICMP echo request and learn which host answered it.
+        """Send one ICMP echo request and find out which host answered it.
 
         Args:
             to: Destination.
@@ -131,7 +131,7 @@ class Place(Protocol):
         ...
 
     def listen(self, port: int, *, host: str | None = None, uid: int | None = None) -> None:
-        """Make this place listen for TCP until the check ends; on all its addresses by default."""
+        """Listen for TCP until the check ends, by default on all addresses of this place."""
         ...
 
     def listening(
@@ -170,9 +170,9 @@ class Pod(Place, Protocol):
         annotations: Mapping[str, str] | None = None,
         mesh_config: Mapping[str, Sequence[object]] | None = None,
     ) -> None:
-        """Run the implementation on the pod, again if it was run before.
+        """Run the implementation on the pod; this may be repeated.
 
-        Without arguments the configuration stays as it was.
+        Without arguments the configuration does not change.
 
         Raises:
             Unmet: The implementation refused.
@@ -193,9 +193,9 @@ class Pod(Place, Protocol):
         Args:
             annotations: New pod annotations.
             mesh_config: New MeshConfig lists.
-            capabilities: What the command may have at most, by capability number.
+            capabilities: The capabilities that the command may have at most, by number.
             kill_after_s: Kill the command, children included, after this time.
-            sabotage: What happens to the programs it starts. Needs SABOTAGE.
+            sabotage: A disturbance of the programs that it starts. Needs SABOTAGE.
         """
         ...
 
@@ -205,11 +205,11 @@ class Pod(Place, Protocol):
         annotations: Mapping[str, str] | None = None,
         mesh_config: Mapping[str, Sequence[object]] | None = None,
     ) -> AbstractContextManager[Steps]:
-        """Run the implementation on the pod for the block, while the caller looks at flows.
+        """Run the implementation on the pod for the block, while the caller sends flows.
 
-        Each packet filter program that it starts (as far as it is found by PATH) waits for the
-        caller's next step. A flow counts as unanswered sooner than otherwise, and the caller has to
-        go by its banner: that of an earlier one may be accepted late. Needs SABOTAGE.
+        Each packet filter program that it finds by PATH and starts waits for the caller's next
+        step. The timeout of flows is shorter than usual, and the caller has to rely on the banner,
+        because an earlier flow may be accepted late. Needs SABOTAGE.
 
         Args:
             annotations: New pod annotations.
@@ -220,7 +220,7 @@ class Pod(Place, Protocol):
     def holding_xtables_lock(self) -> AbstractContextManager[None]:
         """Hold the lock of legacy iptables until a program waits for it, or the block ends.
 
-        The nft variant does not take that lock. Needs SABOTAGE.
+        The nft variant does not use that lock. Needs SABOTAGE.
         """
         ...
 
@@ -239,20 +239,20 @@ class Pod(Place, Protocol):
         ...
 
     def tap(self) -> AbstractContextManager[Tap]:
-        """See the packets on the pod's link. Needs TAP."""
+        """Capture the packets on the pod's link. Needs TAP."""
         ...
 
     def idling(self, connections: Sequence[Connection]) -> Idling:
-        """Let connections of the pod, which are open, be idle from now on. Needs FAR_ENDS."""
+        """Keep open connections of the pod idle from now on. Needs FAR_ENDS."""
         ...
 
     def receiving(
         self, protocols: Iterable[int], groups: Iterable[str] = ()
     ) -> AbstractContextManager[PacketLog]:
-        """See the packets that the pod's kernel delivers, past every rule. Needs FORGED_PACKETS.
+        """Capture the packets that the pod's kernel delivers after all rules. Needs FORGED_PACKETS.
 
         Args:
-            protocols: Numbers of the protocols of IP that count; at least one, and not TCP.
+            protocols: Numbers of the IP protocols to capture; at least one, and not TCP.
             groups: Multicast groups that the pod joins for the block.
         """
         ...
@@ -275,26 +275,26 @@ class Pod(Place, Protocol):
         ...
 
     def forget_gateway(self) -> None:
-        """Have the pod ask anew for its gateway's link address when it next sends a packet.
+        """Make the pod resolve its gateway's link address again when it next sends a packet.
 
         Needs KERNEL_SETTINGS, and a fresh pod.
         """
         ...
 
     def acceptances(self) -> tuple[Acceptance, ...]:
-        """Return every acceptance of the run so far, anywhere, in order."""
+        """Return every acceptance of the run so far, at any place, in order."""
         ...
 
 
 class Mesh(Protocol):
-    """What a check is given: pods on demand, and the world around them.
+    """The argument of a check: pods on demand, and the hosts around them.
 
     Attributes:
         family: IP version of this run of the check, 4 or 6.
         iptables: The iptables variant of this run of the check.
         timeout_s: How long a flow may take before it counts as unanswered.
-        exhaustive: Whether whole ranges are wanted instead of samples.
-        crowd: How many connections that are open at once are many, and still quickly made here.
+        exhaustive: Whether to test whole ranges instead of samples.
+        crowd: A large number of simultaneous connections that this backend still opens quickly.
     """
 
     family: int
@@ -305,17 +305,17 @@ class Mesh(Protocol):
 
     @property
     def server(self) -> Place:
-        """A host outside the pod that answers on every port it is dialled on."""
+        """A host outside the pod that answers on every port."""
         ...
 
     @property
     def client(self) -> Place:
-        """A host outside the pod that dials in; another address than the server's."""
+        """A host outside the pod that connects to pods; its address differs from the server's."""
         ...
 
     @property
     def node(self) -> Place:
-        """The node that the pods run on, by its own address."""
+        """The node that the pods run on, at its own address."""
         ...
 
     def pod(
@@ -328,8 +328,8 @@ class Mesh(Protocol):
     ) -> Pod:
         """Return a programmed pod with these settings.
 
-        Pods with equal settings are shared between checks, so a check that changes a pod asks for
-        a fresh one.
+        Checks share pods with equal settings, so a check that changes a pod must request a fresh
+        one.
 
         Raises:
             Unmet: The implementation refused the configuration.
@@ -341,7 +341,7 @@ class Mesh(Protocol):
 
         Args:
             second_interface: Give it a second interface. Needs SECOND_INTERFACE.
-            single_family: Give it addresses of the check's IP version alone. Needs SINGLE_FAMILY.
+            single_family: Give it addresses of the check's IP version only. Needs SINGLE_FAMILY.
         """
         ...
 
@@ -351,20 +351,20 @@ class Mesh(Protocol):
         annotations: Mapping[str, str] | None = None,
         mesh_config: Mapping[str, Sequence[object]] | None = None,
     ) -> Programming:
-        """Have a fresh pod programmed with these settings, and return how it ended."""
+        """Program a fresh pod with these settings, and return the result."""
         ...
 
     def programs_started(self) -> int:
         """Return how many packet filter programs the implementation starts to program a pod.
 
-        They are counted once in a run, on a pod without lists, as far as they are found by PATH.
+        They are counted once in a run, on a pod without lists. Only programs found by PATH count.
         Needs SABOTAGE.
         """
         ...
 
     @property
     def highest_id(self) -> int:
-        """The highest user and group that flows can be sent as; all below it can be, too."""
+        """The highest user and group id that can own flows; all lower ids can too."""
         ...
 
     def subnet(self, number: int) -> IPv4Network | IPv6Network:
@@ -376,7 +376,7 @@ class Mesh(Protocol):
         ...
 
     def silent_address(self) -> str:
-        """Return an address outside that answers nothing: for clients made by hand.
+        """Return an outside address that answers nothing, for forged clients.
 
         Needs FORGED_PACKETS.
         """
@@ -388,5 +388,5 @@ class Mesh(Protocol):
 
     @property
     def workloads(self) -> Workloads:
-        """What a user of the cluster can do. Needs WORKLOADS."""
+        """The actions of a cluster user. Needs WORKLOADS."""
         ...

@@ -1,4 +1,4 @@
-"""The configuration that a test or a check asks for."""
+"""Build and validate the configuration that a test or a check requests."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _RESOURCES = ("sidecar-resource-limits-", "sidecar-resource-requests-")
 def asked_for(
     annotations: Mapping[str, str] | None, mesh_config: Mapping[str, Sequence[object]] | None
 ) -> Configuration:
-    """Return the configuration that a test asks for.
+    """Return the configuration that a test requests.
 
     Args:
-        annotations: Of the pod; None for none. Annotations of other tools are ignored.
+        annotations: Pod annotations; None for none. Annotations of other tools are ignored.
         mesh_config: The lists under ``spec.traffic`` of the MeshConfig; None for none.
 
     Raises:
-        AnnotationError: FSM has no such annotation. A pod would silently ignore a misspelt list.
+        AnnotationError: FSM has no such annotation. FSM silently ignores a misspelled list.
         ConfigurationError: A value has the wrong type, or the MeshConfig has no such list.
     """
     configuration = Configuration(annotations or {}, mesh_config or {})

@@ -1,4 +1,4 @@
-"""What checks may need of a backend."""
+"""The optional abilities of a backend that checks may need."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from enum import StrEnum
 
 
 class Need(StrEnum):
-    """Something a check needs of a backend beyond pods and flows.
+    """An ability, beyond pods and flows, that a check needs from the backend.
 
-    A check whose needs the backend cannot meet is "not run" there.
+    A check is "not run" if the backend lacks one of its needs.
     """
 
     PROGRAMMING = "programs pods on demand"

@@ -1,4 +1,4 @@
-"""What places and meshes of every backend share: the flow of a call, and who answers it."""
+"""Code shared by the places and meshes of all backends: build a flow, and make it answered."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
 from pytest_fsmredir.traffic.host import Prepare
 
 APP_UID = 1000
-"""The user that applications of pods run as."""
+"""The user id of the applications in pods."""
 
 SIDECAR_PORTS = frozenset({ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT, *SERVED_PORTS})
-"""Ports of a pod that its application leaves to its sidecar and health responder."""
+"""Ports of a pod that are reserved for its sidecar and health responder."""
 
 End = Callable[[], None]
 
 
 class Surroundings(typing.Protocol):
-    """The mesh of a check, as far as its places have to do with it.
+    """The part of a check's mesh that its places use.
 
     Attributes:
         family: IP version of the check.
-        undo: What the check undoes when it ends.
+        undo: Cleanup actions that run when the check ends.
         observed: Flows sent and programming attempts made.
         watch: Called after each flow of a sweep; see
             :class:`pytest_fsmredir.backends.protocols.JudgedMesh`.
@@ -62,13 +62,13 @@ class How(typing.TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dial:
-    """How a TCP connection is opened.
+    """Options for opening a TCP connection.
 
     Attributes:
-        gid: Group of the socket.
-        source: Local address to bind; None to leave it to the kernel.
-        prepare: Done to the socket before it connects.
-        mapped: Dial an IPv4 address by an IPv6 socket.
+        gid: Group that owns the socket.
+        source: Local address to bind; None lets the kernel choose.
+        prepare: Called with the socket before it connects.
+        mapped: Dial an IPv4 address from an IPv6 socket.
     """
 
     gid: int
@@ -78,12 +78,12 @@ class Dial:
 
 
 class BasePlace(ABC):
-    """A place as one check sees it; what it makes listen ends with the check.
+    """A place as one check sees it. Its listeners close when the check ends.
 
     Args:
-        mesh: Of the check.
+        mesh: The mesh of the check.
         address: The place's primary address.
-        default_uid: Owner of sockets if no user is named.
+        default_uid: Owner of sockets if no user is given.
     """
 
     _direction = Direction.OUTBOUND
@@ -156,14 +156,14 @@ class BasePlace(ABC):
             yield
 
     def answer(self, flow: Flow) -> None:
-        """Make this place answer a flow that arrives, if it does not already."""
+        """Make this place answer a flow to it, if it does not already."""
         protocol, destination = flow.protocol, flow.destination
         anywhere = Address(ANY[destination.family], destination.port)
         if protocol is Protocol.TCP:
             if not {(protocol, anywhere), (protocol, destination)} & self._listening:
                 self._answer_tcp(destination.port)
         else:
-            # A raw socket hears the pings of all addresses: with two each would count twice.
+            # A raw socket receives pings to all addresses: a second one would count each twice.
             at = anywhere if protocol is Protocol.ICMP else destination
             if (protocol, at) not in self._listening:
                 self._mesh.undo.enter_context(self._heard(protocol, at, None))
@@ -193,11 +193,11 @@ class BasePlace(ABC):
 
     @abstractmethod
     def _answerer(self, host: str) -> BasePlace:
-        """Return the place that an address belongs to, as it is seen from here."""
+        """Return the place that an address belongs to, seen from this place."""
 
     @abstractmethod
     def _open(self, flow: Flow, dial: Dial, *, keep: bool) -> Connection:
-        """Open a TCP connection; one that is not to be kept is looked at once and closed."""
+        """Open a TCP connection; without ``keep`` it is inspected once and closed."""
 
     @abstractmethod
     def _open_all(self, flows: Iterable[Flow], source: Address | None) -> Iterator[Fate]:
@@ -215,7 +215,7 @@ class BasePlace(ABC):
 
     @abstractmethod
     def _hear(self, protocol: Protocol, address: Address, uid: int) -> End:
-        """Listen or answer, and return what ends that."""
+        """Start to listen or answer, and return a function that stops it."""
 
     def _answer_tcp(self, port: int) -> None:
         self.listen(port)
@@ -236,7 +236,7 @@ class BasePlace(ABC):
         return _address(ANY[self._mesh.family] if host is None else host, port)
 
     def _bound(self, flow: Flow) -> Address | None:
-        """Return the local address to bind by default, None to leave it to the kernel."""
+        """Return the default local address to bind; None lets the kernel choose."""
         del flow
         return None
 
@@ -252,19 +252,19 @@ class BasePlace(ABC):
         return Flow(self._direction, _address(host, port), protocol, self._owner(uid), interface)
 
     def _sent(self, flow: Flow, *, answer: bool = True) -> Flow:
-        """Return a flow that is about to be sent, and is answered where that is wanted."""
+        """Make the destination answer a flow if ``answer`` is set, and return the flow."""
         if answer:
             self._answerer(flow.destination.host).answer(flow)
         self._mesh.observed += 1
         return flow
 
     def _owner(self, uid: int | None) -> int | None:
-        """Return who a socket is of, as far as that is something to a pod."""
+        """Return the owner of a socket; None if the pod's rules cannot see it."""
         return self._default_uid if uid is None else uid
 
 
 class OutsidePlace(BasePlace):
-    """A place outside the mesh, dialling from its own address."""
+    """A place outside the mesh that connects from its own address."""
 
     _direction = Direction.INBOUND
 
@@ -273,15 +273,15 @@ class OutsidePlace(BasePlace):
         return Address(self.address, 0) if same_family else None
 
     def _owner(self, uid: int | None) -> int | None:
-        del uid  # who a client outside runs as is nothing to the pod
+        del uid  # the pod cannot see the user of an outside client
         return None
 
 
 def _address(host: str, port: int) -> Address:
-    """Return an address that a test names.
+    """Return the address that a test passes.
 
     Raises:
-        BackendError: It is none. A name would be looked up by this process, outside of any pod.
+        BackendError: It is not an IP address. This process, outside any pod, would resolve a name.
     """
     if not _is_ip_address(host):
         raise BackendError(
@@ -294,10 +294,10 @@ def _address(host: str, port: int) -> Address:
 
 
 def _local(source: Address | None) -> Address | None:
-    """Return the local address that a test names, if it does.
+    """Return the local address that a test passes, or None.
 
     Raises:
-        BackendError: It is none.
+        BackendError: It is not an IP address.
     """
     if source is None:
         return None
@@ -323,7 +323,7 @@ def is_loopback(host: str) -> bool:
 
 
 def not_offered(what: str) -> typing.NoReturn:
-    """Say that a check asks for what its needs do not name."""
+    """Raise an error: a check uses an ability that its needs do not list."""
     raise BackendError(f"this backend does not offer {what}")
 
 
@@ -334,22 +334,22 @@ def remote_subnet(family: int, number: int) -> IPv4Network | IPv6Network:
 
 
 def without_loop(fate: Fate) -> Fate:
-    """Return the fate of a flow, which must not loop: the first loop fails its check at once.
+    """Return the fate of a flow; a loop fails the check at once.
 
-    A sidecar that dials itself takes ever more of the machine, so that what a check would see next
-    of the same pod tells nothing.
+    A sidecar that dials itself uses ever more resources, so later observations of the same pod
+    are meaningless.
 
     Raises:
-        Unmet: It loops.
+        Unmet: The flow loops.
     """
     require(fate.without_loop)
     return fate
 
 
 def require_accepted(programming: Programming, configuration: Configuration) -> None:
-    """Fail the check when a valid configuration was refused.
+    """Fail the check if the implementation refused a valid configuration.
 
     Raises:
-        Unmet: It was refused.
+        Unmet: The implementation refused the configuration.
     """
     require(replace(programming, configuration=configuration).programmed)

@@ -1,4 +1,4 @@
-"""What a check gets with a pod: its sidecar, the packets on its link, a run under way."""
+"""The parts of a pod that a check uses: sidecar, packet tap, idle connections, running steps."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ class Sidecar(Protocol):
     """The sidecar of a pod."""
 
     def forwarding(self, services: Mapping[str, str] = ...) -> AbstractContextManager[None]:
-        """Pass captured flows on for the block, as a proxy does, instead of answering them.
+        """Forward captured flows for the block, as a proxy does, instead of answering them.
 
         Args:
-            services: Addresses to pass outbound flows on to, by the address that was dialled;
-                others go where they were going.
+            services: Forwarding destinations of outbound flows, by the address that was dialled;
+                other flows go to their original destination.
         """
         ...
 
     def stopped(self) -> AbstractContextManager[None]:
-        """Have no sidecar for the block: its ports are closed."""
+        """Stop the sidecar for the block: its ports are closed."""
         ...
 
 
 class Idling(Protocol):
-    """Connections that are idle."""
+    """A group of idle connections."""
 
     def over(self) -> Sequence[Connection]:
-        """Wait until they have been idle for long enough, and return them.
+        """Wait until the connections have been idle for long enough, and return them.
 
-        That takes seconds where it was a short while ago that they became idle. Those are left out
-        that a kernel as it is by default may have forgotten meanwhile.
+        This takes some seconds if they became idle recently. Connections that a kernel with
+        default settings may already have forgotten are left out.
         """
         ...
 
 
 class Steps(Protocol):
-    """A run of the implementation that is under way."""
+    """A run of the implementation in progress."""
 
     def __iter__(self) -> Iterator[None]:
-        """Yield again and again while it runs, at least once before each program it starts."""
+        """Yield repeatedly while it runs, at least once before each program that it starts."""
         ...
 
     @property
     def programming(self) -> Programming:
-        """How it ended; waits for its end."""
+        """Wait for the end of the run, and return its result."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""How an attempt to program a pod ends, and what disturbs it."""
+"""The result of an attempt to program a pod, and deliberate disturbances of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pytest_fsmredir.model.claims import Statement
 from pytest_fsmredir.model.configuration import Configuration
 
-# A list of 10,000 ranges fills no terminal with a message about one of them.
+# Shorten long lists in messages: a list can have 10,000 ranges.
 _SHORT = reprlib.Repr()
 _SHORT.maxdict, _SHORT.maxtuple, _SHORT.maxlist = 10, 20, 20
 _SHORT.maxstring, _SHORT.maxother = 400, 400
@@ -16,12 +16,12 @@ _SHORT.maxstring, _SHORT.maxother = 400, 400
 
 @dataclass(frozen=True, slots=True)
 class Sabotage:
-    """Harm to the packet filter programs (iptables and its kin) that an implementation starts.
+    """A disturbance of the packet filter programs (such as iptables) of an implementation.
 
     Attributes:
-        at: Which start it happens at, before the program has done anything: 1 is the first, None
-            is every one, 0 is none (they are only counted).
-        kills: The implementation is killed there, children included; otherwise the program fails.
+        at: The number of the start to disturb, before the program does anything: 1 is the first,
+            None is every start, 0 is none (starts are only counted).
+        kills: Kill the implementation and its children at that start; otherwise the program fails.
     """
 
     at: int | None
@@ -30,15 +30,15 @@ class Sabotage:
 
 @dataclass(frozen=True, slots=True)
 class Programming:
-    """How an attempt to program a pod ended.
+    """The result of an attempt to program a pod.
 
     Attributes:
         accepted: The implementation said "programmed".
-        reason: Why it declined; empty when it accepted.
-        started: Packet filter programs that it started, as far as they are found by PATH; counted
-            only under sabotage.
+        reason: Why it declined; empty if it accepted.
+        started: Number of packet filter programs that it found by PATH and started; counted only
+            under sabotage.
         silent: It declined without a message.
-        configuration: What it was asked to program.
+        configuration: The configuration to program.
     """
 
     accepted: bool
@@ -72,7 +72,7 @@ class Programming:
 
 
 def _of(configuration: Configuration) -> str:
-    """Return which lists were given, as they were written; nothing where none were."""
+    """Return the lists of a configuration as they were written; empty if there are none."""
     scopes = {"annotations": configuration.annotations, "MeshConfig": configuration.traffic}
     given = [f"{where} {_SHORT.repr(dict(lists))}" for where, lists in scopes.items() if lists]
     return f" of {' and '.join(given)}" if given else ""

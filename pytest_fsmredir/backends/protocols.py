@@ -1,4 +1,4 @@
-"""What a backend offers to those who run the checks."""
+"""The interface between backends and the runner of the checks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class JudgedMesh(Mesh, Protocol):
     """A mesh as the runner of the checks sees it.
 
     Attributes:
-        observed: Flows sent and programming attempts made, to tell a check that looked at nothing.
-        watch: Called after each flow of a sweep, with the flows so far and their number in all
-            where that is known.
+        observed: Flows sent and programming attempts made; 0 identifies a check that observed
+            nothing.
+        watch: Called after each flow of a sweep, with the number of flows so far, and the total if
+            it is known.
     """
 
     observed: int
@@ -26,29 +27,29 @@ class JudgedMesh(Mesh, Protocol):
 
     @property
     def configurations(self) -> tuple[Configuration, ...]:
-        """What the pods of the check are programmed with."""
+        """The configurations of the check's pods."""
         ...
 
     def losses(self) -> list[str]:
-        """Return what the implementation has taken away from the pods of the check.
+        """Return what the implementation removed from the check's pods: links, addresses, routes.
 
-        One phrase for each link, address or route. A check that then breaks is not our error.
+        One phrase for each. If the check then breaks, the harness is not at fault.
         """
         ...
 
     def close(self) -> None:
-        """End all that the check opened."""
+        """Close everything that the check opened."""
         ...
 
 
 class Wanted(NamedTuple):
-    """A check's function, and what it will be run with.
+    """A check's function, and the parameters of its run.
 
     Attributes:
-        function: The check's.
+        function: The function of the check.
         family: IP version.
         iptables: The iptables variant.
-        node: The node that its pods are to be on; empty for any.
+        node: The node for its pods; empty for any.
     """
 
     function: Body
@@ -58,16 +59,16 @@ class Wanted(NamedTuple):
 
 
 class Backend(Protocol):
-    """Makes meshes.
+    """Creates meshes.
 
     Attributes:
-        name: As on the command line.
+        name: Its name on the command line.
     """
 
     name: str
 
     def offers(self, family: int) -> frozenset[Need]:
-        """Return the needs of checks that it can meet on an IP version."""
+        """Return the needs that it can meet for an IP version."""
         ...
 
     @property
@@ -76,10 +77,10 @@ class Backend(Protocol):
         ...
 
     def prepare(self, wanted: Iterable[Wanted]) -> None:
-        """Make what checks will want, as far as that is better made at once.
+        """Create resources of the coming checks that are better created together.
 
         Raises:
-            BackendError: Something cannot be made.
+            BackendError: A resource cannot be created.
         """
         ...
 
@@ -91,22 +92,22 @@ class Backend(Protocol):
         Args:
             family: IP version.
             iptables: The iptables variant.
-            exhaustive: Whole ranges instead of samples are wanted.
-            node: One of the nodes that the backend was made for, which all pods are to be on;
-                empty for any.
+            exhaustive: Test whole ranges instead of samples.
+            node: The node for all pods, one of the nodes that the backend was made for; empty for
+                any.
         """
         ...
 
     @property
     def kept(self) -> str:
-        """What it will leave behind because that was asked for, and how to remove it."""
+        """What the backend leaves behind on request, and how to remove it."""
         ...
 
     @property
     def remarks(self) -> Sequence[str]:
-        """What a reader of the verdict should know about what was judged, a sentence each."""
+        """Remarks for the reader of the verdict about the judged environment, one sentence each."""
         ...
 
     def close(self) -> None:
-        """Remove everything that was made."""
+        """Remove everything that the backend created."""
         ...

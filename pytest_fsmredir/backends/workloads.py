@@ -1,4 +1,4 @@
-"""What a cluster offers to checks beyond pods and flows: workloads, services, probes, names."""
+"""The interface of checks to a cluster: workloads, services, probes and DNS names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Probe(StrEnum):
 
 
 class ProbeBy(StrEnum):
-    """How a probe asks."""
+    """The mechanism of a probe."""
 
     HTTP = "http"
     HTTPS = "https"
@@ -34,15 +34,15 @@ class ProbeBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What the kubelet made of a probe.
+    """The kubelet's result of a probe.
 
     Attributes:
-        probe: Which.
-        by: How it asked.
+        probe: The kind of probe.
+        by: The mechanism of the probe.
         alive: Whether the application answered.
-        passed: Whether the kubelet took it for alive.
+        passed: Whether the kubelet reported success.
         pod: The pod of that application.
-        said: The kubelet's last word on it.
+        said: The kubelet's last message about the probe.
     """
 
     probe: Probe
@@ -54,7 +54,7 @@ class ProbeResult:
 
     @property
     def right(self) -> Statement:
-        """The kubelet saw the application as it is, alive or dead."""
+        """The claim that the kubelet's result matches the application's state."""
         application = "a live" if self.alive else "a dead"
         expected = f"the {self.probe} by {self.by} of {application} application to"
         return Statement(
@@ -69,27 +69,27 @@ class Workload(Protocol):
 
     @property
     def pod(self) -> Pod:
-        """Its pod, as it is now."""
+        """Its current pod."""
         ...
 
     def restart(self, *, annotations: Mapping[str, str] | None = None) -> Pod:
-        """Have the pod replaced, as ``kubectl rollout restart`` does, and return the new one.
+        """Replace the pod, as ``kubectl rollout restart`` does, and return the new one.
 
         Args:
-            annotations: Of the template from now on; as they were by default.
+            annotations: New annotations of the template; unchanged by default.
         """
         ...
 
 
 class Workloads(Protocol):
-    """What a user of the cluster can do; ends with the check."""
+    """The actions of a cluster user; they are undone when the check ends."""
 
     def workload(self, kind: str, *, annotations: Mapping[str, str] | None = None) -> Workload:
-        """Make a ``Deployment``, ``StatefulSet``, ``DaemonSet`` or ``Job`` of one pod."""
+        """Create a ``Deployment``, ``StatefulSet``, ``DaemonSet`` or ``Job`` of one pod."""
         ...
 
     def installed_lists(self) -> Configuration:
-        """Return the lists that the mesh is configured with when no run has set them aside.
+        """Return the lists of the installed MeshConfig, without the changes of a run.
 
         Needs WEBHOOK.
         """
@@ -100,28 +100,28 @@ class Workloads(Protocol):
         ...
 
     def mesh_config(self, lists: Mapping[str, Sequence[object]]) -> AbstractContextManager[None]:
-        """Have lists in the MeshConfig for the block, as ``kubectl patch meshconfig`` does.
+        """Set lists in the MeshConfig for the block, as ``kubectl patch meshconfig`` does.
 
         Needs WEBHOOK.
         """
         ...
 
     def host_network_pod(self) -> Place:
-        """Make a pod of the mesh's namespace on the network of its node."""
+        """Create a pod with ``hostNetwork`` in the mesh's namespace."""
         ...
 
     def first_flow(self, to: Place, port: int) -> Fate:
-        """Make a pod whose application dials before it does anything else."""
+        """Create a pod whose application connects first of all, and return the flow's fate."""
         ...
 
     def probe(self, probe: Probe, by: ProbeBy, *, alive: bool) -> ProbeResult:
-        """Have the kubelet probe an application that answers, or one that does not."""
+        """Make the kubelet probe an application that answers, or one that does not."""
         ...
 
     def service(self, pod: Pod, port: int, *, headless: bool = False) -> str:
-        """Make a Service of one pod, and return its name in the cluster's DNS."""
+        """Create a Service for one pod, and return its DNS name in the cluster."""
         ...
 
     def resolve(self, pod: Pod, name: str) -> tuple[str, ...]:
-        """Ask the cluster's DNS by UDP, from inside a pod, and return the addresses."""
+        """Query the cluster's DNS over UDP from inside a pod, and return the addresses."""
         ...

@@ -1,8 +1,8 @@
 """Sets of packets as binary decision diagrams: exact algebra over the bits of a packet.
 
-A set is the number of a node, so two sets are equal when their numbers are. ``NONE`` and ``ALL``
-are the empty and the full set. Every operation remembers its results, so it costs at most the
-product of the sizes of its operands, and in practice their sum.
+A set is identified by the number of a node: two sets are equal if their numbers are equal. ``NONE``
+is the empty set and ``ALL`` the full set. Every operation caches its results, so it costs at most
+the product of the sizes of its operands, and in practice their sum.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Intervals = tuple[tuple[int, int], ...]
 """Disjoint ranges of numbers, both ends included, in ascending order."""
 
 NODE_LIMIT: Final = 2_000_000
-"""Nodes of one diagram, about 500 MB; a rule set that needs more is not decided."""
+"""Nodes of one diagram, about 500 MB; the model gives up on a rule set that needs more."""
 
 
 class Bdd:
-    """A store of nodes over variables that are numbered from 0, the top one first."""
+    """Stores nodes. Variables are numbered from 0 at the top of the diagram."""
 
     def __init__(self, node_limit: int = NODE_LIMIT) -> None:
         self._limit = node_limit
@@ -40,7 +40,7 @@ class Bdd:
     def node(self, variable: int, low: int, high: int) -> int:
         """Return the set that is ``high`` where a variable is set and ``low`` elsewhere.
 
-        The variable must stand above all variables of both sets.
+        The variable must be above all variables of both sets.
 
         Raises:
             TooComplexError: The store has reached its limit.
@@ -64,7 +64,7 @@ class Bdd:
         return self.node(number, NONE, ALL)
 
     def is_variable(self, bit: int) -> bool:
-        """Whether a bit is a variable as it is."""
+        """Whether a bit is a plain variable."""
         return bit > ALL and self._low[bit] == NONE and self._high[bit] == ALL
 
     def both(self, a: int, b: int) -> int:
@@ -100,7 +100,7 @@ class Bdd:
         return found
 
     def minus(self, a: int, b: int) -> int:
-        """Return what is in ``a`` and not in ``b``."""
+        """Return the difference: the packets in ``a`` and not in ``b``."""
         if a in (NONE, b) or b == ALL:
             return NONE
         if b == NONE:
@@ -138,7 +138,7 @@ class Bdd:
         return found
 
     def union(self, sets: Iterable[int]) -> int:
-        """Return the union of many sets, joined in pairs so that small ones meet first."""
+        """Return the union of many sets; it joins pairs, small sets first."""
         level = list(sets)
         while len(level) > 1:
             pairs = zip(level[::2], level[1::2], strict=False)
@@ -147,10 +147,10 @@ class Bdd:
         return level[0] if level else NONE
 
     def within(self, bits: Sequence[int], intervals: Intervals) -> int:
-        """Return where a number, given by its bits, lies in one of some intervals.
+        """Return the packets in which a number lies in one of the intervals.
 
         Args:
-            bits: The number's bits, the highest first; each the set of packets that have it set.
+            bits: The number's bits, highest first; each is the set of packets in which it is 1.
             intervals: Disjoint and ascending.
         """
         if not intervals:
@@ -181,7 +181,7 @@ class Bdd:
         return part(0, 0, (1 << width) - 1)
 
     def example(self, of: int) -> dict[int, bool]:
-        """Return values of variables that put a packet into a set: the lowest, bit by bit.
+        """Return an example of a packet in a set, as values of variables; the lowest, bit by bit.
 
         Raises:
             ValueError: The set is empty.
@@ -196,7 +196,7 @@ class Bdd:
         return found
 
     def holds(self, of: int, values: Sequence[bool]) -> bool:
-        """Whether a packet, given by the values of all variables, is in a set."""
+        """Whether a set contains the packet with these values of all variables."""
         while of > ALL:
             of = self._high[of] if values[self._variable[of]] else self._low[of]
         return of == ALL
@@ -215,7 +215,7 @@ class Bdd:
         return found
 
     def either_way(self, of: int, variables: Iterable[int]) -> int:
-        """Return the packets that are in a set for at least one value of some variables."""
+        """Return the packets that are in a set for at least one value of the given variables."""
         wanted = frozenset(variables)
         seen: dict[int, int] = {NONE: NONE, ALL: ALL}
 
@@ -233,7 +233,7 @@ class Bdd:
         return part(of) if wanted else of
 
     def work(self) -> int:
-        """Return how many results are remembered."""
+        """Return the number of cached results."""
         return len(self._and) + len(self._or) + len(self._minus) + len(self._ite)
 
     def size(self, of: int) -> int:
@@ -275,7 +275,7 @@ def joined(intervals: Iterable[tuple[int, int]]) -> Intervals:
 
 
 def outside(intervals: Intervals, width: int) -> Intervals:
-    """Return the numbers of so many bits that lie in none of some intervals."""
+    """Return the numbers of ``width`` bits that lie in none of the intervals."""
     found = []
     start = 0
     for low, high in intervals:
@@ -288,6 +288,6 @@ def outside(intervals: Intervals, width: int) -> Intervals:
 
 
 def contains(intervals: Intervals, number: int) -> bool:
-    """Whether a number lies in one of some intervals."""
+    """Whether a number lies in one of the intervals."""
     at = bisect_right(intervals, (number, 1 << 200)) - 1
     return at >= 0 and intervals[at][0] <= number <= intervals[at][1]

@@ -1,4 +1,4 @@
-"""Going through a chain: sets of packets instead of single ones, in the kernel's order."""
+"""Evaluate a chain for sets of packets, in the kernel's order."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _LISTED = (
     Field.MARK,
 )  # fmt: skip
 WORK_LIMIT = 6_000_000
-"""Remembered results of set operations, about 1 GB and half a minute."""
+"""Limit of cached results of set operations: about 1 GB and half a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Neighbouring rules that do the same, as one.
+    """Adjacent rules with the same actions, evaluated as one rule.
 
     Attributes:
-        test: Holds where the conditions of one of them do.
-        actions: What each of them does.
+        test: Holds where the conditions of at least one rule hold.
+        actions: The actions of each rule.
         rules: The rules.
     """
 
@@ -53,7 +53,7 @@ class Batch:
 
 
 class Batches:
-    """Chains as batches, and one rule at a time where the way of a packet is wanted."""
+    """Divides chains into batches, or into single rules to trace a packet."""
 
     def __init__(self, rules: RuleSet) -> None:
         self._rules = rules
@@ -89,7 +89,7 @@ class Batches:
     def _joins(self, chain: Chain, first: Rule, rule: Rule) -> bool:
         if rule.actions != first.actions:
             return False
-        # A second pass of the same packet must change nothing that the first one did not.
+        # Applying the actions to a packet twice must have the same result as applying them once.
         for action in rule.actions:
             if isinstance(action, (Copy, Opaque)):
                 return False
@@ -103,7 +103,7 @@ class Batches:
         return not written & (_asked(rule) | _asked(first))
 
     def written(self, chain: Chain) -> frozenset[Field]:
-        """Return the fields that a chain, with all it leads to, can change for who comes back."""
+        """Return the fields that a chain and its targets can change in a packet that returns."""
         found = self._writes.get(id(chain))
         if found is None:
             self._writes[id(chain)] = frozenset()
@@ -143,7 +143,7 @@ def _batch(rules: Sequence[Rule]) -> Batch:
 
 
 def _merged(tests: Iterable[Sequence[Test]]) -> Iterator[Test]:
-    """Join rules that differ in the values of one field alone, such as one rule for each port."""
+    """Join rules that differ only in the values of one field, such as one rule for each port."""
     alike: dict[tuple[Field, frozenset[Test]], list[tuple[int, int]]] = {}
     for conditions in tests:
         at = _listed_at(conditions)
@@ -166,7 +166,7 @@ def _listed_at(conditions: Sequence[Test]) -> tuple[int, Number] | None:
 
 
 def reject_cycles(rules: RuleSet) -> None:
-    """Refuse chains that lead back to themselves, and jumps to chains that do not exist.
+    """Reject chains that jump back to themselves, and jumps to chains that do not exist.
 
     Raises:
         RulesError: The message names the line of the jump.
@@ -212,13 +212,13 @@ def _targets(chain: Chain, rules: RuleSet) -> Iterator[tuple[Chain, Rule]]:
 
 
 def count_steps(limit: int, work: Callable[[], int]) -> Callable[[], None]:
-    """Return a function to call at each rule, which fails once there was too much to do.
+    """Return a function to call at each rule; it raises an error when a limit is exceeded.
 
-    It raises :class:`TooComplexError`.
+    The error is :class:`TooComplexError`.
 
     Args:
-        limit: How often it may be called.
-        work: Returns how much has been worked out by now.
+        limit: The maximum number of calls.
+        work: Returns the number of cached results so far.
     """
     left = limit
 

@@ -1,6 +1,6 @@
 """``python -m pytest_fsmredir rules show|path|check|diff``: questions about saved rules.
 
-No namespace, no privilege and no packet: text in, answer out.
+The command only reads files. It needs no privilege and sends no packet.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     except FsmRedirError as why:
         print(f"not done: {why}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader, such as head, has enough
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status

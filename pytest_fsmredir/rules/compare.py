@@ -1,4 +1,4 @@
-"""Which flows two rule sets treat differently."""
+"""Find the flows that two rule sets treat differently."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pytest_fsmredir.rules.walk import Walk
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Flows that have another fate under the second rule set, by the plainest of them."""
+    """Flows whose fate differs under the second rule set, with the simplest flow as the example."""
 
     before: Path
     after: Path
@@ -35,7 +35,7 @@ def changes(
         old: The first rule set.
         new: The second one.
         family: IP version.
-        surroundings: The pod that both stand in.
+        surroundings: The pod of both rule sets.
     """
     names = (*surroundings.interfaces(old), *surroundings.interfaces(new))
     space = Space(family, tuple(dict.fromkeys(names)), surroundings.local(family))

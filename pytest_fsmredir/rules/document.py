@@ -1,8 +1,8 @@
-"""What the document says of every packet: the oracle, asked once for each class of flows.
+"""Compute what the document requires of every packet: ask the oracle once per class of flows.
 
-The oracle asks of a flow only in which list, range or reserved set its parts lie. So all flows fall
-into a few classes, and its answer for one flow of a class holds for all of them. Each answer is
-the oracle's own: nothing here reads the document a second time.
+The oracle only uses which list, range or reserved set the parts of a flow lie in. So all flows fall
+into a few classes, and the oracle's answer for one flow of a class holds for the whole class. This
+module does not interpret the document: every answer comes from the oracle.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _SIDECARS = (ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT)
 
 @dataclass(frozen=True, slots=True)
 class Duty:
-    """What a sentence of the document wants of some flows.
+    """What a sentence of the document requires of flows.
 
     Attributes:
-        route: Where they have to go.
+        route: The route that the flows have to take.
         sentence: Its id in SPEC.md.
-        level: How binding it is.
+        level: The requirement level.
     """
 
     route: Route
@@ -49,12 +49,12 @@ class Duty:
 
 
 Signature = frozenset[str]
-"""The names of the sets that a number lies in."""
+"""The names of the sets that contain a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Class:
-    """Numbers that lie in the same sets."""
+    """The numbers that lie in the same sets."""
 
     signature: Signature
     spans: Intervals
@@ -67,9 +67,9 @@ class _Class:
 def duties(
     policy: Policy, space: Space, surroundings: Surroundings, direction: Direction
 ) -> list[tuple[Duty, int]]:
-    """Return what the document wants of all TCP connections of one direction.
+    """Return what the document requires of all TCP connections of one direction.
 
-    Flows that no sentence decides are in none of the sets.
+    The sets do not contain flows that the document leaves open.
 
     Args:
         policy: The pod's policy.
@@ -117,12 +117,12 @@ def duties(
 
 
 def duty_of(policy: Policy, flow: Flow, signature: Signature, own: Sequence[str]) -> Duty | None:
-    """Return what a flow owes, or None where the document leaves it open.
+    """Return what the document requires of a flow, or None if it leaves the flow open.
 
     Args:
         policy: The pod's policy.
         flow: The flow.
-        signature: The sets its parts lie in.
+        signature: The names of the sets that contain its parts.
         own: The pod's addresses.
     """
     sentence = _sentence(policy, flow.direction, signature)
@@ -180,7 +180,7 @@ def _outbound(policy: Policy, signature: Signature) -> tuple[str, Level]:
 
 
 def signature_of(policy: Policy, flow: Flow, family: int, surroundings: Surroundings) -> Signature:
-    """Return the sets that the parts of a flow lie in."""
+    """Return the names of the sets that contain the parts of a flow."""
     number = address(flow.destination.host)
     named = {
         name
@@ -245,7 +245,7 @@ def _devices(policy: Policy, space: Space, surroundings: Surroundings) -> list[_
 
 
 def _classes(sets: Mapping[str, Intervals], width: int) -> list[_Class]:
-    """Divide all numbers of a width by the sets that they lie in."""
+    """Divide all numbers of a width into classes that lie in the same sets."""
     cuts = {0, *(low for s in sets.values() for low, _ in s)}
     cuts |= {high + 1 for s in sets.values() for _, high in s if high + 1 < 1 << width}
     starts = sorted(cuts)

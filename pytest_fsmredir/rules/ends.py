@@ -1,4 +1,4 @@
-"""What becomes of packets, and the rules that were asked on the way."""
+"""The possible fates of packets, and the rules that they match on the way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_fsmredir.rules.forms import Chain, Hook, Rule
 
 
 class EndKind(StrEnum):
-    """What becomes of a packet."""
+    """The kind of a packet's fate."""
 
     DIRECT = "direct"
     CAPTURED_OUTBOUND = "captured outbound"
@@ -26,7 +26,7 @@ class EndKind(StrEnum):
 
 
 class End(NamedTuple):
-    """What becomes of a packet, and more about it."""
+    """A packet's fate, with details."""
 
     kind: EndKind
     detail: str = ""
@@ -36,11 +36,11 @@ class End(NamedTuple):
 
 
 Ends = dict[End, int]
-"""Disjoint sets of packets, by what becomes of them."""
+"""Disjoint sets of packets, by their fate."""
 
 
 class Move(NamedTuple):
-    """A new destination of a connection; None keeps what was there."""
+    """A connection's new destination after NAT; None keeps the old address or port."""
 
     address: int | None
     port: int | None
@@ -48,16 +48,16 @@ class Move(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One rule that was asked.
+    """One evaluation of a rule.
 
     Attributes:
-        hook: Where.
-        chain: In which chain.
+        hook: The hook of the base chain.
+        chain: The chain that contains the rule.
         rule: The rule.
-        reached: The packets that asked it.
+        reached: The packets that reach the rule.
         conditions: For each of its conditions, the packets for which it holds.
-        hit: The packets that it acted on.
-        depth: How many chains lead here, this one counted.
+        hit: The packets that match the rule.
+        depth: The number of nested chains, this one included.
     """
 
     hook: Hook

@@ -1,4 +1,4 @@
-"""What can be wrong with rules that are read, or too much to decide."""
+"""Errors of reading and analysing rules."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ class RulesError(FsmRedirError):
 
 
 class TooComplexError(RulesError):
-    """Rules that can be read need more memory or steps to decide than they are given."""
+    """The analysis of the rules needs more memory or steps than the limits allow."""

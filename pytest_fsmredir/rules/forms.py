@@ -1,7 +1,7 @@
-"""Packet filter rules in a neutral form, which no language of rules shows through.
+"""Packet filter rules in a neutral form that does not depend on iptables or nft syntax.
 
-A rule set is base chains at hooks, with rules made of conditions and actions. What a reader does
-not understand keeps its words, as an :class:`Unknown` condition or an :class:`Opaque` action.
+A rule set has base chains at hooks; a rule has conditions and actions. Text that a reader does not
+understand is kept, as an :class:`Unknown` condition or an :class:`Opaque` action.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pytest_fsmredir.rules.bdd import Intervals
 
 
 class Field(StrEnum):
-    """What a rule can ask of a packet, as a number."""
+    """A numeric property of a packet that a rule can match."""
 
     PROTOCOL = "protocol"
     SOURCE = "source address"
@@ -48,7 +48,7 @@ class Field(StrEnum):
 
 
 class Hook(StrEnum):
-    """Where a packet passes base chains."""
+    """A hook at which a packet passes base chains."""
 
     PREROUTING = "prerouting"
     INPUT = "input"
@@ -58,7 +58,7 @@ class Hook(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a base chain is for."""
+    """The type of a base chain."""
 
     FILTER = "filter"
     NAT = "nat"
@@ -67,7 +67,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A field, masked, lies in one of some intervals."""
+    """A field, after masking, lies in one of the intervals."""
 
     field: Field
     values: Intervals
@@ -76,7 +76,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """The name of an interface is one of some; ``*`` at the end stands for any ending."""
+    """The name of an interface fits one of the patterns; ``*`` at the end matches any ending."""
 
     field: Field
     names: tuple[str, ...]
@@ -84,7 +84,7 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class AddressType:
-    """An address is of a type that the routing table gives it, such as ``LOCAL``."""
+    """An address has a type according to the routing table, such as ``LOCAL``."""
 
     field: Field
     types: tuple[str, ...]
@@ -92,7 +92,7 @@ class AddressType:
 
 @dataclass(frozen=True, slots=True)
 class Equal:
-    """Two fields hold the same number."""
+    """Two fields have the same value."""
 
     left: Field
     right: Field
@@ -107,25 +107,25 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
-    """Every test holds; true without any."""
+    """Every test holds; true for an empty list."""
 
     tests: tuple[Test, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """One of the tests holds; false without any."""
+    """At least one of the tests holds; false for an empty list."""
 
     tests: tuple[Test, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unknown:
-    """A test that is not understood: it may hold or not. Each one is another.
+    """A test that the model does not understand: it may hold or not. No two are the same.
 
     Attributes:
-        what: The words of the rule.
-        varies: It can differ between equal packets, as a limit does.
+        what: The text of the condition.
+        varies: The result can differ between equal packets, as for a rate limit.
     """
 
     what: str
@@ -139,7 +139,7 @@ FALSE = AnyOf(())
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition of a rule, and its words there."""
+    """One condition of a rule, with its text."""
 
     text: str
     test: Test
@@ -147,14 +147,14 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """Go through another chain and come back where that returns."""
+    """Evaluate another chain, and continue here when it returns."""
 
     chain: str
 
 
 @dataclass(frozen=True, slots=True)
 class Goto:
-    """Go through another chain and come back to the caller's caller."""
+    """Evaluate another chain, and continue in this chain's caller when it returns."""
 
     chain: str
 
@@ -166,31 +166,31 @@ class Return:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Leave this base chain; the next one goes on."""
+    """End this base chain; the packet continues with the next base chain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """End the packet without a word."""
+    """Drop the packet silently."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """End the packet with an error message to its sender."""
+    """Drop the packet and send an error message to its sender."""
 
     how: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Send the connection to this host instead; without a port, to the same port."""
+    """Redirect the connection to this host; without a port, to the same port (REDIRECT)."""
 
     port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Send the connection elsewhere (DNAT); None keeps the address or the port."""
+    """Change the connection's destination (DNAT); None keeps the address or the port."""
 
     address: int | None = None
     port: int | None = None
@@ -208,8 +208,8 @@ class Tproxy:
     """Hand the packet to a local listener with its destination unchanged.
 
     Attributes:
-        port: The listener's port; None is the packet's own.
-        ends: Whether it ends the base chain, as in iptables and not in nft.
+        port: The listener's port; None means the packet's destination port.
+        ends: Whether the action ends the base chain; it does in iptables, not in nft.
     """
 
     port: int | None
@@ -218,7 +218,7 @@ class Tproxy:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Set a field: bits of ``mask`` are cleared, then ``value`` is combined by exclusive or."""
+    """Set a field: clear the bits of ``mask``, then combine ``value`` by exclusive or."""
 
     field: Field
     value: int
@@ -227,7 +227,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Copy bits of a field into another, bit by bit at the same place."""
+    """Copy bits of a field to the same positions of another field."""
 
     source: Field
     target: Field
@@ -236,19 +236,19 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Untrack:
-    """Keep connection tracking, and so NAT, off the packet."""
+    """Exempt the packet from connection tracking, and thus from NAT."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alter:
-    """Change something that no rule can ask for."""
+    """Change a property of the packet that no rule can match."""
 
     what: str
 
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """An action that is not understood."""
+    """An action that the model does not understand."""
 
     what: str
 
@@ -274,12 +274,12 @@ class Rule:
     """One rule.
 
     Attributes:
-        conditions: All of them have to hold.
-        actions: Taken in order; empty for a rule that only counts or logs.
-        line: Where it stands in the text it was read from, from 1; 0 where there is none.
-        text: The rule in its own language.
-        number: Its place in its chain, from 1.
-        packets: What its counter says, or None.
+        conditions: The rule matches if all of them hold.
+        actions: In order; empty for a rule that only counts or logs.
+        line: Its line number in the text, from 1; 0 if it was not read from a text.
+        text: The rule in its original syntax.
+        number: Its position in the chain, from 1.
+        packets: The value of its packet counter, or None.
     """
 
     conditions: tuple[Condition, ...]
@@ -292,19 +292,19 @@ class Rule:
 
 @dataclass(slots=True)
 class Chain:
-    """A list of rules, in a table.
+    """A chain of a table.
 
     Attributes:
         name: Its name in the table.
         table: The table's name.
-        origin: The language and family of the table; no jump leads to another origin.
+        origin: The program and family of the table; a jump never leads to another origin.
         rules: In order.
-        hook: Where packets enter it; None for a chain that is only jumped to.
-        kind: What a base chain is for.
-        priority: The order of base chains of one hook, lowest first.
-        accepts: The policy of a base chain.
-        families: IP versions that pass it.
-        line: Of its declaration.
+        hook: The hook of a base chain; None for a chain that is only jumped to.
+        kind: The type of a base chain.
+        priority: Orders the base chains of one hook, lowest first.
+        accepts: Whether the policy of a base chain is to accept.
+        families: The IP versions of the packets that pass it.
+        line: The line number of its declaration.
     """
 
     name: str
@@ -321,12 +321,12 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """One line of ``ip rule``: which routing table a packet asks.
+    """One line of ``ip rule``: it selects the routing table for packets.
 
     Attributes:
         priority: Lowest first.
-        test: Which packets it is for.
-        table: The table; None where the rule itself decides (blackhole, unreachable).
+        test: Holds for the packets that the rule applies to.
+        table: The table; None if the rule itself decides (blackhole, unreachable).
         text: The line.
     """
 
@@ -343,7 +343,7 @@ class Route:
     Attributes:
         destination: First and last address.
         kind: ``unicast``, ``local``, ``broadcast``, ``multicast``, ``blackhole``, ...
-        interface: Where it leads.
+        interface: The outgoing interface.
     """
 
     destination: tuple[int, int]
@@ -353,10 +353,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """How one IP version is routed.
+    """The routing of one IP version.
 
     Attributes:
-        rules: By priority.
+        rules: In order of priority.
         tables: Routes by table name.
     """
 
@@ -366,13 +366,13 @@ class Routing:
 
 @dataclass(slots=True)
 class RuleSet:
-    """Everything that was read of one pod.
+    """All rules and settings that were read from one pod.
 
     Attributes:
         chains: By (origin, table, name).
-        routing: By IP version, where it was read.
+        routing: By IP version, if it was read.
         settings: Kernel settings by name, such as ``net.ipv4.ip_forward``.
-        remarks: What was read and left out, for the reader.
+        remarks: Notes for the reader about input that was left out.
     """
 
     chains: dict[tuple[str, str, str], Chain] = field(default_factory=dict)
@@ -381,17 +381,17 @@ class RuleSet:
     remarks: list[str] = field(default_factory=list)
 
     def at(self, hook: Hook, family: int) -> list[Chain]:
-        """Return the base chains of a hook that a family passes, in order."""
+        """Return the base chains that packets of a family pass at a hook, in order."""
         found = [c for c in self.chains.values() if c.hook is hook and family in c.families]
         return sorted(found, key=lambda chain: chain.priority)
 
     def target(self, chain: Chain, name: str) -> Chain | None:
-        """Return the chain that a rule of another chain names."""
+        """Return the chain of that name that a rule of ``chain`` jumps to."""
         return self.chains.get((chain.origin, chain.table, name))
 
 
 def parts(test: Test) -> Iterator[Test]:
-    """Yield a test and everything it is made of."""
+    """Yield a test and all tests that it contains."""
     yield test
     if isinstance(test, Not):
         yield from parts(test.test)

@@ -1,4 +1,4 @@
-"""Rules that no packet can make act, and why."""
+"""Find the rules that no packet can match, and explain why."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pytest_fsmredir.rules.walk import Walk
 
 @dataclass(frozen=True, slots=True)
 class IdleRule:
-    """A rule that never acts.
+    """A rule that no packet can match.
 
     Attributes:
         rule: The rule.
-        chain: Where it stands.
+        chain: The chain that contains it.
         why: The reason, in words.
     """
 
@@ -33,12 +33,12 @@ class IdleRule:
 
 
 def idle_rules(rules: RuleSet, family: int, surroundings: Surroundings) -> list[IdleRule]:
-    """Return the rules that no packet of an IP version can make act, in order.
+    """Return the rules that no packet of an IP version can match, in order.
 
-    Every packet counts: of any protocol, state and direction, forwarded ones included.
+    This considers packets of every protocol, state and direction, forwarded packets included.
 
     Raises:
-        TooComplexError: The rules are too many to go through.
+        TooComplexError: The rules exceed the limits of the analysis.
     """
     space = Space(family, surroundings.interfaces(rules), surroundings.local(family))
     model = Model(rules, space, surroundings)
@@ -62,14 +62,14 @@ def _starts(space: Space) -> Iterator[tuple[Direction, Environment]]:
             if state != NEW:  # an earlier packet can have left any mark
                 at[Field.CONNECTION_MARK] = at[Field.MARK]
             yield direction, at
-    # What the kernel sends by itself, such as a reset, is nobody's.
+    # Packets that the kernel sends by itself, such as a reset, have no owner.
     alone = environment(space, Direction.OUTBOUND, {})
     alone[Field.HAS_SOCKET] = space.constant(Field.HAS_SOCKET, 0)
     yield Direction.OUTBOUND, alone
 
 
 class _Seen:
-    """What walks have shown of each rule."""
+    """Collects which packets reach and match each rule."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
@@ -77,17 +77,17 @@ class _Seen:
         self._asked: dict[int, list[Asked]] = {}
 
     def note(self, asked: Asked) -> None:
-        """Take one rule that was asked."""
+        """Record one evaluation of a rule."""
         if asked.hit != NONE:
             self._hit.add(id(asked.rule))
         self._asked.setdefault(id(asked.rule), []).append(asked)
 
     def acts(self, rule: Rule) -> bool:
-        """Whether a packet made it act."""
+        """Whether any packet matches the rule."""
         return id(rule) in self._hit
 
     def why_not(self, chain: Chain, rule: Rule) -> str:
-        """Return why a rule never acts."""
+        """Return why no packet matches a rule."""
         before = chain.rules[: chain.rules.index(rule)]
         if not any(id(other) in self._asked for other in (*before, rule)):
             return f"no packet gets to the chain {chain.name}"

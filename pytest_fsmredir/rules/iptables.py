@@ -1,4 +1,4 @@
-"""Reads what ``iptables-save`` and ``ip6tables-save`` write, of either variant, and rules files."""
+"""Read the output of ``iptables-save`` and ``ip6tables-save``, both variants, and rules files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _TABLES: Final[Mapping[str, tuple[int, tuple[str, ...]]]] = {
     "filter": (0, ("INPUT", "FORWARD", "OUTPUT")),
     "security": (50, ("INPUT", "FORWARD", "OUTPUT")),
 }
-"""Priority (linux/netfilter_ipv4.h) and built-in chains; nat of the source comes at 100."""
+"""Priority (linux/netfilter_ipv4.h) and built-in chains; source NAT has priority 100."""
 
 _COUNTERS = re.compile(r"\[(\d+):(\d+)\]")
 _FILLED = re.compile(r"--(?:add|del|map)-set (\S+)")
@@ -58,10 +58,10 @@ def read(lines: Numbered, family: int, sets: Mapping[str, IpSet], into: RuleSet)
     """Add the tables of a listing to a rule set.
 
     Args:
-        lines: The listing.
+        lines: The lines of the listing, with their numbers.
         family: IP version of its rules.
-        sets: What ``-m set`` can name.
-        into: Where they are added.
+        sets: The sets that ``-m set`` can refer to.
+        into: The rule set to add to.
 
     Raises:
         RulesError: A line cannot be read or the listing is cut short; the message names the line.
@@ -80,7 +80,7 @@ def read(lines: Numbered, family: int, sets: Mapping[str, IpSet], into: RuleSet)
 
 
 class _Line(NamedTuple):
-    """A rule that waits for the end of its table, when every chain is known."""
+    """A rule that is parsed at the end of its table, when every chain is known."""
 
     number: int
     words: list[str]
@@ -112,7 +112,7 @@ class _Reader:
             raise fault(number, str(why), line) from None
 
     def end(self, number: int) -> None:
-        """Say so if the listing ends within a table."""
+        """Raise an error if the listing ends within a table."""
         if self._table:
             why = f"the table {self._table}, opened in line {self._opened}, has no COMMIT"
             raise fault(number, why, f"*{self._table}")
@@ -235,7 +235,7 @@ def _parsed(words: list[str], setting: Setting, known: dict[tuple[str, ...], Con
 
 
 class _Cursor:
-    """Goes through the words of one rule."""
+    """Parses the words of one rule."""
 
     def __init__(
         self,
@@ -250,7 +250,7 @@ class _Cursor:
         self._unknown: dict[str, list[str]] = {}
 
     def more(self) -> bool:
-        """Whether words of the matches are left."""
+        """Whether words of the matches remain."""
         return self._at < len(self._words) and not self._into.target
 
     def step(self) -> None:
@@ -271,7 +271,7 @@ class _Cursor:
             self._option(word, negated)
 
     def finish(self) -> None:
-        """Add what was not understood, a condition for each module."""
+        """Add a condition for each module whose options were not understood."""
         for module, words in self._unknown.items():
             text = " ".join(words)
             self._into.conditions.append(Condition(text, Unknown(text, module in VARYING)))
@@ -290,7 +290,7 @@ class _Cursor:
             self._pass_over(module, word, negated)
             return
         values = [self._next(f"a value of {word}") for _ in range(option.values)]
-        if values and values[0] == "!":  # the old place of the negation
+        if values and values[0] == "!":  # the old position of the negation
             negated, values = True, [*values[1:], self._next(f"a value of {word}")]
         if word == "-p" and values[0].lower() in WITH_PORTS:
             self._modules.append(values[0].lower())
@@ -302,7 +302,7 @@ class _Cursor:
                 text = " ".join([*(["!"] if negated else []), word, *values])
                 condition = Condition(text, Not(test) if negated else test)
                 if not any(isinstance(part, Unknown) for part in parts(test)):
-                    self._known[key] = condition  # each unknown test is another
+                    self._known[key] = condition  # two unknown tests are never the same
             self._into.conditions.append(condition)
 
     def _lookup(self, word: str) -> tuple[str, Option | None]:

@@ -1,7 +1,7 @@
-"""The matches of iptables: from the words of an option to a test.
+"""Convert iptables matches to tests.
 
-An option is known by its module and its name. What is not in the tables is not understood, and
-that is all: a new match of the kernel makes an :class:`Unknown`, never a wrong guess.
+An option is identified by its module and its name. An option that is not in the tables becomes an
+:class:`Unknown` condition, never a wrong guess.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VARYING: Final = frozenset(
         "recent", "statistic", "time",
     }
 )  # fmt: skip
-"""Modules whose answer may differ for two equal packets."""
+"""Modules whose result can differ between two equal packets."""
 
 WITH_PORTS: Final = frozenset({"tcp", "udp", "udplite", "sctp", "dccp"})
 _HIGHEST = 2**32 - 1
@@ -41,14 +41,14 @@ _HIGHEST = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a match needs to know besides its words."""
+    """The context that a match is read in."""
 
     family: int
     sets: Mapping[str, IpSet]
 
 
 Read = Callable[[Sequence[str], Setting], Test]
-"""From the values of an option to its test; raises ValueError for values that are wrong."""
+"""Converts the values of an option to a test; raises ValueError for wrong values."""
 
 
 def _ports(name: Field, separator: str = ":") -> Read:
@@ -197,7 +197,7 @@ def _set(values: Sequence[str], setting: Setting) -> Test:
 
 
 def _socket(_values: Sequence[str], _: Setting) -> Test:
-    # The first packet of a connection finds a listener, which the match passes over when it is
+    # For the first packet of a connection the match finds a listener. It ignores a listener that is
     # bound to no address (net/netfilter/xt_socket.c, "wildcard").
     first = Number(Field.STATE, ((vocabulary.NEW, vocabulary.NEW),))
     return AllOf((Not(first), Unknown("-m socket")))
@@ -205,7 +205,7 @@ def _socket(_values: Sequence[str], _: Setting) -> Test:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: how many values it takes, and how they are read; None adds no condition."""
+    """One option: the number of its values and how to read them; None adds no condition."""
 
     values: int
     read: Read | None
@@ -302,4 +302,4 @@ MODULES: Final[Mapping[str, Mapping[str, Option]]] = {
 }  # fmt: skip
 
 WHOLE: Final[Mapping[str, Read]] = {"socket": _socket}
-"""Tests that naming the module makes, whatever its options."""
+"""Tests that a module adds by itself, regardless of its options."""

@@ -1,4 +1,4 @@
-"""The targets of iptables: from the words after ``-j`` to actions."""
+"""Convert iptables targets (the words after ``-j``) to actions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pytest_fsmredir.rules.vocabulary import DSCP, address, integer, named
 
 _ALL = 2**32 - 1
 Options = Mapping[str, str]
-"""Values of a target's options by name; empty for one without a value."""
+"""Values of a target's options by name; the empty string if an option has no value."""
 
 Read = Callable[[Options], tuple[Action, ...]]
 
@@ -36,11 +36,11 @@ SILENT: Final = frozenset(
         "RATEEST", "SECMARK", "SET", "TRACE", "ULOG",
     }
 )  # fmt: skip
-"""Targets that let a packet go on as it is. One that fills a set makes that set vary."""
+"""Targets that do not change the packet. A set that a target fills counts as varying."""
 
 
 def options_of(words: Sequence[str]) -> dict[str, str]:
-    """Return the options among a target's words."""
+    """Return the options in a target's words."""
     found: dict[str, str] = {}
     name = ""
     for word in words:
@@ -53,7 +53,7 @@ def options_of(words: Sequence[str]) -> dict[str, str]:
 
 
 def actions_of(target: str, options: Options) -> tuple[Action, ...]:
-    """Return what a target that is not a chain does.
+    """Return the actions of a target that is not a chain.
 
     Raises:
         ValueError: A value is malformed.

@@ -1,4 +1,4 @@
-"""From the text of a file to its lines, and from a line of iptables to its words."""
+"""Split the text of a file into lines, and a line of iptables into words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def lines_of(text: str) -> list[str]:
     """Return the lines of a file of rules; the number of a line is its index plus 1.
 
     Raises:
-        RulesError: The file is too large, or a line is or holds a control character.
+        RulesError: The file is too large, or a line contains a control character.
     """
     if len(text) > SIZE_LIMIT:
         raise RulesError(f"the file is longer than {SIZE_LIMIT} characters")
@@ -32,7 +32,7 @@ def lines_of(text: str) -> list[str]:
 
 
 def words_of(line: str) -> list[str]:
-    """Return the words of a line; a word in double quotes may hold blanks and escaped quotes.
+    """Return the words of a line; a word in double quotes may contain blanks and escaped quotes.
 
     Raises:
         ValueError: A quote is not closed.
@@ -52,6 +52,6 @@ def words_of(line: str) -> list[str]:
 
 
 def fault(number: int, why: str, line: str) -> RulesError:
-    """Return the error that a line makes."""
+    """Return the error for a line."""
     shown = line.strip()[:120].encode("unicode_escape").decode("ascii")
     return RulesError(f"line {number}: {why}: {shown}")

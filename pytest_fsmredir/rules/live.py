@@ -1,4 +1,4 @@
-"""Reads what is in force in a pod, with one command that is run there."""
+"""Read the rules in force in a pod, with one command that runs there."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ PLAIN: Final = {
     "iptables4": "iptables-save -c",
     "iptables6": "ip6tables-save -c",
 }
-"""What lists the rules where no program is named for its variant."""
+"""Commands that list the rules if no program has the name of its variant."""
 
 _MISSING: Final = 127
 
 
 def command() -> list[str]:
-    """Return the command to run in the pod; it prints every listing that can be had there."""
+    """Return the command to run in the pod; it prints every available listing."""
     lines = [
-        # Listings of a variant go by its own programs, and by the plain ones where these are all.
+        # List each variant with its own programs, or with the plain ones if there are no others.
         "command -v iptables-nft-save >/dev/null || command -v iptables-legacy-save >/dev/null ||"
         " plain=1",
         *(_printing(name, words) for name, words in _SECTIONS.items()),
@@ -64,13 +64,13 @@ def _printing(name: str, words: str) -> str:
 
 
 def read(printed: str, tables: str | None = None) -> RuleSet:
-    """Return the rules that the command has listed.
+    """Return the rules in the output of the command.
 
-    What could not be listed is among the remarks of the result.
+    The remarks of the result name the listings that failed.
 
     Args:
         printed: What the command printed.
-        tables: What :mod:`~pytest_fsmredir.rules.nft_tables` printed in the pod, where it ran.
+        tables: The output of :mod:`~pytest_fsmredir.rules.nft_tables` in the pod; None if not run.
 
     Raises:
         RulesError: A listing cannot be read.
@@ -127,12 +127,12 @@ def _sort(sorter: Sorter, name: str, text: str) -> None:
 
 
 def lists_no_nft(printed: str) -> bool:
-    """Whether the command could not list the tables of nft: the program is missing, or failed."""
+    """Whether the command could not list the nft tables: ``nft`` is missing or failed."""
     return _divided(printed)[1].get("nft", _MISSING) != 0
 
 
 def _unlisted(tables: str | None, found: RuleSet) -> list[str]:
-    """Return which tables there are that no listing shows."""
+    """Return remarks about the tables that no listing shows."""
     if tables is None:
         return ["tables of nft were not listed: nft is missing in the pod, or it failed"]
     shown = {

@@ -1,4 +1,4 @@
-"""Reads what ``nft -j list ruleset`` writes."""
+"""Read the output of ``nft -j list ruleset``."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def read(text: str, line: int, into: RuleSet, *, listed: frozenset[tuple[str, st
     """Add the tables of a JSON listing to a rule set.
 
     Args:
-        text: The document.
-        line: Where it begins in the file.
-        into: Where the chains are added.
-        listed: Tables (family, name) that ``iptables-save`` has shown better.
+        text: The JSON document.
+        line: The line of the file at which it begins.
+        into: The rule set to add to.
+        listed: Tables (family, name) to skip, because ``iptables-save`` lists them in more detail.
 
     Raises:
         RulesError: It is not such a document.
@@ -124,7 +124,7 @@ class _Reader:
         key = (f"nft {body['family']}", body["table"], body["chain"])
         chain = self._into.chains.get(key)
         if chain is None:
-            return  # of a hook that was left out
+            return  # its chain is at a hook that was left out
         place = chain.rules[-1].number + 1 if chain.rules else 1
         text = " ".join(_words(part) for part in body["expr"])
         packets = next((p["counter"]["packets"] for p in body["expr"] if _counts(p)), None)
@@ -138,13 +138,13 @@ def _counts(part: Json) -> bool:
 
 
 class _Statements:
-    """Turns the expressions of one rule into conditions and actions."""
+    """Converts the expressions of one rule to conditions and actions."""
 
     def __init__(self, sets: dict[tuple[str, str, str], Json], family: str, table: str) -> None:
         self._sets, self._where = sets, (family, table)
 
     def split(self, parts: Json) -> Iterator[tuple[tuple[Condition, ...], tuple[Action, ...]]]:
-        """Yield the rule as rules whose conditions all come before their actions."""
+        """Split the rule into rules whose conditions all come before their actions."""
         conditions: list[Condition] = []
         actions: list[Action] = []
         for part in parts:
@@ -192,7 +192,7 @@ class _Statements:
         return matched(left, operator, right, words)
 
     def _named(self, reference: str) -> Json | None:
-        """Return the elements of a named set or map; None where packets change it."""
+        """Return the elements of a named set or map; None if packets can change it."""
         body = self._sets.get((*self._where, reference[1:]))
         if body is None or {"dynamic", "timeout"} & set(_listed(body.get("flags", []))):
             return None
@@ -226,7 +226,7 @@ class _Statements:
     def _action(
         self, kind: str, body: Json, words: str
     ) -> list[tuple[tuple[Condition, ...], tuple[Action, ...]]]:
-        """Return actions; several with conditions of their own where a map decides."""
+        """Return (conditions, actions) of a statement; several pairs if it uses a map."""
         if kind in _ENDS:
             return _plain(_ENDS[kind])
         try:
@@ -320,7 +320,7 @@ def _listed(value: Json) -> list[str]:
 
 
 def _words(part: Json) -> str:
-    """Return an expression of JSON about as nft would write it."""
+    """Return a JSON expression in approximate nft syntax."""
     match part:
         case {"match": {"left": left, "op": op, "right": right}}:
             return f"{_words(left)} {op} {_words(right)}".replace(" == ", " ")

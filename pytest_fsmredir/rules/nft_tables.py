@@ -1,6 +1,6 @@
-"""Prints the tables that the kernel holds for nft here, one a line: ``FAMILY NAME``.
+"""Print the kernel's nf_tables tables of this network namespace, one a line: ``FAMILY NAME``.
 
-Run as a script where the program ``nft`` is missing. Standard library only.
+This runs as a script in pods without the program ``nft``. It uses the standard library only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def tables() -> Iterator[tuple[str, str]]:
     """Yield (family, name) of each table.
 
     Raises:
-        OSError: The kernel does not say.
+        OSError: The kernel rejects the request.
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETFILTER) as sock:
         sock.settimeout(2.0)

@@ -1,4 +1,4 @@
-"""Values and expressions of ``nft -j``: from JSON to fields, numbers and tests."""
+"""Convert values and expressions of ``nft -j`` from JSON to fields, numbers and tests."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from pytest_fsmredir.rules.forms import (
 from pytest_fsmredir.rules.vocabulary import address, named
 
 Json = Any
-"""What :mod:`json` makes of a document."""
+"""A value as :mod:`json` parses it."""
 
 _TCP, _ICMP, _ICMPV6 = ((6, 6),), ((1, 1),), ((58, 58),)
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What an expression asks for.
+    """The field that an expression reads.
 
     Attributes:
         field: The field.
-        mask: The bits that count, or None for all of them.
-        shift: How far the field's value stands left of the expression's.
-        first: What has to hold for the expression to have a value at all.
+        mask: The bits that are compared, or None for all.
+        shift: The number of bits that the expression shifts the field's value to the right.
+        first: Tests that must hold for the expression to have a value.
     """
 
     field: Field
@@ -127,7 +127,7 @@ ADDRESSES: Final = frozenset(
     {Field.SOURCE, Field.DESTINATION, Field.FIRST_SOURCE, Field.FIRST_DESTINATION}
 )
 FLAGS: Final = frozenset({Field.STATE, Field.TCP_FLAGS})
-"""Fields whose bits nft tests one by one when a list of names stands without an operator."""
+"""Fields for which nft matches any bit of a list of names without an operator."""
 
 WIDTHS: Final[Mapping[Field, int]] = {
     Field.PROTOCOL: 8, Field.SOURCE_PORT: 16, Field.PORT: 16, Field.UID: 32, Field.GID: 32,
@@ -136,11 +136,11 @@ WIDTHS: Final[Mapping[Field, int]] = {
     Field.FRAGMENT: 1, Field.LINK_TYPE: 3, Field.REPLY: 1, Field.TRANSLATED: 1, Field.FAMILY: 4,
     Field.TPROXY_PORT: 16, Field.FIRST_SOURCE_PORT: 16, Field.FIRST_PORT: 16,
 }  # fmt: skip
-"""Bits of each field but the addresses, which have 32 or 128, and the interfaces."""
+"""Width in bits of each field, except addresses (32 or 128) and interfaces."""
 
 
 def left_of(expression: Json) -> Left:
-    """Return what an expression asks for.
+    """Return the field that an expression reads.
 
     Raises:
         NotUnderstoodError: The model has no such field.
@@ -213,7 +213,7 @@ def spans(name: Field, value: Json) -> list[tuple[int, int]]:
 
 
 def icmp_number(expression: Json, value: Json) -> Json:
-    """Return a value of an ICMP type with its name replaced by its number."""
+    """Return an ICMP type value with names replaced by numbers."""
     match expression, value:
         case {"payload": {"protocol": "icmp", "field": "type"}}, str(name):
             return named(name, vocabulary.ICMP_TYPES)
@@ -226,12 +226,12 @@ def icmp_number(expression: Json, value: Json) -> Json:
 
 
 def matched(expression: Json, operator: str, right: Json, words: str) -> Test:
-    """Return the test of one match; an :class:`Unknown` if it is not understood.
+    """Return the test of one match; an :class:`Unknown` if the model does not understand it.
 
     Args:
         expression: The left side.
         operator: ``==``, ``!=``, ``<``, ``>``, ``<=``, ``>=`` or ``in``.
-        right: The right side, named sets put in.
+        right: The right side, with named sets replaced by their elements.
         words: The match as text.
 
     Raises:

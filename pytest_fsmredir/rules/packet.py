@@ -1,4 +1,4 @@
-"""Single packets, and the packets that can occur at all."""
+"""Single packets, and the set of packets that can occur in a pod."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _NOT_DIALLED: Final[Mapping[int, Intervals]] = {
     4: ((0, 0x00FFFFFF), (0xE0000000, 0xEFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF)),
     6: ((0, 0), (0xFFFF << 32, (0x10000 << 32) - 1), (0xFF << 120, (1 << 128) - 1)),
 }
-"""What no TCP connection is opened to: this network, multicast, broadcast, mapped addresses."""
+"""Not TCP destinations: this network, multicast, broadcast, IPv4-mapped addresses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packet:
-    """The first packet of a flow, as the pod's rules can see it.
+    """The first packet of a flow, as the pod's rules see it.
 
     Attributes:
         direction: Seen from the pod.
         family: 4 or 6.
         source: Source address, as a number.
         destination: Destination address, as a number.
-        interface: By which it comes or goes.
-        protocol: Of IANA's numbers.
-        tos: The whole byte: service class and ECN.
-        length: Of the IP packet.
+        interface: The incoming or outgoing interface.
+        protocol: The IANA protocol number.
+        tos: The whole TOS or traffic class byte: DSCP and ECN.
+        length: The length of the IP packet, in bytes.
     """
 
     direction: Direction
@@ -77,7 +77,7 @@ class Packet:
         return " ".join([*words, *self.unusual()])
 
     def unusual(self) -> list[str]:
-        """Return what distinguishes the packet from a plain one, in words."""
+        """Describe how the packet differs from a plain one."""
         names = {
             "interface": "interface {}", "mark": "mark {:#x}", "tos": "tos {:#x}",
             "ttl": "ttl {}", "length": "length {}", "fragment": "later fragment",
@@ -127,12 +127,12 @@ def text_of(address: int, family: int) -> str:
 
 
 def environment(space: Space, direction: Direction, given: Mapping[Field, int]) -> Environment:
-    """Return the fields of packets at the start of their way.
+    """Return the fields of packets before they pass any rule.
 
     Args:
         space: The packets of one IP version.
-        direction: Which way they go.
-        given: Fields that have one value; every other one can have any.
+        direction: Their direction, seen from the pod.
+        given: Fields with a fixed value; every other field can have any value.
     """
     at: Environment = {}
     for name in (Field.IN, *ATTRIBUTES):
@@ -152,14 +152,14 @@ def environment(space: Space, direction: Direction, given: Mapping[Field, int]) 
 
 
 class Domain:
-    """The packets that can occur in a pod: what the document speaks of."""
+    """The packets that can occur in a pod, to which the document applies."""
 
     def __init__(self, space: Space, surroundings: Surroundings) -> None:
         self._space, self._pod = space, surroundings
         self._family = space.family
 
     def only(self, name: Field, spans: Intervals) -> int:
-        """Return the packets with a field in some intervals at their start."""
+        """Return the packets whose field initially lies in the intervals."""
         return self._space.within(self._space.symbol(name), spans)
 
     def of(self, direction: Direction) -> int:
@@ -180,7 +180,7 @@ class Domain:
         return self._space.bdd.both(usual, way)
 
     def opening(self) -> int:
-        """Return the TCP packets that open a connection: SYN, and neither ACK, RST nor FIN."""
+        """Return the TCP packets that open a connection: SYN without ACK, RST and FIN."""
         syn = self._space.symbol(Field.TCP_FLAGS)
         first = self._space.within(
             tuple(b if i in {3, 5, 6, 7} else 0 for i, b in enumerate(syn)), ((SYN, SYN),)

@@ -1,4 +1,4 @@
-"""Packets that go through base chains: what rules do to them."""
+"""Apply the rules of base chains to sets of packets."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.space import Bits, Environment, Space, constant
 
 STEP_LIMIT = 250_000
-"""Rules that one pass goes through, those that are taken together counted once."""
+"""Limit of rules that one pass evaluates; a batch counts as one rule."""
 
 
 class Model:
-    """A rule set in its surroundings, ready to be walked.
+    """A rule set in its pod, ready for :class:`Walk`.
 
     Attributes:
-        rules: What was read.
+        rules: The rules that were read.
         space: The packets of one IP version.
         surroundings: The pod.
-        routing: How it routes packets.
-        hooks: Base chains in order.
+        routing: The pod's routing.
+        hooks: The base chains of each hook, in order.
     """
 
     def __init__(self, rules: RuleSet, space: Space, surroundings: Surroundings) -> None:
@@ -58,7 +58,7 @@ class Model:
 
 @dataclass(slots=True)
 class Verdicts:
-    """What the rules of one base chain have decided so far."""
+    """The decisions of one base chain so far."""
 
     hook: Hook
     accepted: int = NONE
@@ -68,16 +68,16 @@ class Verdicts:
 
 @dataclass(slots=True)
 class Passage:
-    """Packets on their way, and what has been done to them.
+    """Sets of packets on their way through the rules, and the changes made to them.
 
     Attributes:
-        model: What they pass.
-        at: The fields as they are now.
-        observer: Called for each rule that is asked.
-        ends: What has become of packets.
-        altered: Packets with a change that no field shows, by what was changed.
-        untracked: Packets that connection tracking does not see.
-        intercepted: Packets that TPROXY has handed to a listener.
+        model: The rules that they pass.
+        at: The current fields.
+        observer: Called for each rule that is evaluated.
+        ends: The packets whose fate is decided, by fate.
+        altered: Packets with a change that no field represents, by the kind of change.
+        untracked: Packets that are exempt from connection tracking.
+        intercepted: Packets that TPROXY hands to a listener.
     """
 
     model: Model
@@ -91,7 +91,7 @@ class Passage:
     _step: Callable[[], None] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Count the steps from here on."""
+        """Start to count steps."""
         self._step = count_steps(STEP_LIMIT, self.model.space.bdd.work)
 
     @property
@@ -101,11 +101,11 @@ class Passage:
 
     @property
     def bdd(self) -> Bdd:
-        """Where sets of packets live."""
+        """The store of sets of packets."""
         return self.model.space.bdd
 
     def base(self, hook: Hook, chain: Chain, packets: int) -> tuple[int, Verdicts]:
-        """Pass a base chain; return the packets that come out, and what NAT wants of some."""
+        """Pass a base chain; return the packets that it accepts, and its verdicts."""
         self._verdicts = Verdicts(hook)
         rest = self._chain(chain, packets, 1)
         if chain.accepts:
@@ -114,12 +114,12 @@ class Passage:
         return self._verdicts.accepted, self._verdicts
 
     def end(self, end: End, packets: int) -> None:
-        """Say what has become of packets."""
+        """Record the fate of packets."""
         if packets != NONE:
             self.ends[end] = self.bdd.either(self.ends.get(end, NONE), packets)
 
     def set(self, name: Field, where: int, new: Bits) -> None:
-        """Give a field another value in some packets."""
+        """Change the value of a field in the packets ``where``."""
         choose = self.bdd.choose
         pairs = zip(self.at[name], new, strict=True)
         self.at[name] = tuple(o if o == n else choose(where, n, o) for o, n in pairs)
@@ -131,7 +131,7 @@ class Passage:
         return bdd.union(bdd.either(bdd.minus(o, n), bdd.minus(n, o)) for o, n in pairs if o != n)
 
     def _chain(self, chain: Chain, packets: int, depth: int) -> int:
-        """Go through a chain; return the packets that come to its end or turn back."""
+        """Evaluate a chain; return the packets that reach its end or return from it."""
         bdd, back = self.bdd, NONE
         for batch in self.model.batches.of(chain, single=self.observer is not None):
             if packets == NONE:
@@ -154,7 +154,7 @@ class Passage:
         observer(Asked(self._verdicts.hook, chain, rule, packets, conditions, hit, depth))
 
     def _act(self, chain: Chain, batch: Batch, hit: int, depth: int) -> tuple[int, int]:
-        """Do what a rule does; return the packets that go on and those that turn back."""
+        """Apply a batch; return the packets that continue and those that return."""
         for action in batch.actions:
             match action:
                 case Return():
@@ -175,7 +175,7 @@ class Passage:
         return self._chain(target, hit, depth + 1)
 
     def _finishes(self, action: Action, hit: int) -> bool:
-        """Do one action; whether the packets leave the base chain by it."""
+        """Apply one action; return whether it ends the base chain for the packets."""
         match action:
             case Accept():
                 self._accept(hit)
@@ -238,7 +238,7 @@ class Passage:
         moves[move] = self.bdd.either(moves.get(move, NONE), hit)
 
     def _here(self) -> int:
-        """Return the address that REDIRECT writes: loopback for own packets, else the pod's."""
+        """Return the address that REDIRECT sets: loopback for outgoing packets, else the pod's."""
         family = self.space.family
         own = [a for owned in self.model.surroundings.own(family).values() for a in owned]
         if self._verdicts.hook is Hook.OUTPUT or not own:

@@ -1,4 +1,4 @@
-"""What a set of rules stands in: addresses, interfaces and routes of one pod."""
+"""The pod of a rule set: its addresses, interfaces and routes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pytest_fsmredir.rules.space import LOOPBACK
 from pytest_fsmredir.rules.vocabulary import address
 
 EXAMPLE_ADDRESSES = ("10.244.0.10", "fd00:10:244::a")
-"""A pod's addresses where none are known; inside the documents' own pod range."""
+"""A pod's default addresses; they lie in the pod range of the document's examples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """One pod, as far as its rules can ask for it.
+    """The properties of one pod that its rules can match.
 
     Attributes:
-        addresses: Its addresses as text, by interface, loopback aside; the primary one first.
-        closed: The interfaces named are all there are. Else rules may name others, and one that
-            no rule names exists as well.
+        addresses: Its addresses as text, by interface, without loopback; the primary one first.
+        closed: The pod has no other interfaces. If False, rules may name further ones, and one
+            interface that no rule names exists as well.
     """
 
     addresses: Mapping[str, Sequence[str]] = field(
@@ -47,7 +47,7 @@ class Surroundings:
         return joined([LOOPBACK[family], *own])
 
     def routing(self, rules: RuleSet, family: int) -> Routing:
-        """Return how packets are routed: as was read, or in the plainest way."""
+        """Return the routing that was read, or the default routing of a pod."""
         found = rules.routing.get(family)
         if found is not None and found.rules:
             return found
@@ -58,8 +58,8 @@ class Surroundings:
         """Return the names of all interfaces, ``lo`` first.
 
         Args:
-            rules: What may name some.
-            others: More names that matter.
+            rules: Rules that may name interfaces.
+            others: Further names.
         """
         names = ["lo", *self.addresses, *others]
         if not self.closed:

@@ -1,4 +1,4 @@
-"""Compares rules with the document over every packet, and finds where they differ."""
+"""Compare rules with the document for every packet, and find the differences."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ UNTOUCHED: Final = {
 }
 _RARE: Final = Duty(Route.DIRECT, "SPEC-5.4", Level.SHOULD)
 LATER: Final = Duty(Route.DIRECT, "SPEC-1.5", Level.MUST)
-"""A later packet: whichever way its connection went, it has to get there."""
+"""A later packet of a connection has to arrive, whichever route the connection took."""
 
 PSH, URG = 8, 32
 FINDING_LIMIT: Final = 200
@@ -50,15 +50,15 @@ FINDING_LIMIT: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Flows that the rules treat otherwise than the document wants, and why.
+    """Flows that the rules treat differently from what the document requires, and the cause.
 
     Attributes:
-        duty: What the document wants.
-        end: What the rules make of them.
-        path: The way of the plainest of these flows.
-        decider: The rule that decides, or None where no rule acts.
-        depends: Conditions that are not understood and that it depends on; empty when certain.
-        later: It is about a packet after the first.
+        duty: What the document requires.
+        end: The fate that the rules give them.
+        path: The path of the simplest of these flows.
+        decider: The rule that decides, or None if no rule matches.
+        depends: Conditions that are not understood and decide the result; empty if it is certain.
+        later: The finding is about a packet after the first of a connection.
     """
 
     duty: Duty
@@ -70,20 +70,20 @@ class Finding:
 
     @property
     def packet(self) -> Packet:
-        """The plainest of these flows."""
+        """The simplest of these flows."""
         return self.path.packet
 
 
 @dataclass(slots=True)
 class Proof:
-    """What is known of all flows of one direction and IP version.
+    """The result of the comparison for all flows of one direction and IP version.
 
     Attributes:
         direction: Seen from the pod.
         family: IP version.
-        findings: Certain differences, the plainest flow of each.
-        doubts: Differences that depend on what is not understood.
-        more: There are more findings than were looked at.
+        findings: Certain differences, each with its simplest flow.
+        doubts: Differences that depend on conditions that are not understood.
+        more: There are more findings than these.
     """
 
     direction: Direction
@@ -94,7 +94,7 @@ class Proof:
 
     @property
     def proved(self) -> bool:
-        """No flow exists that the rules treat otherwise than the document wants."""
+        """Whether the rules treat every flow as the document requires."""
         return not (self.findings or self.doubts or self.more)
 
 
@@ -131,7 +131,7 @@ class Prover:
         return found
 
     def ends(self, direction: Direction, packets: int, fixed: dict[Field, int]) -> Ends:
-        """Return what becomes of packets."""
+        """Return the fates of packets."""
         walk = Walk(self.model, environment(self.space, direction, fixed))
         return walk.send(direction, packets)
 
@@ -152,9 +152,9 @@ class Prover:
             yield from self._differing(direction, duty, some, ends)
 
     def _kept_inside(self) -> int:
-        """Return packets with a mark that routing delivers inside the pod, as TPROXY needs.
+        """Return packets with a mark that makes routing deliver them locally, as TPROXY needs.
 
-        Marks like these are the implementation's own (SPEC-5.6).
+        Such marks are reserved for the implementation (SPEC-5.6).
         """
         routing = self.model.routing
         marking = [
@@ -180,7 +180,7 @@ class Prover:
     def _later(
         self, direction: Direction, first: Walk, opening: int, ends: Ends
     ) -> Iterator[Finding]:
-        """Find packets after the first that do not get where their connection leads."""
+        """Find packets after the first that do not arrive where their connection leads."""
         bdd = self.space.bdd
         at = self._connections(direction)
         at[Field.STATE] = self.space.constant(Field.STATE, ESTABLISHED)
@@ -209,14 +209,14 @@ class Prover:
                 )
 
     def _certain(self, flows: int, differing: int) -> int:
-        """Return the flows that differ whatever the conditions that are not understood say."""
+        """Return the flows that differ for every result of the conditions not understood."""
         bdd = self.space.bdd
         if differing == NONE:
             return NONE
         return bdd.minus(flows, self._possible(bdd.minus(flows, differing)))
 
     def _possible(self, flows: int) -> int:
-        """Return the flows that belong to a set for some answer of what is not understood."""
+        """Return the flows in a set for at least one result of the conditions not understood."""
         return self.space.bdd.either_way(flows, (free.variable for free in self.space.free))
 
     def _doubted(self, direction: Direction, duty: Duty, end: End, flows: int) -> Iterator[Finding]:
@@ -229,7 +229,7 @@ class Prover:
     def _found(
         self, direction: Direction, duty: Duty, end: End, flows: int, *, later: bool = False
     ) -> Iterator[Finding]:
-        """Yield one finding for each rule, or missed condition, that decides over some flows."""
+        """Yield one finding for each rule, or failed condition, that decides flows."""
         bdd = self.space.bdd
         shown: list[Asked] | None = None
         while flows != NONE:
@@ -247,13 +247,13 @@ class Prover:
                 rest = bdd.minus(flows, self.seeker.alike(path, shown))
             except TooComplexError:
                 rest = flows
-            if rest == flows:  # what is left cannot be told from what was found
+            if rest == flows:  # the rest is indistinguishable from the finding
                 self.more = True
                 return
             flows = rest
 
     def _doubts(self, path: Path, end: End) -> tuple[str, ...]:
-        """Return what a finding depends on that is not understood."""
+        """Return the conditions not understood that a finding depends on."""
         if end.kind is EndKind.OPAQUE:
             return (end.detail,)
         names = {free.variable: free.test.what for free in self.space.free}
@@ -263,7 +263,7 @@ class Prover:
 
 
 def _permitted(duty: Duty, end: End) -> bool:
-    """Whether the document permits an end that it does not want.
+    """Whether the document permits a fate that it does not require.
 
     The sidecar's own calls to 127.0.0.1 may arrive at the pod's address (SPEC-3.1).
     """
@@ -271,7 +271,7 @@ def _permitted(duty: Duty, end: End) -> bool:
 
 
 def _owed(duty: Duty, end: End, packet: Packet) -> Duty | None:
-    """Return the duty that is broken where only unusual packets break it; None for none at all."""
+    """Return the violated requirement of packets that may be unusual; None if there is none."""
     if packet.protocol == TCP and packet.tcp_flags & (PSH | URG):
         sentence = "SPEC-1.6" if packet.direction is Direction.OUTBOUND else "SPEC-2.6"
         return Duty(duty.route, sentence, Level.SHOULD)
@@ -280,5 +280,5 @@ def _owed(duty: Duty, end: End, packet: Packet) -> Duty | None:
     if end.kind is EndKind.DIRECT:
         must = duty.level is Level.MUST and duty.route is Route.SIDECAR_OUTBOUND
         return Duty(duty.route, "SPEC-4.8", Level.MUST) if must else duty
-    # An implementation needs marks of its own, which it delivers inside the pod (SPEC-5.6).
+    # An implementation needs reserved marks, whose packets it delivers inside the pod (SPEC-5.6).
     return None if end.kind is EndKind.LOST else Duty(duty.route, "SPEC-5.6", Level.SHOULD)

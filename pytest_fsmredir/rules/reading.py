@@ -1,4 +1,4 @@
-"""Reads a saved file, whatever of the known listings it holds, one after another."""
+"""Read a saved file that contains one or more of the known listings."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Numbered = list[tuple[int, str]]
 
 
 def read_file(path: Path, family: int | None = None) -> RuleSet:
-    """Return what a file holds.
+    """Return the rules in a file.
 
     Args:
-        path: The file; one whose name ends in ``.v6`` holds IPv6 rules unless they say otherwise.
-        family: IP version of rules that do not say theirs.
+        path: The file; if its name ends in ``.v6``, rules without an IP version are IPv6 rules.
+        family: IP version of rules that do not state one.
 
     Raises:
         RulesError: It cannot be read; the message names the file and the line.
@@ -42,13 +42,13 @@ def read_file(path: Path, family: int | None = None) -> RuleSet:
 
 
 def read_text(text: str, family: int = 4) -> RuleSet:
-    """Return what listings hold that follow each other in one text.
+    """Return the rules of all listings in one text.
 
-    Known are ``iptables-save`` and ``ip6tables-save`` of either variant, ``nft -j list ruleset``,
+    Known are ``iptables-save`` and ``ip6tables-save`` of both variants, ``nft -j list ruleset``,
     ``ipset save``, ``ip rule``, ``ip route show table all`` and lines ``NAME = VALUE`` of sysctl.
 
     Raises:
-        RulesError: A line belongs to none of them, or is wrong; the message names it.
+        RulesError: A line belongs to no known listing, or is wrong; the message names it.
     """
     sorter = Sorter(family)
     for number, line in enumerate(lines_of(text), 1):
@@ -61,15 +61,15 @@ def read_text(text: str, family: int = 4) -> RuleSet:
 
 
 class Sorter:
-    """Sorts lines by the program that wrote them, and reads each program's together.
+    """Sorts lines by the program that wrote them, and parses the lines of each program together.
 
     Attributes:
-        listings: IP version and lines of each listing by iptables-save.
+        listings: IP version and lines of each iptables-save listing.
         settings: Kernel settings by name.
     """
 
     def __init__(self, family: int) -> None:
-        """Start; lines of iptables that say no IP version are of ``family``."""
+        """Start empty; iptables lines that state no IP version belong to ``family``."""
         self._family = family
         self.listings: list[tuple[int, Numbered]] = []
         self.settings: dict[str, str] = {}
@@ -80,7 +80,7 @@ class Sorter:
         self._routes: dict[int, list[tuple[str, Route]]] = {4: [], 6: []}
 
     def take(self, number: int, line: str) -> None:
-        """Put a line of an unknown program where it belongs.
+        """Find out which program wrote a line, and add it to that program's lines.
 
         Raises:
             RulesError: No known program writes such a line.
@@ -106,26 +106,26 @@ class Sorter:
             self._unknown(number, text)
 
     def add_rule(self, number: int, line: str, family: int, listing: str) -> None:
-        """Take a line of a listing by iptables-save."""
+        """Add a line of an iptables-save listing."""
         if listing != self._named:
             self._named = listing
             self.listings.append((family, []))
         self.listings[-1][1].append((number, line))
 
     def add_policy(self, number: int, line: str, family: int) -> None:
-        """Take a line of ``ip rule``."""
+        """Add a line of ``ip rule``."""
         self._policy[family].append(routing.policy_rule(number, line, family))
 
     def add_route(self, number: int, line: str, family: int) -> None:
-        """Take a line of ``ip route show table all``."""
+        """Add a line of ``ip route show table all``."""
         self._routes[family].append(routing.route(number, line, family))
 
     def add_json(self, text: str) -> None:
-        """Take a listing by ``nft -j``."""
+        """Add a listing of ``nft -j``."""
         self._json = list(enumerate(lines_of(text), 1)) if text.strip() else []
 
     def rules(self) -> RuleSet:
-        """Read what was sorted.
+        """Parse all lines that were added.
 
         Raises:
             RulesError: A line is wrong; the message names it.
@@ -150,13 +150,13 @@ class Sorter:
         self.listings[-1][1].append((number, line))
 
     def _family_of(self, text: str) -> int:
-        """Return the IP version of a line of ``ip rule``: each one starts with priority 0."""
+        """Return the IP version of a line of ``ip rule``: each version starts with priority 0."""
         if text.startswith("0:") and self._policy[4]:
             return 6
         return 6 if self._policy[6] or ":" in text.split(":", 1)[1] else 4
 
     def _unknown(self, number: int, text: str) -> None:
-        """Take a line of ``ip route``, the only one without a form of its own."""
+        """Add a line of ``ip route``, the only listing whose lines have no distinctive form."""
         first = text.split()[0]
         if not re.match(r"[0-9a-fA-F.:/]+$|default$|[a-z]+$", first):
             raise fault(number, "no program that is known writes such a line", text)

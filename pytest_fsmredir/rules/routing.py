@@ -1,4 +1,4 @@
-"""Reads ``ip rule``, ``ip route show table all`` and kernel settings."""
+"""Read ``ip rule``, ``ip route show table all`` and kernel settings."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _ALL = 2**32 - 1
 
 
 def is_rule(line: str) -> bool:
-    """Whether a line is one of ``ip rule``."""
+    """Whether a line is from ``ip rule``."""
     return re.match(r"\d+:\s+(not |from )", line) is not None
 
 
 def policy_rule(number: int, line: str, family: int) -> PolicyRule:
-    """Return one line of ``ip rule``.
+    """Parse one line of ``ip rule``.
 
     Raises:
         RulesError: It is not one; the message names the line.
@@ -85,7 +85,7 @@ def _selector(word: str, value: str, family: int) -> Test:
             number = integer(mark)
             return Number(Field.MARK, ((number, number),), integer(mask) if slash else _ALL)
         case "iif":
-            # What a process of this host sends counts as having come in by lo (ip-rule(8)).
+            # Packets of a local process count as received on lo (ip-rule(8)).
             own = Number(Field.HAS_SOCKET, ((1, 1),))
             return own if value == "lo" else Interface(Field.IN, (value,))
         case "uidrange":
@@ -128,7 +128,7 @@ def _after(words: Sequence[str], word: str) -> str:
 
 
 def joined(rules: Sequence[PolicyRule], routes: Sequence[tuple[str, Route]]) -> Routing:
-    """Return the routing that lines make together."""
+    """Return the routing that consists of these rules and routes."""
     tables: dict[str, tuple[Route, ...]] = {}
     for table, entry in routes:
         tables[table] = (*tables.get(table, ()), entry)
@@ -138,7 +138,7 @@ def joined(rules: Sequence[PolicyRule], routes: Sequence[tuple[str, Route]]) -> 
 def plain(
     own: Mapping[str, Sequence[int]], loopback: tuple[int, int], everything: tuple[int, int]
 ) -> Routing:
-    """Return the routing of a pod of which no routes were read.
+    """Return the default routing of a pod whose routes were not read.
 
     Args:
         own: The pod's addresses, by interface.

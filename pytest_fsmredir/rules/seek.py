@@ -1,4 +1,4 @@
-"""Finds plain packets in sets of packets, and the flows that one rule decides over."""
+"""Find simple packets in sets of packets, and the flows that one rule decides."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from pytest_fsmredir.rules.walk import Walk
 
 @dataclass(frozen=True, slots=True)
 class Taste:
-    """Which flows count as plain, the first wish first.
+    """Which flows count as simple; earlier preferences have priority.
 
     Attributes:
-        wishes: A field and the values that are wanted of it, if a flow with such exists.
+        wishes: A field and its preferred values, used if a flow with such a value exists.
     """
 
     wishes: Sequence[tuple[Field, Intervals]]
@@ -44,7 +44,7 @@ def one(number: int) -> Intervals:
 
 
 def usual_taste(family: int, addresses: Iterable[int] = (), ports: Iterable[int] = ()) -> Taste:
-    """Return a taste for what applications send.
+    """Return the preferences for flows that applications usually send.
 
     Args:
         family: IP version.
@@ -85,14 +85,14 @@ class Seeker:
         self._taste = taste or usual_taste(self.space.family)
 
     def shown(self, direction: Direction, flows: int) -> list[Asked]:
-        """Return every rule that some flows ask, with the flows that it acts on."""
+        """Return every rule that flows reach, with the flows that match it."""
         shown: list[Asked] = []
         at = environment(self.space, direction, {})
         Walk(self.model, at, observer=shown.append).send(direction, flows)
         return shown
 
     def alike(self, path: Path, shown: Sequence[Asked]) -> int:
-        """Return the flows that the same rule decides over, or the same missed condition."""
+        """Return the flows that the same rule decides, or the same failed condition."""
         bdd, decider, missed = self.space.bdd, path.decider, path.missed
         if decider is not None:
             return bdd.union(asked.hit for asked in shown if asked.rule is decider.rule)
@@ -106,10 +106,10 @@ class Seeker:
         )
 
     def plainest(self, direction: Direction, flows: int) -> Packet:
-        """Return the plainest of some flows.
+        """Return the simplest of some flows.
 
         Raises:
-            ValueError: There is none.
+            ValueError: The set is empty.
         """
         bdd = self.space.bdd
         for name, spans in (*self._places(direction), *self._taste.wishes):
@@ -121,7 +121,7 @@ class Seeker:
         return Packet(direction=direction, family=self.space.family, interface=interface, **values)
 
     def _places(self, direction: Direction) -> list[tuple[Field, Intervals]]:
-        """Return the wishes that come of the pod: its first interface and address."""
+        """Return the preferences for the pod's first interface and address."""
         pod = self.model.surroundings
         device = next(iter(pod.addresses), "lo")
         family = self.space.family

@@ -1,4 +1,4 @@
-"""Named sets of ``ipset save``, and what it means to match one."""
+"""Read the named sets of ``ipset save``, and build the tests that match them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _DEEPEST = 8
 
 @dataclass(slots=True)
 class IpSet:
-    """One set.
+    """One named set.
 
     Attributes:
-        dimensions: What a member is made of, such as ``("net", "port")``.
+        dimensions: The parts of a member, such as ``("net", "port")``.
         method: ``hash``, ``bitmap`` or ``list``.
         family: IP version of its addresses.
         members: As written.
-        unclear: Why membership cannot be told from the listing; empty when it can.
+        unclear: Why the listing does not determine membership; empty if it does.
     """
 
     method: str
@@ -46,10 +46,10 @@ class IpSet:
 
 
 def read_sets(lines: Sequence[tuple[int, str]]) -> dict[str, IpSet]:
-    """Return the sets of ``ipset save`` lines, given with their numbers.
+    """Return the sets in numbered lines of ``ipset save``.
 
     Raises:
-        RulesError: A line is not one of ``ipset save``; the message names it.
+        RulesError: A line is not from ``ipset save``; the message names it.
     """
     found: dict[str, IpSet] = {}
     for number, line in lines:
@@ -76,10 +76,10 @@ def matching(
 
     Args:
         sets: Every set.
-        name: The one.
+        name: The name of the set to match.
         directions: ``src`` or ``dst`` for each dimension.
-        words: The condition as written, for what is not understood.
-        depth: How many sets of sets lead here.
+        words: The text of the condition, for parts that are not understood.
+        depth: The number of enclosing sets of sets.
 
     Raises:
         ValueError: A member is malformed.
@@ -139,7 +139,7 @@ def _part(of: IpSet, dimension: str, part: str, direction: str) -> Test | None:
 
 
 def _merged(rows: list[tuple[Test, ...]]) -> Iterator[Test]:
-    """Join members of one dimension into one test, however many they are."""
+    """Join all members of one dimension into one test."""
     numbers: dict[tuple[Field, Test], list[tuple[int, int]]] = {}
     for row in rows:
         match row:

@@ -1,4 +1,4 @@
-"""Rules, paths and findings as lines of text."""
+"""Format rules, paths and findings as lines of text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WIDEST = 100
 
 
 def rules_lines(rules: RuleSet) -> Iterator[str]:
-    """Yield every chain with its rules, and what is not understood."""
+    """Yield every chain with its rules, and the conditions that are not understood."""
     for chain in rules.chains.values():
         if chain.rules or chain.hook is None or not chain.accepts:
             yield _head(chain)
@@ -26,7 +26,7 @@ def rules_lines(rules: RuleSet) -> Iterator[str]:
 
 
 def not_understood(rules: RuleSet) -> list[str]:
-    """Return the conditions that the model has no test for."""
+    """Return the conditions that the model does not understand."""
     return [
         f"{_place(rule)}: {part.what}"
         for chain in rules.chains.values()
@@ -38,7 +38,7 @@ def not_understood(rules: RuleSet) -> list[str]:
 
 
 def path_lines(path: Path) -> Iterator[str]:
-    """Yield the way of a packet: each rule it asked, and why it went on."""
+    """Yield the path of a packet: each rule that it reached, and why it continued."""
     last = None
     for asked in path.asked:
         where = f"{asked.hook.value.upper()} {asked.chain.table} {asked.chain.name}"
@@ -49,7 +49,7 @@ def path_lines(path: Path) -> Iterator[str]:
 
 
 def finding_lines(number: int, finding: Finding) -> Iterator[str]:
-    """Yield what is wrong with some flows, and which rule does it."""
+    """Yield the difference that a finding describes, and the rule that causes it."""
     duty = finding.duty
     wanted = "the fate of its connection" if finding.later else duty.route.value
     yield f"{number}. {duty.level.value} {duty.sentence}: {finding.packet}"
@@ -61,19 +61,19 @@ def finding_lines(number: int, finding: Finding) -> Iterator[str]:
 
 
 def change_lines(number: int, change: Change) -> Iterator[str]:
-    """Yield a change of fate, and the rules that make it."""
+    """Yield a change of fate, and the rules that cause it."""
     yield f"{number}. {change.before.packet}"
     for words, path in (("before", change.before), ("after", change.after)):
         yield f"   {words}: {' or '.join(map(str, path.ends))}; {reason(path)}"
 
 
 def idle_line(idle: IdleRule) -> str:
-    """Return which rule never acts, and why."""
+    """Return which rule no packet matches, and why."""
     return f"never acts: {_place(idle.rule)}, because {idle.why}: {_brief(idle.rule)}"
 
 
 def reason(path: Path) -> str:
-    """Return which rule decides over a packet, or which condition keeps rules from acting."""
+    """Return which rule decides the fate of a packet, or which condition fails."""
     decider, missed = path.decider, path.missed
     if decider is not None:
         return f"decided by {_place(decider.rule)}: {_brief(decider.rule)}"
@@ -85,7 +85,7 @@ def reason(path: Path) -> str:
 
 
 def decided(path: Path) -> str:
-    """Return the deciding rule as a parenthesis."""
+    """Return the deciding rule in parentheses."""
     decider = path.decider
     return f" (by {_place(decider.rule)})" if decider else ""
 

@@ -1,4 +1,4 @@
-"""The packets of one IP version as bits, and tests as sets of packets."""
+"""Represent the packets of one IP version as bits, and tests as sets of packets."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from pytest_fsmredir.rules.forms import (
 from pytest_fsmredir.rules.nft_values import WIDTHS
 
 Bits = tuple[int, ...]
-"""A number as its bits, the highest first; each is the set of packets that have it set."""
+"""A number's bits, highest first; each is the set of packets in which the bit is 1."""
 
 Environment = dict[Field, Bits]
-"""What every field of a packet holds at one moment of its way."""
+"""The value of every field of a packet at one point of its path."""
 
 INTERFACE_WIDTH: Final = 8
 FREE_LIMIT: Final = 1024
-"""Tests that are not understood, at most; each is a variable."""
+"""Limit of tests that are not understood; each one is a variable."""
 
 _ORDER: Final = (
     Field.IN, Field.PROTOCOL, Field.TCP_FLAGS, Field.TOS, Field.TTL, Field.LENGTH,
     Field.ICMP_TYPE, Field.ICMP_CODE, Field.FRAGMENT, Field.LINK_TYPE, Field.MARK, Field.GID,
     Field.UID, Field.SOURCE_PORT, Field.PORT, Field.SOURCE, Field.DESTINATION,
 )  # fmt: skip
-"""Variables from the top of a diagram down. Long lists are of ports and of destinations, so these
-stand at the bottom, where one is not repeated for each value of the other."""
+"""Variables from the top of a diagram down. Long lists contain ports and destinations, so these
+are at the bottom, where the nodes of one are not repeated for each value of the other."""
 
 _MULTICAST = {4: (0xE0000000, 0xEFFFFFFF), 6: (0xFF << 120, (1 << 128) - 1)}
 LOOPBACK: Final = {4: (0x7F000000, 0x7FFFFFFF), 6: (1, 1)}
@@ -55,13 +55,13 @@ def width_of(name: Field, family: int) -> int:
 
 
 def constant(number: int, width: int) -> Bits:
-    """Return a number as bits that are the same for every packet."""
+    """Return a number as bits that are constant for all packets."""
     return tuple(ALL if number >> (width - 1 - i) & 1 else NONE for i in range(width))
 
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """A test that is not understood, as the variable that stands for it."""
+    """The variable that represents a test that is not understood."""
 
     variable: int
     test: Unknown
@@ -72,9 +72,9 @@ class Space:
 
     Attributes:
         family: 4 or 6.
-        bdd: Where sets of packets live.
-        interfaces: Names by number; number 0 stands for the absence of an interface.
-        free: Variables of tests that are not understood, in the order they were met.
+        bdd: The store of sets of packets.
+        interfaces: Names by number; number 0 means no interface.
+        free: Variables of tests that are not understood, in order of first use.
     """
 
     def __init__(self, family: int, interfaces: Sequence[str], local: Intervals) -> None:
@@ -97,24 +97,24 @@ class Space:
         return tuple(self._free.values())
 
     def symbol(self, name: Field) -> Bits:
-        """Return a field as variables: any value."""
+        """Return a field as variables, so that it can have any value."""
         first = self._first[name]
         return tuple(self.bdd.variable(first + i) for i in range(width_of(name, self.family)))
 
     def constant(self, name: Field, number: int) -> Bits:
-        """Return a field with one value."""
+        """Return a field with a fixed value."""
         return constant(number, width_of(name, self.family))
 
     def index(self, interface: str) -> int:
         """Return the number of an interface.
 
         Raises:
-            ValueError: There is none of that name.
+            ValueError: No interface has that name.
         """
         return self.interfaces.index(interface)
 
     def value(self, example: Mapping[int, bool], name: Field) -> int:
-        """Return the value of a field in an example; bits that do not matter are 0."""
+        """Return the value of a field in an example; bits that the example leaves open are 0."""
         first = self._first[name]
         number = 0
         for i in range(width_of(name, self.family)):
@@ -122,14 +122,14 @@ class Space:
         return number
 
     def within(self, bits: Bits, intervals: Intervals) -> int:
-        """Return the packets in which a number lies in some intervals."""
+        """Return the packets in which a number lies in one of the intervals."""
         top = (1 << len(bits)) - 1
         if intervals and intervals[-1][1] > top:
             intervals = tuple((low, min(high, top)) for low, high in intervals if low <= top)
         return self.bdd.within(bits, intervals)
 
     def holds(self, test: Test, at: Environment) -> int:
-        """Return the packets for which a test holds at one moment of their way."""
+        """Return the packets for which a test holds with the given field values."""
         bdd = self.bdd
         match test:
             case AllOf(tests):
@@ -161,7 +161,7 @@ class Space:
             found = self.within(bits, self._numbers(test.names))
         else:
             found = self._of_type(test, bits)
-        self._known[id(test)] = (test, bits, found)  # the test is kept, so its id stays its own
+        self._known[id(test)] = (test, bits, found)  # keeping the test keeps its id unique
         return found
 
     def _numbers(self, names: Sequence[str]) -> Intervals:
@@ -216,7 +216,7 @@ def _masked(bits: Bits, mask: int) -> Bits:
 
 
 def fits(interface: str, pattern: str) -> bool:
-    """Whether the name of an interface fits a pattern; no interface fits none."""
+    """Whether the name of an interface fits a pattern; the empty name never does."""
     if not interface:
         return False
     if pattern.endswith("*"):

@@ -1,4 +1,4 @@
-"""The path of one packet: every rule it asked, and the one that decided."""
+"""Trace one packet: every rule that it reaches, and the rule that decides."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _SPARING = (Return, Accept)
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """What one packet meets.
+    """The path of one packet through the rules.
 
     Attributes:
         packet: The packet.
-        ends: What becomes of it: one end, or several where a condition is not understood.
-        asked: Every rule it asked, in order.
+        ends: Its fate: one end, or several if a condition is not understood.
+        asked: Every rule that it reaches, in order.
     """
 
     packet: Packet
@@ -51,12 +51,12 @@ class Path:
 
     @property
     def end(self) -> End:
-        """What becomes of the packet, if that is certain; else the first of what may."""
+        """The packet's fate; the first possible one if it is not certain."""
         return self.ends[0]
 
     @property
     def decider(self) -> Asked | None:
-        """The rule that decided, or None where no rule acted."""
+        """The rule that decided, or None if no rule matched."""
         hit = [asked for asked in self.asked if asked.hit != NONE]
         if self.end.kind in {EndKind.DROPPED, EndKind.REFUSED, EndKind.OPAQUE}:
             return _last(hit, _ENDING)
@@ -68,11 +68,11 @@ class Path:
             EndKind.ELSEWHERE,
         }:
             return _last(hit, _MOVING)
-        return _spared_by(hit)
+        return _last_exemption(hit)
 
     @property
     def missed(self) -> tuple[Asked, int] | None:
-        """The last rule that would have led on but for a condition, and that condition's place."""
+        """The last rule that failed to match, and the index of its failing condition."""
         for asked in reversed(self.asked):
             leads = any(isinstance(a, (*_MOVING, Jump, Goto)) for a in asked.rule.actions)
             if asked.hit == NONE and leads and NONE in asked.conditions:
@@ -104,7 +104,7 @@ def _last(hit: list[Asked], kinds: tuple[type, ...]) -> Asked | None:
     return None
 
 
-def _spared_by(hit: list[Asked]) -> Asked | None:
-    """Return the last rule that let the packet pass by, at the hooks where it could be caught."""
+def _last_exemption(hit: list[Asked]) -> Asked | None:
+    """Return the last rule that exempted the packet, at the hooks that could redirect it."""
     where = {Hook.OUTPUT, Hook.PREROUTING}
     return _last([a for a in hit if a.hook in where], (*_SPARING, *_MARKING))

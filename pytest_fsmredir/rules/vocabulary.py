@@ -1,4 +1,4 @@
-"""The names that rule languages have for numbers, and the numbers as the model has them."""
+"""Names of numbers in iptables and nft, and their values in the model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TCP_FLAGS: Final[Mapping[str, int]] = {
     "fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 16, "urg": 32, "ece": 64, "ecn": 64, "cwr": 128,
     "none": 0, "all": 63,
 }  # fmt: skip
-"""``ALL`` is iptables' word for the six old ones."""
+"""In iptables ``ALL`` means the six original flags."""
 
 LINK_TYPES: Final[Mapping[str, int]] = {
     "host": 0, "unicast": 0, "broadcast": 1, "multicast": 2, "other": 3, "otherhost": 3,
@@ -59,10 +59,10 @@ ECN: Final[Mapping[str, int]] = {"not-ect": 0, "ect1": 1, "ect0": 2, "ce": 3}
 
 
 def named(text: str, names: Mapping[str, int]) -> int:
-    """Return a number that is given as such, decimal, octal or hexadecimal, or by its name.
+    """Return the number that a decimal, octal or hexadecimal text or a name stands for.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is neither a number nor a known name.
     """
     found = names.get(text.lower())
     if found is not None:
@@ -74,7 +74,7 @@ def named(text: str, names: Mapping[str, int]) -> int:
 
 
 def integer(text: str) -> int:
-    """Return a number as C's ``strtoul`` with base 0 reads it; 010 is 8.
+    """Parse a number like C's ``strtoul`` with base 0; 010 is 8.
 
     Raises:
         ValueError: It is not a number.
@@ -106,7 +106,7 @@ def address(text: str) -> int:
     """Return an IP address as a number.
 
     Raises:
-        ValueError: It is not one.
+        ValueError: It is not an address.
     """
     return int(ip_address(text))
 
@@ -114,7 +114,7 @@ def address(text: str) -> int:
 def network(text: str, family: int) -> tuple[Intervals, int | None]:
     """Return the addresses of ``ADDRESS[/PREFIX-OR-MASK]`` as intervals, and a mask or None.
 
-    A mask with holes, which iptables allows, is returned as such.
+    The mask is returned only if it has holes, which iptables allows.
 
     Raises:
         ValueError: It is not a network of that family.

@@ -1,10 +1,10 @@
-"""The way of packets through hooks, routing and NAT, in the order of the kernel.
+"""Follow packets through hooks, routing and NAT, in the order of the kernel.
 
-It goes with sets of packets. A single packet is the set whose every bit is a constant, so the path
-that is shown and the proof over all packets come from the same code.
+The code works on sets of packets. A single packet is a set in which every bit is constant, so the
+trace of one packet and the proof for all packets use the same code.
 
-Packets that NAT gives another destination go on apart from the others, with that destination as a
-constant: sets of packets whose destination depends on all else would be large.
+Packets whose destination NAT changes continue separately, with that destination as a constant:
+sets of packets whose destination depends on all other fields would be large.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BROAD: Final = {4: (0xE0000000, 2**32 - 1), 6: (0xFF << 120, 2**128 - 1)}
 
 
 class _Stage(NamedTuple):
-    """One base chain of a hook, or all those of NAT together."""
+    """One base chain of a hook, or all of its NAT base chains together."""
 
     hook: Hook
     chains: tuple[Chain, ...]
@@ -40,11 +40,11 @@ class _Stage(NamedTuple):
 
 
 class Walk:
-    """One pass of a set of packets.
+    """One pass of a set of packets through the hooks.
 
     Attributes:
-        way: The packets, and what has been done to them.
-        moves: What NAT has given another destination, in the order of the hooks.
+        way: The packets, and the changes made to them.
+        moves: The packets whose destination NAT changed, in the order of the hooks.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Walk:
         earlier: Walk | None = None,
         observer: Observer | None = None,
     ) -> None:
-        """Get ready.
+        """Prepare the pass.
 
         Args:
-            model: What the packets pass.
-            at: Their fields at the start.
-            earlier: The pass of their connections' first packets; given, NAT repeats that.
-            observer: Called for each rule that is asked.
+            model: The rules that the packets pass.
+            at: Their initial fields.
+            earlier: The pass of their connections' first packets; NAT then repeats its decisions.
+            observer: Called for each rule that is evaluated.
         """
         self.way = Passage(model, dict(at), observer)
         self.moves: list[tuple[Hook, Move, int]] = []
@@ -70,7 +70,7 @@ class Walk:
         self._moved = False
 
     def send(self, direction: Direction, packets: int) -> Ends:
-        """Have packets leave a process of the pod or arrive at it; return what becomes of them."""
+        """Send packets from a process of the pod, or to the pod, and return their fates."""
         if direction is Direction.INBOUND:
             self._arrive(packets)
         else:
@@ -106,7 +106,7 @@ class Walk:
 
     @contextmanager
     def _apart(self, fields: Environment) -> Iterator[None]:
-        """Go on with some packets alone, in which some fields hold other values."""
+        """Continue the block with other values of some fields, and restore them afterwards."""
         at, moved = self.way.at, self._moved
         self.way.at = {**at, **fields}
         try:
@@ -123,7 +123,7 @@ class Walk:
         return found
 
     def _pass(self, stage: _Stage, packets: int) -> int:
-        """Pass a base chain that is not of NAT; return the packets that come out."""
+        """Pass a base chain other than NAT; return the packets that it accepts."""
         (chain,), way = stage.chains, self.way
         mark, state = way.at[Field.MARK], way.at[Field.STATE]
         early = chain.priority <= _TRACKING and stage.hook in {Hook.PREROUTING, Hook.OUTPUT}
@@ -140,7 +140,7 @@ class Walk:
         return packets
 
     def _translate(self, stage: _Stage, packets: int) -> tuple[int, dict[Move, int]]:
-        """Have NAT decide; return the packets that stay as they are, and the others by target."""
+        """Apply NAT; return the unchanged packets, and the others by new destination."""
         bdd, way = self._bdd, self.way
         if self._moved or self._decided(stage.hook):
             return packets, {}
@@ -161,7 +161,7 @@ class Walk:
         return bdd.either(passed, waiting), found
 
     def _decided(self, hook: Hook) -> bool:
-        """Whether NAT has decided already, which it has of what comes back by ``lo``."""
+        """Whether NAT has already decided, as for packets that arrive on ``lo``."""
         return hook in {Hook.PREROUTING, Hook.INPUT} and self._start[Field.HAS_SOCKET] != (NONE,)
 
     def _repeat(self, hook: Hook, packets: int) -> tuple[int, dict[Move, int]]:
@@ -176,7 +176,7 @@ class Walk:
     # Routing.
 
     def _route(self, packets: int) -> int:
-        """Choose the outgoing interface of packets anew; return those that have one."""
+        """Route packets again; return those that have an outgoing interface."""
         routed = NONE
         for kind, device, some in self._looked_up(packets):
             name = "lo" if kind in _HERE else device
@@ -192,7 +192,7 @@ class Walk:
         return routed
 
     def _led_astray(self, packets: int) -> int:
-        """Route packets for which there is a routing rule beyond the usual ones, as for marks."""
+        """Route packets that match an additional routing rule, such as one for marks."""
         special = [r for r in self._model.routing.rules if r.table not in _USUAL_TABLES]
         led = self._bdd.union(self._space.holds(rule.test, self.way.at) for rule in special)
         led = self._bdd.both(packets, led)
@@ -205,7 +205,7 @@ class Walk:
         return tuple(self._bdd.choose(where, new, old) for old, new in pairs)
 
     def _looked_up(self, packets: int) -> list[tuple[str, str, int]]:
-        """Return (type, interface, packets) of the routes that packets take."""
+        """Return (type, interface, packets) for each route that packets take."""
         found: list[tuple[str, str, int]] = []
         for rule in self._model.routing.rules:
             asking = self._bdd.both(packets, self._space.holds(rule.test, self.way.at))
@@ -246,7 +246,7 @@ class Walk:
         self._through(self._stages(Hook.PREROUTING), packets, self._sort)
 
     def _sort(self, packets: int) -> None:
-        """Tell packets for the pod itself from those that it forwards."""
+        """Separate packets for the pod itself from those that it forwards."""
         packets = self._bdd.minus(packets, self._martian(packets))
         local = self._bdd.union(
             some
@@ -257,7 +257,7 @@ class Walk:
         self._through(self._stages(Hook.INPUT), local, lambda some: self._settle(some, here=True))
 
     def _martian(self, packets: int) -> int:
-        """Return what NAT sends from outside to loopback, which the kernel drops."""
+        """Return the packets that NAT sends from outside to loopback: the kernel drops them."""
         if not self._moved or self._decided(Hook.PREROUTING):
             return NONE
         settings = self._model.rules.settings
@@ -270,7 +270,7 @@ class Walk:
         return lost
 
     def _settle(self, packets: int, *, here: bool) -> None:
-        """Say what has become of packets that are delivered in the pod or have left it."""
+        """Record the fate of packets that are delivered in the pod or have left it."""
         bdd, way = self._bdd, self.way
         caught = bdd.both(packets, way.intercepted) if here else NONE
         self._captured(caught, way.at[Field.TPROXY_PORT], here=here)
@@ -298,7 +298,7 @@ class Walk:
         self.way.end(End(EndKind.ELSEWHERE), packets)
 
     def _known(self, packets: int) -> int:
-        """Return the packets whose destination is the pod's; no socket waits for the others."""
+        """Return the packets to an address of the pod: no other packets reach a socket."""
         family = self._space.family
         own = self._model.surroundings.local(family)
         bits = self.way.at[Field.DESTINATION]

@@ -1,1 +1,1 @@
-"""Pods as network namespaces of this process: no container, no cluster, nothing left behind."""
+"""Backend whose pods are network namespaces of this process; it needs no containers."""

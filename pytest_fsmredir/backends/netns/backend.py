@@ -1,4 +1,4 @@
-"""The embedded backend: one world, and pods in it, all in this process."""
+"""The netns backend: pods and the outside world as network namespaces of this process."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ _OF_CLUSTERS = {Need.WORKLOADS, Need.WEBHOOK}
 _SOON_FORGOTTEN = {"netfilter/nf_conntrack_tcp_timeout_close": "1"}
 """Seconds that connection tracking remembers a connection that was reset, instead of 10.
 
-A SYN with the same addresses and ports opens it anew if its client had reset it. If its server had,
-the SYN is let through the way the old connection went, and no rule is asked
+If the client reset the connection, a SYN with the same addresses and ports opens a new one. If the
+server reset it, the SYN takes the route of the old connection and passes no rule
 (nf_conntrack_tcp_packet, linux/net/netfilter/nf_conntrack_proto_tcp.c). The kernel chooses source
-ports from one sequence for all namespaces, so runs at once come round to a port within seconds.
+ports from one sequence for all namespaces, so parallel runs reuse a port within seconds.
 """
 
 
@@ -61,10 +61,11 @@ class NetnsBackend:
     Attributes:
         families: The IP versions that its pods have.
         world: The namespace outside all pods.
-        outside: Where flows of the world start and arrive.
-        confinement: How init commands are held unless a check says otherwise.
-        idle_s: How long connections that are to be idle are so at least.
-        programs_started: By the implementation to program a pod, as far as counted so far.
+        outside: The host for flows from and to the world.
+        confinement: The default limits of init commands.
+        idle_s: The minimum time that idle connections stay idle.
+        programs_started: Numbers of programs that the implementation starts to program a pod,
+            as far as counted.
     """
 
     name = "netns"
@@ -101,7 +102,7 @@ class NetnsBackend:
             wire_world(self.world, families)
             self.outside = Host(self._engine, self.world.socket, timeout_s)
             self._make_sidecar = _recorder if pipy is None else self._pipy(pipy, undo)
-            # Pipy's records come in while the engine is pumped, which one thread at a time may do.
+            # Pipy's records arrive while the engine is pumped, which only one thread may do.
             self._reserve = Reserve(
                 lambda: self._site(self._links.plain()), ahead=0 if pipy else RESERVED_PODS
             )
@@ -110,7 +111,7 @@ class NetnsBackend:
             self._undo = undo.pop_all()
 
     def offers(self, family: int) -> frozenset[Need]:
-        """Return the needs of checks that it can meet on an IP version: the same on both."""
+        """Return the needs that it can meet for an IP version; both versions have the same."""
         del family
         return frozenset(Need) - _OF_CLUSTERS - self._lacking
 
@@ -119,7 +120,7 @@ class NetnsBackend:
         return set() if all(map(has_nat, OF_IPTABLES)) else {Need.BOTH_VARIANTS}
 
     def prepare(self, wanted: Iterable[Wanted]) -> None:
-        """Do nothing: a pod is made in the time that it takes to say which."""
+        """Do nothing: creating a pod on demand is fast enough."""
 
     def mesh(
         self, family: int, iptables: IptablesVariant, *, exhaustive: bool, node: str = ""
@@ -131,7 +132,7 @@ class NetnsBackend:
     def shared_site(
         self, configuration: Configuration, iptables: IptablesVariant, second_interface: bool
     ) -> Sandbox:
-        """Return the pod of these settings that checks share, made and programmed on first use."""
+        """Return the shared pod with these settings; create and program it on first use."""
         key = json.dumps(
             [
                 dict(configuration.annotations),
@@ -148,7 +149,7 @@ class NetnsBackend:
                 self.program(site, iptables, self.confinement)
                 undo.pop_all()
             self._shared[key] = site
-            with suppress(OSError):  # a kernel that does not let a namespace have its own
+            with suppress(OSError):  # some kernels have no such setting per namespace
                 site.namespace.sysctl(_SOON_FORGOTTEN)
         return self._shared[key]
 
@@ -158,9 +159,9 @@ class NetnsBackend:
         """Return a new, unprogrammed pod.
 
         Args:
-            configuration: What it will be programmed with.
+            configuration: The configuration of its next programming.
             second_interface: Give it a second interface and a second address.
-            family: The one IP version that it has; None for all that the backend has.
+            family: Its only IP version; None for all versions of the backend.
         """
         if second_interface:
             site = self._site(self._links.larger())
@@ -198,7 +199,7 @@ class NetnsBackend:
         )
 
     def judge_next(self, implementation: Implementation, *, privileged: bool = False) -> None:
-        """Have another implementation program the pods from now on; nothing of the last stays."""
+        """Replace the implementation, and remove the pods that the last one programmed."""
         self._remove_shared()
         self.confinement = self._confined(privileged=privileged)
         self.programs_started.clear()
@@ -211,7 +212,7 @@ class NetnsBackend:
         return self._toolboxes[variant]
 
     def foreign_toolbox(self, variant: IptablesVariant) -> Toolbox:
-        """Return the programs by which others set their rules in a pod of a variant."""
+        """Return the programs that add foreign rules in a pod of a variant."""
         if variant is not IptablesVariant.NATIVE:
             return self.toolbox(variant)
         return self._foreign_toolbox
@@ -258,7 +259,7 @@ def _recorder(site: Sandbox) -> Recorder:
 
 
 def _raise_descriptor_limit() -> None:
-    """Let this process have as many descriptors as it may: each pod holds a few dozen."""
+    """Raise the descriptor limit to the maximum: each pod uses a few dozen."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

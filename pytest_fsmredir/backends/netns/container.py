@@ -1,4 +1,4 @@
-"""What an unprivileged init container is denied, for the commands that are run inside pods."""
+"""Apply the restrictions of an unprivileged init container to commands inside pods."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ _KEPT = (
 
 
 def with_mounts_of_its_own() -> None:
-    """Have the calling thread, and what it starts, mount nothing that others see.
+    """Hide new mounts of the calling thread and its children from other processes.
 
-    A privileged init container has nothing else that would be denied it.
+    A privileged init container has no other restriction.
     """
     unshare(CLONE_NEWNS)
-    # What the machine mounts later is to be seen in here, and nothing the other way round.
+    # Later mounts of the machine become visible in here, but not the other way round.
     mount("none", "/", MS_SLAVE | MS_REC)
 
 
 class ContainerLimits:
-    """Puts on a thread, and on what it starts, what a container runtime puts on an init container.
+    """Restricts a thread and its children as a container runtime restricts an init container.
 
-    These are system directories that are read-only, and a seccomp filter. Both are made for a
-    process once; a thread takes them on in some microseconds. Capabilities are none of this.
+    The restrictions are read-only system directories and a seccomp filter. Both are created once
+    per process; a thread enters them in some microseconds. Capabilities are handled elsewhere.
 
     Attributes:
-        lacking: What this machine cannot deny, and why; empty where it can deny all.
+        lacking: The restrictions that this machine does not support, and why; empty if none.
     """
 
     def __init__(self) -> None:
@@ -71,27 +71,27 @@ class ContainerLimits:
         self.lacking = tuple(lacking)
 
     def enter(self) -> None:
-        """Limit the calling thread, which may enter no other namespace after that."""
+        """Restrict the calling thread. It cannot enter other namespaces afterwards."""
         if self._mounts is not None:
             namespace, root = self._mounts
             unshare(CLONE_FS)  # a thread that shares its root directory cannot enter
             setns(namespace, CLONE_NEWNS)
-            # Entering leads to the namespace's own root, which a chroot of ours is not.
+            # setns sets the namespace's own root; return to the directory of our chroot.
             os.fchdir(root)
             os.chroot(".")
         if self._filters:
             deny_like_a_container()
 
     def close(self) -> None:
-        """Let the mounts go."""
+        """Release the mounts."""
         self._undo.close()
 
 
 def _read_only_mounts() -> tuple[int, int]:
-    """Make a mount namespace with read-only system directories, in the calling thread.
+    """Create a mount namespace with read-only system directories, in the calling thread.
 
     Returns:
-        Descriptors of it, and of the root directory in it.
+        Descriptors of the namespace and of its root directory.
     """
     with_mounts_of_its_own()
     for directory in filter(os.path.exists, _READ_ONLY):

@@ -1,4 +1,4 @@
-"""Connections that stay idle for a while, and what connection tracking says of them meanwhile."""
+"""Keep connections idle, and read their timeouts from connection tracking."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.sockettable import SocketTable
 
 IDLE_S = 3.0
-"""How long connections are idle at least before they carry data again."""
+"""Minimum time in seconds that connections are idle before they carry data again."""
 
 _SOON_S = 20
-"""Seconds of idleness that a check waits for, where tracking forgets a connection by then.
+"""Seconds that a check waits if connection tracking forgets a connection within this time.
 
 By default the kernel forgets a half-closed connection after 60 s at the earliest, and an open one
 after five days (tcp_timeouts, linux/net/netfilter/nf_conntrack_proto_tcp.c).
@@ -25,9 +25,9 @@ _LONG_S = 45
 
 
 class Idling:
-    """Connections from when they become idle to when they carry data again.
+    """Idle connections, until they carry data again.
 
-    What connection tracking says proposes how long to wait; it decides nothing.
+    The timeouts of connection tracking only determine how long to wait, not the verdict.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Idling:
     def over(self) -> list[Connection]:
         """Wait until the connections have been idle for long enough, and return them.
 
-        Those are left out that the kernel itself may have forgotten by now.
+        Connections that the kernel itself may have forgotten are left out.
         """
         soon = [expires for expires in self._expires if expires is not None and expires <= _SOON_S]
         until = self._since + max([self._least_s, *(expires + 1 for expires in soon)])
@@ -59,6 +59,6 @@ class Idling:
 
 
 def _expires_s(connection: Connection, table: SocketTable) -> int | None:
-    """Return the seconds after which a connection that is idle is forgotten; None if unknown."""
+    """Return the seconds until connection tracking forgets a connection; None if unknown."""
     tracked = connection.client and table.tracked(connection.client, connection.flow.destination)
     return tracked.expires_s if tracked else None

@@ -1,7 +1,7 @@
-"""The few system calls that Python has no name for.
+"""System calls that Python's standard library does not wrap.
 
-Every call here changes the calling thread alone, never the process: namespaces, file system user
-and capability bounding set are all kept per task by the kernel.
+Every call here changes only the calling thread, not the process: the kernel keeps namespaces, file
+system user and capability bounding set per task.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC = 0x1, 0x20, 0x1000, 0x4000
 MS_PRIVATE, MS_SLAVE = 0x40000, 0x80000
 
 _SET_MODE_FILTER = 1
-# Kernels before 5.16 slow down all that runs under a filter without this flag; runc sets it too.
+# Without this flag, kernels before 5.16 slow down every filtered process; runc sets it too.
 _SPEC_ALLOW = 4
 
-_SYS_CLOSE_RANGE = 436  # on every architecture; glibc has no name for it before 2.34
+_SYS_CLOSE_RANGE = 436  # on every architecture; glibc has no wrapper before 2.34
 _CLOSE_RANGE_UNSHARE = 2
 
 _PR_SET_DUMPABLE = 4
@@ -60,21 +60,21 @@ def mount(source: str, target: str, flags: int) -> None:
     """Bind or remount a directory, or change its propagation.
 
     Raises:
-        OSError: As mount(2) has it.
+        OSError: See mount(2).
     """
     names = (os.fsencode(source), os.fsencode(target))
     _checked(_libc.mount(*names, None, ctypes.c_ulong(flags), None), f"mount {target}")
 
 
 def set_seccomp_filter(system_call: int, code: bytes) -> None:
-    """Put a filter on the calling thread, and on every program that it starts from now on.
+    """Install a seccomp filter for the calling thread and every program that it starts.
 
     Args:
         system_call: The number of seccomp(2) on this machine.
         code: An array of ``struct sock_filter`` (linux/filter.h).
 
     Raises:
-        OSError: EACCES without CAP_SYS_ADMIN, EINVAL for a kernel or a filter that cannot do it.
+        OSError: EACCES without CAP_SYS_ADMIN; EINVAL if the kernel does not support the filter.
     """
     instructions = ctypes.create_string_buffer(code, len(code))
     # struct sock_fprog: the number of instructions, and a pointer to them
@@ -87,9 +87,9 @@ def set_seccomp_filter(system_call: int, code: bytes) -> None:
 
 
 def leave_descriptors() -> None:
-    """Give the calling thread a separate descriptor table that holds the standard streams alone.
+    """Give the calling thread a separate descriptor table with only the standard streams.
 
-    Nothing happens where the kernel does not know how, which is before Linux 5.9.
+    Does nothing before Linux 5.9, which has no such call.
     """
     first, last = ctypes.c_uint(3), ctypes.c_uint(0xFFFFFFFF)
     _libc.syscall(_SYS_CLOSE_RANGE, first, last, ctypes.c_uint(_CLOSE_RANGE_UNSHARE))
@@ -102,28 +102,28 @@ def set_owner(uid: int, gid: int) -> None:
     (``f_cred->fsuid``, linux/net/netfilter/xt_owner.c), so nothing else has to change.
 
     Raises:
-        OSError: The kernel kept another one, because it is not mapped in this user namespace.
+        OSError: The kernel refused an id that is not mapped in this user namespace.
     """
     _libc.setfsgid(ctypes.c_uint(gid))
     _libc.setfsuid(ctypes.c_uint(uid))
-    # Both report the former value instead of an error, so asking with an invalid one reads it back.
+    # Both calls return the old value, never an error; a call with an invalid id reads the value.
     invalid = ctypes.c_uint(0xFFFFFFFF)
     if (_libc.setfsuid(invalid), _libc.setfsgid(invalid)) != (uid, gid):
         raise OSError(f"user {uid} or group {gid} is not mapped in this user namespace")
-    make_dumpable()  # the change took /proc/PID/fd from the programs that a plain user starts
+    make_dumpable()  # the change hides /proc/PID/fd from the programs of a plain user
 
 
 def highest_id(maps: Iterable[Path] = ID_MAPS) -> int:
-    """Return the highest number that is a user and a group here, like all the numbers below it.
+    """Return the highest number such that it and all lower numbers are valid user and group ids.
 
     Args:
-        maps: Of a user namespace, see user_namespaces(7).
+        maps: The id maps of a user namespace, see user_namespaces(7).
     """
     return min(map(_highest, maps))
 
 
 def bound_capabilities(kept: frozenset[int]) -> None:
-    """Drop all other capabilities from what programs started by this thread can have."""
+    """Limit the capabilities of programs that this thread starts to ``kept``."""
     capability = 0
     while (held := _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0)) >= 0:
         if held and capability not in kept:

@@ -1,7 +1,7 @@
-"""What a pod has lost of what it was made with: links, addresses and routes.
+"""Find links, addresses and routes that a pod has lost.
 
-An init command may take them away. The harness then fails at its own work, which must not pass for
-an error of ours.
+An init command may remove them. The harness then fails, but this is a fault of the implementation
+and not of the harness.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL}
 
 
 def losses(links: Sequence[VethLink]) -> Iterator[str]:
-    """Yield what the pod that this thread is in has lost, one phrase for each thing.
+    """Yield what the pod of the calling thread has lost, one phrase for each item.
 
     Args:
-        links: What the pod was made with, the primary link first.
+        links: The links that the pod was created with, the primary one first.
     """
     if not _is_up("lo"):
         yield "the link lo is down"

@@ -1,4 +1,4 @@
-"""A mesh of one check: handles on pods and on the world, and an end to all the check opened."""
+"""The mesh of one check: handles on pods and the world, and the cleanup when the check ends."""
 
 from __future__ import annotations
 
@@ -42,12 +42,13 @@ if TYPE_CHECKING:
 
 
 class NetnsMesh:
-    """What one check is given; see :class:`pytest_fsmredir.backends.base.Mesh`.
+    """The argument of one check; see :class:`pytest_fsmredir.backends.base.Mesh`.
 
     Attributes:
-        observed: Flows sent and programming attempts made, to tell a check that looked at nothing.
-        watch: Called after each flow of :meth:`NetnsPlace.connect_all`, with the flows so far and
-            their number in all where that is known.
+        observed: Flows sent and programming attempts made; 0 identifies a check that observed
+            nothing.
+        watch: Called after each flow of :meth:`NetnsPlace.connect_all`, with the number of flows so
+            far, and the total if it is known.
     """
 
     def __init__(
@@ -100,12 +101,12 @@ class NetnsMesh:
         annotations: Mapping[str, str] | None = None,
         mesh_config: Mapping[str, Sequence[object]] | None = None,
     ) -> Programming:
-        """Have a fresh pod programmed, and return how it ended."""
+        """Program a fresh pod, and return the result."""
         configuration = asked_for(annotations, mesh_config)
         return self._fresh(configuration).try_program()
 
     def nested(self, site: Sandbox) -> NetnsPlace:
-        """Return a container nested in a pod; both end with the check."""
+        """Return a container nested in a pod; both are removed when the check ends."""
         namespace = Namespace()
         self.undo.callback(namespace.close)
         # An implementation may have switched the other family off in the pod.
@@ -123,7 +124,7 @@ class NetnsMesh:
 
     @cached_property
     def highest_id(self) -> int:
-        """The highest user and group of the namespace that this process is in."""
+        """The highest user and group id in the user namespace of this process."""
         return highest_id()
 
     def subnet(self, number: int) -> IPv4Network | IPv6Network:
@@ -148,26 +149,26 @@ class NetnsMesh:
         not_offered("workloads")
 
     def answerer(self, dialler: NetnsPlace, host: str) -> NetnsPlace:
-        """Return the place that an address belongs to, as the dialler sees it."""
+        """Return the place that an address belongs to, seen from the dialler."""
         if is_loopback(host):
             return dialler
         return next((pod for pod in self._pods if pod.is_own(host)), self.server)
 
     @property
     def configurations(self) -> tuple[Configuration, ...]:
-        """What the pods of the check are programmed with."""
+        """The configurations of the check's pods."""
         return tuple(pod.configuration for pod in self._pods)
 
     def losses(self) -> list[str]:
-        """Return what the implementation has taken away from the pods of the check."""
+        """Return what the implementation removed from the check's pods."""
         return list(dict.fromkeys(loss for pod in self._pods for loss in pod.losses()))
 
     def pod_names(self) -> set[str]:
-        """Return the names of the pods that the check had a hand in."""
+        """Return the names of the pods that the check used."""
         return {pod.name for pod in self._pods}
 
     def close(self) -> None:
-        """End all that the check opened."""
+        """Close everything that the check opened."""
         self.undo.close()
 
     def _fresh(

@@ -1,4 +1,4 @@
-"""A network namespace held by a file descriptor, and work done inside it."""
+"""Network namespaces held by a file descriptor, and functions that run inside them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _Key = tuple[int, int, int, int, int]
 
 
 class Namespace:
-    """A network namespace without a name: it is gone with its last descriptor and socket.
+    """A network namespace without a name: it ends with its last descriptor and socket.
 
-    The kernel closes the descriptor even when the process is killed, so nothing can stay behind.
+    The kernel closes the descriptor even if the process is killed, so nothing is left behind.
 
     Attributes:
         descriptor: Open file of the namespace.
@@ -40,16 +40,16 @@ class Namespace:
         self._batch: dict[_Key, int] = defaultdict(lambda: 1)
 
     def run(self, work: Callable[[], T]) -> T:
-        """Do the work inside the namespace and return its result.
+        """Call a function inside the namespace and return its result.
 
-        It runs in this thread if the thread is inside already, else in a new one.
+        It runs in this thread if the thread is already inside, else in a new one.
         """
         return work() if threading.get_ident() in self._inside else self.run_apart(work)
 
     def run_apart(self, work: Callable[[], T]) -> T:
-        """Do the work in a new thread inside the namespace, and return its result.
+        """Call a function in a new thread inside the namespace, and return its result.
 
-        The thread may give up privileges: that ends with it.
+        The thread may drop privileges: this does not affect other threads.
         """
 
         def inside() -> T:
@@ -66,10 +66,10 @@ class Namespace:
     def socket(
         self, family: int, kind: int, proto: int = 0, *, uid: int = 0, gid: int = 0
     ) -> socket.socket:
-        """Return a non-blocking socket of this namespace, owned by the user and group.
+        """Return a non-blocking socket of this namespace, owned by ``uid`` and ``gid``.
 
-        Sockets are made ahead in growing batches, because entering the namespace costs as much as
-        several flows.
+        Sockets are created in advance in growing batches, because entering the namespace costs as
+        much as several flows.
         """
         key = (family, kind, proto, uid, gid)
         stock = self._stock[key]
@@ -84,7 +84,7 @@ class Namespace:
         self.run(lambda: write_settings(values))
 
     def changed_sysctl(self, values: Mapping[str, str]) -> dict[str, str]:
-        """Write kernel settings like :meth:`sysctl`, and return what they were."""
+        """Write kernel settings like :meth:`sysctl`, and return the old values."""
 
         def change() -> dict[str, str]:
             before = {name: Path(f"/proc/sys/net/{name}").read_text().strip() for name in values}
@@ -99,7 +99,7 @@ class Namespace:
         return self.run(Netlink)
 
     def close(self) -> None:
-        """Let the namespace go."""
+        """Release the namespace."""
         if "netlink" in vars(self):
             self.netlink.close()
         for stock in self._stock.values():
@@ -110,9 +110,9 @@ class Namespace:
 
 
 def in_thread(work: Callable[[], T]) -> T:
-    """Do the work in a thread that ends with it, and return its result or raise its error.
+    """Call a function in a new thread, and return its result or raise its error.
 
-    The thread may enter namespaces and give up privileges: both end with it.
+    The thread may enter namespaces and drop privileges: this does not affect other threads.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -126,7 +126,7 @@ def in_thread(work: Callable[[], T]) -> T:
     thread = threading.Thread(target=body, name="fsmredir-namespace", daemon=True)
     thread.start()
     while thread.is_alive():
-        # A signal that comes just before we block here is seen only when this thread runs again.
+        # A signal that arrives just before the join blocks is handled only when it returns.
         thread.join(_INTERRUPTIBLE_S)
     if errors:
         raise errors[0]
@@ -134,9 +134,9 @@ def in_thread(work: Callable[[], T]) -> T:
 
 
 def write_settings(values: Mapping[str, str]) -> None:
-    """Write kernel settings of the namespace that this thread is in, by their path."""
+    """Write kernel settings of the calling thread's namespace, by their path."""
     for name, value in values.items():
-        # Every pod has some written, and a file object costs as much as the rest.
+        # This runs for every pod, and a file object would double its cost.
         setting = os.open(f"/proc/sys/net/{name}", os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.write(setting, value.encode())
@@ -152,8 +152,8 @@ def _unshared() -> int:
 def _make(
     count: int, family: int, kind: int, proto: int, uid: int, gid: int
 ) -> list[socket.socket]:
-    # Raw sockets are checked against capabilities, not against the owner; nothing but sockets may
-    # be made under the changed owner, since even an import could be refused.
+    # Raw sockets need capabilities, whoever owns them. Create only sockets under the changed owner:
+    # even an import could be refused.
     set_owner(uid, gid)
     made = [
         socket.socket(address_family(family), kind | socket.SOCK_NONBLOCK, proto)

@@ -1,6 +1,6 @@
-"""The kernel's routing netlink socket: requests as bytes, and the answers to them.
+"""Routing netlink sockets: send requests as bytes, and read the answers.
 
-Made by hand because a process of ``ip`` costs several times what the kernel needs for the work.
+A process of ``ip`` would take several times as long as the kernel's own work.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _ANSWER_SIZE = 65536
 
 @dataclass(frozen=True, slots=True)
 class NetlinkRequest:
-    """One thing to ask for.
+    """One netlink request.
 
     Attributes:
-        what: It in words, for the message should it fail.
+        what: The request in words, for error messages.
         kind: Message type.
-        flags: What to do with what is there already.
-        body: The message behind its header.
+        flags: How to handle an existing object.
+        body: The message after its header.
     """
 
     what: str
@@ -50,9 +50,9 @@ class NetlinkRequest:
 
 
 class Netlink:
-    """A routing socket of the namespace that the thread is in which makes it.
+    """A routing socket of the namespace of the thread that creates it.
 
-    It stays in that namespace; any thread may use it, so that what it asks for needs no thread.
+    It stays in that namespace and any thread may use it, so requests need no extra thread.
     """
 
     def __init__(self) -> None:
@@ -62,16 +62,16 @@ class Netlink:
         self._lock = threading.Lock()
 
     def ask(self, *requests: NetlinkRequest) -> None:
-        """Have all requests met, in this order.
+        """Send requests, in this order, and wait for the answers.
 
         Raises:
-            BackendError: The kernel met all but some of them; the message names the first.
+            BackendError: The kernel refused some of them; the message names the first.
         """
         with self._lock:
             first, data = self._serial + 1, b""
             for request in requests:
                 self._serial += 1
-                # Of the last one an answer is wanted in any case; of others, errors come anyway.
+                # Request an answer to the last one; the kernel reports errors of the others anyway.
                 flags = request.flags | (_ACK if request is requests[-1] else 0)
                 data += _message(request.kind, flags, self._serial, request.body)
             self._sock.send(data)
@@ -84,7 +84,7 @@ class Netlink:
         """Return the number of a network interface.
 
         Raises:
-            BackendError: There is none of that name.
+            BackendError: No interface has that name.
         """
         name = attribute(IFLA_IFNAME, interface.encode() + b"\0")
         with self._lock:
@@ -97,11 +97,11 @@ class Netlink:
         return found
 
     def close(self) -> None:
-        """Let the socket go."""
+        """Close the socket."""
         self._sock.close()
 
     def _failures(self, last: int) -> Iterator[tuple[int, int]]:
-        """Yield the requests that failed, by serial and errno, until the last has been answered."""
+        """Yield (serial, errno) of failed requests, until the last one is answered."""
         while True:
             for kind, serial, body in messages(self._sock.recv(_ANSWER_SIZE)):
                 code = -_CODE.unpack_from(body)[0] if kind == _ERROR else errno.EPROTO
@@ -112,7 +112,7 @@ class Netlink:
 
 
 def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (type, serial, body) of each message of a datagram."""
+    """Yield (type, serial, body) of each message in a datagram."""
     while len(data) >= _HEADER.size:
         length, kind, _, serial, _ = _HEADER.unpack_from(data)
         yield kind, serial, data[_HEADER.size : length]
@@ -125,7 +125,7 @@ def attributes(data: bytes, start: int, *wanted: int) -> dict[int, bytes]:
     Args:
         data: The message.
         start: Where its fixed part ends.
-        wanted: Types; reading ends with the last of them, as a link has dozens.
+        wanted: Attribute types. Reading stops when all are found, because a link has dozens.
     """
     found: dict[int, bytes] = {}
     while len(data) - start >= _ATTRIBUTE.size and len(found) < len(wanted):
@@ -137,13 +137,13 @@ def attributes(data: bytes, start: int, *wanted: int) -> dict[int, bytes]:
 
 
 def attribute(kind: int, data: bytes) -> bytes:
-    """Return an attribute as it stands in a message."""
+    """Return an encoded attribute."""
     length = _ATTRIBUTE.size + len(data)
     return _ATTRIBUTE.pack(length, kind) + data + bytes(_aligned(length) - length)
 
 
 def number(kind: int, value: int) -> bytes:
-    """Return an attribute that holds a number."""
+    """Return an encoded attribute whose value is a number."""
     return attribute(kind, struct.pack("=I", value))
 
 

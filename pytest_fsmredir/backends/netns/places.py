@@ -1,4 +1,4 @@
-"""Namespaces as one check sees them: where its flows start from and arrive at."""
+"""Network namespaces as sources and destinations of one check's flows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class NetnsPlace(BasePlace):
     def inject(
         self, packet: Packet, *, uid: int | None = None, interface: str | None = None
     ) -> None:
-        """Send a packet made by hand."""
+        """Send a forged packet."""
         self._mesh.observed += 1
         uid = self._default_uid if uid is None else uid
         self._host.inject(packet, uid=uid, interface=interface)

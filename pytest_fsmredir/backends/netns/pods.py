@@ -1,4 +1,4 @@
-"""Pods that are namespaces, and their sidecars, as one check sees them."""
+"""Handles of one check on pods that are namespaces, and on their sidecars."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ class NetnsPod(NetnsPlace):
 
     @property
     def name(self) -> str:
-        """The pod's name, by which its implementation knows it."""
+        """The pod's name, as passed to the implementation."""
         return self._site.link.outside
 
     @property
     def configuration(self) -> Configuration:
-        """What the pod was last programmed with."""
+        """The configuration of the last programming."""
         return self._site.configuration
 
     def losses(self) -> list[str]:
-        """Return what the implementation has taken away of links, addresses and routes."""
+        """Return the links, addresses and routes that the implementation removed."""
         return self._site.losses()
 
     @property
@@ -90,7 +90,7 @@ class NetnsPod(NetnsPlace):
         kill_after_s: float | None = None,
         sabotage: Sabotage | None = None,
     ) -> Programming:
-        """Run the implementation on the pod, and return how it ended."""
+        """Run the implementation on the pod, and return the result."""
         self._configure(annotations, mesh_config)
         confinement = confined(self._mesh.confinement, capabilities, kill_after_s)
         self._mesh.observed += 1
@@ -123,7 +123,7 @@ class NetnsPod(NetnsPlace):
 
     @contextmanager
     def tap(self) -> Iterator[NetnsTap]:
-        """See the packets on the primary link."""
+        """Capture the packets on the primary link."""
         tap = NetnsTap(self._mesh, self._site)
         try:
             yield tap
@@ -132,7 +132,7 @@ class NetnsPod(NetnsPlace):
 
     @contextmanager
     def receiving(self, protocols: Iterable[int], groups: Iterable[str] = ()) -> Iterator[Receiver]:
-        """See the packets that the pod's kernel delivers to some protocols."""
+        """Capture the packets that the pod's kernel delivers to some protocols."""
         family, interface = self._mesh.family, self._site.link.interface
         sockets = self._site.namespace.run(
             lambda: open_receivers(family, protocols, groups, interface)
@@ -144,14 +144,14 @@ class NetnsPod(NetnsPlace):
             receiver.close()
 
     def idling(self, connections: Sequence[Connection]) -> Idling:
-        """Let connections of the pod be idle from now on."""
+        """Keep connections of the pod idle from now on."""
         least_s = self._mesh.backend.idle_s
         return Idling(connections, self._site.namespace, self._host.engine, least_s)
 
     def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
         """Run a foreign program in the pod."""
         toolbox = self._mesh.backend.foreign_toolbox(self._mesh.iptables)
-        # The rules of others may have been loaded by a program of the node, which has no limits.
+        # A program of the node, which has no limits, may have loaded foreign rules.
         confinement = replace(self._mesh.confinement, limit=no_limit)
         return self._site.init_run(toolbox, confinement).run(argv, stdin)
 
@@ -165,7 +165,7 @@ class NetnsPod(NetnsPlace):
             self._site.namespace.sysctl(before)
 
     def forget_gateway(self) -> None:
-        """Have the pod ask anew for its gateway's link address."""
+        """Make the pod resolve its gateway's link address again."""
         forget_gateway(self._site.namespace, self._site.link, self._mesh.family)
 
     def acceptances(self) -> tuple[Acceptance, ...]:
@@ -205,7 +205,7 @@ class NetnsTap(PacketTap):
         self._mesh = mesh
 
     def deliver(self, packet: Packet) -> None:
-        """Put a packet on the link, for the pod to receive."""
+        """Send a packet on the link to the pod."""
         self._mesh.observed += 1
         super().deliver(packet)
 
@@ -218,7 +218,7 @@ class NetnsSidecar:
 
     @contextmanager
     def forwarding(self, services: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
-        """Pass captured flows on for the block."""
+        """Forward captured flows for the block."""
         self._process.forwarding, self._process.services = True, services
         try:
             yield
@@ -227,7 +227,7 @@ class NetnsSidecar:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Have no sidecar for the block."""
+        """Stop the sidecar for the block."""
         self._process.stop()
         try:
             yield

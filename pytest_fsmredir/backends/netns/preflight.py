@@ -1,4 +1,4 @@
-"""Looking for what the network namespaces need, before anything is made."""
+"""Check the requirements of the netns backend before it creates anything."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ table {family} probe {{
 
 
 def default_iptables(asked: str) -> str:
-    """Return the variant that ``auto`` means; others are returned as they are."""
+    """Return the variant that ``auto`` selects; other names are returned unchanged."""
     return default_variant().value if asked == "auto" else asked
 
 
 def probe(variants: Iterable[Variant]) -> None:
-    """Try, in a new namespace, what every pod will need.
+    """Test in a new namespace the kernel features that every pod needs.
 
     Raises:
-        PreflightError: The kernel or the machine lacks something.
+        PreflightError: The kernel or the machine lacks a feature.
     """
     try:
         namespace = Namespace()
@@ -50,13 +50,13 @@ def probe(variants: Iterable[Variant]) -> None:
 
 
 def undenied() -> tuple[str, ...]:
-    """Return what this machine cannot deny an init command that a container runtime denies it."""
+    """Return the container restrictions that this machine cannot apply to init commands."""
     with closing(ContainerLimits()) as limits:
         return limits.lacking
 
 
 def sidecar(pipy: Path | None) -> str:
-    """Return who plays the sidecar, with the release of Pipy; empty for the recorder.
+    """Return the name of the sidecar, with Pipy's release; empty for the recorder.
 
     Raises:
         PreflightError: The program does not start, or is not Pipy.
@@ -65,7 +65,7 @@ def sidecar(pipy: Path | None) -> str:
 
 
 def has_nat(variant: IptablesVariant) -> bool:
-    """Whether the program of a variant is installed, and the kernel has what it needs for NAT."""
+    """Whether the program of a variant is installed and the kernel supports its NAT."""
     with closing(Namespace()) as namespace:
         try:
             return not _nat_fault(namespace, variant, 4)
@@ -74,13 +74,13 @@ def has_nat(variant: IptablesVariant) -> bool:
 
 
 def _nat_fault(namespace: Namespace, variant: IptablesVariant, family: int) -> str:
-    """Return what the variant's program says against using NAT; empty if it can.
+    """Return the variant's error message when it uses NAT; empty if NAT works.
 
     Raises:
-        PreflightError: It is not installed.
+        PreflightError: The program is not installed.
     """
     program = program_of(variant, family)
-    # Legacy iptables locks a file of the machine's, which only root may.
+    # By default, legacy iptables locks a file of the machine that only root can open.
     env = {**os.environ, "XTABLES_LOCKFILE": str(scratch.directory("lock") / "xtables.lock")}
     argv, stdin = [program, "-t", "nat", "-S"], ""
     if variant is IptablesVariant.NATIVE:

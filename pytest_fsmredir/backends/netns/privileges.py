@@ -1,10 +1,10 @@
 """Acquire the privilege to make network namespaces: as root, or in a new user namespace.
 
-A plain user's process moves into a user namespace in which it is root. That works only while the
-process has a single thread, which is why it happens when pytest is configured, and in the
-controlling process alone: the workers of pytest-xdist are its children and inherit it. Only the
-tests of a conformance run are known to need it so early; other people's get it when a fixture is
-first asked for, which is too late for a worker, whose threads come before any plugin.
+The process of a plain user moves into a user namespace in which it is root. This works only while
+the process has a single thread, so it happens when pytest is configured, and only in the
+controlling process: the workers of pytest-xdist are its children and inherit the namespace. Only a
+conformance run is known to need it that early. Other tests get it when they first request a
+fixture. This is too late in a worker, which starts threads before it loads plugins.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _LEAST_IDS = 2001  # the highest user that the checks send as is 2000
 _UNSHARED = ("unshare", "--user", "--map-auto", "--map-root-user")
 _SUITE = ("pytest", "--fsm-conformance")
 
-# Run outside the new user namespace, which may not write its own maps beyond one id.
+# Runs outside the new user namespace, from inside which only one id can be mapped.
 _MAP = 'read -r go && newuidmap "$1" 0 "$2" 1 1 "$3" "$4" && newgidmap "$1" 0 "$5" 1 1 "$6" "$7"'
 
 
 def acquire(mode: str, command: Sequence[str] = _SUITE) -> str:
-    """Get the privileges, and return how: ``root`` or ``rootless``.
+    """Acquire the privileges, and return the mode: ``root`` or ``rootless``.
 
     Args:
         mode: ``auto``, ``root`` or ``rootless``.
-        command: What the user ran, for messages.
+        command: The user's command, for messages.
 
     Raises:
-        PreflightError: Neither way works; the message holds the line to run.
+        PreflightError: No mode works; the message contains the command to run.
     """
     if mode == "rootless" or (mode == "auto" and os.geteuid() != 0):
         _enter_user_namespace(command)
@@ -61,10 +61,10 @@ def id_range(file: Path, user: str, uid: int) -> tuple[int, int]:
     Args:
         file: ``/etc/subuid`` or ``/etc/subgid``, see subuid(5).
         user: Login name.
-        uid: Its number, which the file may hold instead.
+        uid: User id, which the file may contain instead of the name.
 
     Raises:
-        PreflightError: There is no range, or none that holds the sidecar's id.
+        PreflightError: There is no range, or none that contains the sidecar's id.
     """
     lines = file.read_text().splitlines() if file.exists() else []
     for fields in (line.split(":") for line in lines):
@@ -78,7 +78,7 @@ def id_range(file: Path, user: str, uid: int) -> tuple[int, int]:
 
 
 def _enter_user_namespace(command: Sequence[str]) -> None:
-    """Move this process into a user namespace in which it is root, and every id it needs exists."""
+    """Move this process into a user namespace in which it is root and all needed ids exist."""
     uid, gid = os.getuid(), os.getgid()
     for tool in ("newuidmap", "newgidmap"):
         find(tool, "install it: sudo apt-get install uidmap (or run pytest as root)")
@@ -96,7 +96,7 @@ def _enter_user_namespace(command: Sequence[str]) -> None:
         except OSError as error:
             raise PreflightError(_refusal(error, command)) from None
         mapper.release()
-    # The new credentials keep this process's /proc files from its children until this is undone.
+    # The new credentials hide this process's /proc files from its children until this call.
     make_dumpable()
 
 

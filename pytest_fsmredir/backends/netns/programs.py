@@ -1,4 +1,4 @@
-"""The iptables programs, by variant, and how an init command is run inside a pod."""
+"""Find the iptables programs of each variant, and run init commands inside pods."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.errors import PreflightError
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant
 
-# What a container runtime gives an init container (the runtime's default set), plus NET_ADMIN.
-# Without SYS_ADMIN and SYS_PTRACE it can't reach any other namespace.
+# The capabilities of an init container: the container runtime's default set, plus NET_ADMIN.
+# Without SYS_ADMIN and SYS_PTRACE it cannot enter other namespaces.
 _CHOWN, _DAC_OVERRIDE, _FOWNER, _FSETID, _KILL, _SETGID, _SETUID, _SETPCAP = 0, 1, 3, 4, 5, 6, 7, 8
 _NET_BIND_SERVICE, _SYS_CHROOT, _MKNOD, _AUDIT_WRITE, _SETFCAP = 10, 18, 27, 29, 31
 DEFAULT_CAPABILITIES = frozenset(
@@ -40,7 +40,7 @@ DEFAULT_CAPABILITIES = frozenset(
     }
 )  # fmt: skip
 INIT_CAPABILITIES = DEFAULT_CAPABILITIES | {CAP_NET_ADMIN}
-ALL_CAPABILITIES = frozenset(range(64))  # as many as the kernel has room for
+ALL_CAPABILITIES = frozenset(range(64))  # the kernel's maximum
 NETWORK_CAPABILITIES = frozenset({CAP_NET_ADMIN, CAP_NET_RAW})
 
 _TOOLS = ("", "-save", "-restore")
@@ -54,7 +54,7 @@ _INSTALL = "install it: apt-get install iptables"
 
 
 def search_path() -> str:
-    """Return PATH with the system directories that a plain user's often lacks."""
+    """Return PATH with the system directories, which a plain user's PATH often lacks."""
     return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
@@ -67,7 +67,7 @@ def find(program: str, remedy: str) -> str:
     """Return the full path of a program.
 
     Raises:
-        PreflightError: It is not installed; the message holds the remedy.
+        PreflightError: It is not installed; the message contains the remedy.
     """
     found = _which(program, search_path())
     if found is None:
@@ -76,10 +76,10 @@ def find(program: str, remedy: str) -> str:
 
 
 def default_variant() -> IptablesVariant:
-    """Return the variant that the machine's plain ``iptables`` is of; ``native`` for nft alone.
+    """Return the variant of the machine's ``iptables``; ``native`` if there is only nft.
 
     Raises:
-        PreflightError: Neither is installed, or iptables does not tell its version.
+        PreflightError: Neither is installed, or iptables does not report its version.
     """
     if not _which("iptables", search_path()) and _which("nft", search_path()):
         return IptablesVariant.NATIVE
@@ -99,31 +99,31 @@ def program_of(variant: IptablesVariant, family: int) -> str:
 
 
 def iptables_version(variant: IptablesVariant) -> str:
-    """Return, for example, ``1.8.9``; of nft, where that is all there is."""
+    """Return the version of iptables, such as ``1.8.9``; that of nft for ``native``."""
     words = procs.run([program_of(variant, 4), "--version"]).split()
     return words[1].removeprefix("v") if len(words) > 1 else "unknown"
 
 
 class Tools(Protocol):
-    """Where a command finds its iptables programs."""
+    """The iptables programs of a command."""
 
     @property
     def variant(self) -> IptablesVariant:
-        """The variant they are of."""
+        """The variant of the programs."""
         ...
 
     @property
     def path(self) -> str:
-        """PATH with them first."""
+        """PATH with the directory of the programs first."""
         ...
 
 
 class Toolbox:
-    """What an implementation finds on PATH: the programs of one variant first.
+    """The PATH of an implementation, with the programs of one variant first.
 
     Attributes:
-        variant: It.
-        path: PATH. For ``native`` it has no program of iptables.
+        variant: The variant of the programs.
+        path: The PATH. For ``native`` it contains no iptables programs.
     """
 
     def __init__(self, variant: IptablesVariant) -> None:
@@ -135,7 +135,7 @@ class Toolbox:
 
 
 class StandInToolbox(Toolbox):
-    """``iptables``, ``ip6tables-restore``, ... by which nft adds the rules of others."""
+    """Substitutes for ``iptables``, ``ip6tables-restore``, ... that add foreign rules with nft."""
 
     def __init__(self) -> None:
         super().__init__(IptablesVariant.NATIVE)
@@ -151,7 +151,7 @@ class StandInToolbox(Toolbox):
 
 
 def _programs_of(variant: IptablesVariant) -> Path:
-    """Make a directory whose ``iptables``, ``ip6tables-restore``, ... are all of one variant."""
+    """Create a directory in which ``iptables``, ``ip6tables-restore``, ... are of one variant."""
     directory = scratch.directory("tools")
     for family in ("iptables", "ip6tables"):
         for tool in _TOOLS:
@@ -161,10 +161,10 @@ def _programs_of(variant: IptablesVariant) -> Path:
 
 
 def _path_without_iptables() -> str:
-    """Return PATH with directories in place of those that hold programs of iptables.
+    """Return PATH, with copies of the directories that contain iptables programs.
 
-    They have the same programs but those. The other directories stay as they are, since a Python
-    of a virtual environment must not be found by another path.
+    The copies lack the iptables programs. The other directories stay unchanged, because the Python
+    of a virtual environment must keep its path.
     """
     kept = []
     for directory in map(Path, dict.fromkeys(filter(None, search_path().split(os.pathsep)))):
@@ -179,18 +179,18 @@ def _path_without_iptables() -> str:
 
 
 def no_limit() -> None:
-    """Put no further limit on the calling thread."""
+    """Add no further limit to the calling thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confinement:
-    """How a command inside a pod is held.
+    """The limits of a command inside a pod.
 
     Attributes:
-        capabilities: What it may have at most.
-        timeout_s: When it is killed, with all its children.
-        killed_by: Descriptor that has it killed as soon as it can be read.
-        limit: Called in the thread that starts it, to put further limits on that thread.
+        capabilities: The capabilities that it may have at most.
+        timeout_s: Time after which it is killed, children included.
+        killed_by: A descriptor; the command is killed as soon as the descriptor is readable.
+        limit: Called in the thread that starts it, to add further limits to that thread.
     """
 
     capabilities: frozenset[int] = INIT_CAPABILITIES
@@ -210,18 +210,18 @@ def run_inside(
 ) -> Completed:
     """Run a program as uid 0 of a network namespace.
 
-    It is the first process of a new process namespace, so that everything it leaves running
-    dies with it, as in an init container.
+    It is the first process of a new process namespace, so all its children end with it, as in an
+    init container.
     """
     if confinement.killed_by is not None and _can_be_read(confinement.killed_by):
-        return Completed(None, "", "")  # who has been killed starts nothing more
+        return Completed(None, "", "")  # a killed command starts no more programs
 
     def work() -> Completed:
         bound_capabilities(confinement.capabilities)
         unshare(CLONE_NEWPID)
-        confinement.limit()  # it may need descriptors, and may forbid the calls above
+        confinement.limit()  # may need descriptors, and may forbid the calls above
         if confinement.killed_by is None:
-            # The copies of thousands of descriptors cost as much as the program's own work.
+            # Copying thousands of descriptors takes as long as the program's own work.
             leave_descriptors()
         return Completed(
             *procs.run_any(
@@ -246,10 +246,10 @@ def start_inside(namespace: Namespace, start: Callable[[], procs.Running]) -> pr
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Have no garbage collected for the block.
+    """Disable garbage collection for the block.
 
-    A thread without our descriptors must not be the one that finds a forgotten socket: it would
-    close whatever has the socket's number in its own table.
+    A thread with a separate descriptor table must not collect a socket of another thread: it would
+    close the descriptor with that number in its own table.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -261,6 +261,6 @@ def _no_collection() -> Iterator[None]:
 
 
 def _can_be_read(descriptor: int) -> bool:
-    poll = select.poll()  # select(2) takes no descriptor from 1024 on
+    poll = select.poll()  # select(2) does not support descriptors above 1023
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))

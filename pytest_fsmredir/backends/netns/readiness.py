@@ -1,10 +1,10 @@
-"""Waiting until fresh links and addresses really carry packets.
+"""Wait until new links and addresses carry packets.
 
-Two things go on in kernel workers after the command that asked for them has returned. Of a veth
-pair, the end that is brought up first gets its transmit queue (net/core/link_watch.c); and an IPv6
-address gets its local route, without which packets to it are dropped (addrconf_dad_work in
-net/ipv6/addrconf.c). A packet lost to either comes again only after a second. The kernel announces
-both moments on netlink sockets.
+The kernel finishes two steps in workers, after the request has returned. The end of a veth pair
+that is brought up first gets its transmit queue (net/core/link_watch.c). An IPv6 address gets its
+local route, without which packets to it are dropped (addrconf_dad_work in net/ipv6/addrconf.c). A
+packet that is lost before is sent again only after a second. The kernel announces both steps on
+netlink sockets.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ _ROUTE = struct.Struct("=7xBI")  # struct rtmsg: type, flags
 
 
 class Readiness:
-    """Hears what gets ready in the network namespace it is made in; make it before asking."""
+    """Receives the announcements of its network namespace; create it before the requests."""
 
     def __init__(self) -> None:
         self._sock = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
         )
         self._sock.bind((0, _RTMGRP_LINK | _RTMGRP_IPV6_ROUTE))
-        self._poll = select.poll()  # select(2) takes no descriptor from 1024 on
+        self._poll = select.poll()  # select(2) does not support descriptors above 1023
         self._poll.register(self._sock, select.POLLIN)
 
     def wait(self, links: Iterable[str], addresses: Iterable[str], within_s: float = 5.0) -> None:
-        """Wait until links of these names carry packets and these IPv6 addresses take them.
+        """Wait until these links carry packets and these IPv6 addresses receive them.
 
         Raises:
-            DeadlineError: They did not in time; the message names those that are missing.
+            DeadlineError: Some were not ready in time; the message names them.
         """
         missing = {*links, *addresses}
         deadline = time.monotonic() + within_s
@@ -63,7 +63,7 @@ class Readiness:
 
 
 def _ready(data: bytes) -> Iterator[str]:
-    """Yield the names and addresses that a netlink datagram says are ready."""
+    """Yield the names and addresses that a netlink datagram announces as ready."""
     for kind, _, body in messages(data):
         if kind == RTM_NEWLINK:
             found = attributes(body, LINK.size, IFLA_IFNAME, _IFLA_OPERSTATE)

@@ -1,4 +1,4 @@
-"""Pods made ahead, while the one before is being looked at."""
+"""Create pods in advance, while a check uses the previous one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _LARGER_FROM, _SINGLE_FROM = 32768, 49152
 
 
 class Reserve:
-    """Unprogrammed pods that a separate thread makes ahead, taken in that order.
+    """Unprogrammed pods that a separate thread creates in advance, in order.
 
-    Making one starts no program, and must not: until it runs, a program that is being started holds
-    copies of all descriptors, so that a port which another thread has closed stays bound, and a
-    script which another thread has written can't be executed (ETXTBSY).
+    Creating a pod must not start a program. A program that is being started holds copies of all
+    descriptors until it executes. Meanwhile a port that another thread closed stays bound, and a
+    script that another thread wrote cannot be executed (ETXTBSY).
     """
 
     def __init__(self, make: Callable[[], Sandbox], ahead: int) -> None:
@@ -27,7 +27,7 @@ class Reserve:
         self._coming: deque[Future[Sandbox]] = deque()
 
     def take(self) -> Sandbox:
-        """Return the next pod; who takes it closes it."""
+        """Return the next pod; the caller closes it."""
         while len(self._coming) <= self._ahead:
             self._coming.append(self._thread.submit(self._make))
         return self._coming.popleft().result()
@@ -41,7 +41,7 @@ class Reserve:
 
 
 class Links:
-    """Numbers links, so that the n-th pod of a kind has the same addresses in every run."""
+    """Numbers the links, so that the n-th pod of a kind has the same addresses in every run."""
 
     def __init__(self, families: tuple[int, ...]) -> None:
         self._families = families
@@ -49,12 +49,12 @@ class Links:
         self._larger, self._single = _LARGER_FROM, _SINGLE_FROM
 
     def plain(self) -> tuple[VethLink, ...]:
-        """Return the link of the next pod that has one."""
+        """Return the link of the next pod with one link."""
         self._plain += 1
         return (link_of(self._plain, "eth0", self._families, kind=0),)
 
     def single(self, family: int) -> tuple[VethLink, ...]:
-        """Return the link of the next pod of one IP version."""
+        """Return the link of the next pod with one IP version."""
         self._single += 1
         return (link_of(self._single, "eth0", (family,), kind=0),)
 

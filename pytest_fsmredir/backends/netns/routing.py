@@ -1,6 +1,6 @@
-"""What pods are wired with, as requests to the kernel: links, addresses, routes, neighbours, rules.
+"""Netlink requests for links, addresses, routes, neighbours and routing rules.
 
-Each function is the line of ip(8) that its request's text shows.
+Each function does the same as the ip(8) command in its request's text.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _FR_ACT_TO_TBL = 1
 
 
 def add_veth(name: str, mac: str, peer: str, peer_mac: str, peer_namespace: int) -> NetlinkRequest:
-    """Make a veth pair whose other end lies in the namespace of a descriptor."""
+    """Create a veth pair whose peer is in the namespace of a descriptor."""
     other = (
         LINK.pack(0, 0, 0, 0, 0)
         + attribute(IFLA_IFNAME, peer.encode() + b"\0")
@@ -80,13 +80,13 @@ def set_up(index: int) -> NetlinkRequest:
 
 
 def add_address(host: str, index: int, *, prefix: int | None = None) -> NetlinkRequest:
-    """Give an interface an address, for IPv6 without duplicate address detection.
+    """Add an address to an interface, for IPv6 without duplicate address detection.
 
     Args:
         host: The address.
         index: The interface.
-        prefix: Bits that the neighbours share with it, none other by default. The address may be
-            there already if this is given.
+        prefix: Prefix length; by default the full length. If it is given, the address may already
+            exist.
     """
     family, raw = _packed(host)
     flags = _IFA_F_NODAD if family == socket.AF_INET6 else 0
@@ -98,28 +98,28 @@ def add_address(host: str, index: int, *, prefix: int | None = None) -> NetlinkR
 
 
 def add_route(target: str, index: int) -> NetlinkRequest:
-    """Find a target's hosts on a link."""
+    """Route a target directly to a link."""
     return _route(target, f"dev {index}", _UNICAST, _ON_LINK, index=index)
 
 
 def add_route_via(target: str, gateway: str, index: int) -> NetlinkRequest:
-    """Send what is for a target to a gateway, which need not be in a network of the link's."""
+    """Route a target to a gateway, which need not be in a network of the link."""
     what = f"via {gateway} dev {index} onlink"
     return _route(target, what, _UNICAST, _UNIVERSE, index=index, gateway=gateway)
 
 
 def add_local_route(target: str, index: int, table: int) -> NetlinkRequest:
-    """Take packets for a target as our own."""
+    """Deliver packets to a target locally."""
     return _route(target, f"local table {table}", _LOCAL_ROUTE, _HOST, index=index, table=table)
 
 
 def add_blackhole(target: str) -> NetlinkRequest:
-    """Lose what is for a target."""
+    """Discard packets to a target."""
     return _route(target, "blackhole", _BLACKHOLE, _UNIVERSE)
 
 
 def add_neighbour(host: str, mac: str, index: int) -> NetlinkRequest:
-    """Know for ever which link address a host has."""
+    """Add a permanent neighbour entry with a host's link address."""
     family, raw = _packed(host)
     body = _NEIGHBOUR.pack(family, index, _NUD_PERMANENT, 0, 0)
     body += attribute(_NDA_DST, raw) + attribute(_NDA_LLADDR, _mac(mac))
@@ -129,21 +129,21 @@ def add_neighbour(host: str, mac: str, index: int) -> NetlinkRequest:
 
 
 def delete_neighbour(host: str, index: int) -> NetlinkRequest:
-    """Forget which link address a host has."""
+    """Delete a host's neighbour entry."""
     family, raw = _packed(host)
     body = _NEIGHBOUR.pack(family, index, 0, 0, 0) + attribute(_NDA_DST, raw)
     return NetlinkRequest(f"delete neighbour {host} on link {index}", _RTM_DELNEIGH, 0, body)
 
 
 def add_rule(version: int, priority: int, table: int) -> NetlinkRequest:
-    """Look a destination of an IP version up in a table, after the rules of lesser priority."""
+    """Add a routing rule that looks up a table; rules with a lower number come first."""
     body = _RULE.pack(address_family(version), 0, 0, 0, table, _FR_ACT_TO_TBL, 0)
     body += number(_FRA_PRIORITY, priority)
     return NetlinkRequest(f"add rule pref {priority} lookup {table}", _RTM_NEWRULE, _NEW, body)
 
 
 def delete_rule(version: int, priority: int) -> NetlinkRequest:
-    """Take away the rule of a priority."""
+    """Delete the routing rule of a priority."""
     body = _RULE.pack(address_family(version), 0, 0, 0, 0, 0, 0) + number(_FRA_PRIORITY, priority)
     return NetlinkRequest(f"delete rule pref {priority}", _RTM_DELRULE, 0, body)
 

@@ -1,4 +1,4 @@
-"""Disturbing an implementation at work: programs that fail or wait, a kill, a held lock."""
+"""Disturb a running implementation: programs that fail or wait, a kill, a held lock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytest_fsmredir.backends.netns.programs import Toolbox
 from pytest_fsmredir.backends.programming import Sabotage
 from pytest_fsmredir.implementations.base import OF_IPTABLES
 
-# Every program here that changes what packets meet, under each of its names.
+# Every program that changes packet filter rules, under each of its names.
 _PROGRAMS = (
     *(
         f"{family}{variant}{tool}"
@@ -45,32 +45,32 @@ PATH={path}
 exec "${{0##*/}}" "$@"
 """
 _FAIL = 'echo "${0##*/}: this program has been made to fail" >&2; exit 4'
-# The harness ends this wait by killing the whole command. Nothing is ever written.
+# Nothing is ever written to this pipe: the harness ends the wait by killing the whole command.
 _KILL = 'echo >"$here/killed"; read -r _ <"$here/never"'
 _HOLD = 'echo >"$here/held"; read -r _ <"$here/go"'
 _EVERY = -1
-_MANY = 4096  # more programs than run in a pod; a pipe holds as many bytes (pipe(7))
+_MANY = 4096  # more programs than run in a pod; a pipe can hold that many bytes (pipe(7))
 
-_LOOK_S, _LOOKS = 0.002, 250  # at the kernel's list of locks, until the owner lets go anyway
+_LOOK_S, _LOOKS = 0.002, 250  # polls of /proc/locks before the lock is released anyway
 
 
 class ShimmedToolbox:
-    """A toolbox whose programs are counted, and do something first when they are started.
+    """A toolbox that counts the starts of its programs and runs an action before them.
 
-    It takes the place of a :class:`.programs.Toolbox` for one run of an implementation.
+    It replaces a :class:`.programs.Toolbox` for one run of an implementation.
 
     Attributes:
-        variant: As that of the toolbox it is made of.
-        path: PATH with the programs first.
+        variant: The variant of the wrapped toolbox.
+        path: PATH with the wrapped programs first.
     """
 
     def __init__(self, toolbox: Toolbox, *, at: int, action: str, pipes: Sequence[str]) -> None:
-        """Make the programs.
+        """Create the wrapped programs.
 
         Args:
-            toolbox: Where the programs are.
-            at: Which start the action happens at; see :class:`Sabotage`.
-            action: Lines for sh(1), which find the directory of the pipes in ``$here``.
+            toolbox: The toolbox to wrap.
+            at: The number of the start that runs the action; see :class:`Sabotage`.
+            action: sh(1) code; ``$here`` is the directory of the pipes.
             pipes: Names of the pipes that the action uses.
         """
         self.variant = toolbox.variant
@@ -82,11 +82,11 @@ class ShimmedToolbox:
 
     @property
     def started(self) -> int:
-        """How many programs have been started."""
+        """The number of programs started so far."""
         return (self._directory / "started").read_bytes().count(b"\n")
 
     def _open(self, pipe: str) -> int:
-        # Open for writing too: without a writer it would read as ended.
+        # Open for writing too: without a writer, reading would return end of file.
         return os.open(self._directory / pipe, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
 
     def _fill(self, path: str, at: int, action: str) -> None:
@@ -108,10 +108,10 @@ class ShimmedToolbox:
 
 
 class SabotagedToolbox(ShimmedToolbox):
-    """A toolbox whose programs fail or kill at one start.
+    """A toolbox whose programs fail, or cause a kill, at one start.
 
     Attributes:
-        killed_by: Descriptor that can be read once everything is to be killed.
+        killed_by: Descriptor that becomes readable when the implementation must be killed.
     """
 
     def __init__(self, toolbox: Toolbox, sabotage: Sabotage) -> None:
@@ -121,25 +121,25 @@ class SabotagedToolbox(ShimmedToolbox):
         self.killed_by = self._open("killed")
 
     def close(self) -> None:
-        """Let go of what tells that everything is to be killed."""
+        """Close the descriptor."""
         os.close(self.killed_by)
 
 
 class HoldingToolbox(ShimmedToolbox):
-    """A toolbox each of whose programs waits when it is started, until it is let go."""
+    """A toolbox whose programs wait at their start until they are released."""
 
     def __init__(self, toolbox: Toolbox) -> None:
         super().__init__(toolbox, at=_EVERY, action=_HOLD, pipes=("held", "go"))
         self._held, self._go = self._open("held"), self._open("go")
 
     def wait(self, within_s: float) -> int:
-        """Return how many programs have begun to wait, none if none does in time."""
+        """Wait for waiting programs, and return their number; 0 after the timeout."""
         poll = select.poll()
         poll.register(self._held, select.POLLIN)
         return len(os.read(self._held, _MANY)) if poll.poll(within_s * 1000) else 0
 
     def let_go(self, programs: int = _MANY) -> None:
-        """Let some programs go on, by default all that will ever wait."""
+        """Release some programs; by default all, later ones included."""
         os.write(self._go, b"\n" * programs)
 
     def close(self) -> None:
@@ -152,8 +152,8 @@ class HoldingToolbox(ShimmedToolbox):
 def held_lock(path: Path) -> Iterator[None]:
     """Hold a file lock until a program waits for it, or until the block ends.
 
-    A waiter that looks again and again instead of queueing can't be seen; for its sake the lock is
-    let go after half a second.
+    A program that polls the lock instead of queueing for it is not visible, so the lock is released
+    after half a second.
     """
     over = threading.Event()
     with path.open("a") as file:
@@ -170,7 +170,7 @@ def held_lock(path: Path) -> Iterator[None]:
 def _let_go(file: IO[str], over: threading.Event) -> None:
     inode = f":{os.fstat(file.fileno()).st_ino} "
     for _ in range(_LOOKS):
-        # A waiter's line has an arrow (proc_locks(5)).
+        # The line of a waiting process has an arrow (proc_locks(5)).
         queue = [line for line in Path("/proc/locks").read_text().splitlines() if "->" in line]
         if any(inode in line for line in queue) or over.wait(_LOOK_S):
             break

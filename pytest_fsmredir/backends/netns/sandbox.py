@@ -1,4 +1,4 @@
-"""One pod: its namespace, links, sidecar, and the running of the implementation on it."""
+"""One pod: its namespace, links and sidecar, and the runs of the implementation on it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pytest_fsmredir.traffic.host import Host
 
 @dataclass(frozen=True, kw_only=True)
 class InitRun:
-    """A pod as its implementation sees it: where commands run, and with what environment.
+    """A pod as the implementation sees it: runs commands in the pod with the environment of FSM.
 
     Satisfies :class:`pytest_fsmredir.implementations.base.Target`.
     """
@@ -47,11 +47,11 @@ class InitRun:
 
     @property
     def iptables(self) -> IptablesVariant:
-        """The variant of the programs first on PATH."""
+        """The variant of the iptables programs on PATH."""
         return self.toolbox.variant
 
     def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
-        """Run a program inside the pod by the contract."""
+        """Run a program inside the pod according to the contract."""
         work = Path(tempfile.mkdtemp(prefix="work-", dir=self.scratch))
         return run_inside(
             self.namespace,
@@ -78,26 +78,26 @@ class InitRun:
             lists=lists,
             path=self.toolbox.path,
         )
-        # Legacy iptables keeps one lock for the whole machine; a pod has its own.
+        # Legacy iptables has one lock for the whole machine by default; each pod gets its own.
         env["XTABLES_LOCKFILE"] = str(lock_of(self.scratch))
         return env
 
 
 MakeSidecar = Callable[["Sandbox"], SidecarProcess]
-"""Makes the sidecar of a pod that has its namespace, links and host."""
+"""Creates the sidecar of a pod that already has its namespace, links and host."""
 
 
 class Sandbox:
-    """A pod that lives as long as a check needs it. Each check sees it through its handle.
+    """A pod. Each check that uses it has a separate handle on it.
 
     Attributes:
         links: Its links, the primary one first.
-        configuration: What the next run of the implementation is given.
-        host: Where the pod's flows start and arrive.
-        namespace: Where it is.
+        configuration: The input of the next run of the implementation.
+        host: Starts and receives the pod's flows.
+        namespace: Its network namespace.
         sidecar: Its sidecar.
         was_programmed: The implementation has run on it.
-        programming: How the last run of the implementation ended.
+        programming: The result of the last run of the implementation.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Sandbox:
             self.host = Host(engine, self.namespace.socket, timeout_s)
             self.sidecar = make_sidecar(self)
             undo.callback(self.sidecar.stop)
-            self.namespace.run(lambda: self._furnish(world))  # entered once for all of it
+            self.namespace.run(lambda: self._furnish(world))  # enter the namespace only once
             self._undo = undo.pop_all()
 
     def _furnish(self, world: Namespace) -> None:
@@ -128,7 +128,7 @@ class Sandbox:
 
     @property
     def lock(self) -> Path:
-        """The file that legacy iptables locks."""
+        """The lock file of legacy iptables."""
         return lock_of(self._scratch)
 
     @property
@@ -143,7 +143,7 @@ class Sandbox:
         return tuple(sorted(every, key=family_of))
 
     def init_run(self, toolbox: Tools, confinement: Confinement) -> InitRun:
-        """Return what an implementation needs to program this pod."""
+        """Return the implementation's view of this pod for one run."""
         return InitRun(
             name=self.link.outside,
             addresses=self.addresses,
@@ -155,7 +155,7 @@ class Sandbox:
         )
 
     def program(self, implementation: Implementation, run: InitRun) -> Programming:
-        """Run the implementation, and remember how that ended."""
+        """Run the implementation, and store the result."""
         asked = self.configuration
         self.was_programmed = True
         try:
@@ -169,20 +169,20 @@ class Sandbox:
         return self.programming
 
     def losses(self) -> list[str]:
-        """Return what the implementation has taken away of links, addresses and routes."""
+        """Return the links, addresses and routes that the implementation removed."""
         if not self.was_programmed:
             return []
         return self.namespace.run(lambda: list(losses(self.links)))
 
     def close(self) -> None:
-        """Remove the pod; the kernel takes its links with it."""
+        """Remove the pod; the kernel removes its links."""
         self._undo.close()
 
 
 def confined(
     base: Confinement, capabilities: frozenset[int] | None, kill_after_s: float | None
 ) -> Confinement:
-    """Return a confinement changed where something is given."""
+    """Return a confinement with the given values changed."""
     return replace(
         base,
         capabilities=base.capabilities if capabilities is None else capabilities,
@@ -191,5 +191,5 @@ def confined(
 
 
 def lock_of(scratch_directory: Path) -> Path:
-    """Return the file that legacy iptables locks in a pod with that directory."""
+    """Return the lock file of legacy iptables in a pod with that scratch directory."""
     return scratch_directory / "xtables.lock"

@@ -1,9 +1,9 @@
-"""The system calls that a container runtime denies an unprivileged container, as a seccomp filter.
+"""A seccomp filter that denies the system calls that a container runtime denies.
 
-Source: containerd, contrib/seccomp/seccomp_default.go at 301026e (2026-08), for a container with
-the default capabilities and NET_ADMIN. That profile lists what is allowed; the calls here are those
-of the kernel's tables that it leaves out. They fail with EPERM, and clone3 with ENOSYS, upon which
-a C library falls back to clone.
+Source: containerd, contrib/seccomp/seccomp_default.go at 301026e (2026-08), for an unprivileged
+container with the default capabilities and NET_ADMIN. That profile lists the allowed calls; this
+module lists the kernel's other calls. They fail with EPERM, except clone3: it fails with ENOSYS, so
+that a C library falls back to clone.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _CLONE3 = 435
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _DENIED_SOCKETS = (38, 40)  # AF_ALG, AF_VSOCK
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
-_X32 = 0x40000000  # marks a call of another binary interface, which has other numbers
+_X32 = 0x40000000  # marks a call of the x32 ABI, which has other numbers
 
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06  # linux/bpf_common.h
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
@@ -56,7 +56,7 @@ _ENDS = {_ALLOWED: _ALLOW, _REFUSED: _ERRNO | errno.EPERM, _UNKNOWN: _ERRNO | er
 
 @dataclass(frozen=True, slots=True)
 class _Architecture:
-    """Numbers of one machine: AUDIT_ARCH (linux/audit.h), and of the system calls looked into."""
+    """Numbers of one machine: AUDIT_ARCH (linux/audit.h) and the inspected system calls."""
 
     audit: int
     column: int
@@ -74,7 +74,7 @@ _ARCHITECTURES = {
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One instruction: where it goes on is a label, or empty for the next one."""
+    """One instruction; a jump target is a label, or empty for the next instruction."""
 
     code: int
     value: int
@@ -87,13 +87,13 @@ class _Step:
 def container_filter(machine: str) -> bytes:
     """Return the filter, as an array of ``struct sock_filter`` (linux/filter.h).
 
-    It looks at calls of the machine's own binary interface; those of others are allowed.
+    It checks the calls of the machine's native ABI; the calls of other ABIs are allowed.
 
     Args:
-        machine: As ``uname -m`` prints it.
+        machine: The output of ``uname -m``.
 
     Raises:
-        NotImplementedError: The numbers of that machine's system calls are not known here.
+        NotImplementedError: This module lacks the system call numbers of that machine.
     """
     if machine not in _ARCHITECTURES:
         raise NotImplementedError(f"system calls of {machine} are not known here")
@@ -101,12 +101,12 @@ def container_filter(machine: str) -> bytes:
 
 
 def deny_like_a_container() -> None:
-    """Put the filter on the calling thread, and on every program that it starts from now on.
+    """Install the filter for the calling thread and every program that it starts.
 
-    The thread needs CAP_SYS_ADMIN; what it starts can do without, and ``no_new_privs`` stays unset.
+    The thread needs CAP_SYS_ADMIN, its programs do not, and ``no_new_privs`` stays unset.
 
     Raises:
-        OSError: The kernel does not take it, or the machine's system calls are not known here.
+        OSError: The kernel rejects the filter, or the machine's system call numbers are unknown.
     """
     machine = os.uname().machine if sys.maxsize > 2**32 else "a 32-bit Python"
     try:

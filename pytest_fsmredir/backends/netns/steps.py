@@ -1,4 +1,4 @@
-"""A run of an implementation in the background, held up before each program that it starts."""
+"""Run an implementation in the background, and pause it before each program that it starts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.traffic.host import Host
 
 SHORT_S = 0.1
-"""How long a flow may take meanwhile, so that the run does not outlast its deadline."""
+"""Timeout of flows during the run, so that the run does not exceed its deadline."""
 
-_LOOK_S = 0.002  # between two moments at which no program is held
+_LOOK_S = 0.002  # pause between two polls while no program waits
 
 
 class Steps:
-    """The moments of a run; see :meth:`pytest_fsmredir.backends.base.Pod.programming`."""
+    """The steps of a run; see :meth:`pytest_fsmredir.backends.base.Pod.programming`."""
 
     def __init__(self, tools: HoldingToolbox, program: Callable[[], Programming]) -> None:
         self._tools, self._program = tools, program
@@ -26,7 +26,7 @@ class Steps:
         self._thread.start()
 
     def __iter__(self) -> Iterator[None]:
-        """Yield while the run is under way, and at least once while each program is held."""
+        """Yield during the run, at least once while each program waits."""
         while self._thread.is_alive():
             held = self._tools.wait(_LOOK_S)
             yield
@@ -34,7 +34,7 @@ class Steps:
 
     @property
     def programming(self) -> Programming:
-        """How the run ended; waits for its end."""
+        """Wait for the end of the run, and return its result."""
         self._thread.join()
         (ended,) = self._ended
         if isinstance(ended, BaseException):
@@ -42,14 +42,14 @@ class Steps:
         return ended
 
     def finish(self) -> None:
-        """Hold up no further program, and wait for the end of the run."""
+        """Pause no further program, and wait for the end of the run."""
         self._tools.let_go()
         self._thread.join()
 
     def _run(self) -> None:
         try:
             self._ended.append(self._program())
-        except BaseException as error:  # raised again in the thread that asks how it ended
+        except BaseException as error:  # raised again in the thread that reads the result
             self._ended.append(error)
 
 
@@ -57,7 +57,7 @@ class Steps:
 def steps(
     tools: HoldingToolbox, program: Callable[[], Programming], hosts: tuple[Host, ...]
 ) -> Iterator[Steps]:
-    """Run an implementation in the background for the block, and give hosts a short patience."""
+    """Run an implementation in the background for the block, with short timeouts of flows."""
     with ExitStack() as undo:
         undo.callback(tools.close)
         for host in hosts:

@@ -1,8 +1,8 @@
-"""Rules of others on a machine without iptables: what the checks write for it, as rules of nft.
+"""Translate the checks' foreign rules from iptables to nft, for a machine without iptables.
 
-It knows the words that the checks use, and refuses every other one. ``iptables-translate`` would
-know them all, but comes with iptables. As a program it takes an IP version, and either a command
-line of iptables that appends a rule or, on standard input, what iptables-restore would load.
+It supports only the options that the checks use. ``iptables-translate`` supports all of them, but
+is part of iptables. As a program it takes an IP version, and either the arguments of an iptables
+command that appends a rule or, on standard input, the input of iptables-restore.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 _HOOKS = {
-    # (table, chain): type, hook and priority of the base chain, as iptables has them
+    # (table, chain): type, hook and priority of the base chain, as in iptables
     ("raw", "PREROUTING"): "filter hook prerouting priority -300",
     ("raw", "OUTPUT"): "filter hook output priority -300",
     ("mangle", "PREROUTING"): "filter hook prerouting priority -150",
@@ -57,7 +57,7 @@ _TARGETS_WITH_A_VALUE = {
 
 
 class UnknownWordError(ValueError):
-    """A rule has a word that is not known here."""
+    """A rule contains an unsupported word."""
 
 
 def translated(text: str, family: int) -> str:
@@ -68,7 +68,7 @@ def translated(text: str, family: int) -> str:
         family: IP version.
 
     Raises:
-        UnknownWordError: A rule has a word that is not known here.
+        UnknownWordError: A rule contains an unsupported word.
     """
     ip, table, lines = {4: "ip", 6: "ip6"}[family], "", []
     for line in text.splitlines():
@@ -126,7 +126,7 @@ def _target(words: list[str]) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the rules of nft for what the arguments or standard input add."""
+    """Print the nft rules for the arguments or standard input."""
     family, *words = argv
     appended = words[:1] == ["-t"]
     text = f"*{words[1]}\n{shlex.join(words[2:])}\n" if appended else sys.stdin.read()

@@ -1,8 +1,8 @@
-"""Links, addresses and routes: the world outside, and the pods in it.
+"""Set up links, addresses and routes of the outside world and the pods.
 
-Each pod hangs on its own veth pair behind a link-local gateway, so no two pods share a subnet. The
-world accepts every address that no pod has, so that the seed's own literals (1.1.1.1,
-2.2.2.0/24, 10.244.0.0/16) can really be dialled: these namespaces lead nowhere else.
+Each pod has a separate veth pair with a link-local gateway, so no two pods share a subnet. The
+world accepts every address that no pod has, so that real addresses such as 1.1.1.1, 2.2.2.0/24
+and 10.244.0.0/16 can be dialled: these namespaces have no other connection.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ _TAP_BUFFER = 64 * 1024 * 1024  # a limit, not an allocation: bulk transfers pas
 _OWN_TABLE, _LAST = 100, 40000  # of routes; priority of the rule that is asked last
 _EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
-# Duplicate address detection and reverse path filters delay or drop the first packets of a fresh
-# link; the values are read when a link is made. The seventh ICMP error in a row would be kept back.
+# Duplicate address detection and reverse path filters delay or drop the first packets of a new
+# link; the kernel reads the values when a link is created. By default the kernel suppresses the
+# seventh ICMP error in a row.
 _QUIET = {
     "ipv4/icmp_ratelimit": "0",
     "ipv4/conf/all/rp_filter": "0",
@@ -57,8 +58,8 @@ _QUIET_V6 = {
     "ipv6/conf/default/accept_dad": "0",
     "ipv6/conf/default/router_solicitations": "0",
 }
-# A new namespace takes over whether this machine forwards IPv4 (devinet_init_net,
-# linux/net/ipv4/devinet.c); a pod must not, for its checks to see who turns that on.
+# A new namespace inherits the machine's IPv4 forwarding setting (devinet_init_net,
+# linux/net/ipv4/devinet.c). A pod starts with it off, so that checks notice who turns it on.
 _POD = _QUIET | {"ipv4/ip_forward": "0"}
 _POD_V6 = _QUIET_V6 | {"ipv6/conf/all/forwarding": "0"}
 _FORWARD = {"ipv4/ip_forward": "1"}
@@ -75,7 +76,7 @@ class VethLink:
         interface: Its name in the pod.
         outside: Its name in the world.
         addresses: The pod's addresses on it, primary first within each family.
-        number: Distinguishes its hardware addresses from other links'.
+        number: Makes its hardware addresses unique.
     """
 
     interface: str
@@ -85,11 +86,11 @@ class VethLink:
 
     @property
     def families(self) -> tuple[int, ...]:
-        """The IP versions it has addresses of."""
+        """The IP versions of its addresses."""
         return tuple(sorted({family_of(address) for address in self.addresses}))
 
     def of(self, family: int) -> VethLink:
-        """Return it with its addresses of one IP version alone."""
+        """Return the link with only its addresses of one IP version."""
         own = tuple(each for each in self.addresses if family_of(each) == family)
         return replace(self, addresses=own)
 
@@ -115,8 +116,8 @@ def link_of(number: int, interface: str, families: tuple[int, ...], kind: int) -
     Args:
         number: 1-65535.
         interface: Its name in the pod.
-        families: The IP versions it gets addresses of.
-        kind: Separates address blocks: 0 for primary links, others for further ones.
+        families: The IP versions of its addresses.
+        kind: Selects the address block: 0 for primary links, others for further ones.
     """
     hosts = {
         4: f"10.{77 + kind}.{number >> 8}.{number & 255}",
@@ -127,7 +128,7 @@ def link_of(number: int, interface: str, families: tuple[int, ...], kind: int) -
 
 
 def wire_world(world: Namespace, families: tuple[int, ...]) -> None:
-    """Make a namespace the world outside all pods."""
+    """Configure a namespace as the world outside all pods."""
     world.sysctl(_QUIET | _FOREIGN_BIND | (_QUIET_V6 | _FOREIGN_BIND_V6 if 6 in families else {}))
     lo = world.netlink.index("lo")
     world.netlink.ask(set_up(lo))
@@ -140,7 +141,7 @@ def wire_world(world: Namespace, families: tuple[int, ...]) -> None:
 
 
 def wire_pod(pod: Namespace, world: Namespace, links: tuple[VethLink, ...]) -> None:
-    """Give a pod its links; the first one carries its default routes."""
+    """Create the links of a pod; its default routes use the first one."""
     settings = _POD | (_POD_V6 if 6 in links[0].families else {})
     addresses = [a for link in links for a in link.addresses if family_of(a) == 6]
 
@@ -157,10 +158,10 @@ def wire_pod(pod: Namespace, world: Namespace, links: tuple[VethLink, ...]) -> N
 
 
 def wire_nested(nested: Namespace, pod: Namespace, world: Namespace, primary: VethLink) -> VethLink:
-    """Put a namespace behind a pod that forwards for it, and return its link to the pod."""
+    """Connect a namespace to a pod that forwards for it, and return its link to the pod."""
     link = link_of(primary.number, "eth0", primary.families, kind=3)
     wire_pod(nested, pod, (link,))
-    # A REDIRECT of what enters by an interface needs an address on it.
+    # REDIRECT of a packet needs an address on the incoming interface.
     bridge = link_of(primary.number, link.outside, primary.families, kind=4)
     with closing(pod.run(Readiness)) as readiness:
         index = pod.netlink.index(link.outside)
@@ -173,18 +174,18 @@ def wire_nested(nested: Namespace, pod: Namespace, world: Namespace, primary: Ve
 
 
 def forget_gateway(pod: Namespace, link: VethLink, family: int) -> None:
-    """Have a pod ask for its gateway's hardware address instead of knowing it."""
+    """Delete the gateway's neighbour entry, so that the pod has to resolve it."""
     index = pod.netlink.index(link.interface)
     pod.netlink.ask(delete_neighbour(GATEWAY[family], index))
 
 
 def open_tap(world: Namespace, link: VethLink) -> socket.socket:
-    """Return a packet socket that sees what passes a pod's link."""
+    """Return a packet socket that receives the packets on a pod's link."""
 
     def bound() -> socket.socket:
-        # With no protocol at first it hears no other link, and has no bind to one to wait for.
+        # Without a protocol it receives no packets of other links before it is bound.
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
-        with suppress(PermissionError):  # root of a user namespace keeps to net.core.rmem_max
+        with suppress(PermissionError):  # root of a user namespace is limited to net.core.rmem_max
             sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _TAP_BUFFER)
         sock.bind((link.outside, ETH_P_ALL))
         return sock
@@ -193,20 +194,20 @@ def open_tap(world: Namespace, link: VethLink) -> socket.socket:
 
 
 def _anywhere(family: int, lo: int) -> Iterator[NetlinkRequest]:
-    """Yield what lets the outside take packets for any address that no pod has."""
+    """Yield the requests that make the outside accept any address that no pod has."""
     if family == 6:
         yield add_local_route(_EVERYTHING[6], lo, _OWN_TABLE)
         yield add_rule(6, _LAST, _OWN_TABLE)
         return
-    # IPv4 sends from an address only if the table "local" has it (__ip_dev_find in
-    # net/ipv4/devinet.c), so that table comes after the routes to the pods.
+    # IPv4 sends from an address only if the table "local" contains it (__ip_dev_find in
+    # net/ipv4/devinet.c), so the rule for that table comes after the routes to the pods.
     yield add_local_route(_EVERYTHING[4], lo, LOCAL)
     yield add_rule(4, _LAST, LOCAL)
     yield delete_rule(4, 0)
 
 
 def _wire_inside(link: VethLink, netlink: Netlink, world: Namespace, *, with_default: bool) -> None:
-    """Make a link, and all that the pod's end of it needs."""
+    """Create a link, and configure the pod's end of it."""
     netlink.ask(
         add_veth(link.interface, link.pod_mac, link.outside, link.gateway_mac, world.descriptor)
     )
@@ -215,14 +216,14 @@ def _wire_inside(link: VethLink, netlink: Netlink, world: Namespace, *, with_def
     netlink.ask(
         *(add_address(address, index) for address in link.addresses),
         set_up(index),
-        # A fresh veth pair may drop neighbour solicitations for about a second.
+        # A new veth pair may drop neighbour solicitations for about a second.
         *(add_neighbour(GATEWAY[family], link.gateway_mac, index) for family in link.families),
         *(add_route_via(routes[family], GATEWAY[family], index) for family in link.families),
     )
 
 
 def _outside(link: VethLink, netlink: Netlink) -> Iterator[NetlinkRequest]:
-    """Yield what the world's end of a link needs."""
+    """Yield the requests that configure the world's end of a link."""
     index = netlink.index(link.outside)
     yield set_up(index)
     if 6 in link.families:
