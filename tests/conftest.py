@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and hooks for all tests."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ collect_ignore = ["kube"] if _MISSING else []
 
 
 def pytest_configure() -> None:
-    """Have programs that the tests start obey Ctrl-C, though a shell's background job does not."""
+    """Let programs that the tests start react to Ctrl-C, even in a background job of a shell."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:
-    """Say what cannot be tested here."""
+    """Report what cannot be tested on this machine."""
     if not _MISSING:
         return []
     return [f"tests/kube is left out, without {', '.join(_MISSING)}: pip install -e '.[kind]'"]

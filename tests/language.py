@@ -1,4 +1,4 @@
-"""Count mannerisms: words and turns that plain English does without.
+"""Count mannerisms: words and phrases that plain English avoids.
 
 List them: ``python -m tests.language [PATH ...]``.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 1.0
-"""Mannerisms in 1,000 lines; pytest, trio and hypothesis have 0.1 to 0.2."""
+"""Maximum number of mannerisms per 1,000 lines. pytest, trio and hypothesis have 0.1 to 0.2."""
 
 MANNERISMS = (
     r"somebody",
@@ -38,7 +38,7 @@ _TYPES = {".py", ".md", ".sh", ".yaml", ".js", ".toml", ""}
 
 
 def texts(paths: Iterable[Path] = ()) -> list[Path]:
-    """Return every file that holds prose or code of ours, this one aside."""
+    """Return every file that holds our prose or code, except this one."""
     roots = list(paths) or [ROOT / name for name in (*_FOLDERS, *_PAGES)]
     files = [file for root in roots for file in ([root] if root.is_file() else root.rglob("*"))]
     return sorted(
@@ -52,7 +52,7 @@ def texts(paths: Iterable[Path] = ()) -> list[Path]:
 
 
 def mannerisms(file: Path) -> tuple[int, list[str]]:
-    """Return the number of lines of a file, and the lines that hold a mannerism."""
+    """Return the number of lines of a file, and its lines with a mannerism."""
     lines = file.read_text(encoding="utf-8").splitlines()
     found = [
         f"{file.relative_to(ROOT)}:{number}: {line.strip()}"
@@ -63,7 +63,7 @@ def mannerisms(file: Path) -> tuple[int, list[str]]:
 
 
 def density(paths: Iterable[Path] = ()) -> tuple[float, list[str]]:
-    """Return the number of mannerisms in 1,000 lines, and the lines that hold them."""
+    """Return the number of mannerisms per 1,000 lines, and the lines that hold them."""
     counted = [mannerisms(file) for file in texts(paths)]
     found = [line for _, each in counted for line in each]
     return len(found) / max(1, sum(number for number, _ in counted)) * 1000, found

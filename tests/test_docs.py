@@ -1,4 +1,4 @@
-"""The documentation is true: generated pages are current, links lead somewhere."""
+"""The documentation is current: generated pages match the code, and links resolve."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OPTION = re.compile(r"--fsm-[a-z-]+")
 
 
 def test_check_list_is_current() -> None:
-    """Catches: a page that lists checks as they were some commits ago."""
+    """Catches: a generated page of checks that is out of date."""
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None
@@ -29,7 +29,7 @@ def test_check_list_is_current() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     """Catches: a link to a file that was moved."""
     links = _LINK.findall(page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
@@ -48,14 +48,14 @@ def test_options_exist(page: Path, pytestconfig: pytest.Config) -> None:
 
 
 def test_cited_bugs_are_listed() -> None:
-    """Catches: a test that cites a bug which this repository does not describe."""
+    """Catches: a test that cites a bug that this repository does not describe."""
     listed = set(_BUG.findall((ROOT / "docs" / "known-bugs.md").read_text(encoding="utf-8")))
     tests = (file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("*.py"))
     assert {bug for text in tests for bug in _BUG.findall(text)} - listed == set()
 
 
 def test_map_of_the_rooms_is_complete() -> None:
-    """Catches: a room that CONTRIBUTING does not explain, or one that is gone."""
+    """Catches: a room that CONTRIBUTING does not explain, or one that no longer exists."""
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rows = page.partition("| room |")[2].partition("\n\n")[0].splitlines()
     first_cells = [row.split("|")[1] for row in rows if row.startswith("| `")]

@@ -1,4 +1,4 @@
-"""Which room of the package may import which. Add a new arrow here on purpose."""
+"""Imports that are allowed between rooms of the package. Add a new arrow here on purpose."""
 
 from __future__ import annotations
 
@@ -66,20 +66,20 @@ def modules() -> list[Path]:
 
 @pytest.mark.parametrize("room", sorted(rooms()))
 def test_room_imports_what_its_rule_allows(room: str) -> None:
-    """Catches: a judge that reads what it judges, or a new room without a rule."""
+    """Catches: a judge that imports what it judges, or a new room without a rule."""
     assert room in ALLOWED, f"{room} is a new room: give it a rule here"
     assert ARROWS[room] <= ALLOWED[room]
 
 
 @pytest.mark.parametrize("room", sorted(rooms(KUBERNETES)))
 def test_room_of_the_kubernetes_backend_imports_what_its_rule_allows(room: str) -> None:
-    """Catches: a cluster that knows of pods, or a pod that knows of the mesh of a check."""
+    """Catches: a cluster that imports pods, or a pod that imports the mesh of a check."""
     assert room in IN_KUBERNETES, f"{room} is a new room: give it a rule here"
     assert graph(KUBERNETES)[room] <= IN_KUBERNETES[room]
 
 
 def test_rooms_form_no_circle() -> None:
-    """Catches: two rooms that import each other, and a structure that grows past its size."""
+    """Catches: two rooms that import each other, or a structure that exceeds its size limit."""
     assert floors(ARROWS) <= 9
     assert len(ARROWS) <= 22
     assert sum(map(len, ARROWS.values())) <= 90
@@ -87,13 +87,13 @@ def test_rooms_form_no_circle() -> None:
 
 @pytest.mark.parametrize("file", sorted((PACKAGE / "traffic").glob("*.py")), ids=lambda f: f.name)
 def test_traffic_needs_the_standard_library_only(file: Path) -> None:
-    """Catches: a probe that cannot run in a pod which holds no more than Python."""
+    """Catches: a probe that cannot run in a pod that has only Python."""
     outside = {name.split(".")[0] for name in imports(file)} - {"pytest_fsmredir"}
     assert outside <= sys.stdlib_module_names
 
 
 def test_nothing_imports_the_plugin() -> None:
-    """Catches: a library part that drags the hooks in."""
+    """Catches: a library module that pulls in the pytest hooks."""
     assert not [
         f
         for f in modules()
@@ -102,13 +102,13 @@ def test_nothing_imports_the_plugin() -> None:
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "conformance").glob("*.py")), ids=lambda f: f.name)
-def test_checks_use_public_names_alone(file: Path) -> None:
-    """Catches: a check that reaches into a backend, or imports another check."""
+def test_checks_use_only_public_names(file: Path) -> None:
+    """Catches: a check that imports backend internals or another check."""
     ours = {name for name in imports(file) if name.startswith(("pytest_fsmredir", "conformance"))}
     assert all(name.rpartition(".")[0] == "pytest_fsmredir" for name in ours)
 
 
 def test_one_module_starts_programs() -> None:
-    """Catches: a program started without a deadline or with a shell."""
+    """Catches: a program started without a deadline or through a shell."""
     users = [f.name for f in modules() if "subprocess" in imports(f)]
     assert users == ["procs.py"]

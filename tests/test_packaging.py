@@ -1,4 +1,4 @@
-"""The wheel itself: what is in it, and that it works where there is no checkout."""
+"""The wheel: its contents, and that it works without a checkout."""
 
 from __future__ import annotations
 
@@ -31,28 +31,26 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tracked(folder: str) -> set[str]:
-    """Return the files of a folder that a release holds."""
+    """Return the files of a folder that a release contains."""
     files = (ROOT / folder).rglob("*")
     return {str(f.relative_to(ROOT)) for f in files if f.is_file() and "__pycache__" not in str(f)}
 
 
 @pytest.mark.parametrize("folder", ["conformance", "fixtures"])
 def test_wheel_holds_the_shipped_folders(wheel: Path, folder: str) -> None:
-    """Catches: a wheel without its checks, or without its data."""
+    """Catches: a wheel without its checks or its data."""
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"pytest_fsmredir/{name}" for name in tracked(folder)} <= names
 
 
-def test_wheel_ships_nothing_at_the_top(wheel: Path) -> None:
-    """Catches: a top-level package called ``conformance`` or ``tests`` in everybody's
-    environment.
-    """
+def test_wheel_has_no_other_top_level_package(wheel: Path) -> None:
+    """Catches: a top-level ``conformance`` or ``tests`` package in users' environments."""
     tops = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"pytest_fsmredir"}
 
 
 def test_wheel_lists_its_checks_from_an_empty_directory(wheel: Path, tmp_path: Path) -> None:
-    """Catches: an installation that only works beside its checkout."""
+    """Catches: an installation that works only inside its checkout."""
     site = tmp_path / "site"
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", site, wheel],
@@ -79,8 +77,8 @@ def test_wheel_lists_its_checks_from_an_empty_directory(wheel: Path, tmp_path: P
     assert int(count) == len(catalogue.load().checks)
 
 
-def test_oldest_pytest_that_is_declared_runs_the_suite(wheel: Path, tmp_path: Path) -> None:
-    """Catches: a requirement of pytest that nobody has tried."""
+def test_oldest_declared_pytest_runs_the_suite(wheel: Path, tmp_path: Path) -> None:
+    """Catches: a declared minimum version of pytest that does not work."""
     assert f'"pytest>={OLDEST_PYTEST}"' in (ROOT / "pyproject.toml").read_text()
     environment = tmp_path / "oldest"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=300)
@@ -96,6 +94,6 @@ def test_oldest_pytest_that_is_declared_runs_the_suite(wheel: Path, tmp_path: Pa
         timeout=60,
     )
     if done.returncode == pytest.ExitCode.USAGE_ERROR:
-        pytest.skip(done.stderr)  # no network namespaces here
+        pytest.skip(done.stderr)  # this machine has no network namespaces
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verdict: partial" in done.stdout

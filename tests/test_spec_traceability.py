@@ -1,4 +1,4 @@
-"""SPEC.md and the checks hold each other: every sentence is checked, every check names one."""
+"""SPEC.md and the checks match: a check covers each sentence, and each check names a sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KEYWORD = re.compile(r"\b(MUST NOT|MUST|SHOULD NOT|SHOULD|MAY)\b")
 _LEVELS = {"MUST": Level.MUST, "SHOULD": Level.SHOULD, "MAY": Level.INFO}
 
 INSTALLED = {"SPEC-20.5", "SPEC-20.6"}
-"""Sentences about ``fsm install``, which no pod can show."""
+"""Sentences about ``fsm install``, which cannot be checked in a pod."""
 
 
 def by_id(check: Check) -> str:
@@ -27,39 +27,39 @@ def by_id(check: Check) -> str:
 
 @pytest.mark.parametrize("check", CHECKS, ids=by_id)
 def test_check_names_a_sentence(check: Check) -> None:
-    """Catches: a check that certifies something nobody wrote down."""
+    """Catches: a check without a written requirement."""
     assert check.spec in SPEC
 
 
 @pytest.mark.parametrize("sentence", SPEC.values(), ids=lambda sentence: sentence.id)
 def test_sentence_is_checked(sentence: Sentence) -> None:
-    """Catches: a requirement that every implementation meets, because nobody looks."""
+    """Catches: a requirement without a check."""
     if sentence.id in INSTALLED:
         pytest.skip("about installing a mesh: tests/kube holds the reference mesh to it")
     assert any(check.spec == sentence.id for check in CHECKS)
 
 
 @pytest.mark.parametrize("sentence", SPEC.values(), ids=lambda sentence: sentence.id)
-def test_sentence_says_how_binding_it_is_once(sentence: Sentence) -> None:
-    """Catches: a sentence with two requirements, or none."""
+def test_sentence_has_one_requirement_level(sentence: Sentence) -> None:
+    """Catches: a sentence with two requirement levels, or none."""
     assert len(_KEYWORD.findall(sentence.text)) == 1
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=by_id)
-def test_check_is_as_binding_as_its_sentence(check: Check) -> None:
-    """Catches: a check that fails an implementation for what the document only recommends."""
+def test_check_has_the_level_of_its_sentence(check: Check) -> None:
+    """Catches: a check that fails an implementation for a mere recommendation of the document."""
     (keyword,) = _KEYWORD.findall(SPEC[check.spec].text)
     assert check.level is _LEVELS[keyword.removesuffix(" NOT")]
 
 
 def test_every_profile_has_checks() -> None:
-    """Catches: a profile that nothing can fail."""
+    """Catches: a profile that cannot fail."""
     used = {check.profile_for(family) for check in CHECKS for family in check.families}
     assert used >= set(Profile)
 
 
-def test_seed_headings_are_the_documents() -> None:
-    """Catches: a sentence that claims a source which does not exist."""
+def test_cited_headings_exist_in_the_document() -> None:
+    """Catches: a sentence that cites a heading that does not exist."""
     headings = {
         "How it works",
         "Ports reserved for traffic redirection",

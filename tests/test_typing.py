@@ -1,4 +1,4 @@
-"""Users' own typed tests: ``mypy --strict`` accepts the public names as they are meant."""
+"""``mypy --strict`` accepts users' typed tests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_source_is_the_pod(fsm_pod: Pod, fsm_mesh: Mesh) -> None:
     "source", [SAMPLE, EXAMPLE.read_text(encoding="utf-8")], ids=["sample", "docs"]
 )
 def test_strict_mypy_accepts_a_users_test(tmp_path: Path, source: str) -> None:
-    """Catches: an Optional in ``fate.accepted.peer`` that strict mypy refuses after a claim."""
+    """Catches: an Optional ``fate.accepted.peer`` that strict mypy rejects after a claim."""
     (tmp_path / "test_mine.py").write_text(source)
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "test_mine.py"],

@@ -1,4 +1,4 @@
-"""Reading settings as pytest would, in a project made up for the purpose."""
+"""Read settings as pytest does, in a temporary project."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_fsmredir.config.settings import Settings, read_settings
 
 
 class Project:
-    """A host project: a directory, ini settings, and a command line to read settings from."""
+    """A host project: a directory, ini settings, and a command line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,7 +33,7 @@ class Project:
         conformance: bool = True,
         **options: str | bool,
     ) -> Settings:
-        """Read settings; an option is given by its name with underscores."""
+        """Read settings. Give an option by its name with underscores."""
         given = {option.key: {**some, **options}.get(option.key[4:]) for option in OPTIONS}
         given["fsm_conformance"] = conformance or None
         config = SimpleNamespace(

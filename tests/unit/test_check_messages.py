@@ -1,4 +1,4 @@
-"""Every assertion of a check says what it means."""
+"""Every assertion in a check explains itself."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def _is_claim(test: ast.expr) -> bool:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_assertion_is_a_claim_or_has_a_message(file: Path) -> None:
-    """Catches: a failure that reads ``6379 == 5305``."""
+    """Catches: a failure that shows ``6379 == 5305`` and no explanation."""
     assert list(silent(file.read_text(encoding="utf-8"))) == []
 
 
-def test_plain_comparison_is_found() -> None:
-    """Catches: a rule that no assertion can break."""
+def test_assertions_without_a_message_are_found() -> None:
+    """Catches: a search for silent assertions that finds none."""
     source = "assert port == 5305\nassert a.direct or b.passed(1)\nassert not x, 'x'\nassert all(x)"
     assert list(silent(source)) == ["assert port == 5305", "assert all(x)"]

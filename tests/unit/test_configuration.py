@@ -52,12 +52,10 @@ RANGES = "flomesh.io/outbound-ip-range-exclusion-list"
         ),
     ],
 )
-def test_list_is_named_as_fsm_names_it(
+def test_list_has_the_name_that_fsm_reads(
     name: ListName, annotation: str | None, mesh_config_key: str, variable: str
 ) -> None:
-    """Catches: a derived key that FSM does not read, so that the list silently has no effect
-    there.
-    """
+    """Catches: an annotation key that FSM does not read, so the list has no effect there."""
     assert (name.annotation, name.mesh_config_key, name.variable) == (
         annotation,
         mesh_config_key,
@@ -67,17 +65,15 @@ def test_list_is_named_as_fsm_names_it(
 
 @pytest.mark.parametrize(("text", "port"), [("1", 1), ("0080", 80), ("65535", 65535)])
 def test_port_in_range_is_accepted(text: str, port: int) -> None:
-    """Catches: an off-by-one at either end of the range, or leading zeros refused, which FSM
-    accepts.
-    """
+    """Catches: an off-by-one at the ends of the range, or a refusal of leading zeros."""
     assert parse_port(text) == port
 
 
 @pytest.mark.parametrize(
     "text", ["", " 80", "0", "-1", "+80", "65536", "70000", "80-90", "80:90", "http", "8e1", "٨٠"]
 )
-def test_what_is_no_port_is_refused(text: str) -> None:
-    """Catches: a value that only fails in the init container, as 70000 does in FSM."""
+def test_invalid_port_is_refused(text: str) -> None:
+    """Catches: a value such as 70000 that fails only in the init container, as in FSM."""
     with pytest.raises(ValueError, match="is not a port from 1 to 65535"):
         parse_port(text)
 
@@ -91,8 +87,8 @@ def test_what_is_no_port_is_refused(text: str) -> None:
         ("fd00::1/8", "fd00::/8"),
     ],
 )
-def test_range_stands_for_its_network(text: str, network: str) -> None:
-    """Catches: the seed's own 2.2.2.2/24 refused for its host bits, or taken as one address."""
+def test_range_with_host_bits_means_its_network(text: str, network: str) -> None:
+    """Catches: the seed's own 2.2.2.2/24 refused for its host bits, or read as one address."""
     assert parse_ip_range(text) == ip_network(network)
 
 
@@ -113,15 +109,15 @@ def test_range_stands_for_its_network(text: str, network: str) -> None:
         "example.com/8",
     ],
 )
-def test_what_is_no_range_is_refused(text: str) -> None:
-    """Catches: a bare address or a netmask let through: FSM's parser refuses both."""
+def test_invalid_range_is_refused(text: str) -> None:
+    """Catches: a bare address or a netmask that is accepted; FSM's parser refuses both."""
     with pytest.raises(ValueError, match="is not a CIDR range"):
         parse_ip_range(text)
 
 
 @pytest.mark.parametrize("text", ["lo", "eth0.100", "a23456789012345", "eth+"])
 def test_name_that_the_kernel_allows_is_accepted(text: str) -> None:
-    """Catches: an own idea of interface names that is stricter than the kernel's."""
+    """Catches: a rule for interface names that is stricter than the kernel's."""
     assert parse_interface(text) == text
 
 
@@ -130,27 +126,25 @@ def test_name_that_the_kernel_allows_is_accepted(text: str) -> None:
     ["", ".", "..", "a/b", "a:b", "a b", "a\0b", "a234567890123456", "é" * 8],
 )
 def test_name_that_no_interface_can_have_is_refused(text: str) -> None:
-    """Catches: a name cut or refused by iptables later; length counts in bytes, not in
-    characters.
-    """
+    """Catches: a name that iptables truncates or refuses later. Its length counts in bytes."""
     with pytest.raises(ValueError, match="is not an interface name"):
         parse_interface(text)
 
 
-def test_nothing_written_means_empty_policy() -> None:
-    """Catches: an absent annotation or MeshConfig field treated as an empty, malformed item."""
+def test_absent_lists_mean_an_empty_policy() -> None:
+    """Catches: an absent annotation or MeshConfig field that is read as one malformed item."""
     assert Configuration().policy() == Policy()
 
 
 def test_blanks_around_items_do_not_count() -> None:
-    """Catches: ``6379, 7070`` refused, or its second port lost."""
+    """Catches: a refusal of ``6379, 7070``, or a parser that loses its second port."""
     policy = Configuration(annotations={PORTS: " 6379 , 7070 "}).policy()
 
     assert policy.outbound_port_exclusion_list == (6379, 7070)
 
 
-def test_scopes_are_united_ports_mesh_scope_first() -> None:
-    """Catches: one scope replacing the other, or a double counted twice."""
+def test_scopes_are_merged_ports_mesh_scope_first() -> None:
+    """Catches: one scope that replaces the other, or a duplicate that counts twice."""
     configuration = Configuration(
         annotations={PORTS: "7070,6379"}, traffic={"outboundPortExclusionList": [6379, 5432]}
     )
@@ -158,8 +152,8 @@ def test_scopes_are_united_ports_mesh_scope_first() -> None:
     assert configuration.policy().outbound_port_exclusion_list == (6379, 5432, 7070)
 
 
-def test_scopes_are_united_ranges_pod_scope_first() -> None:
-    """Catches: the merge order of the two kinds of list mixed up."""
+def test_scopes_are_merged_ranges_pod_scope_first() -> None:
+    """Catches: the merge order of port lists used for lists of ranges."""
     configuration = Configuration(
         annotations={RANGES: "10.96.0.0/16"},
         traffic={"outboundIPRangeExclusionList": ["1.1.1.1/32", "10.96.0.0/16"]},
@@ -171,17 +165,15 @@ def test_scopes_are_united_ranges_pod_scope_first() -> None:
     )
 
 
-def test_two_spellings_of_one_range_are_one_range() -> None:
-    """Catches: doubles removed by spelling only, so that a policy depends on host bits."""
+def test_ranges_that_differ_in_host_bits_are_one_range() -> None:
+    """Catches: duplicates compared as text, so that a policy depends on host bits."""
     policy = Configuration(annotations={RANGES: "2.2.2.2/24,2.2.2.0/24"}).policy()
 
     assert policy.outbound_ip_range_exclusion_list == (ip_network("2.2.2.0/24"),)
 
 
 def test_effective_lists_keep_malformed_values() -> None:
-    """Catches: values cleaned before the implementation sees them, so that it never has to
-    refuse.
-    """
+    """Catches: malformed values dropped early, so that the implementation never refuses them."""
     configuration = Configuration(annotations={PORTS: "0,,http"})
 
     assert configuration.effective()[ListName.OUTBOUND_PORT_EXCLUSION] == ("0", "", "http")
@@ -189,14 +181,14 @@ def test_effective_lists_keep_malformed_values() -> None:
 
 @pytest.mark.parametrize("written", ["", "80,", "80,,90", "80,http"])
 def test_malformed_annotation_is_named_in_the_error(written: str) -> None:
-    """Catches: an error that leaves the user to guess which of four annotations it means."""
+    """Catches: an error that does not say which of four annotations is malformed."""
     with pytest.raises(AnnotationError, match=f"annotation {PORTS}: '(http)?' is not a port"):
         Configuration(annotations={PORTS: written}).policy()
 
 
 @pytest.mark.parametrize("written", [0, 65536, True, None, "http", 80.0])
 def test_malformed_mesh_config_item_is_named_in_the_error(written: object) -> None:
-    """Catches: mesh scope unvalidated, as in FSM, where only the init container notices."""
+    """Catches: mesh scope that is not validated, as in FSM, where the init container fails."""
     with pytest.raises(MeshConfigError, match=r"spec\.traffic\.inboundPortExclusionList: "):
         Configuration(traffic={"inboundPortExclusionList": [written]}).policy()
 
@@ -212,10 +204,10 @@ def test_malformed_mesh_config_item_is_named_in_the_error(written: object) -> No
         (["5432"], r"spec\.traffic: \['5432'\] must be a mapping"),
     ],
 )
-def test_what_no_mesh_config_holds_is_refused_at_once(traffic: object, words: str) -> None:
-    """Catches: a slip that turns an exclusion into nothing or other ports, or blames the
-    implementation.
-    """
+def test_value_of_a_wrong_type_in_a_mesh_config_is_refused_at_once(
+    traffic: object, words: str
+) -> None:
+    """Catches: a wrong value that changes the policy, or that blames the implementation."""
     with pytest.raises(MeshConfigError, match=words):
         Configuration(traffic=traffic)  # type: ignore[arg-type]
 
@@ -229,16 +221,14 @@ def test_what_no_mesh_config_holds_is_refused_at_once(traffic: object, words: st
         (PORTS, f"annotations: '{PORTS}' must be a mapping"),
     ],
 )
-def test_what_no_pod_holds_is_refused_at_once(annotations: object, words: str) -> None:
-    """Catches: a number for a text, found out by a method that numbers do not have."""
+def test_annotation_that_is_not_text_is_refused_at_once(annotations: object, words: str) -> None:
+    """Catches: an AttributeError from deep inside for a number given as an annotation."""
     with pytest.raises(AnnotationError, match=words):
         Configuration(annotations)  # type: ignore[arg-type]
 
 
 def test_foreign_annotations_are_ignored() -> None:
-    """Catches: any pod refused that carries annotations of other tools, or of FSM's other
-    features.
-    """
+    """Catches: a refused pod, because it has annotations of other tools or other FSM features."""
     annotations = {
         "prometheus.io/port": "http",
         "flomesh.io/network-interface-exclusion-list": "eth1",
@@ -248,7 +238,7 @@ def test_foreign_annotations_are_ignored() -> None:
 
 
 def test_pod_document_holds_annotations_as_written() -> None:
-    """Catches: a command that parses annotations itself given cleaned ones."""
+    """Catches: cleaned annotations for a command that parses annotations itself."""
     document = Configuration(annotations={PORTS: " 80,,"}).pod_document("web-1")
 
     assert document["metadata"] == {
@@ -259,7 +249,7 @@ def test_pod_document_holds_annotations_as_written() -> None:
 
 
 def test_mesh_config_document_holds_every_list() -> None:
-    """Catches: a list left out of the MeshConfig where it is empty: FSM requires all five."""
+    """Catches: a MeshConfig without its empty lists; FSM requires all five."""
     document = Configuration(traffic={"inboundPortExclusionList": [6379]}).mesh_config_document()
 
     assert document["spec"]["traffic"] == {

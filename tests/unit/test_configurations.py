@@ -1,4 +1,4 @@
-"""What tests and checks may ask of a pod."""
+"""Annotations that tests and checks may give a pod."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pytest_fsmredir.model.configuration import Configuration
     ],
 )
 def test_unknown_annotation_of_fsm_is_refused_with_a_hint(name: str, hint: str) -> None:
-    """Catches: a test of a misspelt list that passes because the pod ignores it."""
+    """Catches: a test that passes because its list has a misspelled name and the pod ignores it."""
     with pytest.raises(AnnotationError) as caught:
         asked_for({f"flomesh.io/{name}": "80"}, None)
     assert str(caught.value).startswith(

@@ -1,4 +1,4 @@
-"""Running one check: what its outcome is told by, and what is said about it."""
+"""Run one check: decide its outcome and explain it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ V4 = Variant("netns", "nft", 4)
 
 
 class Mesh:
-    """As much of a mesh as a check without a pod needs."""
+    """The part of a mesh that a check without a pod needs."""
 
     def __init__(self, observed: int = 1) -> None:
         self.observed = observed
@@ -147,23 +147,23 @@ def decided(function: Body, level: Level = MUST, observed: int = 1) -> Result:
     return decide(check(function, level), V4, cast("JudgedMesh", Mesh(observed)))
 
 
-def test_claim_is_told_whole() -> None:
-    """Catches: an explanation with "..." where the answer stood, because pytest cuts long texts."""
+def test_long_claim_is_not_truncated() -> None:
+    """Catches: an explanation with "..." in place of the answer."""
     row = decided(asserts_a_claim).row
     assert (row.outcome, row.expected, row.seen) == (Outcome.FAIL, "direct", "x" * 400)
     assert row.flow == "tcp from uid 1000 to 192.0.2.1:80"
     assert row.reason.endswith("x" * 400)
 
 
-def test_accepted_configuration_is_told_whole() -> None:
-    """Catches: a refusal that is missed, and nobody knows of which of ten values."""
+def test_accepted_configuration_is_shown_in_full() -> None:
+    """Catches: a missing refusal that does not say which of ten values was accepted."""
     reason = decided(asserts_a_refusal).row.reason
     assert "annotations {'flomesh.io/outbound-ip-range-exclusion-list': '10.0.0.0/33," in reason
     assert reason.endswith("MeshConfig {'outboundPortExclusionList': [0]}; seen programmed")
 
 
-def test_assertion_about_something_else_is_told_by_its_text() -> None:
-    """Catches: a failure without a word because it was about no flow."""
+def test_assertion_without_a_flow_shows_its_message() -> None:
+    """Catches: a failure without an explanation, because it is not about a flow."""
     row = decided(asserts_something_else).row
     assert (row.reason, row.flow) == ("three of four answered", "")
 
@@ -188,20 +188,20 @@ def test_row_holds_the_claim_that_failed(
 
 
 def test_last_flow_of_many_is_shown() -> None:
-    """Catches: a claim of another flow than the last one that was asked."""
+    """Catches: a report that shows another flow than the one that failed."""
     row = decided(asserts_any_of_many).row
     assert row.flow == "tcp from uid 1000 to 192.0.2.1:3"
     assert row.reason.startswith("nothing is direct: tcp from uid 1000 to 192.0.2.1:3: expected")
 
 
 def test_claim_outside_the_assertion_is_not_shown() -> None:
-    """Catches: a claim that an ``if`` asked, shown as the reason of an unrelated assertion."""
+    """Catches: a claim of an ``if`` that is shown as the reason of an unrelated assertion."""
     row = decided(asks_and_asserts_something_else).row
     assert (row.reason, row.expected) == ("1 + 1 == 3", "")
 
 
-def test_assertion_outside_the_check_file_is_an_error_of_ours() -> None:
-    """Catches: an implementation blamed for a failed assertion of the harness."""
+def test_assertion_outside_the_check_file_is_a_harness_error() -> None:
+    """Catches: a failed assertion of the harness that is blamed on the implementation."""
     row = decided(meets_a_failed_assertion_of_ours).row
     assert (row.outcome, row.reason) == (Outcome.ERROR, "AssertionError: ours")
 
@@ -210,22 +210,20 @@ def test_assertion_outside_the_check_file_is_an_error_of_ours() -> None:
     ("level", "outcome"),
     [(MUST, Outcome.FAIL), (SHOULD, Outcome.WARN), (INFO, Outcome.NOTE)],
 )
-def test_level_says_what_a_violation_is(level: Level, outcome: Outcome) -> None:
-    """Catches: a recommendation that turns a run red."""
+def test_level_decides_between_failure_and_warning(level: Level, outcome: Outcome) -> None:
+    """Catches: a violated recommendation that fails the run."""
     assert decided(asserts_a_claim, level).row.outcome is outcome
 
 
-def test_harness_fault_is_an_error_of_ours() -> None:
-    """Catches: an implementation that is blamed for a full machine, or a terminal that is
-    cleared by it.
-    """
+def test_harness_fault_is_an_error() -> None:
+    """Catches: an implementation blamed for a full disk, or text that clears the terminal."""
     row = decided(breaks).row
     assert row.outcome is Outcome.ERROR
     assert row.reason == r"OSError: no \x1b[2Jmore descriptors"
 
 
-def test_pod_without_its_network_is_not_an_error_of_ours() -> None:
-    """Catches: an implementation that takes an address away, judged as "invalid"."""
+def test_pod_that_lost_its_network_is_not_a_harness_error() -> None:
+    """Catches: an implementation that removes a pod's address and gets the verdict "invalid"."""
     mesh = Mesh()
     mesh.lost = ["eth0 has lost its address 10.0.0.1"]
     row = decide(check(breaks), V4, cast("JudgedMesh", mesh)).row
@@ -234,14 +232,14 @@ def test_pod_without_its_network_is_not_an_error_of_ours() -> None:
     assert (row.expected, row.seen) == ("refused", "reset; eth0 has lost its address 10.0.0.1")
 
 
-def test_check_that_looked_at_nothing_is_undecided() -> None:
-    """Catches: a check that passes because its loop was empty."""
+def test_check_without_observations_is_undecided() -> None:
+    """Catches: a check that passes because its loop is empty."""
     assert decided(passes, observed=0).row.outcome is Outcome.ERROR
     assert decided(passes).row.outcome is Outcome.PASS
 
 
-def test_failure_says_requirement_flow_and_how_to_run_it_again() -> None:
-    """Catches: a failure that can be understood only with the source at hand."""
+def test_failure_shows_requirement_flow_and_rerun_command() -> None:
+    """Catches: a failure that only readers of the source understand."""
     error = as_failure(decided(asserts_a_claim).row, check(asserts_a_claim), "pytest ...").error
     assert str(error).splitlines() == [
         "OUT-001 asserts a claim",
@@ -270,7 +268,7 @@ def course(function: Callable[..., Iterator[None]], mesh: Mesh) -> Course:
 
 
 def test_second_part_of_a_check_waits_for_its_turn() -> None:
-    """Catches: a check of idle connections that runs through at once, or never ends."""
+    """Catches: a check of idle connections that runs without a pause, or never ends."""
     mesh = Mesh(0)
     begun_course = course(pauses, mesh)
 
@@ -279,19 +277,19 @@ def test_second_part_of_a_check_waits_for_its_turn() -> None:
     assert (row.outcome, row.probes, row.seen) == (Outcome.FAIL, 1, "reset")
 
 
-def test_first_part_that_fails_is_told_at_the_turn_of_the_check() -> None:
-    """Catches: a violation at the beginning of the session that no row shows."""
+def test_failure_of_the_first_part_is_reported_with_the_second_part() -> None:
+    """Catches: a violation at the start of the session that no row shows."""
     row = finished(course(fails_at_once, Mesh(1))).row
     assert (row.outcome, row.seen) == (Outcome.FAIL, "refused")
 
 
 def test_check_in_two_parts_can_run_as_a_whole() -> None:
-    """Catches: a generator that nothing runs, so that its check passes."""
+    """Catches: a check written as a generator that passes because its body never runs."""
     assert decided(pauses).row.outcome is Outcome.FAIL
 
 
-def test_course_can_be_given_up() -> None:
-    """Catches: a session that ends early, and takes that for an error of the check."""
+def test_check_in_two_parts_can_be_cancelled() -> None:
+    """Catches: a session that ends early and reports an error of the check."""
     begun_course = course(pauses, Mesh(1))
     begun_course.close()
 

@@ -1,4 +1,4 @@
-"""What the doctor prints."""
+"""The output of ``doctor``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pytest_fsmredir.cli.doctor import Finding
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_doctor_speaks_to_any_terminal(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
-    """Catches: a traceback of an encoding error where somebody looks for what is wrong."""
+def test_doctor_prints_on_a_terminal_without_unicode(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """Catches: an encoding error from the command that is meant to find problems."""
     found = [
         Finding("python", present=True, detail="3.11"),
         Finding("program", present=False, detail="forbidden \u2014 run as root"),
@@ -30,10 +32,10 @@ def test_doctor_speaks_to_any_terminal(monkeypatch: pytest.MonkeyPatch, encoding
     assert last == "not ready: see MISSING above"
 
 
-def test_doctor_says_which_tools_of_other_meshes_are_here(
+def test_doctor_lists_the_installed_tools_of_other_meshes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Catches: an adapter that a user tries although its tool is not on PATH."""
+    """Catches: an adapter that fails later because its tool is not on PATH."""
     (tmp_path / "kumactl").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
 

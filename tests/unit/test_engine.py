@@ -1,4 +1,4 @@
-"""The event loop: what is ready counts, however late it is looked at."""
+"""The event loop: an answer that is ready counts, even if the loop reads it late."""
 
 from __future__ import annotations
 
@@ -23,10 +23,8 @@ def engine() -> Iterator[Engine]:
         yield engine
 
 
-def test_answer_that_is_there_is_not_missed_when_time_is_over(engine: Engine) -> None:
-    """Catches: a process that got no processor for a while calls flows unanswered that were
-    answered.
-    """
+def test_answer_that_is_ready_counts_after_the_deadline(engine: Engine) -> None:
+    """Catches: an answered flow reported as unanswered because the process got no CPU."""
     here, there = socket.socketpair()
     heard = bytearray()
     with here, there:
@@ -37,7 +35,7 @@ def test_answer_that_is_there_is_not_missed_when_time_is_over(engine: Engine) ->
 
 
 def test_flow_that_never_ends_does_not_hold_up_the_run(engine: Engine) -> None:
-    """Catches: a socket that is always ready, served for ever after the time is over."""
+    """Catches: a socket that is always ready and keeps the loop running after the deadline."""
     here, there = socket.socketpair()
     with here, there:
         engine.watch(here, READABLE, lambda _: None)
@@ -46,10 +44,8 @@ def test_flow_that_never_ends_does_not_hold_up_the_run(engine: Engine) -> None:
         assert not engine.pump(lambda: False, within_s=0)
 
 
-def test_what_an_earlier_flow_left_behind_is_in_no_path(engine: Engine) -> None:
-    """Catches: a flow given up on a loaded machine, accepted late: the next one seems to have
-    two hops.
-    """
+def test_late_acceptance_of_an_earlier_flow_is_not_in_the_path(engine: Engine) -> None:
+    """Catches: a late acceptance of an abandoned flow that adds a second hop to the next flow."""
     host = ContainerHost(engine, OwnedSockets(), timeout_s=5.0)
     with closing(host.listen(Address("127.0.0.1", 0))) as listener:
         at = listener.address
@@ -72,9 +68,7 @@ def test_what_an_earlier_flow_left_behind_is_in_no_path(engine: Engine) -> None:
 def test_socket_that_cannot_be_used_is_closed(
     engine: Engine, call: Callable[[ContainerHost], object]
 ) -> None:
-    """Catches: a socket left open by whatever is no OSError, which warns of it in somebody's
-    next test.
-    """
+    """Catches: a socket left open by an error other than OSError, with a later warning."""
     made: list[socket.socket] = []
     owned = OwnedSockets()
 

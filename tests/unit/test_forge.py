@@ -1,4 +1,4 @@
-"""Packets made by hand: their checksums, and what a tap makes of them."""
+"""Forged packets: their fields, their checksums, and how a tap matches them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ETHERTYPE = {4: 0x0800, 6: 0x86DD}
 
 
 def sums_up(packet: Packet, protocol: int) -> bool:
-    """Whether the checksum over addresses and body comes out right (RFC 1071)."""
+    """Whether the checksum over addresses and body is correct (RFC 1071)."""
     addresses = packet.raw[12:20] if packet.source.family == 4 else packet.raw[8:40]
     length = len(packet.body)
     pseudo = addresses + length.to_bytes(4, "big") + protocol.to_bytes(4, "big")
@@ -27,7 +27,7 @@ def test_checksum_of_the_rfc_1071_example() -> None:
     assert forge.checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0xFFFF - 0xDDF2
 
 
-def test_crc32c_of_the_customary_digits() -> None:
+def test_crc32c_of_the_standard_test_vector() -> None:
     assert forge._crc32c(b"123456789") == 0xE3069283
 
 
@@ -91,9 +91,7 @@ def test_too_big_quotes_the_packet_and_goes_to_its_sender(family: int) -> None:
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_icmp_error_quotes_the_packet_and_goes_to_its_sender(family: int) -> None:
-    """Catches: an error that no kernel believes, so that a check blames the implementation for
-    its loss.
-    """
+    """Catches: an ICMP error that every kernel ignores, blamed on the implementation."""
     offending = forge.udp(*ENDS[family], b"")
     packet = forge.icmp_error(ENDS[family][1].host, offending, 12, 1)
 

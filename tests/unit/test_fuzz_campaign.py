@@ -1,4 +1,4 @@
-"""Campaigns on a stage without packets: the oracle under a policy that somebody got wrong."""
+"""Fuzz campaigns without packets: the oracle answers flows under a deliberately wrong policy."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Change = Callable[[Policy], Policy]
 
 
 class Paper:
-    """A pod that follows a changed policy to the letter."""
+    """A pod that follows a changed policy exactly."""
 
     def __init__(self, policy: Policy, change: Change, limit: int) -> None:
         with_second = bool(policy.network_interface_exclusion_list)
@@ -69,10 +69,10 @@ class Paper:
         return Programming(accepted, "" if accepted else "too many\nports")
 
     def listen(self, flow: Flow) -> None:
-        """Everybody listens already."""
+        """Do nothing: every listener is already there."""
 
     def send(self, probes: Iterable[ProbeFlow]) -> Iterator[Fate]:
-        """Let the oracle say what becomes of the flows."""
+        """Return the fates that the oracle predicts."""
         return (self._fate(probe.flow) for probe in probes)
 
     def _fate(self, flow: Flow) -> Fate:
@@ -114,14 +114,14 @@ def halved(network: Network) -> Network:
 
 
 def inclusion_first(policy: Policy) -> Policy:
-    """Forget all exclusions where there is an inclusion."""
+    """Drop all exclusions where there is an inclusion."""
     if not policy.outbound_ip_range_inclusion_list:
         return policy
     return replace(policy, outbound_port_exclusion_list=(), outbound_ip_range_exclusion_list=())
 
 
 def without(name: ListName, position: int) -> Change:
-    """Return a change that loses one item of a list that has several."""
+    """Return a change that drops one item of a list with several items."""
 
     def changed(policy: Policy) -> Policy:
         items = list(getattr(policy, name.value))
@@ -132,7 +132,7 @@ def without(name: ListName, position: int) -> Change:
     return changed
 
 
-def test_whoever_follows_the_policy_is_left_in_peace() -> None:
+def test_pod_that_follows_the_policy_passes() -> None:
     """Catches: a false alarm."""
     tried = campaign()
     results = [tried.search(policies=8, seed=SEED, level=level) for level in (MUST, SHOULD)]
@@ -142,8 +142,8 @@ def test_whoever_follows_the_policy_is_left_in_peace() -> None:
     assert (results[1].pods, results[1].flows) == (0, 0)
 
 
-def test_sixteen_ports_are_found_and_no_more_than_sixteen() -> None:
-    """Catches: a limit of 15 ports a list that is missed, or shown with a hundred ports."""
+def test_limit_of_fifteen_ports_is_shown_with_sixteen() -> None:
+    """Catches: a missed limit of 15 ports, or a counterexample that lists a hundred ports."""
     found = campaign(limit=15).search(policies=40, seed=SEED, level=MUST).disagreement
 
     assert found is not None
@@ -154,8 +154,8 @@ def test_sixteen_ports_are_found_and_no_more_than_sixteen() -> None:
     assert (found.probe, found.seen) == (None, "refused: too many ports")
 
 
-def test_wrong_range_is_shrunk_to_one_entry_and_the_flow_that_shows_it() -> None:
-    """Catches: a disagreement buried in a configuration of a hundred values."""
+def test_wrong_range_shrinks_to_one_entry_and_one_flow() -> None:
+    """Catches: a disagreement shown with a configuration of a hundred values."""
     found = search(every_range(halved)).disagreement
 
     assert found is not None
@@ -166,8 +166,8 @@ def test_wrong_range_is_shrunk_to_one_entry_and_the_flow_that_shows_it() -> None
     assert found.seen.startswith("accepted by the sidecar's outbound listener")
 
 
-def test_what_should_hold_is_a_search_of_its_own() -> None:
-    """Catches: a broken SHOULD reported as a broken MUST, or hiding one."""
+def test_should_requirements_are_searched_separately() -> None:
+    """Catches: a broken SHOULD that is reported as a broken MUST, or that hides one."""
     assert search(inclusion_first, policies=4).disagreement is None
 
     found = search(inclusion_first, SHOULD).disagreement
@@ -186,15 +186,15 @@ def test_what_should_hold_is_a_search_of_its_own() -> None:
     ],
 )
 def test_lost_item_is_found(name: ListName, position: int) -> None:
-    """Catches: a list whose first or last item counts for nothing."""
+    """Catches: a list whose first or last item has no effect."""
     found = search(without(name, position)).disagreement
 
     assert found is not None
     assert len(getattr(found.configuration.policy(), name.value)) == 2
 
 
-def test_run_of_items_is_taken_apart() -> None:
-    """Catches: a hundred ports shown where one is to blame, because they came in one draw."""
+def test_block_of_items_shrinks_to_one_item() -> None:
+    """Catches: a counterexample with a block of a hundred ports where one is enough."""
 
     def unlisted(policy: Policy) -> Policy:
         ports = tuple(port for port in policy.outbound_port_exclusion_list if not 20 < port < 60000)
@@ -207,13 +207,13 @@ def test_run_of_items_is_taken_apart() -> None:
 
 
 def test_prunings_of_a_list() -> None:
-    """Catches: an item that is never taken away."""
+    """Catches: an item that shrinking never removes."""
     assert list(parts("ab")) == [[], ["b"], ["a"]]
     assert list(parts("abc")) == [[], ["a"], ["b", "c"], ["b", "c"], ["a", "c"], ["a", "b"]]
 
 
-def test_same_seed_finds_the_same() -> None:
-    """Catches: a disagreement that is another one each time."""
+def test_same_seed_finds_the_same_disagreement() -> None:
+    """Catches: a disagreement that differs from run to run."""
     first, second = (
         campaign(every_range(halved), effort=5).search(policies=40, seed=SEED, level=MUST)
         for _ in range(2)
@@ -223,8 +223,8 @@ def test_same_seed_finds_the_same() -> None:
     assert replace(first, seconds=0) == replace(second, seconds=0)
 
 
-def test_shrinking_ends_when_its_effort_is_spent() -> None:
-    """Catches: a campaign that shrinks for ever."""
+def test_shrinking_stops_at_its_limit() -> None:
+    """Catches: a campaign that never stops shrinking."""
     none, some = (
         campaign(limit=15, effort=effort).search(policies=40, seed=SEED, level=MUST)
         for effort in (0, 5)
@@ -234,8 +234,8 @@ def test_shrinking_ends_when_its_effort_is_spent() -> None:
     assert none.disagreement is not None
 
 
-def test_interfaces_are_not_given_to_who_does_not_claim_them() -> None:
-    """Catches: a failure for a feature that is declared as unsupported."""
+def test_interface_lists_are_only_for_implementations_that_claim_them() -> None:
+    """Catches: a failure for a feature that the implementation declares as unsupported."""
 
     def forgetful(policy: Policy) -> Policy:
         return replace(policy, network_interface_exclusion_list=())
@@ -247,8 +247,8 @@ def test_interfaces_are_not_given_to_who_does_not_claim_them() -> None:
     assert tried.search(policies=8, seed=SEED, level=SHOULD).disagreement is None
 
 
-def test_result_says_what_to_paste() -> None:
-    """Catches: a disagreement that cannot be tried by hand."""
+def test_result_shows_settings_to_paste() -> None:
+    """Catches: a disagreement that a user cannot reproduce by hand."""
     shown = str(search(every_range(lambda _: ip_network("9.9.9.9/32"))).disagreement)
 
     assert shown.startswith("tcp from uid 1000 to 2.2.2.2:8080: expected direct; seen accepted by")

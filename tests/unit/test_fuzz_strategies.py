@@ -39,7 +39,7 @@ reproducible = settings(derandomize=True, database=None, deadline=None, max_exam
 
 @cache
 def drawn(count: int, seed: int = 1) -> tuple[Configuration, ...]:
-    """Return what a seed begins with."""
+    """Return the first draws of a seed."""
     found: list[Configuration] = []
 
     def keep(configuration: Configuration) -> bool:
@@ -61,7 +61,7 @@ def outbound(policy: Policy) -> set[Address]:
 @reproducible
 @given(configurations())
 def test_every_configuration_is_valid(configuration: Configuration) -> None:
-    """Catches: an implementation blamed for refusing what it may refuse."""
+    """Catches: an implementation that fails because it refuses an invalid configuration."""
     policy = configuration.policy()
 
     assert not {*policy.inbound_port_exclusion_list} & {*SIDECARS_OWN_PORTS}
@@ -71,8 +71,8 @@ def test_every_configuration_is_valid(configuration: Configuration) -> None:
 
 @reproducible
 @given(configurations(families=(4,), features={Feature.INBOUND_PORT_EXCLUSION}))
-def test_lists_that_nobody_claims_stay_empty(configuration: Configuration) -> None:
-    """Catches: a failure for a feature that is declared as unsupported."""
+def test_unclaimed_lists_stay_empty(configuration: Configuration) -> None:
+    """Catches: a failure for a feature that the implementation declares as unsupported."""
     allowed = ListName.INBOUND_PORT_EXCLUSION
 
     assert set(configuration.annotations) <= {allowed.annotation}
@@ -81,28 +81,28 @@ def test_lists_that_nobody_claims_stay_empty(configuration: Configuration) -> No
 
 @reproducible
 @given(configurations(families=(4,)))
-def test_only_ranges_of_the_families_come(configuration: Configuration) -> None:
-    """Catches: IPv6 ranges given to an implementation that may refuse them."""
+def test_ranges_are_of_the_given_families(configuration: Configuration) -> None:
+    """Catches: IPv6 ranges for an implementation that may refuse them."""
     policy = configuration.policy()
     ranges = policy.outbound_ip_range_exclusion_list + policy.outbound_ip_range_inclusion_list
 
     assert {network.version for network in ranges} <= {4}
 
 
-def test_same_seed_draws_the_same() -> None:
-    """Catches: a disagreement that nobody finds again."""
+def test_same_seed_draws_the_same_configurations() -> None:
+    """Catches: a disagreement that cannot be reproduced."""
     assert drawn.__wrapped__(5, 7) == drawn.__wrapped__(10, 7)[:5]
     assert drawn(5, 7) != drawn(5, 8)
 
 
 def test_the_first_configuration_is_empty() -> None:
-    """Catches: a campaign that never looks at a pod without any list."""
+    """Catches: a campaign that never tests a pod without lists."""
     assert drawn(1) == (Configuration(),)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 14, 15, 16, 17, 100])
-def test_lists_have_telling_lengths(length: int) -> None:
-    """Catches: a limit of 15 ports that no list is long enough to hit."""
+def test_lists_have_lengths_around_the_limits(length: int) -> None:
+    """Catches: a limit of 15 ports that no generated list reaches."""
     lengths = {
         len(values) for configuration in drawn(120) for values in configuration.traffic.values()
     }
@@ -110,8 +110,8 @@ def test_lists_have_telling_lengths(length: int) -> None:
     assert length in lengths
 
 
-def test_configurations_hold_all_that_is_odd() -> None:
-    """Catches: a generator that got stuck in the ordinary."""
+def test_configurations_cover_the_unusual_values() -> None:
+    """Catches: a generator that draws only ordinary values."""
     policies = [configuration.policy() for configuration in drawn(120)]
     ranges = [network for policy in policies for network in policy.outbound_ip_range_exclusion_list]
 
@@ -120,7 +120,7 @@ def test_configurations_hold_all_that_is_odd() -> None:
     assert any("eth0" in policy.network_interface_exclusion_list for policy in policies)
 
 
-def test_configurations_are_written_in_odd_ways() -> None:
+def test_configurations_cover_the_unusual_notations() -> None:
     """Catches: blanks, host bits or a second scope that no configuration has."""
     texts = [text for each in drawn(120) for text in each.effective()[RANGES]]
     networks = [(text, ip_network(text, strict=False)) for text in texts]
@@ -142,8 +142,8 @@ def _nested(policy: Policy) -> bool:
     )
 
 
-def test_edges_of_a_range_and_what_lies_beside_them() -> None:
-    """Catches: a range that ends one address early, and no flow that tells."""
+def test_edges_of_a_range_and_their_neighbours() -> None:
+    """Catches: a range that ends one address early, and no flow that shows it."""
     networks = [ip_network("2.2.2.0/24"), ip_network("2001:db8::/64")]
 
     assert addresses_at(networks, 4) == ["2.2.2.0", "2.2.2.255", "2.2.1.255", "2.2.3.0"]
@@ -155,8 +155,8 @@ def test_edges_of_a_range_and_what_lies_beside_them() -> None:
     ]
 
 
-def test_edges_of_everything_are_nobodys() -> None:
-    """Catches: a flow to 0.0.0.0 or to broadcast, which no implementation can answer for."""
+def test_edges_of_the_whole_address_space_are_left_out() -> None:
+    """Catches: a flow to 0.0.0.0 or to broadcast, which no implementation can redirect."""
     assert addresses_at([ip_network("0.0.0.0/0"), ip_network("0.0.0.0/1")], 4) == ["128.0.0.0"]
 
 
@@ -165,23 +165,23 @@ def test_edges_of_everything_are_nobodys() -> None:
     ["0.0.0.1", "10.77.0.3", "127.0.0.1", "169.254.1.1", "198.19.0.1", "224.0.0.1",
      "255.255.255.255", "::", "::1", "::ffff:1.2.3.4", "fe80::1", "ff02::1", "fd77:1::2"],
 )  # fmt: skip
-def test_addresses_that_nobody_answers_for(address: str) -> None:
-    """Catches: a flow lost in the harness and blamed on the implementation."""
+def test_addresses_without_a_listener_are_left_out(address: str) -> None:
+    """Catches: a flow that the harness loses and blames on the implementation."""
     assert not can_be_dialled(address)
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "10.244.0.1", "223.255.255.255", "2001:db8::1"])
-def test_addresses_that_are_answered_for(address: str) -> None:
-    """Catches: an edge that is never looked at."""
+def test_addresses_with_a_listener_are_used(address: str) -> None:
+    """Catches: an edge that is never tested."""
     assert can_be_dialled(address)
 
 
 def test_ports_and_their_neighbours() -> None:
-    """Catches: an exclusion that is off by one, or a port that does not exist."""
+    """Catches: an off-by-one in an exclusion, or a port number that does not exist."""
     assert ports_at([1, 80, 65535]) == [1, 80, 65535, 2, 79, 81, 65534]
 
 
-def test_each_listed_thing_is_aimed_at() -> None:
+def test_each_listed_item_has_a_flow() -> None:
     """Catches: a list with no flow that depends on it."""
     policy = Policy(
         outbound_ip_range_exclusion_list=(ip_network("2.2.2.0/24"),),
@@ -199,8 +199,8 @@ def test_each_listed_thing_is_aimed_at() -> None:
     assert {7069, 7070, 7071, 6379} <= inbound
 
 
-def test_who_sends_and_to_what_besides_the_lists() -> None:
-    """Catches: a user, a reserved port, the pod itself or UDP forgotten."""
+def test_flows_cover_users_reserved_ports_the_pod_and_udp() -> None:
+    """Catches: a campaign without other users, reserved ports, the pod itself or UDP."""
     everything = flows(Policy())
     inbound = {flow.destination.port for flow in everything if flow.uid is None}
 
@@ -210,10 +210,8 @@ def test_who_sends_and_to_what_besides_the_lists() -> None:
     assert {flow.protocol for flow in everything} == {Protocol.TCP, Protocol.UDP}
 
 
-def test_listed_ports_are_source_ports_too_and_first() -> None:
-    """Catches: an exclusion compared with the source port; a source port that a listener holds
-    already.
-    """
+def test_listed_ports_are_the_first_source_ports() -> None:
+    """Catches: an exclusion matched against the source port; a source port that a listener uses."""
     policy = Policy(outbound_port_exclusion_list=(6379,), inbound_port_exclusion_list=(7070,))
     from_ports = [probe for probe in probes(policy, SCENE) if probe.source_port is not None]
 
@@ -225,8 +223,8 @@ def test_listed_ports_are_source_ports_too_and_first() -> None:
     assert not {probe.flow.destination.port for probe in from_ports} & {6379, 7070}
 
 
-def test_second_interface_is_used_both_ways() -> None:
-    """Catches: an excluded interface that no flow goes through."""
+def test_second_interface_has_flows_in_both_directions() -> None:
+    """Catches: an excluded interface without flows."""
     scene = replace(SCENE, second="10.78.0.2", beyond="198.19.0.10")
     through = [flow for flow in flows(Policy(), scene) if flow.interface == "net1"]
 
@@ -234,15 +232,15 @@ def test_second_interface_is_used_both_ways() -> None:
     assert {flow.destination.host for flow in through} == {"10.78.0.2", "198.19.0.10"}
 
 
-def test_no_flow_is_sent_twice_nor_too_many() -> None:
-    """Catches: time spent on what is known already."""
+def test_flows_are_unique_and_limited() -> None:
+    """Catches: time spent on flows whose fate is already known."""
     policy = drawn(120)[-1].policy()
 
     assert len(set(probes(policy, SCENE))) == len(probes(policy, SCENE)) < 3000
 
 
-def test_flows_tell_routes_apart() -> None:
-    """Catches: flows that all end in the same place, whatever the lists say."""
+def test_flows_cover_different_routes() -> None:
+    """Catches: flows that all have the same fate, whatever the lists contain."""
     policy = Policy(outbound_port_exclusion_list=(6379,), inbound_port_exclusion_list=(7070,))
     routes = {expected(policy, flow, ("10.77.0.2",)) for flow in flows(policy)}
 
@@ -250,7 +248,7 @@ def test_flows_tell_routes_apart() -> None:
 
 
 def test_missing_hypothesis_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches: a traceback where a line to install something would do."""
+    """Catches: a traceback in place of the command that installs hypothesis."""
     monkeypatch.setattr("pytest_fsmredir.fuzz.find_spec", lambda _: None)
 
     with pytest.raises(PreflightError, match=r"pip install 'pytest-fsmredir\[fuzz\]'"):
@@ -258,9 +256,7 @@ def test_missing_hypothesis_is_explained(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_features_of_all_lists_are_known() -> None:
-    """Catches: a list that is generated although nobody claims it, since its feature has
-    another name.
-    """
+    """Catches: an unclaimed list that is generated because its feature name differs."""
     assert {
         Feature(name.removesuffix("_list").replace("_", "-")) for name in ListName
     } < ALL_FEATURES

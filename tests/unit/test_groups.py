@@ -1,4 +1,4 @@
-"""From failed flows to groups of failures, and their lines on the terminal."""
+"""Group failed flows, and print the groups on the terminal."""
 
 from __future__ import annotations
 
@@ -69,21 +69,21 @@ def test_symptom_names_the_sender_and_the_list() -> None:
     )  # fmt: skip
 
 
-def test_symptom_of_a_loop_is_that_of_the_sidecars_own_connection() -> None:
+def test_loop_has_the_symptom_of_the_sidecars_own_connection() -> None:
     """Catches: a second message where forwarded flows of the application loop."""
     looping = fate(1000, 8080, *[OUTBOUND] * 40, lost="reset")
     assert symptom(looping.captured_outbound) == SIDECAR_CAPTURED
 
 
 def test_loop_is_one_phrase() -> None:
-    """Catches: thousands of characters on a line for a flow that passes the sidecar 40 times."""
+    """Catches: thousands of characters in one line for a flow that passes the sidecar 40 times."""
     seen = fate(1000, 8080, *[OUTBOUND] * 40, lost="reset").seen
     assert "passed the sidecar 40 times" in seen
     assert len(seen) < 200
 
 
-def test_leak_has_one_symptom_whatever_is_claimed_of_the_flow() -> None:
-    """Catches: a message for each of the ways in which checks say that a flow is captured."""
+def test_leak_has_one_symptom_whatever_the_check_claims() -> None:
+    """Catches: a separate message for each way in which checks claim that a flow is captured."""
     leak = fate(1000, 8080, ORIGIN)
     claims = [
         leak.captured_outbound,
@@ -99,18 +99,18 @@ def test_leak_has_one_symptom_whatever_is_claimed_of_the_flow() -> None:
 
 
 def test_call_to_another_pod_that_misses_its_sidecar_is_inbound() -> None:
-    """Catches: a second message where only calls from outside are known to be uncaptured."""
+    """Catches: a second message, because only calls from outside count as inbound."""
     call = Fate(Flow(Direction.OUTBOUND, POD, uid=1000), CLIENT, fate(1000, 8080, ORIGIN).path)
     assert symptom(call.captured_inbound)[0] == "TCP from outside: expected captured inbound"
 
 
-def test_list_that_cannot_be_used_explains_nothing() -> None:
-    """Catches: a malformed list of a check that ends the run while a message is made."""
+def test_malformed_list_explains_nothing() -> None:
+    """Catches: a crash of the summary on the malformed list of a check."""
     malformed = Configuration({"flomesh.io/outbound-port-exclusion-list": "7070,,"})
     assert "list" not in symptom(fate(1000, 7070, OUTBOUND).direct, malformed)[0]
 
 
-def test_one_fault_is_one_group_and_two_are_two() -> None:
+def test_each_fault_has_one_group() -> None:
     """Catches: 27 messages for a lost uid rule and a lost port."""
     sidecar = [row(f"UID-00{n}", SIDECAR_CAPTURED) for n in (3, 1, 2)]
     port = [row("CFG-001", PORT_LOST), row("OPX-002", PORT_LOST)]
@@ -120,14 +120,14 @@ def test_one_fault_is_one_group_and_two_are_two() -> None:
 
 
 def test_groups_do_not_depend_on_the_order_of_rows() -> None:
-    """Catches: another message under pytest-xdist than in one process."""
+    """Catches: a message under pytest-xdist that differs from the one of a single process."""
     kinds = [SIDECAR_CAPTURED, PORT_LOST, (*SIDECAR_CAPTURED, "another port"), ()]
     rows = [row(f"OUT-{n:03}", kinds[n % 4], reason=f"lost {n}") for n in range(40)]
     assert grouped(rows[::-1]) == grouped(rows[7:] + rows[:7]) == grouped(rows)
 
 
-def test_special_flow_joins_the_plain_one_on_the_same_variant() -> None:
-    """Catches: a group for every port and user where all capture is lost, or only on IPv6."""
+def test_special_flow_joins_the_group_of_the_plain_flow_on_its_variant() -> None:
+    """Catches: a group for each port and user where all capture is missing."""
     plain = ("TCP of the application: expected captured outbound",)
     other_user = (*plain, "another user")
     rows = [
@@ -149,7 +149,7 @@ def test_warning_joins_the_failure_with_its_symptom() -> None:
 
 
 def test_reasons_without_a_flow_are_compared_without_numbers() -> None:
-    """Catches: a message for each address in which one reason differs."""
+    """Catches: a separate message for each address in the same reason."""
     reasons = ["pod 10.0.0.1 was not made", "pod 10.0.0.2 was not made", "no pod"]
     rows = [
         row(f"OUT-00{n}", outcome=Outcome.ERROR, reason=text) for n, text in enumerate(reasons, 1)
@@ -158,7 +158,7 @@ def test_reasons_without_a_flow_are_compared_without_numbers() -> None:
 
 
 def test_refusals_of_different_lists_share_a_group() -> None:
-    """Catches: a message for each configuration that one fault has an implementation refuse."""
+    """Catches: a separate message for each configuration that the same fault refuses."""
     asked = [
         "the default configuration",
         "annotations {'flomesh.io/outbound-port-exclusion-list': '80'}",
@@ -169,7 +169,9 @@ def test_refusals_of_different_lists_share_a_group() -> None:
     assert len(grouped([row("OUT-001", reason=text) for text in reasons])) == 1
 
 
-def test_lines_wrap_and_count_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_wrap_and_count_other_checks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Catches: a line that is wider than the terminal, or a failed check without its id."""
     monkeypatch.setenv("COLUMNS", "60")
     rows = [row(f"OUT-{n:03}", SIDECAR_CAPTURED, reason="lost " * 30) for n in range(1, 30)]
@@ -196,7 +198,7 @@ def reported(row: Row) -> SimpleNamespace:
 
 
 def test_pytest_explains_a_group_once() -> None:
-    """Catches: an explanation for each failed check, or again in the short summary on CI."""
+    """Catches: an explanation for each failed check, or a second one in the short summary on CI."""
     rows = [row("UID-001", SIDECAR_CAPTURED), row("UID-002", SIDECAR_CAPTURED)]
     own, first, second = SimpleNamespace(longrepr="own"), *map(reported, rows)
     stats: dict[str, list[Any]] = {"failed": [own, second, first], "passed": [own]}

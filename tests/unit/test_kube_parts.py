@@ -47,13 +47,13 @@ NODES = {
 
 
 class NewCluster(Cluster):
-    """A cluster whose first pod gets its address a while after it was made."""
+    """A cluster whose first pod gets its address some time after its creation."""
 
     def __init__(self, address: str, looks: int) -> None:
         self._address, self._looks = address, looks
 
     def get(self, path: str, **query: object) -> Object:
-        """Return what there is."""
+        """Return an object of the API."""
         del query
         if path == "/api/v1/nodes":
             return NODES
@@ -78,7 +78,7 @@ def test_ranges_of_other_clusters_are_free() -> None:
     assert {"10.244.0.0/15", "10.96.0.0/15", "198.18.0.0/15"} <= set(free)
 
 
-def test_no_range_is_free_where_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_range_is_free_when_the_ranges_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     def give_up(*_: object) -> None:
         raise DeadlineError("waited for a pod with an address")
 
@@ -102,7 +102,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 def started(archive: Path) -> str:
-    """Return where a module of the archive was taken from."""
+    """Return the place that a module of the archive was loaded from."""
     code = "import sys; sys.path[:0] = sys.argv[1:]; import pytest_fsmredir.model as m; print(m)"
     argv = [sys.executable, "-I", "-S", "-c", code, str(archive)]
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
@@ -142,7 +142,7 @@ def test_a_pod_that_must_be_refused_is_made_once() -> None:
     assert len(settings_of("KUBE-004")) == 4
 
 
-def test_checks_that_try_the_same_settings_share_how_that_ended() -> None:
+def test_checks_with_the_same_settings_share_the_result() -> None:
     settings = settings_of("CFG-006", "CFG-007", "KUBE-004")
     assert settings.count({OUTBOUND_PORTS: "65536"}) == 1
     assert settings.count({OUTBOUND_PORTS: "80-90"}) == 1
@@ -154,8 +154,8 @@ def test_empty_lists_of_a_mesh_config_make_no_other_pod() -> None:
     assert Order(empty, IptablesVariant.NFT).key == plain.key
 
 
-def test_everything_that_a_check_orders_is_for_its_node() -> None:
-    """Catches: a pod on another node than the one whose verdict it bears on."""
+def test_pods_of_a_check_are_on_its_node() -> None:
+    """Catches: a pod on another node than the one that the verdict is about."""
     for check_id in ("KUBE-001", "KUBE-010", "KUBE-005", "LIFE-001"):
         orders = orders_of(check_id, "n-1")
         assert {order.node for order in orders} <= {"n-1"}
@@ -163,8 +163,8 @@ def test_everything_that_a_check_orders_is_for_its_node() -> None:
         assert {template.order.node for template in orders.templates} <= {"n-1"}
 
 
-def test_ipv6_is_answered_for_where_pods_have_it() -> None:
-    """Catches: checks of IPv6 that fail for want of somebody who answers."""
+def test_ipv6_has_listeners_where_pods_have_ipv6() -> None:
+    """Catches: IPv6 checks that fail because no listener has an IPv6 address."""
     assert Need.REMOTE_ADDRESSES in needs_met(unused_ranges(site("fd00:10:244::7")), 6)
     assert Need.REMOTE_ADDRESSES not in needs_met(unused_ranges(site("2a00::7")), 6)
     four = unused_ranges(site("10.111.0.7"))
@@ -173,7 +173,7 @@ def test_ipv6_is_answered_for_where_pods_have_it() -> None:
 
 
 class Logs(Cluster):
-    """A cluster that knows what containers said."""
+    """A cluster that has the logs of some containers."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -184,7 +184,7 @@ class Logs(Cluster):
 
 
 def test_application_that_ends_at_once_is_named() -> None:
-    """Catches: "ended: app" for an image of the user's own, which does not say what to change."""
+    """Catches: "ended: app" for a user's own image, without the setting to change."""
     ended = {"name": "app", "state": {"terminated": {"exitCode": 0}}}
     state = state_of({"status": {"phase": "Succeeded", "containerStatuses": [ended]}}, 30.0)
     logs = Logs("usage: tool ARGUMENT")
@@ -197,10 +197,10 @@ def test_application_that_ends_at_once_is_named() -> None:
     assert breakage(logs, "run-1", "pod-1", state, "").startswith("pod pod-1 cannot come up: its ")
 
 
-def test_missing_base_image_names_the_variable_of_another_one(
+def test_missing_base_image_names_the_variable_to_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Catches: a machine without a registry, whose user is only told to pull."""
+    """Catches: an air-gapped user who gets no advice but to pull the image."""
 
     def is_missing(image: str) -> None:
         raise PreflightError(f"the image {image} is not here; get it: docker pull {image}")
@@ -210,8 +210,8 @@ def test_missing_base_image_names_the_variable_of_another_one(
         images.pod_image("")
 
 
-def test_container_that_could_not_be_started_has_refused_nothing() -> None:
-    """Catches: an implementation that is blamed since a node could not start its container."""
+def test_container_that_did_not_start_is_not_a_refusal() -> None:
+    """Catches: an implementation blamed because a node could not start its container."""
     ended = {"exitCode": 128, "reason": "StartError", "message": "runc create failed"}
     init = {"name": "fsm-init", "state": {"terminated": ended}}
 

@@ -30,12 +30,12 @@ from pytest_fsmredir.reference_mesh.lists import lists_of
     ],
 )
 def test_examples_of_the_documentation(setting: str, expected: dict[str, list[object]]) -> None:
-    """Catches: a documented line that this command refuses, or takes for something else."""
+    """Catches: a documented setting that the command refuses or misreads."""
     assert lists_of([setting]) == expected
 
 
 def test_later_setting_wins() -> None:
-    """Catches: two settings of one list that are mixed."""
+    """Catches: two settings of one list that are merged."""
     settings = ["fsm.outboundPortExclusionList={1}", "fsm.outboundPortExclusionList={2}"]
 
     assert lists_of(settings) == {"outboundPortExclusionList": [2]}
@@ -56,10 +56,8 @@ def test_later_setting_wins() -> None:
         ("fsm.networkInterfaceExclusionList={a/b}", "'a/b' is not an interface name"),
     ],
 )
-def test_what_has_no_meaning_is_named(setting: str, told: str) -> None:
-    """Catches: a typing error that silently leaves a list out, or one that does not say where
-    it is.
-    """
+def test_bad_setting_is_named(setting: str, told: str) -> None:
+    """Catches: a typo that silently drops a list, or an error without its position."""
     with pytest.raises(SettingsError) as caught:
         lists_of([setting])
 

@@ -1,4 +1,4 @@
-"""The reference mesh's webhook: an AdmissionReview in, one with a patch out, over HTTP."""
+"""The reference mesh's webhook: it answers an AdmissionReview with a patch, over HTTP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENABLED = {"flomesh.io/sidecar-injection": "enabled"}
 
 
 class Cluster:
-    """What the webhook reads."""
+    """The API objects that the webhook reads."""
 
     def __init__(self) -> None:
         self.annotations: dict[str, str] = dict(ENABLED)
@@ -86,7 +86,7 @@ def reviewed(
 
 
 def patched(given: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
-    """Apply the patch, whose steps are of the kinds that the webhook makes."""
+    """Apply a patch of the webhook, with the operations that the webhook uses."""
     made = copy.deepcopy(given)
     for step in json.loads(b64decode(response["patch"])):
         _, part, key = step["path"].split("/")
@@ -96,7 +96,7 @@ def patched(given: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_pod_is_injected(webhook: WebhookServer) -> None:
-    """Catches: a patch that does not apply, or a pod that is not like FSM's."""
+    """Catches: a patch that does not apply, or a pod that differs from FSM's."""
     given = pod({"flomesh.io/outbound-port-exclusion-list": "6379"}, initContainers=[{"name": "x"}])
     response = reviewed(webhook, given)
     made = patched(given, response)
@@ -110,8 +110,8 @@ def test_pod_is_injected(webhook: WebhookServer) -> None:
     assert env["FSM_OUTBOUND_PORT_EXCLUSION_LIST"] == "80,6379"
 
 
-def test_mesh_config_is_read_anew(webhook: WebhookServer, cluster: Cluster) -> None:
-    """Catches: a list that was changed and counts only after a restart of the webhook."""
+def test_mesh_config_is_read_for_each_request(webhook: WebhookServer, cluster: Cluster) -> None:
+    """Catches: a changed list that has no effect until the webhook restarts."""
     reviewed(webhook, pod())
     cluster.spec = {"sidecar": {"holdApplicationUntilProxyStarts": False}}
     made = patched(pod(), reviewed(webhook, pod()))
@@ -132,10 +132,10 @@ def test_mesh_config_is_read_anew(webhook: WebhookServer, cluster: Cluster) -> N
         ("outbound-ip-range-inclusion-list", "10.0.0.0/33", "Invalid IP range '10.0.0.0/33'"),
     ],
 )
-def test_bad_list_is_refused_in_the_injectors_words(
+def test_bad_list_is_refused_with_the_injectors_message(
     webhook: WebhookServer, key: str, value: str, told: str
 ) -> None:
-    """Catches: a pod that runs with a list which nobody can honour."""
+    """Catches: a pod that runs with a list that cannot be honoured."""
     response = reviewed(webhook, pod({f"flomesh.io/{key}": value}))
 
     assert not response["allowed"]
@@ -144,7 +144,7 @@ def test_bad_list_is_refused_in_the_injectors_words(
 
 
 def test_bad_injection_annotation_is_refused(webhook: WebhookServer) -> None:
-    """Catches: a typing error that silently leaves a pod out of the mesh."""
+    """Catches: a typo that silently leaves a pod out of the mesh."""
     response = reviewed(webhook, pod({"flomesh.io/sidecar-injection": "maybe"}))
 
     assert not response["allowed"]
@@ -163,24 +163,22 @@ def test_bad_injection_annotation_is_refused(webhook: WebhookServer) -> None:
         (pod(containers=[{"name": "sidecar"}, {"name": "app"}]), "shop", ENABLED),
     ],
 )
-def test_pod_is_left_alone(
+def test_pod_is_not_changed(
     webhook: WebhookServer,
     cluster: Cluster,
     given: dict[str, Any],
     namespace: str,
     annotations: dict[str, str],
 ) -> None:
-    """Catches: a pod of the node or of the cluster itself, or a copy of an injected one, that
-    is changed.
-    """
+    """Catches: a patch for a host-network pod, a system pod or a pod that is already injected."""
     cluster.annotations = annotations
     response = reviewed(webhook, given, namespace)
 
     assert response == {"uid": "u-1", "allowed": True}
 
 
-def test_webhook_tells_what_is_wrong_with_it(webhook: WebhookServer, cluster: Cluster) -> None:
-    """Catches: a failure of the webhook that is taken for a refusal, or that ends it."""
+def test_webhook_reports_its_own_errors(webhook: WebhookServer, cluster: Cluster) -> None:
+    """Catches: an error of the webhook that looks like a refusal, or that stops the webhook."""
     assert post(webhook, ["no review"])[0] == 400
     assert post(webhook, asked(pod()), "/elsewhere")[0] == 404
     cluster.down = True

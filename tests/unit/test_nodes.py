@@ -1,4 +1,4 @@
-"""Nodes of a cluster: which are judged, how they are named, and what each comes to."""
+"""Nodes of a cluster: selection, names in test ids, and the verdict of each node."""
 
 from __future__ import annotations
 
@@ -25,16 +25,14 @@ def names(chosen: dict[str, tuple[Node, ...]]) -> dict[str, list[str]]:
     return {backend: [node.name for node in nodes] for backend, nodes in chosen.items()}
 
 
-def test_all_means_every_node_that_runs_linux_in_one_order() -> None:
-    """Catches: workers of pytest-xdist that collect in the order in which the API happened to
-    answer.
-    """
+def test_all_selects_the_linux_nodes_in_sorted_order() -> None:
+    """Catches: pytest-xdist workers that collect in different orders."""
     assert names(choose(("all",), {"kind": KIND})) == {"kind": ["w-1", "w-2"]}
     assert names(choose(("all",), {"kind": KIND[::-1]})) == {"kind": ["w-1", "w-2"]}
 
 
-def test_named_nodes_are_taken_where_they_are() -> None:
-    """Catches: a name that has to exist in every cluster of a matrix."""
+def test_named_node_may_exist_in_one_cluster_only() -> None:
+    """Catches: a name that must exist in every cluster of a matrix."""
     there = {"kind": KIND, "cluster": (Node("n-1"), Node("n-2"))}
 
     assert names(choose(("n-2", "w-1"), there)) == {"kind": ["w-1"], "cluster": ["n-2"]}
@@ -44,18 +42,18 @@ def test_named_nodes_are_taken_where_they_are() -> None:
     ("asked", "message"),
     [
         (("w-3",), r"no node is called 'w-3'; did you mean 'w-2'\? \(there are: w-1, w-2\)"),
-        (("w-1", "nobody"), r"no node is called 'nobody' \(there are: w-1, w-2\)"),
+        (("w-1", "other"), r"no node is called 'other' \(there are: w-1, w-2\)"),
         (("win",), "the node win does not run Linux"),
     ],
 )
 def test_node_that_cannot_be_judged_is_refused(asked: tuple[str, ...], message: str) -> None:
-    """Catches: a misspelt node that is left out of the verdict without a word."""
+    """Catches: a misspelled node that silently drops out of the verdict."""
     with pytest.raises(SettingsError, match=message):
         choose(asked, {"kind": KIND})
 
 
-def test_backend_that_is_left_without_a_node_is_refused() -> None:
-    """Catches: a backend of the matrix that drops out because another one has the names."""
+def test_backend_without_a_named_node_is_refused() -> None:
+    """Catches: a backend that silently drops out because the named nodes are in another cluster."""
     with pytest.raises(SettingsError, match="none of w-1 is a Linux node of the backend cluster"):
         choose(("w-1",), {"kind": KIND, "cluster": (Node("n-1"),)})
     with pytest.raises(SettingsError, match=r"none of all .* there are: none"):
@@ -69,16 +67,14 @@ def test_backend_that_is_left_without_a_node_is_refused() -> None:
         (["all", "w-1"], ["kind"], "'all' cannot be combined with node names"),
     ],
 )
-def test_option_that_makes_no_sense_is_refused(
-    given: list[str], backends: list[str], message: str
-) -> None:
-    """Catches: an option that is not heeded."""
+def test_meaningless_option_is_refused(given: list[str], backends: list[str], message: str) -> None:
+    """Catches: an option that is silently ignored."""
     with pytest.raises(SettingsError, match=message):
         nodes_named(given, backends, "--fsm-nodes")
 
 
 def test_node_named_twice_is_judged_once() -> None:
-    """Catches: two items of one id."""
+    """Catches: two items with the same id."""
     assert nodes_named(["b", "a", "b"], ["netns", "kind"], "") == ("b", "a")
 
 
@@ -97,15 +93,15 @@ def document(status: dict[str, Any], **labels: str) -> dict[str, Any]:
     ],
 )
 def test_node_that_runs_no_pods_says_why(status: dict[str, Any], trouble: str) -> None:
-    """Catches: an implementation that is blamed for pods which never ran."""
+    """Catches: an implementation blamed for pods that never ran."""
     node = node_of(document(status))
 
     assert node.trouble.startswith(trouble)
     assert bool(node.trouble) is bool(trouble)
 
 
-def test_troubled_nodes_are_named_before_the_run() -> None:
-    """Catches: a run that waits for pods which nobody will start."""
+def test_unusable_nodes_are_named_before_the_run() -> None:
+    """Catches: a run that waits for pods that no kubelet will start."""
     chosen = {"kind": (Node("a"), Node("b", trouble="not Ready: no CNI"))}
 
     with pytest.raises(PreflightError, match=r"no pod can run on b \(not Ready: no CNI\)"):
@@ -113,15 +109,15 @@ def test_troubled_nodes_are_named_before_the_run() -> None:
     require_ready({"kind": (Node("a"),)})
 
 
-def test_operating_system_is_the_label_or_what_the_kubelet_says() -> None:
-    """Catches: a Windows node that is to have iptables."""
+def test_operating_system_is_read_from_the_label_or_the_node_info() -> None:
+    """Catches: a Windows node selected for iptables checks."""
     windows: dict[str, Any] = {"nodeInfo": {"operatingSystem": "windows"}}
 
     assert not node_of(document(windows)).linux
     assert node_of(document(windows, **{"kubernetes.io/os": "linux"})).linux
 
 
-def test_pinned_pod_is_bound_to_its_node_whatever_its_taints() -> None:
+def test_pinned_pod_runs_on_its_node_despite_taints() -> None:
     """Catches: a pod on another node than the one that its row names."""
     pod: dict[str, Any] = {"metadata": {"name": "p"}, "spec": {"containers": []}}
 
@@ -136,7 +132,7 @@ def test_pinned_pod_is_bound_to_its_node_whatever_its_taints() -> None:
 
 
 def test_kind_names_its_nodes_by_their_role() -> None:
-    """Catches: nodes that cannot be named before there is a cluster."""
+    """Catches: nodes that have no names before the cluster exists."""
     roles = ["control-plane", "worker", "control-plane", "worker", "worker"]
 
     assert names_in_kind("k", roles) == (
@@ -146,7 +142,7 @@ def test_kind_names_its_nodes_by_their_role() -> None:
 
 @pytest.fixture
 def without_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have kind and Docker here, and no cluster."""
+    """Pretend that kind and Docker are installed and that there is no cluster."""
     where = "pytest_fsmredir.backends.kubernetes.cluster.kind"
     monkeypatch.setattr(f"{where}.preflight", lambda _options: None)
     monkeypatch.setattr(f"{where}._running", lambda _options: [])
@@ -154,7 +150,7 @@ def without_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_clusters")
 def test_nodes_of_a_kind_cluster_are_known_before_it_runs(tmp_path: Path) -> None:
-    """Catches: a cluster that is made for ``--collect-only``."""
+    """Catches: a cluster created for ``--collect-only``."""
     config = tmp_path / "kind.yaml"
     config.write_text("nodes: [{role: control-plane}, {role: worker}]")
 
@@ -178,10 +174,8 @@ def verdicts(*rows: tuple[Profile, Row]) -> dict[str, Verdict]:
     return {result.node: result.verdict for result in judge_nodes(rows, LENIENT)}
 
 
-def test_each_node_has_a_verdict_of_its_own() -> None:
-    """Catches: a failure on one kernel that makes all of them look bad, or that drowns among
-    the good.
-    """
+def test_each_node_has_its_own_verdict() -> None:
+    """Catches: a failure on one kernel that fails every node, or that good nodes hide."""
     found = verdicts(row("a", Outcome.PASS), row("b", Outcome.FAIL), row("c", Outcome.ERROR))
 
     assert found == {
@@ -190,16 +184,16 @@ def test_each_node_has_a_verdict_of_its_own() -> None:
     assert worst_of(found.values()) is Verdict.INVALID
 
 
-def test_node_that_was_not_looked_at_is_not_made_good_by_another() -> None:
-    """Catches: a check that ran on one kernel and counts on the other."""
+def test_check_on_one_node_does_not_count_for_another() -> None:
+    """Catches: a check that ran on one kernel and counts for another."""
     found = verdicts(row("a", Outcome.PASS), row("a", Outcome.PASS, "OUT-002"),
                      row("b", Outcome.PASS), row("b", Outcome.NOT_RUN, "OUT-002"))  # fmt: skip
 
     assert found == {"a": Verdict.CONFORMANT, "b": Verdict.PARTIAL}
 
 
-def test_what_clusters_cannot_do_is_made_good_by_network_namespaces() -> None:
-    """Catches: a matrix of ``netns,kind`` that is conformant, and no node of it."""
+def test_network_namespaces_cover_checks_that_clusters_cannot_run() -> None:
+    """Catches: a conformant ``netns,kind`` matrix in which no node is conformant."""
     netns = (row("", Outcome.PASS), row("", Outcome.PASS, "OUT-002"))
     node = (row("a", Outcome.PASS), row("a", Outcome.NOT_RUN, "OUT-002"))
 
