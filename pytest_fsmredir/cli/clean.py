@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     except FsmRedirError as why:
         sys.stderr.write(f"not done: {why}\n")
         return 1
-    for what in removed or ["nothing: no run that is over has left anything"]:
+    for what in removed or ["nothing: no ended run left anything"]:
         sys.stdout.write(f"removed: {what}\n")
     return 0
 

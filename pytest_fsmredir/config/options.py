@@ -303,13 +303,13 @@ class Given:
         where: The source, for messages: ``--fsm-ip``, ``fsmredir.yaml: ip``, ``FSM_IP``; empty for
             a default.
         base: The directory that a relative path starts from.
-        fleeting: Whether a later pytest command in the same directory would not find the value.
+        transient: Whether a later pytest command in the same directory would not find the value.
     """
 
     text: str
     where: str
     base: Path
-    fleeting: bool = False
+    transient: bool = False
 
 
 Layer = Mapping[str, Given]
@@ -340,7 +340,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
 
 
-def is_asked_for(config: pytest.Config) -> bool:
+def is_requested(config: pytest.Config) -> bool:
     """Whether an option or a variable requests a conformance run; this reads no file."""
     option = OPTIONS[0]
     return bool(
@@ -350,7 +350,7 @@ def is_asked_for(config: pytest.Config) -> bool:
     )
 
 
-def reject_stray(config: pytest.Config) -> None:
+def reject_unused(config: pytest.Config) -> None:
     """Reject options of the command line that have no effect without a conformance run.
 
     Options in ``addopts`` or in the environment are accepted, because another run may need them.
@@ -363,7 +363,7 @@ def reject_stray(config: pytest.Config) -> None:
         asked = f"--fsm-{option.name}" in typed and config.getoption(option.key) is not None
         if option.suite and asked and not config.option.help:
             raise pytest.UsageError(
-                f"--fsm-{option.name} means something in a conformance run only: add"
+                f"--fsm-{option.name} has an effect in a conformance run only: add"
                 " --fsm-conformance"
             )
 
@@ -373,7 +373,7 @@ def command_line(config: pytest.Config) -> Layer:
     base = config.invocation_params.dir
     given = {option.name: config.getoption(option.key) for option in OPTIONS}
     return {
-        name: Given(_as_text(value), f"--fsm-{name}", base, fleeting=True)
+        name: Given(_as_text(value), f"--fsm-{name}", base, transient=True)
         for name, value in given.items()
         if value is not None
     }
@@ -403,7 +403,7 @@ def environment(config: pytest.Config) -> Layer:
     base = config.invocation_params.dir
     given = {option.name: option.key.upper() for option in OPTIONS}
     return {
-        name: Given(os.environ[variable], variable, base, fleeting=True)
+        name: Given(os.environ[variable], variable, base, transient=True)
         for name, variable in given.items()
         if os.environ.get(variable) or (name in NEVER_EMPTY and variable in os.environ)
     }
@@ -419,7 +419,7 @@ def ini(config: pytest.Config) -> Layer:
             str(value),
             f"ini {option.key}",
             config.rootpath,
-            fleeting=not lasting or option.key in overridden,
+            transient=not lasting or option.key in overridden,
         )
         for option, value in given.items()
         if value is not None
@@ -436,7 +436,7 @@ def default_file(config: pytest.Config) -> Given:
     file = project_file(config.rootpath)
     if file is None:
         return Given("", "", config.rootpath)
-    return Given(file.name, "", file.parent, fleeting=not _is_found_again(config))
+    return Given(file.name, "", file.parent, transient=not _is_found_again(config))
 
 
 def arguments(config: pytest.Config) -> list[str]:
@@ -453,9 +453,9 @@ def command(config: pytest.Config) -> list[str]:
 
 def _is_found_again(config: pytest.Config) -> bool:
     """Whether pytest finds the same root directory if it runs in the same directory."""
-    told = config.getoption("inifilename", None) or config.getoption("rootdir", None)
+    elsewhere = config.getoption("inifilename", None) or config.getoption("rootdir", None)
     here = config.invocation_params.dir
-    return not told and config.rootpath in (here, *here.parents)
+    return not elsewhere and config.rootpath in (here, *here.parents)
 
 
 def _keywords(option: Option) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def path(given: Given) -> Path | None:
     return (given.base / given.text).absolute() if given.text else None
 
 
-def filled(given: Given) -> Given:
+def not_empty(given: Given) -> Given:
     """Return the value unchanged; reject an empty text from any source but the default."""
     if given.where and not given.text.strip():
         raise SettingsError(
@@ -53,7 +53,7 @@ def choice(name: str, given: Mapping[str, Given]) -> str:
     return text
 
 
-def truth(given: Given) -> bool:
+def boolean(given: Given) -> bool:
     """Return whether a flag is set."""
     try:
         return _TRUTH[given.text.lower()]
@@ -74,7 +74,7 @@ def seconds(given: Given) -> float:
     return number
 
 
-def whole(given: Given) -> int:
+def whole_number(given: Given) -> int:
     """Return a whole number from 0 up."""
     if not given.text.isdecimal() or not given.text.isascii():
         raise SettingsError(f"{given.where}: {given.text!r} is not a whole number from 0 up")

@@ -22,10 +22,10 @@ def repeated(
         features: All values for features, lowest precedence first.
         directory: Where the command runs.
     """
-    stands = {**given, "features": _united(features)}
+    effective = {**given, "features": _united(features)}
     for option in OPTIONS:
-        if option.again and stands[option.name].fleeting:
-            yield from _arguments(option, stands[option.name], directory)
+        if option.again and effective[option.name].transient:
+            yield from _arguments(option, effective[option.name], directory)
 
 
 def _arguments(option: Option, given: Given, directory: Path) -> Iterator[str]:
@@ -33,7 +33,7 @@ def _arguments(option: Option, given: Given, directory: Path) -> Iterator[str]:
     if option.is_path and text and given.base != directory:
         text = str(given.base / text)
     if option.flag:
-        yield from [name] if parsing.truth(given) else []
+        yield from [name] if parsing.boolean(given) else []
     elif text.startswith("-"):  # argparse would parse it as an option
         yield f"{name}={text}"
     else:
@@ -50,7 +50,7 @@ def _united(features: Sequence[Given]) -> Given:
         else:
             signs, whole = dict.fromkeys(items, "+"), True
     if whole:
-        said = [name for name, sign in signs.items() if sign == "+"]
+        changes = [name for name, sign in signs.items() if sign == "+"]
     else:
-        said = [sign + name for name, sign in signs.items()]
-    return Given(",".join(said), "", Path(), any(given.fleeting for given in features))
+        changes = [sign + name for name, sign in signs.items()]
+    return Given(",".join(changes), "", Path(), any(given.transient for given in features))

@@ -202,7 +202,7 @@ def read_settings(config: pytest.Config) -> Settings:
         SettingsError: A value is invalid; the message names the value and its source.
     """
     layers = _layers(config)
-    if not parsing.truth(_first(layers)["conformance"]):
+    if not parsing.boolean(_first(layers)["conformance"]):
         return _settings(layers, None, config)
     return read_all_settings(config)
 
@@ -214,10 +214,10 @@ def read_all_settings(config: pytest.Config) -> Settings:
         SettingsError: A value is invalid; the message names the value and its source.
     """
     upper, *lower = _layers(config)
-    named = parsing.filled(_first([upper, *lower])["options"])
+    named = parsing.not_empty(_first([upper, *lower])["options"])
     if not named.text:
         named = options.default_file(config)
-    upper = {**upper, "options": named} if named.fleeting else upper
+    upper = {**upper, "options": named} if named.transient else upper
     file = read_options_file(named.base / named.text) if named.text else None
     layers = [upper, *([file.layer] if file else []), *lower]
     return _settings(layers, file, config)
@@ -242,13 +242,13 @@ def _settings(layers: Sequence[Layer], file: OptionsFile | None, config: pytest.
     named = _implementation(layers[:-1])
     given = _first(layers) | named | _waivers_file(layers, file)
     features = [layer["features"] for layer in reversed(layers[:-1]) if "features" in layer]
-    conformance, backends = parsing.truth(given["conformance"]), _backends(given["backend"])
+    conformance, backends = parsing.boolean(given["conformance"]), _backends(given["backend"])
     kubernetes = _kubernetes(given, options.pytest_kind(config))
     report = parsing.path(given["report"])
     if file is not None and report is not None:
         file.identity.require_complete(str(file.path))
     if file is not None and conformance and not named and not kubernetes.names_one(backends):
-        _reject_borrowed(file)
+        _require_implementation(file)
     return Settings(
         conformance=conformance,
         backends=backends,
@@ -264,24 +264,24 @@ def _settings(layers: Sequence[Layer], file: OptionsFile | None, config: pytest.
         identity=file.identity if file else Identity(),
         iptables=parsing.choice("iptables", given),
         families={"4": (4,), "6": (6,), "both": (4, 6)}[parsing.choice("ip", given)],
-        exhaustive=parsing.truth(given["exhaustive"]),
-        strict=parsing.truth(given["strict"]),
+        exhaustive=parsing.boolean(given["exhaustive"]),
+        strict=parsing.boolean(given["strict"]),
         require=parsing.choice("require", given),
         pipy=_pipy(given, backends),
         report=report,
         privilege=parsing.choice("privilege", given),
         timeout_s=parsing.seconds(given["timeout"]),
         init_timeout_s=parsing.seconds(given["init-timeout"]),
-        init_privileged=parsing.truth(given["init-privileged"]),
-        fuzz=parsing.whole(given["fuzz"]),
-        seed=parsing.whole(given["seed"]),
+        init_privileged=parsing.boolean(given["init-privileged"]),
+        fuzz=parsing.whole_number(given["fuzz"]),
+        seed=parsing.whole_number(given["seed"]),
         where={name: each.where for name, each in given.items() if each.where},
         texts=_texts(given),
         repeat=tuple(repeated(given, features, config.invocation_params.dir)),
     )
 
 
-def _reject_borrowed(file: OptionsFile) -> None:
+def _require_implementation(file: OptionsFile) -> None:
     """Reject a report that would name a vendor but test the reference implementation."""
     if file.identity.stated:
         raise SettingsError(
@@ -306,7 +306,7 @@ def _backends(given: Given) -> tuple[str, ...]:
 def _kubernetes(given: Mapping[str, Given], pytest_kind: Mapping[str, Any]) -> KubernetesSettings:
     return KubernetesSettings(
         inject=parsing.choice("inject", given),
-        init_image=parsing.filled(given["init-image"]).text,
+        init_image=parsing.not_empty(given["init-image"]).text,
         pod_image=given["pod-image"].text,
         sidecar=parsing.choice("sidecar", given),
         pipy_image=given["pipy-image"].text,
@@ -326,7 +326,7 @@ def _kubernetes(given: Mapping[str, Given], pytest_kind: Mapping[str, Any]) -> K
 
 
 def _keep(given: Mapping[str, Given]) -> bool:
-    keep, typed = parsing.truth(given["keep"]), given["keep"].fleeting
+    keep, typed = parsing.boolean(given["keep"]), given["keep"].transient
     if keep and typed and _backends(given["backend"]) == (NETNS,):
         raise SettingsError(
             f"{given['keep'].where}: a pod on network namespaces ends with the process and cannot"
@@ -344,7 +344,7 @@ def _implementation(layers: Sequence[Layer]) -> dict[str, Given]:
         layers: All layers except the defaults, highest precedence first.
     """
     for layer in layers:
-        named = {name: parsing.filled(layer[name]) for name in IMPLEMENTATION if name in layer}
+        named = {name: parsing.not_empty(layer[name]) for name in IMPLEMENTATION if name in layer}
         if len(named) > 1:
             both = " and ".join(given.where for given in named.values())
             raise SettingsError(f"{both} each name an implementation: give one")

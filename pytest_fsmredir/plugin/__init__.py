@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_fsmredir.config.options import add_options, is_asked_for, reject_stray
+from pytest_fsmredir.config.options import add_options, is_requested, reject_unused
 
 pytest_plugins = ["pytest_fsmredir.plugin.fixtures"]
 
@@ -80,13 +80,13 @@ def _notice(config: pytest.Config, items: Sequence[pytest.Item]) -> str:
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare a conformance run if the user requested one."""
     config.addinivalue_line("markers", _MARKER)
-    if not is_asked_for(config):
-        reject_stray(config)
+    if not is_requested(config):
+        reject_unused(config)
         return
     from pytest_fsmredir.plugin.session import prepare
 
     hooks = prepare(config)
     if hooks is None:
-        reject_stray(config)
+        reject_unused(config)
     else:
         config.pluginmanager.register(hooks, "fsmredir-conformance")

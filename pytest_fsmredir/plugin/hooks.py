@@ -172,10 +172,10 @@ class ConformanceHooks:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - xdist is optional
         """Merge the results that only a worker knows."""
-        told = getattr(node, "workeroutput", {}).get(_WORKER)
-        if told is not None:
-            self._hygiene.merge(told)
-            self._results.merge(told)
+        found = getattr(node, "workeroutput", {}).get(_WORKER)
+        if found is not None:
+            self._hygiene.merge(found)
+            self._results.merge(found)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str) -> None:

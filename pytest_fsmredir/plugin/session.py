@@ -104,7 +104,7 @@ def prepare(config: pytest.Config) -> ConformanceHooks | None:
             _make_ready(hooks)
     except FsmRedirError as error:
         raise pytest.UsageError(str(error)) from None
-    _aim_at_suite(config)
+    _collect_suite(config)
     config.stash[RUNNER] = hooks.runner
     return hooks
 
@@ -131,8 +131,8 @@ def _planned(settings: Settings, config: pytest.Config) -> Plan:
         generated=generated,
         is_worker=is_worker(config),
     )
-    _reject_nothing_left(plan)
-    _reject_what_needs_iptables(plan)
+    _require_runnable_check(plan)
+    _reject_iptables_settings(plan)
     return plan
 
 
@@ -263,7 +263,7 @@ def _reject_unknown(settings: Settings, checks: Catalogue) -> None:
             )
 
 
-def _reject_nothing_left(plan: Plan) -> None:
+def _require_runnable_check(plan: Plan) -> None:
     """Require that at least one selected check can run on a selected variant."""
     checks, settings = plan.catalogue.checks, plan.settings
     if any(plan.variants_of(check) for check in checks):
@@ -288,7 +288,7 @@ def _reject_nothing_left(plan: Plan) -> None:
     )
 
 
-def _reject_what_needs_iptables(plan: Plan) -> None:
+def _reject_iptables_settings(plan: Plan) -> None:
     """Require that the variant without iptables supports the other settings.
 
     Raises:
@@ -309,7 +309,7 @@ def _reject_what_needs_iptables(plan: Plan) -> None:
         )
 
 
-def _aim_at_suite(config: pytest.Config) -> None:
+def _collect_suite(config: pytest.Config) -> None:
     """Collect the suite alone, or in addition to the user's paths."""
     suite = str(layout.conformance())
     given = config.args_source is pytest.Config.ArgsSource.ARGS

@@ -262,7 +262,7 @@ def _absent(
     if unclaimed:
         outcome, reason = Outcome.UNSUPPORTED, f"not claimed: {', '.join(sorted(unclaimed))}"
     elif selected(check, variant):
-        outcome, reason = Outcome.NOT_RUN, "asked for, but it did not run"
+        outcome, reason = Outcome.NOT_RUN, "selected, but it did not run"
     else:
         outcome, reason = Outcome.NOT_RUN, "not selected"
     return Row(check=check.id, variant=variant, outcome=outcome, reason=reason)

@@ -61,8 +61,8 @@ class Runner:
         self.watch: Watch = _ignore
         self._gate = Gate()
         self._backends: dict[str, Backend] = {}
-        self._unmade: dict[str, FsmRedirError] = {}
-        self._looked_at: set[Variant] = set()
+        self._failed: dict[str, FsmRedirError] = {}
+        self._checked_ipv6: set[Variant] = set()
         self._begun: dict[tuple[str, Variant], Course] = {}
 
     def execute(self, check: Check, variant: Variant) -> Result:
@@ -117,13 +117,13 @@ class Runner:
         Raises:
             FsmRedirError: The backend cannot be made. A failed backend is not tried again.
         """
-        if name in self._unmade:
-            raise self._unmade[name]
+        if name in self._failed:
+            raise self._failed[name]
         if name not in self._backends:
             try:
                 self._backends[name] = self._made(name)
             except FsmRedirError as error:
-                self._unmade[name] = error
+                self._failed[name] = error
                 raise
         return self._backends[name]
 
@@ -145,7 +145,7 @@ class Runner:
     def _run(self, check: Check, variant: Variant) -> Course:
         if missing := self.plan.unclaimed(check, variant):
             if Feature.IPV6 in missing:
-                self._look_at_ipv6(variant)
+                self._remark_open_ipv6(variant)
             return unsupported(check, variant, missing)
         try:
             backend = self._backend(variant.backend)
@@ -157,11 +157,11 @@ class Runner:
         mesh.watch = partial(self.watch, f"{check.id}[{variant}]")
         try:
             if (unmet := self._gate.refusal(variant, mesh)) is not None:
-                return self._weighed(not_judged(check, variant, unmet), check)
+                return self._with_consequence(not_judged(check, variant, unmet), check)
             result = _with_symptom((yield from deciding(check, variant, mesh)), mesh)
         finally:
             mesh.close()
-        return self._weighed(result, check)
+        return self._with_consequence(result, check)
 
     def _mesh(self, backend: Backend, variant: Variant) -> JudgedMesh:
         return backend.mesh(
@@ -171,20 +171,20 @@ class Runner:
             node=variant.node,
         )
 
-    def _look_at_ipv6(self, variant: Variant) -> None:
-        """Add a remark about open IPv6 ports once, if the user declares that IPv6 is not claimed.
+    def _remark_open_ipv6(self, variant: Variant) -> None:
+        """Remark once what bypasses the sidecar over IPv6, if IPv6 is declared as not claimed.
 
         The remark affects no verdict, so an error only omits the remark.
         """
-        if variant in self._looked_at or not self.plan.declared or variant.in_kubernetes:
+        if variant in self._checked_ipv6 or not self.plan.declared or variant.in_kubernetes:
             return
-        self._looked_at.add(variant)
+        self._checked_ipv6.add(variant)
         with suppress(FsmRedirError, Unmet, OSError):
             mesh = self._mesh(self._backend(variant.backend), variant)
             with closing(mesh):
                 self.results.remark(list(open_over_ipv6(mesh)))
 
-    def _weighed(self, result: Result, check: Check) -> Result:
+    def _with_consequence(self, result: Result, check: Check) -> Result:
         """Turn a violated requirement into a failure or a waiver, as the settings say."""
         row = result.row
         fails = row.outcome is Outcome.FAIL or (

@@ -56,7 +56,7 @@ def symptom_of(fate: Fate, expected: str, mesh: JudgedMesh) -> Symptom:
     if wanted == _CAPTURED[_LISTENERS[flow.direction]] or fate.accepted_by is Acceptor.ORIGIN:
         lists: set[ListName] = set()  # a list does not explain why a flow was not captured
     else:
-        lists = _lists_that_spare(flow, mesh.configurations)
+        lists = _lists_that_bypass(flow, mesh.configurations)
     if lists:
         return (f"{who}: expected {_DIRECT} because of a list", *sorted(lists))
     traits = sorted(_traits(fate, expected, wanted, mesh.server.address))
@@ -110,20 +110,20 @@ def _traits(fate: Fate, expected: str, wanted: str, server: str) -> Iterator[str
         yield "captured, but not as expected"
 
 
-def _lists_that_spare(flow: Flow, configurations: Iterable[Configuration]) -> set[ListName]:
+def _lists_that_bypass(flow: Flow, configurations: Iterable[Configuration]) -> set[ListName]:
     """Return the lists that make a flow bypass the sidecar, in any pod of the check."""
     found: set[ListName] = set()
     if flow.protocol is not Protocol.TCP or flow.uid == SIDECAR_UID:
         return found
     for configuration in configurations:
         try:
-            found.update(_sparing(flow, configuration.policy()))
+            found.update(_bypassing_lists(flow, configuration.policy()))
         except ConfigurationError:
             continue  # an implementation is expected to refuse it
     return found
 
 
-def _sparing(flow: Flow, policy: Policy) -> Iterator[ListName]:
+def _bypassing_lists(flow: Flow, policy: Policy) -> Iterator[ListName]:
     port = flow.destination.port
     if flow.interface in policy.network_interface_exclusion_list:
         yield ListName.NETWORK_INTERFACE_EXCLUSION

@@ -203,7 +203,7 @@ def test_pod_that_died_in_init_says_why(somebody: Somebody) -> None:
 
     assert status == 2
     assert lines == [
-        f"nothing can be said: pod {somebody.namespace}/dead does not run: the init container"
+        f"not judged: pod {somebody.namespace}/dead does not run: the init container"
         " exited 2: too many ports specified"
     ]
 
@@ -213,6 +213,4 @@ def test_pod_that_does_not_exist(somebody: Somebody) -> None:
     status, lines = somebody.judge("nobody")
 
     assert status == 2
-    assert lines == [
-        f"nothing can be said: there is no pod nobody in the namespace {somebody.namespace}"
-    ]
+    assert lines == [f"not judged: there is no pod nobody in the namespace {somebody.namespace}"]

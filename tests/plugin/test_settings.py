@@ -127,7 +127,8 @@ def test_run_of_something_else_is_left_alone(project: Project) -> None:
         test_own__py="import sys\n"
         "def test_light():\n"
         "    ours = {name for name in sys.modules if name.startswith('pytest_fsmredir.')}\n"
-        "    light = ('plugin', 'plugin.fixtures', 'config', 'config.options')\n"
+        "    configuration = ('config', 'config.default_file', 'config.options')\n"
+        "    light = ('plugin', 'plugin.fixtures', *configuration)\n"
         "    assert ours == {f'pytest_fsmredir.{name}' for name in light}\n",
     )
     ended = project.pytest()
@@ -142,7 +143,7 @@ def test_run_of_something_else_is_left_alone(project: Project) -> None:
 def test_option_of_the_suite_needs_the_suite(project: Project, option: str) -> None:
     """Catches: CI that asks for a verdict, gets none, and is green."""
     project.write(test_own__py="def test_own(): pass")
-    needed = f"{option.partition('=')[0]} means something in a conformance run only"
+    needed = f"{option.partition('=')[0]} has an effect in a conformance run only"
     for environment in ({}, {"FSM_CONFORMANCE": "0"}):
         ended = project.pytest(option, **environment)
         assert ended.status == pytest.ExitCode.USAGE_ERROR

@@ -80,7 +80,7 @@ def test_pod_without_redirection_says_why(found: Found, why: str) -> None:
     """Catches: a pod that is blamed for not capturing what it was never asked to."""
     assert bool(found.not_in_mesh) is bool(why)
     assert why in found.not_in_mesh
-    assert ("everything is to be direct" in found.headline) is bool(why)
+    assert ("no traffic may be redirected" in found.headline) is bool(why)
 
 
 IN_MESH = {"flomesh.io/monitored-by": "fsm"}

@@ -378,7 +378,7 @@ def test_reasons_of_what_did_not_run_are_counted() -> None:
     assert [line for line in shown(run) if line.startswith("not run")] == [
         "not run     2  the backend kind lacks: b",
         "not run     1  the backend kind lacks: c",
-        "not run     1  asked for, but it did not run",
+        "not run     1  selected, but it did not run",
     ]
     assert rows[0].reason == "the backend lacks: a; b"
 

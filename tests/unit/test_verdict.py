@@ -128,8 +128,8 @@ def test_every_check_and_variant_has_a_row() -> None:
     assert [(r.check, r.variant.family, r.outcome, r.reason) for _, r in rows] == [
         ("OUT-001", 4, Outcome.PASS, ""),
         ("OUT-001", 6, Outcome.NOT_RUN, "not selected"),
-        ("OUT-002", 4, Outcome.NOT_RUN, "asked for, but it did not run"),
-        ("OUT-002", 6, Outcome.NOT_RUN, "asked for, but it did not run"),
+        ("OUT-002", 4, Outcome.NOT_RUN, "selected, but it did not run"),
+        ("OUT-002", 6, Outcome.NOT_RUN, "selected, but it did not run"),
     ]
 
 

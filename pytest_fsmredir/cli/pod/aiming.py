@@ -72,16 +72,16 @@ def _obstacle(probe: ProbeFlow, found: Found, scene: ProbeTargets) -> str:
     host, port = flow.destination
     own = host == scene.pod or ip_address(host).is_loopback
     if found.on_host_network and own:
-        return "into the pod: nothing is made to listen on the network of a node"
+        return "into the pod, because the command starts no listener on the network of a node"
     if flow.uid == SIDECAR_UID and host == scene.pod:
         return "of the sidecar to its own pod, which a mesh need not support"
     inbound = flow.direction is Direction.INBOUND
     if not found.is_injected and inbound and port in RESERVED_PORTS:
-        return "to ports of a sidecar, which the pod has not"
+        return "to ports of a sidecar, because the pod has no sidecar"
     if inbound and port == INBOUND_PORT:
-        return f"to port {port}, where the sidecar gets them with rules and without"
+        return f"to port {port}, where the sidecar gets them with and without rules"
     bound = probe.source_port if flow.uid is not None else None
-    heard = port if own and flow.protocol is Protocol.UDP else None
-    if {bound, heard} & found.declared_ports:
+    listening = port if own and flow.protocol is Protocol.UDP else None
+    if {bound, listening} & found.declared_ports:
         return "that would take a port from the application"
     return ""

@@ -42,7 +42,7 @@ _TIMEOUT_S = 5.0  # as --fsm-timeout
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class ClusterAccess:
     """A cluster, and the means to make our pods there.
 
     Attributes:
@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
         with ExitStack() as undo:
             return _judge(arguments, undo)
     except FsmRedirError as why:
-        sys.stderr.write(f"nothing can be said: {printable(str(why))}\n")
+        sys.stderr.write(f"not judged: {printable(str(why))}\n")
     except Exception:  # Python would exit with status 1, which would blame the pod
         traceback.print_exc()
     return 2
@@ -97,7 +97,7 @@ def _judge(arguments: argparse.Namespace, undo: ExitStack) -> int:
     _say(
         f"{pod.address} is the pod, {mesh.server.address} our server, {mesh.client.address} client"
     )
-    aimed = aim(
+    flows = aim(
         found,
         policy,
         server=mesh.server.address,
@@ -107,15 +107,15 @@ def _judge(arguments: argparse.Namespace, undo: ExitStack) -> int:
     )
     judged, looped = [], ""
     try:
-        for each in _judged(aimed, found, policy, KubeHosts(mesh, pod), addresses):
+        for each in _judged(flows, found, policy, KubeHosts(mesh, pod), addresses):
             judged.append(each)
     except Unmet as unmet:
         looped = repr(unmet.claim)
-    return _report(judged, aimed, found, looped)
+    return _report(judged, flows, found, looped)
 
 
 def _judged(
-    aimed: Aim, found: Found, policy: Policy, hosts: KubeHosts, addresses: Sequence[str]
+    flows: Aim, found: Found, policy: Policy, hosts: KubeHosts, addresses: Sequence[str]
 ) -> Iterator[tuple[ProbeFlow, Claim]]:
     """Yield flows and their judged fates, without flows that turn out to be inconclusive."""
 
@@ -123,17 +123,17 @@ def _judged(
         return Route.DIRECT if found.not_in_mesh else expected(policy, flow, addresses)
 
     silent, sent = 0, 0
-    for probe, claim in verdicts(aimed.sent, hosts, oracle, listening=True):
+    for probe, claim in verdicts(flows.sent, hosts, oracle, listening=True):
         sent += 1
         if _is_unserved(claim):
-            aimed.left_out.setdefault(_UNSERVED, []).append(probe)
+            flows.left_out.setdefault(_UNSERVED, []).append(probe)
             continue
         yield probe, claim
         silent += not claim and claim.fate.lost == SILENCE
         if silent >= SILENT_ENOUGH:
-            rest = aimed.sent[sent:]
+            rest = flows.sent[sent:]
             if rest:
-                aimed.left_out[f"after {silent} without an answer"] = rest
+                flows.left_out[f"after {silent} without an answer"] = rest
             return
 
 
@@ -151,16 +151,16 @@ def _is_unserved(claim: Claim) -> bool:
 
 
 def _report(
-    judged: Sequence[tuple[ProbeFlow, Claim]], aimed: Aim, found: Found, looped: str
+    judged: Sequence[tuple[ProbeFlow, Claim]], flows: Aim, found: Found, looped: str
 ) -> int:
     for line in table(judged):
         _say(line)
-    if aimed.undialled:
-        _say(undialled(aimed.undialled))
-    for reason, probes in aimed.left_out.items():
+    if flows.undialled:
+        _say(undialled(flows.undialled))
+    for reason, probes in flows.left_out.items():
         _say(left_out(reason, probes))
     if looped:
-        _say(printable(f"stopped, since a flow loops: {looped}"))
+        _say(printable(f"stopped because a flow loops: {looped}"))
         return 1
     if not judged:
         raise PreflightError("no flow to the pod could be judged")
@@ -172,21 +172,21 @@ def _report(
     return 1
 
 
-def _cluster_context(arguments: argparse.Namespace, undo: ExitStack) -> Ground:
+def _cluster_context(arguments: argparse.Namespace, undo: ExitStack) -> ClusterAccess:
     if arguments.kind_cluster:
         if arguments.kubeconfig or arguments.context:
             raise SettingsError("give --kind-cluster, or --kubeconfig and --context: not both")
         site = undo.enter_context(named_site(arguments.kind_cluster))
         image = pod_image(arguments.pod_image)
         image_in_nodes(site, image)
-        return Ground(site.cluster, image, undo.enter_context(remote_ranges(site)))
+        return ClusterAccess(site.cluster, image, undo.enter_context(remote_ranges(site)))
     if not arguments.pod_image:
         raise SettingsError(
             "the agent needs an image that holds Python 3.11 or later, and that the nodes have or"
             " can pull: --pod-image IMAGE (a kind cluster: --kind-cluster NAME brings one)"
         )
     cluster = Cluster(arguments.kubeconfig, arguments.context)
-    return Ground(undo.enter_context(closing(cluster)), arguments.pod_image)
+    return ClusterAccess(undo.enter_context(closing(cluster)), arguments.pod_image)
 
 
 def _say(text: str) -> None:

@@ -86,10 +86,10 @@ class Found:
         if MONITORED_BY not in labels or not _EXEMPTING.isdisjoint(labels):
             return ""
         for whose, document in (("its own", self.pod), ("its namespace's", self.namespace)):
-            asked = _asked(document)
-            if asked is not None:
+            requested = _requested(document)
+            if requested is not None:
                 why = f"its namespace is in the mesh {labels[MONITORED_BY]!r}, and {whose}"
-                return f"{why} annotation {INJECTION} asks for injection" if asked else ""
+                return f"{why} annotation {INJECTION} asks for injection" if requested else ""
         return ""
 
     @property
@@ -109,7 +109,7 @@ class Found:
         """The pod and its settings, in one line."""
         where = f"pod {self.name} on {self.node}"
         if self.not_in_mesh:
-            return f"{where}: not injected ({self.not_in_mesh}), so everything is to be direct"
+            return f"{where}: not injected ({self.not_in_mesh}), so no traffic may be redirected"
         lists = [
             f"{name.mesh_config_key} {','.join(values)}"
             for name, values in self.configuration.effective().items()
@@ -146,7 +146,7 @@ def _annotations(document: Object) -> Mapping[str, str]:
     return document["metadata"].get("annotations") or {}
 
 
-def _asked(document: Object) -> bool | None:
+def _requested(document: Object) -> bool | None:
     """Return whether the annotations of an object request injection; None if they do not say."""
     try:
         return is_enabled(_annotations(document))

@@ -26,14 +26,14 @@ class KubeHosts:
 
     def send(self, probes: Iterable[ProbeFlow]) -> Iterator[Fate]:
         """Send flows in batches by user and host; yield fates in the given order."""
-        asked = list(probes)
+        flows = list(probes)
         fates: dict[int, Fate] = {}
         groups: dict[object, list[int]] = {}
-        for number, probe in enumerate(asked):
-            groups.setdefault(_how(number, probe), []).append(number)
+        for number, probe in enumerate(flows):
+            groups.setdefault(_batch_key(number, probe), []).append(number)
         for members in groups.values():
-            fates |= zip(members, self._send([asked[each] for each in members]), strict=True)
-        return (fates[number] for number in range(len(asked)))
+            fates |= zip(members, self._send([flows[each] for each in members]), strict=True)
+        return (fates[number] for number in range(len(flows)))
 
     def _send(self, probes: Sequence[ProbeFlow]) -> Iterator[Fate]:
         """Send flows that differ in their ports only."""
@@ -53,7 +53,7 @@ class KubeHosts:
         return self._mesh.client if flow.uid is None else self._pod
 
 
-def _how(number: int, probe: ProbeFlow) -> object:
+def _batch_key(number: int, probe: ProbeFlow) -> object:
     """Return the batch key of a flow; a flow that is sent alone has a unique key."""
     flow = probe.flow
     alone = flow.protocol is Protocol.UDP or probe.source_port is not None

@@ -23,11 +23,11 @@ def table(judged: Iterable[tuple[ProbeFlow, Claim]]) -> list[str]:
     for (sender, receiver, wanted, what), numbers in ports.items():
         target = f"to {receiver} port {_listed(sorted(numbers))}"
         senders.setdefault((target, wanted, what), []).append(sender)
-    told = [
+    lines = [
         (f"{' or '.join(names)} {target}", wanted, what)
         for (target, wanted, what), names in sorted(senders.items(), key=_differing)
     ]
-    return list(_aligned([("flow", "expected", "seen"), *told]))
+    return list(_aligned([("flow", "expected", "seen"), *lines]))
 
 
 def conclusion(judged: Sequence[tuple[ProbeFlow, Claim]]) -> str:
