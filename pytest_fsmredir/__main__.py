@@ -19,7 +19,7 @@ usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
                                 --fsm-inject=webhook; see --help
   pod NAMESPACE/NAME            judge a running pod, with an agent in an ephemeral container;
                                 see --help
-  clean                         remove what killed runs have left in a cluster; see --help
+  clean                         remove what killed runs left in a cluster; see --help
   rules show|path|check|diff    ask what saved rules do with packets; see --help
 """
 

@@ -51,11 +51,11 @@ def _removed(arguments: argparse.Namespace) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pytest_fsmredir clean",
-        description="Remove what conformance runs that were killed have left in a cluster: their"
-        " namespaces, and lists that they gave to a MeshConfig. Runs that go on are left alone.",
+        description="Remove what killed conformance runs left in a cluster: their"
+        " namespaces, and lists that they set in a MeshConfig. Running runs are not affected.",
     )
-    parser.add_argument("--kubeconfig", type=Path, help="default: as kubectl has it")
-    parser.add_argument("--context", help="context in it; default: the current one")
+    parser.add_argument("--kubeconfig", type=Path, help="default: as kubectl")
+    parser.add_argument("--context", help="kubeconfig context (default: current)")
     parser.add_argument("--kind-cluster", metavar="NAME", help="a kind cluster of this machine")
     parser.add_argument("--kind-bin", default="", metavar="PATH", help="default: kind on PATH")
     parser.add_argument(

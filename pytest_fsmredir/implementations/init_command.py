@@ -62,9 +62,9 @@ class InitCommand:
             raise Hung("the init command did not end in time and was killed")
         if done.status != 0:
             _show(done.stderr)
-            said = done.stderr if done.stderr.strip() else done.stdout
-            refused = Refused if said.strip() else RefusedInSilence
-            raise refused(f"the init command exited {done.status}: {tail(said)}{_hint(done)}")
+            message = done.stderr if done.stderr.strip() else done.stdout
+            refused = Refused if message.strip() else RefusedInSilence
+            raise refused(f"the init command exited {done.status}: {tail(message)}{_hint(done)}")
 
     def missing(self, path: str) -> str:
         """Return why the program of the command cannot run; empty if it can or might run.
@@ -74,25 +74,25 @@ class InitCommand:
         Args:
             path: The value of PATH for the command.
         """
-        word = _PLAIN.match(self.command)
-        if word is None or word[1].startswith(_ALWAYS_THERE):
+        first_word = _PLAIN.match(self.command)
+        if first_word is None or first_word[1].startswith(_ALWAYS_THERE):
             return ""
-        if "/" in word[1]:
-            return _unusable((self._base or Path()) / word[1])
+        if "/" in first_word[1]:
+            return _unusable((self._base or Path()) / first_word[1])
         # The word may be a shell builtin, such as exec.
-        look = ["/bin/sh", "-c", 'command -v "$1"', "sh", word[1]]
+        look = ["/bin/sh", "-c", 'command -v "$1"', "sh", first_word[1]]
         status, _, _ = run_any(look, env={"PATH": path})
-        return "" if status == 0 else f"there is no program {word[1]!r} on PATH"
+        return "" if status == 0 else f"there is no program {first_word[1]!r} on PATH"
 
     def _located(self) -> str:
         """Return the command with an absolute path of its program, if the path is relative."""
-        word = _RELATIVE.match(self.command)
-        if self._base is None or word is None:
+        first_word = _RELATIVE.match(self.command)
+        if self._base is None or first_word is None:
             return self.command
-        program = (self._base / word[1]).absolute()
+        program = (self._base / first_word[1]).absolute()
         if not program.is_file():
             return self.command  # the shell prints the best error message
-        return shlex.quote(str(program)) + self.command[word.end() :]
+        return shlex.quote(str(program)) + self.command[first_word.end() :]
 
 
 def _unusable(program: Path) -> str:

@@ -51,8 +51,8 @@ class RulesFile:
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
-        twin = _twin(path)
-        self.features = ALL_FEATURES if twin else ALL_FEATURES - {Feature.IPV6}
+        ipv6_template = _ipv6_template(path)
+        self.features = ALL_FEATURES if ipv6_template else ALL_FEATURES - {Feature.IPV6}
         self._environment = ImmutableSandboxedEnvironment(
             loader=jinja2.FileSystemLoader(path.parent),
             undefined=jinja2.StrictUndefined,
@@ -61,7 +61,10 @@ class RulesFile:
             lstrip_blocks=True,
             keep_trailing_newline=True,
         )
-        files = [("iptables-restore", path), *([("ip6tables-restore", twin)] if twin else [])]
+        files = [
+            ("iptables-restore", path),
+            *([("ip6tables-restore", ipv6_template)] if ipv6_template else []),
+        ]
         texts = [(program, file, _read(file)) for program, file in files]
         self._templates = [(program, self._compiled(text, file)) for program, file, text in texts]
         self.sources = {f"rules.v{_FAMILY[program]}": text for program, _, text in texts}
@@ -98,7 +101,7 @@ class RulesFile:
         return template
 
 
-def _twin(path: Path) -> Path | None:
+def _ipv6_template(path: Path) -> Path | None:
     candidates = [path.with_name(f"{path.name}.v6")]
     if path.suffix == ".v4":
         candidates.append(path.with_suffix(".v6"))

@@ -62,7 +62,7 @@ class Hygiene:
         files = {str(module.__name__): Path(module.__file__ or "") for module in modules}
         conftests = [file for file in files.values() if file.name == "conftest.py"]
         self.conftests = sorted(_relative(file, config.rootpath) for file in conftests)
-        self.plugins = sorted({*_distributions(config), *_loose(config, files)})
+        self.plugins = sorted({*_distributions(config), *_undistributed(config, files)})
         self.settings = _settings(config)
         self.workers = int(getattr(config.option, "numprocesses", None) or 0)
 
@@ -110,7 +110,7 @@ def _distributions(config: pytest.Config) -> Iterable[str]:
             yield f"{distribution.project_name} {distribution.version}"
 
 
-def _loose(config: pytest.Config, files: Mapping[str, Path]) -> Iterable[str]:
+def _undistributed(config: pytest.Config, files: Mapping[str, Path]) -> Iterable[str]:
     """Yield the plugins without a distribution: loaded with ``-p``, or by a conftest."""
     packaged = {getattr(p, "__name__", "") for p, _ in config.pluginmanager.list_plugin_distinfo()}
     roots = tuple({name.partition(".")[0] for name in packaged} | {"_pytest", "pytest_fsmredir"})

@@ -74,9 +74,11 @@ def _init_container(plan: Plan, results: Results) -> str:
 
 def _backends(plan: Plan, results: Results) -> str:
     """Return the backends of the run; details of a cluster are not known yet."""
-    told = {NETNS: results.privilege}
-    told |= {name: f"on {', '.join(nodes)}" for name, nodes in plan.nodes.items()}
-    names = [f"{name} ({told[name]})" if name in told else name for name in plan.settings.backends]
+    details = {NETNS: results.privilege}
+    details |= {name: f"on {', '.join(nodes)}" for name, nodes in plan.nodes.items()}
+    names = [
+        f"{name} ({details[name]})" if name in details else name for name in plan.settings.backends
+    ]
     versions = iptables_versions(plan.variants)
     nft = versions.pop(IptablesVariant.NATIVE, "")
     iptables = ", ".join(f"{version} {kind}" for kind, version in versions.items())
@@ -128,7 +130,7 @@ def summary(
     print_verdict(reporter, judgement.verdict)
     if shown := [os.path.relpath(file) for file in files]:
         reporter.write_line(f"{'report':<12} {'  '.join(shown)}")
-    if _is_first_minute(plan, judgement):
+    if _is_demonstration(plan, judgement):
         reporter.write_line(_NEXT.format(check=plan.catalogue.checks[0].id))
 
 
@@ -191,6 +193,6 @@ def _is_open_over_ipv6(judgement: Judgement) -> bool:
     )
 
 
-def _is_first_minute(plan: Plan, judgement: Judgement) -> bool:
+def _is_demonstration(plan: Plan, judgement: Judgement) -> bool:
     """Whether this run tested only the built-in implementation, with the verdict conformant."""
     return plan.settings.impl == "reference" and judgement.verdict is Verdict.CONFORMANT

@@ -100,7 +100,7 @@ def apply(
         try:
             changed.append((family, wanted, _install(wanted, family, run)))
         except Refused as why:
-            raise Refused("; ".join([str(why), *_put_back(changed, run)])) from None
+            raise Refused("; ".join([str(why), *_reverted(changed, run)])) from None
 
 
 def remove(
@@ -138,21 +138,21 @@ def _install(wanted: RuleSets, family: Family, run: Run) -> RuleSets:
             _restore(transition(found, wanted), family, run)
         except Refused as why:
             now = _installed(family, run)
-            raise Refused("; ".join([str(why), *_put_back([(family, now, before)], run)])) from None
+            raise Refused("; ".join([str(why), *_reverted([(family, now, before)], run)])) from None
         return before
     return NOTHING
 
 
-def _put_back(changed: Sequence[tuple[Family, RuleSets, RuleSets]], run: Run) -> list[str]:
+def _reverted(changed: Sequence[tuple[Family, RuleSets, RuleSets]], run: Run) -> list[str]:
     """Revert the changes, and return the errors of that."""
-    complaints = []
+    errors = []
     for family, current, before in reversed(changed):
         try:
             if current != before:
                 _restore(transition(current, before), family, run)
         except Refused as why:
-            complaints.append(f"and its {family.program} rules could not be taken back: {why}")
-    return complaints
+            errors.append(f"and its {family.program} rules could not be taken back: {why}")
+    return errors
 
 
 def _installed(family: Family, run: Run) -> RuleSets:
