@@ -1,1 +1,1 @@
-"""Measurements; nothing here is asserted, because machines differ and are shared."""
+"""Performance measurements. They assert nothing, because machines differ and are shared."""

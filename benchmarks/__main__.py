@@ -1,7 +1,7 @@
 """Measure the performance targets: ``python -m benchmarks [flows|fuzz|import|runs|exhaustive]``.
 
-Each figure is the median of several rounds. Where a target is a ratio, both sides are measured in
-turn within this one run, so that a slow or busy machine slows both.
+Each figure is the median of several rounds. If a target is a ratio, both sides are measured
+alternately in the same run, so that a slow or busy machine slows both.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ POLICIES = 30
 
 
 def flows() -> None:
-    """The suite's own connect() against a bare loop of connect and accept, over the same rules."""
+    """Compare the suite's connect() with a bare loop of connect and accept, over the same rules."""
     variant = default_variant()
     backend = NetnsBackend(Reference(), families=(4,), timeout_s=5.0)
     mesh = backend.mesh(4, variant, exhaustive=False)
@@ -41,7 +41,7 @@ def flows() -> None:
     server = mesh.server.address
     site = backend.new_site(Configuration(), second_interface=False)
     backend.program(site, variant, backend.confinement)
-    site.sidecar.stop()  # the bare loop listens there itself
+    site.sidecar.stop()  # the bare loop itself listens there
 
     def ours() -> None:
         for _ in range(FLOWS):
@@ -78,7 +78,7 @@ def _bare_loop(server: str) -> None:
 
 
 def _in_turn(loops: list[Callable[[], None]], rounds: int) -> list[float]:
-    """Return the median rate of each loop, measured one after the other, round by round."""
+    """Return the median rate of each loop; each round measures all loops in turn."""
     rates: list[list[float]] = [[] for _ in loops]
     for _ in range(rounds):
         for loop, kept in zip(loops, rates, strict=True):
@@ -89,7 +89,7 @@ def _in_turn(loops: list[Callable[[], None]], rounds: int) -> list[float]:
 
 
 def plugin_import() -> None:
-    """What the plugin adds to the start of a pytest run that does not use it."""
+    """Measure the time that the plugin adds to the start of a pytest run that does not use it."""
     script = (
         "import time, pytest; t = time.perf_counter(); import pytest_fsmredir.plugin;"
         " print((time.perf_counter() - t) * 1000)"
@@ -99,7 +99,7 @@ def plugin_import() -> None:
 
 
 def runs() -> None:
-    """The default run: one variant in one IP version and in both, then both variants."""
+    """Measure the default run: one variant in one IP version and in both, then both variants."""
     for label, arguments, target in (
         ("one variant, IPv4", ["--fsm-ip=4"], 3),
         ("one variant, IPv4 and IPv6", [], 3),
@@ -109,12 +109,12 @@ def runs() -> None:
 
 
 def exhaustive() -> None:
-    """Every TCP port both ways."""
+    """Measure a run over every TCP port in both directions."""
     _report("every port both ways", ["--fsm-exhaustive", "--fsm-ip=4"], 20, rounds=1)
 
 
 def fuzz() -> None:
-    """Generated policies: flows judged in a second, the making of their pods included."""
+    """Measure generated policies: flows judged per second, including the creation of pods."""
     from pytest_fsmredir.fuzz.checks import campaign_on
 
     backend = NetnsBackend(Reference(), families=(4, 6), timeout_s=5.0)
@@ -169,7 +169,7 @@ MEASUREMENTS = {
 
 
 def main(names: list[str]) -> int:
-    """Measure what is named, or everything."""
+    """Run the named measurements, or all."""
     unknown = [name for name in names if name not in MEASUREMENTS]
     if unknown:
         print(f"unknown: {', '.join(unknown)}; known: {', '.join(MEASUREMENTS)}", file=sys.stderr)

@@ -1,8 +1,8 @@
-"""``python -m benchmarks.flakiness N``: how many outcomes differ from run to run?
+"""``python -m benchmarks.flakiness N``: count the outcomes that differ between runs.
 
-Runs the suite once in peace, and then N times in random order while all cores are busy and the
-memory is full. A correct implementation has the same outcomes each time; those that differ are
-named. All that this starts ends with it.
+This runs the suite once on an idle machine, and then N times in random order while all cores are
+busy and the memory is full. A correct implementation has the same outcomes each time; the program
+prints those that differ. All processes that it starts end with it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ Rows = Mapping[tuple[str, str], tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An outcome that was another one than in peace.
+    """An outcome that differs from the run on the idle machine.
 
     Attributes:
-        order: Seed of the order of the run.
-        check: Its id.
-        variant: Where.
-        expected: The outcome in peace.
-        seen: The outcome in this run, and why.
+        order: Seed of the run's order.
+        check: The id of the check.
+        variant: The variant of the run.
+        expected: The outcome on the idle machine.
+        seen: The outcome in this run, and its reason.
     """
 
     order: int
@@ -48,7 +48,7 @@ class Difference:
 
     def __str__(self) -> str:
         where = f"{self.check}[{self.variant}]"
-        return f"{where}: {self.expected} in peace; order {self.order}: {self.seen}"
+        return f"{where}: {self.expected} when idle; order {self.order}: {self.seen}"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     arguments, more = _parser().parse_known_args(argv)
     print(f"seed {arguments.seed}")
     expected = _outcomes(more)
-    print(f"in peace: {len(expected)} outcomes", flush=True)
+    print(f"when idle: {len(expected)} outcomes", flush=True)
     differences: list[Difference] = []
     orders = random.Random(arguments.seed)  # noqa: S311 - no secret
     with nullcontext() if arguments.no_pressure else pressure():
@@ -76,10 +76,10 @@ def main(argv: Sequence[str]) -> int:
 
 @contextmanager
 def pressure() -> Iterator[None]:
-    """Have every core and the memory busy for the block."""
+    """Keep every core and the memory busy for the block."""
     with ExitStack() as undo:
         for kind in ("eat", *["burn"] * len(os.sched_getaffinity(0))):
-            # Its input ends with this process, and it with its input.
+            # Its input ends when this process ends, and then it ends too.
             argv = [sys.executable, "-m", "benchmarks.pressure", kind]
             process = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE)
             undo.callback(process.wait)
@@ -88,7 +88,7 @@ def pressure() -> Iterator[None]:
 
 
 def _outcomes(more: Sequence[str], order: int | None = None) -> Rows:
-    """Run the suite, and return what each check came to; nothing if the run broke."""
+    """Run the suite, and return the outcome of each check; empty if the run failed."""
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory, "report")
         argv = [

@@ -1,6 +1,6 @@
 """``python -m benchmarks.pressure burn|eat``: keep a core busy, or the memory full.
 
-Ends when its standard input does, so with whoever started it, whatever that dies of.
+It ends when its standard input ends, so also when its parent process is killed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-_LEFT = 0.15  # share of the memory that is left to everybody else
+_LEFT = 0.15  # share of the memory that is left to other processes
 _PIECE = 64 * 1024 * 1024
 _PAGE = 4096
 
@@ -23,8 +23,8 @@ def burn() -> None:
 
 
 def eat() -> None:
-    """Take all memory but a share, give some back as others need it, and never leave it alone."""
-    Path("/proc/self/oom_score_adj").write_text("1000")  # if anybody has to go, let it be this
+    """Fill the memory except for a share, release some as others need it, and keep touching it."""
+    Path("/proc/self/oom_score_adj").write_text("1000")  # the kernel should kill this process first
     total, _ = _memory()
     held: list[bytearray] = []
     while True:
@@ -33,7 +33,7 @@ def eat() -> None:
             held.append(bytearray(_PIECE))
             _touch(held[-1])
         elif held:
-            held.pop(0)  # the oldest, so that pages come and go all the time
+            held.pop(0)  # the oldest, so that pages change constantly
 
 
 def _touch(piece: bytearray) -> None:
@@ -42,7 +42,7 @@ def _touch(piece: bytearray) -> None:
 
 
 def _memory() -> tuple[int, int]:
-    """Return the memory in all and what of it is available, in bytes."""
+    """Return the total and the available memory, in bytes."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     kibibytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
     return kibibytes["MemTotal"] * 1024, kibibytes["MemAvailable"] * 1024

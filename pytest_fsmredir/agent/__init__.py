@@ -1,5 +1,5 @@
-"""What runs inside a pod: the traffic code behind a line of JSON commands.
+"""The agent: a program inside a pod that runs the traffic code on JSON commands.
 
-Standard library only. It is put into a pod as one zip archive, so nothing here may import beyond
-``traffic``, ``sidecars.recorder`` and the parts of ``model`` that they use.
+It is copied into a pod as one zip archive. So it may import only the standard library, ``traffic``,
+``sidecars.recorder`` and the parts of ``model`` that they use.
 """

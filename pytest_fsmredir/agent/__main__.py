@@ -1,6 +1,6 @@
-"""``serve NAME`` runs an agent that a relay can be connected to.
+"""``serve NAME`` runs an agent that relays can connect to.
 
-``stdio NAME`` runs one that is spoken to by its standard streams, without a relay.
+``stdio NAME`` runs an agent that uses its standard streams, without a relay.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - the health responder answers on ev
 
 
 class Commands:
-    """One method a command; a method's keyword arguments are the command's.
+    """Each method is a command; its keyword arguments are the command's arguments.
 
     Attributes:
         engine: Serves all sockets of this agent.
@@ -48,11 +48,11 @@ class Commands:
         self._closing: dict[int, Callable[[], None]] = {}
 
     def hello(self, number: int, timeout_s: float) -> None:
-        """Take a number and a time limit for flows."""
+        """Set the agent's number and the time limit of flows."""
         self.engine.number, self._host.timeout_s = number, timeout_s
 
     def sidecar(self, addresses: list[str], probe_ports: list[int]) -> None:
-        """Be the sidecar of a pod with these addresses, whose probes go to these ports."""
+        """Become the sidecar of a pod with these addresses and probe ports."""
         families = tuple(sorted({Address(host, 0).family for host in addresses}))
         self._recorder = Recorder(
             self._host, families, set(addresses), health=False, probe_ports=frozenset(probe_ports)
@@ -60,7 +60,7 @@ class Commands:
         self._recorder.start()
 
     def health(self, addresses: list[str], uid: int = 0, probed: bool = False) -> None:
-        """Be the health responder of a pod with these addresses, which has probes or has not."""
+        """Become the health responder of a pod with these addresses, with or without probes."""
         serve = health_responder(self._host, uid) if probed else answer
         for family in sorted({Address(host, 0).family for host in addresses}):
             at = Address(ANY[family], HEALTH_PORT)
@@ -75,7 +75,7 @@ class Commands:
         self._own_recorder().stop()
 
     def forward(self, on: bool, services: dict[str, str]) -> None:
-        """Forward captured flows, or answer them."""
+        """Set whether to forward captured flows or to answer them."""
         recorder = self._own_recorder()
         recorder.forwarding, recorder.services = on, services
 
@@ -89,7 +89,7 @@ class Commands:
         prepare: Json = None,
         keep: bool = False,
     ) -> Json:
-        """Dial, and report; the connection lives on if it is to be kept."""
+        """Connect, and return a report; the connection stays open with ``keep``."""
         connection = self._host.open(
             _flow(to, uid),
             source=address_of(source),
@@ -104,7 +104,7 @@ class Commands:
         return [number, report]
 
     def sweep(self, to: str, ports: list[int], uid: int = 0, source: Json = None) -> Json:
-        """Dial many ports, and report each."""
+        """Connect to many ports, and return a report for each."""
         flows = (_flow([to, port], uid) for port in ports)
         fates = self._host.connect_all(flows, source=address_of(source))
         return [_fate_form(fate) for fate in fates]
@@ -118,18 +118,18 @@ class Commands:
         source: Json = None,
         **how: Json,
     ) -> Json:
-        """Dial several destinations at once and keep the connections open for observation.
+        """Connect to several destinations at once, and keep the connections open for observation.
 
         Args:
             to: The destinations.
-            patience_s: How long those that are connected may stay silent.
-            witness: Addresses of this pod, to have it looked at from here.
+            patience_s: Seconds that connected flows may stay silent.
+            witness: Addresses of this pod; if given, this agent is the witness.
             uid: Owner of the sockets.
             source: Local address to bind.
             how: ``gid``, ``mapped`` and ``prepare`` as in :meth:`open`.
 
         Returns:
-            For each a number, a report, and what the witness saw.
+            For each connection a number, a report, and what the witness saw.
         """
         how["prepare"] = prepared_by(how.get("prepare"))
         connections = [
@@ -139,7 +139,7 @@ class Commands:
         return self._held([self._register(connection) for connection in connections], witness)
 
     def wait(self, numbers: list[int], witness: list[str] | None = None) -> Json:
-        """Wait for the end of attempts that were silent, and report them as :meth:`hold` does."""
+        """Wait for the end of silent attempts, and report them as :meth:`hold` does."""
         connections = [self._connections[number] for number in numbers]
         self._host.settle(connections)
         for connection in connections:
@@ -147,29 +147,29 @@ class Commands:
         return self._held(numbers, witness)
 
     def witness(self, questions: list[Json], addresses: list[str]) -> Json:
-        """Return who in this pod, which has these addresses, accepted some flows."""
+        """Return who accepted some flows in this pod, which has these addresses."""
         asked = [question_of(form) for form in questions]
         return [sighting_form(each) for each in Eyewitness(self.engine, addresses).look(asked)]
 
     def exchange(self, number: int, payload: str, within_s: float) -> Json:
-        """Send a payload and return what came back, and a report."""
+        """Send a payload, and return the answer and a report."""
         connection = self._connections[number]
         echoed = connection.exchange(bytes_of(payload), within_s)
         return [bytes_form(echoed), self._report(connection)]
 
     def send(self, number: int, payload: str, urgent: bool = False) -> Json:
-        """Send a payload, as urgent data if wanted."""
+        """Send a payload, as urgent data with ``urgent``."""
         self._connections[number].send(bytes_of(payload), urgent=urgent)
         self.engine.settle()
         return self._report(self._connections[number])
 
     def finish(self, number: int, within_s: float) -> Json:
-        """Half-close, and tell whether the other side did too."""
+        """Half-close, and return whether the other side half-closes too."""
         finished = self._connections[number].finish(within_s)
         return [finished, self._report(self._connections[number])]
 
     def look(self, number: int) -> Json:
-        """Report on a connection."""
+        """Return a report on a connection."""
         self.engine.settle()
         return self._report(self._connections[number])
 
@@ -207,7 +207,7 @@ class Commands:
         return _fate_form(self._host.ping(flow, payload=bytes_of(payload)))
 
     def listen(self, at: Json, uid: int = 0, unless_taken: bool = False) -> int:
-        """Listen for TCP until told otherwise; 0 if another program already does, where it may."""
+        """Listen for TCP until :meth:`unlisten`; 0 if the port is taken and that is allowed."""
         try:
             listener = self._host.listen(_address(at), uid=uid)
         except OSError as error:
@@ -217,7 +217,7 @@ class Commands:
         return self._keep(listener.close)
 
     def hear(self, at: Json, protocol: str, uid: int = 0) -> int:
-        """Answer UDP, or log echo requests, until told otherwise."""
+        """Answer UDP, or log echo requests, until :meth:`unlisten`."""
         address = _address(at)
         if protocol == Protocol.UDP.value:
             return self._keep(self._host.listen_datagrams(address, uid=uid).close)
@@ -238,7 +238,7 @@ class Commands:
             return False
 
     def resolve(self, name: str, family: int) -> Json:
-        """Ask the resolver that is configured here, which goes by UDP, for the addresses."""
+        """Resolve a name with the configured resolver, which uses UDP, and return the addresses."""
         wanted = socket.AF_INET6 if family == 6 else socket.AF_INET
         try:
             found = socket.getaddrinfo(name, None, wanted, socket.SOCK_STREAM)
@@ -247,7 +247,7 @@ class Commands:
         return sorted({str(address[0]) for *_, address in found})
 
     def log(self, since: int) -> Json:
-        """Return the acceptances from an index on, each with its time."""
+        """Return the acceptances from an index onwards, each with its time."""
         self.engine.settle()
         log, times = self.engine.log, self.engine.times
         return [[times[n], acceptance_form(log[n])] for n in range(since, len(log))]
@@ -264,7 +264,7 @@ class Commands:
         return [list(each) for each in zip(numbers, reports, seen, strict=True)]
 
     def _seen(self, connections: Sequence[Connection], addresses: list[str]) -> list[Json]:
-        """Return what is to be seen of connections of ours; nothing of those without a socket."""
+        """Return the sightings of our connections; none for those without a socket."""
         asked = {
             n: Question(c.client, c.flow.destination, c.connected)
             for n, c in enumerate(connections)
@@ -298,7 +298,7 @@ class Commands:
 
 
 def names() -> Iterator[str]:
-    """Yield the commands there are."""
+    """Yield the names of all commands."""
     return (name for name in vars(Commands) if not name.startswith("_"))
 
 

@@ -1,4 +1,4 @@
-"""The JSON forms that commands and replies are made of, for both ends."""
+"""JSON forms of the values in commands and replies, for both ends."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address
 from pytest_fsmredir.traffic.witness import Question, Sighting
 
 Json = Any
-"""A value as the json module makes it."""
+"""A value as the json module parses it."""
 
 SPAN = 10_000_000
-"""Serial numbers that one agent has to itself; agent ``n`` starts at ``n * SPAN``."""
+"""Number of serial numbers of one agent; agent ``n`` starts at ``n * SPAN``."""
 
 
 def address_form(address: Address | None) -> Json:
@@ -23,7 +23,7 @@ def address_form(address: Address | None) -> Json:
 
 
 def address_of(form: Json) -> Address | None:
-    """Return the address of its JSON form."""
+    """Return an address from its JSON form."""
     return None if form is None else Address(str(form[0]), int(form[1]))
 
 
@@ -36,7 +36,7 @@ def acceptance_form(acceptance: Acceptance | None) -> Json:
 
 
 def acceptance_of(form: Json) -> Acceptance | None:
-    """Return the acceptance of its JSON form."""
+    """Return an acceptance from its JSON form."""
     if form is None:
         return None
     serial, by, local, peer, original = form
@@ -47,14 +47,14 @@ def acceptance_of(form: Json) -> Acceptance | None:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The state of a flow so far.
+    """The current state of a flow.
 
     Attributes:
         client: The client's own address.
-        lost: How it ended without an answer, in a plain word.
+        lost: How it ended without an answer, in one word.
         answered_by: The acceptance in the banner.
         received: The bytes that arrived since the last report.
-        ended: The other side has half-closed, or the connection is gone.
+        ended: The other side has half-closed, or the connection is lost.
         connected: Whether the handshake completed, even if the connection ended since.
     """
 
@@ -66,7 +66,7 @@ class Report:
     connected: bool = False
 
     def as_form(self) -> Json:
-        """Return it as JSON."""
+        """Return the report as JSON."""
         return [
             address_form(self.client),
             self.lost,
@@ -78,7 +78,7 @@ class Report:
 
     @classmethod
     def of(cls, form: Json) -> Report:
-        """Return the report of its JSON form."""
+        """Return a report from its JSON form."""
         client, lost, answered_by, received, ended, connected = form
         return cls(
             address_of(client),
@@ -97,7 +97,7 @@ def question_form(question: Question) -> Json:
 
 
 def question_of(form: Json) -> Question:
-    """Return the question of its JSON form."""
+    """Return a question from its JSON form."""
     client, destination, connected = form
     return Question(Address(*client), Address(*destination), bool(connected))
 
@@ -130,10 +130,10 @@ def bytes_form(data: bytes) -> str:
 
 
 def bytes_of(form: str) -> bytes:
-    """Return the bytes of their JSON form."""
+    """Return bytes from their JSON form."""
     return b64decode(form)
 
 
 Arguments = Mapping[str, Json]
 Moments = Sequence[tuple[int, Acceptance]]
-"""Acceptances, each with the time at its agent in nanoseconds since the epoch."""
+"""Acceptances, each with its agent's time in nanoseconds since the epoch."""

@@ -1,4 +1,4 @@
-"""The witness at work in a pod: it looks at the pod's tables while flows are held open."""
+"""The witness in a pod: it reads the pod's socket tables while flows are open."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pytest_fsmredir.traffic.sockettable import THREADS_OWN, SocketTable
 from pytest_fsmredir.traffic.witness import Question, Sighting, WitnessScope, look
 
 ACCEPT_S = 2.0
-"""How long a connection may wait for ``accept()``; a sidecar that takes longer hangs."""
+"""Seconds that a connection may wait for ``accept()``; a slower sidecar counts as hanging."""
 
 LOOK_S = 0.02
-"""How often the tables are looked at meanwhile; what is ready is served in between."""
+"""Seconds between two reads of the tables; ready sockets are served in between."""
 
 
 class Eyewitness:
-    """Looks at the network namespace of its process.
+    """Reads the socket tables of the network namespace of its process.
 
     Args:
-        engine: Serves our own sockets, whose part in a flow is known better than by looking.
-        addresses: The pod's own.
-        folder: Where the tables are.
+        engine: Serves our own sockets, whose acceptances are logged directly.
+        addresses: The pod's own addresses.
+        folder: The directory of the tables.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Eyewitness:
         """Return who accepted some flows, once none of them waits for ``accept()``."""
         deadline = time.monotonic() + ACCEPT_S
         while True:
-            self._engine.settle()  # what waits at our own listeners becomes ours
+            self._engine.settle()  # accept the connections that wait at our own listeners
             seen = self._look_once(questions)
             if time.monotonic() > deadline or not any(each.pending for each in seen):
                 return seen
@@ -50,7 +50,7 @@ class Eyewitness:
 
 
 def own_inodes() -> frozenset[int]:
-    """Return the inodes of all that this process has open."""
+    """Return the inodes of all open files of this process."""
     found = set()
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - a path for each would be for nothing
         with suppress(OSError):  # the descriptor of the listing itself

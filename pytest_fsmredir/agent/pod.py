@@ -1,4 +1,4 @@
-"""The traffic code as it runs in a container."""
+"""Variants of the traffic code for containers."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class NumberedEngine(Engine):
     """An engine whose serial numbers are unique among all agents of a run.
 
     Attributes:
-        number: Of this agent.
-        times: When each acceptance of the log happened, in nanoseconds since the epoch.
+        number: The number of this agent.
+        times: The time of each acceptance in the log, in nanoseconds since the epoch.
     """
 
     def __init__(self) -> None:
@@ -42,10 +42,10 @@ class NumberedEngine(Engine):
 
 
 class ContainerHost(Host):
-    """A host whose listeners need not be transparent.
+    """A host whose listeners are transparent only if that is permitted.
 
-    A sidecar container has no capability, so it takes what is redirected to it, and not what
-    TPROXY would hand over.
+    A sidecar container has no capabilities, so it accepts redirected connections, but not
+    connections by TPROXY.
     """
 
     def listen(
@@ -75,14 +75,14 @@ class ContainerHost(Host):
         prepare: Prepare | None = None,
         mapped: bool = False,
     ) -> Connection:
-        """Dial, and wait for nothing."""
+        """Start to connect, without waiting."""
         return self._dial(flow, source, gid, prepare, mapped=mapped)
 
     def settle(self, connections: Sequence[Connection], patience_s: float | None = None) -> None:
         """Wait until all connections are answered or lost.
 
         Args:
-            connections: Which ones.
+            connections: The connections to wait for.
             patience_s: Seconds that connected flows may stay silent, so that their acceptor can be
                 observed. The time limit of a flow applies to the others, and to all by default.
         """

@@ -1,6 +1,6 @@
 """Send a check's preparation of a client socket to the pod that opens the socket.
 
-It travels as source text: the function, the modules and the plain constants that it names.
+It is sent as source text: the function, and the modules and plain constants that it uses.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def prepared_by(form: Json) -> Prepare | None:
     name, source, modules, constants, arguments = form
     names: dict[str, object] = {each: importlib.import_module(of) for each, of in modules.items()}
     names |= {each: ast.literal_eval(text) for each, text in constants.items()}
-    # What a check of the suite has always done in the process of the netns backend.
+    # The source is a check of this suite; the netns backend runs the same code in its process.
     exec(f"from __future__ import annotations\n{source}", names)  # noqa: S102
     made: Prepare = names[name]  # type: ignore[assignment]
     return partial(made, *map(ast.literal_eval, arguments))

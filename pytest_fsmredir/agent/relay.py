@@ -1,6 +1,6 @@
-"""One stream for all agents of a pod: lines are passed on to the agent that they name.
+"""Connect one stream to all agents of a pod: forward each line to the agent that it names.
 
-One is started in each pod of a run, so it imports next to nothing.
+A relay starts in each pod of a run, so it imports very little.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SOCKETS = "/run/fsmredir"
-"""Where the agents of a pod listen, each at its name."""
+"""The directory of the agents' sockets; each socket has its agent's name."""
 
 _CHUNK = 1024 * 1024
 _APPEAR_S = 60.0
@@ -24,10 +24,10 @@ _LOOK_S = 0.05
 
 
 def relay(names: Sequence[str]) -> int:
-    """Pass lines ``NAME TAB TEXT`` between standard input and output and the agents' sockets.
+    """Forward lines ``NAME TAB TEXT`` between the standard streams and the agents' sockets.
 
     Returns:
-        Exit status: 0 when the input ended, 1 when an agent did or never came.
+        Exit status: 0 if the input ended; 1 if an agent ended or never started.
     """
     try:
         agents = {name: _reached(f"{SOCKETS}/{name}.sock") for name in names}
@@ -59,7 +59,7 @@ def _write(data: bytes) -> None:
 
 
 def _reached(path: str) -> socket.socket:
-    """Return a connection to an agent that may not be up yet."""
+    """Return a connection to an agent; wait if the agent has not started yet."""
     deadline = time.monotonic() + _APPEAR_S
     while True:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -1,6 +1,6 @@
-"""The loop of an agent: commands come by a unix socket or a stream, and flows go on meanwhile.
+"""The main loop of an agent: receive commands from a Unix socket or a stream, and serve flows.
 
-One command is done at a time, in the order they came.
+It runs one command at a time, in the order of arrival.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _CHUNK = 1024 * 1024
 
 
 class Caller(Protocol):
-    """One who gives commands, one a line."""
+    """A client that sends commands, one per line."""
 
     def reply(self, text: str) -> None:
-        """Send a line; a caller who has gone is forgotten."""
+        """Send a line; drop the caller if it has disconnected."""
         ...
 
 
@@ -38,7 +38,7 @@ class SocketCaller:
         server.engine.watch(sock, READABLE, self._ready)
 
     def reply(self, text: str) -> None:
-        """Send a line; a caller who has gone is forgotten."""
+        """Send a line; drop the caller if it has disconnected."""
         self._sock.setblocking(True)
         try:
             self._sock.sendall(text.encode() + b"\n")
@@ -66,9 +66,9 @@ class SocketCaller:
 
 
 class StreamCaller:
-    """The one caller of an agent that is reached without a relay, by its standard streams.
+    """The only caller of an agent without a relay; it uses the agent's standard streams.
 
-    The lines are a relay's, ``NAME TAB TEXT``. When the input ends, so does the process.
+    The lines have the relay's form, ``NAME TAB TEXT``. The process ends when the input ends.
     """
 
     def __init__(self, server: Server, name: str) -> None:
@@ -92,13 +92,13 @@ class StreamCaller:
 
 
 class Lines:
-    """Puts lines together."""
+    """Assembles lines from pieces of data."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
 
     def whole(self, data: bytes) -> list[bytes]:
-        """Return the lines that more data completes."""
+        """Add data, and return the lines that it completes."""
         self._rest += data
         *lines, rest = bytes(self._rest).split(b"\n")
         self._rest = bytearray(rest)
@@ -106,11 +106,11 @@ class Lines:
 
 
 class Server:
-    """An agent.
+    """The server of an agent.
 
     Attributes:
-        engine: Serves all its sockets.
-        inbox: Commands that wait, each with who gave it.
+        engine: Serves all sockets.
+        inbox: Waiting commands, each with its caller.
     """
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ class Server:
         self._known = {name: getattr(self.commands, name) for name in names()}
 
     def listen(self, path: Path) -> None:
-        """Take callers at a unix socket."""
+        """Accept callers on a Unix socket."""
         path.unlink(missing_ok=True)
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._sock.bind(str(path))
@@ -130,11 +130,11 @@ class Server:
         self.engine.watch(self._sock, READABLE, self._accept)
 
     def attend(self, name: str) -> None:
-        """Take the commands for an agent of that name from the standard input."""
+        """Read the commands for the agent of that name from standard input."""
         StreamCaller(self, name)
 
     def run(self) -> None:
-        """Do what is asked, for ever."""
+        """Run commands until the process ends."""
         while True:
             self.engine.pump(lambda: bool(self.inbox), _IDLE_S)
             while self.inbox:
@@ -150,6 +150,6 @@ class Server:
         try:
             name, arguments = json.loads(line)
             result = self._known[name](**arguments)
-        except Exception as error:  # whatever it is, the caller has to learn of it
+        except Exception as error:  # report every error to the caller
             return json.dumps({"error": f"{type(error).__name__}: {error}"})
         return json.dumps({"result": result})

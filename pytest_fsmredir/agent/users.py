@@ -1,4 +1,4 @@
-"""Make sockets that other users own."""
+"""Create sockets that other users own."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _libc.setfsuid.restype = _libc.setfsgid.restype = ctypes.c_uint  # ids are unsig
 
 
 class OwnedSockets:
-    """Makes sockets of any user as root, and of the current user otherwise.
+    """Creates sockets of any user if root, otherwise of the current user.
 
-    ``-m owner`` looks at the credentials a socket's file was opened with (``f_cred->fsuid``,
-    linux/net/netfilter/xt_owner.c), so the file system user decides. Changing it takes CAP_SETUID
-    and CAP_SETGID, which are in a container runtime's default set.
+    ``-m owner`` matches the credentials that opened the socket's file (``f_cred->fsuid``,
+    linux/net/netfilter/xt_owner.c), that is, the file system user. Changing it requires CAP_SETUID
+    and CAP_SETGID, which a container runtime grants by default.
     """
 
     def __call__(
         self, family: int, kind: int, proto: int = 0, *, uid: int = 0, gid: int = 0
     ) -> socket.socket:
-        """Return a non-blocking socket owned by ``uid`` and ``gid``, where that is possible."""
+        """Return a non-blocking socket, owned by ``uid`` and ``gid`` if possible."""
         with owner(uid, gid):
             sock = socket.socket(address_family(family), kind, proto)
         sock.setblocking(False)
@@ -52,7 +52,7 @@ def owner(uid: int, gid: int) -> Iterator[None]:
 def _set(uid: int, gid: int) -> None:
     _libc.setfsgid(ctypes.c_uint(gid))
     _libc.setfsuid(ctypes.c_uint(uid))
-    # Both return the former value and never an error; asking with an invalid one reads it back.
+    # Both calls return the old value, never an error; a call with an invalid id reads the value.
     invalid = ctypes.c_uint(0xFFFFFFFF)
     if (_libc.setfsuid(invalid), _libc.setfsgid(invalid)) != (uid, gid):
         raise OSError(f"this container may not make sockets of user {uid}, group {gid}")

@@ -1,6 +1,6 @@
 """Generate policies, judge the implementation on each, and shrink what fails.
 
-Imported only when asked for, because it needs hypothesis (the extra ``fuzz``).
+It is imported only on request, because it needs hypothesis (the extra ``fuzz``).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pytest_fsmredir.errors import PreflightError
 
 
 def require_hypothesis() -> None:
-    """See that policies can be generated here.
+    """Check that hypothesis is installed.
 
     Raises:
-        PreflightError: hypothesis is not installed; the message holds the line that installs it.
+        PreflightError: hypothesis is not installed; the message contains the install command.
     """
     if find_spec("hypothesis") is None:
         raise PreflightError(

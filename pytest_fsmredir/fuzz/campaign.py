@@ -22,7 +22,7 @@ from pytest_fsmredir.probing.trial import (
 )
 
 SHRINK_EFFORT = 300
-"""How many further configurations may be tried to find a smaller one."""
+"""Limit of further configurations to try to find a smaller one."""
 
 _EFFORT_OF_SILENCE = 20  # an unanswered flow takes as long as this many configurations
 
@@ -34,8 +34,8 @@ class CampaignResult:
     Attributes:
         seed: The seed of the draws.
         policies: Configurations drawn, up to the first that showed a disagreement.
-        pods: Pods made, those to shrink a disagreement included.
-        flows: Flows judged on them.
+        pods: Pods created, including those to shrink a disagreement.
+        flows: Number of flows judged on them.
         seconds: How long it took.
         disagreement: The smallest found; None when implementation and specification agree.
     """
@@ -56,9 +56,10 @@ class CampaignResult:
 
 
 class Campaign:
-    """Generates configurations and tries each once.
+    """Generates configurations, and tries each once.
 
-    A second search for another level reuses the results of the first. It makes pods only to shrink.
+    A second search for another level reuses the results of the first. It creates pods only to
+    shrink.
     """
 
     def __init__(
@@ -72,11 +73,11 @@ class Campaign:
         """Make a campaign.
 
         Args:
-            new_network: Makes a pod for a configuration, which ends with its block.
-            features: What the implementation claims.
-            families: IP versions of the ranges. Without a claim to IPv6 an implementation may
-                refuse IPv6 ranges, so none are drawn.
-            shrink_effort: How many further configurations may be tried to find a smaller one.
+            new_network: Creates a pod for a configuration; the pod exists for a ``with`` block.
+            features: The features that the implementation claims.
+            families: IP versions of the ranges. An implementation that does not claim IPv6 may
+                refuse IPv6 ranges, so none are drawn for it.
+            shrink_effort: Limit of further configurations to try to find a smaller one.
         """
         if Feature.IPV6 not in features:
             families = tuple(family for family in families if family != 6)

@@ -17,21 +17,21 @@ _NEEDS = frozenset({Need.PROGRAMMING, Need.REMOTE_ADDRESSES, Need.SECOND_INTERFA
 
 
 class GeneratedChecks:
-    """Two checks, one a level, that share their pods.
+    """Two checks, one for each level, that share their pods.
 
     They are not part of the shipped catalogue: the user decides how many policies they try.
 
     Attributes:
-        checks: FUZ-001 for what MUST hold, FUZ-002 for what SHOULD.
+        checks: FUZ-001 for MUST sentences, FUZ-002 for SHOULD sentences.
     """
 
     def __init__(self, *, policies: int, seed: int, features: frozenset[Feature]) -> None:
         """Prepare checks.
 
         Args:
-            policies: How many to generate for each variant.
-            seed: What to generate them from.
-            features: What the implementation claims; other lists stay empty.
+            policies: Number of policies to generate for each variant.
+            seed: The seed of the generator.
+            features: The features that the implementation claims; other lists stay empty.
         """
         self._policies, self._seed, self._features = policies, seed, features
         self._campaigns: dict[tuple[int, IptablesVariant], Campaign] = {}
@@ -59,7 +59,7 @@ class GeneratedChecks:
         )
 
     def _campaign(self, mesh: NetnsMesh) -> Campaign:
-        """Return the campaign of a variant, which the check of the other level may have begun."""
+        """Return the campaign of a variant, which both checks share."""
         key = mesh.family, mesh.iptables
         if key not in self._campaigns:
             self._campaigns[key] = campaign_on(mesh, self._features)
@@ -67,7 +67,7 @@ class GeneratedChecks:
 
 
 def campaign_on(mesh: NetnsMesh, features: frozenset[Feature]) -> Campaign:
-    """Return a campaign on pods like those of a mesh, most ranges being of its family."""
+    """Return a campaign on pods like those of a mesh; most ranges are of its family."""
     backend, family, iptables = mesh.backend, mesh.family, mesh.iptables
     return Campaign(
         lambda configuration: closing(NetnsTrialNetwork(backend, family, iptables, configuration)),

@@ -1,4 +1,4 @@
-"""Draw values from a strategy by a seed, and shrink a wanted one."""
+"""Draw values from a strategy with a seed, and shrink a wanted value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, configuration
 from hypothesis.database import InMemoryExampleDatabase
 from hypothesis.strategies import SearchStrategy
 
-_ENTROPY = 16 * 1024  # bytes that a value is drawn from; the largest configuration takes about half
+_ENTROPY = 16 * 1024  # bytes for one value; the largest configuration needs about half
 
 T = TypeVar("T")
 
@@ -21,12 +21,12 @@ T = TypeVar("T")
 class Draws(Generic[T]):
     """Draws values until a wanted one is found, and shrinks it.
 
-    hypothesis draws from bytes that are passed to it. By itself it also draws constants from the
-    loaded source code, so a seed would give other values in every project.
+    hypothesis draws from the bytes that this class passes. By default it also draws constants from
+    the loaded source code, so a seed would yield different values in each project.
 
     Attributes:
-        wanted: The wanted ones in the order they were drawn; when shrinking came to its end, the
-            last is the smallest.
+        wanted: The wanted values in the order of the draws; after complete shrinking, the last is
+            the smallest.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class Draws(Generic[T]):
         seed: int,
         is_wanted: Callable[[T], bool],
     ) -> None:
-        """Take what to draw and what to look for.
+        """Prepare the draws.
 
         Args:
             strategy: What to draw from.
-            seed: What the draws follow from.
-            is_wanted: Tells the same of the same value each time; raises :class:`Enough` to end
-                the shrinking.
+            seed: The seed of the draws.
+            is_wanted: Returns the same result for the same value each time; raises :class:`Enough`
+                to end the shrinking.
         """
         self.wanted: list[T] = []
         self._seed = seed
@@ -55,7 +55,7 @@ class Draws(Generic[T]):
             suppress_health_check=list(HealthCheck),
             verbosity=Verbosity.quiet,
         )
-        @hypothesis.seed(seed)  # this one below, because it takes the database away
+        @hypothesis.seed(seed)  # this decorator comes last, because it removes the database
         @hypothesis.given(strategy)
         def draw(value: T) -> None:
             if is_wanted(value):
@@ -65,9 +65,9 @@ class Draws(Generic[T]):
         self._draw = draw
 
     def first(self, count: int) -> int:
-        """Draw up to a number of values, the simplest first, and return how many.
+        """Draw up to ``count`` values, the simplest first, and return their number.
 
-        The first wanted one ends it.
+        The first wanted value ends the draws.
         """
         draw_from = self._draw.hypothesis.fuzz_one_input  # type: ignore[attr-defined]  # not typed
         source = random.Random(self._seed)  # noqa: S311 - no secret
@@ -80,15 +80,15 @@ class Draws(Generic[T]):
         return drawn
 
     def shrink(self) -> None:
-        """Look for smaller wanted values than the one found."""
+        """Search for smaller wanted values than the one found."""
         with suppress(_Found, Enough), _nothing_kept():
-            self._draw()  # hypothesis replays what it was found with, and shrinks it
+            self._draw()  # hypothesis replays the bytes of the wanted value, and shrinks it
 
 
 class Enough(BaseException):
-    """No more is to be tried.
+    """Ends the shrinking.
 
-    No ``Exception``, which hypothesis would take for the failure that it is to shrink.
+    It is not an ``Exception``: hypothesis would treat that as the failure to shrink.
     """
 
 
@@ -98,7 +98,7 @@ class _Found(Exception):
 
 @contextmanager
 def _nothing_kept() -> Iterator[None]:
-    """Let hypothesis keep what it learns of source code for the block only, not in a project."""
+    """Make hypothesis store its data about source code in a temporary place for the block."""
     before = getattr(configuration, "__hypothesis_home_directory", None)
     with TemporaryDirectory(prefix="fsmredir-") as home:
         configuration.set_hypothesis_home_dir(home)

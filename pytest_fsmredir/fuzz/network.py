@@ -23,7 +23,7 @@ _PAYLOAD = b"fsmredir"
 
 
 class NetnsTrialNetwork:
-    """A pod in a network namespace, without the overhead of a mesh: a trial sends many flows."""
+    """A pod in a network namespace. It has no mesh: that would slow down trials of many flows."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class NetnsTrialNetwork:
         self._undo.callback(listen(address, uid=uid).close)
 
     def send(self, probes: Iterable[ProbeFlow]) -> Iterator[Fate]:
-        """Send flows, several at once, and yield their fates in the order given."""
+        """Send flows, several at once, and yield their fates in the given order."""
         for (protocol, from_pod, port), group in groupby(probes, key=_how):
             host = self._site.host if from_pod else self._backend.outside
             flows = (probe.flow for probe in group)
@@ -80,7 +80,7 @@ class NetnsTrialNetwork:
                 yield from self._connect_all(host, flows, from_pod, port)
 
     def close(self) -> None:
-        """Remove the pod, and end what listens."""
+        """Remove the pod, and close all listeners."""
         self._undo.close()
 
     def _connect_all(

@@ -17,7 +17,7 @@ T = TypeVar("T")
 def pruned(
     configuration: Configuration, is_wanted: Callable[[Configuration], bool]
 ) -> Iterator[Configuration]:
-    """Yield wanted configurations, each smaller than the one before, down to the smallest."""
+    """Yield wanted configurations, each smaller than the previous one."""
     smaller = next((each for each in prunings(configuration) if is_wanted(each)), None)
     if smaller is not None:
         yield smaller
@@ -25,7 +25,7 @@ def pruned(
 
 
 def prunings(configuration: Configuration) -> Iterator[Configuration]:
-    """Yield what is left of a configuration without a list, half of one, or one item of one."""
+    """Yield the configuration without one list, without half of a list, and without one item."""
     annotations, traffic = configuration.annotations, configuration.traffic
     for key, text in annotations.items():
         rest = {name: each for name, each in annotations.items() if name != key}
@@ -39,7 +39,7 @@ def prunings(configuration: Configuration) -> Iterator[Configuration]:
 
 
 def parts(items: Sequence[T]) -> Iterator[list[T]]:
-    """Yield nothing, each half, and the items without each one of them."""
+    """Yield the empty list, each half, and the list without each of its items."""
     yield []
     if len(items) > 2:
         middle = len(items) // 2

@@ -1,6 +1,6 @@
-"""Strategies for configurations: valid ones only, and mostly odd ones.
+"""Strategies for configurations: they are always valid, and mostly unusual.
 
-Each value costs one draw, which with hypothesis is what generating takes time for.
+Each value needs only one draw, because draws take most of hypothesis's time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHORT = 3
 LONG = (16, 17, 15, 14, 8, 7, 100)
 """Lengths at which lists break: 16 ports are too many for one iptables match; 8 and 8 are 16.
 
-The most telling come first, which is what shrinking prefers.
+The most informative lengths come first, because shrinking prefers them.
 """
 
 _FEATURES = {name: Feature(name.value.removesuffix("_list").replace("_", "-")) for name in ListName}
@@ -41,7 +41,7 @@ _KNOWN_ADDRESSES = {
         "fdff:ffff::1"),
 }  # fmt: skip
 _ANYWHERE = {4: ("1.0.0.0", "223.255.255.255"), 6: ("2000::", "3fff::")}
-# The usual ones come more often.
+# Common prefix lengths are drawn more often.
 _PREFIXES = {
     4: (32, 24, 32, 24, 24, 16, 16, 8, 31, 30, 25, 23, 17, 15, 9, 1, 0),
     6: (128, 64, 128, 64, 64, 48, 32, 127, 120, 65, 63, 49, 16, 3, 1, 0),
@@ -62,13 +62,13 @@ def configurations(
 ) -> Configuration:
     """Return a configuration that is valid in every part.
 
-    A list that no feature claims stays away. So do inbound exclusions of the sidecar's own ports
-    and empty annotations, which may be refused.
+    It contains no list that the features do not claim. It also contains no inbound exclusions of
+    the sidecar's own ports and no empty annotations, because these may be refused.
 
     Args:
         draw: Draws from a strategy.
-        families: Of the IP ranges; one that is given twice comes twice as often.
-        features: What the implementation claims.
+        families: IP versions of the ranges; a version that is given twice is drawn twice as often.
+        features: The features that the implementation claims.
     """
     lengths = LONG if draw(st.sampled_from((False, False, True))) else ()
     places = draw(st.lists(st.one_of([_places(each) for each in families]), min_size=1, max_size=2))
@@ -89,7 +89,7 @@ def configurations(
 
 
 def ranges_at(places: Iterable[Place]) -> list[str]:
-    """Return CIDR ranges at and near some addresses, which overlap and nest, host bits kept."""
+    """Return CIDR ranges at and near some addresses; they overlap, nest and keep host bits."""
     return [
         f"{place + step}/{prefix}"
         for place in places
@@ -101,7 +101,7 @@ def ranges_at(places: Iterable[Place]) -> list[str]:
 def _scopes(
     draw: st.DrawFn, values: st.SearchStrategy[Sequence[object]]
 ) -> tuple[str, Sequence[object]]:
-    """Return one list as the annotation and as the MeshConfig have it, empty where they do not."""
+    """Return one list as annotation and as MeshConfig value; each may be empty."""
     in_pod, in_mesh = draw(st.sampled_from(_SCOPES))
     separator = draw(st.sampled_from(_SEPARATORS)) if in_pod else ""
     of_pod = separator.join(map(str, draw(values))) if in_pod else ""
@@ -123,13 +123,13 @@ def _lists(
     lengths: Sequence[int],
     closed: Collection[T] = (),
 ) -> st.SearchStrategy[Sequence[T]]:
-    """Return a strategy for short lists, doubles included, and for lists of some lengths.
+    """Return a strategy for short lists, with duplicates, and for lists of given lengths.
 
     Args:
         items: For single items.
-        pool: Has long lists of items that follow one another, which are quick to make smaller.
-        lengths: Of the long lists; without any all are short.
-        closed: Items that must not come.
+        pool: The source of long lists: consecutive items, which shrink quickly.
+        lengths: Lengths of the long lists; empty for short lists only.
+        closed: Items to exclude.
     """
     short = st.lists(items, min_size=1, max_size=SHORT)
     if not lengths:
@@ -147,7 +147,7 @@ def _lists(
 
 
 def _ports(closed: Collection[int]) -> st.SearchStrategy[int]:
-    """Return a strategy for ports, half of them special ones."""
+    """Return a strategy for ports, half of them special ports."""
 
     def port(number: int) -> int:
         return number if number <= _HIGHEST_PORT else _PORTS[number % len(_PORTS)]
@@ -157,7 +157,7 @@ def _ports(closed: Collection[int]) -> st.SearchStrategy[int]:
 
 
 def _places(family: int) -> st.SearchStrategy[Place]:
-    """Return a strategy for addresses that ranges can lie at."""
+    """Return a strategy for addresses of ranges."""
     address: Callable[[int | str], Place] = IPv4Address if family == 4 else IPv6Address
     known = st.sampled_from([address(text) for text in _KNOWN_ADDRESSES[family]])
     low, high = (int(address(text)) for text in _ANYWHERE[family])

@@ -1,6 +1,6 @@
-"""Choose flows at the boundaries of a policy: the edges of its ranges, the neighbours of its ports.
+"""Choose flows at the boundaries of a policy: edges of ranges and neighbours of ports.
 
-They follow from the policy alone, so a policy that is shrunk keeps the flow that fails.
+The flows depend only on the policy, so a shrunk policy still includes the failing flow.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ NOT_ANSWERED = _intervals(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeTargets:
-    """The ends that flows can have.
+    """The possible sources and destinations of flows.
 
     Attributes:
         family: IP version of the flows.
-        server: A host outside.
+        server: The address of a host outside.
         pod: The pod's primary address.
         loopback: The loopback address.
         silent: An outside address that answers nothing.
@@ -117,7 +117,7 @@ def can_be_dialled(address: str) -> bool:
 
 
 def addresses_at(networks: Iterable[Network], family: int) -> list[str]:
-    """Return, for each range of a family, its first and last address and their outer neighbours."""
+    """Return the first and last address of each range of a family, and their outer neighbours."""
     found: dict[str, None] = {}
     highest = 2**32 - 1 if family == 4 else 2**128 - 1
     for network in networks:
@@ -183,7 +183,7 @@ def _has_meaning_inbound(policy: Policy, interface: str, port: int) -> bool:
 
 
 def _inside(policy: Policy, scene: ProbeTargets) -> Iterator[Flow]:
-    """Yield flows that stay in the pod, except to reserved ports: no application listens there."""
+    """Yield flows inside the pod, except to reserved ports: no application listens there."""
     listed = (
         *policy.outbound_port_exclusion_list[:_FEW],
         *policy.inbound_port_exclusion_list[:_FEW],
@@ -194,7 +194,7 @@ def _inside(policy: Policy, scene: ProbeTargets) -> Iterator[Flow]:
         for uid in (APP_UIDS[0], 0, SIDECAR_UID):
             for address in (scene.pod, scene.loopback):
                 yield Flow(Direction.OUTBOUND, Address(address, port), uid=uid)
-        if scene.family == 4:  # SPEC-7.6 leaves open what the sidecar does there
+        if scene.family == 4:  # SPEC-7.6 does not decide the sidecar's behaviour there
             yield Flow(Direction.OUTBOUND, Address("127.0.0.2", port), uid=APP_UIDS[0])
 
 

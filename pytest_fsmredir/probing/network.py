@@ -1,4 +1,4 @@
-"""What a trial needs of a backend: a pod, the hosts around it, and flows between them."""
+"""The interface between trials and backends: a pod, hosts around it, and flows between them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pytest_fsmredir.probing.aim import ProbeFlow, ProbeTargets
 
 
 class Hosts(Protocol):
-    """A pod and the hosts around it, as ends of flows."""
+    """A pod and the hosts around it, as sources and destinations of flows."""
 
     def listen(self, flow: Flow) -> None:
         """Make the destination of a flow answer, if it does not already."""
         ...
 
     def send(self, probes: Iterable[ProbeFlow]) -> Iterator[Fate]:
-        """Send flows, several at once, and yield their fates in the order given."""
+        """Send flows, several at once, and yield their fates in the given order."""
         ...
 
 

@@ -1,7 +1,8 @@
-"""Search all flows for one that a pod's rules treat wrongly, and send what is found.
+"""Search the rules of a pod for flows that they treat wrongly, and send these flows.
 
-The rules in the pod are read, and compared with the document over every flow at once. What differs
-is sent as a real packet: only its fate counts. Rules that cannot be read make no difference.
+The model compares the rules in the pod with the document for every flow. Each difference is sent as
+a real packet, and only the packet's fate counts. Rules that cannot be read do not affect the
+verdict.
 """
 
 from __future__ import annotations
@@ -41,17 +42,17 @@ ECN_SYN: Final = 0xC2
 _SENT_AT_MOST = 60
 _SLOW = frozenset({EndKind.DROPPED, EndKind.LOST, EndKind.FORWARDED})
 _SLOW_AT_MOST = 12
-"""Flows that nothing answers cost a timeout each."""
+"""Limit of unanswered flows, each of which takes a whole timeout."""
 SYN_LENGTH: Final = {4: 60, 6: 80}
-"""Bytes of the packet by which Linux opens a TCP connection."""
+"""Length in bytes of Linux's SYN packet, by IP version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What was found in one pod.
+    """The result of the search in one pod.
 
     Attributes:
-        agrees: The claim that no flow is treated wrongly; it keeps what is proved.
+        agrees: The claim that no flow is treated wrongly, with the status of the proof.
     """
 
     agrees: Proven
@@ -63,19 +64,19 @@ def search(
     level: Level,
     configuration: Configuration | None = None,
 ) -> Search:
-    """Look for a flow that a pod treats otherwise than the document wants.
+    """Search for a flow that a pod treats differently from what the document requires.
 
-    Needs FOREIGN_RULES, by which the rules are read, and CLIENT_ADDRESSES.
+    Needs FOREIGN_RULES, to read the rules, and CLIENT_ADDRESSES.
 
     Args:
-        mesh: Of the check.
+        mesh: The mesh of the check.
         pod: A pod that the implementation has programmed.
-        level: How binding the sentences are that count.
-        configuration: What the pod was programmed with; the default is no list.
+        level: The requirement level of the sentences to test.
+        configuration: The configuration of the pod; the default has no lists.
 
     Raises:
-        BackendError: A flow has the fate that the document wants, although the model of the rules
-            says otherwise.
+        BackendError: A flow has the fate that the document requires, but the model of the rules
+            predicts another fate.
     """
     policy = (configuration or Configuration()).policy()
     done = pod.run(live.command())
@@ -92,7 +93,7 @@ def search(
     wrong: list[str] = []
     open_, unanswered = list(found.remarks), 0
     for finding in [f for f in found.findings if f.duty.level is level][:_SENT_AT_MOST]:
-        unseen = finding.later or finding.end.kind is EndKind.CHANGED  # a fate does not show it
+        unseen = finding.later or finding.end.kind is EndKind.CHANGED  # not visible in a fate
         unanswered += finding.end.kind in _SLOW
         fate = None if unseen or unanswered > _SLOW_AT_MOST else sender.send(finding.packet)
         if fate is None:
@@ -111,7 +112,7 @@ def search(
 
 
 def _tables(pod: Pod) -> str | None:
-    """Return which tables the kernel has for nft, where no program lists them."""
+    """Return the kernel's nf_tables tables if no program lists them, else None."""
     done = pod.run([sys.executable, "-I", nft_tables.__file__])
     return done.stdout if done.status == 0 else None
 
@@ -136,17 +137,17 @@ def _contradiction(finding: Finding, fate: Fate) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """How the rules of a pod differ from the document."""
+    """The differences between the rules of a pod and the document."""
 
     findings: tuple[Finding, ...]
     remarks: tuple[str, ...]
     model: Model
 
     def predicts(self, finding: Finding, fate: Fate) -> bool:
-        """Whether the model says of the packet that was really sent what it says of a finding.
+        """Whether the model predicts the finding's fate for the packet that was actually sent.
 
-        A source that the kernel chose can be another one. A SYN that asks for ECN is sent again
-        without that when nothing answers.
+        The kernel may have chosen another source. It repeats an unanswered SYN that requests ECN
+        without the request.
         """
         packet = finding.packet
         if fate.client is None or packet.tcp_flags != SYN:
@@ -165,7 +166,7 @@ def _compared(
     addresses: tuple[str, ...],
     highest_id: int,
 ) -> _Compared:
-    """Return how rules differ from the document; checks that share a pod share the answer."""
+    """Return the differences between rules and document, cached for checks that share a pod."""
     rules = live.read(printed, tables)
     around = Surroundings({"eth0": addresses}, closed=True)
     prover = Prover(rules, policy, family, around, _taste(family, highest_id))
@@ -176,7 +177,7 @@ def _compared(
 
 
 def _taste(family: int, highest_id: int) -> Taste:
-    """Return a taste for flows that a place can send and the outside answers."""
+    """Return the preferences for flows that a place can send and the outside answers."""
     width = 32 if family == 4 else 128
     hidden = outside(joined(NOT_ANSWERED[family]), width)
     dialled = _common(joined(ANSWERED[family]), hidden)
@@ -184,7 +185,7 @@ def _taste(family: int, highest_id: int) -> Taste:
         (Field.UID, ((0, highest_id),)),
         (Field.GID, ((0, highest_id),)),
         (Field.LENGTH, one(SYN_LENGTH[family])),
-        (Field.TOS, tuple((n, n) for n in range(0, 256, 4))),  # TCP sets the ECN bits by itself
+        (Field.TOS, tuple((n, n) for n in range(0, 256, 4))),  # TCP itself sets the ECN bits
         (Field.TCP_FLAGS, one(SYN)),
         (Field.TCP_FLAGS, one(ECN_SYN)),
         (Field.DESTINATION, dialled),
@@ -205,7 +206,7 @@ class _Sender:
         self._mesh, self._pod = mesh, pod
 
     def send(self, packet: Packet) -> Fate | None:
-        """Send a flow that begins with a packet; None where that cannot be done here."""
+        """Send a flow whose first packet equals the given one; None if that is impossible here."""
         if not self._can(packet):
             return None
         to = text_of(packet.destination, packet.family)
@@ -244,7 +245,7 @@ class _Sender:
         return self._reachable(packet)
 
     def _reachable(self, packet: Packet) -> bool:
-        """Whether the outside has, and answers for, the remote address of a packet."""
+        """Whether the outside answers for the remote address of a packet."""
         outbound = packet.direction is Direction.OUTBOUND
         remote = packet.destination if outbound else packet.source
         host = ip_address(text_of(remote, packet.family))
@@ -258,7 +259,7 @@ class _Sender:
         return text_of(packet.source, packet.family) != self._mesh.client.address
 
     def _source(self, packet: Packet) -> Address | None:
-        """Return the source to bind; the kernel's choice where that does as well."""
+        """Return the source to bind; None if the kernel's choice is sufficient."""
         port = 0 if packet.source_port == 40000 else packet.source_port
         source = text_of(packet.source, packet.family)
         usual = {self._pod.address, self._mesh.loopback()}

@@ -52,7 +52,7 @@ class Disagreement:
 
     @property
     def claim(self) -> Statement:
-        """The claim that it is false."""
+        """The claim that the implementation agrees with the specification; it does not hold."""
         what = "programming a pod" if self.probe is None else str(self.probe)
         seen = f"{self.seen}; under {settings_text(self.configuration)}"
         return Statement(holds=False, expected=self.expected, observed=seen, about=what)

@@ -1,1 +1,1 @@
-"""Who plays the sidecar in a pod."""
+"""Sidecars: the programs that take the sidecar's role in a pod."""

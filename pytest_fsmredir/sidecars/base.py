@@ -1,4 +1,4 @@
-"""What a backend needs of a sidecar."""
+"""The interface between backends and sidecars."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class SidecarProcess(Protocol):
     """Listens as uid 1500 on the reserved ports of one pod, and logs what it accepts.
 
     Attributes:
-        forwarding: Pass captured flows on instead of answering them.
+        forwarding: Forward captured flows instead of answering them.
         services: Addresses that outbound forwarding replaces with others, as a proxy chooses an
             endpoint of a service.
     """
@@ -23,5 +23,5 @@ class SidecarProcess(Protocol):
         ...
 
     def stop(self) -> None:
-        """Close every listener and every connection through it, as a sidecar that died."""
+        """Close every listener and every connection, as if the sidecar had died."""
         ...

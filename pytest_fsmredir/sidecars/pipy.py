@@ -1,4 +1,4 @@
-"""The real Pipy as the sidecar: a process of uid 1500 in the pod that runs our script."""
+"""Real Pipy as the sidecar: a process of uid 1500 in the pod that runs our script."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pytest_fsmredir.traffic.engine import READABLE, Engine, Seen
 from pytest_fsmredir.traffic.host import Host
 
 START_TIMEOUT_S = 10.0
-"""Pipy opens its ports within a tenth of a second; this is for a machine that is overloaded."""
+"""Pipy opens its ports within 0.1 s; the limit allows for an overloaded machine."""
 
 _PIPE_SIZE = 1024 * 1024  # about 4,000 flows; beyond that Pipy waits until the engine is pumped
 
@@ -31,19 +31,19 @@ Enter = Callable[[Callable[[], procs.Running]], procs.Running]
 
 
 class Pipy:
-    """The program, and what all its processes of one run have recorded.
+    """The Pipy program, and the records of all its processes in one run.
 
-    They share one pipe. Our script writes a line, whole and at once, before it does anything with
-    the flow. So whenever a consequence of a flow can be seen, through however many sidecars it has
-    passed, its line is in the pipe already and stands after those of its causes: taking in all the
-    pipe holds before anything else is logged puts every acceptance in its place.
+    The processes share one pipe. Our script writes a line atomically before it handles the flow. So
+    when any consequence of a flow is visible, even after several sidecars, its line is already in
+    the pipe, after the lines of its causes. Reading the whole pipe before logging anything else
+    keeps all acceptances in order.
     """
 
     def __init__(self, binary: Path, script: Path, engine: Engine) -> None:
-        """Open the program.
+        """Open the program file.
 
         Raises:
-            PreflightError: It is not there.
+            PreflightError: The program does not exist.
         """
         self._engine = engine
         self._script = script.read_text()
@@ -59,7 +59,7 @@ class Pipy:
             undo.callback(os.close, self._writing)
             self._reader = undo.enter_context(io.FileIO(reading))
             os.set_blocking(reading, False)
-            with suppress(OSError):  # a limit of the machine for plain users
+            with suppress(OSError):  # the machine limits the size for plain users
                 fcntl.fcntl(self._writing, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
             engine.consult(self._heard)
             engine.watch(self._reader, READABLE, lambda _: engine.catch_up())
@@ -71,7 +71,7 @@ class Pipy:
 
         Args:
             enter: Enters the pod.
-            orders: Descriptor of the file that tells it what to do with captured flows.
+            orders: Descriptor of the file that controls how it handles captured flows.
             environment: Further variables for the script.
 
         Raises:
@@ -79,8 +79,8 @@ class Pipy:
         """
         name = f"pipy-{next(self._names)}"
         env = {**environment, "FSM_NAME": name, "FSM_ORDERS": f"/proc/self/fd/{orders}"}
-        # By their descriptors the program and the file are within reach of uid 1500, wherever they
-        # are; the script is an argument for the same reason.
+        # Descriptors make the program and the file accessible to uid 1500, wherever they are
+        # stored. The script is an argument for the same reason.
         self._running[name] = enter(
             lambda: procs.spawn(
                 [f"/proc/self/fd/{self._program}", *_OPTIONS, "-e", self._script],
@@ -100,7 +100,7 @@ class Pipy:
         return name
 
     def stop(self, name: str) -> None:
-        """Kill a process; its flows end as when a sidecar dies."""
+        """Kill a process; its flows end as if a sidecar dies."""
         self._running.pop(name).stop()
         self._ended.pop(name, None)
 
@@ -118,7 +118,7 @@ class Pipy:
     def _heard(self) -> Iterable[Seen]:
         seen = [acceptance for line in self._lines() if (acceptance := self._take(line))]
         if self._ended:
-            # Else the flows of a dead sidecar would be held against the implementation.
+            # Otherwise the implementation would be blamed for the flows of a dead sidecar.
             raise BackendError("; ".join(self._ended.values()))
         return seen
 
@@ -150,7 +150,7 @@ class Pipy:
 
 
 def pipy_version(program: Path) -> str:
-    """Return, for example, ``Pipy 1.5.18, commit 23ca70c9847d``.
+    """Return Pipy's version, such as ``Pipy 1.5.18, commit 23ca70c9847d``.
 
     Raises:
         PreflightError: The program is not Pipy, or does not start.
@@ -168,8 +168,8 @@ def pipy_version(program: Path) -> str:
 class PipySidecar:
     """The sidecar of one pod, with the interface of :class:`.recorder.Recorder`.
 
-    By our script Pipy answers captured flows, as the recorder does. Without this, a sweep of closed
-    ports would show no capture. While forwarding it behaves like a sidecar of FSM.
+    Our script makes Pipy answer captured flows, as the recorder does. Otherwise a sweep of closed
+    ports would show no capture. While forwarding, it behaves like FSM's sidecar.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class PipySidecar:
 
     @property
     def forwarding(self) -> bool:
-        """Pass captured flows on instead of answering them."""
+        """Forward captured flows instead of answering them."""
         return self._forwarding
 
     @forwarding.setter
@@ -236,7 +236,7 @@ class PipySidecar:
         self._undo.close()
 
     def _order(self) -> None:
-        """Write what Pipy reads whenever it accepts a captured flow."""
+        """Write the file that Pipy reads whenever it accepts a captured flow."""
         if self._orders is not None:
             orders = {"answer": not self._forwarding, "services": dict(self._services)}
             os.ftruncate(self._orders, 0)

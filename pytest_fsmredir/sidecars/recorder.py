@@ -1,4 +1,4 @@
-"""The recorder: a stand-in for Pipy that logs every flow it is handed."""
+"""The recorder: a substitute for Pipy that logs every flow it accepts."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ HEALTH_UID = 1600
 """Owner of the health responder, which is a separate container and not the sidecar."""
 
 FORWARDING_LIMIT = 64
-"""Flows forwarded at once. A redirection loop ends here instead of at the descriptor limit."""
+"""Limit of simultaneous forwarded flows, so that a loop does not exhaust descriptors."""
 
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - the sidecar listens on every address of its pod
 INBOUND_SOURCE = Address("127.0.0.6", 0)
-"""Source of inbound forwarding, as Pipy binds it; IPv6 has one loopback address only."""
+"""Source address of inbound forwarding, as in Pipy; IPv6 has only one loopback address."""
 
 _OTHER_LISTENERS = {
     METRICS_PORT: Acceptor.METRICS,
@@ -48,19 +48,19 @@ _OWN_PORTS = {ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT, HEALTH_PORT, *_OTHER_LIST
 class Recorder:
     """The sidecar of one pod: listens as uid 1500 on the reserved ports.
 
-    By default it answers captured flows itself, which tells the client all at once; while
-    forwarding it passes them on as Pipy does.
+    By default it answers captured flows itself, so that the banner immediately shows the acceptor;
+    while forwarding it forwards them as Pipy does.
 
     Attributes:
-        forwarding: Pass captured flows on instead of answering them.
+        forwarding: Forward captured flows instead of answering them.
         services: Addresses that outbound forwarding replaces with others, as a proxy chooses an
             endpoint of a service.
 
     Args:
-        health: Be the health responder too, which in Kubernetes is a separate container.
+        health: Act as the health responder too, which in Kubernetes is a separate container.
         probe_ports: Ports that the kubelet sends a pod's probes to. They wait for a request; the
-            others tell who they are to anybody who connects.
-        forwarding_limit: Flows forwarded at once; more are refused.
+            other ports send the banner to every client.
+        forwarding_limit: Limit of simultaneous forwarded flows; further flows are refused.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Recorder:
             self._listening = undo.pop_all()
 
     def stop(self) -> None:
-        """Close every listener and every connection through it, as a sidecar that died."""
+        """Close every listener and every connection, as if the sidecar had died."""
         self._listening.close()
         for stream in self._upstreams:
             stream.close()
@@ -113,7 +113,7 @@ class Recorder:
             except OSError as error:
                 if error.errno != errno.EADDRNOTAVAIL:
                     raise
-                return  # the pod has lost the address: a sidecar that starts then does without
+                return  # the pod has lost the address, so the sidecar cannot listen there
             undo.callback(listener.close)
 
         open_port(OUTBOUND_PORT, Acceptor.SIDECAR_OUTBOUND, self._outbound)
@@ -133,8 +133,8 @@ class Recorder:
     def _inbound(self, stream: Stream, acceptance: Acceptance) -> None:
         destination = acceptance.destination
         if acceptance.local != destination:
-            # A redirected connection, as a sidecar without capabilities has it: where the source
-            # port had to be changed, only a transparent socket would take what is not its own
+            # A sidecar without capabilities has no transparent socket. If NAT changes the source
+            # port of a redirected connection, only a transparent socket keeps the packets
             # (nf_nat_ipv4_local_in, linux/net/netfilter/nf_nat_proto.c).
             set_transparent(stream.sock, on=False)
         source = INBOUND_SOURCE if destination.family == 4 else None
@@ -148,8 +148,8 @@ class Recorder:
             answer(stream, acceptance)
             return
         self._upstreams = [upstream for upstream in self._upstreams if not upstream.closed]
-        # A connection made to a listener of ours without redirection names that listener as its
-        # destination: forwarding it would go round for ever.
+        # The destination of a direct connection to our listener is the listener itself: forwarding
+        # it would be an endless loop.
         to_ourselves = target.host in self._own and target.port in _OWN_PORTS
         if to_ourselves or len(self._upstreams) >= self._forwarding_limit:
             stream.close()
@@ -164,7 +164,7 @@ class Recorder:
 
 
 def join(one: Stream, other: Stream) -> None:
-    """Copy both ways, half-close included; losing one side loses the other."""
+    """Copy data and half-closes both ways; if one side is lost, close the other."""
     one.copy_to(other)
     other.copy_to(one)
     one.on_loss = lambda _: other.close()

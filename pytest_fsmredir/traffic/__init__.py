@@ -1,5 +1,5 @@
-"""Sending flows and answering them: sockets and an event loop, nothing else.
+"""Send and answer flows, with sockets and an event loop.
 
-Imports the standard library and :mod:`pytest_fsmredir.model.flow` only, because the same code is
-put into pods that hold no more than Python.
+This imports only the standard library and :mod:`pytest_fsmredir.model.flow`, because the same code
+runs in pods that contain only Python.
 """

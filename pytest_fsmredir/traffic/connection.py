@@ -20,19 +20,19 @@ class Connection:
     Attributes:
         flow: What was dialled.
         client: The client's own address.
-        lost: How the attempt or the connection ended, in a plain word; None while it lives.
-        received: What arrived after the banner.
+        lost: How the attempt or the connection ended, in one word; None while it is open.
+        received: The bytes that arrived after the banner.
         answered_by: The acceptance in the banner; None without one.
     """
 
     def __init__(self, engine: Engine, flow: Flow, sock: socket.socket, mark: int) -> None:
-        """Dial.
+        """Start to connect.
 
         Args:
-            engine: Drives the socket.
-            flow: What to dial.
-            sock: With what.
-            mark: Length of the engine's log before anything was done with the socket.
+            engine: The loop that serves the socket.
+            flow: The flow to open.
+            sock: The client socket.
+            mark: Length of the engine's log before the socket was used.
         """
         self.flow = flow
         self.client: Address | None = None
@@ -62,17 +62,17 @@ class Connection:
             return self.answered_by is not None or self.lost in ("closed", "reset")
         try:
             return self._stream is not None and bool(self._stream.sock.getpeername())
-        except OSError:  # ENOTCONN: under way
+        except OSError:  # ENOTCONN: still connecting
             return False
 
     @property
     def ended(self) -> bool:
-        """The other side has half-closed, or the connection is gone."""
+        """Whether the other side has half-closed or the connection is lost."""
         return self.lost is not None or (self._stream is not None and self._stream.ended)
 
     @property
     def path(self) -> tuple[Acceptance, ...]:
-        """Every acceptance since the attempt began; meaningful while no other flow starts."""
+        """Every acceptance since the attempt began; valid while no other flow starts."""
         return tuple(self._engine.log[self._mark :])
 
     @property
@@ -82,7 +82,7 @@ class Connection:
 
     @property
     def fate_by_banner(self) -> Fate:
-        """The fate of one of several flows under way at once: who answered, as the banner told."""
+        """The fate according to the banner; use it if several flows run at once."""
         path = (self.answered_by,) if self.answered_by is not None else ()
         return Fate(self.flow, self.client, path, self.lost)
 
@@ -96,7 +96,7 @@ class Connection:
         return echoed
 
     def echoes(self, payload: bytes, within_s: float) -> Statement:
-        """Send a payload, and claim that it comes back unchanged."""
+        """Send a payload, and return the claim that it comes back unchanged."""
         echoed = self.exchange(payload, within_s)
         complete = len(echoed) == len(payload)
         seen = "as many other bytes" if complete else f"{len(echoed)} of {len(payload)} bytes"
@@ -108,7 +108,7 @@ class Connection:
         )
 
     def half_closes(self, within_s: float) -> Statement:
-        """Half-close, and claim that the other side then half-closes too."""
+        """Half-close, and return the claim that the other side then half-closes too."""
         return Statement(
             holds=self.finish(within_s),
             expected="the other side to half-close in turn",
@@ -117,7 +117,7 @@ class Connection:
         )
 
     def has_received(self, payload: bytes) -> Statement:
-        """Claim that this is what has arrived after the banner, and nothing else."""
+        """Return the claim that exactly this payload has arrived after the banner."""
         return self._has(payload, f"{len(payload)} bytes, unchanged")
 
     def send(self, payload: bytes, *, urgent: bool = False) -> None:
@@ -135,7 +135,7 @@ class Connection:
             return self._engine.pump(lambda: self.ended, within_s) and self.lost is None
 
     def hears(self, payload: bytes, within_s: float) -> Statement:
-        """Have the end that answered send a payload by itself, and claim that it arrives."""
+        """Make the acceptor send a payload first, and return the claim that it arrives."""
         with ONE_AT_A_TIME:
             if (end := self._far_end()) is not None:
                 end.send(payload)
@@ -143,7 +143,7 @@ class Connection:
         return self._has(payload, f"{len(payload)} bytes that the other end sends by itself")
 
     def half_close(self) -> None:
-        """Half-close; unlike in :meth:`finish`, the end that answered then stays open."""
+        """Half-close; unlike with :meth:`finish`, the acceptor keeps its end open."""
         if (end := self._far_end()) is not None:
             end.on_end = lambda: None
         if self._stream is not None:
@@ -156,7 +156,7 @@ class Connection:
                 self._stream.close()
 
     def give_up(self) -> None:
-        """Mark the attempt as lost: it was not answered in time."""
+        """Mark the attempt as not answered in time."""
         if not self.is_settled():
             self.lost = "no answer"
 
@@ -175,7 +175,7 @@ class Connection:
         )
 
     def _far_end(self) -> End | None:
-        """Return the end that answered, where this process holds it."""
+        """Return the acceptor's end if it is in this process, else None."""
         return None if self.answered_by is None else self._engine.ends.get(self.answered_by.serial)
 
     def _dial(self, sock: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""A UDP socket that has been answered, and reports ICMP errors about its datagrams."""
+"""A UDP socket that has received an answer and reports ICMP errors about its datagrams."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pytest_fsmredir.traffic.host import Host
 from pytest_fsmredir.traffic.packet import Packet
 
 _IP_RECVERR, _IPV6_RECVERR = 11, 25  # linux/in.h, linux/in6.h
-_KIND, _CODE = 5, 6  # where struct sock_extended_err of linux/errqueue.h has them
-_TELLING = {(socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)}
-_ROOM = 512  # bytes, for a quoted datagram and for what is said of it
+_KIND, _CODE = 5, 6  # offsets in struct sock_extended_err (linux/errqueue.h)
+_ERROR_MESSAGES = {(socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)}
+_ROOM = 512  # buffer size in bytes, for a quoted datagram and for its ancillary data
 
 
 class Correspondent:
@@ -33,7 +33,7 @@ class Correspondent:
 
     @property
     def datagram(self) -> Packet:
-        """A datagram like the one it has sent."""
+        """A datagram with the same addresses as the one it sent."""
         assert self.fate.client is not None  # noqa: S101 - it is bound
         return forge.udp(self.fate.client, self.fate.flow.destination, b"")
 
@@ -69,7 +69,7 @@ class Correspondent:
             except BlockingIOError:
                 return
             for level, name, data in ancillary:
-                if (level, name) in _TELLING:
+                if (level, name) in _ERROR_MESSAGES:
                     self._errors.append((data[_KIND], data[_CODE]))
 
 

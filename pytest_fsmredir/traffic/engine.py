@@ -1,8 +1,8 @@
 """One event loop for every socket of a run: clients, origins and sidecars.
 
-The thread that calls :meth:`Engine.pump` drives all traffic, and one thread at a time does. So
-there is no race and no sleep: when a flow is done, everything that it caused inside this process
-has been seen. Witnesses report what other processes accept.
+The thread that calls :meth:`Engine.pump` drives all traffic; only one thread at a time does so.
+This avoids races and sleeps: when a flow is done, the engine has seen everything that the flow
+caused in this process. Witnesses report what other processes accept.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 BROKEN = select.EPOLLERR | select.EPOLLHUP
 
-_LATE_PASSES = 64  # more than the hops of any flow take, so that a loop ends
-_SETTLING_PASSES = 4096  # more than a sweep leaves behind
+_LATE_PASSES = 64  # more than any flow needs; the limit ends a loop
+_SETTLING_PASSES = 4096  # more than the leftovers of a sweep need
 
 ONE_AT_A_TIME = threading.RLock()
 """Held by the thread that sends a flow or serves sockets.
 
-One thread at a time drives all traffic of a process, so a flow's path never holds another's hops.
+Only one thread at a time drives all traffic of a process, so the path of a flow never contains
+hops of another flow.
 """
 
 Handler = Callable[[int], None]
 
 Seen = tuple[Acceptor, Address, Address, Address | None]
-"""What :meth:`Engine.accepted` is given: by, local, peer, original."""
+"""The arguments of :meth:`Engine.accepted`: by, local, peer, original."""
 
 Witness = Callable[[], Iterable[Seen]]
 
 
 class End(Protocol):
-    """An accepted connection.
+    """The acceptor's end of a connection.
 
     Attributes:
         on_end: Called when the client half-closes.
@@ -60,10 +61,10 @@ class Watchable(Protocol):
 
 
 class Engine:
-    """An epoll loop and the log of every acceptance it saw.
+    """An epoll loop and the log of every acceptance.
 
     Attributes:
-        ends: The connections that were accepted here and are still open, by serial.
+        ends: The open connections that this engine accepted, by serial number.
     """
 
     def __init__(self) -> None:
@@ -80,23 +81,23 @@ class Engine:
         return self._log
 
     def consult(self, witness: Witness) -> None:
-        """Ask this each time before an acceptance is logged and before the log is read.
+        """Register a witness; it is called before each write to the log and each read of it.
 
         Args:
             witness: Returns what another process has accepted since the last call, in order. It
-                must be able to tell of an acceptance before anybody can see what that led to; so
-                the log stays in order without waiting.
+                must report an acceptance before any consequence of it is visible. So the log stays
+                in order without waiting.
         """
         self._witnesses.append(witness)
 
     def catch_up(self) -> None:
-        """Log what the witnesses have to tell."""
+        """Log the acceptances that the witnesses report."""
         for witness in self._witnesses:
             for seen in witness():
                 self._log.append(Acceptance(len(self._log), *seen))
 
     def watch(self, sock: Watchable, events: int, handler: Handler) -> None:
-        """Call ``handler(events)`` whenever the socket is ready; broken sockets always are."""
+        """Call ``handler(events)`` whenever the socket is ready; a broken socket always is."""
         self._handlers[sock.fileno()] = handler
         self._epoll.register(sock.fileno(), events)
 
@@ -112,8 +113,8 @@ class Engine:
     def pump(self, done: Callable[[], bool], within_s: float) -> bool:
         """Serve every socket until ``done()``; False when that took longer than ``within_s``.
 
-        The kernel goes on while this process gets no processor, so once the time is over, what is
-        ready by then is served still: a machine that is overloaded makes no answer be missed.
+        The kernel continues while this process waits for a CPU. So after the time limit the sockets
+        that are ready are still served, and no answer is missed on an overloaded machine.
         """
         deadline = time.monotonic() + within_s
         late = 0
@@ -125,9 +126,9 @@ class Engine:
         return True
 
     def settle(self) -> None:
-        """Serve every socket that is ready now, and what follows from it.
+        """Serve every socket that is ready, and the events that this causes.
 
-        Called before a flow, it keeps the leftovers of an earlier flow out of the new one's path.
+        A call before a flow keeps the leftovers of an earlier flow out of the new flow's path.
         """
         for _ in range(_SETTLING_PASSES):
             if not self._serve(0):

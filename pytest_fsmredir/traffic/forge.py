@@ -1,6 +1,6 @@
-"""Packets made by hand: what no socket would send.
+"""Forge packets that no socket would send.
 
-Each function returns the packet as a tap would report it, complete with checksums.
+Each function returns the packet as a tap reports it, with valid checksums.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class IpFields(TypedDict, total=False):
 
     Attributes:
         hops: TTL or hop limit; 64 by default.
-        service: The byte of the service class: DSCP in its upper six bits, ECN in its lower two.
+        service: The TOS or traffic class byte: DSCP in the upper six bits, ECN in the lower two.
         whole: Set the DF bit. IPv4 only: IPv6 routers never fragment.
         identification: 16 bits. IPv4 only; the kernel chooses one in place of 0.
         label: Flow label, 20 bits. IPv6 only.
@@ -48,7 +48,7 @@ class IpFields(TypedDict, total=False):
 def ip(
     source: str, destination: str, protocol: int, body: bytes, **fields: Unpack[IpFields]
 ) -> Packet:
-    """Return a packet of any protocol, with ``body`` behind its IP header."""
+    """Return a packet of any protocol, with ``body`` after its IP header."""
     hops, service = fields.get("hops", 64), fields.get("service", 0)
     if Address(destination, 0).family == 6:
         first = 6 << 28 | service << 20 | fields.get("label", 0)
@@ -57,7 +57,7 @@ def ip(
     number, flags = fields.get("identification", 0), _DONT_FRAGMENT * fields.get("whole", False)
     options = fields.get("ip_options", b"")
     length = 20 + len(options)
-    # The kernel puts a number in place of 0 and sums up again (raw(7), IP_HDRINCL).
+    # The kernel replaces 0 by a number and updates the checksum (raw(7), IP_HDRINCL).
     head = struct.pack(
         "!BBHHHBBH", 4 << 4 | length // 4, service, length + len(body), number, flags, hops,
         protocol, 0,
@@ -84,7 +84,7 @@ def tcp(
     Args:
         source: Sender.
         destination: Receiver.
-        flags: The eight flags from CWR to FIN.
+        flags: The eight flag bits from CWR to FIN.
         seq: Sequence number.
         ack: Acknowledgement number.
         payload: Data.
@@ -92,7 +92,7 @@ def tcp(
         urgent: Urgent pointer.
         reserved: The four bits before the flags; the lowest is AE (RFC 9768).
         options: TCP options, padded to a multiple of 4 bytes, 40 at most.
-        fields: Of the IP header.
+        fields: Fields of the IP header.
     """
     numbers = (source.port, destination.port, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF)
     offset = 5 + len(options) // 4
@@ -126,7 +126,7 @@ def sctp(source: Address, destination: Address) -> Packet:
 def icmp(
     source: str, destination: str, kind: int, code: int, rest: bytes, **fields: Unpack[IpFields]
 ) -> Packet:
-    """Return an ICMP message of the addresses' version, with ``rest`` behind its checksum."""
+    """Return an ICMP message of the addresses' IP version, with ``rest`` after its checksum."""
     body = struct.pack("!BBH", kind, code, 0) + rest
     if Address(destination, 0).family == 6:
         summed_up = summed(source, destination, ICMPV6, body, at=2)
@@ -135,27 +135,27 @@ def icmp(
 
 
 def icmp_error(reporter: str, offending: Packet, kind: int, code: int, value: int = 0) -> Packet:
-    """Return the ICMP error of a type and code about a packet, to its sender.
+    """Return an ICMP error about a packet, addressed to the packet's sender.
 
     Args:
-        reporter: Who sends it.
-        offending: The packet, whose beginning it quotes.
-        kind: Its type.
-        code: Its code.
-        value: What the second word of its header holds (RFC 792, RFC 4443).
+        reporter: The address that sends the error.
+        offending: The packet; the error quotes its first bytes.
+        kind: The ICMP type.
+        code: The ICMP code.
+        value: The second word of the ICMP header (RFC 792, RFC 4443).
     """
     rest = struct.pack("!I", value) + offending.raw[:_QUOTED]
     return icmp(reporter, offending.source.host, kind, code, rest)
 
 
 def too_big(reporter: str, offending: Packet, mtu: int) -> Packet:
-    """Return the ICMP message that a packet did not fit a link on its way (RFC 792, RFC 4443)."""
+    """Return the ICMP error that a packet exceeds the MTU of a link (RFC 792, RFC 4443)."""
     kind, code = (2, 0) if offending.source.family == 6 else (3, 4)
     return icmp_error(reporter, offending, kind, code, mtu)
 
 
 def neighbour_solicitation(source: str, target: str) -> Packet:
-    """Return the question for a neighbour's link address, put to itself (RFC 4861, 4.3)."""
+    """Return a unicast neighbour solicitation to its target (RFC 4861, 4.3)."""
     option = struct.pack("!BB", 1, 1) + _ANY_MAC
     rest = bytes(4) + socket.inet_pton(socket.AF_INET6, target) + option
     return icmp(source, target, 135, 0, rest, hops=255)
@@ -170,22 +170,22 @@ def summed(source: str, destination: str, protocol: int, body: bytes, *, at: int
     """Fill in the checksum over a body and the addresses around it (RFC 8200, 8.1).
 
     Args:
-        source: Of the packet.
-        destination: Of the packet.
+        source: Source address of the packet.
+        destination: Destination address of the packet.
         protocol: Number of the body's protocol.
-        body: With two bytes 0 in place of its checksum.
-        at: Offset of these bytes.
+        body: The body, with two zero bytes in place of its checksum.
+        at: Offset of the checksum.
     """
     return filled(body, _ends(source, destination) + struct.pack("!II", len(body), protocol), at)
 
 
 def filled(body: bytes, pseudo_header: bytes, at: int) -> bytes:
-    """Fill in the checksum over a body and what counts as if it stood before it."""
+    """Fill in the checksum over a pseudo header and a body."""
     return body[:at] + struct.pack("!H", checksum(pseudo_header + body)) + body[at + 2 :]
 
 
 def checksum(data: bytes) -> int:
-    """Internet checksum (RFC 1071); 0xFFFF in place of 0, which UDP takes for "none"."""
+    """Internet checksum (RFC 1071); 0xFFFF instead of 0, which means "none" in UDP."""
     data += bytes(len(data) % 2)
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total > 0xFFFF:

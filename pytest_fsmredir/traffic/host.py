@@ -1,4 +1,4 @@
-"""A host: a place that flows start from and arrive at."""
+"""A host: a source and destination of flows."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from pytest_fsmredir.traffic.sockets import SocketMaker, as_seen_by, emptied, lo
 from pytest_fsmredir.traffic.stream import Stream
 
 BACKLOG = 1024
-WINDOW = 32  # flows of one sweep that are under way at once
+WINDOW = 32  # simultaneous flows of one sweep
 
-# Dropped by a rule, or without a way out (ip-route(8): blackhole, prohibit, unreachable): the fate
-# of a packet, and no error of ours.
+# A rule dropped the packet, or it has no route (ip-route(8): blackhole, prohibit, unreachable).
+# This is a fate of the packet, not an error of the harness.
 _KEPT_IN = {errno.EPERM, errno.EINVAL, errno.EACCES, errno.EHOSTUNREACH, errno.ENETUNREACH}
 
 Prepare = Callable[[socket.socket], None]
 
 
 class Host:
-    """Starts flows, listens, and tells their fates; the same code on a namespace and in a pod.
+    """Starts flows, listens, and reports fates; the same code serves namespaces and pods.
 
     Attributes:
         engine: The loop that drives the sockets.
@@ -54,11 +54,11 @@ class Host:
         prepare: Prepare | None = None,
         mapped: bool = False,
     ) -> Connection:
-        """Dial, wait for the fate, and return the connection, which the caller closes.
+        """Connect, wait for the fate, and return the connection, which the caller closes.
 
         Args:
-            flow: What to dial; its uid owns the socket (0 where it has none).
-            source: Local address to bind first; port 0 lets the kernel choose.
+            flow: The flow to open; its uid owns the socket (0 if it has none).
+            source: Local address to bind; port 0 lets the kernel choose.
             gid: Group that owns the socket.
             prepare: Called with the socket before it is bound.
             mapped: Dial an IPv4 destination from an IPv6 socket.
@@ -76,14 +76,14 @@ class Host:
     def connect_all(
         self, flows: Iterable[Flow], *, source: Address | None = None
     ) -> Iterator[Fate]:
-        """Dial many flows, several at once, and yield their fates in the order given.
+        """Open many flows, several at once, and yield their fates in the given order.
 
-        The path of such a fate is what the banner told, so the sidecar must answer by itself.
+        The path of these fates comes from the banner, so the sidecar must answer by itself.
 
         Args:
-            flows: What to dial.
-            source: Local address to bind first; port 0 gives each its own port. Flows that share
-                one are alike to connection tracking once they are redirected, and may be delayed.
+            flows: The flows to open.
+            source: Local address to bind; port 0 gives each flow a different port. Redirected flows
+                with the same source port look alike to connection tracking, and may be delayed.
         """
         pending = iter(flows)
         while batch := list(islice(pending, WINDOW)):
@@ -119,14 +119,14 @@ class Host:
         source: Address | None = None,
         payload: bytes = b"",
     ) -> Fate:
-        """Send one UDP datagram from a socket that is kept, and wait for its answer."""
+        """Send one UDP datagram from a given socket, and wait for its answer."""
         if source is not None:
             _bind_datagrams(sock, source)
         sock.connect(tuple(flow.destination))
         return self._ask(flow, sock, payload, lambda got: got.endswith(payload), sockname(sock))
 
     def inject(self, packet: Packet, *, uid: int = 0, interface: str | None = None) -> None:
-        """Send a packet made by hand, addresses and all."""
+        """Send a forged packet, including its addresses."""
         version = packet.destination.family
         with self._sockets(version, socket.SOCK_RAW, socket.IPPROTO_RAW, uid=uid) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
@@ -155,7 +155,7 @@ class Host:
             return self._ask(flow, sock, request, is_reply, own)
 
     def stream(self, flow: Flow, *, source: Address | None = None) -> Stream | None:
-        """Dial without waiting, as a forwarder does; None if the kernel refuses at once."""
+        """Connect without waiting, as a forwarder does; None if the kernel refuses immediately."""
         sock = self._socket(flow, source)
         if sock.connect_ex(tuple(flow.destination)) not in (0, errno.EINPROGRESS):
             sock.close()
@@ -174,7 +174,7 @@ class Host:
         """Listen for TCP on an address of this host.
 
         Raises:
-            OSError: The address is taken or not this host's.
+            OSError: The address is in use or does not belong to this host.
         """
         sock = self._sockets(address.family, socket.SOCK_STREAM, uid=uid)
         try:
@@ -216,7 +216,7 @@ class Host:
         *,
         mapped: bool = False,
     ) -> Connection:
-        mark = len(self.engine.log)  # the caller's preparation may send the SYN already
+        mark = len(self.engine.log)  # the caller's preparation may already send the SYN
         sock = self._socket(flow, source, gid, prepare, mapped=mapped)
         try:
             return Connection(self.engine, flow, sock, mark)
@@ -273,7 +273,7 @@ class Host:
         is_answer: Callable[[bytes], bool],
         own: Address,
     ) -> Fate:
-        """Send one datagram and pump until its answer or an ICMP error has come."""
+        """Send one datagram, and pump until an answer or an ICMP error arrives."""
         self.engine.settle()
         mark = len(self.engine.log)
         ended: list[str | None] = []
@@ -300,7 +300,7 @@ class Host:
 
 
 def _bind_datagrams(sock: socket.socket, address: Address) -> None:
-    # A program that another thread is just starting holds a copy of each descriptor for a moment,
-    # so a socket we have closed may still have the port. The newest one gets the datagrams.
+    # A program that another thread is starting holds a copy of each descriptor for a moment, so a
+    # closed socket may still occupy the port. The newest socket receives the datagrams.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(tuple(address))

@@ -1,4 +1,4 @@
-"""One IP packet: what its headers say, and what differs between two."""
+"""Parse the headers of IP packets, and compare two packets."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _PROTOCOLS: dict[int | None, Protocol] = {
     17: Protocol.UDP,
 }
 _LISTED = 8
-_OFFSET = 0x1FFF  # fragment offset within the IPv4 header's field of flags and offset
+_OFFSET = 0x1FFF  # mask of the fragment offset in the IPv4 header's flags field
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One IP packet as it passed.
+    """One captured or forged IP packet.
 
     Attributes:
-        protocol: TCP, UDP or ICMP (either version); None for any other, and for a fragment that
-            does not begin with the header of one.
-        source: Sender; port 0 where the packet shows none.
-        destination: Receiver; port 0 where the packet shows none.
+        protocol: TCP, UDP or ICMP (either version); None for other protocols, and for a fragment
+            without the protocol's header.
+        source: Sender; port 0 if the packet contains no port.
+        destination: Receiver; port 0 if the packet contains no port.
         flags: TCP flags, 0 for other protocols.
-        raw: The whole packet from its IP header on.
+        raw: The whole packet, starting with its IP header.
     """
 
     protocol: Protocol | None
@@ -43,29 +43,29 @@ class Packet:
 
     @property
     def opens(self) -> bool:
-        """A TCP connection request: SYN without ACK."""
+        """Whether it is a TCP connection request: SYN without ACK."""
         return self.flags & (SYN | ACK) == SYN
 
     @property
     def ends(self) -> bool:
-        """A TCP connection's end or abortion: FIN or RST."""
+        """Whether it ends or aborts a TCP connection: FIN or RST."""
         return bool(self.flags & (FIN | RST))
 
     @property
     def body(self) -> bytes:
-        """What follows the IP header (and, for IPv6, comes before any extension header)."""
+        """The bytes after the IP header (for IPv6, extension headers included)."""
         return self.raw[40:] if self.source.family == 6 else self.raw[(self.raw[0] & 15) * 4 :]
 
     @property
     def number(self) -> int:
-        """Number of the protocol that the packet is of, behind hop-by-hop options of IPv6."""
+        """Protocol number of the packet; IPv6 hop-by-hop options are skipped."""
         if self.source.family == 4:
             return self.raw[9]
         return self.raw[40] if self.raw[6] == HOP_BY_HOP else self.raw[6]
 
     @property
     def is_multicast(self) -> bool:
-        """Whether it goes to a multicast group."""
+        """Whether its destination is a multicast group."""
         first = 16 if self.source.family == 4 else 24
         mask, prefix = (0xF0, 0xE0) if first == 16 else (0xFF, 0xFF)
         return self.raw[first] & mask == prefix
@@ -81,16 +81,16 @@ class Packet:
         return int.from_bytes(self.body[8:12], "big")
 
     def goes(self, source: Address, destination: Address) -> bool:
-        """Whether it travels from here to there."""
+        """Whether it has this source and destination."""
         return self.source == source and self.destination == destination
 
     def matches(self, other: Packet) -> bool:
-        """Whether it has the other's addresses and content, whatever else its IP header says."""
+        """Whether addresses and content equal the other's; other IP header fields may differ."""
         return self.goes(other.source, other.destination) and self.body == other.body
 
 
 def parse(raw: bytes, ethertype: int) -> Packet | None:
-    """Return the packet behind a link header, or None when it is not IP."""
+    """Return the packet after a link header, or None if it is not IP."""
     return parsed(raw) if ethertype in (ETH_P_IP, ETH_P_IPV6) else None
 
 
@@ -116,10 +116,9 @@ def parsed(raw: bytes) -> Packet:
 
 
 def changed_fields(sent: Packet, seen: Packet) -> list[str]:
-    """Return which fields of the IP header differ, in words; none for an intact packet.
+    """Describe the fields of the IP header that differ; empty for an unchanged packet.
 
-    The checksum of an IPv4 header is not among them, nor is an identification that the sender left
-    to the kernel.
+    The IPv4 header checksum is ignored, and so is an identification that the kernel chose.
     """
     was, now = _header(sent), _header(seen)
     if not was.get("identification", 1):
@@ -162,7 +161,7 @@ def _header(packet: Packet) -> dict[str, object]:
 
 
 def listed(packets: list[Packet]) -> str:
-    """Return the last packets in words."""
+    """Describe the last packets in words."""
     last = packets[-_LISTED:]
     ends = (f"{each.protocol or 'other'} {each.source} > {each.destination}" for each in last)
     more = "" if len(last) == len(packets) else f"{len(packets) - len(last)} packets, then "

@@ -1,4 +1,4 @@
-"""The kubelet's probes as they arrive at a sidecar and a health responder: HTTP, a little of it.
+"""Serve the kubelet's probes at a sidecar and a health responder; a small subset of HTTP.
 
 Source: FSM pkg/injector/health_probes.go and cmd/fsm-healthcheck at main of 2026-02-06.
 """
@@ -30,13 +30,13 @@ _APPLICATION = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
-    """The head of an HTTP request, and what came after it.
+    """The head of an HTTP request, and the bytes after it.
 
     Attributes:
-        method: Such as GET.
+        method: The method, such as GET.
         target: Path and query.
         headers: In order.
-        rest: The body, as far as it came along.
+        rest: The part of the body that arrived with the head.
     """
 
     method: str
@@ -45,16 +45,16 @@ class ProbeRequest:
     rest: bytes = b""
 
     def header(self, name: str) -> str | None:
-        """Return a header, whatever its case."""
+        """Return the value of a header; the name is case-insensitive."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
     def port(self, name: str) -> int | None:
-        """Return the port that a header names."""
+        """Return the port number in a header."""
         text = self.header(name) or ""
         return int(text) if _PORT.fullmatch(text) and 1 <= int(text) <= 65535 else None
 
     def restored(self, target: str) -> bytes:
-        """Return the request for another target, without what only concerned us."""
+        """Return the request with another target and without the headers for the sidecar."""
         kept = [f"{k}: {v}" for k, v in self.headers if k.lower() not in _ORIGINALS]
         lines = [f"{self.method} {target} HTTP/1.1", *kept, "Connection: close", "", ""]
         return "\r\n".join(lines).encode("latin-1") + self.rest
@@ -64,7 +64,7 @@ Handle = Callable[[Stream, ProbeRequest], None]
 
 
 def speaking_http(handle: Handle) -> Serve:
-    """Return a service that handles an HTTP request, and sends the banner for anything else."""
+    """Return a service that handles HTTP requests, and sends the banner for any other input."""
 
     def serve(stream: Stream, acceptance: Acceptance) -> None:
         heard = bytearray()
@@ -87,10 +87,10 @@ def speaking_http(handle: Handle) -> Serve:
 
 
 def sidecar_probes(host: Host) -> Serve:
-    """Return what a sidecar does on a probe port.
+    """Return the service of a sidecar's probe port.
 
-    A probe that was HTTP is passed on to the application; one that only asks for a connection is
-    passed on to the health responder.
+    It forwards an HTTP probe to the application. It forwards a probe that only tests for a
+    connection to the health responder.
     """
 
     def handle(stream: Stream, request: ProbeRequest) -> None:
@@ -106,11 +106,11 @@ def sidecar_probes(host: Host) -> Serve:
 
 
 def health_responder(host: Host, uid: int) -> Serve:
-    """Return what the health responder does: it says whether a port of the pod takes connections.
+    """Return the service of the health responder: it reports whether a port accepts connections.
 
     Args:
-        host: Where it dials from.
-        uid: As whom it dials.
+        host: The host that it connects from.
+        uid: The user that owns its sockets.
     """
 
     def handle(stream: Stream, request: ProbeRequest) -> None:
@@ -119,14 +119,14 @@ def health_responder(host: Host, uid: int) -> Serve:
             respond(stream, HTTPStatus.BAD_REQUEST, f"Header {TCP_PORT} not found in request")
             return
 
-        def told(reached: bool) -> None:
+        def report(reached: bool) -> None:
             if reached:
                 respond(stream, HTTPStatus.OK, "")
             else:
                 why = f"Failed to establish connection to {_APPLICATION}:{port}"
                 respond(stream, HTTPStatus.NOT_FOUND, why)
 
-        _reach(host, Flow(Direction.OUTBOUND, Address(_APPLICATION, port), uid=uid), told)
+        _reach(host, Flow(Direction.OUTBOUND, Address(_APPLICATION, port), uid=uid), report)
 
     return speaking_http(handle)
 
@@ -179,18 +179,18 @@ def _forward(host: Host, client: Stream, port: int, request: bytes) -> None:
         upstream.finish()
 
     client.copy_to(upstream)
-    client.on_end = lambda: None  # who has asked may half-close and still wait for the answer
+    client.on_end = lambda: None  # the client may half-close and still wait for the answer
     client.on_loss = lambda _: upstream.close()
     upstream.copy_to(client)
     upstream.on_data, upstream.on_end, upstream.on_loss = passed, ended, lost
     upstream.send(request)
 
 
-def _reach(host: Host, flow: Flow, told: Callable[[bool], None]) -> None:
-    """Dial, hang up, and tell whether anybody took the call."""
+def _reach(host: Host, flow: Flow, report: Callable[[bool], None]) -> None:
+    """Connect, close, and call ``report`` with whether the connection was accepted."""
     upstream = host.stream(flow)
     if upstream is None:
-        told(False)
+        report(False)
         return
     sock, engine = upstream.sock, host.engine
 
@@ -198,7 +198,7 @@ def _reach(host: Host, flow: Flow, told: Callable[[bool], None]) -> None:
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         engine.forget(sock)
         sock.close()
-        told(code == 0)
+        report(code == 0)
 
     engine.forget(sock)
     engine.watch(sock, WRITABLE, ready)

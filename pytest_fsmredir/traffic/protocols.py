@@ -1,6 +1,6 @@
-"""Packets of the protocols beside TCP and UDP, each as an intact packet of its kind.
+"""Valid packets of protocols other than TCP and UDP.
 
-Connection tracking finds none of them INVALID, so a rule that drops what is INVALID drops none.
+Connection tracking does not consider them INVALID, so a rule that drops INVALID packets keeps them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pytest_fsmredir.traffic import forge
 from pytest_fsmredir.traffic.packet import HOP_BY_HOP, Packet
 
 Named = tuple[str, Packet]
-"""What a packet is in words, and the packet."""
+"""A packet's description, and the packet."""
 
 _IGMP, _DCCP, _GRE, _ESP, _AH = 2, 33, 47, 50, 51
 _ETH_P_IP = 0x0800
@@ -22,24 +22,24 @@ _ROUTER_ALERT = bytes([148, 4, 0, 0])  # RFC 2113
 _ALERT_HEADER = bytes([forge.ICMPV6, 0, 5, 2, 0, 0, 1, 0])  # RFC 2711, and padding
 _CONTENT = b"fsmredir"
 
-# Protocols that have no structure here: their names, and their numbers (IANA).
+# Protocols whose packets have an arbitrary body here: names and IANA numbers.
 _OPAQUE = {
     "IPv4 in IP": 4, "EGP": 8, "IPv6 in IP": 41, "RSVP": 46, "Mobile IP": 55, "EIGRP": 88,
-    "OSPF": 89, "IP in IP with a header of its own": 94, "PIM": 103, "IPComp": 108, "VRRP": 112,
+    "OSPF": 89, "IPIP (94)": 94, "PIM": 103, "IPComp": 108, "VRRP": 112,
     "L2TP": 115, "MPLS in IP": 137, "RFC 3692 (253)": 253, "RFC 3692 (254)": 254,
 }  # fmt: skip
-# TCP, UDP, both of ICMP and what looks like extension headers of IPv6; UDP-Lite, which connection
-# tracking sums up wrongly on its way in; 0 and 255, which no raw socket receives.
+# TCP, UDP, both ICMP protocols and IPv6 extension headers; UDP-Lite, whose checksum connection
+# tracking computes wrongly for incoming packets; 0 and 255, which no raw socket receives.
 _NOT_OPAQUE = {0, 1, 6, 17, 43, 44, 51, 58, 59, 60, 135, 136, 139, 140, 255}
 
 
 class Query(NamedTuple):
-    """An ICMP request, and the reply to it.
+    """An ICMP request and its reply.
 
     Attributes:
-        name: What it asks for.
-        request: From here to there.
-        reply: The way back.
+        name: The kind of request.
+        request: The packet from the source to the destination.
+        reply: The packet in the opposite direction.
     """
 
     name: str
@@ -51,9 +51,9 @@ def other_protocols(source: Address, destination: Address, *, every: bool = Fals
     """Return packets of protocols that are neither TCP, UDP nor ICMP.
 
     Args:
-        source: Sender; its port counts where the protocol has ports.
+        source: Sender; the port is used if the protocol has ports.
         destination: Receiver.
-        every: Give a packet of each number of a protocol.
+        every: Include a packet for every protocol number.
     """
     here, there = source.host, destination.host
     structured = {
@@ -95,7 +95,7 @@ def icmp_queries(source: str, destination: str) -> list[Query]:
 
 
 def igmp_messages(source: str) -> list[Named]:
-    """Return the messages of IGMP, as hosts and routers send them (RFC 2236, RFC 3376)."""
+    """Return the IGMP messages of hosts and routers (RFC 2236, RFC 3376)."""
     messages = {
         "IGMP query": ("224.0.0.1", 0x11, bytes(4)),
         "IGMPv2 report": ("224.0.0.251", 0x16, socket.inet_aton("224.0.0.251")),
@@ -117,7 +117,7 @@ def igmp_messages(source: str) -> list[Named]:
 def neighbour_messages(source: str) -> list[Named]:
     """Return the messages of neighbour and listener discovery (RFC 4861, RFC 2710, RFC 3810).
 
-    They are about addresses that nothing here has, so that nothing changes when they arrive.
+    They refer to unused addresses, so they change no state of the receiver.
     """
     nothing = socket.inet_pton(socket.AF_INET6, "fe80::dead")
     discovery = {
@@ -145,7 +145,7 @@ def neighbour_messages(source: str) -> list[Named]:
 
 
 def _alerting(message: Packet) -> Packet:
-    """Return an ICMPv6 message with the hop limit and the alert that MLD asks for."""
+    """Return an ICMPv6 message with the hop limit and router alert that MLD requires."""
     source, destination = message.source.host, message.destination.host
     return forge.ip(source, destination, HOP_BY_HOP, _ALERT_HEADER + message.body, hops=1)
 
@@ -158,5 +158,5 @@ def _dccp(source: Address, destination: Address) -> Packet:
 
 
 def _authentication() -> bytes:
-    """Return an Authentication Header (RFC 4302) before a packet of a protocol without meaning."""
+    """Return an Authentication Header (RFC 4302) before the body of an experimental protocol."""
     return struct.pack("!BBHII", forge.EXPERIMENTAL, 4, 0, 0x1000, 1) + bytes(12) + _CONTENT

@@ -1,4 +1,4 @@
-"""Packets that reach a host's own protocols, past every rule, with their IP headers."""
+"""Capture packets that the kernel delivers after all rules, with their IP headers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pytest_fsmredir.traffic.tap import PacketLog
 
 _LARGEST, _ANCILLARY = 65536, 512
 _SO_PROTOCOL = 38  # linux/socket.h
-# linux/in6.h; each but the first is followed by the type of what it asks for
+# linux/in6.h; the type of the ancillary data is the next number, except for the first
 _FLOWINFO, _RECVPKTINFO, _RECVHOPLIMIT, _RECVHOPOPTS = 11, 49, 51, 53
 _PKTINFO, _HOPLIMIT, _HOPOPTS = _RECVPKTINFO + 1, _RECVHOPLIMIT + 1, _RECVHOPOPTS + 1
 
 
 class Receiver(PacketLog):
-    """Raw sockets of a host: what its kernel delivers to some protocols.
+    """Raw sockets of a host: they receive what its kernel delivers to some protocols.
 
-    A raw socket gets a packet behind the last hook of the filters, whether or not something else
-    handles its protocol (ip_protocol_deliver_rcu and ip6_protocol_deliver_rcu in the kernel).
+    A raw socket receives a packet after the last netfilter hook, even if the kernel also handles
+    its protocol (ip_protocol_deliver_rcu and ip6_protocol_deliver_rcu in the kernel).
     """
 
     def __init__(self, sockets: Sequence[socket.socket], engine: Engine, timeout_s: float) -> None:
@@ -45,13 +45,13 @@ class Receiver(PacketLog):
 def open_receivers(
     version: int, protocols: Iterable[int], groups: Iterable[str], interface: str
 ) -> list[socket.socket]:
-    """Return raw sockets of the namespace that this thread is in, one for each protocol.
+    """Return raw sockets of the calling thread's namespace, one for each protocol.
 
     Args:
         version: IP version.
-        protocols: Their numbers; at least one.
+        protocols: Protocol numbers; at least one.
         groups: Multicast groups to join.
-        interface: Where to join them.
+        interface: The interface on which to join them.
     """
     kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK
     found = [socket.socket(address_family(version), kind, number) for number in protocols]
@@ -75,14 +75,14 @@ def _join(sock: socket.socket, group: str, index: int) -> None:
 
 
 def _read_v6(sock: socket.socket) -> Packet:
-    """Return a packet with its header, which the kernel tells of field by field (ipv6(7))."""
+    """Read a packet, and rebuild its header from the fields that the kernel reports (ipv6(7))."""
     body, ancillary, _, source = sock.recvmsg(_LARGEST, _ANCILLARY)
-    told = {kind: data for level, kind, data in ancillary if level == socket.IPPROTO_IPV6}
-    options = told.get(_HOPOPTS, b"")
+    fields = {kind: data for level, kind, data in ancillary if level == socket.IPPROTO_IPV6}
+    options = fields.get(_HOPOPTS, b"")
     follows = HOP_BY_HOP if options else sock.getsockopt(socket.SOL_SOCKET, _SO_PROTOCOL)
-    # The field of class and label is not told of where it is 0.
-    first = 6 << 28 | int.from_bytes(told.get(_FLOWINFO, b""), "big")
-    hops = struct.unpack("=i", told[_HOPLIMIT])[0]
+    # The kernel does not report traffic class and flow label if both are 0.
+    first = 6 << 28 | int.from_bytes(fields.get(_FLOWINFO, b""), "big")
+    hops = struct.unpack("=i", fields[_HOPLIMIT])[0]
     head = struct.pack("!IHBB", first, len(options) + len(body), follows, hops)
     host = socket.inet_pton(socket.AF_INET6, source[0].partition("%")[0])
-    return parsed(head + host + told[_PKTINFO][:16] + options + body)
+    return parsed(head + host + fields[_PKTINFO][:16] + options + body)

@@ -16,12 +16,12 @@ from pytest_fsmredir.traffic.wire import banner
 Serve = Callable[[Stream, Acceptance], None]
 
 PING_TOKEN = b"fsmredir"
-_LEAST_ROOM = 64  # streams kept before those that have closed are looked for
+_LEAST_ROOM = 64  # number of streams from which closed ones are removed
 _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 49, 50  # linux/in6.h
 
 
 def answer(stream: Stream, acceptance: Acceptance) -> None:
-    """Tell the client who accepted, then echo all it sends until it half-closes."""
+    """Send the banner to the client, then echo its data until it half-closes."""
     stream.copy_to(stream)
     stream.send(banner(acceptance))
 
@@ -30,7 +30,7 @@ class Listener:
     """A listening TCP socket: every connection is accepted, logged and served.
 
     Attributes:
-        address: Where it listens.
+        address: The address that it listens on.
     """
 
     def __init__(self, engine: Engine, sock: socket.socket, by: Acceptor, serve: Serve) -> None:
@@ -39,14 +39,14 @@ class Listener:
         self._version = self.address.family
         self._streams: list[Stream] = []
         self._room = _LEAST_ROOM
-        # What it accepts inherits it: urgent data arrives in its place among the rest.
+        # Accepted connections inherit the option: urgent data arrives in line with the other data.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         engine.watch(sock, READABLE, self._ready)
 
     def close(self) -> None:
         """Stop listening and abort the connections that are still open."""
         self._engine.forget(self._sock)
-        # A program that another thread is just starting holds a copy until it runs (fork, exec).
+        # A program that another thread is starting holds a copy of the socket until it executes.
         self._sock.shutdown(socket.SHUT_RD)
         self._sock.close()
         for stream in self._streams:
@@ -56,7 +56,7 @@ class Listener:
         try:
             sock, peer = self._sock.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return  # the client reset it before we came; what else is queued calls us again
+            return  # the client has reset it; other queued connections trigger another call
         sock.setblocking(False)
         acceptance = self._engine.accepted(
             self._by, sockname(sock), Address(*peer[:2]), original_destination(sock, self._version)
@@ -93,7 +93,7 @@ class DatagramListener:
             except BlockingIOError:
                 return
             except ConnectionRefusedError:
-                continue  # an ICMP error for an earlier answer
+                continue  # an ICMP error about an earlier answer
             acceptance = self._engine.accepted(self._by, self.address, Address(*peer[:2]), None)
             self._sock.sendto(banner(acceptance) + data, peer)
 

@@ -1,4 +1,4 @@
-"""Opening sockets and reading what the kernel knows about them."""
+"""Open sockets, and read their properties from the kernel."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ IP_TRANSPARENT = 19  # linux/in.h
 IPV6_TRANSPARENT = 75  # linux/in6.h
 IPV6_FREEBIND = 78  # linux/in6.h
 
-# Closing with a zero linger time sends RST: no TIME_WAIT socket stays behind, and the connection
-# tracking entry goes after seconds instead of minutes.
+# Closing with a zero linger time sends RST: no TIME_WAIT socket remains, and the connection
+# tracking entry expires after seconds instead of minutes.
 _ABORT = struct.pack("ii", 1, 0)
 
 _kernel_family = socket.SocketType.family.__get__
@@ -37,7 +37,7 @@ _LOSSES = {
 
 
 class SocketMaker(Protocol):
-    """Makes non-blocking sockets that belong to one place and one user."""
+    """Creates non-blocking sockets of one place, owned by a given user."""
 
     def __call__(
         self, family: int, kind: int, proto: int = 0, *, uid: int = 0, gid: int = 0
@@ -58,16 +58,16 @@ def sockname(sock: socket.socket) -> Address:
 
 
 def as_seen_by(sock: socket.socket, address: Address) -> tuple[str, int]:
-    """Return an address as this socket takes it: IPv4-mapped for IPv4 on an IPv6 socket."""
+    """Return an address in the form for this socket: IPv4-mapped for IPv4 on an IPv6 socket."""
     host, port = address
-    # Python's own property makes an enum of it, at the price of a system call.
+    # Python's ``family`` property builds an enum, which takes as long as a system call.
     if ":" not in host and _kernel_family(sock) == socket.AF_INET6:
         host = _MAPPED + host
     return host, port
 
 
 def emptied(sock: socket.socket) -> socket.socket:
-    """Throw away what a socket heard before it was anybody's: sockets are made ahead."""
+    """Discard data that a socket received before its use: sockets are created in advance."""
     with suppress(BlockingIOError):
         while True:
             sock.recv(1)
@@ -75,7 +75,7 @@ def emptied(sock: socket.socket) -> socket.socket:
 
 
 def original_destination(sock: socket.socket, version: int) -> Address | None:
-    """Return where an accepted connection was going before NAT; None if conntrack has no entry."""
+    """Return a connection's destination before NAT; None if conntrack has no entry."""
     try:
         if version == 6:
             raw = sock.getsockopt(socket.IPPROTO_IPV6, SO_ORIGINAL_DST, 28)
@@ -84,14 +84,14 @@ def original_destination(sock: socket.socket, version: int) -> Address | None:
             raw = sock.getsockopt(socket.IPPROTO_IP, SO_ORIGINAL_DST, 16)
             host = socket.inet_ntop(socket.AF_INET, raw[4:8])
     except OSError:
-        return None  # ENOENT: not tracked; ENOPROTOOPT: no NAT in this namespace at all
+        return None  # ENOENT: not tracked; ENOPROTOOPT: no NAT in this namespace
     return Address(host, int.from_bytes(raw[2:4], "big"))
 
 
 def set_transparent(sock: socket.socket, *, on: bool = True) -> None:
-    """Let a listener take connections that TPROXY hands to it, which needs CAP_NET_ADMIN, or not.
+    """Set whether a listener accepts connections that TPROXY hands to it; needs CAP_NET_ADMIN.
 
-    Its connections inherit it.
+    Its connections inherit the setting.
     """
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, int(on))
@@ -100,12 +100,12 @@ def set_transparent(sock: socket.socket, *, on: bool = True) -> None:
 
 
 def abort(sock: socket.socket) -> None:
-    """Close at once, telling the peer with RST."""
-    with suppress(OSError):  # ENOTCONN and similar: the other side is gone
+    """Close immediately and send RST to the peer."""
+    with suppress(OSError):  # ENOTCONN and similar: the other side has closed
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
     sock.close()
 
 
 def loss(code: int) -> str:
-    """Return the plain word for an errno that ended a connection attempt."""
+    """Return a word for the errno that ended a connection attempt."""
     return _LOSSES.get(code) or errno.errorcode.get(code, f"errno {code}")

@@ -1,9 +1,10 @@
-"""The kernel's own account of a network namespace: its TCP sockets and its tracked connections.
+"""Read the TCP sockets and the tracked connections of a network namespace from the kernel.
 
-Pure parsing of ``/proc/net/tcp``, ``/proc/net/tcp6`` (tcp4_seq_show, linux/net/ipv4/tcp_ipv4.c) and
-``/proc/net/nf_conntrack`` (ct_seq_show, linux/net/netfilter/nf_conntrack_standalone.c), and the
-reading of them. The former two are open to everybody. The third is there if the kernel was built
-with CONFIG_NF_CONNTRACK_PROCFS, and has mode 0440: user 0 or group 0 reads it with no capability.
+This reads and parses ``/proc/net/tcp``, ``/proc/net/tcp6`` (tcp4_seq_show,
+linux/net/ipv4/tcp_ipv4.c) and ``/proc/net/nf_conntrack`` (ct_seq_show,
+linux/net/netfilter/nf_conntrack_standalone.c). Every user can read the first two. The third exists
+if the kernel was built with CONFIG_NF_CONNTRACK_PROCFS, and has mode 0440: user 0 or group 0 can
+read it without a capability.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from typing import Literal, NamedTuple, Self
 from pytest_fsmredir.model.flow import Address
 
 THREADS_OWN = Path("/proc/thread-self/net")
-"""The tables of the network namespace that the calling thread is in; ``/proc/net`` has those of the
-process's first thread."""
+"""The tables of the calling thread's network namespace; ``/proc/net`` contains those of the first
+thread's namespace."""
 
 ByteOrder = Literal["little", "big"]
 
@@ -59,18 +60,18 @@ ENDING = {
     TcpState.LAST_ACK,
     TcpState.CLOSING,
 }
-"""Closed by its program, which is all the kernel then knows: such rows say user 0 and inode 0."""
+"""States of sockets that their program has closed: such rows show user 0 and inode 0."""
 
 
 class SocketRow(NamedTuple):
     """One TCP socket.
 
     Attributes:
-        local: Its own address; an IPv4-mapped one as the IPv4 address on the wire.
-        peer: The other end's.
-        state: Of the connection.
-        uid: Its owner.
-        inode: Of its file; 0 while no program has it: not accepted yet, or closed.
+        local: Its own address; IPv4-mapped addresses appear as IPv4.
+        peer: The address of the other end.
+        state: The state of the connection.
+        uid: The owner.
+        inode: The inode of its file; 0 if no program holds it: not accepted yet, or closed.
     """
 
     local: Address
@@ -82,14 +83,14 @@ class SocketRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TrackedFlow:
-    """One connection as connection tracking has it.
+    """One entry of connection tracking.
 
     Attributes:
-        source: Who opened it, as it was sent.
-        destination: Where to, before any translation.
-        arrived_at: Where it goes after translation: the source of the answers.
-        seen_from: Who the acceptor takes for the client: the destination of the answers.
-        expires_s: Seconds until it is forgotten if it stays idle; None where the line does not say.
+        source: The client, before translation.
+        destination: The destination, before translation.
+        arrived_at: The destination after translation: the source of the answers.
+        seen_from: The client as the acceptor sees it: the destination of the answers.
+        expires_s: Seconds until the entry expires if idle; None if the line does not contain it.
     """
 
     source: Address
@@ -101,11 +102,11 @@ class TrackedFlow:
 
 @dataclass(frozen=True, slots=True)
 class SocketTable:
-    """What a network namespace has, at one moment.
+    """The sockets and tracked connections of a network namespace at one moment.
 
     Attributes:
         rows: Its TCP sockets of both IP versions.
-        conntrack: The text of ``nf_conntrack``; None where it is not to be read.
+        conntrack: The text of ``nf_conntrack``; None if it is not readable.
     """
 
     rows: Sequence[SocketRow]
@@ -120,14 +121,14 @@ class SocketTable:
             if (text := _read(folder / name)) is not None
             for row in parse_sockets(text)
         ]
-        # Afterwards: an entry that was there with the socket outlives it.
+        # Read this last: the entry of a connection outlives its socket.
         return cls(rows, _read(folder / "nf_conntrack"))
 
     def tracked(self, source: Address, destination: Address) -> TrackedFlow | None:
         """Return the TCP connection that was opened from one address to another."""
         if self.conntrack is None:
             return None
-        # Most of the text is about others, and taking a line apart costs.
+        # Filter first: most lines belong to other connections, and parsing a line is slow.
         ports = f"sport={source.port} dport={destination.port} "
         lines = (line for line in self.conntrack.splitlines() if ports in line)
         wanted = (source, destination)
@@ -141,9 +142,9 @@ def parse_sockets(text: str, byteorder: ByteOrder = sys.byteorder) -> list[Socke
     """Return the rows of ``/proc/net/tcp`` or ``tcp6``.
 
     Args:
-        text: What the file holds, heading included.
-        byteorder: Of the machine: an address is printed as words in the machine's order, so
-            127.0.0.1 is ``0100007F`` or ``7F000001``; a port is printed as the number it is.
+        text: The content of the file, including the heading.
+        byteorder: The machine's byte order. The kernel prints an address as words in this order:
+            127.0.0.1 is ``0100007F`` or ``7F000001``. It prints a port as a plain number.
     """
     rows = []
     for line in text.splitlines()[1:]:
@@ -161,10 +162,10 @@ def parse_sockets(text: str, byteorder: ByteOrder = sys.byteorder) -> list[Socke
 
 
 def parse_conntrack(lines: Iterator[str] | Sequence[str]) -> Iterator[TrackedFlow]:
-    """Yield the TCP connections of some lines of ``/proc/net/nf_conntrack``.
+    """Yield the TCP connections in lines of ``/proc/net/nf_conntrack``.
 
-    A line names its layers in words 1 and 3, then the tuple as it was sent and the tuple of the
-    answers, with counters and flags between them.
+    A line has its layers in words 1 and 3, then the tuple of the request and the tuple of the
+    answers, with counters and flags in between.
     """
     for line in lines:
         words = line.split(maxsplit=5)
@@ -183,13 +184,13 @@ def _ends(words: Sequence[str]) -> tuple[Address, Address]:
 
 
 def _canonical(host: str) -> str:
-    """Return an address as programs write it: this file writes all digits of IPv6."""
+    """Return an address in canonical form: this file contains all digits of IPv6 addresses."""
     if ":" not in host:
         return host
     return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host))
 
 
-@lru_cache(maxsize=8192)  # one look after another finds nearly the same
+@lru_cache(maxsize=8192)  # repeated reads find nearly the same addresses
 def _address(text: str, byteorder: ByteOrder) -> Address:
     digits, port = text.split(":")
     words = (int(digits[at : at + 8], 16) for at in range(0, len(digits), 8))
@@ -203,5 +204,5 @@ def _address(text: str, byteorder: ByteOrder) -> Address:
 def _read(file: Path) -> str | None:
     try:
         return file.read_text()
-    except OSError:  # no IPv6, no such option in the kernel, or not for this user
+    except OSError:  # no IPv6, no such kernel option, or no permission
         return None

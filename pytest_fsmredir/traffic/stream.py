@@ -14,15 +14,16 @@ HIGH_WATER = 1024 * 1024
 
 
 class Stream:
-    """Reads, writes and half-closes one socket without ever blocking.
+    """Reads, writes and half-closes one socket without blocking.
 
-    What arrives goes to ``on_data``; the peer's half-close to ``on_end``; a broken connection to
-    ``on_loss`` with a plain word. Each may be replaced at any time.
+    It calls ``on_data`` with received data and ``on_end`` at the peer's half-close. If the
+    connection breaks, it calls ``on_loss`` with a word for the reason. Each callback may be
+    replaced at any time.
 
     Attributes:
-        feeds: The stream our input is copied to, whose full buffer pauses our reading.
+        feeds: The stream that receives a copy of the input; its full buffer pauses reading.
         ended: The peer has half-closed.
-        closed: The socket is gone.
+        closed: The socket is closed.
     """
 
     __slots__ = (
@@ -47,37 +48,37 @@ class Stream:
         engine.watch(sock, READABLE, self._ready)
 
     def copy_to(self, other: Stream) -> None:
-        """Send all that arrives here on to the other stream, half-close included."""
+        """Copy all received data and the half-close to the other stream."""
         self.feeds, other._fed_by = other, self
         self.on_data = other.send
         self.on_end = other.finish
 
     def send(self, data: bytes) -> None:
-        """Queue data; what fits goes out at once."""
+        """Queue data; send as much as possible immediately."""
         self._out += data
         self._flush()
 
     def send_urgent(self, data: bytes) -> None:
-        """Send a few bytes as urgent data (tcp(7)), behind nothing that is still queued."""
+        """Send a few bytes as urgent data (tcp(7)); the queue must be empty."""
         try:
             self.sock.send(data, socket.MSG_OOB)
         except OSError as error:
             self._lose(error.errno or 0)
 
     def finish(self) -> None:
-        """Half-close once everything queued is out; close when the peer has ended as well."""
+        """Half-close when the queue is sent; close when the peer has half-closed too."""
         self._finishing = True
         self._flush()
 
     def close(self) -> None:
-        """Abort: the peer sees RST."""
+        """Abort the connection with RST."""
         if not self.closed:
             self._let_go()
             abort(self.sock)
 
     @property
     def drained(self) -> bool:
-        """Everything sent so far has been handed to the kernel."""
+        """Whether the kernel has taken all queued data."""
         return not self._out
 
     def _ready(self, events: int) -> None:
@@ -118,18 +119,18 @@ class Stream:
             return
         if self._finishing and not self._out and not self._finished:
             self._finished = True
-            with suppress(OSError):  # ENOTCONN: the peer was faster and has reset
+            with suppress(OSError):  # ENOTCONN: the peer has already reset the connection
                 self.sock.shutdown(socket.SHUT_WR)
         self._settle()
         if self._fed_by is not None:
             self._fed_by._settle()
 
     def _settle(self) -> None:
-        """Wait for what can still happen, or close when both directions are done."""
+        """Watch the events that are still possible, or close when both directions are done."""
         if self.closed:
             return
         if self.ended and self._finished:
-            self._release()  # no abort: the kernel may still hold data that it has to deliver
+            self._release()  # no abort: the kernel may still have data to deliver
             return
         full = self.feeds is not None and len(self.feeds._out) > HIGH_WATER
         events = (0 if self.ended or full else READABLE) | (WRITABLE if self._out else 0)
@@ -147,7 +148,7 @@ class Stream:
         self.sock.close()
 
     def _let_go(self) -> None:
-        """Stop watching, and drop references so that no cycle is left to the garbage collector."""
+        """Stop watching, and drop references to avoid reference cycles."""
         self.closed = True
         self._engine.forget(self.sock)
         self.feeds = self._fed_by = None
@@ -155,4 +156,4 @@ class Stream:
 
 
 def _ignore(*_: object) -> None:
-    """The default callback."""
+    """Ignore the event (default callback)."""

@@ -1,4 +1,4 @@
-"""SYNs made by hand: like those of a Linux client, with one field of the header unlike them."""
+"""Forge SYNs that differ from those of a Linux client in one header field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_fsmredir.traffic.forge import CWR, ECE, PSH, SYN, URG, IpFields, tcp
 from pytest_fsmredir.traffic.packet import Packet
 
 Make = Callable[[Address, Address], Packet]
-"""From source and destination to the SYN between them."""
+"""Builds a SYN from its source and destination."""
 
 HOP_LIMITS = (1, 2, 8, 32, 63, 65, 127, 128, 129, 254, 255)
 SERVICES = (*range(0, 256, 4), 1, 2, 3)
@@ -20,7 +20,7 @@ WINDOWS = (0, 1, 512, 1024, 5840, 8192, 14600, 16384, 29200, 32768, 65535)
 SEGMENT_SIZES = (1, 88, 216, 536, 1220, 1360, 1400, 1440, 8960, 65535)
 NUMBERS = (0, 1 << 31, (1 << 32) - 1)
 
-# TCP options (RFC 9293, RFC 7323, RFC 2018); a no-operation of one byte fills up.
+# TCP options (RFC 9293, RFC 7323, RFC 2018); one-byte no-operations pad them.
 _MSS, _SACK, _SCALE = bytes([2, 4, 5, 180]), bytes([4, 2]), bytes([1, 3, 3, 7])
 _TIMESTAMPS, _NOP = bytes([8, 10, 0, 0, 0, 1, 0, 0, 0, 0]), bytes([1])
 LINUX = _MSS + _SACK + _TIMESTAMPS + _SCALE
@@ -49,7 +49,7 @@ def unlike(
     options: bytes = LINUX,
     **fields: Unpack[IpFields],
 ) -> Make:
-    """Return what makes a SYN like that of Linux, apart from the fields that are given."""
+    """Return a function that builds a Linux SYN with the given fields changed."""
     header: IpFields = {"whole": True, **fields}
 
     def make(source: Address, destination: Address) -> Packet:
@@ -95,9 +95,9 @@ UNUSUAL: dict[str, Make] = {
     "with URG": unlike(flags=SYN | URG, urgent=1),
     **{f"with the reserved bits {bits:#x}": unlike(reserved=bits) for bits in (1, 2, 4, 8)},
 }
-"""SYNs that are valid, and that no usual client sends."""
+"""SYNs that are valid, but that common clients do not send."""
 
 
 def variations(family: int) -> dict[str, Make]:
-    """Return the SYNs that clients of an IP version send, by what is unlike in each."""
+    """Return SYNs that clients of an IP version may send, by the name of the difference."""
     return _COMMON | _OF_FAMILY[family]

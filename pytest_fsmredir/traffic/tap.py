@@ -1,4 +1,4 @@
-"""Waiting for packets, and a packet tap: what really passed an interface."""
+"""Capture packets on an interface, and wait for expected packets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SOL_PACKET, _PACKET_STATISTICS = 263, 6  # linux/if_packet.h
 
 
 class PacketLog(ABC):
-    """Packets as they come in, to look through and to wait for.
+    """A log of captured packets, to inspect and to wait on.
 
     Attributes:
         engine: The loop that drives the senders of the packets.
@@ -36,12 +36,12 @@ class PacketLog(ABC):
     def __init__(
         self, sockets: Sequence[socket.socket], where: str, engine: Engine, timeout_s: float
     ) -> None:
-        """Read packets.
+        """Start to read packets.
 
         Args:
-            sockets: Where they come in.
+            sockets: The sockets to read from.
             where: The place in words, for messages, such as "on the pod's link".
-            engine: Drives whoever sends the packets.
+            engine: The loop that drives the senders of the packets.
             timeout_s: How long an expected packet may take.
         """
         self.engine, self.timeout_s = engine, timeout_s
@@ -49,21 +49,21 @@ class PacketLog(ABC):
         self._unread: list[Packet] = []
 
     def packets(self) -> list[Packet]:
-        """Return the packets that came since the last call, in order."""
+        """Return the packets that arrived since the last call, in order."""
         for sock in self._sockets:
             self._unread.extend(self._drain(sock))
         packets, self._unread = self._unread, []
         return packets
 
     def expect(self, what: str, wanted: Callable[[Packet], bool]) -> Packet:
-        """Return the next packet that is wanted, passing over the ones before it.
+        """Return the next wanted packet; skip the packets before it.
 
         Args:
-            what: The packet in words, for the message.
-            wanted: Whether a packet is the one.
+            what: A description of the packet, for the message.
+            wanted: Returns whether a packet is the expected one.
 
         Raises:
-            Unmet: No such packet came in time.
+            Unmet: No such packet arrived in time.
         """
         packets = self._unread
         for sock in self._sockets:
@@ -85,14 +85,14 @@ class PacketLog(ABC):
         return packets[cast("int", position)]
 
     def expect_unchanged(self, what: str, sent: Packet) -> None:
-        """Wait for a packet that somebody sends, and compare every field of its IP header.
+        """Wait for a packet, and compare every field of its IP header with the sent one.
 
         Args:
-            what: The packet in words, for the message.
+            what: A description of the packet, for the message.
             sent: The packet.
 
         Raises:
-            Unmet: It did not come in time, or it came with another header.
+            Unmet: The packet did not arrive in time, or its header differs.
         """
         changes = changed_fields(sent, self.expect(what, sent.matches))
         require(
@@ -105,7 +105,7 @@ class PacketLog(ABC):
 
     @abstractmethod
     def _drain(self, sock: socket.socket) -> Iterator[Packet]:
-        """Yield the packets that a socket holds."""
+        """Yield the packets in a socket's queue."""
 
     def _read(self, sock: socket.socket, _events: int) -> None:
         self._unread.extend(self._drain(sock))
@@ -117,20 +117,20 @@ class PacketTap(PacketLog):
     def __init__(
         self, sock: socket.socket, engine: Engine, timeout_s: float, far_end: tuple[str, str]
     ) -> None:
-        """Listen.
+        """Start to capture.
 
         Args:
             sock: The socket.
             engine: The loop that drives the senders of the packets.
             timeout_s: How long an expected packet may take.
-            far_end: Name of the interface, and the hardware address of the other end of its link.
+            far_end: The interface's name, and the hardware address of the other end of its link.
         """
         super().__init__([sock], "on the pod's link", engine, timeout_s)
         self._sock = sock
         self._interface, self._far_end = far_end[0], bytes.fromhex(far_end[1].replace(":", ""))
 
     def deliver(self, packet: Packet) -> None:
-        """Put a packet on the link, for the other end to receive whatever its addresses are.
+        """Send a packet on the link to the other end, regardless of its IP addresses.
 
         The kernel does not show a packet to the socket that sent it (skb_loop_sk,
         linux/net/core/dev.c), so the tap does not see it.
@@ -140,8 +140,8 @@ class PacketTap(PacketLog):
         self._sock.sendto(packet.raw, (self._interface, ethertype, 0, 0, to))
 
     def close(self) -> None:
-        """Stop listening."""
-        # The kernel waits for every processor to have let go of the socket: some 10 ms, without us.
+        """Stop capturing."""
+        # Close in a thread: the kernel waits some 10 ms until no CPU uses the socket.
         threading.Thread(target=self._sock.close, name="fsmredir-tap", daemon=True).start()
 
     def _drain(self, sock: socket.socket) -> Iterator[Packet]:
@@ -159,7 +159,7 @@ class PacketTap(PacketLog):
 
 
 def _group_hardware_address(host: str) -> bytes | None:
-    """Return the hardware address of a group or of all hosts (RFC 1112, RFC 2464); None for one."""
+    """Return the hardware address of a multicast or broadcast address; None for unicast."""
     if ":" in host:
         raw = socket.inet_pton(socket.AF_INET6, host)
         return b"\x33\x33" + raw[12:] if raw[0] == 0xFF else None

@@ -1,6 +1,6 @@
-"""The banner: one line by which the acceptor of a flow reports to the client what it saw.
+"""The banner: one line in which the acceptor of a flow reports to the client what it saw.
 
-Its words are divided by spaces, which is cheap to write and read for every flow:
+Spaces separate its words, which is fast to write and parse for every flow:
 ``fsmredir SERIAL LISTENER LOCAL PORT PEER PORT ORIGINAL PORT``, with ``-`` for no original.
 """
 
@@ -25,7 +25,7 @@ def from_banner(line: bytes) -> Acceptance:
     """Return the acceptance in a banner.
 
     Raises:
-        ValueError: The line is not a banner: a foreign program answered.
+        ValueError: The line is not a banner, so a foreign program answered.
     """
     words = line.decode(errors="replace").split()
     if len(words) != 9 or words[0] != _MARK:

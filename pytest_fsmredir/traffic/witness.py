@@ -1,6 +1,6 @@
 """Find the acceptor of a flow in the kernel's socket tables and connection tracking.
 
-This works with any sidecar. It never reads rules. The flow must stay open meanwhile.
+This works with any sidecar and does not read rules. The flow must stay open meanwhile.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ _SERVING = {
 
 
 _PASSES = 100
-"""Passes of a loop that are told; it can have thousands."""
+"""Limit of reported passes of a loop; a loop can have thousands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A flow whose acceptor is asked for.
+    """A flow whose acceptor is to be found.
 
     Attributes:
         client: The client's own address (``getsockname``).
-        destination: What it dialled.
+        destination: The address that it dialled.
         connected: Whether the client's handshake completed, even if the connection ended since.
     """
 
@@ -68,12 +68,12 @@ class Sighting:
     """What the tables of a pod show of a flow.
 
     Attributes:
-        accepted: Who in the pod accepted it, our own programs aside; serial numbers are 0. More
-            than one acceptance by the same listener is a loop.
-        onward: Where the sidecar's connections to the flow's destination come from: one of them
-            carries the flow on.
-        pending: It waits for ``accept()``, so another look may show more.
-        tracking: Connection tracking could be asked.
+        accepted: The acceptances in the pod, without those of this program; serial numbers are 0.
+            More than one acceptance by the same listener is a loop.
+        onward: The source addresses of the sidecar's connections to the flow's destination; one of
+            them forwards the flow.
+        pending: The flow waits for ``accept()``, so a later read may show more.
+        tracking: Connection tracking was readable.
     """
 
     accepted: tuple[Acceptance, ...] = ()
@@ -84,12 +84,12 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class WitnessScope:
-    """A pod at one moment.
+    """The state of a pod at one moment.
 
     Attributes:
         table: Its sockets and tracked connections.
-        addresses: Its own addresses, loopback aside.
-        ours: Inodes of the sockets of the program that looks: it knows those better.
+        addresses: Its own addresses, without loopback.
+        ours: Inodes of the sockets of this program, whose acceptances are logged directly.
         uid: The sidecar's user.
     """
 
@@ -100,25 +100,25 @@ class WitnessScope:
 
 
 def look(scene: WitnessScope, question: Question) -> Sighting:
-    """Return who accepted a flow.
+    """Find out who accepted a flow.
 
-    The acceptor's socket is the one whose other end is the client. By its own end it is:
+    The acceptor's socket is the one whose peer is the client. Its local address identifies it:
 
-    - port 15001 or 15003, at whatever address: it came by REDIRECT or DNAT. Its original
-      destination is what connection tracking has for it. Where that is not to be read, what was
-      dialled is taken for it; then whether the sidecar could have recovered it is not judged.
-    - a port that the sidecar serves, at an address of the pod: it came unchanged, or by DNAT, as
-      FSM's ``localProxyMode: PodIP`` takes the sidecar's calls to 127.0.0.1 to the pod's address.
-    - the destination itself: it came unchanged, by TPROXY if the sidecar has no socket that listens
-      there, else to a listener of the sidecar or, of another user, to the application.
+    - port 15001 or 15003, at any address: the flow came by REDIRECT or DNAT. Its original
+      destination is the one in connection tracking. If that is not readable, the dialled address
+      is used, and whether the sidecar can recover the destination is not judged.
+    - a port that the sidecar serves, at an address of the pod: the flow came unchanged, or by DNAT;
+      FSM's ``localProxyMode: PodIP`` sends the sidecar's calls to 127.0.0.1 to the pod's address.
+    - the destination itself: the flow came unchanged. It came by TPROXY if the sidecar has no
+      listener there, else to a listener of the sidecar or, for another user, to the application.
 
-    The owner has to be the sidecar's user, but a user proves nothing without the rest: the
-    application may be of the same. A socket that its program has closed has no owner any more
-    (sock_i_uid, linux/net/core/sock.c), so there the listener of that port has to be the sidecar's.
-    For a connection without any socket left, connection tracking is the witness, if the client says
-    that its handshake was answered: an acceptance takes a socket. What was redirected and refused
-    leaves nothing to be seen: an entry whose only answer is a reset is deleted at once
-    (nf_conntrack_tcp_packet, linux/net/netfilter/nf_conntrack_proto_tcp.c).
+    The owner must be the sidecar's user. The user alone proves nothing, because the application may
+    have the same user. A socket that its program has closed has no owner (sock_i_uid,
+    linux/net/core/sock.c); then the listener of that port must be the sidecar's. If no socket is
+    left, connection tracking is used if the client reports that its handshake was answered: an
+    acceptance requires a socket. A flow that was redirected and refused leaves no trace: the kernel
+    immediately deletes an entry whose only answer is a reset (nf_conntrack_tcp_packet,
+    linux/net/netfilter/nf_conntrack_proto_tcp.c).
     """
     tracked = scene.table.tracked(question.client, question.destination)
     rows = [row for row in _rows_of(scene, question, tracked) if row.inode not in scene.ours]
@@ -137,9 +137,9 @@ def _rows_of(
 ) -> list[SocketRow]:
     """Return the rows of the acceptor's socket.
 
-    Redirected flows that differ in their destination only would look alike to their acceptor, so
-    the kernel changes their source ports (nf_nat_l4proto_unique_tuple); only connection tracking
-    tells which is which.
+    Redirected flows that differ only in their destination would look alike to their acceptor, so
+    the kernel changes their source ports (nf_nat_l4proto_unique_tuple). Only connection tracking
+    identifies them.
     """
     rows = scene.table.rows
     if tracked is not None:
@@ -182,7 +182,7 @@ def _acceptor(scene: WitnessScope, question: Question, row: SocketRow) -> Accept
 
 
 def _server(scene: WitnessScope, port: int) -> Acceptor | None:
-    """Return whose port of the served ones this is; the health responder's user is its own."""
+    """Return which acceptor serves a port; the health responder has a separate user."""
     if port == HEALTH_PORT:
         return Acceptor.HEALTH if _listens(scene, port) else Acceptor.ORIGIN
     own = _listens(scene, port, lambda uid: uid == scene.uid)
@@ -190,7 +190,7 @@ def _server(scene: WitnessScope, port: int) -> Acceptor | None:
 
 
 def _listens(scene: WitnessScope, port: int, of: Callable[[int], bool] = lambda _: True) -> bool:
-    """Whether a foreign program listens on a port."""
+    """Whether a program other than this one listens on a port."""
     return any(
         row.state is TcpState.LISTEN
         and row.local.port == port
@@ -201,7 +201,7 @@ def _listens(scene: WitnessScope, port: int, of: Callable[[int], bool] = lambda 
 
 
 def _waits(scene: WitnessScope, question: Question, row: SocketRow) -> bool:
-    """Whether a connection is there that no program has accepted yet: it has no inode."""
+    """Whether a connection exists that no program has accepted yet: it has no inode."""
     place = row.local
     awaited = (
         place == question.destination or place.port in _INTERCEPTING or _is_served(scene, place)
@@ -212,7 +212,7 @@ def _waits(scene: WitnessScope, question: Question, row: SocketRow) -> bool:
 def _remembered(
     scene: WitnessScope, question: Question, tracked: TrackedFlow
 ) -> tuple[Acceptance, ...]:
-    """Return who accepted a flow of which only connection tracking knows any more."""
+    """Return who accepted a flow that only connection tracking still contains."""
     place = tracked.arrived_at
     by = _INTERCEPTING.get(place.port)
     if _is_served(scene, place):
@@ -236,8 +236,8 @@ def _passes_again(
 ) -> Iterator[Acceptance]:
     """Yield acceptances of the sidecar's own connections by the listener that took the flow.
 
-    A connection of the sidecar to the port that was dialled, whose other end is that listener, is a
-    loop: it carries the flow on, and comes back.
+    A connection of the sidecar to the dialled port whose other end is that listener is a loop: it
+    forwards the flow and arrives at the sidecar again.
     """
     if not accepted or accepted[0].by not in _INTERCEPTING.values():
         return
@@ -254,7 +254,7 @@ def _passes_again(
 
 
 def _is_served(scene: WitnessScope, place: Address) -> bool:
-    """Whether a place is a port of the pod that the sidecar or the health responder serves."""
+    """Whether an address is a port of the pod that the sidecar or the health responder serves."""
     return (place.port in _SERVING or place.port == HEALTH_PORT) and _is_here(scene, place)
 
 

@@ -152,8 +152,8 @@ def _unshared() -> int:
 def _make(
     count: int, family: int, kind: int, proto: int, uid: int, gid: int
 ) -> list[socket.socket]:
-    # Raw sockets need capabilities, whoever owns them. Create only sockets under the changed owner:
-    # even an import could be refused.
+    # Raw sockets need capabilities, which do not depend on the owner. Create only sockets under the
+    # changed owner: even an import could be refused.
     set_owner(uid, gid)
     made = [
         socket.socket(address_family(family), kind | socket.SOCK_NONBLOCK, proto)
