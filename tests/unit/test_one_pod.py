@@ -1,4 +1,4 @@
-"""Judging a pod that runs: what it is, what is sent, and what is printed; without a cluster."""
+"""Judge a running pod: find its settings, send flows and print the result, without a cluster."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SERVER, POD, CLIENT = "10.1.0.9", "10.1.0.5", "10.1.0.8"
 
 
 def pod(*containers: str, **annotations: str) -> dict[str, Any]:
-    """Return a pod that runs; annotations by the last part of their name, with underscores."""
+    """Return a running pod. Name an annotation by its last part, with underscores."""
     named = {f"flomesh.io/{key.replace('_', '-')}": text for key, text in annotations.items()}
     ports = [{"containerPort": 6379}]
     return {
@@ -58,8 +58,8 @@ def injected(**annotations: str) -> Found:
 
 
 @pytest.mark.parametrize("text", ["web-1", "demo/", "/web-1", "demo/web/1", "Demo/web", "a/b?c=d"])
-def test_what_names_no_pod_is_refused(text: str) -> None:
-    """Catches: a path of the API that somebody else has made up."""
+def test_invalid_pod_name_is_refused(text: str) -> None:
+    """Catches: an API path that an argument controls."""
     with pytest.raises(SettingsError, match="give NAMESPACE/NAME"):
         parse_name(text)
     assert parse_name("demo/web-1") == ("demo", "web-1")
@@ -76,8 +76,8 @@ def test_what_names_no_pod_is_refused(text: str) -> None:
         (Found(pod(sidecar_injection="enabled"), None), "flomesh.io/sidecar-injection: enabled"),
     ],
 )
-def test_pod_without_redirection_says_why(found: Found, why: str) -> None:
-    """Catches: a pod that is blamed for not capturing what it was never asked to."""
+def test_pod_without_redirection_has_a_reason(found: Found, why: str) -> None:
+    """Catches: a pod blamed for a capture that it never requested."""
     assert bool(found.not_in_mesh) is bool(why)
     assert why in found.not_in_mesh
     assert ("no traffic may be redirected" in found.headline) is bool(why)
@@ -104,10 +104,10 @@ def namespace(labels: dict[str, str], annotations: dict[str, str]) -> dict[str, 
         (pod("sidecar"), namespace(IN_MESH, ASKS), ""),
     ],
 )
-def test_pod_that_a_mesh_missed_is_to_be_captured(
+def test_pod_that_the_injector_missed_must_be_captured(
     pod_without_sidecar: dict[str, Any], its_namespace: dict[str, Any], missed: str
 ) -> None:
-    """Catches: a pod that leaks everything, called "not injected, all direct" with status 0."""
+    """Catches: a pod that leaks everything, reported as "not injected" with status 0."""
     found = Found(pod_without_sidecar, None, its_namespace)
 
     assert bool(found.missed) is bool(missed)
@@ -117,8 +117,8 @@ def test_pod_that_a_mesh_missed_is_to_be_captured(
     assert ("make the pod again" in found.advice) is bool(missed)
 
 
-def test_change_of_the_mesh_config_after_the_pod_was_made_is_said() -> None:
-    """Catches: a pod that keeps its old lists, as it has to, and differences without that cause."""
+def test_change_of_the_mesh_config_after_the_pod_is_reported() -> None:
+    """Catches: differences without their cause: the pod is older than the MeshConfig."""
     times = {"f:spec": "2026-03-01T10:00:00Z", "f:status": "2026-09-01T10:00:00Z"}
     managed = [{"time": time, "fieldsV1": {field: {}}} for field, time in times.items()]
     config = {"metadata": {"managedFields": managed}, "spec": {}}
@@ -135,7 +135,7 @@ def test_change_of_the_mesh_config_after_the_pod_was_made_is_said() -> None:
     assert injected().advice == ""
 
 
-def test_settings_are_the_pods_own_and_the_meshs() -> None:
+def test_settings_are_those_of_the_pod_and_of_the_mesh() -> None:
     """Catches: a pod that is judged by half of its settings."""
     config = {"spec": {"traffic": {"outboundPortExclusionList": [80], "other": {}}}}
     found = Found(pod("sidecar", outbound_port_exclusion_list="6379, 7070"), config)
@@ -152,7 +152,7 @@ def test_settings_are_the_pods_own_and_the_meshs() -> None:
 
 
 class Api:
-    """A cluster that has some objects, by their path."""
+    """A cluster that has some API objects, by their path."""
 
     def __init__(self, **objects: dict[str, Any]) -> None:
         self._objects = objects
@@ -169,10 +169,8 @@ class Api:
         return f"too many ports specified in {container} of {namespace}/{pod}"
 
 
-def test_pod_has_to_run() -> None:
-    """Catches: a guest in a pod that has ended, or a right that is missing taken for a missing
-    pod.
-    """
+def test_pod_must_be_running() -> None:
+    """Catches: an agent in a pod that has ended, or a missing permission read as a missing pod."""
     pending = pod() | {"status": {"phase": "Pending"}}
     ended = {"terminated": {"exitCode": 2}}
     died = {"phase": "Pending", "initContainerStatuses": [{"name": "fsm-init", "state": ended}]}
@@ -206,7 +204,7 @@ def hosts(probes: list[ProbeFlow]) -> set[str]:
 
 
 def test_nothing_is_sent_out_of_the_cluster() -> None:
-    """Catches: a stranger's address that is dialled from somebody's production."""
+    """Catches: a connection from a production pod to an address outside the cluster."""
     found = injected(outbound_ip_range_exclusion_list="198.51.100.0/24")
 
     plan = aimed(found)
@@ -220,22 +218,22 @@ def test_nothing_is_sent_out_of_the_cluster() -> None:
 
 
 def test_same_pod_gets_the_same_flows() -> None:
-    """Catches: a verdict that depends on the day."""
+    """Catches: a verdict that changes from run to run."""
     found = injected(outbound_port_exclusion_list="6379,7070")
     assert aimed(found).sent == aimed(found).sent
     assert 7070 in {probe.flow.destination.port for probe in aimed(found).sent}
 
 
-def test_ports_of_the_application_are_left_to_it() -> None:
-    """Catches: a source port that the application has, which ends in an error of ours."""
+def test_ports_of_the_application_are_not_source_ports() -> None:
+    """Catches: a harness error, because the application uses the source port."""
     sources = {
         p.source_port for p in aimed(injected(outbound_port_exclusion_list="6379,7070")).sent
     }
     assert sources == {None, 7070}
 
 
-def test_flow_that_tells_nothing_is_left_out() -> None:
-    """Catches: a sidecar that is blamed for hanging up on what dials its own listener."""
+def test_flow_without_information_is_left_out() -> None:
+    """Catches: a sidecar blamed for closing connections to its own listener."""
     plan = aimed(injected())
     flows = [p.flow for p in plan.sent if p.flow.uid is None and p.flow.protocol is Protocol.TCP]
     ports = {flow.destination.port for flow in flows}
@@ -243,8 +241,8 @@ def test_flow_that_tells_nothing_is_left_out() -> None:
     assert 15003 not in ports
 
 
-def test_node_does_not_listen_for_us() -> None:
-    """Catches: a listener of ours on the network of a node."""
+def test_no_listener_runs_on_the_network_of_a_node() -> None:
+    """Catches: a listener of the harness on a node's network."""
     found = Found(pod("host"), None)
     assert {probe.flow.direction for probe in aimed(found).sent} == {Direction.OUTBOUND}
     assert hosts(aimed(found).sent) == {SERVER}
@@ -267,8 +265,8 @@ def judged(route: Route, probe: ProbeFlow, *by: Acceptor, lost: str | None = Non
 CAPTURED = Route.SIDECAR_OUTBOUND, Acceptor.SIDECAR_OUTBOUND
 
 
-def test_table_has_a_line_for_flows_of_one_fate() -> None:
-    """Catches: three hundred lines of which one matters."""
+def test_flows_with_the_same_fate_share_a_line() -> None:
+    """Catches: a table of three hundred lines of which one matters."""
     route, by = CAPTURED
     good = [outbound(port, uid) for uid in (1000, 0) for port in (8081, 8080)]
     rows = [(each, judged(route, each, by)) for each in good]
@@ -290,14 +288,14 @@ def test_table_has_a_line_for_flows_of_one_fate() -> None:
     assert conclusion(rows[:1]) == "1 flow judged: as documented"
 
 
-def test_what_is_left_out_is_said() -> None:
-    """Catches: a range that nobody looked at, in a table that looks complete."""
+def test_untested_ranges_are_listed() -> None:
+    """Catches: a range that was not tested, in a table that looks complete."""
     assert left_out("to x", [outbound(1), outbound(2)]) == "left out: 2 flows to x"
     assert undialled(("8.8.8.8", "8.8.4.4")).endswith("outside the cluster: 8.8.8.8, 8.8.4.4")
 
 
 class Place:
-    """A place that notes what it is asked to dial."""
+    """A place that records what it must dial."""
 
     address = CLIENT
 
@@ -319,8 +317,8 @@ class Place:
         return Fate(flow, None, (), "no answer")
 
 
-def test_flows_go_out_together_and_come_back_in_order() -> None:
-    """Catches: a fate that is taken for another flow's."""
+def test_flows_are_sent_together_and_fates_keep_their_order() -> None:
+    """Catches: a fate that is assigned to another flow."""
     place = Place()
     mesh = SimpleNamespace(client=Place())
     made = KubeHosts(cast("Any", mesh), cast("Any", place))
@@ -342,7 +340,7 @@ def test_flows_go_out_together_and_come_back_in_order() -> None:
         ([], "required: NAMESPACE/NAME"),
     ],
 )
-def test_wrong_usage_says_nothing_about_the_pod(
+def test_wrong_usage_has_its_own_exit_status(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Catches: a typo whose exit status blames the pod."""
@@ -350,10 +348,10 @@ def test_wrong_usage_says_nothing_about_the_pod(
     assert said in capsys.readouterr().err
 
 
-def test_fault_of_ours_is_no_verdict(
+def test_harness_error_has_its_own_exit_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Catches: a traceback that ends with the status of a pod that differs."""
+    """Catches: a traceback with the exit status of a pod that differs."""
     monkeypatch.setattr("pytest_fsmredir.cli.pod.command.parse_name", lambda _: 1 / 0)
     assert main(["pod", "demo/web-1", "--pod-image", "i"]) == 2
     assert "ZeroDivisionError" in capsys.readouterr().err

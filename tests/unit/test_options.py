@@ -1,4 +1,4 @@
-"""From the command line, the options file, the environment and ini to settings."""
+"""Settings from the command line, the options file, the environment and the ini file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ implementation:
 
 
 def test_defaults_judge_the_reference(project: Project) -> None:
-    """Catches: a first run that asks for something."""
+    """Catches: a first run that needs options."""
     settings = project.settings()
     assert (settings.impl, settings.init_cmd, settings.rules) == ("reference", "", None)
     assert settings.families == (4, 6)
@@ -30,7 +30,7 @@ def test_defaults_judge_the_reference(project: Project) -> None:
 
 
 def test_every_layer_wins_over_the_next(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches: a file that beats the command line, an ini setting that beats the environment."""
+    """Catches: a file that overrides the command line, or an ini file that overrides variables."""
     seen = [project.settings().timeout_s]
     project.ini["fsm_timeout"] = "1"
     seen.append(project.settings().timeout_s)
@@ -42,8 +42,8 @@ def test_every_layer_wins_over_the_next(project: Project, monkeypatch: pytest.Mo
     assert seen == [5, 1, 2, 3, 4]
 
 
-def test_every_option_but_a_few_can_stand_in_the_file(project: Project) -> None:
-    """Catches: an option that the file does not know."""
+def test_options_file_accepts_all_options_except_a_few(project: Project) -> None:
+    """Catches: an option that the file does not accept."""
     project.write(
         "init-cmd: sh init.sh\ncheck: [OUT-*, IN-001]\nprofile: core\niptables: both\nip: 4\n"
         "exhaustive: yes\nstrict: true\nrequire: none\nreport: out\nprivilege: root\n"
@@ -78,58 +78,56 @@ def test_every_option_but_a_few_can_stand_in_the_file(project: Project) -> None:
     ],
 )
 def test_bad_options_file_is_refused(project: Project, text: str, message: str) -> None:
-    """Catches: a misspelt key that is ignored, or an error that does not say where."""
+    """Catches: a misspelled key that is ignored, or an error that does not say where."""
     file = project.write(text)
     with pytest.raises(SettingsError, match=message) as caught:
         project.settings()
     assert str(caught.value).startswith(str(file))
 
 
-def test_file_makes_no_objects(project: Project) -> None:
-    """Catches: a file from somebody else that runs code when it is read."""
+def test_options_file_cannot_create_python_objects(project: Project) -> None:
+    """Catches: a file from an untrusted source that runs code when it is read."""
     project.write("init-cmd: !!python/object/apply:os.system ['touch owned']")
     with pytest.raises(SettingsError):
         project.settings()
     assert not (project.path / "owned").exists()
 
 
-def test_file_that_is_named_must_exist(project: Project) -> None:
-    """Catches: a misspelt ``--fsm-options`` that means "no options"."""
+def test_named_options_file_must_exist(project: Project) -> None:
+    """Catches: a misspelled ``--fsm-options`` that means "no options"."""
     with pytest.raises(SettingsError, match=r"nowhere\.yaml: No such file"):
         project.settings(options="nowhere.yaml")
 
 
-def test_file_that_is_no_text_is_refused(project: Project) -> None:
-    """Catches: a traceback for a file of another kind."""
+def test_binary_options_file_is_refused(project: Project) -> None:
+    """Catches: a traceback for a binary file."""
     (project.path / "fsmredir.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsError, match="not UTF-8"):
         project.settings()
 
 
-def test_file_is_not_read_unless_the_suite_is_to_run(project: Project) -> None:
-    """Catches: a broken options file that stops somebody's own tests."""
+def test_options_file_is_read_only_if_the_suite_runs(project: Project) -> None:
+    """Catches: a broken options file that stops a project's own tests."""
     project.write("nonsense: [")
     assert not project.settings(conformance=False).conformance
 
 
-def test_paths_of_a_file_start_where_the_file_is(project: Project) -> None:
+def test_paths_in_the_options_file_are_relative_to_it(project: Project) -> None:
     """Catches: a rules file that is found from one directory only."""
     (project.path / "sub").mkdir()
     project.write("rules: rules.v4", "sub/own.yaml")
     assert project.settings(options="sub/own.yaml").rules == project.path / "sub" / "rules.v4"
 
 
-def test_more_binding_layer_names_the_implementation(project: Project) -> None:
-    """Catches: a command on the command line that loses against, or quarrels with, one in the
-    file.
-    """
+def test_higher_layer_selects_the_implementation(project: Project) -> None:
+    """Catches: a command on the command line that loses to, or conflicts with, one in the file."""
     project.write("rules: rules.v4")
     settings = project.settings(init_cmd="true")
     assert (settings.init_cmd, settings.rules, settings.impl) == ("true", None, "")
 
 
 def test_two_implementations_of_one_layer_are_refused(project: Project) -> None:
-    """Catches: a run that judges another implementation than the user believes."""
+    """Catches: a run that judges another implementation than the user expects."""
     with pytest.raises(SettingsError, match="--fsm-impl and --fsm-init-cmd each name"):
         project.settings(impl="reference", init_cmd="true")
     with pytest.raises(SettingsError, match="--fsm-init-cmd and --fsm-rules each name"):
@@ -143,7 +141,7 @@ def test_two_implementations_of_one_layer_are_refused(project: Project) -> None:
 def test_empty_implementation_is_refused(
     project: Project, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Catches: a shell variable without a value that has the reference certified in its place."""
+    """Catches: an empty shell variable, so that the run certifies the reference instead."""
     key = "fsm_" + name.replace("-", "_")
     empty = "the value is empty, and does not say what is to be judged"
     with pytest.raises(SettingsError, match=f"^--fsm-{name}: {empty}"):
@@ -169,10 +167,8 @@ def test_empty_name_of_the_options_file_is_refused(
         project.settings()
 
 
-def test_reference_is_not_judged_in_the_name_of_somebody(project: Project) -> None:
-    """Catches: a certificate of the reference that says ACME, who forgot to say how to run
-    theirs.
-    """
+def test_reference_is_not_judged_under_a_vendors_name(project: Project) -> None:
+    """Catches: a certificate that says ACME for a run that judged the reference."""
     project.write(METADATA)
     with pytest.raises(SettingsError, match="describes acme-mesh but not how to run it"):
         project.settings()
@@ -187,8 +183,8 @@ def test_reference_is_not_judged_in_the_name_of_somebody(project: Project) -> No
         assert project.settings(given).identity.project == "acme-mesh"
 
 
-def test_features_are_collected_least_binding_first(project: Project) -> None:
-    """Catches: a change on the command line that forgets what the file declares."""
+def test_features_are_collected_from_the_lowest_layer_up(project: Project) -> None:
+    """Catches: a change on the command line that drops what the file declares."""
     project.write("features: [ipv6, hairpin]")
     assert list(project.settings(features="-hairpin").features.values()) == [
         ("ipv6", "hairpin"),
@@ -196,15 +192,15 @@ def test_features_are_collected_least_binding_first(project: Project) -> None:
     ]
 
 
-def test_empty_list_of_features_is_a_statement(project: Project) -> None:
-    """Catches: a file that claims nothing, and is taken to claim everything."""
+def test_empty_list_of_features_claims_nothing(project: Project) -> None:
+    """Catches: an empty list that is read as a claim of every feature."""
     assert project.settings().features == {}
     project.write("features: []")
     assert list(project.settings().features.values()) == [()]
 
 
 def test_metadata_is_taken_as_written(project: Project) -> None:
-    """Catches: a version 1.30 that YAML makes 1.3."""
+    """Catches: a version 1.30 that YAML turns into 1.3."""
     project.write(METADATA)
     identity = project.settings(init_cmd="true").identity
     assert (identity.project, identity.version, identity.mode) == ("acme-mesh", "1.30", "default")
@@ -224,7 +220,7 @@ def test_metadata_is_taken_as_written(project: Project) -> None:
     ],
 )
 def test_bad_metadata_is_refused(project: Project, text: str, message: str) -> None:
-    """Catches: a report that names nobody, or a moving target."""
+    """Catches: a report without a vendor, or about a moving target such as "latest"."""
     project.write(text)
     with pytest.raises(SettingsError, match=message):
         project.settings()
@@ -238,8 +234,8 @@ def test_report_needs_complete_metadata_before_the_run(project: Project) -> None
         project.settings(report="out", init_cmd="true")
 
 
-def test_waivers_come_from_either_file(project: Project) -> None:
-    """Catches: waivers that are dropped because another file holds them."""
+def test_waivers_of_both_files_are_used(project: Project) -> None:
+    """Catches: waivers that are dropped because another file has some too."""
     listed = "[{id: OUT-001, reason: r, link: 'https://example.com/1'}]"
     project.write(f"waivers: {listed}")
     project.write(listed.replace("001", "002"), "list.yaml")
@@ -255,9 +251,7 @@ def test_waivers_come_from_either_file(project: Project) -> None:
 
 
 def test_backends_make_a_matrix(project: Project) -> None:
-    """Catches: a backend that is named and left out, or a variant that a mesh was never asked
-    for.
-    """
+    """Catches: a named backend that is left out, or a variant that the mesh does not have."""
     settings = project.settings(backend="netns, kind,netns", iptables="both", ip="4")
 
     assert list(map(str, settings.variants("nft"))) == [
@@ -278,13 +272,13 @@ def test_backends_make_a_matrix(project: Project) -> None:
     ],
 )
 def test_unknown_backend_is_refused(project: Project, backend: str, message: str) -> None:
-    """Catches: a misspelt backend that leaves the default one to certify the implementation."""
+    """Catches: a misspelled backend that is replaced by the default one."""
     with pytest.raises(SettingsError, match=message):
         project.settings(backend=backend)
 
 
 def test_nodes_are_points_of_the_matrix(project: Project) -> None:
-    """Catches: two nodes that share an id, or an id that ``-k`` cannot name."""
+    """Catches: two nodes that share an id, or an id that ``-k`` cannot select."""
     settings = project.settings(backend="netns,kind", nodes="a.b,c", iptables="nft", ip="4")
     variants = settings.variants("nft", {"kind": ["a.b", "c"]})
 
@@ -295,7 +289,7 @@ def test_nodes_are_points_of_the_matrix(project: Project) -> None:
     )
 
 
-def test_nodes_may_be_a_list_of_the_options_file(project: Project) -> None:
-    """Catches: an option that only a command line can give."""
+def test_options_file_accepts_a_list_of_nodes(project: Project) -> None:
+    """Catches: an option that works on the command line only."""
     project.write("backend: kind\nnodes: [a, b]\n")
     assert project.settings().kubernetes.nodes == ("a", "b")

@@ -32,7 +32,7 @@ INTERFACES = ("eth0", "eth1")
 INTERFACE_LIST = ListName.NETWORK_INTERFACE_EXCLUSION.mesh_config_key
 EXCLUSIONS = tuple(name for name in ListName if name is not ListName.OUTBOUND_IP_RANGE_INCLUSION)
 
-# Few values each, so that flows and lists meet often.
+# Few values each, so that many flows match an item.
 networks = st.sampled_from(RANGES).map(lambda text: ip_network(text, strict=False))
 ports = st.sampled_from(PORT_NUMBERS)
 policies = st.builds(
@@ -103,19 +103,17 @@ def ranges(*texts: str) -> tuple[Network, ...]:
     ids=str,
 )
 def test_route_without_any_list(flow: Flow, route: Route) -> None:
-    """Catches: a wrong row in the behaviour that every pod has before anything is configured."""
+    """Catches: a wrong row in the behaviour of a pod without configuration."""
     assert expected(Policy(), flow, OWN) is route
 
 
-def test_served_ports_are_the_seeds() -> None:
-    """Catches: a health port dropped from the constants, which oracle and rules would both
-    follow.
-    """
+def test_served_ports_are_those_of_the_seed() -> None:
+    """Catches: a missing health port in the constants, which oracle and rules share."""
     assert SERVED_PORTS == (15010, 15901, 15902, 15903, 15904)
 
 
-def test_exclusion_covers_its_range_and_no_more() -> None:
-    """Catches: edges of a range off by one."""
+def test_exclusion_covers_exactly_its_range() -> None:
+    """Catches: an off-by-one at the edges of a range."""
     policy = Policy(outbound_ip_range_exclusion_list=ranges("2.2.2.0/24"))
     hosts = ("2.2.1.255", "2.2.2.0", "2.2.2.255", "2.2.3.0")
 
@@ -126,16 +124,14 @@ def test_exclusion_covers_its_range_and_no_more() -> None:
 
 
 def test_inclusion_of_one_family_includes_nothing_of_the_other() -> None:
-    """Catches: an inclusion list judged for each family by itself, so that IPv6 stays captured
-    whole.
-    """
+    """Catches: an inclusion list applied to each family separately: all IPv6 is captured."""
     policy = Policy(outbound_ip_range_inclusion_list=ranges("10.0.0.0/8"))
 
     assert expected(policy, app("2001:db8::7"), OWN) is Route.DIRECT
 
 
 @pytest.mark.parametrize("flow", [app("1.1.1.1"), client(80)], ids=str)
-def test_excluded_interface_is_left_alone_both_ways_and_no_other_is(flow: Flow) -> None:
+def test_excluded_interface_is_exempt_in_both_directions(flow: Flow) -> None:
     """Catches: an interface list that acts in one direction only, or on every interface."""
     policy = Policy(network_interface_exclusion_list=("eth1",))
 
@@ -145,7 +141,7 @@ def test_excluded_interface_is_left_alone_both_ways_and_no_other_is(flow: Flow) 
 
 @pytest.mark.parametrize("port", [15000, 15001, 15003])
 def test_inbound_exclusion_does_not_open_the_sidecars_own_ports(port: int) -> None:
-    """Catches: an oracle that wants the admin interface to be reachable from outside."""
+    """Catches: an oracle that expects the admin interface to be reachable from outside."""
     policy = Policy(inbound_port_exclusion_list=(port,))
 
     assert expected(policy, client(port), OWN) is Route.SIDECAR_INBOUND
@@ -166,7 +162,7 @@ def test_more_exclusions_never_capture_more(
 @reproducible
 @given(policy=policies, flow=outbound_flows)
 def test_sidecar_is_never_captured_outbound(policy: Policy, flow: Flow) -> None:
-    """Catches: a loop: the sidecar's onward connection given back to the sidecar."""
+    """Catches: a loop: the sidecar's onward connection is redirected to the sidecar."""
     route = expected(policy, replace(flow, uid=SIDECAR_UID), OWN)
 
     assert route is not Route.SIDECAR_OUTBOUND
@@ -175,7 +171,7 @@ def test_sidecar_is_never_captured_outbound(policy: Policy, flow: Flow) -> None:
 @reproducible
 @given(policy=policies, flow=outbound_flows, network=networks)
 def test_exclusion_beats_inclusion(policy: Policy, flow: Flow, network: Network) -> None:
-    """Catches: inclusions looked at first, so that an exclusion inside one has no effect."""
+    """Catches: inclusions applied first, so that an exclusion inside one has no effect."""
     both = replace(
         policy,
         outbound_ip_range_exclusion_list=(network,),
@@ -188,14 +184,14 @@ def test_exclusion_beats_inclusion(policy: Policy, flow: Flow, network: Network)
 @reproducible
 @given(policy=policies, flow=flows, protocol=st.sampled_from((Protocol.UDP, Protocol.ICMP)))
 def test_only_tcp_is_captured(policy: Policy, flow: Flow, protocol: Protocol) -> None:
-    """Catches: UDP or ICMP captured under some list, the sidecar's self-call included."""
+    """Catches: captured UDP or ICMP, including the sidecar's own connection to its pod."""
     assert expected(policy, replace(flow, protocol=protocol), OWN) is Route.DIRECT
 
 
 @reproducible
 @given(policy=policies, flow=flows)
 def test_order_of_items_does_not_matter(policy: Policy, flow: Flow) -> None:
-    """Catches: a list whose first item decides."""
+    """Catches: a list of which only the first item has an effect."""
     turned = Policy(**{name.value: getattr(policy, name.value)[::-1] for name in ListName})
 
     assert expected(turned, flow, OWN) is expected(policy, flow, OWN)
@@ -203,8 +199,10 @@ def test_order_of_items_does_not_matter(policy: Policy, flow: Flow) -> None:
 
 @reproducible
 @given(policy=policies, flow=flows, data=st.data())
-def test_no_order_of_items_matters(policy: Policy, flow: Flow, data: st.DataObject) -> None:
-    """Catches: an item that counts only before, or only after, some other."""
+def test_permutations_of_items_do_not_matter(
+    policy: Policy, flow: Flow, data: st.DataObject
+) -> None:
+    """Catches: an item that has an effect only before, or only after, another one."""
     lists = {name.value: getattr(policy, name.value) for name in ListName}
     mixed = {name: tuple(data.draw(st.permutations(items))) for name, items in lists.items()}
 
@@ -213,8 +211,8 @@ def test_no_order_of_items_matters(policy: Policy, flow: Flow, data: st.DataObje
 
 @reproducible
 @given(policy=policies, flow=flows)
-def test_doubles_mean_nothing(policy: Policy, flow: Flow) -> None:
-    """Catches: a second mention that takes back, or adds to, the first."""
+def test_duplicate_items_have_no_effect(policy: Policy, flow: Flow) -> None:
+    """Catches: a duplicate that cancels, or adds to, the first mention."""
     doubled = Policy(**{name.value: 2 * getattr(policy, name.value) for name in ListName})
 
     assert expected(doubled, flow, OWN) is expected(policy, flow, OWN)
@@ -223,7 +221,7 @@ def test_doubles_mean_nothing(policy: Policy, flow: Flow) -> None:
 @reproducible
 @given(configuration=configurations(), flow=flows)
 def test_scope_of_an_item_does_not_matter(configuration: Configuration, flow: Flow) -> None:
-    """Catches: an item that means something else in an annotation than in the MeshConfig."""
+    """Catches: an item with one meaning in an annotation and another in the MeshConfig."""
     united = {name.mesh_config_key: values for name, values in configuration.effective().items()}
     in_mesh = Configuration(traffic=united).policy()
     in_pod = Configuration(
@@ -242,9 +240,7 @@ def test_scope_of_an_item_does_not_matter(configuration: Configuration, flow: Fl
 @reproducible
 @given(policy=policies, extra=policies, flow=flows)
 def test_more_inclusions_never_capture_less(policy: Policy, extra: Policy, flow: Flow) -> None:
-    """Catches: an added inclusion that frees what another one includes; the first is what
-    narrows.
-    """
+    """Catches: an added inclusion that exempts what another one captures."""
     ranges = policy.outbound_ip_range_inclusion_list
     wider = replace(
         policy,
@@ -268,7 +264,7 @@ def test_outbound_ignores_the_inbound_list(policy: Policy, other: Policy, flow: 
 @reproducible
 @given(policy=policies, flow=inbound_flows)
 def test_inbound_ignores_the_outbound_lists(policy: Policy, flow: Flow) -> None:
-    """Catches: an exclusion of 0.0.0.0/0, or an inclusion list, that turns inbound capture off."""
+    """Catches: an outbound exclusion of 0.0.0.0/0 or an inclusion that stops inbound capture."""
     inbound_only = Policy(
         inbound_port_exclusion_list=policy.inbound_port_exclusion_list,
         network_interface_exclusion_list=policy.network_interface_exclusion_list,
@@ -283,8 +279,8 @@ def test_inbound_ignores_the_outbound_lists(policy: Policy, flow: Flow) -> None:
     mesh=st.lists(st.sampled_from(RANGES), min_size=1, max_size=2),
     host=st.sampled_from(REMOTE),
 )
-def test_inclusions_of_both_scopes_are_united(pod: list[str], mesh: list[str], host: str) -> None:
-    """Catches: one scope's inclusions hiding the other's, or narrowing them."""
+def test_inclusions_of_both_scopes_are_merged(pod: list[str], mesh: list[str], host: str) -> None:
+    """Catches: inclusions of one scope that hide or narrow those of the other."""
     name = ListName.OUTBOUND_IP_RANGE_INCLUSION
     policy = Configuration(
         annotations={str(name.annotation): ",".join(pod)}, traffic={name.mesh_config_key: mesh}
@@ -302,8 +298,8 @@ def test_inclusions_of_both_scopes_are_united(pod: list[str], mesh: list[str], h
     mesh=st.lists(ports, min_size=1, max_size=3),
     port=ports,
 )
-def test_exclusions_of_both_scopes_are_united(pod: list[int], mesh: list[int], port: int) -> None:
-    """Catches: one scope's exclusions hiding the other's."""
+def test_exclusions_of_both_scopes_are_merged(pod: list[int], mesh: list[int], port: int) -> None:
+    """Catches: exclusions of one scope that hide those of the other."""
     name = ListName.OUTBOUND_PORT_EXCLUSION
     policy = Configuration(
         annotations={str(name.annotation): ",".join(map(str, pod))},
@@ -315,8 +311,8 @@ def test_exclusions_of_both_scopes_are_united(pod: list[int], mesh: list[int], p
     assert direct is (port in pod or port in mesh)
 
 
-def test_flow_that_took_another_way_says_which_was_wanted() -> None:
-    """Catches: a call that missed a sidecar, told by the seen way alone."""
+def test_wrong_route_is_reported_with_the_expected_route() -> None:
+    """Catches: a call that missed a sidecar, reported without the expected route."""
     caller, server = Address("203.0.113.20", 40000), Address("10.77.0.1", 8080)
     hops = (Acceptance(0, Acceptor.SIDECAR_INBOUND, Address("10.77.0.1", 15003), caller, server),)
     fate = Fate(Flow(Direction.INBOUND, Address("192.0.2.1", 30080)), caller, hops)
@@ -329,7 +325,7 @@ def test_flow_that_took_another_way_says_which_was_wanted() -> None:
     assert "expected accepted by the sidecar's inbound listener, then the dest" in repr(wanted)
 
 
-def test_acceptance_of_a_flow_that_no_listener_accepted_is_an_explained_failure() -> None:
+def test_missing_acceptance_is_an_explained_failure() -> None:
     """Catches: ``None`` in ``fate.accepted.peer``, or an error that blames the harness."""
     flow = Flow(Direction.OUTBOUND, Address("192.0.2.1", 80), uid=1000)
     lost = Fate(flow, None, (), "refused")

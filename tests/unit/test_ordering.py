@@ -11,7 +11,7 @@ CHECKS = [check.id for check in catalogue.load().checks]
 
 
 def test_plain_traffic_comes_before_special_cases() -> None:
-    """Catches: ``pytest -x`` that stops at COEX-001 when nothing at all is captured."""
+    """Catches: ``pytest -x`` that stops at COEX-001 although no traffic is captured at all."""
     wanted = [
         "SAN-001",
         "OUT-001",
@@ -26,7 +26,7 @@ def test_plain_traffic_comes_before_special_cases() -> None:
 
 
 def test_checks_in_two_parts_come_last() -> None:
-    """Catches: connections that are idle for a moment only, because their check comes early."""
+    """Catches: connections that are idle too briefly because their check runs early."""
     in_two_parts = [each.id for each in catalogue.load().checks if each.in_two_parts]
 
     assert in_two_parts
@@ -35,11 +35,11 @@ def test_checks_in_two_parts_come_last() -> None:
 
 @pytest.mark.parametrize("prefix", sorted({check.partition("-")[0] for check in CHECKS}))
 def test_each_prefix_has_a_place(prefix: str) -> None:
-    """Catches: a new prefix that runs last because nobody gave it a place."""
+    """Catches: a new prefix that runs last because it is not in the order."""
     assert rank(f"{prefix}-999") < rank("ZZZZ-001")
 
 
 def test_file_runs_where_its_plainest_check_belongs() -> None:
-    """Catches: OUT-001 behind a file of special cases that holds an earlier prefix."""
+    """Catches: OUT-001 after a file of special cases that has an earlier prefix."""
     assert rank_of_file(["OUT-005", "OUT-001"]) < rank_of_file(["OUT-002", "LO-001"])
     assert rank_of_file([]) > rank("ZZZZ-001")

@@ -1,4 +1,4 @@
-"""Packets: what differs between two headers, and what kinds of packets there are to send."""
+"""Packets: differences between two headers, and the kinds of packets to send."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEADER: forge.IpFields = {
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_intact_packet_has_no_changed_field(family: int) -> None:
-    """Catches: a false alarm about a packet that arrived as it was sent."""
+    """Catches: a false alarm about a packet that arrives as it was sent."""
     packet = forge.udp(*ENDS[family], b"payload", **HEADER)
 
     assert changed_fields(packet, packet) == []
@@ -46,8 +46,8 @@ def test_changed_field_is_named(family: int, change: forge.IpFields, said: str) 
     assert changed_fields(sent, seen) == [said]
 
 
-def test_ip_options_count() -> None:
-    """Catches: options that are stripped, or a header length that is not that of the options."""
+def test_ip_options_are_compared() -> None:
+    """Catches: stripped options, or a header length that does not match the options."""
     plain = forge.udp(*ENDS[4], b"")
     alerting = forge.udp(*ENDS[4], b"", ip_options=bytes([148, 4, 0, 0]))
 
@@ -56,7 +56,7 @@ def test_ip_options_count() -> None:
 
 
 def test_identification_that_the_kernel_chooses_is_not_a_change() -> None:
-    """Catches: a false alarm, since the kernel puts a number in place of 0 (raw(7))."""
+    """Catches: a false alarm, because the kernel replaces an identification of 0 (raw(7))."""
     sent, seen = (forge.udp(*ENDS[4], b"", identification=number) for number in (0, 4711))
 
     assert changed_fields(sent, seen) == []
@@ -64,7 +64,7 @@ def test_identification_that_the_kernel_chooses_is_not_a_change() -> None:
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_every_protocol_has_one_packet(family: int) -> None:
-    """Catches: a protocol that is announced and not sent, or TCP among the others."""
+    """Catches: a protocol that is announced and not sent, or TCP among the other protocols."""
     some = protocols.other_protocols(*ENDS[family])
     every = protocols.other_protocols(*ENDS[family], every=True)
 
@@ -74,15 +74,15 @@ def test_every_protocol_has_one_packet(family: int) -> None:
     assert len({name for name, _ in every}) == len(every)
 
 
-def test_reply_goes_back_to_who_asks() -> None:
-    """Catches: a reply that connection tracking does not find the request of."""
+def test_reply_goes_to_the_sender_of_the_request() -> None:
+    """Catches: a reply that connection tracking does not match with its request."""
     for query in protocols.icmp_queries("192.0.2.1", "198.51.100.2"):
         assert query.reply.goes(query.request.destination, query.request.source)
         assert query.reply.body[4:8] == query.request.body[4:8]
 
 
-def test_group_messages_are_as_their_documents_ask() -> None:
-    """Catches: a message that hosts ignore, such as one without its alert (RFC 3376, RFC 3810)."""
+def test_group_messages_follow_their_rfcs() -> None:
+    """Catches: a message that hosts ignore, such as one without router alert (RFC 3376, 3810)."""
     for _, packet in protocols.igmp_messages("192.0.2.1"):
         assert (packet.number, packet.raw[8], packet.raw[20:24]) == (2, 1, bytes([148, 4, 0, 0]))
         assert packet.is_multicast

@@ -1,4 +1,4 @@
-"""Which Pipy plays the sidecar."""
+"""The version of the Pipy that acts as sidecar."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def program(file: Path, prints: str) -> Path:
 
 
 def test_release_and_commit_are_named(tmp_path: Path) -> None:
-    """Catches: a report that does not say which Pipy a verdict was reached with."""
+    """Catches: a report without the version of the Pipy that a verdict is based on."""
     assert pipy_version(program(tmp_path / "pipy", TOLD)) == "Pipy 1.5.18, commit 23ca70c9847d"
 
 
 def test_another_program_is_refused_before_the_first_check(tmp_path: Path) -> None:
-    """Catches: 400 errors about ports that do not open, for a wrong path."""
+    """Catches: 400 errors about ports that do not open, for one wrong path."""
     other = program(tmp_path / "other", "usage: other\n")
     with pytest.raises(PreflightError, match=f"{other} is not Pipy"):
         pipy_version(other)
@@ -36,7 +36,7 @@ def test_another_program_is_refused_before_the_first_check(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("mode", [0o644, None])
 def test_program_that_does_not_start_is_named(tmp_path: Path, mode: int | None) -> None:
-    """Catches: a traceback where the path of Pipy is wrong."""
+    """Catches: a traceback for a wrong path of Pipy."""
     file = tmp_path / "pipy"
     if mode is not None:
         file.touch(mode)

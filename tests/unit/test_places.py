@@ -1,4 +1,4 @@
-"""What a test may say to a place: addresses and ports, on every backend."""
+"""Arguments of a place's methods: valid addresses and ports, on every backend."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pytest_fsmredir.model.flow import (
 
 
 class Nowhere(BasePlace):
-    """A place that keeps what it is to do, and does none of it."""
+    """A place that records its calls and does nothing."""
 
     def __init__(self) -> None:
         mesh = SimpleNamespace(family=4, undo=ExitStack(), observed=0, watch=lambda *_: None)
@@ -89,10 +89,8 @@ NO_ADDRESS = f"'{NAME}' is not an IP address"
         (lambda place: place.connect("::2", 80, source=("::1", 65536)), "65536 is not a port"),
     ],
 )
-def test_what_is_no_address_is_refused_before_anything_is_done(
-    call: Callable[[Any], object], words: str
-) -> None:
-    """Catches: a name looked up by pytest's own process, so that traffic leaves the namespaces."""
+def test_invalid_address_is_refused_first(call: Callable[[Any], object], words: str) -> None:
+    """Catches: a name that pytest's process resolves, so that traffic leaves the namespaces."""
     place = Nowhere()
     with pytest.raises(BackendError, match=words):
         call(place)
@@ -102,7 +100,7 @@ def test_what_is_no_address_is_refused_before_anything_is_done(
 @pytest.mark.parametrize("host", ["10.0.0.2", "127.0.0.1", "2001:db8::2", "fe80::1%eth0"])
 @pytest.mark.parametrize("port", [0, 65535])
 def test_every_address_and_port_can_be_dialled(host: str, port: int) -> None:
-    """Catches: a check that may not send what the kernel would."""
+    """Catches: a check that may not send what the kernel would send."""
     place = Nowhere()
     with pytest.raises(NotImplementedError):
         place.connect(host, port, source=Address(host, port))
@@ -110,7 +108,7 @@ def test_every_address_and_port_can_be_dialled(host: str, port: int) -> None:
 
 
 class Looping(Nowhere):
-    """A place whose flows pass the sidecar again and again."""
+    """A place whose flows pass the sidecar many times."""
 
     def _open_all(self, flows: Iterable[Flow], source: Address | None) -> Iterator[Fate]:
         del source
@@ -124,7 +122,7 @@ SIDECAR = Acceptor.SIDECAR_OUTBOUND
 
 
 def test_first_loop_fails_the_check_at_once() -> None:
-    """Catches: a sweep that starts a loop for each of its ports, and outlasts its time-outs."""
+    """Catches: a sweep that starts a loop for each of its ports, and exceeds its timeouts."""
     place = Looping()
     with pytest.raises(Unmet, match=r"at most once.*which loops: it passed the sidecar 3 times"):
         list(place.connect_all("10.0.0.9", [1, 2, 3]))
@@ -133,7 +131,7 @@ def test_first_loop_fails_the_check_at_once() -> None:
 
 
 def test_two_sidecars_on_the_way_are_not_a_loop() -> None:
-    """Catches: a flow between two pods, or of a pod to itself, that is taken for a loop."""
+    """Catches: a flow between two pods, or of a pod to itself, reported as a loop."""
     to = Address("10.0.0.9", 80)
     by = (SIDECAR, Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN, Acceptor.ORIGIN)
     path = tuple(Acceptance(n, each, to, to) for n, each in enumerate(by))

@@ -20,7 +20,7 @@ WITHIN_S = 5.0
 
 
 class Loopback:
-    """A host and what listens on it."""
+    """A host and its listeners."""
 
     def __init__(self, undo: ExitStack) -> None:
         self.engine = ForgetfulEngine()
@@ -37,13 +37,13 @@ class Loopback:
         return self.listen(sidecar_probes(self.host))
 
     def free_port(self) -> int:
-        """Return a port that nobody listens on."""
+        """Return a port without a listener."""
         listener = self.host.listen(ANY_PORT)
         listener.close()
         return listener.address.port
 
     def ask(self, listener: Listener, said: str) -> str:
-        """Say something to a listener, and return all it says until it ends."""
+        """Send text to a listener, and return all it answers until it closes."""
         answered = bytearray()
         stream = self.host.stream(Flow(Direction.OUTBOUND, listener.address))
         assert stream is not None
@@ -61,7 +61,7 @@ def loopback() -> Iterator[Loopback]:
 
 
 def application(heard: list[bytes]) -> Serve:
-    """Return a service that answers whatever it hears with a fixed response."""
+    """Return a service that answers every request with a fixed response."""
 
     def serve(stream: Stream, acceptance: Acceptance) -> None:
         def hear(data: bytes) -> None:
@@ -80,8 +80,8 @@ def probe(**headers: object) -> str:
     return f"GET /fsm-healthcheck HTTP/1.1\r\nHost: pod\r\n{lines}\r\n"
 
 
-def test_http_probe_reaches_the_application_as_it_was_written(loopback: Loopback) -> None:
-    """Catches: an application that is asked for the sidecar's path, or whose answer gets lost."""
+def test_http_probe_reaches_the_application_unchanged(loopback: Loopback) -> None:
+    """Catches: a request for the sidecar's path, or a lost answer of the application."""
     heard: list[bytes] = []
     app = loopback.listen(application(heard))
     sidecar = loopback.sidecar()
@@ -95,7 +95,7 @@ def test_http_probe_reaches_the_application_as_it_was_written(loopback: Loopback
 
 
 def test_http_probe_of_a_dead_application_fails(loopback: Loopback) -> None:
-    """Catches: a pod that counts as ready because its sidecar is."""
+    """Catches: a pod that counts as ready because its sidecar is ready."""
     sidecar = loopback.sidecar()
     answered = loopback.ask(sidecar, probe(Original_Http_Port=loopback.free_port()))
 
@@ -104,14 +104,14 @@ def test_http_probe_of_a_dead_application_fails(loopback: Loopback) -> None:
 
 @pytest.mark.parametrize("port", ["", "http", "0", "70000"])
 def test_probe_without_a_port_is_refused(loopback: Loopback, port: str) -> None:
-    """Catches: a probe that ends up anywhere."""
+    """Catches: a probe that goes to an arbitrary port."""
     sidecar = loopback.sidecar()
 
     assert loopback.ask(sidecar, probe(Original_Http_Port=port)).startswith("HTTP/1.1 400 ")
 
 
 def test_health_responder(loopback: Loopback) -> None:
-    """Catches: a TCP probe that says nothing of the application's port."""
+    """Catches: a TCP probe that does not test the application's port."""
     app = loopback.listen()
     health = loopback.listen(health_responder(loopback.host, 0))
     closed = loopback.free_port()
@@ -126,8 +126,8 @@ def test_health_responder(loopback: Loopback) -> None:
     assert lost.endswith("Header Original-Tcp-Port not found in request\n")
 
 
-def test_who_speaks_no_http_gets_the_banner(loopback: Loopback) -> None:
-    """Catches: a check that cannot tell who listens on a probe port."""
+def test_client_without_http_gets_the_banner(loopback: Loopback) -> None:
+    """Catches: a check that cannot tell which program listens on a probe port."""
     sidecar = loopback.sidecar()
     answered = loopback.ask(sidecar, "echo me")
 

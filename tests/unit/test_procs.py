@@ -1,4 +1,4 @@
-"""How programs are started."""
+"""Start programs, limit them and clean up after them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from pytest_fsmredir.errors import CommandError
 from pytest_fsmredir.procs import run
 
 
-def test_file_limit_ends_what_writes_without_end(tmp_path: Path) -> None:
-    """Catches: a program that fills the disk, or one that may not write the image it was told
-    to.
-    """
+def test_file_limit_ends_a_program_that_never_stops_writing(tmp_path: Path) -> None:
+    """Catches: a program that fills the disk, or a limit too small for the image that it writes."""
     file = tmp_path / "file"
 
     # The limit is set once the program has started.
@@ -42,7 +40,7 @@ sys.stdin.read()
 
 @pytest.mark.parametrize(("then", "cleaned"), [("die", True), ("dismiss", False)])
 def test_guardian_acts_only_if_its_process_dies(tmp_path: Path, then: str, cleaned: bool) -> None:
-    """Catches: leftovers of a run that was killed, or a cluster that is cleaned under a run."""
+    """Catches: leftovers of a killed run, or a cluster that is cleaned up during its run."""
     file = tmp_path / "cleaned"
     argv = [sys.executable, "-c", GUARDED, str(file), then]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
@@ -59,8 +57,8 @@ def test_guardian_acts_only_if_its_process_dies(tmp_path: Path, then: str, clean
     assert looking(file.exists) is cleaned
 
 
-def test_process_that_nobody_has_waited_for_has_ended() -> None:
-    """Catches: a namespace of a killed run that is never removed while its parent waits not."""
+def test_zombie_counts_as_ended() -> None:
+    """Catches: a namespace of a killed run that stays until the parent waits for its child."""
     child = subprocess.Popen(["/bin/sh", "-c", "exit"], stdin=subprocess.DEVNULL)
     machine = ourselves().rpartition("/")[0]
     try:

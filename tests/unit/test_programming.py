@@ -1,4 +1,4 @@
-"""How an attempt to program a pod ends: what it says, and whether it says anything."""
+"""The end of an attempt to program a pod: its message, or the lack of one."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def refusal(stdout: str, stderr: str) -> Refused:
     return caught.value
 
 
-def test_refusal_without_a_word_is_told_from_one_with_a_message() -> None:
-    """Catches: a user who has to guess why the pod does not start."""
+def test_refusal_without_a_message_differs_from_one_with_a_message() -> None:
+    """Catches: a user who must guess why the pod does not start."""
     assert refusal("", " \n").silent
     assert not refusal("", "bad port 0\n").silent
     assert Refused("").silent
@@ -42,15 +42,15 @@ def test_refusal_without_a_word_is_told_from_one_with_a_message() -> None:
     assert "a refusal with a message; seen" in repr(SILENT.refused_with_a_message)
 
 
-def test_message_on_standard_output_is_one() -> None:
-    """Catches: a command that says why it refuses, and is told to have said nothing."""
+def test_message_on_standard_output_counts() -> None:
+    """Catches: a command that prints why it refuses, and is reported as silent."""
     assert str(refusal("bad port 0\n", "")).endswith("exited 1: bad port 0")
     assert str(refusal("noise\n", "bad port 0\n")).endswith("exited 1: bad port 0")
     assert not refusal("bad port 0\n", "").silent
 
 
-def test_missed_refusal_says_of_what() -> None:
-    """Catches: a value that was accepted, to be found by trying them all."""
+def test_missed_refusal_names_the_values() -> None:
+    """Catches: an accepted bad value that a user finds only by trying all values."""
     asked = Configuration({"flomesh.io/inbound-port-exclusion-list": "-1"})
     assert repr(Programming(accepted=True, configuration=asked).refused) == (
         "expected a refusal of annotations {'flomesh.io/inbound-port-exclusion-list': '-1'};"

@@ -11,7 +11,7 @@ from pytest_fsmredir.plugin.progress import SweepProgress
 
 
 class Screen:
-    """A terminal reporter that remembers what is written."""
+    """A terminal reporter that records its output."""
 
     def __init__(self, *, isatty: bool) -> None:
         self.isatty, self.lines = isatty, [""]
@@ -27,7 +27,7 @@ class Screen:
 
 
 def progress(*, isatty: bool, total: int) -> list[str]:
-    """Return what a whole sweep shows."""
+    """Return the output of a whole sweep."""
     screen = Screen(isatty=isatty)
     config = SimpleNamespace(pluginmanager=SimpleNamespace(getplugin=lambda _name: None))
     watch = SweepProgress(cast("pytest.Config", config), cast("pytest.TerminalReporter", screen))
@@ -44,7 +44,7 @@ def test_sweep_shows_a_line_every_quarter_in_a_log() -> None:
 
 
 def test_sweep_counts_on_a_terminal_and_cleans_up() -> None:
-    """Catches: a count that stays on the screen under the next line."""
+    """Catches: a counter that stays on the screen under the next line."""
     lines = progress(isatty=True, total=8001)
     assert lines[0] == "\rOUT-002: 1 of 8,001 flows"
     assert lines[-1] == "\r"

@@ -1,4 +1,4 @@
-"""The reference rules without iptables, as text."""
+"""The nft rules of the reference, as text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rules(policy: Policy, chain: str, families: Sequence[Family] = tuple(Family)
 
 
 def test_outbound_order_is_that_of_the_iptables_rules() -> None:
-    """Catches: an order in which a list makes a loop, or an inclusion undoes an exclusion."""
+    """Catches: an order in which a list makes a loop, or an inclusion overrides an exclusion."""
     policy = Policy(
         outbound_ip_range_exclusion_list=(ip_network("10.1.0.0/16"), ip_network("fd00::/8")),
         outbound_ip_range_inclusion_list=(ip_network("10.0.0.0/8"),),
@@ -44,8 +44,8 @@ def test_outbound_order_is_that_of_the_iptables_rules() -> None:
 
 
 @pytest.mark.parametrize("chain", ["inbound", "stray"])
-def test_what_is_left_alone_inbound_is_neither_captured_nor_dropped(chain: str) -> None:
-    """Catches: an exception that one of the two chains does not have."""
+def test_inbound_exceptions_are_neither_captured_nor_dropped(chain: str) -> None:
+    """Catches: an exception that is missing in one of the two chains."""
     policy = Policy(inbound_port_exclusion_list=(6379,), network_interface_exclusion_list=("eth1",))
     left_alone = [
         'iifname "lo" return',
@@ -64,8 +64,8 @@ def test_overlapping_ranges_become_one() -> None:
     assert "ip daddr { 10.0.0.0/7, 192.0.2.1/32 } return" in rules(policy, "outbound")
 
 
-def test_family_that_the_pod_has_not_is_left_alone() -> None:
-    """Catches: link-local IPv6 of an IPv4 pod sent to a listener that is not there."""
+def test_family_without_pod_address_is_not_captured() -> None:
+    """Catches: link-local IPv6 of an IPv4 pod sent to a listener that does not exist."""
     for chain in ("inbound", "outbound"):
         assert rules(Policy(), chain, [Family.IPV4])[0] == "meta nfproto ipv6 return"
     assert "meta nfproto ipv6 return" in rules(Policy(), "stray", [Family.IPV4])
@@ -73,7 +73,7 @@ def test_family_that_the_pod_has_not_is_left_alone() -> None:
 
 
 class Recorder:
-    """Stands for nft: keeps what was run, and fails if it is told to."""
+    """Replaces nft: records the calls, and fails on request."""
 
     def __init__(self, status: int = 0) -> None:
         self.ran: list[tuple[Sequence[str], str]] = []
@@ -85,22 +85,22 @@ class Recorder:
 
 
 def test_one_program_sets_both_families() -> None:
-    """Catches: a pod with half of its redirection, or a program that the machine has not."""
+    """Catches: a half-programmed pod, or a program that the machine does not have."""
     run = Recorder()
     apply(Policy(), SidecarPorts(), tuple(Family), run, IptablesVariant.NATIVE)
     remove(tuple(Family), run, IptablesVariant.NATIVE)
     assert [argv for argv, _ in run.ran] == [["nft", "-f", "-"]] * 2
 
 
-def test_failure_of_nft_is_a_refusal_with_its_words() -> None:
-    """Catches: a pod taken for programmed although nft refused."""
+def test_failure_of_nft_is_a_refusal_with_its_message() -> None:
+    """Catches: a pod that counts as programmed although nft failed."""
     with pytest.raises(Refused, match="nft exited 1: no such hook"):
         apply(Policy(), SidecarPorts(), tuple(Family), Recorder(1), IptablesVariant.NATIVE)
 
 
 @pytest.mark.parametrize("name", ["eth*", "*", "eth+"])
-def test_interface_name_that_a_rule_would_read_otherwise_is_refused(name: str) -> None:
-    """Catches: a name honoured as a wildcard."""
+def test_interface_name_with_a_wildcard_is_refused(name: str) -> None:
+    """Catches: a name that nft reads as a wildcard."""
     run = Recorder()
     policy = Policy(network_interface_exclusion_list=(name,))
     with pytest.raises(Refused, match="can't be written in a rule"):
@@ -111,7 +111,7 @@ def test_interface_name_that_a_rule_would_read_otherwise_is_refused(name: str) -
 def test_print_shows_the_rules_of_the_variant(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Catches: rules of iptables printed for a pod that has none."""
+    """Catches: iptables rules printed for a pod that has none."""
     monkeypatch.setenv("FSM_IPTABLES", "native")
     assert main(["print"]) == 0
     assert capsys.readouterr().out.startswith(f"# nft -f -\nadd table {TABLE}\n")

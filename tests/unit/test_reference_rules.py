@@ -63,8 +63,8 @@ def ports_of(rule: str) -> list[int]:
 
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 31, 100])
-def test_every_port_is_in_a_group_that_multiport_can_hold(count: int) -> None:
-    """Catches: the sixteenth port of a list breaking the restore, or falling between two rules."""
+def test_every_port_is_in_a_group_that_fits_multiport(count: int) -> None:
+    """Catches: a sixteenth port that breaks the restore, or that no rule matches."""
     ports = list(range(1, count + 1))
 
     groups = multiport_groups(ports)
@@ -74,12 +74,12 @@ def test_every_port_is_in_a_group_that_multiport_can_hold(count: int) -> None:
 
 
 def test_repeated_port_takes_one_slot() -> None:
-    """Catches: doubles that lengthen the rules."""
+    """Catches: duplicates that lengthen the rules."""
     assert multiport_groups([80, 443, 80]) == [(80, 443)]
 
 
-def test_port_rules_hold_every_excluded_port_of_their_direction() -> None:
-    """Catches: a rule lost when a list is spread over several, or put into the other direction."""
+def test_port_rules_match_every_excluded_port_of_their_direction() -> None:
+    """Catches: a port lost when a list is split, or matched in the other direction."""
     found = rules(FULL)
     out, into = (
         {port for rule in in_chain(found, chain) if "--dports" in rule for port in ports_of(rule)}
@@ -91,8 +91,8 @@ def test_port_rules_hold_every_excluded_port_of_their_direction() -> None:
 
 
 @pytest.mark.parametrize("family", Family)
-def test_left_alone_is_never_accept(family: Family) -> None:
-    """Catches: ACCEPT, which hides excluded traffic from the rules of others that come later."""
+def test_exemptions_never_use_accept(family: Family) -> None:
+    """Catches: ACCEPT, which hides excluded traffic from later rules of other programs."""
     verdicts = {rule.split(" -j ")[1].split()[0] for rule in rules(FULL, family).rules}
 
     assert verdicts == {"RETURN", "REDIRECT", "FSMREDIR_TO_INBOUND", "FSMREDIR_TO_OUTBOUND"}
@@ -100,7 +100,7 @@ def test_left_alone_is_never_accept(family: Family) -> None:
 
 @pytest.mark.parametrize("family", Family)
 def test_only_tcp_enters_our_chains(family: Family) -> None:
-    """Catches: a jump without a protocol, by which UDP reaches the redirect."""
+    """Catches: a jump without a protocol, which sends UDP to the redirect."""
     assert rules(FULL, family).jumps == (
         "-A PREROUTING -p tcp -j FSMREDIR_IN",
         "-A OUTPUT -p tcp -j FSMREDIR_OUT",
@@ -115,12 +115,12 @@ def test_ranges_go_into_the_rules_of_their_family(family: Family, own: str, othe
     words = [rule.split() for rule in rules(FULL, family).rules]
     destinations = [line[line.index("-d") + 1] for line in words if "-d" in line]
 
-    assert len(destinations) == 3  # loopback, the exclusion and the inclusion
+    assert len(destinations) == 3  # rules for loopback, the exclusion and the inclusion
     assert all(own in text and other not in text for text in destinations)
 
 
-def test_loopback_and_sidecar_come_before_the_lists_and_exclusions_before_inclusions() -> None:
-    """Catches: an order in which a list can make a loop, or an inclusion undoes an exclusion."""
+def test_order_of_outbound_rules() -> None:
+    """Catches: an order in which a list makes a loop, or an inclusion overrides an exclusion."""
     policy = Policy(
         outbound_ip_range_exclusion_list=(ip_network("10.1.0.0/16"),),
         outbound_ip_range_inclusion_list=(ip_network("10.0.0.0/8"),),
@@ -141,7 +141,7 @@ def test_loopback_and_sidecar_come_before_the_lists_and_exclusions_before_inclus
 
 
 def test_inbound_exceptions_come_before_the_capture() -> None:
-    """Catches: an exception that is never reached, or looks at the interface a packet leaves by."""
+    """Catches: an exception that is never reached, or that matches the outgoing interface."""
     policy = Policy(inbound_port_exclusion_list=(6379,), network_interface_exclusion_list=("eth1",))
 
     assert in_chain(rules(policy), "FSMREDIR_IN") == [
@@ -153,7 +153,7 @@ def test_inbound_exceptions_come_before_the_capture() -> None:
 
 
 def test_inclusion_of_one_family_captures_nothing_of_the_other() -> None:
-    """Catches: a list empty for IPv6 taken as no list, so that all of IPv6 is captured."""
+    """Catches: an IPv4-only list that counts as no list for IPv6, so that all IPv6 is captured."""
     policy = Policy(outbound_ip_range_inclusion_list=(ip_network("10.0.0.0/8"),))
 
     outbound = in_chain(rules(policy, Family.IPV6), "FSMREDIR_OUT")
@@ -162,7 +162,7 @@ def test_inclusion_of_one_family_captures_nothing_of_the_other() -> None:
 
 
 def test_sidecar_given_by_the_contract_is_used() -> None:
-    """Catches: the seed's numbers hard-wired where the contract's variables say otherwise."""
+    """Catches: hard-coded numbers of the seed where the contract's variables differ."""
     found = rules(Policy(), sidecar=SidecarPorts(uid=7, inbound_port=8, outbound_port=9))
 
     assert in_chain(found, "FSMREDIR_TO_INBOUND") == ["-p tcp -j REDIRECT --to-ports 8"]
@@ -171,8 +171,8 @@ def test_sidecar_given_by_the_contract_is_used() -> None:
 
 
 @pytest.mark.parametrize("name", ["eth+", "+", "e+h", 'a"b', "a\\b"])
-def test_interface_name_that_a_rule_would_read_otherwise_is_refused(name: str) -> None:
-    """Catches: ``eth+`` honoured as a wildcard: every interface left alone instead of one."""
+def test_interface_name_with_a_wildcard_is_refused(name: str) -> None:
+    """Catches: ``eth+`` used as a wildcard, which exempts every interface instead of one."""
     with pytest.raises(ConfigurationError, match="can't be written in a rule"):
         reject_unsupported(Policy(network_interface_exclusion_list=(name,)), SidecarPorts())
 
@@ -184,8 +184,8 @@ def test_exclusion_of_the_sidecars_own_port_is_refused(port: int) -> None:
         reject_unsupported(Policy(inbound_port_exclusion_list=(port,)), SidecarPorts())
 
 
-def test_stray_segments_are_dropped_but_where_inbound_traffic_is_left_alone() -> None:
-    """Catches: a drop of what is excluded, of loopback, of UDP, or of what is forwarded."""
+def test_stray_segments_are_dropped_except_where_inbound_is_exempt() -> None:
+    """Catches: a drop of excluded, loopback, UDP or forwarded packets."""
     policy = Policy(inbound_port_exclusion_list=(6379,), network_interface_exclusion_list=("eth1",))
     found = every(policy)[Table.MANGLE]
 
@@ -199,10 +199,8 @@ def test_stray_segments_are_dropped_but_where_inbound_traffic_is_left_alone() ->
 
 
 @pytest.mark.parametrize("table", Table)
-def test_creation_makes_its_chains_so_that_it_fails_where_they_exist(table: Table) -> None:
-    """Catches: ``:CHAIN`` lines in the first attempt, which would double the jumps of a second
-    run.
-    """
+def test_creation_fails_if_the_chains_exist(table: Table) -> None:
+    """Catches: ``:CHAIN`` lines in the first attempt, which double the jumps in a second run."""
     lines = creation(every(Policy())).splitlines()
     start, chains = lines.index(f"*{table}"), every(Policy())[table].chains
 
@@ -212,15 +210,15 @@ def test_creation_makes_its_chains_so_that_it_fails_where_they_exist(table: Tabl
 
 
 def test_redirection_is_loaded_last() -> None:
-    """Catches: a restore that ends half-way with all of the redirection but nothing else."""
+    """Catches: a restore that fails half-way and leaves the redirection without the rest."""
     lines = creation(every(Policy())).splitlines()
 
     assert [line for line in lines if line.startswith("*")] == ["*mangle", "*nat"]
 
 
 @pytest.mark.parametrize("table", Table)
-def test_listing_of_what_was_created_is_read_back(table: Table) -> None:
-    """Catches: our own chains taken for those of others, or the reverse."""
+def test_listing_of_created_chains_is_read_back(table: Table) -> None:
+    """Catches: our own chains taken for those of other programs, or the reverse."""
     wanted = every(FULL)[table]
     chains = [f":{chain} - [0:0]" for chain in wanted.chains]
 
@@ -230,28 +228,28 @@ def test_listing_of_what_was_created_is_read_back(table: Table) -> None:
 
 
 def test_comment_that_mentions_our_chain_is_not_ours() -> None:
-    """Catches: a foreign rule deleted for the words in its comment."""
+    """Catches: a foreign rule deleted because its comment mentions our chain."""
     rule = '-A OUTPUT -m comment --comment "was -j FSMREDIR_OUT" -j RETURN'
 
     assert read_back(listing(rule)) == RuleSet()
 
 
-def test_replacement_leaves_right_jumps_where_they_are() -> None:
-    """Catches: a jump taken away and appended, which moves it behind the rules of others."""
+def test_replacement_keeps_correct_jumps_in_place() -> None:
+    """Catches: a jump that is appended again, and so moves behind the rules of other programs."""
     lines = transition(every(FULL), every(Policy())).splitlines()
 
     assert not [line for line in lines if "PUT " in line or "PREROUTING" in line]
 
 
 def test_replacement_leaves_an_unchanged_table_alone() -> None:
-    """Catches: a moment without the drop of stray segments in a run that does not concern it."""
+    """Catches: a moment without the drop of stray segments in a run that changes nothing."""
     changed = Policy(outbound_port_exclusion_list=(80,))
 
     assert transition(every(Policy()), every(changed)).splitlines()[0] == "*nat"
 
 
 def test_replacement_leaves_one_of_several_equal_jumps() -> None:
-    """Catches: jumps that pile up with every run."""
+    """Catches: jumps that accumulate with every run."""
     wanted = rules(Policy())
     jump = wanted.jumps[1]
     found = {**NOTHING, Table.NAT: RuleSet(wanted.chains, (), (jump, jump))}
@@ -261,8 +259,8 @@ def test_replacement_leaves_one_of_several_equal_jumps() -> None:
     assert lines.count(jump) == 1
 
 
-def test_removal_names_nothing_but_ours() -> None:
-    """Catches: a clean-up that flushes the table, or a chain that is not ours."""
+def test_removal_touches_only_our_chains() -> None:
+    """Catches: a clean-up that flushes the table or another program's chain."""
     lines = transition(every(FULL), NOTHING).splitlines()
     named = [line for line in lines if not line.startswith("*") and line != "COMMIT"]
 
@@ -273,7 +271,7 @@ def test_removal_names_nothing_but_ours() -> None:
 
 
 class Recorder:
-    """Stands for the programs: keeps what was run, fails where it is told to."""
+    """Replaces the programs: records the calls, and fails on request."""
 
     def __init__(self, fails: str = "", listing: str = "") -> None:
         self.ran: list[tuple[str, str]] = []
@@ -287,7 +285,7 @@ class Recorder:
 
 
 def test_fresh_pod_needs_one_program_for_each_family() -> None:
-    """Catches: a listing taken before every run, which doubles the cost of a pod."""
+    """Catches: a listing before every run, which doubles the cost of a pod."""
     run = Recorder()
     apply(Policy(), SidecarPorts(), families_of(["10.0.0.2", "fd00::2", "10.0.0.3"]), run)
 
@@ -295,7 +293,7 @@ def test_fresh_pod_needs_one_program_for_each_family() -> None:
 
 
 def test_nothing_runs_for_a_configuration_that_is_refused() -> None:
-    """Catches: rules set before the malformed value is found."""
+    """Catches: rules that are set before the malformed value is found."""
     run = Recorder()
     with pytest.raises(Refused):
         apply(Policy(inbound_port_exclusion_list=(15000,)), SidecarPorts(), tuple(Family), run)
@@ -303,8 +301,8 @@ def test_nothing_runs_for_a_configuration_that_is_refused() -> None:
     assert run.ran == []
 
 
-def test_failing_second_family_takes_the_first_back() -> None:
-    """Catches: a pod with IPv4 rules only, after a run that said it was refused."""
+def test_failure_of_the_second_family_removes_the_first() -> None:
+    """Catches: a pod with only IPv4 rules after a run that reported a refusal."""
     run = Recorder(fails="ip6tables-restore")
     with pytest.raises(
         Refused, match=r"ip6tables-restore exited 1: .* \(-A FSMREDIR_STRAY -i lo -j RETURN\)"
@@ -314,8 +312,8 @@ def test_failing_second_family_takes_the_first_back() -> None:
     assert run.ran[-1] == ("iptables-restore", transition(every(Policy()), NOTHING))
 
 
-def test_listing_cut_short_is_not_acted_on() -> None:
-    """Catches: a listing without its jumps, by which they would be added a second time."""
+def test_truncated_listing_is_refused() -> None:
+    """Catches: a listing without its jumps, so that they are added a second time."""
     run = Recorder(fails="iptables-restore", listing="-A FSMREDIR_OUT -j RETURN\nCOMMIT\n")
     with pytest.raises(Refused, match="did not list the whole mangle table"):
         apply(Policy(), SidecarPorts(), (Family.IPV4,), run)
@@ -336,8 +334,8 @@ def test_empty_variables_mean_no_list() -> None:
         ("FSM_NETWORK_INTERFACE_EXCLUSION_LIST", "a/b"),
     ],
 )
-def test_malformed_list_is_refused_by_its_variable(variable: str, value: str) -> None:
-    """Catches: a message that leaves open which variable holds the bad value."""
+def test_malformed_list_is_refused_with_the_name_of_its_variable(variable: str, value: str) -> None:
+    """Catches: a message that does not name the variable with the bad value."""
     with pytest.raises(ConfigurationError, match=f"^{variable}: "):
         policy_from({variable: value})
 
@@ -347,7 +345,7 @@ def test_malformed_list_is_refused_by_its_variable(variable: str, value: str) ->
     [("FSM_PROXY_UID", "-1"), ("FSM_PROXY_UID", "4294967295"), ("FSM_INBOUND_PORT", "15001")],
 )
 def test_impossible_sidecar_is_refused(variable: str, value: str) -> None:
-    """Catches: rules that exempt nobody, or give both directions to one listener."""
+    """Catches: rules that exempt no user, or that send both directions to one listener."""
     with pytest.raises(ConfigurationError, match=variable):
         sidecar_from({variable: value})
 
@@ -355,7 +353,7 @@ def test_impossible_sidecar_is_refused(variable: str, value: str) -> None:
 def test_print_shows_both_families_without_privileges(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Catches: a look at the rules that needs root, or a pod's variables."""
+    """Catches: a print of the rules that needs root or a pod's variables."""
     for variable in [name for name in os.environ if name.startswith(("FSM_", "POD_"))]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("PATH", "")
@@ -370,9 +368,9 @@ def test_print_shows_both_families_without_privileges(
 
 
 @pytest.mark.parametrize("argv", [[], ["install"], ["print", "now"]])
-def test_wrong_usage_is_told_apart_from_a_refusal(
+def test_wrong_usage_differs_from_a_refusal(
     argv: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Catches: a typing error in an init container that looks like a refused configuration."""
+    """Catches: a typo in an init container that looks like a refused configuration."""
     assert main(argv) == 2
     assert "usage: reference" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""From a run to the files of its report and the lines on the terminal."""
+"""From a run to its report files and its summary on the terminal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ V4, V6 = Variant("netns", "nft", 4), Variant("netns", "nft", 6)
 
 
 def default_settings() -> Settings:
-    """Return what holds when only ``--fsm-init-cmd`` is given."""
+    """Return the settings when only ``--fsm-init-cmd`` is given."""
     given = {"fsm_conformance": True, "fsm_init_cmd": "sh init.sh"}
     config = SimpleNamespace(
         getoption=given.get,
@@ -61,7 +61,7 @@ IDENTITY = Identity(
 
 
 def does_this_and_that(_mesh: object) -> None:
-    """A check's function gives it its title."""
+    """The name of a check's function is its title."""
 
 
 def check(check_id: str) -> Check:
@@ -123,7 +123,7 @@ ROWS = (
 
 @pytest.fixture
 def config(tmp_path: Path) -> pytest.Config:
-    """A pytest configuration with one strange plugin, a conftest and a setting."""
+    """A pytest configuration with one unknown plugin, a conftest and a setting."""
     conftest = SimpleNamespace(__name__="conftest", __file__=str(tmp_path / "conftest.py"))
     loose = SimpleNamespace(__name__="my_plugin", __file__="/x/my_plugin.py")
     ours = SimpleNamespace(__name__="pytest_fsmredir.plugin", __file__="/x/plugin.py")
@@ -147,7 +147,7 @@ def config(tmp_path: Path) -> pytest.Config:
 
 
 def written(run: Run, config: pytest.Config, directory: Path) -> dict[str, Any]:
-    """Write a report and return the document, after a look at both its forms."""
+    """Write a report, check both its forms, and return the document."""
     hygiene = Hygiene()
     hygiene.notice_surroundings(config)
     files = write_report(run.plan, judge_run(*run), facts(*run, hygiene, config), directory)
@@ -158,7 +158,7 @@ def written(run: Run, config: pytest.Config, directory: Path) -> dict[str, Any]:
 
 
 def faults(document: dict[str, Any]) -> list[str]:
-    """Return where a document is not as the shipped schema says."""
+    """Return the places where a document violates the shipped schema."""
     schema = json.loads(Path(report.__path__[0], "schema.json").read_text())
     validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
     validator.check_schema(schema)
@@ -177,8 +177,8 @@ def test_row_can_be_sent_between_processes() -> None:
     assert Row.from_dict(sent) == row
 
 
-def test_report_is_as_its_schema_says(config: pytest.Config, tmp_path: Path) -> None:
-    """Catches: a report that nobody else's tool can read."""
+def test_report_matches_its_schema(config: pytest.Config, tmp_path: Path) -> None:
+    """Catches: a report that other tools cannot read."""
     settings = replace(SETTINGS, waivers=(WAIVER,), identity=IDENTITY)
     document = written(run_of(*ROWS, settings=settings), config, tmp_path)
     assert faults(document) == []
@@ -196,7 +196,7 @@ def test_report_is_as_its_schema_says(config: pytest.Config, tmp_path: Path) -> 
 
 
 def test_every_check_and_variant_is_in_the_report(config: pytest.Config, tmp_path: Path) -> None:
-    """Catches: a check that is not mentioned because it did not run."""
+    """Catches: a check that is missing from the report because it did not run."""
     document = written(run_of(*ROWS), config, tmp_path)
     assert [(each["id"], each["variant"], each["outcome"]) for each in document["checks"]] == [
         ("OUT-001", "nft/v4", "pass"),
@@ -207,16 +207,16 @@ def test_every_check_and_variant_is_in_the_report(config: pytest.Config, tmp_pat
     ]
 
 
-def test_schema_notices_a_strange_report(config: pytest.Config, tmp_path: Path) -> None:
-    """Catches: a schema that allows everything."""
+def test_schema_refuses_a_wrong_report(config: pytest.Config, tmp_path: Path) -> None:
+    """Catches: a schema that accepts everything."""
     document = written(run_of(*ROWS), config, tmp_path)
     document["checks"][0]["outcome"] = "fine"
     document["extra"] = 1
     assert len(faults(document)) == 2
 
 
-def test_report_of_a_run_that_never_began(config: pytest.Config, tmp_path: Path) -> None:
-    """Catches: no report, or a good one, where the machine lacked something."""
+def test_report_of_a_run_that_did_not_start(config: pytest.Config, tmp_path: Path) -> None:
+    """Catches: no report, or a good one, where a prerequisite is missing."""
     run = run_of()
     run.results.trouble = "set-up failed: no \x1b[31miptables"
     document = written(run, config, tmp_path)
@@ -229,7 +229,7 @@ def test_report_of_a_run_that_never_began(config: pytest.Config, tmp_path: Path)
 
 
 def test_equal_results_have_equal_digests(config: pytest.Config, tmp_path: Path) -> None:
-    """Catches: a digest that depends on who ran the suite, how often, or how long it took."""
+    """Catches: a digest that depends on the user, the number of runs or the duration."""
     other = (replace(ROWS[0], seconds=9, attempts=2, probes=7), replace(ROWS[1], reason="other"))
     settings = replace(SETTINGS, identity=IDENTITY, seed=4, timeout_s=1)
     here = run_of(*ROWS, settings=settings)
@@ -248,17 +248,17 @@ def test_equal_results_have_equal_digests(config: pytest.Config, tmp_path: Path)
         (ROWS, {"project": "other"}),
     ],
 )
-def test_other_results_have_other_digests(
+def test_different_results_have_different_digests(
     rows: tuple[Row, ...], changes: dict[str, Any], config: pytest.Config, tmp_path: Path
 ) -> None:
-    """Catches: two different results that pass for one."""
+    """Catches: two different results with the same digest."""
     same = run_of(*ROWS, settings=replace(SETTINGS, identity=IDENTITY))
     other = run_of(*rows, settings=replace(SETTINGS, identity=replace(IDENTITY, **changes)))
     digests = {written(each, config, tmp_path)["resultsDigest"] for each in (same, other)}
     assert len(digests) == 2
 
 
-def test_equal_runs_differ_in_volatile_facts_alone(config: pytest.Config, tmp_path: Path) -> None:
+def test_equal_runs_differ_only_in_volatile_facts(config: pytest.Config, tmp_path: Path) -> None:
     """Catches: reports that cannot be compared because the kernel chose other ports."""
     first = written(run_of(*ROWS), config, tmp_path)
     other_port = replace(ROWS[1], seen="b (source 10.77.0.1:4712)")
@@ -269,7 +269,7 @@ def test_equal_runs_differ_in_volatile_facts_alone(config: pytest.Config, tmp_pa
 
 
 def test_junit_names_check_profile_and_reason() -> None:
-    """Catches: a CI page that says no more than "1 failed"."""
+    """Catches: a CI page that shows only "1 failed"."""
     run = run_of(*ROWS, row("OUT-004", Outcome.ERROR, reason="broke \x00\x1b\ud800 it"))
     root = ET.fromstring(junit(CATALOGUE, judge_run(*run).rows, "internal error"))  # noqa: S314 - ours
     told = {
@@ -298,7 +298,7 @@ def test_junit_names_check_profile_and_reason() -> None:
 
 
 def test_directory_that_cannot_be_written_is_refused_early(tmp_path: Path) -> None:
-    """Catches: an hour of checks whose report is lost at the end."""
+    """Catches: an hour of checks whose report cannot be written at the end."""
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="--fsm-report"):
         prepare_directory(tmp_path / "file")
@@ -306,7 +306,7 @@ def test_directory_that_cannot_be_written_is_refused_early(tmp_path: Path) -> No
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
-def test_hygiene_tells_what_else_had_a_say(config: pytest.Config) -> None:
+def test_hygiene_lists_other_plugins_and_settings(config: pytest.Config) -> None:
     """Catches: a plugin that skips checks, and a report that does not mention it."""
     hygiene = Hygiene()
     hygiene.notice_surroundings(config)
@@ -327,19 +327,19 @@ def test_hygiene_tells_what_else_had_a_say(config: pytest.Config) -> None:
 
 
 def variables(told: dict[str, Any]) -> dict[str, str]:
-    """Return what the tests' own environment adds."""
+    """Return the pytest environment variables of these tests."""
     return {name: text for name, text in told["settings"].items() if name.startswith("PYTEST_")}
 
 
 def test_ordinary_run_has_no_remarks() -> None:
-    """Catches: a note under every run, which nobody reads any more."""
+    """Catches: a note under every run, which users learn to ignore."""
     hygiene = Hygiene()
     hygiene.notice_selection(["a", "b"], ["a", "b"])
     assert hygiene.remarks(0) == []
 
 
 class Screen:
-    """A terminal reporter that remembers what is written."""
+    """A terminal reporter that records its output."""
 
     def __init__(self) -> None:
         self.lines = [""]
@@ -358,7 +358,7 @@ def shown(run: Run, *remarks: str) -> list[str]:
 
 
 def test_summary_groups_variants_and_counts_profiles() -> None:
-    """Catches: two lines for one defect, or a profile that is missing."""
+    """Catches: two lines for one defect, or a missing profile."""
     failed = [row("OUT-001", Outcome.FAIL, variant, reason="lost") for variant in (V4, V6)]
     lines = shown(run_of(*failed), "a remark")
     assert "FAIL   OUT-001 [netns-nft-v4 netns-nft-v6] lost" in lines
@@ -366,8 +366,8 @@ def test_summary_groups_variants_and_counts_profiles() -> None:
     assert lines[-2:] == ["note         a remark", "verdict: nonconformant"]
 
 
-def test_reasons_of_what_did_not_run_are_counted() -> None:
-    """Catches: a run of which most is "not run", and a terminal that does not say why."""
+def test_reasons_for_not_run_are_counted() -> None:
+    """Catches: a run with mostly "not run" checks, and a terminal without the reasons."""
     variant = Variant("kind", "webhook", 4)
     lacking = [("OUT-001", ["a", "b"]), ("OUT-002", ["b"]), ("OUT-003", ["c"])]
     rows = [out_of_reach(check(each), variant, what).row for each, what in lacking]
@@ -390,8 +390,8 @@ def test_stale_waiver_is_named() -> None:
     assert shown(run)[-1] == "verdict: invalid"
 
 
-def test_first_minute_ends_with_the_next_thing_to_try() -> None:
-    """Catches: a user who saw the reference pass and does not know what for."""
+def test_first_run_ends_with_a_next_step() -> None:
+    """Catches: a user who sees the reference pass and does not know what to do next."""
     only = Catalogue([check("OUT-001")])
     run = run_of(row("OUT-001", Outcome.PASS), row("OUT-001", Outcome.PASS, V6))
     plan = replace(run.plan, catalogue=only)
@@ -403,7 +403,7 @@ def test_first_minute_ends_with_the_next_thing_to_try() -> None:
 
 
 def test_profiles_to_be_run_are_counted() -> None:
-    """Catches: a user who waits without knowing for how much."""
+    """Catches: a user who does not know how many checks are left."""
     line = collected([Profile.IPV6, Profile.CORE, Profile.CORE])
     assert (line, collected([])) == ("conformance: core 2 · ipv6 1", "")
 
@@ -419,8 +419,8 @@ def run_on_nodes() -> Run:
     return run
 
 
-def test_report_tells_what_each_node_comes_to(config: pytest.Config, tmp_path: Path) -> None:
-    """Catches: a verdict on several kernels that does not say which of them it is about."""
+def test_report_has_a_verdict_for_each_node(config: pytest.Config, tmp_path: Path) -> None:
+    """Catches: a verdict about several kernels that does not name the failing one."""
     document = written(run_on_nodes(), config, tmp_path)
 
     assert faults(document) == []
@@ -436,7 +436,7 @@ def test_report_tells_what_each_node_comes_to(config: pytest.Config, tmp_path: P
 
 
 def test_summary_ends_with_the_verdict_of_each_node() -> None:
-    """Catches: somebody who has to count rows to learn which node is to be mended."""
+    """Catches: a summary in which users must count rows to find the failing node."""
     assert shown(run_on_nodes())[-3:] == [
         "verdict on kind:a.b: conformant (4 passed)",
         "verdict on kind:c: nonconformant (1 FAILED, 1 unsupported, 2 not run)",
@@ -446,5 +446,5 @@ def test_summary_ends_with_the_verdict_of_each_node() -> None:
 
 @pytest.mark.parametrize("check_id", ["RES-001", "RES-013"])
 def test_explanation_says_what_helpers_do(check_id: str) -> None:
-    """Catches: an admin port that listens on localhost only, and is said to have been reached."""
+    """Catches: an admin port on localhost that is reported as reachable."""
     assert "15000 listen on the pod's own address too" in explanation(catalogue.load(), check_id)

@@ -1,4 +1,4 @@
-"""The line that runs a failed check again."""
+"""The command line that re-runs a failed check."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tests.unit.conftest import Project
 
 
-def test_line_to_run_again_repeats_what_matters(project: Project) -> None:
-    """Catches: a line that judges another implementation, or the other address family."""
+def test_rerun_command_repeats_implementation_and_family(project: Project) -> None:
+    """Catches: a command that judges another implementation, or the other address family."""
     settings = project.settings(
         init_cmd="sh my init.sh", features="-ipv6", iptables="both", report="out", strict=True
     )
@@ -27,10 +27,10 @@ def test_line_to_run_again_repeats_what_matters(project: Project) -> None:
     )
 
 
-def test_line_to_run_again_works_in_another_shell(
+def test_rerun_command_works_in_another_shell(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Catches: a line that judges the reference, because the command was in the environment."""
+    """Catches: a command that judges the reference, because the option was in the environment."""
     monkeypatch.setenv("FSM_INIT_CMD", "sh 'my init.sh'; true")
     monkeypatch.setenv("FSM_STRICT", "1")
     monkeypatch.setenv("FSM_EXHAUSTIVE", "0")
@@ -55,12 +55,10 @@ def test_line_to_run_again_works_in_another_shell(
         ({}, "../elsewhere", ("FILE", "--fsm-rules", "ROOT/r.v4", "--fsm-seed", "7")),
     ],
 )
-def test_line_to_run_again_repeats_ini_settings_that_are_not_found_again(
+def test_rerun_command_repeats_ini_settings_of_the_command_line(
     project: Project, told: dict[str, object], directory: str, repeat: Sequence[str]
 ) -> None:
-    """Catches: a line that leaves out what ``-o`` or the file of ``-c`` said, or repeats the
-    project's.
-    """
+    """Catches: a command without the settings of ``-o`` or ``-c``, or with the project's."""
     project.write("strict: true")
     project.ini |= {"fsm_rules": "r.v4", "fsm_seed": "7"}
     project.told_pytest, project.directory = told, (project.path / directory).resolve()
@@ -84,7 +82,7 @@ def test_line_to_run_again_repeats_ini_settings_that_are_not_found_again(
         ("", "ipv6", "", None),
     ],
 )
-def test_line_to_run_again_repeats_what_all_say_about_features(
+def test_rerun_command_repeats_features_of_all_sources(
     project: Project,
     monkeypatch: pytest.MonkeyPatch,
     environment: str,
@@ -92,9 +90,7 @@ def test_line_to_run_again_repeats_what_all_say_about_features(
     command_line: str,
     repeat: str | None,
 ) -> None:
-    """Catches: a check that is unsupported when it is run again, or a line with two kinds of
-    statement.
-    """
+    """Catches: a check that is unsupported in the re-run, or two kinds of feature options."""
     monkeypatch.setenv("FSM_FEATURES", environment)
     project.write(f"features: [{file}]" if file else "")
     settings = project.settings({"features": command_line} if command_line else {})
@@ -102,8 +98,8 @@ def test_line_to_run_again_repeats_what_all_say_about_features(
     assert [each for each in joined if each] == ([repeat] if repeat else [])
 
 
-def test_line_to_run_again_names_the_backend(project: Project) -> None:
-    """Catches: a line that tries on network namespaces what failed in a cluster."""
+def test_rerun_command_names_the_backend(project: Project) -> None:
+    """Catches: a command that re-runs in network namespaces what failed in a cluster."""
     settings = project.settings(backend="netns,cluster", iptables="nft", context="prod")
 
     assert settings.again("OUT-001", Variant("cluster", "webhook", 4)) == (
@@ -112,8 +108,8 @@ def test_line_to_run_again_names_the_backend(project: Project) -> None:
     )
 
 
-def test_line_to_run_again_names_the_kind_cluster(project: Project) -> None:
-    """Catches: a line that makes another cluster, without the mesh that failed."""
+def test_rerun_command_names_the_kind_cluster(project: Project) -> None:
+    """Catches: a command that makes a new cluster without the mesh that failed."""
     settings = project.settings(backend="kind", ip="4")
     asked = {"cluster_name": "one", "keep_cluster": True, "kind_image": "node:1", "kind_bin": ""}
     settings = replace(settings, kubernetes=replace(settings.kubernetes, pytest_kind=asked))

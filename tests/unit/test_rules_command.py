@@ -1,4 +1,4 @@
-"""Questions about saved rules, asked on the command line."""
+"""Command line questions about saved rules."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def saved(tmp_path: Path) -> str:
 
 
 def test_equal_rules_are_proved(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Catches: a difference where there is none, or an exit status that says so."""
+    """Catches: a difference between equal rules, or its exit status."""
     assert main(["rules", "check", saved, "--annotation", REDIS]) == 0
     assert "proved for every address, port and user (IPv4" in capsys.readouterr().out
 
 
 def test_difference_is_shown_with_its_rule(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Catches: a difference without the flow or the line that makes it."""
+    """Catches: a difference without the flow or the rule that causes it."""
     assert main(["rules", "check", saved]) == 1
     out = capsys.readouterr().out
     assert "1 difference found" in out
@@ -48,10 +48,8 @@ def test_difference_is_shown_with_its_rule(saved: str, capsys: pytest.CaptureFix
     assert "decided by line 9: -A OUT -p tcp -m tcp --dport 6379 -j RETURN" in out
 
 
-def test_path_shows_each_rule_that_was_asked(
-    saved: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Catches: a path that leaves out why a rule did not act."""
+def test_path_shows_each_rule_on_the_way(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches: a path that does not say why a rule did not match."""
     assert main(["rules", "path", saved, "--out", "10.1.2.3:443", "--uid", "1000"]) == 0
     out = capsys.readouterr().out
     assert "→ OUT" in out
@@ -62,15 +60,15 @@ def test_path_shows_each_rule_that_was_asked(
 
 
 def test_path_of_an_inbound_packet(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Catches: a direction that is taken for the other."""
+    """Catches: an inbound packet that is traced as an outbound one."""
     assert main(["rules", "path", saved, "--in", "15901"]) == 0
     assert "direct" in capsys.readouterr().out
     assert main(["rules", "path", saved, "--in", "[fd00:10:244::a]:80"]) == 1
     assert "expected: captured inbound" in capsys.readouterr().out
 
 
-def test_mesh_config_counts(saved: str, tmp_path: Path) -> None:
-    """Catches: a list of the mesh that is not read."""
+def test_mesh_config_is_read(saved: str, tmp_path: Path) -> None:
+    """Catches: a list of the MeshConfig that is not read."""
     config = tmp_path / "mesh.yaml"
     config.write_text("spec: {traffic: {outboundPortExclusionList: [6379]}}\n")
     assert main(["rules", "check", saved, "--mesh-config", str(config)]) == 0
@@ -79,7 +77,7 @@ def test_mesh_config_counts(saved: str, tmp_path: Path) -> None:
 def test_diff_names_the_flows_that_change(
     saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Catches: a change of rules that changes flows in silence, or one that changes none."""
+    """Catches: a change of rules that silently changes flows, or a diff without changed flows."""
     new = tmp_path / "new.v4"
     new.write_text(RULES.replace("6379", "6380"))
     assert main(["rules", "diff", saved, str(new)]) == 1
@@ -92,10 +90,8 @@ def test_diff_names_the_flows_that_change(
     assert "no flow changes" in capsys.readouterr().out
 
 
-def test_show_names_what_is_not_understood(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Catches: a condition that is left out in silence."""
+def test_show_names_unknown_conditions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches: a condition that is silently left out."""
     file = tmp_path / "rules.v4"
     file.write_text(RULES.replace("-A OUT -m owner", "-A OUT -m bpf --object-pinned x -m owner"))
     assert main(["rules", "show", str(file)]) == 0
@@ -119,6 +115,6 @@ def test_show_names_what_is_not_understood(
 def test_bad_input_is_named(
     arguments: list[str], message: str, saved: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Catches: a traceback, or a status that says "differences"."""
+    """Catches: a traceback, or an exit status that means "differences"."""
     assert main(["rules", *(text.format(saved=saved) for text in arguments)]) == 2
     assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The document as sets of packets, against the oracle that judges packets."""
+"""The document as sets of packets, compared with the oracle, which judges single packets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def policy(chance: random.Random) -> Policy:
 
 
 def flow(chance: random.Random, of: Policy, family: int, direction: Direction) -> Flow:
-    """Return a flow that lies near the borders of the policy's ranges."""
+    """Return a flow near the borders of the policy's ranges."""
     width = 32 if family == 4 else 128
     ranges = (*of.outbound_ip_range_exclusion_list, *of.outbound_ip_range_inclusion_list)
     ends = [
@@ -68,7 +68,7 @@ def flow(chance: random.Random, of: Policy, family: int, direction: Direction) -
 
 
 def holds(space: Space, of: int, made: Flow) -> bool:
-    """Whether a flow lies in a set of packets, whatever its other fields are."""
+    """Whether a flow is in a set of packets, whatever its other fields are."""
     domain = Domain(space, POD)
     number, port = int(ip_address(made.destination.host)), made.destination.port
     device, uid = space.index(made.interface), 0 if made.uid is None else made.uid
@@ -96,12 +96,12 @@ def agrees(seed: int, flows: int) -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_sets_agree_with_the_oracle(seed: int) -> None:
-    """Catches: a second reading of the document, which proves what no packet is held to."""
+    """Catches: a proof that is based on another reading of the document than the checks."""
     agrees(seed, 20)
 
 
 @pytest.mark.slow
 def test_sets_agree_with_the_oracle_for_thousands_of_policies() -> None:
-    """Catches: the same, where it is rare."""
+    """Catches: a rare difference between the sets and the oracle."""
     for seed in range(1000, 3000):
         agrees(seed, 6)

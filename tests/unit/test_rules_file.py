@@ -18,7 +18,7 @@ from pytest_fsmredir.model.policy import ListName
 
 @dataclass
 class Pod:
-    """A target that remembers what it is told to run."""
+    """A target that records the commands that it runs."""
 
     name: str = "pod1"
     addresses: tuple[str, ...] = ("10.77.0.1", "fd77::1")
@@ -39,7 +39,7 @@ def rules(tmp_path: Path, text: str, name: str = "rules.v4") -> Path:
 
 
 def test_lists_are_lists(tmp_path: Path) -> None:
-    """Catches: a template that gets a comma separated text and loops over its letters."""
+    """Catches: a template that gets a comma-separated text and loops over its letters."""
     path = rules(
         tmp_path,
         "*nat\n{% for port in outbound_port_exclusion_list %}\n-A OUTPUT --dport {{ port }}\n"
@@ -77,7 +77,7 @@ def test_template_knows_every_name_of_the_contract(tmp_path: Path) -> None:
     [("rules.v4", "rules.v6"), ("rules.v4", "rules.v4.v6"), ("rules", "rules.v6")],
 )
 def test_twin_is_loaded_for_ipv6(tmp_path: Path, name: str, twin: str) -> None:
-    """Catches: a twin that is there and not loaded."""
+    """Catches: an IPv6 file that exists and is not loaded."""
     path = rules(tmp_path, "four", name)
     rules(tmp_path, "six", twin)
     pod = Pod()
@@ -91,7 +91,7 @@ def test_twin_is_loaded_for_ipv6(tmp_path: Path, name: str, twin: str) -> None:
 
 
 def test_without_a_twin_ipv6_is_not_claimed(tmp_path: Path) -> None:
-    """Catches: failures of IPv6 for somebody who never said to do it."""
+    """Catches: IPv6 failures for a user who has no IPv6 rules."""
     assert Feature.IPV6 not in RulesFile(rules(tmp_path, "x")).features
 
 
@@ -103,18 +103,18 @@ def test_without_a_twin_ipv6_is_not_claimed(tmp_path: Path) -> None:
     ],
 )
 def test_bad_template_is_refused_before_the_run(tmp_path: Path, text: str, message: str) -> None:
-    """Catches: a misspelt name that makes every check fail, one by one."""
+    """Catches: a misspelled name that makes every check fail, one by one."""
     with pytest.raises(SettingsError, match=message):
         RulesFile(rules(tmp_path, text))
 
 
-def test_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    """Catches: a traceback for a misspelt path."""
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    """Catches: a traceback for a misspelled path."""
     with pytest.raises(SettingsError, match=r"rules file .*/none.v4: No such file"):
         RulesFile(tmp_path / "none.v4")
 
 
-def test_template_of_somebody_else_cannot_reach_python(tmp_path: Path) -> None:
+def test_template_cannot_run_python(tmp_path: Path) -> None:
     """Catches: a rules file that runs code on the machine that judges it."""
     path = rules(tmp_path, "{{ pod_ip.__class__.__mro__[1].__subclasses__() }}")
     with pytest.raises(Refused, match="could not be rendered"):
@@ -131,13 +131,13 @@ def test_template_of_somebody_else_cannot_reach_python(tmp_path: Path) -> None:
 def test_rules_that_do_not_load_are_a_refusal(
     tmp_path: Path, result: Completed, kind: type[Refused]
 ) -> None:
-    """Catches: a pod that counts as programmed although iptables did not take the rules."""
+    """Catches: a pod that counts as programmed although iptables refused the rules."""
     with pytest.raises(kind, match="iptables-restore"):
         RulesFile(rules(tmp_path, "x")).program(Pod(result=result))
 
 
 def test_digest_covers_both_files(tmp_path: Path) -> None:
-    """Catches: two reports that look alike although the IPv6 rules differ."""
+    """Catches: two equal digests although the IPv6 rules differ."""
     path = rules(tmp_path, "four")
     alone = RulesFile(path).digest
     rules(tmp_path, "six", "rules.v6")

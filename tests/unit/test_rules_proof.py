@@ -1,4 +1,4 @@
-"""Proofs over every flow: of the reference, of faults planted in it, and of FSM's own rules."""
+"""Proofs over every flow: of the reference, of planted faults and of FSM's own rules."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def deciders(found: list[Finding]) -> list[str]:
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("policy", [Policy(), LISTS, LONG], ids=["plain", "lists", "long"])
 def test_reference_is_proved(policy: Policy, family: int) -> None:
-    """Catches: a difference that is the model's own."""
+    """Catches: a difference that is an error of the model."""
     assert findings(reference(policy, family), policy, family) == []
 
 
 def planted(chance: random.Random, family: int) -> tuple[str, str]:
-    """Return (chain, conditions) of an exemption that nobody asked for."""
+    """Return (chain, conditions) of an exemption that the policy does not contain."""
     address = (
         f"11.{chance.randrange(256)}.2.3" if family == 4 else f"2001:db8::{chance.randrange(9999)}"
     )
@@ -90,19 +90,19 @@ def is_found(seed: int) -> None:
     places = [i for i, line in enumerate(lines) if line.startswith(f"-A {chain} ")]
     lines.insert(chance.choice(places), fault)
     found = deciders(findings(lines, Policy(), family))
-    # Behind the rule that lets everything of lo pass, a rule about lo alone changes nothing.
+    # A rule about lo has no effect after the rule that accepts all traffic of lo.
     assert set(found) == {fault}, f"seed {seed}: {fault}"
 
 
 @pytest.mark.parametrize("seed", range(16))
 def test_planted_exemption_is_found(seed: int) -> None:
-    """Catches: a proof that overlooks one flow in billions, or names another rule."""
+    """Catches: a proof that misses one flow in billions, or names another rule."""
     is_found(seed)
 
 
 @pytest.mark.slow
 def test_two_hundred_planted_exemptions_are_found() -> None:
-    """Catches: the same, where it is rare."""
+    """Catches: a proof that misses a rare kind of exemption."""
     for seed in range(100, 300):
         is_found(seed)
 
@@ -186,21 +186,21 @@ COMMIT
 """
 
 
-def test_todays_rules_are_proved() -> None:
-    """Catches: a reading of the document that FSM's own rules break."""
+def test_todays_fsm_rules_are_proved() -> None:
+    """Catches: a reading of the document that FSM's own rules violate."""
     ports = Policy(outbound_port_exclusion_list=(9001, 9002, 9003))
     assert findings(FSM.splitlines(), ports) == []
 
 
 def test_missing_port_is_found() -> None:
-    """Catches: a list that is honoured in part."""
+    """Catches: a list that is only partly honoured."""
     ports = Policy(outbound_port_exclusion_list=(9001, 9002, 9003, 9016))
     (found,) = findings(FSM.splitlines(), ports)
     assert (found.duty.sentence, found.packet.port) == ("SPEC-10.1", 9016)
 
 
-def test_condition_that_is_not_understood_is_a_doubt() -> None:
-    """Catches: a proof that takes an unknown condition to hold, or not to."""
+def test_unknown_condition_is_a_doubt() -> None:
+    """Catches: a proof that assumes that an unknown condition holds, or that it does not."""
     lines = [line.replace("-p tcp -j FSM_OUT", "-p tcp -m bpf --object-pinned x -j FSM_OUT")
              for line in FSM.splitlines()]  # fmt: skip
     found = findings(lines, Policy(outbound_port_exclusion_list=(9001, 9002, 9003)))
@@ -208,7 +208,7 @@ def test_condition_that_is_not_understood_is_a_doubt() -> None:
     assert all(f.depends == ("-m bpf --object-pinned x",) for f in found)
 
 
-def test_unknown_condition_without_effect_is_none() -> None:
+def test_unknown_condition_without_effect_is_not_a_doubt() -> None:
     """Catches: a doubt about a condition that changes no flow."""
     lines = FSM.replace(
         "-A FSM_OUT -j FSM_TO_OUT", "-A FSM_OUT -m bpf --x y\n-A FSM_OUT -j FSM_TO_OUT"
@@ -217,15 +217,15 @@ def test_unknown_condition_without_effect_is_none() -> None:
 
 
 def test_later_packets_are_compared() -> None:
-    """Catches: a connection that is captured, and whose data is dropped."""
+    """Catches: a connection that is captured and whose later packets are dropped."""
     text = "*filter\n-A INPUT -p tcp -m conntrack --ctstate ESTABLISHED"
     text += " -m tcp --dport 15003 -j DROP\nCOMMIT"
     found = findings([*reference(Policy()), *text.splitlines()], Policy())
     assert [(f.later, f.end.kind.value) for f in found] == [(True, "dropped"), (True, "dropped")]
 
 
-def test_chains_that_double_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches: jumps whose number doubles with each chain and that are followed for ever."""
+def test_doubling_chains_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: a proof that never ends, because the number of jumps doubles with each chain."""
     monkeypatch.setattr(passage, "STEP_LIMIT", 1000)
     chains = [f"C{i}" for i in range(60)]
     lines = [f":{name} - [0:0]" for name in chains]
@@ -243,7 +243,7 @@ def idle(lines: list[str]) -> list[tuple[str, str]]:
 
 
 def test_dead_rule_of_todays_fsm_is_explained() -> None:
-    """Catches: a rule that looks like an exemption, behind one that takes every packet."""
+    """Catches: a rule that looks like an exemption, behind one that matches every packet."""
     dead = "-A FSM_TO_OUT -p tcp -m tcp --dport 15000 -j ACCEPT"
     assert (dead, "line 17 takes every packet that it is for") in idle(FSM.splitlines())
 
@@ -257,11 +257,11 @@ def test_dead_rule_of_todays_fsm_is_explained() -> None:
     ],
 )
 def test_rule_that_never_acts_is_explained(rule: str, why: str) -> None:
-    """Catches: a rule without effect that is passed over, or another reason for it."""
+    """Catches: a rule without effect that is not reported, or reported with a wrong reason."""
     text = f"*filter\n:ALONE - [0:0]\n{rule}\nCOMMIT"
     assert idle(text.splitlines()) == [(rule, why)]
 
 
-def test_reference_has_no_idle_rule_but_those_of_the_other_direction() -> None:
-    """Catches: a rule that acts on some packet and is said never to act."""
+def test_only_rules_of_the_other_direction_are_idle_in_the_reference() -> None:
+    """Catches: a rule that matches some packet and is reported as unused."""
     assert idle(reference(LONG)) == []

@@ -1,4 +1,4 @@
-"""The set algebra that proofs rest on, against plain enumeration."""
+"""The set algebra of the proofs, compared with plain enumeration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WIDTH = 6
 
 
 def numbers(bdd: Bdd, of: int) -> set[int]:
-    """Return the numbers that a set over the first variables holds."""
+    """Return the numbers in a set over the first variables."""
     every = range(1 << WIDTH)
     return {
         n for n in every if bdd.holds(of, [bool(n >> (WIDTH - 1 - i) & 1) for i in range(WIDTH)])
@@ -41,8 +41,8 @@ def test_algebra_agrees_with_enumeration(seed: int) -> None:
     assert bdd.within(bits, outside(a, WIDTH)) == bdd.opposite(x)
 
 
-def test_equal_sets_are_one_number() -> None:
-    """Catches: a set that is empty and does not look it."""
+def test_equal_sets_have_the_same_node() -> None:
+    """Catches: an empty set that is not recognized as empty."""
     bdd = Bdd()
     bits = [bdd.variable(i) for i in range(WIDTH)]
     half = bdd.within(bits, ((0, 31),))
@@ -51,14 +51,14 @@ def test_equal_sets_are_one_number() -> None:
 
 
 def test_a_masked_number_is_a_set() -> None:
-    """Catches: a constant bit that is taken for a variable."""
+    """Catches: a constant bit that is read as a variable."""
     bdd = Bdd()
     bits = [bdd.variable(i) if i == WIDTH - 1 else NONE for i in range(WIDTH)]
     assert numbers(bdd, bdd.within(bits, ((1, 1),))) == {n for n in range(64) if n & 1}
 
 
 def test_quantified_variable_is_gone() -> None:
-    """Catches: a doubt that is dropped, or kept where both answers agree."""
+    """Catches: a doubt that is dropped, or that stays although both answers agree."""
     bdd = Bdd()
     free, bit = bdd.variable(0), bdd.variable(1)
     assert bdd.either_way(bdd.both(free, bit), [0]) == bit
@@ -66,7 +66,7 @@ def test_quantified_variable_is_gone() -> None:
 
 
 def test_store_has_a_limit() -> None:
-    """Catches: rules that fill the memory."""
+    """Catches: rules that exhaust the memory."""
     bdd = Bdd(node_limit=50)
     bits = [bdd.variable(i) for i in range(20)]
     with pytest.raises(TooComplexError):

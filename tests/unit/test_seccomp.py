@@ -1,4 +1,4 @@
-"""The seccomp filter, as the kernel would run it."""
+"""The seccomp filter, run as the kernel runs it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALLS["aarch64"] |= {"execve": 221, "mount": 40, "keyctl": 219, "bpf": 280, "ptr
 
 
 def result(machine: str, call: int, argument: int = 0, audit: int | None = None) -> int:
-    """Run the filter over a system call, and return what it says of it."""
+    """Run the filter on a system call, and return its verdict."""
     code = list(struct.iter_unpack("=HBBI", container_filter(machine)))
     data = struct.pack("=IIQQ", call, AUDIT[machine] if audit is None else audit, 0, argument)
     place, loaded = 0, 0
@@ -49,25 +49,25 @@ def result(machine: str, call: int, argument: int = 0, audit: int | None = None)
     ],
 )  # fmt: skip
 def test_filter_is_that_of_containerd(machine: str, call: str, argument: int, wanted: int) -> None:
-    """Catches: a jump of the filter that ends one instruction off, on either machine."""
-    # The first argument stands at offset 16, behind the instruction pointer.
+    """Catches: a jump of the filter that is one instruction off, on either machine."""
+    # The first argument is at offset 16, after the instruction pointer.
     assert result(machine, CALLS[machine][call], argument) == wanted
 
 
 @pytest.mark.parametrize("machine", AUDIT)
-def test_other_ways_to_make_a_thread_remain(machine: str) -> None:
-    """Catches: threads that cannot be made, since clone3 is refused for good."""
+def test_clone3_fails_with_enosys(machine: str) -> None:
+    """Catches: threads that cannot be created, because clone3 is refused with the wrong error."""
     assert result(machine, 435) == ENOSYS
 
 
-def test_calls_with_other_numbers_are_not_looked_at() -> None:
-    """Catches: a program of another binary interface that is denied an everyday call."""
+def test_calls_of_other_binary_interfaces_are_allowed() -> None:
+    """Catches: a program of another binary interface that is denied a common call."""
     assert result("x86_64", 165, audit=0x40000003) == ALLOW
     assert result("x86_64", 0x40000000 | 165) == ALLOW
 
 
 def test_unknown_machine_has_no_filter() -> None:
-    """Catches: a filter made of another machine's numbers."""
+    """Catches: a filter with the call numbers of another machine."""
     with pytest.raises(NotImplementedError, match="of sparc64 are not known"):
         container_filter("sparc64")
 

@@ -1,4 +1,4 @@
-"""Finding the implementation under test, what it claims, and when it is given up."""
+"""Find the implementation under test, its claims, and the point where a run gives it up."""
 
 from __future__ import annotations
 
@@ -34,16 +34,14 @@ class Odd(Good):
 
 @pytest.fixture
 def acme(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A directory with a module of implementations, under a name of its own."""
+    """A directory with a module of implementations, under a unique name."""
     (tmp_path / "acme_implementations.py").write_text(MODULE)
     return tmp_path
 
 
 @pytest.mark.parametrize("attribute", ["Good", "good"])
-def test_class_and_object_will_do(acme: Path, attribute: str) -> None:
-    """Catches: a module beside the project that cannot be found, or a class taken for its
-    object.
-    """
+def test_class_and_object_are_accepted(acme: Path, attribute: str) -> None:
+    """Catches: a module in the project that is not found, or a class that is not instantiated."""
     found = select(f"acme_implementations:{attribute}", directory=acme)
     assert found.name == "good"
 
@@ -59,8 +57,8 @@ def test_class_and_object_will_do(acme: Path, attribute: str) -> None:
         ("no_such_module:x", "cannot be imported: ModuleNotFoundError"),
     ],
 )
-def test_what_is_no_implementation_is_refused(acme: Path, name: str, message: str) -> None:
-    """Catches: a traceback, or a message that does not say what there is."""
+def test_other_objects_are_refused(acme: Path, name: str, message: str) -> None:
+    """Catches: a traceback, or a message that does not list the alternatives."""
     with pytest.raises(SettingsError, match=f"^FSM_IMPL: .*{message}"):
         select(name, where="FSM_IMPL", directory=acme)
 
@@ -77,12 +75,10 @@ def test_what_is_no_implementation_is_refused(acme: Path, name: str, message: st
         ([(), ("+hairpin",)], {Feature.HAIRPIN}),
     ],
 )
-def test_later_statement_stands_on_the_earlier(
+def test_later_statement_changes_the_earlier_ones(
     statements: list[Sequence[str]], features: frozenset[Feature]
 ) -> None:
-    """Catches: a change that starts from the wrong set, or a list of nothing that claims
-    everything.
-    """
+    """Catches: a change applied to the wrong set, or an empty list that claims everything."""
     said = {f"statement {number}": statement for number, statement in enumerate(statements)}
     assert claims(InitCommand("true"), said, inferred=True).features == features
 
@@ -95,13 +91,13 @@ def test_later_statement_stands_on_the_earlier(
     ],
 )
 def test_bad_statement_is_refused(statement: Sequence[str], message: str) -> None:
-    """Catches: a claim that is dropped because it is misspelt."""
+    """Catches: a claim that is dropped because it is misspelled."""
     with pytest.raises(SettingsError, match=f"^FSM_FEATURES: .*{message}"):
         claims(InitCommand("true"), {"FSM_FEATURES": statement}, inferred=True)
 
 
-def test_source_says_who_claims() -> None:
-    """Catches: a report that calls declared what nobody said."""
+def test_source_of_the_claims_is_named() -> None:
+    """Catches: a report that says "declared" without a declaration."""
     command = InitCommand("true")
     assert claims(command, {}, inferred=True).source is ClaimSource.INFERRED
     assert claims(command, {"ini": ("+ipv6",)}, inferred=True).source is ClaimSource.DECLARED
@@ -110,7 +106,7 @@ def test_source_says_who_claims() -> None:
 
 
 class Shell:
-    """A pod that notes what a shell is given to run in it, and ends it as told."""
+    """A pod that records its shell commands, and ends them with a given status."""
 
     def __init__(self, status: int = 0, stderr: str = "") -> None:
         self.ended, self.lines = Completed(status, "", stderr), list[str]()
@@ -120,12 +116,12 @@ class Shell:
         return self.ended
 
     def runs(self, command: str, base: Path | None) -> str:
-        """Return the line that a command from a directory comes to."""
+        """Return the command that runs for a command given in a directory."""
         InitCommand(command, base=base).program(cast("Target", self))
         return self.lines[-1]
 
     def refusal(self) -> str:
-        """Return how the end of a command is told."""
+        """Return the message for the way a command ended."""
         with pytest.raises(Refused) as caught:
             InitCommand("x").program(cast("Target", self))
         return str(caught.value)
@@ -147,12 +143,10 @@ class Shell:
         ("./init.sh\\ x", "./init.sh\\ x"),
     ],
 )
-def test_path_of_a_program_starts_where_the_command_was_given(
+def test_path_of_a_program_is_relative_to_the_given_directory(
     tmp_path: Path, command: str, line: str
 ) -> None:
-    """Catches: a command that is run from where nothing is, or a word of it that is no path but
-    changed.
-    """
+    """Catches: a command started from an empty directory, or a changed word that is not a path."""
     here = tmp_path / "a directory"
     for file in (here / "init.sh", here / "sub" / "init.sh"):
         file.parent.mkdir(exist_ok=True)
@@ -161,7 +155,7 @@ def test_path_of_a_program_starts_where_the_command_was_given(
     assert Shell().runs(command, None) == command
 
 
-def test_command_for_a_cluster_stays_as_it_is(tmp_path: Path) -> None:
+def test_command_for_a_cluster_is_unchanged(tmp_path: Path) -> None:
     """Catches: a path of this machine in an init image."""
     (tmp_path / "init.sh").touch()
     implementation = select("", init_cmd="./init.sh", init_cmd_base=tmp_path)
@@ -178,15 +172,15 @@ def test_command_for_a_cluster_stays_as_it_is(tmp_path: Path) -> None:
         (2, "no such table", ""),
     ],
 )
-def test_program_that_is_not_found_comes_with_a_hint(status: int, stderr: str, hint: str) -> None:
-    """Catches: a user who sees the file where the message says that there is none."""
+def test_missing_program_has_a_hint(status: int, stderr: str, hint: str) -> None:
+    """Catches: "not found" for a file that the user can see."""
     told = Shell(status, stderr).refusal()
     assert told.startswith(f"the init command exited {status}: {stderr}{hint}")
     assert bool(hint) or told.endswith(stderr)
 
 
 class Sleepy:
-    """An implementation that hangs, ends or refuses as told."""
+    """An implementation that hangs, ends or refuses on request."""
 
     name = "sleepy"
     features = ALL_FEATURES
@@ -201,7 +195,7 @@ class Sleepy:
 
 
 def endings(implementation: Sleepy, deadline_s: float, pods: int) -> list[str]:
-    """Program some pods and return how each ended."""
+    """Program some pods and return how each attempt ended."""
     patience, seen = CircuitBreaker(implementation, deadline_s), []
     for _ in range(pods):
         try:
@@ -213,7 +207,7 @@ def endings(implementation: Sleepy, deadline_s: float, pods: int) -> list[str]:
 
 
 def test_two_hangs_in_a_row_are_enough() -> None:
-    """Catches: an init command that hangs in each of a hundred pods, for 30 s each."""
+    """Catches: an init command that hangs for 30 s in each of a hundred pods."""
     seen = endings(Sleepy(Hung, None, Hung, Refused, Hung, Hung), 0, 8)
     assert [each.partition(":")[0] for each in seen] == [
         "Hung", "done", "Hung", "Refused", "Hung", "Hung", "Hung", "Hung",
@@ -221,7 +215,7 @@ def test_two_hangs_in_a_row_are_enough() -> None:
     assert seen[-1] == "Hung: sleepy was not run: it hung for 0 s on each of the last 2 pods"
 
 
-def test_kill_before_the_deadline_is_no_hang() -> None:
-    """Catches: a check that kills the command half-way, and thereby ends the whole run."""
+def test_kill_before_the_deadline_is_not_a_hang() -> None:
+    """Catches: a check that kills the command half-way and thereby ends the whole run."""
     seen = endings(Sleepy(Hung, Hung, Hung, None), 30, 4)
     assert seen[-1] == "done"

@@ -1,4 +1,4 @@
-"""``.ci/setup``: what the first run of ``.ci/conformance`` says while it installs."""
+"""``.ci/setup``: the output of the first run of ``.ci/conformance`` during the installation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ mkdir -p "$3/bin" && cp "$0" "$3/bin/python"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with the script, and a PATH with stand-ins for every program that it looks for."""
+    """A checkout with the script, and a PATH with a substitute for each program that it needs."""
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "setup", tmp_path / ".ci" / "setup")
     (tmp_path / "pyproject.toml").write_text("[project]\n")
@@ -41,15 +41,15 @@ def setup(checkout: Path, *arguments: str) -> str:
     return done.stderr
 
 
-def test_first_run_says_what_it_installs_and_the_next_says_nothing(checkout: Path) -> None:
-    """Catches: half a minute of silence, or another installation in every run."""
+def test_only_the_first_run_reports_an_installation(checkout: Path) -> None:
+    """Catches: half a minute of silence, or an installation in every run."""
     first = setup(checkout, "[dev]")
     assert "setup: making a virtual environment in .venv" in first
     assert "setup: installing pytest-fsmredir[dev]" in first
     assert setup(checkout, "[dev]") == ""
 
 
-def test_other_extras_and_other_requirements_are_installed(checkout: Path) -> None:
+def test_changed_extras_and_requirements_are_installed(checkout: Path) -> None:
     """Catches: an environment that keeps the requirements of an earlier commit."""
     setup(checkout)
     assert "installing pytest-fsmredir[dev]" in setup(checkout, "[dev]")

@@ -1,4 +1,4 @@
-"""Rules of others, said in nft."""
+"""Translate iptables rules of other programs to nft."""
 
 from __future__ import annotations
 

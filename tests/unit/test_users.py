@@ -1,4 +1,4 @@
-"""Users that flows are sent as: which there are, and sockets of theirs."""
+"""Users that send flows: the available ones, and their sockets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROOTLESS = "0 1001 1\n1 100000 65536\n"
 def test_users_that_the_namespace_lacks_are_known(
     users: str, groups: str, highest: int, tmp_path: Path
 ) -> None:
-    """Catches: a plain user's run that ends in an error at the first uid beyond /etc/subuid."""
+    """Catches: an unprivileged run that ends in an error at the first uid beyond /etc/subuid."""
     maps = tmp_path / "uid_map", tmp_path / "gid_map"
     for file, text in zip(maps, (users, groups), strict=True):
         file.write_text(text)
@@ -43,9 +43,7 @@ def test_users_that_the_namespace_lacks_are_known(
     os.geteuid() != 0 or highest_id() < MINUS_TWO, reason="needs root, and all the users there are"
 )
 def test_socket_of_the_last_user_is_made() -> None:
-    """Catches: a uid above 2147483647 that is read back as a negative number, and called
-    unmapped.
-    """
+    """Catches: a uid above 2147483647 that is read as negative and reported as unmapped."""
     with closing(Namespace()) as namespace:
         for make in (namespace.socket, OwnedSockets()):
             with make(4, socket.SOCK_STREAM, uid=MINUS_TWO) as sock:

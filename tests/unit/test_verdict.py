@@ -1,4 +1,4 @@
-"""What rows come to."""
+"""From the rows of a run to its verdict."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def verdict_of(*rows: Row, strict: bool = False) -> Verdict:
         ([Outcome.UNSUPPORTED], Verdict.NOT_CLAIMED),
     ],
 )
-def test_profile_comes_to_its_worst_row(outcomes: list[Outcome], verdict: Verdict) -> None:
-    """Catches: a waived or missing check in a conformant profile, a harness fault blamed on the
-    subject.
-    """
+def test_verdict_of_a_profile_is_that_of_its_worst_row(
+    outcomes: list[Outcome], verdict: Verdict
+) -> None:
+    """Catches: a conformant profile with a missing check, or a harness fault as failure."""
     assert verdict_of(*map(row, outcomes)) is verdict
 
 
@@ -73,19 +73,19 @@ def test_violated_should_counts_when_strict() -> None:
 
 
 def test_run_that_observed_no_flow_is_invalid() -> None:
-    """Catches: a conformant verdict on checks that looked at nothing."""
+    """Catches: a conformant verdict from checks that observed nothing."""
     assert verdict_of(row(Outcome.PASS, probes=0)) is Verdict.INVALID
 
 
-def test_stale_waiver_makes_its_profile_invalid_and_no_other() -> None:
-    """Catches: a waiver that hides a check for ever, though it passes."""
+def test_stale_waiver_invalidates_only_its_profile() -> None:
+    """Catches: a waiver that hides a check forever although the check passes."""
     rows = [(Profile.CORE, row(Outcome.PASS)), (Profile.IPV6, row(Outcome.PASS, "OUT-002"))]
     core, ipv6 = judge(rows, Measure(strict=False, stale=frozenset({"OUT-001"})))
     assert (core.verdict, ipv6.verdict) == (Verdict.INVALID, Verdict.CONFORMANT)
 
 
 def test_broken_harness_makes_every_profile_invalid() -> None:
-    """Catches: a certificate from a run that died."""
+    """Catches: a certificate from a run that crashed."""
     (result,) = judge([(Profile.CORE, row(Outcome.PASS))], Measure(strict=False, broken=True))
     assert result.verdict is Verdict.INVALID
 
@@ -107,19 +107,21 @@ def result(verdict: Verdict) -> ProfileResult:
         ([], Verdict.INVALID),
     ],
 )
-def test_run_comes_to_its_worst_profile(verdicts: list[Verdict], whole: Verdict) -> None:
-    """Catches: a conformant run of one profile out of five, or of nothing."""
+def test_verdict_of_a_run_is_that_of_its_worst_profile(
+    verdicts: list[Verdict], whole: Verdict
+) -> None:
+    """Catches: a conformant run of one profile out of five, or of none."""
     assert worst(map(result, verdicts)) is whole
 
 
 def test_interrupted_run_is_partial_at_best() -> None:
-    """Catches: a certificate from a run that somebody stopped."""
+    """Catches: a certificate from an interrupted run."""
     assert worst([result(Verdict.CONFORMANT)], interrupted=True) is Verdict.PARTIAL
     assert worst([result(Verdict.NONCONFORMANT)], interrupted=True) is Verdict.NONCONFORMANT
 
 
 def test_every_check_and_variant_has_a_row() -> None:
-    """Catches: a check that is missing from the report because somebody deselected it."""
+    """Catches: a deselected check that is missing from the report."""
     catalogue = Catalogue([check("OUT-001"), check("OUT-002")])
     ran = {("OUT-001", V4): row(Outcome.PASS)}
 
@@ -134,7 +136,7 @@ def test_every_check_and_variant_has_a_row() -> None:
 
 
 def test_unclaimed_feature_is_unsupported_even_where_nothing_ran() -> None:
-    """Catches: a profile called "not run" although the implementation never claimed it."""
+    """Catches: a profile with "not run" although the implementation does not claim its feature."""
     catalogue = Catalogue([check("EXC-001", Profile.EXCLUSIONS, Feature.OUTBOUND_PORT_EXCLUSION)])
     ((profile, absent),) = complete(catalogue, [V4], frozenset(), {})
     assert (profile, absent.outcome) == (Profile.EXCLUSIONS, Outcome.UNSUPPORTED)
@@ -146,22 +148,22 @@ def test_unclaimed_feature_is_unsupported_even_where_nothing_ran() -> None:
 def test_leak_of_ipv6_counts_unless_ipv6_is_declared_unsupported(
     declared: bool, outcome: Outcome
 ) -> None:
-    """Catches: IPv6 that leaks without a word, or a failure of what somebody said is not there."""
+    """Catches: a silent leak of IPv6, or a failure where IPv6 is declared unsupported."""
     catalogue = Catalogue([check("LEAK-001", Profile.IPV6)])
     ((_, found),) = complete(catalogue, [V6], IPV4_ONLY, {}, declared=declared)
     assert found.outcome is outcome
 
 
 @pytest.mark.parametrize("first", [Outcome.FAIL, Outcome.ERROR, Outcome.WAIVED, Outcome.WARN])
-def test_pass_at_the_second_try_is_no_pass(first: Outcome) -> None:
+def test_pass_at_the_second_try_does_not_count(first: Outcome) -> None:
     """Catches: a re-run plugin that turns a failure into a pass."""
     for one, other in [(row(first), row(Outcome.PASS)), (row(Outcome.PASS), row(first))]:
         assert one.merged(other).outcome is first
         assert one.merged(other).attempts == 2
 
 
-def test_row_survives_its_way_from_a_worker() -> None:
-    """Catches: a result that a worker of pytest-xdist cannot send, or that arrives changed."""
+def test_row_survives_the_transfer_from_a_worker() -> None:
+    """Catches: a result that a pytest-xdist worker cannot send, or that changes on the way."""
     sent = Row(
         check="OUT-001", variant=V6, outcome=Outcome.WAIVED, reason="r", flow="f", expected="e",
         seen="s", probes=3, attempts=2, seconds=0.5,
@@ -173,29 +175,27 @@ def out_of_reach(variant: Variant = IN_KIND) -> Row:
     return Row(check="OUT-001", variant=variant, outcome=Outcome.NOT_RUN, out_of_reach=True)
 
 
-def test_what_one_backend_cannot_do_another_one_may() -> None:
-    """Catches: a matrix that is never conformant, or a cluster alone that is without having
-    looked.
-    """
+def test_another_backend_can_cover_an_unavailable_check() -> None:
+    """Catches: a matrix that is never conformant, or a conformant cluster that skipped checks."""
     assert verdict_of(row(Outcome.PASS), out_of_reach()) is Verdict.CONFORMANT
     assert verdict_of(row(Outcome.PASS, "OUT-002"), out_of_reach()) is Verdict.PARTIAL
     assert verdict_of(row(Outcome.UNSUPPORTED), out_of_reach()) is Verdict.NOT_RUN
 
 
-def test_other_ip_version_does_not_stand_in() -> None:
-    """Catches: IPv6 certified in a cluster that has none, because IPv4 was looked at elsewhere."""
+def test_other_ip_version_does_not_cover_a_check() -> None:
+    """Catches: IPv6 certified in a cluster without IPv6, because another backend checked IPv4."""
     other = out_of_reach(Variant("kind", "nft", 6))
     assert verdict_of(row(Outcome.PASS), other) is Verdict.PARTIAL
 
 
-def test_check_that_was_taken_out_is_missed_on_every_backend() -> None:
+def test_deselected_check_is_missing_on_every_backend() -> None:
     """Catches: a deselected check that counts as run because another backend ran it."""
     left_out = Row(check="OUT-001", variant=IN_KIND, outcome=Outcome.NOT_RUN)
     assert verdict_of(row(Outcome.PASS), left_out) is Verdict.PARTIAL
 
 
 def test_checks_of_kubernetes_have_no_row_without_a_cluster() -> None:
-    """Catches: a run on network namespaces that can never be conformant."""
+    """Catches: a run in network namespaces that can never be conformant."""
     catalogue = Catalogue([check("KUBE-001", Profile.KUBERNETES)])
 
     rows = complete(catalogue, [V4, IN_KIND], ALL_FEATURES, {})

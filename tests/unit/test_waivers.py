@@ -1,4 +1,4 @@
-"""Waivers: what is accepted, for how long, and what becomes of one that is not needed."""
+"""Waivers: their content, their expiry, and waivers that are not needed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_waiver_is_read() -> None:
     ],
 )
 def test_malformed_waiver_is_refused(document: object, message: str) -> None:
-    """Catches: a waiver that says nothing, or something that is never read."""
+    """Catches: a waiver without effect, or with a field that is never read."""
     with pytest.raises(SettingsError, match=f"w.yaml.*{message}"):
         read_waivers(document, "w.yaml")
 
@@ -68,8 +68,8 @@ def test_waiver_holds_on_its_last_day() -> None:
         ),
     ],
 )
-def test_waiver_that_means_nothing_today_is_refused(waiver: Waiver, message: str) -> None:
-    """Catches: an unknown or expired waiver that nobody notices."""
+def test_unknown_or_expired_waiver_is_refused(waiver: Waiver, message: str) -> None:
+    """Catches: an unknown or expired waiver that goes unnoticed."""
     with pytest.raises(SettingsError, match=message):
         reject_unusable([waiver], catalogue.load(), TODAY)
 
@@ -97,21 +97,21 @@ def test_check_that_cannot_fail_cannot_be_waived() -> None:
 def test_waiver_is_stale_when_its_check_passes_wherever_it_ran(
     outcomes: list[Outcome], is_stale: bool
 ) -> None:
-    """Catches: a waiver kept after the defect was mended."""
+    """Catches: a waiver that stays after the defect is fixed."""
     rows = [outcome(value, family) for value, family in zip(outcomes, (4, 6), strict=False)]
     assert stale([WAIVER], rows) == ([WAIVER] if is_stale else [])
 
 
-def test_withdrawn_check_is_told_from_an_unknown_one() -> None:
-    """Catches: a user who is told that an id of last year never existed."""
+def test_withdrawn_check_differs_from_an_unknown_one() -> None:
+    """Catches: a message that says that a withdrawn id never existed."""
     gone = Withdrawn("OUT-099", "0.4", "the seed does not say so")
     with pytest.raises(SettingsError, match=r"OUT-099 was withdrawn in 0\.4: the seed does not"):
         reject_withdrawn("--fsm-check", "OUT-099", [gone])
     reject_withdrawn("--fsm-check", "OUT-001", [gone])
 
 
-def test_withdrawn_id_is_not_given_again() -> None:
-    """Catches: a new check under the id of an old one, which turns old reports into lies."""
+def test_withdrawn_id_is_not_reused() -> None:
+    """Catches: a new check with the id of an old one, which changes the meaning of old reports."""
     ids = [each.id for each in WITHDRAWN]
     assert len(set(ids)) == len(ids)
     assert not [each for each in ids if each in catalogue.load()]

@@ -1,4 +1,4 @@
-"""The witness, on tables written by hand."""
+"""The witness, with hand-written socket and connection tracking tables."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def seen(
 
 
 def test_addresses_are_words_in_the_machines_order() -> None:
-    """Catches: a witness that reads every address backwards on the other half of the machines."""
+    """Catches: addresses that are read in the wrong byte order on half of the machines."""
     text = {
         "little": ("0100007F:3A99", "0200000A:C350"),
         "big": ("7F000001:3A99", "0A000002:C350"),
@@ -85,7 +85,7 @@ def test_addresses_are_words_in_the_machines_order() -> None:
     ],
 )
 def test_ipv6_rows(word: str, order: ByteOrder, host: str) -> None:
-    """Catches: IPv4 on a socket of IPv6 that is not found by the client's own address."""
+    """Catches: IPv4 on an IPv6 socket that is not found by the client's address."""
     (row,) = parse_sockets("\n".join([HEADING, ROW.format(f"{word}:0050", *[f"{word}:0051"], "06",
                                                           0, 0)]), order)  # fmt: skip
     assert row == SocketRow(Address(host, 80), Address(host, 81), TcpState.TIME_WAIT, 0, 0)
@@ -100,9 +100,7 @@ def test_ipv6_rows(word: str, order: ByteOrder, host: str) -> None:
     ],
 )
 def test_conntrack_line(state: str, flags: str, ended: str) -> None:
-    """Catches: a kernel that counts, or a flag between the tuples, and the second tuple is not
-    found.
-    """
+    """Catches: a missed second tuple behind counters or flags."""
     line = TRACKED.format(state=state, flags=flags, ended=ended, port=40000)
 
     (tracked,) = parse_conntrack([line])
@@ -110,8 +108,8 @@ def test_conntrack_line(state: str, flags: str, ended: str) -> None:
     assert tracked.expires_s == int(line.split()[4])
 
 
-def test_offloaded_connection_does_not_say_when_it_expires() -> None:
-    """Catches: a line without a time, which the kernel writes for a connection of a flow table."""
+def test_offloaded_connection_has_no_timeout() -> None:
+    """Catches: a flow table connection that is skipped because its line has no timeout."""
     line = TRACKED.format(state="ESTABLISHED", flags="", ended="[OFFLOAD] ", port=40000)
     words = line.split()
     timeless = " ".join([*words[:4], *words[6:]])
@@ -121,7 +119,7 @@ def test_offloaded_connection_does_not_say_when_it_expires() -> None:
 
 
 def test_conntrack_writes_ipv6_in_full() -> None:
-    """Catches: an IPv6 flow that is never found, as it is written otherwise everywhere else."""
+    """Catches: an IPv6 flow that is missed because conntrack does not abbreviate addresses."""
     client, server = "2001:0db8:" + "0000:" * 5 + "0001", "2001:0db8:" + "0000:" * 5 + "0009"
     line = (
         f"ipv6     10 tcp      6 9 CLOSE src={client} dst={server} sport=5 dport=80"
@@ -134,22 +132,22 @@ def test_conntrack_writes_ipv6_in_full() -> None:
     assert flow.arrived_at == Address("::1", 15001)
 
 
-def test_other_protocols_are_passed_over() -> None:
+def test_other_protocols_are_skipped() -> None:
     """Catches: a UDP entry with the same ports that is taken for the flow."""
     line = TRACKED.format(state="", flags="", ended="", port=40000).replace("tcp", "udp")
 
     assert not list(parse_conntrack([line, "", "ipv4     2 unknown  2 500 src=1.2.3.4"]))
 
 
-def test_missing_tables_are_none(tmp_path: Path) -> None:
-    """Catches: a kernel without IPv6 or connection tracking that ends the run."""
+def test_missing_tables_are_empty(tmp_path: Path) -> None:
+    """Catches: a run that ends on a kernel without IPv6 or connection tracking."""
     (tmp_path / "tcp").write_text(HEADING + "\n")
 
     assert SocketTable.read(tmp_path) == SocketTable([], None)
 
 
 def test_redirected_flow() -> None:
-    """Catches: the plain case: outbound by REDIRECT, no connection tracking to be read."""
+    """Catches: an unrecognized outbound REDIRECT without readable connection tracking."""
     (accepted,) = seen(established(OUTBOUND, CLIENT), listening(15001)).accepted
 
     assert accepted.by is Acceptor.SIDECAR_OUTBOUND
@@ -157,7 +155,7 @@ def test_redirected_flow() -> None:
 
 
 def test_original_destination_comes_from_connection_tracking() -> None:
-    """Catches: a destination that is believed although the kernel has another."""
+    """Catches: a reported destination that differs from the kernel's."""
     line = TRACKED.format(state="ESTABLISHED", flags="", ended="", port=40001)
     row = established(OUTBOUND, CLIENT._replace(port=40001))
     (accepted,) = seen(row, conntrack=line).accepted
@@ -169,7 +167,7 @@ def test_original_destination_comes_from_connection_tracking() -> None:
 
 
 def test_inbound_flow() -> None:
-    """Catches: inbound by REDIRECT, which keeps the pod's address."""
+    """Catches: an unrecognized inbound REDIRECT, which keeps the pod's address."""
     (accepted,) = seen(
         established(INBOUND, FROM_OUTSIDE), client=FROM_OUTSIDE, to=OWN_PORT
     ).accepted
@@ -186,7 +184,7 @@ def test_inbound_flow() -> None:
     ],
 )
 def test_tproxy_keeps_the_destination(client: Address, to: Address, by: Acceptor) -> None:
-    """Catches: TPROXY taken for no redirection at all."""
+    """Catches: TPROXY reported as no redirection."""
     (accepted,) = seen(
         established(to, client), listening(15001), listening(15003), client=client, to=to
     ).accepted
@@ -194,27 +192,27 @@ def test_tproxy_keeps_the_destination(client: Address, to: Address, by: Acceptor
     assert (accepted.by, accepted.destination) == (by, to)
 
 
-def test_application_of_the_sidecars_user_is_no_sidecar() -> None:
-    """Catches: the user alone taken for a proof."""
+def test_application_with_the_sidecars_user_is_not_the_sidecar() -> None:
+    """Catches: a sidecar recognized by its user alone."""
     rows = (established(OWN_PORT, FROM_OUTSIDE), listening(8080), listening(15003))
     (accepted,) = seen(*rows, client=FROM_OUTSIDE, to=OWN_PORT).accepted
 
     assert accepted.by is Acceptor.ORIGIN
 
 
-def test_our_own_sockets_are_left_to_us() -> None:
-    """Catches: an acceptance that is told twice, by the log and by the witness."""
+def test_sockets_of_the_harness_are_skipped() -> None:
+    """Catches: an acceptance that is reported twice, by the log and by the witness."""
     rows = (established(OWN_PORT, FROM_OUTSIDE), listening(8080))
 
     assert seen(*rows, client=FROM_OUTSIDE, to=OWN_PORT, ours=frozenset({11, 77})) == Sighting()
 
 
-def test_somebody_else_at_the_sidecars_port() -> None:
-    """Catches: anybody at port 15001 taken for the sidecar."""
+def test_other_program_at_the_sidecars_port() -> None:
+    """Catches: any program at port 15001 that is taken for the sidecar."""
     assert not seen(established(OUTBOUND, CLIENT, uid=1337), listening(15001, uid=1337)).accepted
 
 
-def test_clients_own_row_is_none() -> None:
+def test_clients_own_row_is_not_an_acceptance() -> None:
     """Catches: the sending socket, user 1500, taken for the accepting one."""
     assert seen(established(CLIENT, DIALLED)) == Sighting()
 
@@ -227,15 +225,15 @@ def test_clients_own_row_is_none() -> None:
         SocketRow(OUTBOUND, CLIENT, TcpState.ESTABLISHED, 0, 0),
     ],
 )
-def test_connection_that_nobody_has_accepted_yet(row: SocketRow) -> None:
-    """Catches: a sidecar that is slow or stopped, and is said to have accepted, or to be absent."""
+def test_connection_that_is_not_accepted_yet(row: SocketRow) -> None:
+    """Catches: a slow or stopped sidecar that is reported as accepting, or as absent."""
     sighting = seen(row, listening(15001))
 
     assert (sighting.accepted, sighting.pending) == ((), True)
 
 
 def test_row_that_outlives_its_program() -> None:
-    """Catches: a sidecar that closes at once, since nobody listens where the flow was going."""
+    """Catches: a missed acceptance of a sidecar that closes at once."""
     row = SocketRow(OUTBOUND, CLIENT, TcpState.FIN_WAIT2, 0, 0)
 
     assert seen(row, listening(15001)).accepted
@@ -243,8 +241,8 @@ def test_row_that_outlives_its_program() -> None:
     assert not seen(row, listening(15001), connected=False).accepted  # of an earlier flow
 
 
-def test_connection_tracking_testifies_for_what_has_no_socket_any_more() -> None:
-    """Catches: a sidecar that resets at once, and is said never to have had the flow."""
+def test_connection_tracking_shows_closed_connections() -> None:
+    """Catches: a missed acceptance of a sidecar that resets the connection at once."""
     line = TRACKED.format(state="CLOSE", flags="", ended="", port=40000)
     sighting = seen(conntrack=line)
 
@@ -252,15 +250,15 @@ def test_connection_tracking_testifies_for_what_has_no_socket_any_more() -> None
     assert sighting.tracking
 
 
-def test_refused_flow_was_accepted_by_nobody() -> None:
-    """Catches: an acceptance without a socket, told of an entry that an earlier flow has left."""
+def test_refused_flow_has_no_acceptance() -> None:
+    """Catches: an acceptance that is inferred from the entry of an earlier flow."""
     line = TRACKED.format(state="TIME_WAIT", flags="", ended="", port=40000)
 
     assert seen(conntrack=line, connected=False).accepted == ()
 
 
 def test_ports_that_the_sidecar_serves() -> None:
-    """Catches: a metrics listener that waits for a request, and is not seen to accept."""
+    """Catches: a missed acceptance of a metrics listener that waits for a request."""
     at = Address(POD, 15010)
     rows = (established(at, FROM_OUTSIDE), listening(15010))
     (accepted,) = seen(*rows, client=FROM_OUTSIDE, to=at).accepted
@@ -269,7 +267,7 @@ def test_ports_that_the_sidecar_serves() -> None:
 
 
 def test_served_port_behind_dnat_is_the_sidecars() -> None:
-    """Catches: FSM's PodIP mode, in which the admin interface was not seen to accept (issue 12)."""
+    """Catches: a missed acceptance of the admin interface in FSM's PodIP mode (issue 12)."""
     dialled, client = Address("127.0.0.1", 15000), Address("127.0.0.1", 40000)
     place = Address(POD, 15000)
     line = (
@@ -311,10 +309,10 @@ ONCE_MORE = Address(POD, 40501)
         (DIALLED, CLIENT, DIALLED),  # by TPROXY
     ],
 )
-def test_sidecar_that_dials_itself_is_seen_to_loop(
+def test_sidecar_that_dials_itself_is_a_loop(
     listener: Address, client: Address, to: Address
 ) -> None:
-    """Catches: a loop that looks like an ordinary captured flow, and takes the whole machine."""
+    """Catches: a loop that looks like a captured flow, and that exhausts the machine."""
     rows = [
         established(listener, client),
         established(AGAIN, to), established(listener, AGAIN, inode=78),
@@ -327,12 +325,12 @@ def test_sidecar_that_dials_itself_is_seen_to_loop(
     assert [each.peer for each in sighting.accepted] == [client, AGAIN, ONCE_MORE]
 
 
-def test_sidecar_that_passes_a_flow_on_does_not_loop() -> None:
-    """Catches: other flows of the sidecar, or clients of ours as its user, taken for a loop."""
+def test_sidecar_that_forwards_a_flow_is_not_a_loop() -> None:
+    """Catches: other flows of the sidecar, or test clients with its user, reported as a loop."""
     others = Address("127.0.0.6", 41000)
     rows = [
         established(OUTBOUND, CLIENT), established(AGAIN, DIALLED),
-        # A client of ours under the sidecar's user: its capture is not a loop.
+        # A test client with the sidecar's user. Its capture is not a loop.
         established(ONCE_MORE, DIALLED, inode=99), established(OUTBOUND, ONCE_MORE, inode=98),
         # Inbound, at the same time.
         established(INBOUND, FROM_OUTSIDE, inode=80), established(others, OWN_PORT, inode=81),
@@ -343,7 +341,7 @@ def test_sidecar_that_passes_a_flow_on_does_not_loop() -> None:
     assert len(seen(*rows, client=FROM_OUTSIDE, to=OWN_PORT).accepted) == 1
 
 
-def test_endless_loop_is_told_in_part() -> None:
+def test_endless_loop_is_truncated() -> None:
     """Catches: thousands of acceptances in one reply of an agent."""
     ends = [Address(POD, port) for port in range(41000, 42000)]
     rows = [row for end in ends for row in (established(end, DIALLED), established(OUTBOUND, end))]
