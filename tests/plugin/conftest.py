@@ -1,4 +1,4 @@
-"""Running pytest with the plugin in a project made up for the purpose, as a user would."""
+"""Run pytest with the plugin in a temporary project, as a user does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 @dataclass(frozen=True)
 class Ended:
-    """A run of pytest that is over.
+    """A finished run of pytest.
 
     Attributes:
         status: Its exit status.
@@ -31,13 +31,13 @@ class Ended:
 
     @property
     def verdict(self) -> str:
-        """The verdict it printed; empty for none."""
+        """The verdict that it printed; empty for none."""
         lines = [line for line in self.output.splitlines() if line.startswith("verdict: ")]
         return lines[-1].removeprefix("verdict: ") if lines else ""
 
     @property
     def report(self) -> dict[str, Any]:
-        """The report it wrote to ``out``."""
+        """The report that it wrote to ``out``."""
         document: dict[str, Any] = json.loads((self.directory / "out/report.json").read_text())
         return document
 
@@ -51,7 +51,7 @@ class Ended:
 
 
 class Project:
-    """A directory that somebody runs pytest in.
+    """A directory for runs of pytest.
 
     Attributes:
         path: Where it is.
@@ -67,20 +67,20 @@ class Project:
             (self.path / name.replace("__", ".")).write_text(text)
 
     def pytest(self, *arguments: str, **environment: str) -> Ended:
-        """Run pytest to its end, in a process of its own."""
+        """Run pytest to its end, in a new process."""
         with pytest.MonkeyPatch.context() as patch:
-            # One run compiles for the next, whatever the machine's settings for that are.
+            # Share compiled files between runs, whatever the machine's settings are.
             patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
             for name, text in {**environment, "PYTHONPYCACHEPREFIX": str(self._cache)}.items():
                 patch.setenv(name, text)
-            # Hypothesis has its plugin import it at the end of every run, which takes a second.
+            # The plugin of Hypothesis imports Hypothesis at the end of every run, which takes a second.
             done = self._pytester.runpytest_subprocess(
                 "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments, timeout=60
             )
         return Ended(int(done.ret), "\n".join([*done.outlines, *done.errlines]), self.path)
 
     def running(self, words: str) -> list[str]:
-        """Return the command lines of all processes that hold these words."""
+        """Return the command lines of all processes that contain these words."""
         found = []
         for entry in Path("/proc").glob("[0-9]*/cmdline"):
             with suppress(OSError):  # it has ended meanwhile
@@ -99,7 +99,7 @@ class Project:
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the options of whoever runs these tests out of them."""
+    """Remove the user's pytest options from the environment of these tests."""
     for name in [each for each in os.environ if each.startswith(("FSM_", "PYTEST_"))]:
         if name != "PYTEST_CURRENT_TEST":
             monkeypatch.delenv(name)
@@ -107,7 +107,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory for what the runs have compiled."""
+    """A directory for the compiled files of the runs."""
     return tmp_path_factory.mktemp("bytecode")
 
 
@@ -119,7 +119,7 @@ def project(pytester: pytest.Pytester, bytecode: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def namespaces() -> None:
-    """Skip where network namespaces cannot be had; ``doctor`` says why."""
+    """Skip where network namespaces are not available; ``doctor`` says why."""
     argv = [sys.executable, "-m", "pytest_fsmredir", "doctor"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     if done.returncode != 0:

@@ -1,4 +1,4 @@
-"""The commands of README and documentation do what is said of them."""
+"""Commands in README and documentation do what the text says."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KEYWORD = re.compile(r"`-k ([^`]+)`")
 
 
 def documented(pattern: re.Pattern[str], *files: Path) -> list[str]:
-    """Return what a pattern finds in some files, each line with those that continue it."""
+    """Return the matches of a pattern in some files; continued lines are joined."""
     texts = [file.read_text(encoding="utf-8").replace("\\\n", "") for file in files]
     return sorted({found for text in texts for found in pattern.findall(text)})
 
@@ -38,13 +38,13 @@ KEYWORDS = documented(_KEYWORD, README)
 
 
 def executable(file: Path, script: str = APPLY) -> None:
-    """Make a program; unless it is told otherwise it programs the pod that it is started in."""
+    """Make a program. By default it programs the pod that it runs in."""
     file.write_text(script)
     file.chmod(0o755)
 
 
 def test_there_are_commands() -> None:
-    """Catches: documentation in which nothing is found to try."""
+    """Catches: an extraction that finds no commands."""
     named = {command[-1] for command in COMMANDS}
     assert named >= {"./my-init.sh", *(f"fixtures/adapters/{name}.yaml" for name in TOOLS)}
     assert KEYWORDS
@@ -54,14 +54,14 @@ def test_there_are_commands() -> None:
 @pytest.mark.usefixtures("namespaces")
 @pytest.mark.parametrize("command", COMMANDS, ids=shlex.join)
 def test_command_judges_what_it_names(project: Project, command: list[str]) -> None:
-    """Catches: a documented command that does not find the program it names."""
+    """Catches: a documented command that does not find the program that it names."""
     shutil.copytree(ROOT / "docs" / "example", project.path, dirs_exist_ok=True)
     (project.path / "fixtures").symlink_to(ROOT / "fixtures")
     tools = project.path / "tools"
     tools.mkdir()
     for file in (project.path / "my-init.sh", *(tools / name for name in TOOLS)):
         executable(file)
-    executable(tools / "getent", "#!/bin/sh\n")  # kumactl wants a user of uid 1500
+    executable(tools / "getent", "#!/bin/sh\n")  # kumactl needs a user with uid 1500
     ended = project.pytest(
         *command, "--fsm-ip=4", FSM_CHECK="OUT-001",  # some commands run the user's own tests
         PATH=os.pathsep.join([str(tools), os.environ["PATH"]]),

@@ -1,4 +1,4 @@
-"""The fixtures in somebody else's project."""
+"""The fixtures in a user's project."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def example(project: Project) -> Project:
 
 
 def test_example_passes_with_the_reference(example: Project) -> None:
-    """Catches: an example that nobody has tried."""
+    """Catches: an example that does not run."""
     done = example.pytest("-q", "-W", "error")
 
     assert "7 passed" in done.output
 
 
-def test_example_fails_where_nobody_programs_the_pods(example: Project) -> None:
-    """Catches: fixtures that make every implementation look right."""
+def test_example_fails_without_redirection(example: Project) -> None:
+    """Catches: fixtures that make every implementation pass."""
     done = example.pytest("-q", "--fsm-init-cmd", "true")
 
     assert "5 failed, 2 passed" in done.output
@@ -38,7 +38,7 @@ def test_example_fails_where_nobody_programs_the_pods(example: Project) -> None:
 
 
 def test_implementation_is_one_fixture(project: Project) -> None:
-    """Catches: a user's own implementation that has to be registered somewhere first."""
+    """Catches: a user's implementation that needs registration before a test can use it."""
     project.write(
         conftest__py="""
         import pytest
@@ -75,12 +75,10 @@ def test_implementation_is_one_fixture(project: Project) -> None:
         ),
     ],
 )
-def test_settings_of_no_pod_are_the_tests_own_error(
+def test_invalid_pod_settings_are_an_error_of_the_test(
     project: Project, settings: str, words: str
 ) -> None:
-    """Catches: a slip of the test that is programmed otherwise than written, or blamed on the
-    command.
-    """
+    """Catches: a wrong setting that is changed silently, or that is blamed on the command."""
     project.write(
         test_it__py=f"""
         import pytest
@@ -98,10 +96,8 @@ def test_settings_of_no_pod_are_the_tests_own_error(
     assert "refused" not in done.output
 
 
-def test_marker_takes_what_its_help_shows(project: Project) -> None:
-    """Catches: annotations that stand first in the marker, dropped without a word: the pod has
-    none.
-    """
+def test_marker_accepts_the_example_of_its_help(project: Project) -> None:
+    """Catches: positional annotations of the marker that are silently dropped."""
     project.write(
         test_it__py="""
         import pytest
@@ -130,20 +126,16 @@ def test_marker_takes_what_its_help_shows(project: Project) -> None:
         ("{}, {}, True", "too many positional arguments; it takes annotations, mesh_config, fresh"),
     ],
 )
-def test_marker_that_says_something_else_is_refused(
-    project: Project, said: str, words: str
-) -> None:
-    """Catches: a traceback from inside the plugin for a misspelt word of the test."""
+def test_marker_with_other_arguments_is_refused(project: Project, said: str, words: str) -> None:
+    """Catches: a traceback from inside the plugin for a misspelled argument of the marker."""
     project.write(
         test_it__py=f"import pytest\n@pytest.mark.fsm_pod({said})\ndef test_it(fsm_pod): pass"
     )
     assert f"ConfigurationError: marker fsm_pod: {words}" in project.pytest("-q").output
 
 
-def test_families_and_variants_are_named_plainly(project: Project) -> None:
-    """Catches: a parameter that is taken for another, or that only the first test's mesh
-    understands.
-    """
+def test_families_and_variants_have_plain_ids(project: Project) -> None:
+    """Catches: a parameter with an ambiguous id, or one that only the first test's mesh accepts."""
     project.write(
         test_it__py="""
         import pytest
@@ -183,7 +175,7 @@ def test_family_or_variant_that_does_not_exist_is_named(
 
 
 def test_family_that_is_left_out_is_named(project: Project) -> None:
-    """Catches: ``StopIteration`` for a test of IPv6 in a run of IPv4 alone."""
+    """Catches: ``StopIteration`` for an IPv6 test in a run of IPv4 only."""
     project.write(
         test_it__py="""
         import pytest
@@ -197,8 +189,8 @@ def test_family_that_is_left_out_is_named(project: Project) -> None:
     assert "fsm_family: 6 is not an IP version of the pods, which have 4" in done.output
 
 
-def test_worker_of_a_plain_user_says_how_to_run_the_same_tests(project: Project) -> None:
-    """Catches: a line to run that runs the suite, and none of the user's tests."""
+def test_unprivileged_worker_suggests_a_command_for_the_same_tests(project: Project) -> None:
+    """Catches: a suggested command that runs the suite in place of the user's tests."""
     project.write(
         conftest__py="""
         from pytest_fsmredir.backends.netns import privileges
@@ -232,15 +224,15 @@ BUILT_IN = "fsm-redir fixtures: pods are programmed by reference, which is built
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_built_in_implementation_is_named(project: Project, workers: str) -> None:
-    """Catches: a user's tests that judge the reference implementation in silence."""
+    """Catches: a user's tests that silently judge the reference implementation."""
     if workers != "0":
         pytest.importorskip("xdist")
     project.write(test_it__py=USES_A_POD)
     assert project.pytest("--collect-only", "-n", workers).output.count(BUILT_IN) == 1
 
 
-def test_named_implementation_is_named(project: Project) -> None:
-    """Catches: a line that names the built-in implementation although another one is judged."""
+def test_selected_implementation_is_named(project: Project) -> None:
+    """Catches: a header that names the built-in implementation although another one is judged."""
     project.write(test_it__py=USES_A_POD)
     ended = project.pytest("--collect-only", "--fsm-init-cmd", "true")
     assert "fsm-redir fixtures: pods are programmed by true" in ended.output
@@ -252,13 +244,13 @@ def test_named_implementation_is_named(project: Project) -> None:
 
 
 def test_tests_without_pods_name_no_implementation(project: Project) -> None:
-    """Catches: a line of this plugin in every run of an environment that has it."""
+    """Catches: a header line in every run of an environment that has the plugin."""
     project.write(test_it__py="def test_it(): ...\n")
     assert "fsm-redir" not in project.pytest("--collect-only").output
 
 
-def test_options_file_of_the_project_holds_in_a_subdirectory(project: Project) -> None:
-    """Catches: a subdirectory without ini-file, where pytest has its root, and no options."""
+def test_options_file_of_the_project_applies_in_a_subdirectory(project: Project) -> None:
+    """Catches: no options in a subdirectory, which pytest takes as root without an ini file."""
     project.write(fsmredir__yaml="init-cmd: 'true'\n")
     below = project.path / "tests" / "unit"
     below.mkdir(parents=True)
@@ -292,6 +284,6 @@ def test_threads(fsm_mesh):
 
 
 def test_threads_may_share_pods(project: Project) -> None:
-    """Catches: "Address already in use", or a path with hops of other flows, from two threads."""
+    """Catches: "Address already in use", or a path with hops of another thread's flows."""
     project.write(test_threads__py=MANY_THREADS)
     assert "1 passed" in project.pytest("-q").output

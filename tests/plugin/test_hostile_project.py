@@ -1,4 +1,4 @@
-"""Projects whose settings, fixtures and hooks get in the way: never a silent pass."""
+"""Projects whose settings, fixtures and hooks interfere with the suite: never a silent pass."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def pytest_runtest_makereport(item, call):
 
 
 def test_settings_and_fixtures_of_the_project_do_not_matter(project: Project) -> None:
-    """Catches: a suite that collects nothing, or fails, because of somebody's pytest.ini."""
+    """Catches: a suite that collects nothing, or fails, because of a project's pytest.ini."""
     project.write(
         pytest__ini="[pytest]\npython_files = check_*.py\npython_functions = check_*\n"
         "filterwarnings = error\n"
@@ -80,8 +80,8 @@ def test_settings_and_fixtures_of_the_project_do_not_matter(project: Project) ->
     assert hygiene["settings"]["python_files"] == "check_*.py"
 
 
-def test_deselected_check_is_no_conformant_verdict(project: Project) -> None:
-    """Catches: a certificate for the checks that somebody liked."""
+def test_run_with_a_deselected_check_is_not_conformant(project: Project) -> None:
+    """Catches: a certificate for a selection of checks."""
     addopts = "--deselect conformance/test_uid.py --deselect test_uid.py"
     ended = project.conform(
         "--fsm-profile=core", "--fsm-ip=4", "--fsm-check=UID-00[12],OUT-001", "-k", "not UID-001",
@@ -93,8 +93,8 @@ def test_deselected_check_is_no_conformant_verdict(project: Project) -> None:
     assert ended.report["run"]["hygiene"]["settings"]["PYTEST_ADDOPTS"] == addopts
 
 
-def test_checks_that_a_hook_drops_are_missed(project: Project) -> None:
-    """Catches: a hook that takes checks out without telling pytest."""
+def test_checks_that_a_hook_drops_are_reported(project: Project) -> None:
+    """Catches: a hook that removes checks without a report to pytest."""
     project.write(conftest__py=DROP_EVERY_SECOND)
     ended = project.conform("--fsm-check=OUT-00[1-4]", "--fsm-ip=4", "--fsm-report=out")
     hygiene = ended.report["run"]["hygiene"]
@@ -115,9 +115,7 @@ def test_skipped_checks_did_not_run(project: Project) -> None:
 def test_hook_that_breaks_checks_is_not_blamed_on_the_implementation(
     project: Project, hook: str
 ) -> None:
-    """Catches: a nonconformant verdict, or a FAILED without a word, because of somebody's
-    plugin.
-    """
+    """Catches: a nonconformant verdict, or an unexplained FAILED, because of a plugin."""
     project.write(hostile__py=hook)
     ended = project.conform(
         "-p", "hostile", "-W", "error", "--fsm-check=OUT-001", "--fsm-ip=4", "--fsm-report=out",
@@ -130,7 +128,7 @@ def test_hook_that_breaks_checks_is_not_blamed_on_the_implementation(
 
 
 def test_guard_of_the_project_is_not_blamed_on_the_implementation(project: Project) -> None:
-    """Catches: a nonconformant verdict because a project lets no test use the network."""
+    """Catches: a nonconformant verdict because a project forbids network access in tests."""
     project.write(conftest__py=NO_NETWORK)
     ended = project.conform("--fsm-check=OUT-001,PROTO-001", "--fsm-ip=4", "--fsm-report=out")
     assert ended.outcomes() == ["error"] * 2
@@ -138,7 +136,7 @@ def test_guard_of_the_project_is_not_blamed_on_the_implementation(project: Proje
 
 
 @pytest.mark.parametrize("hook", [SKIP_EVERYTHING, RUN_NOTHING], ids=["skip", "nothing"])
-def test_run_that_observed_nothing_has_no_good_exit_status(project: Project, hook: str) -> None:
+def test_run_that_observed_nothing_fails(project: Project, hook: str) -> None:
     """Catches: a green job whose verdict is invalid."""
     project.write(conftest__py=hook)
     ended = project.conform("--fsm-check=OUT-001", "--fsm-ip=4")
@@ -150,7 +148,7 @@ def test_run_that_observed_nothing_has_no_good_exit_status(project: Project, hoo
 def test_verdict_does_not_depend_on_how_assertions_are_compiled(
     project: Project, mode: str, optimize: str
 ) -> None:
-    """Catches: 3 passed and exit status 0 under ``python -O``, or rows without flow and fate."""
+    """Catches: exit status 0 under ``python -O``, or rows without flow and fate."""
     ended = project.conform(
         f"--assert={mode}", "--fsm-check=OUT-002,OUT-003,OUT-016", "--fsm-ip=4",
         "--fsm-init-cmd=true", "--fsm-require=partial", "--fsm-report=out",
@@ -167,7 +165,7 @@ def test_verdict_does_not_depend_on_how_assertions_are_compiled(
     assert [row["seen"].partition(" ")[0] for row in rows] == ["refused", "accepted", "refused"]
 
 
-def test_hook_that_passes_everything_passes_nothing(project: Project) -> None:
+def test_hook_that_forces_passes_does_not_change_the_verdict(project: Project) -> None:
     """Catches: a green run of an implementation that does nothing."""
     project.write(hostile__py=GREEN_EVERYTHING)
     ended = project.conform(
@@ -178,10 +176,8 @@ def test_hook_that_passes_everything_passes_nothing(project: Project) -> None:
     assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "nonconformant")
 
 
-def test_nothing_is_lost_without_a_terminal(project: Project) -> None:
-    """Catches: a crash, or a forgotten exit status, where the project has switched the terminal
-    off.
-    """
+def test_run_without_terminal_reporter_keeps_report_and_status(project: Project) -> None:
+    """Catches: a crash, or a lost exit status, in a project without the terminal plugin."""
     ended = project.conform(
         "-p", "no:terminal", "--fsm-check=OUT-001", "--fsm-ip=4", "--fsm-init-cmd=true",
         "--fsm-report=out",

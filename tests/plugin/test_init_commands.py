@@ -1,4 +1,4 @@
-"""Implementations that do nothing, refuse, hang, print rubbish or leave something running."""
+"""Implementations that do nothing, refuse, hang, print garbage or leave processes behind."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ it = It()
 
 
 def test_command_that_does_nothing_is_nonconformant(project: Project) -> None:
-    """Catches: an empty command that passes, or a failure that says nothing about the flow."""
+    """Catches: an empty command that passes, or a failure that does not show the flow."""
     ended = project.conform("--fsm-init-cmd=true", "--fsm-check=OUT-001,UID-001", "--fsm-ip=4")
     assert (ended.status, ended.verdict) == (pytest.ExitCode.TESTS_FAILED, "nonconformant")
     lines = [line.strip() for line in ended.output.splitlines()]
@@ -63,10 +63,8 @@ SCRIPT = f"""\
 
 
 @pytest.mark.parametrize("source", ["command line", "environment", "ini", "options file"])
-def test_relative_command_is_run_from_where_it_was_given(project: Project, source: str) -> None:
-    """Catches: a documented ``./my-init.sh`` that is not found, since it starts in an empty
-    directory.
-    """
+def test_relative_command_starts_in_the_users_directory(project: Project, source: str) -> None:
+    """Catches: a documented ``./my-init.sh`` that is not found from an empty directory."""
     here = project.path / "of mesh" if source == "options file" else project.path
     here.mkdir(exist_ok=True)
     script = here / "my-init.sh"
@@ -88,10 +86,8 @@ def test_relative_command_is_run_from_where_it_was_given(project: Project, sourc
 
 
 @pytest.mark.parametrize("source", ["environment", "-o", "-c"])
-def test_line_to_run_again_works_in_another_shell(project: Project, source: str) -> None:
-    """Catches: a line that judges the reference, because nothing of the command line named the
-    command.
-    """
+def test_rerun_command_works_in_another_shell(project: Project, source: str) -> None:
+    """Catches: a re-run command that judges the reference, because the option is missing in it."""
     project.write(other__ini="[pytest]\nfsm_init_cmd = true\n")
     arguments = {"environment": [], "-o": ["-o", "fsm_init_cmd=true"], "-c": ["-c", "other.ini"]}
     environment = {"FSM_INIT_CMD": "true"} if source == "environment" else {}
@@ -101,8 +97,8 @@ def test_line_to_run_again_works_in_another_shell(project: Project, source: str)
     assert project.pytest(*again.split()[1:]).verdict == "nonconformant"
 
 
-def test_refusal_is_told_with_its_reason_and_without_its_rubbish(project: Project) -> None:
-    """Catches: control bytes of an init command on the terminal, or a refusal without a reason."""
+def test_refusal_is_shown_with_its_reason_and_without_control_bytes(project: Project) -> None:
+    """Catches: control bytes of a command on the terminal, or a refusal without a reason."""
     project.write(init__sh="printf '\\033[2J\\000\\377 cannot do that\\n' >&2\nexit 3\n")
     command = f"sh {project.path}/init.sh; exit $?"
     ended = project.conform(
@@ -115,7 +111,7 @@ def test_refusal_is_told_with_its_reason_and_without_its_rubbish(project: Projec
 
 
 def test_failure_shows_the_tables_that_a_command_left(project: Project) -> None:
-    """Catches: a documented look at the rules that shows their last five lines."""
+    """Catches: a failure that shows only the last five lines of the rules."""
     command = f"{sys.executable} -m pytest_fsmredir reference apply; iptables-save >&2; exit 1"
     ended = project.conform("--fsm-init-cmd", command, "--fsm-check=OUT-001", "--fsm-ip=4")
     lines = ended.output.splitlines()
@@ -137,7 +133,7 @@ def test_command_that_hangs_on_every_pod_is_run_once(project: Project) -> None:
     assert "the init command did not end in time and was killed" in ended.output
 
 
-def test_command_that_hangs_on_lists_is_given_up(project: Project) -> None:
+def test_command_that_hangs_on_lists_is_not_run_again(project: Project) -> None:
     """Catches: a run that waits half a minute in each pod with a list."""
     hang = f'[ -z "${PORTS}" ] || {{ echo x >>$0.count; sleep 30; }}\n'
     project.write(init__sh=hang)
@@ -186,7 +182,7 @@ def test_long_lists(fsm_mesh, fsm_family):
 def test_lists_of_any_length_reach_the_implementation(
     project: Project, option: tuple[str, ...]
 ) -> None:
-    """Catches: "Argument list too long", or a long list that is cut or lost."""
+    """Catches: "Argument list too long", or a long list that is truncated or lost."""
     project.write(test_long__py=LONG_LISTS)
     ended = project.pytest(*option)
     assert ended.status == pytest.ExitCode.OK, ended.output
@@ -201,14 +197,14 @@ def test_newline(fsm_mesh):
 
 @pytest.mark.parametrize("command", [REFERENCE, f"unset {PORTS}; {REFERENCE}"])
 def test_item_with_a_newline_stays_one_malformed_item(project: Project, command: str) -> None:
-    """Catches: an item that is split into two valid ones on its way to the command."""
+    """Catches: an item that becomes two valid ones on its way to the command."""
     project.write(test_newline__py=NEWLINE)
     ended = project.pytest("--fsm-init-cmd", command)
     assert "1 passed" in ended.output, ended.output
 
 
 def test_child_that_a_command_leaves_ends_with_it(project: Project) -> None:
-    """Catches: a process that is still there after the run."""
+    """Catches: a process that remains after the run."""
     marker = f"7{os.getpid()}"
     command = f"sleep {marker} & python3 -m pytest_fsmredir reference apply"
     ended = project.conform(
@@ -218,10 +214,8 @@ def test_child_that_a_command_leaves_ends_with_it(project: Project) -> None:
     assert project.running(f"sleep {marker}") == []
 
 
-def test_command_that_signals_its_process_group_is_none_of_our_business(project: Project) -> None:
-    """Catches: a run that dies of what a shell's ``trap 'kill 0' EXIT`` sends, without a
-    verdict.
-    """
+def test_command_that_signals_its_process_group_does_not_end_the_run(project: Project) -> None:
+    """Catches: a run without a verdict, killed by the ``trap 'kill 0' EXIT`` of a command."""
     apply = f"{sys.executable} -m pytest_fsmredir reference apply"
     ended = project.conform(
         "--fsm-init-cmd", f"trap 'kill 0' EXIT; {apply}", "--fsm-check=OUT-001", "--fsm-ip=4"
@@ -229,8 +223,8 @@ def test_command_that_signals_its_process_group_is_none_of_our_business(project:
     assert (ended.status, ended.verdict) == (pytest.ExitCode.OK, "partial"), ended.output
 
 
-def test_command_is_not_told_which_check_is_running(project: Project) -> None:
-    """Catches: an implementation that is right where it knows that it is looked at."""
+def test_command_cannot_see_which_check_is_running(project: Project) -> None:
+    """Catches: an implementation that is correct only for the checks that it recognizes."""
     ended = project.conform(
         "--fsm-init-cmd", "env >&2; exit 1", "--fsm-check=OUT-001", "--fsm-ip=4",
         PYTEST_DEBUG_TEMPROOT=str(project.path),
@@ -240,7 +234,7 @@ def test_command_is_not_told_which_check_is_running(project: Project) -> None:
 
 
 def test_pod_without_one_ip_version_is_judged_by_the_other(project: Project) -> None:
-    """Catches: errors, and failures in their wake, where an implementation switches IPv6 off."""
+    """Catches: errors and later failures where an implementation disables IPv6."""
     apply = f"{sys.executable} -m pytest_fsmredir reference apply"
     off = "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"
     ended = project.conform(
@@ -251,10 +245,8 @@ def test_pod_without_one_ip_version_is_judged_by_the_other(project: Project) -> 
     assert set(ended.outcomes()) == {"pass"}
 
 
-def test_exception_of_an_implementation_is_told_once_for_each_check(project: Project) -> None:
-    """Catches: a pod that nobody could program, and that the next check takes for a programmed
-    one.
-    """
+def test_exception_of_an_implementation_is_an_error_of_each_check(project: Project) -> None:
+    """Catches: an unprogrammed pod that the next check takes for a programmed one."""
     project.write(broken__py=RAISING)
     ended = project.conform(
         "--fsm-impl=broken:it", "--fsm-check=OUT-00[1-3]", "--fsm-ip=4", "--fsm-report=out",
@@ -278,10 +270,8 @@ def test_rules_file_is_judged_like_any_other(project: Project) -> None:
     assert ended.report["features"]["source"] == "inferred"
 
 
-def test_leaks_of_ipv6_are_no_failure_of_who_says_so(project: Project) -> None:
-    """Catches: an implementation of IPv4 alone that fails for IPv6, which it said it leaves
-    alone.
-    """
+def test_ipv6_leak_is_not_a_failure_if_ipv6_is_declared_unsupported(project: Project) -> None:
+    """Catches: an IPv4-only implementation that fails for IPv6, which it does not claim."""
     project.write(rules__v4=RULES)
     ended = project.conform(
         "--fsm-rules=rules.v4",
@@ -295,10 +285,8 @@ def test_leaks_of_ipv6_are_no_failure_of_who_says_so(project: Project) -> None:
     assert "ipv6         not claimed" in ended.output
 
 
-def test_rules_file_programs_the_pod_that_its_command_is_in(project: Project) -> None:
-    """Catches: a template that means something else in an init container, or needs what is not
-    there.
-    """
+def test_rules_file_programs_the_pod_of_its_init_container(project: Project) -> None:
+    """Catches: a template with another result in an init container, or with missing tools there."""
     project.write(rules__v4=RULES)
     for name, content in (("agent", agent_archive()), ("libraries", template_libraries())):
         (project.path / name).write_bytes(content)
@@ -311,7 +299,7 @@ def test_rules_file_programs_the_pod_that_its_command_is_in(project: Project) ->
 
 
 def test_implementation_of_another_package(project: Project) -> None:
-    """Catches: an entry point that is not found, or whose claims are not heard."""
+    """Catches: an entry point that is not found, or claims that are ignored."""
     site = install(project.path / "site")
     ended = project.conform(
         "--fsm-impl=acme", "--fsm-check=OUT-001,OPX-001,OIX-001", "--fsm-ip=4", "--fsm-report=out",
@@ -325,7 +313,7 @@ def test_implementation_of_another_package(project: Project) -> None:
 
 
 def install(site: Path) -> Path:
-    """Put the example where pip would, which needs no network this way."""
+    """Put the example where pip would put it, without network access."""
     import tomllib
 
     project = tomllib.loads((ACME / "pyproject.toml").read_text())["project"]
@@ -357,7 +345,7 @@ def install(site: Path) -> Path:
 def test_implementation_that_refuses_the_plainest_pod_fails_once(
     project: Project, command: str, words: str, workers: str
 ) -> None:
-    """Catches: 288 failures of an implementation that was never able to start."""
+    """Catches: 288 failures of an implementation that never starts."""
     if workers != "0":
         pytest.importorskip("xdist")
     ended = project.conform(
@@ -384,7 +372,7 @@ def test_implementation_that_refuses_the_plainest_pod_fails_once(
 def test_command_that_does_not_exist_is_a_usage_error(
     project: Project, command: str, words: str
 ) -> None:
-    """Catches: a run that judges a typing error."""
+    """Catches: a run that judges a typo."""
     (project.path / "my-init.sh").write_text("#!/bin/sh\n")
     ended = project.conform(f"--fsm-init-cmd={command}", "--fsm-check=OUT-001", "--fsm-ip=4")
     assert (ended.status, ended.verdict) == (pytest.ExitCode.USAGE_ERROR, "")
@@ -393,7 +381,7 @@ def test_command_that_does_not_exist_is_a_usage_error(
 
 
 def test_gate_cannot_be_waived(project: Project) -> None:
-    """Catches: a waiver that makes a run without any observation a partial success."""
+    """Catches: a waiver that turns a run without observations into a partial success."""
     waiver = "{id: SELF-001, reason: known, link: 'https://example.com/1'}"
     project.write(fsmredir__yaml=f"waivers: [{waiver}]\n")
     ended = project.conform("--fsm-init-cmd=false", "--fsm-check=OUT-001", "--fsm-ip=4")

@@ -1,4 +1,4 @@
-"""Init commands that do what an unprivileged init container may not, or may."""
+"""Privileges of an init command: what an unprivileged init container may and may not do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHECK = ("--fsm-check=OUT-001", "--fsm-ip=4")
 
 
 def test_command_that_writes_a_kernel_setting_fails(project: Project) -> None:
-    """Catches: an implementation that passes here and dies in every pod."""
+    """Catches: an implementation that passes here and fails in every pod."""
     ended = project.conform("--fsm-init-cmd", WRITES_A_SETTING, *CHECK, "--fsm-report=out")
     assert ended.verdict == "nonconformant"
     assert "Read-only file system" in ended.output
@@ -26,7 +26,7 @@ def test_command_that_writes_a_kernel_setting_fails(project: Project) -> None:
 
 
 def test_privileged_command_may_write_a_kernel_setting(project: Project) -> None:
-    """Catches: no way to judge an implementation whose init container is privileged."""
+    """Catches: no way to judge an implementation with a privileged init container."""
     command = ("--fsm-init-cmd", WRITES_A_SETTING)
     ended = project.conform(*command, *CHECK, "--fsm-init-privileged", "--fsm-report=out")
     assert ended.status == pytest.ExitCode.OK, ended.output
@@ -35,14 +35,14 @@ def test_privileged_command_may_write_a_kernel_setting(project: Project) -> None
 
 
 def test_options_file_declares_a_privileged_init_container(project: Project) -> None:
-    """Catches: a declaration that every command line has to repeat."""
+    """Catches: a declaration that every command line must repeat."""
     project.write(fsmredir__yaml=f"init-cmd: '{WRITES_A_SETTING}'\ninit-privileged: true\n")
     ended = project.conform(*CHECK)
     assert ended.status == pytest.ExitCode.OK, ended.output
 
 
-def test_line_to_run_again_repeats_the_declaration(project: Project) -> None:
-    """Catches: a line that judges a privileged implementation in an unprivileged container."""
+def test_rerun_command_repeats_the_declaration(project: Project) -> None:
+    """Catches: a command that judges a privileged implementation in an unprivileged container."""
     ended = project.conform("--fsm-init-cmd=true", "--fsm-init-privileged", *CHECK)
     again = "pytest --fsm-conformance --fsm-init-cmd true --fsm-init-privileged --fsm-ip 4"
     assert f"{again} --fsm-check OUT-001" in ended.output
@@ -84,14 +84,14 @@ GRANTED = (
 
 
 def test_command_has_what_a_runtime_grants(project: Project) -> None:
-    """Catches: a correct implementation that is denied what every init container may do."""
+    """Catches: a correct implementation without a privilege that every init container has."""
     script = [f"{{ {each}; }} || exit 9" for each in GRANTED]
     ended = project.conform("--fsm-init-cmd", "\n".join([*script, REFERENCE]), *CHECK)
     assert ended.verdict == "partial", ended.output
 
 
-def test_what_a_privileged_command_mounts_ends_with_it(project: Project) -> None:
-    """Catches: a mount that is left on the machine."""
+def test_mounts_of_a_privileged_command_are_removed(project: Project) -> None:
+    """Catches: a mount that remains on the machine."""
     project.write(
         test_mounts__py="""
 from pathlib import Path
@@ -108,8 +108,8 @@ def test_mounts(fsm_mesh):
     assert "1 passed" in ended.output, ended.output
 
 
-def test_mesh_of_a_cluster_decides_itself(project: Project) -> None:
-    """Catches: an option that means nothing on this backend."""
+def test_privileged_option_is_refused_in_a_cluster(project: Project) -> None:
+    """Catches: an option that has no effect on this backend."""
     ended = project.conform("--fsm-backend=cluster", "--fsm-init-privileged")
     assert ended.status == pytest.ExitCode.USAGE_ERROR
     assert "--fsm-init-privileged does not apply to the backend cluster" in ended.output
@@ -124,10 +124,8 @@ def test_mesh_of_a_cluster_decides_itself(project: Project) -> None:
         ("sysctl -qw net.ipv6.conf.all.disable_ipv6=1", "eth0 has lost its address fd77:1::"),
     ],
 )
-def test_command_that_takes_the_network_away_fails(
-    project: Project, takes: str, words: str
-) -> None:
-    """Catches: "invalid", an error of ours, for a pod that has lost an address or a link."""
+def test_command_that_removes_the_network_fails(project: Project, takes: str, words: str) -> None:
+    """Catches: "invalid", a harness error, for a pod that lost an address or a link."""
     ended = project.conform(
         f"--fsm-init-cmd={REFERENCE} && {takes}", "--fsm-init-privileged", "--fsm-ip=6",
         "--fsm-check=OUT-001,OUT-006,V6-003,V6-007,PROTO-009,PROTO-014", "--fsm-timeout=0.2",

@@ -1,4 +1,4 @@
-"""The files that a run leaves, and what waivers do to its verdict."""
+"""The report files of a run, and the effect of waivers on its verdict."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def pytest_runtest_protocol(item):
 """
 
 
-def test_options_file_makes_a_whole_run(project: Project) -> None:
-    """Catches: a waived failure that fails, metadata that is lost, or a report nobody can read."""
+def test_options_file_configures_a_whole_run(project: Project) -> None:
+    """Catches: a waived failure that fails, lost metadata, or an unreadable report."""
     project.write(fsmredir__yaml=OPTIONS.replace(", INIT-003", ""))
     ended = project.conform("--fsm-report=out", "--fsm-require=partial")
     assert (ended.status, ended.verdict) == (pytest.ExitCode.OK, "partial"), ended.output
@@ -71,10 +71,8 @@ def test_stale_waiver_fails_the_run(project: Project) -> None:
     assert "stale waiver OUT-001 passes" in ended.output
 
 
-def test_set_up_that_dies_leaves_a_report(project: Project) -> None:
-    """Catches: CI that has nothing to show, or yesterday's report, when the machine lacks
-    something.
-    """
+def test_failed_setup_writes_a_report(project: Project) -> None:
+    """Catches: no report, or yesterday's report, on CI when the machine lacks a prerequisite."""
     project.write(lacking__py=LACKING)
     ended = project.conform("-p", "lacking", "--fsm-report=out", PYTHONPATH=str(project.path))
     assert ended.status == pytest.ExitCode.USAGE_ERROR
@@ -89,8 +87,8 @@ def test_set_up_that_dies_leaves_a_report(project: Project) -> None:
     assert [case[0].tag for case in harness] == ["error"]
 
 
-def test_internal_error_leaves_a_report(project: Project) -> None:
-    """Catches: a run that dies with a good report."""
+def test_internal_error_writes_a_report(project: Project) -> None:
+    """Catches: a run that crashes with a good report."""
     project.write(conftest__py=BREAKING)
     ended = project.conform("--fsm-check=OUT-001", "--fsm-report=out")
     assert (ended.status, ended.verdict) == (pytest.ExitCode.INTERNAL_ERROR, "invalid")

@@ -1,4 +1,4 @@
-"""Running the suite as pytest users are used to."""
+"""Run the suite with the options and plugins that pytest users know."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("namespaces")]
 
 OF_A_POD = re.compile(r"10\.77\.0\.\d+|fd77:1::[0-9a-f]+")
 CACHE = ("-p", "cacheprovider", "-p", "stepwise")
-"""Has pytest remember, which our tests otherwise do without."""
+"""Options that enable pytest's cache, which our tests disable otherwise."""
 
 
-def test_workers_find_what_one_process_finds(project: Project) -> None:
-    """Catches: rows that get lost on the way from a worker, or a verdict of half of them."""
+def test_workers_have_the_results_of_one_process(project: Project) -> None:
+    """Catches: rows that are lost on the way from a worker, or a verdict of half of them."""
     pytest.importorskip("xdist")
     few = ("--fsm-check=OUT-00[1-5],UID-001", "--fsm-report=out")
     alone = project.conform(*few)
@@ -42,7 +42,7 @@ def pytest_runtest_logreport(report):
 
 
 def found(ended: Ended) -> list[tuple[str, ...]]:
-    """Return what a run found, whatever the addresses of its pods and the ports of its clients."""
+    """Return the results of a run without the addresses of pods and the ports of clients."""
     keys = ("id", "variant", "outcome", "reason", "flow", "expected", "seen")
     rows = [[row[key] for key in keys] for row in ended.report["checks"]]
     return [tuple(OF_A_POD.sub("POD", text) for text in row) for row in rows]
@@ -65,7 +65,7 @@ def test_workers_send_every_row(project: Project) -> None:
 
 
 def test_keyword_junit_and_verbose_names(project: Project) -> None:
-    """Catches: ids that cannot be found in the places where pytest users look."""
+    """Catches: ids that are missing where pytest users look for them."""
     ended = project.conform(
         "-k", "remote_address_is_captured or (UID-001 and v4)", "-v", "--fsm-iptables=nft",
         "--junitxml=own.xml", "--fsm-check=OUT-00*,UID-00*",
@@ -77,7 +77,7 @@ def test_keyword_junit_and_verbose_names(project: Project) -> None:
 
 
 def test_stopping_at_the_first_failure_leaves_the_rest_not_run(project: Project) -> None:
-    """Catches: a check that counts as passed because it was never reached."""
+    """Catches: a check that counts as passed although it never ran."""
     ended = project.conform(
         "-x", "--fsm-init-cmd=true", "--fsm-check=OUT-00*", "--fsm-ip=4", "--fsm-report=out"
     )
@@ -86,7 +86,7 @@ def test_stopping_at_the_first_failure_leaves_the_rest_not_run(project: Project)
 
 
 def test_first_failure_is_that_of_plain_traffic(project: Project) -> None:
-    """Catches: COEX-001 and its foreign rules as the one message about a mesh without rules."""
+    """Catches: COEX-001 as the only message about a mesh without rules."""
     ended = project.conform(
         "-x", "--fsm-init-cmd=true", "--fsm-check=COEX-*,CFG-*,UID-001,OUT-001", "--fsm-ip=4"
     )
@@ -116,7 +116,7 @@ def test_one_fault_is_explained_once(project: Project, environment: dict[str, st
     ],
 )
 def test_last_failure_is_found_again(project: Project, option: str, told: str) -> None:
-    """Catches: ids that pytest's cache does not know again, so that everything runs once more."""
+    """Catches: ids that change between runs, so that ``--lf`` runs everything."""
     apply = f"{sys.executable} -m pytest_fsmredir reference apply"
     command = f'[ -z "$FSM_OUTBOUND_PORT_EXCLUSION_LIST" ] && {apply}'
     arguments = (
@@ -126,8 +126,8 @@ def test_last_failure_is_found_again(project: Project, option: str, told: str) -
     assert told in project.conform(*arguments).output
 
 
-def test_new_checks_are_found_first(project: Project) -> None:
-    """Catches: ids that pytest's cache takes for new ones each time."""
+def test_new_checks_run_first(project: Project) -> None:
+    """Catches: ids that change between runs, so that ``--nf`` takes all checks for new."""
     project.conform(*CACHE, "--fsm-check=OUT-001", "--fsm-ip=4")
     ended = project.conform(*CACHE, "--nf", "-v", "--fsm-check=OUT-001,OPX-001", "--fsm-ip=4")
     assert ended.output.index("::OPX-001[") < ended.output.index("::OUT-001[")
@@ -137,13 +137,13 @@ def test_new_checks_are_found_first(project: Project) -> None:
 def test_verdict_becomes_the_exit_status_on_demand(
     project: Project, require: str, status: int
 ) -> None:
-    """Catches: a CI job that stays green on a partial verdict although it asked for more."""
+    """Catches: a CI job that stays green on a partial verdict although it requires more."""
     ended = project.conform("--fsm-check=OUT-001", "--fsm-ip=4", f"--fsm-require={require}")
     assert (ended.status, ended.verdict) == (status, "partial")
 
 
-def test_own_tests_run_beside_the_suite(project: Project) -> None:
-    """Catches: a path on the command line that is forgotten, or that replaces the suite."""
+def test_own_tests_run_together_with_the_suite(project: Project) -> None:
+    """Catches: a path on the command line that is ignored, or that replaces the suite."""
     project.write(test_own__py="def test_own(): pass\n")
     ended = project.conform("test_own.py", "--fsm-check=OUT-001", "--fsm-ip=4", "-v")
     assert "test_own.py::test_own PASSED" in ended.output
@@ -151,8 +151,8 @@ def test_own_tests_run_beside_the_suite(project: Project) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interruption_ends_with_what_was_learnt(project: Project, number: signal.Signals) -> None:
-    """Catches: a signal that waits for an init command, says nothing, or leaves it running."""
+def test_interrupted_run_reports_its_results(project: Project, number: signal.Signals) -> None:
+    """Catches: a signal that waits for an init command, prints nothing, or leaves it running."""
     ready = project.path / "ready"
     os.mkfifo(ready)
     marker = f"sleep 9{os.getpid()}"
@@ -165,7 +165,7 @@ def test_interruption_ends_with_what_was_learnt(project: Project, number: signal
     )  # fmt: skip
     ready.read_text()  # returns once the command is at work in the second pod
     run.send_signal(number)
-    output, _ = run.communicate(timeout=120)  # not the 300 s that the command may take
+    output, _ = run.communicate(timeout=120)  # less than the 300 s limit of the command
     assert run.returncode == pytest.ExitCode.INTERRUPTED
     assert "interrupted  before the end" in output
     assert "verdict: nonconformant" in output

@@ -1,4 +1,4 @@
-"""What can be learnt, or refused, before anything is run."""
+"""Settings that are refused, and commands that print something, before any check runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LINK = "https://example.com/1"
     ],
 )
 def test_bad_setting_ends_in_a_usage_error(project: Project, option: str, message: str) -> None:
-    """Catches: a traceback, a silent default, or an exit status that CI takes for failed checks."""
+    """Catches: a traceback, a silent default, or an exit status that means failed checks."""
     project.write(
         own__yaml=f"- {{id: OUT-001, reason: r, link: '{LINK}', expires: 2020-01-01}}",
         bad__yaml="iptable: nft",
@@ -45,7 +45,7 @@ def test_bad_setting_ends_in_a_usage_error(project: Project, option: str, messag
     ],
 )
 def test_message_names_the_source(project: Project, name: str, value: str, message: str) -> None:
-    """Catches: a user who looks for an option on a command line that has none."""
+    """Catches: a user who looks for an option on a command line without options."""
     variable = f"FSM_{name.upper()}"
     assert f"ERROR: {variable}: {message}" in project.conform(**{variable: value}).output
     project.write(fsmredir__yaml=f"{name}: {value}")
@@ -75,12 +75,10 @@ def test_message_names_the_source(project: Project, name: str, value: str, messa
         ),
     ],
 )
-def test_choice_that_leaves_no_check_says_why(
+def test_selection_without_checks_names_the_option(
     project: Project, options: list[str], message: str
 ) -> None:
-    """Catches: a verdict "invalid" of a run of nothing, with no word on which option was too
-    much.
-    """
+    """Catches: an unexplained "invalid" verdict of a run without checks."""
     ended = project.conform(*options)
     assert ended.status == pytest.ExitCode.USAGE_ERROR
     assert f"ERROR: {message}" in ended.output
@@ -95,15 +93,15 @@ def test_choice_that_leaves_no_check_says_why(
         (" , ", "name a check; see --fsm-list"),
     ],
 )
-def test_what_cannot_be_explained_is_refused(project: Project, asked: str, message: str) -> None:
-    """Catches: a user's own tests that run instead, or an id that has to be guessed."""
+def test_unknown_check_cannot_be_explained(project: Project, asked: str, message: str) -> None:
+    """Catches: a run of the user's tests in place of an explanation, or an unknown id without a hint."""
     ended = project.pytest(f"--fsm-explain={asked}")
     assert ended.status == pytest.ExitCode.USAGE_ERROR
     assert f"ERROR: --fsm-explain: {message}" in ended.output
 
 
 def test_several_checks_are_explained(project: Project) -> None:
-    """Catches: all but the last check that is asked for dropped in silence."""
+    """Catches: silence about all requested checks except the last one."""
     ended = project.pytest("--fsm-explain=OPX-002, OUT-001", "--fsm-explain", "IN-001")
     assert ended.status == pytest.ExitCode.OK
     runs = [line.split()[-1] for line in ended.output.splitlines() if line.startswith("run it")]
@@ -111,17 +109,15 @@ def test_several_checks_are_explained(project: Project) -> None:
 
 
 def test_collecting_only_needs_no_privilege(project: Project) -> None:
-    """Catches: a list of tests that asks for root, or that leaves a report behind."""
+    """Catches: a list of tests that needs root, or that writes a report."""
     ended = project.conform("--co", "-q", "--fsm-check=OUT-001", "--fsm-report=out")
     assert ended.status == pytest.ExitCode.OK
     assert [line.split("::")[-1][:8] for line in ended.output.splitlines()[:2]] == 2 * ["OUT-001["]
     assert not (project.path / "out").exists()
 
 
-def test_run_of_something_else_is_left_alone(project: Project) -> None:
-    """Catches: a project whose own tests fail because of an options file, or take longer to
-    start.
-    """
+def test_run_without_the_suite_ignores_the_options_file(project: Project) -> None:
+    """Catches: a project whose own tests fail, or start slowly, because of an options file."""
     project.write(
         fsmredir__yaml="nonsense: [",
         test_own__py="import sys\n"
@@ -141,7 +137,7 @@ def test_run_of_something_else_is_left_alone(project: Project) -> None:
     ["--fsm-require=conformant", "--fsm-report=out", "--fsm-check=OUT-001", "--fsm-strict"],
 )
 def test_option_of_the_suite_needs_the_suite(project: Project, option: str) -> None:
-    """Catches: CI that asks for a verdict, gets none, and is green."""
+    """Catches: CI that requires a verdict, gets none, and is green."""
     project.write(test_own__py="def test_own(): pass")
     needed = f"{option.partition('=')[0]} has an effect in a conformance run only"
     for environment in ({}, {"FSM_CONFORMANCE": "0"}):
@@ -182,8 +178,8 @@ def test_explain_takes_patterns(project: Project) -> None:
     assert (ended.status, heads) == (0, ["RES-001", "RES-002"])
 
 
-def test_list_shows_the_checks_that_are_asked_for(project: Project) -> None:
-    """Catches: --fsm-check that means nothing beside --fsm-list."""
+def test_list_shows_the_selected_checks(project: Project) -> None:
+    """Catches: a ``--fsm-check`` that ``--fsm-list`` ignores."""
     ended = project.pytest("--fsm-list", "--fsm-check=UID-00[12]")
     heads = [line[:7] for line in ended.output.splitlines() if line.startswith(("UID", "OUT"))]
     assert (ended.status, heads) == (0, ["UID-001", "UID-002"])
@@ -200,7 +196,7 @@ def test_pods_on_network_namespaces_cannot_be_kept(project: Project) -> None:
 
 
 def test_forked_checks_are_refused(project: Project) -> None:
-    """Catches: another verdict, or a crash, where pytest-forked runs each check in a process."""
+    """Catches: a wrong verdict, or a crash, because pytest-forked runs each check in a process."""
     project.write(
         conftest__py="def pytest_addoption(parser):\n"
         "    parser.addoption('--forked', action='store_true')\n"

@@ -1,4 +1,4 @@
-"""Machines that have nft and no iptables, real or made up."""
+"""Machines that have nft and no iptables, real or simulated."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_lists(fsm_pod, fsm_mesh):
 
 
 def test_reference_conforms_without_iptables(project: Project) -> None:
-    """Catches: rules of nft that differ from those of iptables in what they do to a packet."""
+    """Catches: nft rules that treat a packet differently from the iptables rules."""
     ended = project.conform(
         "--fsm-check=OUT-00*,IN-00*,O*X-00*,OII-00*,UID-00*",
         "--fsm-iptables=native",
@@ -63,7 +63,7 @@ def test_reference_conforms_without_iptables(project: Project) -> None:
 
 
 def test_command_finds_nft_and_no_iptables(project: Project) -> None:
-    """Catches: a command that seems to do without iptables, and uses it."""
+    """Catches: a command that seems to work without iptables, and uses it."""
     script = (
         "for it in iptables ip6tables-restore iptables-nft xtables-nft-multi; do"
         " ! command -v $it || exit 9; done;"
@@ -74,8 +74,8 @@ def test_command_finds_nft_and_no_iptables(project: Project) -> None:
     assert "2 passed" in ended.output, ended.output
 
 
-def test_second_run_replaces_and_removal_removes(project: Project) -> None:
-    """Catches: an exclusion that outlives its list, or a table of others that is flushed."""
+def test_second_run_replaces_rules_and_removal_deletes_them(project: Project) -> None:
+    """Catches: an exclusion that outlives its list, or a flush of another program's table."""
     project.write(
         test_again__py="""
 PORTS = "outboundPortExclusionList"
@@ -123,15 +123,15 @@ def fsm_implementation():
 
 
 def test_machine_without_iptables_is_judged_natively(project: Project) -> None:
-    """Catches: a run that asks for iptables although nothing of it needs that."""
+    """Catches: a run that requires iptables although nothing in it needs iptables."""
     project.write(conftest__py=WITHOUT_IPTABLES)
     ended = project.conform("--fsm-check=OUT-001", "--fsm-report=out")
     assert ended.outcomes("OUT-001") == ["pass", "pass"], ended.output
     assert {row["variant"] for row in ended.report["checks"]} == {"native/v4", "native/v6"}
 
 
-def test_rules_of_others_are_added_without_iptables(project: Project) -> None:
-    """Catches: a check that cannot be decided on such a machine, so that none is conformant."""
+def test_foreign_rules_are_added_without_iptables(project: Project) -> None:
+    """Catches: an undecidable check on such a machine, so that no run is conformant."""
     project.write(conftest__py=WITHOUT_IPTABLES)
     checks = [check for check in catalogue.load().checks if Need.FOREIGN_RULES in check.needs]
     named = ",".join(check.id for check in checks if Need.BOTH_VARIANTS not in check.needs)
@@ -140,8 +140,8 @@ def test_rules_of_others_are_added_without_iptables(project: Project) -> None:
     assert not ended.outcomes("INIT-006")
 
 
-def test_variant_of_iptables_is_asked_for_where_there_is_none(project: Project) -> None:
-    """Catches: a run of another variant than the one that was asked for."""
+def test_iptables_variant_is_refused_without_iptables(project: Project) -> None:
+    """Catches: a run of another variant than the requested one."""
     project.write(conftest__py=WITHOUT_IPTABLES)
     ended = project.conform("--fsm-iptables=nft", "--fsm-check=OUT-001")
     assert ended.status == pytest.ExitCode.USAGE_ERROR
@@ -155,10 +155,10 @@ def test_variant_of_iptables_is_asked_for_where_there_is_none(project: Project) 
         (("--fsm-backend=kind",), "--fsm-iptables: native: our own image of pods has no nft"),
     ],
 )
-def test_what_needs_iptables_is_refused(
+def test_options_that_need_iptables_are_refused(
     project: Project, option: tuple[str, ...], message: str
 ) -> None:
-    """Catches: every pod refused, one by one, for what is known before the first one."""
+    """Catches: a refusal in every pod for a fact that is known before the first one."""
     (project.path / "own.rules").write_text("*nat\nCOMMIT\n")
     ended = project.conform(*option, "--fsm-iptables=native", "--fsm-check=OUT-001")
     assert ended.status == pytest.ExitCode.USAGE_ERROR

@@ -1,4 +1,4 @@
-"""An implementation of the redirection that lives in a package of its own.
+"""An implementation of the redirection in a separate package.
 
 It programs IPv4 with plain ``iptables``, claims what it honours and refuses what it does not.
 """
@@ -13,7 +13,7 @@ CHAIN = "ACME_OUT"
 
 
 class AcmeMesh:
-    """Captures outbound TCP, and leaves the ports of the exclusion list alone."""
+    """Captures outbound TCP, except to the ports of the exclusion list."""
 
     name = "acme"
     version = "1.3.0"
@@ -23,7 +23,7 @@ class AcmeMesh:
         """Program one pod.
 
         Raises:
-            Refused: A list is not honoured here, or iptables did not take a rule.
+            Refused: A list is not supported here, or iptables refused a rule.
         """
         lists = target.configuration.effective()
         excluded = lists.pop(ListName.OUTBOUND_PORT_EXCLUSION)
