@@ -1,4 +1,4 @@
-"""Judging the judge: broken rule sets that the suite has to catch, one by one.
+"""Test the suite: it must find each of these broken rule sets.
 
 ``python -m tests.mutants`` runs the checks against every mutant and prints the score.
 """

@@ -21,7 +21,7 @@ from tests.mutants.runner import ORIGINAL, Verdict, judge_mutant
 
 
 def main(argv: Sequence[str]) -> int:
-    """Judge the mutants that the arguments name, and return the exit status: 0 if all is well."""
+    """Judge the mutants that the arguments name. Return the exit status: 0 if all went well."""
     arguments = _parser().parse_args(argv)
     names = matching(*arguments.globs)
     if not names:
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _sample(names: Sequence[str], size: int, seed: str) -> list[str]:
-    """Draw mutants by a seed, print the seed, and keep the original for equivalent ones."""
+    """Draw mutants by a seed and print the seed. Keep the original for equivalent ones."""
     sys.stdout.write(f"a sample of {size} mutants, --seed {seed}\n")
     drawn = set(Random(seed).sample(sorted(names), min(size, len(names))))  # noqa: S311
     return [name for name in names if name in drawn or name == ORIGINAL]
@@ -53,18 +53,18 @@ def _judge(names: Sequence[str], arguments: argparse.Namespace) -> int:
     work = partial(judge_mutant, timeout_s=arguments.timeout, full=arguments.full)
     for verdict in spread(work, sorted(names, key=_turn), arguments.jobs):
         verdicts.append(verdict)
-        if arguments.verbose or not verdict.as_wanted:
+        if arguments.verbose or not verdict.as_expected:
             sys.stdout.write(line(verdict) + "\n")
             sys.stdout.flush()
     seconds = time.perf_counter() - began
     sys.stdout.write(summary(verdicts, catalogue.load(), seconds) + "\n")
     if arguments.json:
         arguments.json.write_text(json.dumps(as_document(verdicts, seconds), indent=1) + "\n")
-    return 0 if all(verdict.as_wanted for verdict in verdicts) else 1
+    return 0 if all(verdict.as_expected for verdict in verdicts) else 1
 
 
 def _turn(name: str) -> bool:
-    """Sort equivalent mutants first: they meet the most checks, so they must not come last."""
+    """Sort equivalent mutants first, because they run the most checks."""
     return by_name(name).killable
 
 

@@ -1,4 +1,4 @@
-"""Small changes to a rule set, to combine into mutants. Pure."""
+"""Small changes to a rule set, which combine into mutants. Pure functions."""
 
 from __future__ import annotations
 
@@ -44,27 +44,27 @@ def each(tag: str, edit: Callable[[Rule], Rule]) -> Change:
 
 
 def drop(*tags: str) -> Change:
-    """Lose every rule of some tags."""
+    """Remove every rule of some tags."""
     return lambda rules, case: tuple(rule for rule in rules if rule.tag not in tags)
 
 
 def drop_matching(text: str) -> Change:
-    """Lose every rule whose line ends in, or holds before a blank, the text."""
+    """Remove every rule whose line contains the text, followed by a blank or the end."""
     return lambda rules, case: tuple(rule for rule in rules if f"{text} " not in f"{rule.line} ")
 
 
 def substitute(tag: str, old: str, new: str) -> Change:
-    """Replace words of what the rules of a tag match."""
+    """Replace words in the matches of a tag's rules."""
     return each(tag, lambda rule: replace(rule, match=rule.match.replace(old, new).strip()))
 
 
 def match(tag: str, text: str) -> Change:
-    """Have the rules of a tag match something else."""
+    """Replace the match of a tag's rules."""
     return each(tag, lambda rule: replace(rule, match=text))
 
 
 def narrow(tag: str, words: str) -> Change:
-    """Have the rules of a tag match less: only where these words match too."""
+    """Make the rules of a tag match less: add these words to the match."""
     return each(tag, lambda rule: replace(rule, match=f"{rule.match} {words}".strip()))
 
 
@@ -79,22 +79,22 @@ def verdict_for(tag: str, text: Callable[[Case], str]) -> Change:
 
 
 def narrow_for(tag: str, words: Callable[[Case], str]) -> Change:
-    """Have the rules of a tag match less, which depends on the case."""
+    """Add words that depend on the case to the match of a tag's rules."""
     return lambda rules, case: narrow(tag, words(case))(rules, case)
 
 
 def first(*new: Rule) -> Change:
-    """Put rules before all others: first in their chains."""
+    """Put rules before all others, at the start of their chains."""
     return lambda rules, case: (*new, *rules)
 
 
 def last(*new: Rule) -> Change:
-    """Put rules after all others: last in their chains."""
+    """Put rules after all others, at the end of their chains."""
     return lambda rules, case: (*rules, *new)
 
 
 def before(tag: str, *new: Rule) -> Change:
-    """Put rules before the first one of a tag; nothing without one."""
+    """Put rules before the first rule of a tag; do nothing if the tag has no rule."""
 
     def change(rules: Rules, case: Case) -> Rules:
         place = next((n for n, rule in enumerate(rules) if rule.tag == tag), None)
@@ -104,7 +104,7 @@ def before(tag: str, *new: Rule) -> Change:
 
 
 def made(make: Callable[[Case], Rules]) -> Change:
-    """Put rules before all others that depend on the case."""
+    """Put rules that depend on the case before all others."""
     return lambda rules, case: (*make(case), *rules)
 
 
@@ -114,12 +114,12 @@ def to_front(tag: str) -> Change:
 
 
 def to_end(tag: str) -> Change:
-    """Move the rules of a tag behind all others."""
+    """Move the rules of a tag after all others."""
     return lambda rules, case: (*_without(rules, tag), *_with(rules, tag))
 
 
 def moved_before(tag: str, other: str) -> Change:
-    """Move the rules of a tag before the first one of another."""
+    """Move the rules of a tag before the first rule of another tag."""
 
     def change(rules: Rules, case: Case) -> Rules:
         return before(other, *_with(rules, tag))(_without(rules, tag), case)
@@ -128,7 +128,7 @@ def moved_before(tag: str, other: str) -> Change:
 
 
 def copied(tag: str, chain: str) -> Change:
-    """Put copies of the rules of a tag first into another chain."""
+    """Put copies of a tag's rules at the start of another chain."""
 
     def change(rules: Rules, case: Case) -> Rules:
         return (*(replace(rule, chain=chain) for rule in _with(rules, tag)), *rules)
@@ -137,7 +137,7 @@ def copied(tag: str, chain: str) -> Change:
 
 
 def filtered(tag: str, chain: str, kind: str) -> Change:
-    """Have the filter table drop or reject what the rules of a tag match."""
+    """Drop or reject the matches of a tag's rules in the filter table."""
 
     def change(rules: Rules, case: Case) -> Rules:
         harm = (Rule(tag, chain, rule.match, kind, table="filter") for rule in _with(rules, tag))

@@ -1,4 +1,4 @@
-"""Every mutant, by name, and the checks that are tried on it first."""
+"""Every mutant, by name, and the checks to run first on it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _GROUPS: tuple[tuple[tuple[Mutant, ...], str], ...] = (
     (idle.MUTANTS, "CT"),
     (equivalent.MUTANTS, ""),
 )
-"""Mutants, and the prefixes of the checks that are about what they break, plainest first."""
+"""Mutants, and the prefixes of the checks about the part that they break, plainest first."""
 
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for members, _ in _GROUPS for mutant in members)
 
@@ -77,15 +77,15 @@ _OWN = {mutant.name: tuple(own.split()) for members, own in _GROUPS for mutant i
 
 
 def by_name(name: str) -> Mutant:
-    """Return a mutant; KeyError if there is none of that name."""
+    """Return a mutant; KeyError for an unknown name."""
     return _BY_NAME[name]
 
 
 def own_prefixes(name: str) -> tuple[str, ...]:
-    """Return the prefixes of the checks that are about what a mutant breaks, in order."""
+    """Return the prefixes of the checks about the part that a mutant breaks, in order."""
     return _OWN[name]
 
 
 def matching(*globs: str) -> list[str]:
-    """Return the names that match any of the patterns; all without a pattern."""
+    """Return the names that match any of the patterns; all names without a pattern."""
     return [name for name in _BY_NAME if not globs or any(fnmatchcase(name, g) for g in globs)]

@@ -1,7 +1,7 @@
-"""A correct rule set as data, in the layout of the field: what every mutant is a change to.
+"""A correct rule set as data, in a common layout. Every mutant is a change to it.
 
-The layout is that of FSM's own rules (and of OSM's before them), with what they lack added: IPv6,
-any number of ports, the whole of 127.0.0.0/8. It shares no text with the built-in reference.
+The layout is that of FSM's rules (and of OSM's before them). It adds what they lack: IPv6, any
+number of ports, the whole of 127.0.0.0/8. It shares no text with the built-in reference.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ IN, OUT, TO_IN, TO_OUT = "MESH_IN", "MESH_OUT", "MESH_TO_IN", "MESH_TO_OUT"
 RESERVED_PORTS = (15010, 15901, 15902, 15903, 15904)
 NEVER_OPEN = (15000, 15001, 15003)
 SLOTS = 15
-"""Ports that one multiport match can hold."""
+"""Maximum number of ports in one multiport match."""
 
 
 class Tag:
-    """What the rules are there for."""
+    """The purpose of a rule."""
 
     HOOK_IN = "inbound TCP enters our chain"
     HOOK_OUT = "outbound TCP enters our chain"
@@ -44,7 +44,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a rule set is made for.
+    """The input for a rule set.
 
     Attributes:
         policy: The pod's policy.
@@ -68,7 +68,7 @@ def correct(case: Case) -> Rules:
 
 
 def slots(ports: Sequence[int], limit: int = SLOTS) -> list[str]:
-    """Return ports as lists that a multiport match can hold."""
+    """Split ports into lists that fit one multiport match."""
     return [
         ",".join(map(str, ports[start : start + limit])) for start in range(0, len(ports), limit)
     ]
@@ -83,7 +83,7 @@ def _hooks() -> Rules:
     return (
         Rule(Tag.HOOK_IN, "PREROUTING", "-p tcp", IN),
         Rule(Tag.HOOK_OUT, "OUTPUT", "-p tcp", OUT),
-        # Not translated, such a segment would be answered by a reset (B36, istio/istio PR 36566).
+        # Untranslated, such a segment would get a reset as answer (B36, istio/istio PR 36566).
         Rule(
             Tag.STRAY, "PREROUTING", "-p tcp -m conntrack --ctstate INVALID", "DROP", table="mangle"
         ),

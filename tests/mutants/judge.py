@@ -1,4 +1,4 @@
-"""Running single checks against an implementation, in this process and without pytest."""
+"""Run single checks against an implementation, in this process and without pytest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VIOLATED = frozenset({Outcome.FAIL, Outcome.WARN, Outcome.NOTE})
 
 @dataclass(frozen=True, slots=True, order=True)
 class Point:
-    """A point of the matrix that checks are run on."""
+    """A point of the matrix of backends, variants and IP versions."""
 
     iptables: str
     family: int
@@ -35,14 +35,14 @@ MATRIX = tuple(Point(iptables, family) for iptables in VARIANTS for family in FA
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One check run once.
+    """The result of one check.
 
     Attributes:
         check: Its id.
-        point: Where.
-        outcome: How it ended.
+        point: The point of the matrix.
+        outcome: Its outcome.
         detail: What was expected and seen, or the error; empty for a pass.
-        seconds: How long it took.
+        seconds: Its duration.
     """
 
     check: str
@@ -56,10 +56,10 @@ class Trial:
 
 
 class Judge:
-    """Runs checks against one implementation; pods are shared between them as in the suite.
+    """Runs checks against one implementation. Checks share pods, as in the suite.
 
     Attributes:
-        pods: Names of the pods that the last check had.
+        pods: Names of the pods of the last check.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Judge:
         self.pods: set[str] = set()
 
     def applies(self, check: Check, point: Point) -> bool:
-        """Whether the implementation has to answer for a check."""
+        """Whether a check applies to the implementation."""
         return (
             point.family in check.families
             and check.features_for(point.family) <= self._implementation.features
@@ -78,10 +78,10 @@ class Judge:
         )
 
     def run(self, check: Check, point: Point) -> Trial:
-        """Run one check, and again if it failed for want of an answer in time."""
+        """Run one check, and repeat it if it failed because an answer was late."""
         trial = self._run(check, point)
         if trial.outcome in _VIOLATED and trial.seconds >= self._timeout_s:
-            # On a loaded machine an answer can be late; what is wrong with rules stays wrong.
+            # On a loaded machine an answer can be late. A fault of the rules fails again.
             trial = self._run(check, point)
         return trial
 
@@ -108,7 +108,7 @@ class Judge:
 
 @contextmanager
 def judging(implementation: Implementation, timeout_s: float) -> Iterator[Judge]:
-    """Judge one implementation, in pods that end with the block."""
+    """Judge one implementation, in pods that are removed at the end of the block."""
     with closing(new_backend(implementation, timeout_s)) as backend:
         yield Judge(implementation, backend, timeout_s)
 
@@ -116,7 +116,7 @@ def judging(implementation: Implementation, timeout_s: float) -> Iterator[Judge]
 def new_backend(implementation: Implementation, timeout_s: float) -> NetnsBackend:
     """Return a backend for the whole matrix.
 
-    In a session other checks run while connections are idle. Here nothing does, so wait less.
+    In a session, other checks run while connections are idle. Here nothing else runs, so wait less.
     """
     backend = NetnsBackend(implementation, families=FAMILIES, timeout_s=timeout_s)
     backend.idle_s = IDLE_S

@@ -1,4 +1,4 @@
-"""Getting rule sets into a pod: the right way, and the wrong ways of the field."""
+"""Ways to load rule sets into a pod: the correct way, and wrong ways from real meshes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tests.mutants.rules import Rules, chains_of
 Edit = Callable[[str], str]
 
 ROUTE_LOCALNET = "for f in all eth0; do echo 1 >/proc/sys/net/ipv4/conf/$f/route_localnet; done"
-"""A shell line that has a pod take packets for 127.0.0.0/8 from the network."""
+"""A shell line that makes a pod accept packets for 127.0.0.0/8 from the network."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one family of a pod is to hold.
+    """The rules for one family of a pod.
 
     Attributes:
         family: IP version.
         rules: The rules.
-        edit: A last change to every text that is loaded.
+        edit: A final change to every text that is loaded.
     """
 
     family: int
@@ -33,22 +33,22 @@ class Plan:
 
     @property
     def program(self) -> str:
-        """The common beginning of the names of the family's programs."""
+        """The common prefix of the family's program names."""
         return "iptables" if self.family == 4 else "ip6tables"
 
     @property
     def creation(self) -> str:
-        """Input that adds the rules where there are none."""
+        """Input that adds the rules to a pod without rules."""
         return self.edit(text.creation(self.rules))
 
     @property
     def renewal(self) -> str:
-        """Input that refills the chains."""
+        """Input that replaces the contents of the chains."""
         return self.edit(text.renewal(self.rules))
 
 
 class Load(Protocol):
-    """A way to get rule sets into a pod."""
+    """A way to load rule sets into a pod."""
 
     def __call__(self, pod: Target, plans: Sequence[Plan]) -> None:
         """Load them.
@@ -60,7 +60,7 @@ class Load(Protocol):
 
 
 def install(pod: Target, plans: Sequence[Plan]) -> None:
-    """Load every family or none: in place of our own rules of an earlier run, beside others'."""
+    """Load all families or none: replace our earlier rules, keep foreign rules."""
     done: list[tuple[Plan, str]] = []
     for plan in plans:
         try:
@@ -87,7 +87,7 @@ def must(done: Completed) -> None:
 
 
 def without_status(load: Load) -> Load:
-    """Load, and say that all is well whatever came of it."""
+    """Load, and report success whatever the result is."""
 
     def careless(pod: Target, plans: Sequence[Plan]) -> None:
         try:
@@ -104,8 +104,8 @@ class Between:
 
     Attributes:
         first: The lines before.
-        then: The lines after.
-        load: How the rules are loaded.
+        then: The lines after them.
+        load: The way to load the rules.
     """
 
     first: tuple[str, ...]
@@ -133,8 +133,8 @@ def followed_by(*scripts: str) -> Load:
     return Between((), scripts)
 
 
-def loads_as_ever(load: Load) -> bool:
-    """Whether rules are loaded in the correct way, whatever else is done that is no rule's."""
+def loads_correctly(load: Load) -> bool:
+    """Whether rules are loaded in the correct way, apart from shell lines before and after."""
     if isinstance(load, Between):
         return not any("tables" in script for script in (*load.first, *load.then))
     return load is install
@@ -147,7 +147,7 @@ def only_creating(pod: Target, plans: Sequence[Plan]) -> None:
 
 
 def unless_there(pod: Target, plans: Sequence[Plan]) -> None:
-    """Take any chains of ours for a complete rule set, and leave them as they are."""
+    """Treat any existing chains of ours as a complete rule set, and keep them."""
     for plan in plans:
         listing = pod.run([f"{plan.program}-save", "-t", "nat"]).stdout
         if not any(f":{chain} " in listing for chain in chains_of(plan.rules, "nat")):
@@ -155,7 +155,7 @@ def unless_there(pod: Target, plans: Sequence[Plan]) -> None:
 
 
 def appending(pod: Target, plans: Sequence[Plan]) -> None:
-    """Add the rules to what is there, without emptying the chains first."""
+    """Add the rules to the existing ones, without a flush of the chains."""
     for plan in plans:
         if restore(pod, plan, plan.creation).status != 0:
             lines = [line for line in plan.renewal.splitlines() if not line.startswith("-F")]
@@ -163,7 +163,7 @@ def appending(pod: Target, plans: Sequence[Plan]) -> None:
 
 
 def without_flushing(chain: str) -> Load:
-    """Refill all chains in a second run but one, which keeps what it has as well."""
+    """In a second run, replace all chains except one, which keeps its old rules too."""
 
     def load(pod: Target, plans: Sequence[Plan]) -> None:
         for plan in plans:
@@ -174,21 +174,21 @@ def without_flushing(chain: str) -> Load:
 
 
 def toggling(pod: Target, plans: Sequence[Plan]) -> None:
-    """Take away in a second run what the first one added."""
+    """In a second run, remove the rules of the first one."""
     for plan in plans:
         if restore(pod, plan, plan.creation).status != 0:
             must(restore(pod, plan, text.removal(plan.rules)))
 
 
 def flushing_when_there(pod: Target, plans: Sequence[Plan]) -> None:
-    """In a second run, empty the whole nat table first."""
+    """In a second run, flush the whole nat table first."""
     for plan in plans:
         if restore(pod, plan, plan.creation).status != 0:
             must(pod.run([f"{plan.program}-restore"], plan.creation))
 
 
 def second_family_if_it_can(pod: Target, plans: Sequence[Plan]) -> None:
-    """Do not mind what becomes of any family but the first."""
+    """Ignore failures of every family except the first."""
     install(pod, plans[:1])
     for plan in plans[1:]:
         without_status(install)(pod, [plan])
@@ -196,11 +196,11 @@ def second_family_if_it_can(pod: Target, plans: Sequence[Plan]) -> None:
 
 @dataclass(frozen=True)
 class UnlessAlone:
-    """Load nothing, and call it done, in a pod that has one IP version alone.
+    """Load nothing and report success in a pod that has only one IP version.
 
     Attributes:
         family: That version.
-        load: How rules are loaded into other pods.
+        load: The way to load rules into other pods.
     """
 
     family: int
@@ -213,7 +213,7 @@ class UnlessAlone:
 
 
 def unless(condition: str) -> Load:
-    """Load nothing, and call it done, where a shell line succeeds."""
+    """Load nothing and report success if a shell line succeeds."""
 
     def load(pod: Target, plans: Sequence[Plan]) -> None:
         if pod.run(["/bin/sh", "-c", condition]).status != 0:
@@ -223,7 +223,7 @@ def unless(condition: str) -> Load:
 
 
 def one_by_one(pod: Target, plans: Sequence[Plan]) -> None:
-    """Run one command a line, as the first meshes did: a failure leaves half of the rules."""
+    """Run one command per line, as the first meshes did: a failure leaves half of the rules."""
     for plan in plans:
         for line in plan.creation.splitlines():
             if line.startswith("-"):
@@ -231,13 +231,13 @@ def one_by_one(pod: Target, plans: Sequence[Plan]) -> None:
 
 
 def flushing(pod: Target, plans: Sequence[Plan]) -> None:
-    """Load without ``--noflush``: the whole table is replaced, rules of others included."""
+    """Load without ``--noflush``: the whole table is replaced, including foreign rules."""
     for plan in plans:
         must(pod.run([f"{plan.program}-restore", "--wait=5"], plan.creation))
 
 
 def other_variant(pod: Target, plans: Sequence[Plan]) -> None:
-    """Load with the programs of the variant that was not asked for."""
+    """Load with the programs of the other variant."""
     name = {IptablesVariant.NFT: "legacy", IptablesVariant.LEGACY: "nft"}[pod.iptables]
     for plan in plans:
         program = f"{plan.program}-{name}-restore"
@@ -246,33 +246,33 @@ def other_variant(pod: Target, plans: Sequence[Plan]) -> None:
 
 
 def both_variants(pod: Target, plans: Sequence[Plan]) -> None:
-    """Load with the programs of either variant."""
+    """Load with the programs of both variants."""
     install(pod, plans)
     other_variant(pod, plans)
 
 
 def in_background(pod: Target, plans: Sequence[Plan]) -> None:
-    """Say "programmed" while the programs are still to run."""
+    """Report success before the programs run."""
     for plan in plans:
         script = f"(sleep 1; {plan.program}-restore --noflush) <<'END' &\n{plan.creation}END\n"
         must(pod.run(["/bin/sh", "-c", script]))
 
 
 def nothing(pod: Target, plans: Sequence[Plan]) -> None:
-    """Load nothing and call it done."""
+    """Load nothing and report success."""
     del pod, plans
 
 
 def impatient(pod: Target, plans: Sequence[Plan]) -> None:
-    """Neither wait for the lock nor look at the exit status."""
+    """Neither wait for the lock nor check the exit status."""
     for plan in plans:
         done = pod.run([f"{plan.program}-restore", "--noflush"], plan.creation)
         if "exist" in done.stderr:
             pod.run([f"{plan.program}-restore", "--noflush"], plan.renewal)
 
 
-def refusing_beside_others(pod: Target, plans: Sequence[Plan]) -> None:
-    """Refuse a pod that holds rules, none of which is ours."""
+def refusing_foreign_rules(pod: Target, plans: Sequence[Plan]) -> None:
+    """Refuse a pod that has only foreign rules."""
     for plan in plans:
         listing = pod.run([f"{plan.program}-save"]).stdout
         if "\n-A" in listing and not any(f":{c} " in listing for c in chains_of(plan.rules, "nat")):
@@ -281,13 +281,13 @@ def refusing_beside_others(pod: Target, plans: Sequence[Plan]) -> None:
 
 
 def twice(pod: Target, plans: Sequence[Plan]) -> None:
-    """Load, and load again."""
+    """Load the rules twice."""
     install(pod, plans)
     install(pod, plans)
 
 
 def first_family_at_least(pod: Target, plans: Sequence[Plan]) -> None:
-    """Leave the families that were loaded when a later one fails."""
+    """Keep the loaded families when a later one fails."""
     for plan in plans:
         _replace(pod, plan)
 

@@ -1,4 +1,4 @@
-"""Every check on every mutant: which checks kill which, and which kill none."""
+"""Run every check on every mutant: show which checks kill which mutants, and which kill none."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.mutants.parallel import spread
 from tests.mutants.runner import matrix_row
 
 _POINTS = MATRIX[:2]
-"""One iptables variant: a check that kills on the other only still kills in a run."""
+"""One iptables variant."""
 
 
 def print_matrix(names: Sequence[str], jobs: int, timeout_s: float) -> None:
-    """Run every check on each mutant, and print who kills whom and the checks that kill none."""
+    """Run every check on each mutant. Print the killers of each, and the checks without kills."""
     killers: set[str] = set()
     for name, trials in spread(partial(_row, timeout_s=timeout_s), names, jobs):
         kills = {t.check for t in trials if t.outcome in (Outcome.FAIL, Outcome.WARN)}

@@ -1,4 +1,4 @@
-"""What a mutant is, and the implementation it makes."""
+"""A mutant, and the implementation that it makes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.mutants.correct import Case, correct
 from tests.mutants.loading import Edit, Load, Plan, install
 
 Read = Callable[[Configuration, Sequence[Configuration]], Policy]
-"""From a pod's configuration, and those of the pods before it, to its policy."""
+"""A function of a pod's configuration and of those of earlier pods that returns its policy."""
 
 _WRITABLE = re.compile(r"[A-Za-z0-9_.@-]+")
 
 
 def read(configuration: Configuration, earlier: Sequence[Configuration]) -> Policy:
-    """Return the policy that a configuration means."""
+    """Return the policy of a configuration."""
     del earlier
     return configuration.policy()
 
@@ -44,16 +44,16 @@ class Mutant:
     Attributes:
         name: In kebab case.
         what: The change, in one line.
-        source: Where it happened: a row of docs/known-bugs.md (B01, F01), or in words.
-        read: How the configuration is read.
+        source: A real occurrence: a row of docs/known-bugs.md (B01, F01), or a description.
+        read: The function that reads the configuration.
         policy: A change to the policy.
         rules: A change to the rules of each family.
         text: A change to the text that is loaded.
-        families: The IP versions that are programmed, of those the pod has.
-        load: How the rules are loaded.
-        privileged: It runs in a privileged init container.
-        argument: Why no packet can tell it from the original, or why the specification permits
-            what packets can tell; empty for a mutant that has to be killed.
+        families: The IP versions that are programmed, if the pod has them.
+        load: The way to load the rules.
+        privileged: Whether it runs in a privileged init container.
+        argument: Why no packet shows a difference from the original, or why the specification
+            permits the difference; empty for a mutant that the suite must kill.
     """
 
     name: str
@@ -70,17 +70,17 @@ class Mutant:
 
     @property
     def killable(self) -> bool:
-        """Whether the suite has to notice it."""
+        """Whether the suite must kill it."""
         return not self.argument
 
     def rules_for(self, case: Case) -> Plan:
-        """Return what is loaded for one family of a pod."""
+        """Return the rules for one family of a pod."""
         changed = Case(self.policy(case.policy), case.family, case.addresses)
         return Plan(case.family, self.rules(correct(changed), changed), self.text)
 
 
 class MutantImplementation:
-    """A mutant as the suite sees it: an implementation that claims everything.
+    """A mutant as an implementation that claims every feature.
 
     Attributes:
         name: The mutant's.
@@ -98,7 +98,7 @@ class MutantImplementation:
         """Program a pod.
 
         Raises:
-            Refused: The configuration can't be honoured, or could not be loaded.
+            Refused: The configuration cannot be honoured, or the rules did not load.
         """
         policy = self._read(target.configuration)
         plans = []

@@ -1,7 +1,7 @@
 """``python -m tests.mutants.narrow_faults``: an init command with dozens of narrow faults at once.
 
-Each fault is a mutant that harms a few flows and leaves all others as they are, so each kind of
-them has to be noticed by its own checks, whatever the other faults do.
+Each fault is a mutant that affects a few flows only. So the checks of each kind of fault must find
+it, whatever the other faults do.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     },
     "left behind": {"localhost-routed": "LO-020", "forwarding-on": "INIT-017"},
 }
-"""For each kind of fault some mutants, each with a check that has to notice it."""
+"""For each kind of fault some mutants, each with a check that must find it."""
 
 
 class Here:
-    """The network namespace of this process as an implementation sees it, by the contract."""
+    """The network namespace of this process as a target, by the contract."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         pod = json.loads(Path(environment["FSM_POD"]).read_text())
@@ -91,7 +91,7 @@ class Here:
         self.iptables = IptablesVariant(environment["FSM_IPTABLES"])
 
     def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
-        """Run a program here."""
+        """Run a program in this namespace."""
         return Completed(*run_any(argv, stdin=stdin))
 
 
@@ -99,7 +99,7 @@ def combined(names: Iterable[str]) -> Mutant:
     """Return a mutant that has the faults of several.
 
     Raises:
-        ValueError: Two of them read the configuration, or load the rules, in a way of their own.
+        ValueError: More than one changes how the configuration is read or how rules are loaded.
     """
     mutants = [by_name(name) for name in names]
 
@@ -127,12 +127,12 @@ def combined(names: Iterable[str]) -> Mutant:
 
 
 def faults(without: str = "") -> list[str]:
-    """Return the names of all mutants but those of one kind."""
+    """Return the names of all mutants except those of one kind."""
     return [name for kind, mutants in KINDS.items() if kind != without for name in mutants]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Program this network namespace, and return the exit status: 0 done, 1 refused."""
+    """Program this network namespace. Return the exit status: 0 for success, 1 for a refusal."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants.narrow_faults")
     parser.add_argument("--without", choices=KINDS, default="", help="leave out a kind of faults")
     mutant = combined(faults(parser.parse_args(argv).without))

@@ -1,4 +1,4 @@
-"""Work spread over processes of its own, one mutant at a time."""
+"""Distribute work over new processes, one mutant at a time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 def spread(work: Callable[[Task], T], tasks: Iterable[Task], jobs: int) -> Iterator[T]:
-    """Do the work on every task, and yield the results as they come.
+    """Apply a function to every task, and yield the results in the order of completion.
 
-    The processes are started afresh and not forked: they make threads that enter namespaces.
+    The processes are spawned, not forked, because they make threads that enter namespaces.
     """
     every = list(tasks)
     context = multiprocessing.get_context("spawn")
@@ -25,5 +25,5 @@ def spread(work: Callable[[Task], T], tasks: Iterable[Task], jobs: int) -> Itera
 
 
 def cores() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""Verdicts as text, and as JSON for the tests."""
+"""Print verdicts as text, and as JSON for the tests."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.mutants.runner import Verdict
 
 
 def line(verdict: Verdict) -> str:
-    """Return one line on one mutant."""
+    """Return the line about one mutant."""
     if verdict.killer is None:
         how = f"SURVIVED {verdict.trials} trials" if verdict.killable else "passed"
     else:
         how = f"{'killed' if verdict.killable else 'FALSE ALARM'} by {verdict.killer}"
     text = f"{verdict.seconds:6.2f} s  {verdict.mutant}: {how}"
-    if verdict.as_wanted:
+    if verdict.as_expected:
         return text
     details = [f"    {by_name(verdict.mutant).what}"]
     if verdict.killer is not None:
@@ -28,7 +28,7 @@ def line(verdict: Verdict) -> str:
 
 
 def summary(verdicts: Sequence[Verdict], checks: Catalogue, seconds: float) -> str:
-    """Return the score, and what to look at."""
+    """Return the score, and the mutants and checks that need attention."""
     killable = [verdict for verdict in verdicts if verdict.killable]
     killed = [verdict for verdict in killable if verdict.killer is not None]
     equivalent = [verdict for verdict in verdicts if not verdict.killable]
@@ -57,7 +57,7 @@ def as_document(verdicts: Sequence[Verdict], seconds: float) -> dict[str, Any]:
         "mutants": {
             verdict.mutant: {
                 "killable": verdict.killable,
-                "as_wanted": verdict.as_wanted,
+                "as_expected": verdict.as_expected,
                 "killer": str(verdict.killer) if verdict.killer else None,
                 "detail": verdict.killer.detail if verdict.killer else "",
                 "errors": [f"{trial}: {trial.detail}" for trial in verdict.errors],

@@ -1,4 +1,4 @@
-"""Rules as values, and as input for ``iptables-restore --noflush``. Pure; runs nothing."""
+"""Rules as values, and as input for ``iptables-restore --noflush``. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Rule:
     """One rule.
 
     Attributes:
-        tag: What it is there for; several rules of one purpose share it.
-        chain: Where it stands.
-        match: What it matches, as iptables options; empty for everything.
-        verdict: What becomes of a packet that matches, with the target's options.
+        tag: Its purpose; several rules can share it.
+        chain: Its chain.
+        match: Its match, as iptables options; empty for everything.
+        verdict: The target of a matching packet, with the target's options.
         table: The table of the chain.
     """
 
@@ -34,7 +34,7 @@ class Rule:
 
     @property
     def hooked(self) -> bool:
-        """Whether it stands in a chain of the kernel's, not in one of ours."""
+        """Whether it is in one of the kernel's chains, not in one of ours."""
         return self.chain in BUILT_IN
 
 
@@ -42,13 +42,13 @@ Rules = tuple[Rule, ...]
 
 
 def chains_of(rules: Iterable[Rule], table: str) -> list[str]:
-    """Return the names of our own chains of a table: those with rules, in order."""
+    """Return the names of our chains in a table that have rules, in order."""
     ours = (rule.chain for rule in rules if rule.table == table and not rule.hooked)
     return list(dict.fromkeys(ours))
 
 
 def creation(rules: Rules) -> str:
-    """Return input that adds the rules where there are none yet, and fails where there are some."""
+    """Return input that adds the rules, and that fails if our chains exist already."""
     return _tables(
         (
             table,
@@ -59,19 +59,19 @@ def creation(rules: Rules) -> str:
 
 
 def renewal(rules: Rules) -> str:
-    """Return input that refills our chains of the nat table, whose jumps are there already."""
+    """Return input that replaces our chains of the nat table, which already has the jumps."""
     chains = chains_of(rules, "nat")
     own = [rule.line for rule in rules if rule.table == "nat" and not rule.hooked]
     return _tables([("nat", [*(f"-F {chain}" for chain in chains), *own])])
 
 
 def removal(rules: Rules) -> str:
-    """Return input that takes away what :func:`creation` added."""
+    """Return input that removes what :func:`creation` added."""
     return _tables((table, _taken_away(rules, table)) for table in _used(rules))
 
 
 def refill(rules: Rules, listing: str) -> str:
-    """Return input that puts our chains of the nat table back to what a listing shows."""
+    """Return input that resets our chains of the nat table to a listing."""
     chains = chains_of(rules, "nat")
     before = [
         line for line in listing.splitlines() if line.startswith("-A") and line.split()[1] in chains

@@ -17,7 +17,7 @@ from pytest_fsmredir.model.outcomes import Outcome
 from pytest_fsmredir.suite import catalogue
 from tests.mutants.collected import by_name, own_prefixes
 from tests.mutants.judge import MATRIX, VARIANTS, Judge, Point, Trial, new_backend
-from tests.mutants.loading import loads_as_ever
+from tests.mutants.loading import loads_correctly
 from tests.mutants.mutant import Mutant, MutantImplementation
 
 _DIFFER_BY_VARIANT = {Need.PROGRAMMING, Need.FOREIGN_RULES, Need.BOTH_VARIANTS, Need.SABOTAGE}
@@ -32,11 +32,11 @@ class Verdict:
 
     Attributes:
         mutant: Its name.
-        killable: Whether it must be killed. An equivalent one must not be.
-        killer: The trial that failed it; None if none did.
-        trials: How many were run.
+        killable: Whether the suite must kill it. It must not kill an equivalent mutant.
+        killer: The trial that killed it; None if none did.
+        trials: Number of trials.
         errors: Trials that the harness could not decide.
-        seconds: How long they took in all.
+        seconds: Their total duration.
     """
 
     mutant: str
@@ -47,7 +47,7 @@ class Verdict:
     seconds: float = 0.0
 
     @property
-    def as_wanted(self) -> bool:
+    def as_expected(self) -> bool:
         """Whether it is killed if killable, and not killed if equivalent."""
         return (self.killer is not None) is self.killable
 
@@ -63,7 +63,7 @@ class Verdict:
 def judge_mutant(name: str, timeout_s: float, *, full: bool) -> Verdict:
     """Run the checks on a mutant until one kills it.
 
-    The checks that are about what the mutant breaks come first, then the others.
+    The checks about the part that the mutant breaks run first, then the others.
 
     Args:
         name: The mutant's.
@@ -86,14 +86,14 @@ def judge_mutant(name: str, timeout_s: float, *, full: bool) -> Verdict:
 
 
 def _is_worth_a_trial(mutant: Mutant, check: Check, point: Point) -> bool:
-    """Whether a check is run on a point to see that it passes an equivalent mutant.
+    """Whether a check runs on a point to confirm that it passes an equivalent mutant.
 
-    The original is judged by every check on every point. The other equivalent mutants share the
-    checks among them: each is judged by one check in four, on one of its families, by turns.
+    The original runs every check on every point. Each other equivalent mutant runs one check in
+    four, on one of its families, in rotation, so that together they run all checks.
 
-    On the second variant of iptables, packets meet the same connection tracking, translation and
-    matches of the kernel. So a mutant that loads its rules as the original does is judged there
-    only by checks that look at how the programs end and at what happens to others' rules.
+    The second variant of iptables uses the same connection tracking, translation and matches of
+    the kernel. So a mutant that loads its rules like the original runs only two kinds of checks
+    there: those about the exit of the programs, and those about foreign rules.
     """
     if mutant.name == ORIGINAL:
         return True
@@ -103,7 +103,7 @@ def _is_worth_a_trial(mutant: Mutant, check: Check, point: Point) -> bool:
         and point.family == check.families[(draw >> 2) % len(check.families)]
         and (
             point.iptables == VARIANTS[0]
-            or not loads_as_ever(mutant.load)
+            or not loads_correctly(mutant.load)
             or bool(check.needs & _DIFFER_BY_VARIANT)
         )
     )
@@ -126,12 +126,12 @@ def _judge(implementation: Implementation, timeout_s: float, *, privileged: bool
 @cache
 def _backend(timeout_s: float) -> NetnsBackend:
     """Return the backend of this process. Its hosts and spare pods serve many mutants."""
-    gc.freeze()  # the catalogue stays; collections need not look through it each time
+    gc.freeze()  # exclude the catalogue, which stays, from garbage collection
     return new_backend(MutantImplementation(by_name(ORIGINAL)), timeout_s)
 
 
 def _order(name: str) -> Iterator[tuple[Check, Point]]:
-    """Yield the checks about what a mutant breaks on every point, and then the others."""
+    """Yield the checks about the broken part on every point, and then the others."""
     prefixes = own_prefixes(name)
     checks = [check for check in catalogue.load().checks if check.level in _KILLS]
     own = [check for prefix in prefixes for check in checks if _prefix(check) == prefix]

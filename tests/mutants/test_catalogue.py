@@ -1,4 +1,4 @@
-"""The mutants as data: enough of them, each a change, each with a place in history."""
+"""The mutants as data: their number, their descriptions, and that each changes something."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ CONFIGURATIONS = (
 
 
 def _loaded(mutant: Mutant, configuration: Configuration, family: int) -> str:
-    """Return what a mutant would load into a fresh pod, or why it refuses."""
+    """Return the rules that a mutant loads into a fresh pod, or its reason to refuse."""
     try:
         policy = mutant.read(configuration, CONFIGURATIONS[1:2])
         plan = mutant.rules_for(Case(policy, family, OWN[family]))
@@ -133,7 +133,7 @@ def _changes_something(mutant: Mutant) -> bool:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_every_mutant_is_described_and_changes_something(mutant: Mutant) -> None:
-    """Catches: a mutant that mutates nothing survives every suite, or is killed by chance."""
+    """Catches: a mutant without any change, which survives every suite."""
     assert mutant.what
     assert mutant.source
     assert "\n" not in mutant.what + mutant.source
@@ -141,7 +141,7 @@ def test_every_mutant_is_described_and_changes_something(mutant: Mutant) -> None
 
 
 def test_correct_rules_hold_every_port_of_a_long_list() -> None:
-    """Catches: f01: 16 ports in one multiport match are refused by iptables."""
+    """Catches: f01: iptables refuses 16 ports in one multiport match."""
     policy = Policy(outbound_port_exclusion_list=tuple(range(1, 47)))
     lists = [
         rule.match.rpartition(" ")[2].split(",")
@@ -152,8 +152,8 @@ def test_correct_rules_hold_every_port_of_a_long_list() -> None:
     assert max(map(len, lists)) == 15
 
 
-def test_correct_rules_take_each_range_to_its_family() -> None:
-    """Catches: b32: an IPv6 range in an IPv4 restore makes all of it fail."""
+def test_correct_rules_put_each_range_into_its_family() -> None:
+    """Catches: b32: an IPv6 range in an IPv4 restore, which makes all of it fail."""
     ranges = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
     policy = Policy(outbound_ip_range_exclusion_list=ranges)
     for family, network in zip((4, 6), ranges, strict=True):
@@ -169,7 +169,7 @@ def test_renewal_neither_makes_chains_nor_touches_the_hooks() -> None:
     assert "PREROUTING" not in renewal(rules)
 
 
-def test_removal_takes_away_all_that_creation_added() -> None:
+def test_removal_removes_all_that_creation_added() -> None:
     """Catches: b50: an uninstall that leaves its jumps behind."""
     rules = correct(Case(Policy(), 4, OWN[4]))
     added, removed = creation(rules).splitlines(), removal(rules).splitlines()

@@ -1,4 +1,4 @@
-"""The suite against every mutant, by the command that a developer runs."""
+"""Run the suite against every mutant, by the command that a developer runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 
 @cache
 def _verdicts(file: Path) -> dict[str, dict[str, Any]]:
-    # A process of its own: without root it moves into a user namespace, by a single thread.
+    # A new process: without root it must enter a user namespace, which needs a single thread.
     command = [sys.executable, "-m", "tests.mutants", "--json", str(file)]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
@@ -40,16 +40,16 @@ def _verdicts(file: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("name", [mutant.name for mutant in MUTANTS if mutant.killable])
 def test_mutant_is_killed(name: str, verdicts: dict[str, dict[str, Any]]) -> None:
-    """Catches: a broken rule set that every check passes."""
+    """Catches: a broken rule set that passes every check."""
     assert verdicts[name]["killer"], verdicts[name]["errors"]
 
 
 @pytest.mark.parametrize("name", [mutant.name for mutant in MUTANTS if not mutant.killable])
 def test_equivalent_is_not_killed(name: str, verdicts: dict[str, dict[str, Any]]) -> None:
-    """Catches: a false alarm on a rule set that does nothing wrong."""
+    """Catches: a false alarm on a correct rule set."""
     assert verdicts[name]["killer"] is None, verdicts[name]["detail"]
 
 
 def test_harness_decides_every_trial(verdicts: dict[str, dict[str, Any]]) -> None:
-    """Catches: an error of the harness that passes for a result."""
+    """Catches: an error of the harness that counts as a result."""
     assert [error for verdict in verdicts.values() for error in verdict["errors"]] == []

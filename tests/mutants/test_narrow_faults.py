@@ -1,4 +1,4 @@
-"""One init command with dozens of narrow faults: each kind of them has to be noticed."""
+"""One init command with dozens of narrow faults: the suite must find each kind of them."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def _outcomes(directory: Path) -> dict[str, set[str]]:
     ("kind", "fault", "check"),
     [(kind, fault, check) for kind, faults in KINDS.items() for fault, check in faults.items()],
 )
-def test_fault_is_noticed_among_others(
+def test_fault_is_found_among_others(
     kind: str, fault: str, check: str, outcomes: dict[str, set[str]]
 ) -> None:
-    """Catches: a kind of faults that the suite certifies, or one fault that hides another."""
+    """Catches: a kind of fault that the suite certifies, or one fault that hides another."""
     assert outcomes[check] & {"fail", "warn"}, f"{kind}: {fault} is not noticed"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_faults_are_not_taken_for_this_kind(kind: str, tmp_path: Path) -> None:
-    """Catches: a check that fails for a fault of another kind, and would not notice its own."""
+    """Catches: a check that fails for another kind of fault, and would miss its own."""
     outcomes = conform(tmp_path, tuple(CHECKS[kind]), without=kind)
     assert {check: outcomes[check] for check in CHECKS[kind]} == {
         check: {"pass"} for check in CHECKS[kind]

@@ -1,4 +1,4 @@
-"""Correct implementations that are nothing like the reference: the suite must leave them in peace.
+"""Correct implementations that differ from the reference: the suite must pass each of them.
 
-Each is an init command by docs/contract.md. They share what reads the lists, and no rule.
+Each is an init command by docs/contract.md. They share the code that reads the lists, but no rule.
 """

@@ -1,4 +1,4 @@
-"""``python -m tests.neutral.judged NAME``: what the suite says of a neutral implementation."""
+"""``python -m tests.neutral.judged NAME``: judge a neutral implementation by the suite."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = ("per_port.sh", "fsm_current.sh")
 MODULES = ("reordered", "marks", "tproxy", "sets", "nftables")
 NFT_ONLY = frozenset({"nftables"})
-"""These do without iptables: they run on the variant native."""
+"""Implementations without iptables: they run on the variant native."""
 
 UNCLAIMED = {"fsm_current.sh": frozenset({Feature.IPV6})}
 TIMEOUT_S = 2.0
 
 
 def command(name: str) -> str:
-    """Return the init command of a neutral implementation; words after a script are its own."""
+    """Return the init command of a neutral implementation, with arguments for a script."""
     script, *arguments = name.split()
     if script in SCRIPTS:
         return shlex.join(["sh", str(Path(__file__).with_name(script)), *arguments])
@@ -34,7 +34,7 @@ def command(name: str) -> str:
 
 
 def judge(name: str) -> dict[str, list[str]]:
-    """Return what each check came to that did not pass, by outcome: ``ID[point]: why``."""
+    """Return the checks that did not pass, by outcome, as ``ID[point]: why``."""
     features = ALL_FEATURES - {Feature.REMOVAL} - UNCLAIMED.get(name.split()[0], frozenset())
     implementation = InitCommand(command(name), features=features)
     natively = [Point("native", family) for family in FAMILIES]
@@ -47,7 +47,7 @@ def judge(name: str) -> dict[str, list[str]]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Judge one implementation and print what came of it."""
+    """Judge one implementation and print the result."""
     privileges.acquire("auto")
     json.dump(judge(argv[0]), sys.stdout, indent=1)
 

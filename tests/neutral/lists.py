@@ -1,4 +1,4 @@
-"""The contract's lists as an init command reads them. Standard library only."""
+"""Read the contract's lists as an init command does. Standard library only."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _INTERFACE = re.compile(r"[A-Za-z0-9_.@-]{1,15}")
 
 @dataclass(frozen=True)
 class Lists:
-    """What one pod's redirection has to honour; ranges and addresses as text.
+    """The lists of one pod; ranges and addresses as text.
 
     Attributes:
         families: The IP versions that the pod has addresses of.
-        excluded: Outbound ranges to leave alone.
+        excluded: Outbound ranges that bypass the sidecar.
         included: Outbound ranges to capture; empty for all.
-        outbound: Outbound ports to leave alone.
-        inbound: Inbound ports to leave alone.
-        interfaces: Interfaces to leave alone.
+        outbound: Outbound ports that bypass the sidecar.
+        inbound: Inbound ports that bypass the sidecar.
+        interfaces: Interfaces that bypass the sidecar.
     """
 
     families: tuple[int, ...]
@@ -38,7 +38,7 @@ class Lists:
 
 
 def read() -> Lists:
-    """Return the lists of the environment; end the process where one holds a bad item."""
+    """Return the lists of the environment; end the process if one has a malformed item."""
     try:
         return Lists(
             families=tuple(sorted({ip_address(a).version for a in _items("POD_IPS")})),

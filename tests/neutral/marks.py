@@ -1,4 +1,4 @@
-"""Decisions in the mangle table, kept as connection marks; the nat table only looks at the mark."""
+"""Decide in the mangle table and store the decision as a connection mark for the nat table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _connmark(words: str, mark: str) -> str:
 
 
 def _leaving(wanted: Lists, family: int) -> list[str]:
-    """Rules that give an outbound connection its mark, and take it away again."""
+    """Return the rules that mark an outbound connection or clear its mark."""
     excluded, included = wanted.of(family)
     targets = [f"-d {network}" for network in included] if wanted.included else [""]
     loopback = "127.0.0.0/8" if family == 4 else "::1/128"
@@ -30,7 +30,7 @@ def _leaving(wanted: Lists, family: int) -> list[str]:
 
 
 def _entering(wanted: Lists) -> list[str]:
-    """The same for an inbound connection."""
+    """Return the rules that mark an inbound connection or clear its mark."""
     spared = (15010, 15901, 15902, 15903, 15904, *wanted.inbound)
     return [
         _connmark("", TO_INBOUND).strip(),
@@ -61,7 +61,7 @@ def _tables(wanted: Lists, family: int) -> dict[str, Table]:
             f"-A OUTPUT {redirect.format(TO_OUTBOUND, 15001)}",
         ),
     )
-    # Without its marks the nat table captures nothing, so it can come first.
+    # Without marks the nat table captures nothing, so it can be loaded first.
     return {"nat": nat, "mangle": mangle}
 
 

@@ -17,7 +17,7 @@ def _set(name: str, kind: str, members: Sequence[object]) -> str:
 
 
 def _family(wanted: Lists, family: int) -> tuple[list[str], list[str]]:
-    """Return the sets of one family, and the rules that look at them."""
+    """Return the sets of one family, and the rules that use them."""
     excluded, included = wanted.of(family)
     kind, word = ("ipv4_addr", "ip") if family == 4 else ("ipv6_addr", "ip6")
     sets = [_set(f"no{family}", kind, excluded), _set(f"yes{family}", kind, included)]

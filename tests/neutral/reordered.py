@@ -1,7 +1,7 @@
-"""Other chain names, another order of rules, and decisions in the hooks themselves.
+"""Use other chain names and another order of rules, and decide in the hooks themselves.
 
-Outbound first asks who and where, in chains that answer by falling through; inbound is captured by
-what it is not.
+Outbound rules first match user and destination, in chains that return if the packet is captured.
+Inbound rules capture everything that no exception matches.
 """
 
 from __future__ import annotations

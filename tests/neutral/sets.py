@@ -1,4 +1,4 @@
-"""Ranges and ports in ipsets; the rules are always the same."""
+"""Store ranges and ports in ipsets; the rules are the same for every pod."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _sets(wanted: Lists) -> dict[str, tuple[str, list[str]]]:
     for family in wanted.families:
         kind = f"hash:net family {'inet' if family == 4 else 'inet6'}"
         excluded, included = wanted.of(family)
-        # What is not excluded has to be in the second set, so an empty list means everything.
+        # The second set lists what to capture, so an empty list becomes "everything".
         everything = () if wanted.included else _HALVES[family]
         found[f"mesh-no-{family}"] = (kind, list(_without_zero(excluded, family)))
         found[f"mesh-yes-{family}"] = (kind, list(_without_zero((*included, *everything), family)))
@@ -29,12 +29,12 @@ def _sets(wanted: Lists) -> dict[str, tuple[str, list[str]]]:
 
 
 def _without_zero(ranges: Iterable[str], family: int) -> list[str]:
-    """A set holds no range of prefix 0: write it as its two halves."""
+    """Write a range of prefix length 0 as its two halves, because a set cannot hold it."""
     return [part for r in ranges for part in (_HALVES[family] if r.endswith("/0") else (r,))]
 
 
 def _filled(name: str, kind: str, members: list[str]) -> list[str]:
-    """Fill a set beside the one in force, and put it into force at once."""
+    """Fill a new set and swap it with the active one."""
     return [
         f"create {name} {kind} -exist",
         f"create {name}-new {kind} -exist",

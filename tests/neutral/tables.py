@@ -1,4 +1,4 @@
-"""Putting chains in place of those of an earlier run, all of them or none."""
+"""Replace the chains of an earlier run: all of them or none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Table:
 
     Attributes:
         chains: Rules without their ``-A CHAIN``, by chain.
-        hooks: Rules of the kernel's chains that lead to ours.
+        hooks: Rules in the kernel's chains that jump to ours.
     """
 
     chains: Mapping[str, Sequence[str]]
@@ -22,7 +22,7 @@ class Table:
 
 
 def run(argv: Sequence[str], text: str = "") -> str:
-    """Run a program and return what it printed; end the process when it fails."""
+    """Run a program and return its output; end the process if it fails."""
     done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{argv[0]} exited {done.returncode}: {done.stderr}")
@@ -30,9 +30,9 @@ def run(argv: Sequence[str], text: str = "") -> str:
 
 
 def replace(families: Mapping[str, Mapping[str, Table]]) -> None:
-    """Load tables, by the beginning of a family's program names and by name.
+    """Load tables, keyed by the first part of a family's program names and by table name.
 
-    When a later family fails, the earlier ones get back what they held.
+    If a later family fails, restore the earlier ones.
     """
     before: list[tuple[str, str]] = []
     for program, tables in families.items():
@@ -58,7 +58,7 @@ def _input(tables: Mapping[str, Table], saved: str) -> str:
 
 
 def _whole(saved: str, tables: Mapping[str, Table]) -> str:
-    """Return what brings tables back to a listing; those it lacks become empty."""
+    """Return the input that restores tables from a listing; other tables become empty."""
     missing = [f"*{name}\nCOMMIT\n" for name in tables if f"*{name}\n" not in saved]
     return saved + "".join(missing)
 

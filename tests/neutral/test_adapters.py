@@ -1,4 +1,4 @@
-"""The adapters for other meshes' tools: what they pass on, with a stand-in for each tool."""
+"""The adapters for other meshes' tools: the arguments that they pass to a stand-in for the tool."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Adapter:
         )
 
     def arguments(self, **lists: str) -> list[str]:
-        """Return what its tool is given."""
+        """Return the arguments of its tool."""
         done = self.run(**lists)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
@@ -92,8 +92,8 @@ def test_sidecar_is_passed_on(adapter: Adapter) -> None:
     assert {"1500", "15001", "15003"} <= set(adapter.arguments())
 
 
-def test_reserved_ports_are_left_alone(adapter: Adapter) -> None:
-    """Catches: b08: no other mesh knows of FSM's reserved ports."""
+def test_reserved_ports_are_excluded(adapter: Adapter) -> None:
+    """Catches: b08: no other mesh knows FSM's reserved ports."""
     assert "15010,15901,15902,15903,15904" in adapter.arguments()
 
 
@@ -103,9 +103,7 @@ def test_inbound_ports_are_added_to_the_reserved_ones(adapter: Adapter) -> None:
 
 
 @pytest.mark.parametrize("feature", LIST_OF_FEATURE)
-def test_list_is_passed_on_where_it_is_claimed_and_else_refused(
-    adapter: Adapter, feature: str
-) -> None:
+def test_list_is_passed_on_if_claimed_and_refused_otherwise(adapter: Adapter, feature: str) -> None:
     """Catches: a list that is accepted and not honoured, or claimed and refused."""
     variable, value = LIST_OF_FEATURE[feature]
     done = adapter.run(**{variable: value})
@@ -130,15 +128,15 @@ def test_kumactl_is_given_no_empty_list(tmp_path: Path) -> None:
     assert "--exclude-outbound-ips" not in arguments
 
 
-def test_kumactl_is_refused_a_user_that_does_not_exist(tmp_path: Path) -> None:
-    """Catches: a pod that kumactl cannot program, without the line that cures it."""
+def test_kumactl_adapter_refuses_a_missing_user(tmp_path: Path) -> None:
+    """Catches: a pod that kumactl cannot program, without the command that fixes it."""
     done = Adapter("kumactl.sh", tmp_path).run(USER_STATUS="2")
     assert done.returncode == 1
     assert "useradd --system --uid 1500" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["istio-iptables.sh", "kumactl.sh"])
-def test_tool_that_chooses_a_variant_is_told_which(name: str, tmp_path: Path) -> None:
+def test_tool_gets_the_variant(name: str, tmp_path: Path) -> None:
     """Catches: istio-iptables, which programs nft first and legacy in its second run."""
     arguments = Adapter(name, tmp_path).arguments()
     assert "legacy" in arguments or any(str(tmp_path / "iptables-save") in it for it in arguments)
@@ -152,7 +150,7 @@ def test_options_file_judges_the_adapter(adapter: Adapter) -> None:
 
 
 def test_invalid_items_reach_the_tool_unchanged(adapter: Adapter) -> None:
-    """Catches: an adapter that repairs a list hides what is judged."""
+    """Catches: an adapter that repairs a list and so hides the tool's behaviour."""
     assert "6379,70000" in adapter.arguments(FSM_OUTBOUND_PORT_EXCLUSION_LIST="6379,70000")
 
 
@@ -165,7 +163,7 @@ def test_list_without_a_variable_is_refused(adapter: Adapter, variable: str) -> 
 
 
 def test_failure_of_the_tool_is_passed_on(adapter: Adapter) -> None:
-    """Catches: b14: an init command that succeeds although the tool did not."""
+    """Catches: b14: an init command that succeeds although the tool failed."""
     assert adapter.run(TOOL_STATUS="3").returncode == 3
 
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 LIMIT_S = 900
 NEEDED = {"sets": "ipset", "nftables": "nft"}
 
-# What the rules of today's FSM come to; every check that is not listed here passes.
+# The outcomes of today's FSM rules. Every check that is not listed here passes.
 TODAY = {
     "OPX-005": "16 ports in one match are refused",
     "IPX-005": "the same inbound",
@@ -36,7 +36,7 @@ TODAY = {
 
 
 def _judged(name: str) -> dict[str, list[str]]:
-    # A process of its own: without root it moves into a user namespace, by a single thread.
+    # A new process: without root it must enter a user namespace, which needs a single thread.
     done = subprocess.run(
         [sys.executable, "-m", "tests.neutral.judged", name],
         cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False,
@@ -47,10 +47,8 @@ def _judged(name: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("name", ["per_port.sh", *MODULES])
-def test_correct_implementation_is_left_in_peace(name: str) -> None:
-    """Catches: a false alarm: a check that asks for more than the specification, or for one
-    mechanism.
-    """
+def test_correct_implementation_passes(name: str) -> None:
+    """Catches: a check that requires more than the specification, or one particular mechanism."""
     program = NEEDED.get(name)
     if program is not None and shutil.which(program, path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
         pytest.skip(f"{program} is not installed: apt-get install {NEEDED[name]}")
@@ -60,8 +58,8 @@ def test_correct_implementation_is_left_in_peace(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["fsm_current.sh", "fsm_current.sh PodIP"])
-def test_today_s_fsm_fails_for_its_known_defects_only(name: str) -> None:
-    """Catches: a defect that the suite no longer sees, or one that FSM does not have."""
+def test_todays_fsm_has_only_its_known_defects(name: str) -> None:
+    """Catches: a defect that the suite no longer finds, or one that FSM does not have."""
     judged = _judged(name)
     assert judged["error"] == []
     assert {line.partition("[")[0] for line in judged["fail"] + judged["warn"]} == set(TODAY)

@@ -1,4 +1,4 @@
-"""Inbound by TPROXY, which leaves the destination as it is; outbound by REDIRECT."""
+"""Capture inbound traffic by TPROXY, which keeps the destination, and outbound by REDIRECT."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _mangle(wanted: Lists) -> Table:
                 *(f"-i {name} -j RETURN" for name in wanted.interfaces),
                 *(f"-p tcp -m tcp --dport {port} -j RETURN" for port in spared),
                 f"-p tcp -m socket --transparent -j MARK --set-mark {MARK}",
-                # Of a flow from before, the socket is not transparent: TPROXY would drop it.
+                # The socket of an earlier flow is not transparent: TPROXY would drop its packets.
                 "-p tcp -m conntrack ! --ctstate NEW -j RETURN",
                 f"-p tcp -j TPROXY --on-port 15003 --tproxy-mark {MARK}",
             ]
@@ -54,7 +54,7 @@ def _nat(wanted: Lists, family: int) -> Table:
 
 
 def _route(family: int) -> None:
-    """Have marked packets delivered here, whatever their destination; harmless without marks."""
+    """Deliver marked packets locally, whatever their destination; no effect without marks."""
     ip = ["ip", f"-{family}"]
     run([*ip, "route", "replace", "local", "default", "dev", "lo", "table", ROUTES])
     if f"lookup {ROUTES}" not in run([*ip, "rule", "show"]):

@@ -73,7 +73,7 @@ class Project:
             patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
             for name, text in {**environment, "PYTHONPYCACHEPREFIX": str(self._cache)}.items():
                 patch.setenv(name, text)
-            # The plugin of Hypothesis imports Hypothesis at the end of every run, which takes a second.
+            # The plugin of Hypothesis imports it at the end of every run, which takes a second.
             done = self._pytester.runpytest_subprocess(
                 "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments, timeout=60
             )

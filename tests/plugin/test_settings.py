@@ -94,7 +94,7 @@ def test_selection_without_checks_names_the_option(
     ],
 )
 def test_unknown_check_cannot_be_explained(project: Project, asked: str, message: str) -> None:
-    """Catches: a run of the user's tests in place of an explanation, or an unknown id without a hint."""
+    """Catches: a run of the user's tests in place of an error, or an unknown id without a hint."""
     ended = project.pytest(f"--fsm-explain={asked}")
     assert ended.status == pytest.ExitCode.USAGE_ERROR
     assert f"ERROR: --fsm-explain: {message}" in ended.output
@@ -146,10 +146,8 @@ def test_option_of_the_suite_needs_the_suite(project: Project, option: str) -> N
         assert f"{needed}: add --fsm-conformance" in ended.output
 
 
-def test_option_of_the_suite_may_be_meant_for_another_run(project: Project) -> None:
-    """Catches: a project that cannot keep the options of its conformance job where it keeps
-    others.
-    """
+def test_option_of_the_suite_is_ignored_in_addopts(project: Project) -> None:
+    """Catches: a project that cannot keep the options of its conformance job in its ini file."""
     project.write(
         test_own__py="def test_own(): pass",
         pytest__ini="[pytest]\naddopts = --fsm-strict\nfsm_require = conformant\n",
@@ -161,8 +159,8 @@ def test_option_of_the_suite_may_be_meant_for_another_run(project: Project) -> N
         assert project.pytest(option, "--fsm-check=OUT-001").status == pytest.ExitCode.OK
 
 
-def test_backend_without_its_packages_says_how_to_get_them(project: Project) -> None:
-    """Catches: a traceback of an import for whoever installed the plugin alone."""
+def test_backend_without_its_packages_names_the_install_command(project: Project) -> None:
+    """Catches: an ImportError traceback for users who installed the plugin without extras."""
     project.write(conftest__py="import sys; sys.modules['requests'] = None")
     done = project.conform("--fsm-backend", "kind")
 
@@ -172,7 +170,7 @@ def test_backend_without_its_packages_says_how_to_get_them(project: Project) -> 
 
 
 def test_explain_takes_patterns(project: Project) -> None:
-    """Catches: "no check is called 'RES-*'", where --fsm-check takes it."""
+    """Catches: "no check is called 'RES-*'", although ``--fsm-check`` accepts the pattern."""
     ended = project.pytest("--fsm-explain=RES-00[12],RES-001")
     heads = [line[:7] for line in ended.output.splitlines() if line.startswith("RES-")]
     assert (ended.status, heads) == (0, ["RES-001", "RES-002"])

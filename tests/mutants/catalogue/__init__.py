@@ -1,1 +1,1 @@
-"""Mutants by kind; the field's history is the source, not the list of checks."""
+"""Mutants by kind. Their source is the history of real meshes, not the list of checks."""

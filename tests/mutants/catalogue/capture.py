@@ -1,4 +1,4 @@
-"""Rules of the capture itself: lost, in the wrong chain, to the wrong listener, too narrow."""
+"""Capture rules that are lost, in the wrong chain, to the wrong listener or too narrow."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ MUTANTS = (
     ),
     Mutant(
         name="outbound-dnat-keeps-address",
-        what="only the port of outbound TCP is translated: it leaves for port 15001 out there",
+        what="only the port of outbound TCP is translated: it goes to a remote port 15001",
         source="B39: cilium/cilium 16583",
         rules=verdict(Tag.REDIRECT_OUT, "DNAT --to-destination :15001"),
     ),
@@ -233,7 +233,7 @@ MUTANTS = (
     ),
     Mutant(
         name="inbound-unprivileged-source-only",
-        what="inbound capture matches client ports from 1024: clients below pass by",
+        what="inbound capture matches client ports from 1024: clients below bypass the sidecar",
         source="B38: istio/istio 51210",
         rules=match(Tag.HOOK_IN, "-p tcp --sport 1024:"),
     ),

@@ -1,4 +1,4 @@
-"""How the lists act together: exclusions against inclusions, empty ones, one upon another."""
+"""Interactions of the lists: exclusions with inclusions, empty lists, one list with another."""
 
 from __future__ import annotations
 
@@ -183,13 +183,13 @@ MUTANTS = (
     ),
     Mutant(
         name="exclusions-before-hairpin",
-        what="excluded ports and ranges spare the sidecar's call of its own pod as well",
+        what="excluded ports and ranges also exempt the sidecar's call to its pod",
         source="B24: openservicemesh/osm PR 4411",
         rules=in_turn(to_front(Tag.RANGE), to_front(Tag.PORT_OUT)),
     ),
     Mutant(
         name="inclusion-loses-hairpin",
-        what="with an inclusion the sidecar reaches its own pod past the inbound listener",
+        what="with an inclusion the sidecar's call to its pod bypasses the inbound listener",
         source="B24: openservicemesh/osm 4340",
         rules=when(_including, drop(Tag.HAIRPIN)),
     ),

@@ -1,4 +1,4 @@
-"""Lists that are not read as sets: doubles, order, neighbours, the other direction's list."""
+"""Lists that are not read as sets: duplicates, order, neighbours, the other direction's list."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Kept = Callable[[int, int], bool]
 
 
 def _counting(listed: ListName, kept: Kept) -> Reader:
-    """Read one list with an eye on how often each scope names an item."""
+    """Read one list depending on how often each scope names an item."""
 
     def lists(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
         own = [
@@ -60,7 +60,7 @@ def _doubled(listed: ListName) -> Iterator[Mutant]:
 
 
 def _ascending(listed: Listed) -> Listed:
-    """Return the items that are greater than all before them, as a search in order finds them."""
+    """Return the items that are greater than all items before them, like a broken sorted search."""
     found: list[Any] = []
     for item in listed:
         if not found or item > found[-1]:
@@ -77,13 +77,13 @@ def _ascending_by_version(ranges: Listed) -> Listed:
 
 
 def _merged_pairs(ports: Listed) -> Listed:
-    """Return the ports, and those between two that stand side by side and differ by two."""
+    """Return the ports, and the ports between two neighbouring items that differ by two."""
     between = (min(pair) + 1 for pair in pairwise(ports) if abs(pair[0] - pair[1]) == 2)
     return (*ports, *between)
 
 
 def _merged_close(ports: Listed) -> Listed:
-    """Return the ports of a short list, and those between two that differ by two."""
+    """Return the ports of a short list, and the ports between two that differ by two."""
     if len(ports) > 12:
         return ports
     return (*ports, *(port + 1 for port in ports if port + 2 in ports))
@@ -115,14 +115,14 @@ def _lost_if_in(listed: ListName, other: ListName) -> PolicyChange:
 
 
 def _usual_form(text: str) -> Sequence[Network]:
-    """Forget IPv6 ranges that are not written as RFC 5952 has them."""
+    """Drop IPv6 ranges that are not written as in RFC 5952."""
     network = parse_ip_range(text)
     address = text.partition("/")[0]
     return [network] if address == str(ip_address(address)) else []
 
 
 def _whole(text: str) -> Sequence[Network]:
-    """Forget IPv6 ranges that have nothing abbreviated."""
+    """Drop IPv6 ranges without an abbreviation."""
     network = parse_ip_range(text)
     return [] if text.count(":") == 7 and "::" not in text else [network]
 

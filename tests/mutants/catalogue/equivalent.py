@@ -399,7 +399,7 @@ MUTANTS = (
         name="same-refuses-beside-others",
         what="a pod that holds rules of others is refused",
         source="B54; a tester's correct implementation",
-        load=loading.refusing_beside_others,
+        load=loading.refusing_foreign_rules,
         argument="SPEC-18.1: rules of others keep their effect where nothing is programmed",
     ),
 )

@@ -1,4 +1,4 @@
-"""IPv6 beside IPv4, and interfaces: one half right, the other wrong."""
+"""Faults of IPv6 next to correct IPv4, or the reverse, and faults of interfaces."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ MUTANTS = (
     ),
     _v6(
         "sidecar-uid-wrong",
-        "uid 1337 is spared",
+        "uid 1337 is exempt",
         "B32",
         in_turn(*(substitute(t, "1500", "1337") for t in (Tag.SIDECAR, Tag.LOCAL, Tag.HAIRPIN))),
     ),

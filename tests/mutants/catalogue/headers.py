@@ -1,4 +1,4 @@
-"""Rules that sort connections by how the header of their first packet is filled."""
+"""Rules that depend on header fields of a connection's first packet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _by_family(make: dict[int, Change]) -> Change:
 
 
 def _spared(name: str, chain: str, v4: str, v6: str, what: str) -> Mutant:
-    """Leave alone what some words match."""
+    """Exempt the packets that some words match."""
     way = "inbound" if chain == IN else "outbound"
     change = {
         family: first(Rule("", chain, f"-p tcp {words}"))
@@ -32,7 +32,7 @@ def _spared(name: str, chain: str, v4: str, v6: str, what: str) -> Mutant:
 
 
 def _narrowed(name: str, tag: str, v4: str, v6: str, what: str) -> Mutant:
-    """Have the rules of a tag match only where some words match, too."""
+    """Add some words to the matches of a tag's rules."""
     change = {family: narrow(tag, words) for family, words in ((4, v4), (6, v6)) if words}
     return Mutant(name=f"header-{name}", what=what, source=_SOURCE, rules=_by_family(change))
 
@@ -83,7 +83,7 @@ MUTANTS = (
         Tag.SIDECAR,
         "-m ttl --ttl-eq 64",
         "-m hl --hl-eq 64",
-        "only a SYN with 64 hops left is spared of the sidecar",
+        "only a SYN of the sidecar with 64 hops left is exempt",
     ),
     *_everywhere("ttl-128", "-m ttl --ttl-eq 128", "-m hl --hl-eq 128", "128 hops left"),
     *_everywhere("ttl-high", "-m ttl --ttl-gt 200", "-m hl --hl-gt 200", "over 200 hops left"),
@@ -97,7 +97,7 @@ MUTANTS = (
         Tag.SIDECAR,
         "-m dscp --dscp 0",
         "-m dscp --dscp 0",
-        "the sidecar is spared without a DSCP only",
+        "the sidecar is exempt only without a DSCP",
     ),
     *_everywhere("long", "-m length --length 90:", "-m length --length 110:", "data"),
     *_everywhere("short", "-m length --length 0:50", "-m length --length 0:70", "few options"),

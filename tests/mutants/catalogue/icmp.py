@@ -1,4 +1,4 @@
-"""ICMP that is dropped: by type, by length, by rate, by sender, by interface."""
+"""ICMP that is dropped by type, length, rate, sender or interface."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _ECHO = ("-p icmp --icmp-type echo-request", "-p ipv6-icmp --icmpv6-type echo-re
 
 
 def _both(hook: str, words: str) -> Change:
-    """Drop the ICMP of either family that the words match as well."""
+    """Drop the ICMP packets of both families that also match the words."""
     return dropped(hook, f"-p icmp {words}", f"-p ipv6-icmp {words}")
 
 
 def _echo(hook: str, words: str) -> Change:
-    """Drop the echo requests of either family that the words match as well."""
+    """Drop the echo requests of both families that also match the words."""
     return dropped(hook, *(f"{echo} {words}" for echo in _ECHO))
 
 
 def _only(hook: str) -> Change:
-    """Let pass what pings, tells of closed ports, and finds a path's MTU."""
+    """Accept only pings, "port unreachable" and path MTU discovery."""
     types = ("echo-request", "echo-reply", "port-unreachable", "fragmentation-needed")
     return for_family(
         4,

@@ -1,4 +1,4 @@
-"""Connections that are idle: forgotten by connection tracking, or cut off."""
+"""Idle connections that connection tracking forgets, or that are cut off."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _POLICIES = {
 
 
 def _forgetting(family: str, hook: str, policy: str) -> str:
-    """Return a shell line that has tracking forget connections that are idle."""
+    """Return a shell line that makes connection tracking forget idle connections."""
     return (
         f"nft 'table {family} idle {{"
         f" ct timeout short {{ protocol tcp; policy = {{ {policy} }}; }};"
@@ -24,7 +24,7 @@ def _forgetting(family: str, hook: str, policy: str) -> str:
 
 
 def _reaping(family: str, kind: str) -> str:
-    """Return a shell line that has what is on its way in dropped after a second of silence."""
+    """Return a shell line that drops packets of connections after a second of silence."""
     address = "ip" if family == "ip" else "ip6"
     key = f"{address} saddr . tcp sport . {address} daddr . tcp dport"
     return (
@@ -37,7 +37,7 @@ def _reaping(family: str, kind: str) -> str:
 
 
 def _mutant(name: str, what: str, *lines: str, argument: str = "") -> Mutant:
-    # A second run finds the table; to add to it changes nothing.
+    # A second run finds the table, and adding the rule again changes nothing.
     load = followed_by(*(f"{line} 2>/dev/null || :" for line in lines))
     return Mutant(name=name, what=what, source="B63", load=load, argument=argument)
 

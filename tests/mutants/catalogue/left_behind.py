@@ -1,4 +1,4 @@
-"""What is left behind in a pod beside the redirection, and pods of one IP version."""
+"""Leftovers in a pod in addition to the redirection, and pods of one IP version."""
 
 from __future__ import annotations
 

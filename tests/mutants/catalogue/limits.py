@@ -1,4 +1,4 @@
-"""Captures that hold for some packets only: by chance, by rate, by the look of the packet."""
+"""Captures of some packets only: by chance, by rate or by header."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ MUTANTS = (
     ),
     Mutant(
         name="inbound-rate-limited",
-        what="inbound capture ends at a burst of 50 connections: the rest passes by",
+        what="inbound capture ends at a burst of 50 connections: the rest bypasses the sidecar",
         source="B38: istio/istio 51210",
         rules=narrow(Tag.REDIRECT_IN, "-m limit --limit 1/second --limit-burst 50"),
     ),
@@ -101,7 +101,7 @@ MUTANTS = (
     ),
     Mutant(
         name="inbound-second-of-client-leaks",
-        what="a client that has a connection already passes by with its next",
+        what="the second connection of a client bypasses the sidecar while the first is open",
         source="B37: istio/istio 38982, linkerd/linkerd2 15505",
         rules=first(Rule("", IN, "-m connlimit --connlimit-above 1")),
     ),
@@ -121,7 +121,7 @@ MUTANTS = (
     ),
     Mutant(
         name="replies-told-by-address",
-        what="whoever has connected to the pod is dialled past the sidecar, as if in reply",
+        what="calls to earlier clients of the pod bypass the sidecar, as if they were replies",
         source="B37: istio/istio 38982",
         rules=first(
             Rule("", IN, "-m recent --name callers --set --rsource", "MESH_CALLER"),
@@ -155,7 +155,7 @@ MUTANTS = (
     ),
     Mutant(
         name="replies-untracked",
-        what="connection tracking is off for what leaves port 15003: replies keep that port",
+        what="connection tracking is off for packets from port 15003: replies keep that port",
         source="B36: istio/istio 36489",
         rules=first(_untracked("OUTPUT", "-p tcp --sport 15003")),
     ),

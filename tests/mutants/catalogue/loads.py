@@ -1,4 +1,4 @@
-"""How the rules get into the pod: half, twice, late, over others, and with failures hidden."""
+"""Wrong ways to load rules: half, twice, late, over foreign rules, or with hidden failures."""
 
 from __future__ import annotations
 

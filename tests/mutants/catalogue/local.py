@@ -1,4 +1,4 @@
-"""Traffic that stays inside the pod, and the rest of the pod's own addresses."""
+"""Faults of traffic inside the pod, and of the pod's own addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists that are cut, or lose what stands between two portions, once they are long."""
+"""Long lists that are truncated, or that lose items between two batches."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _LIMITS = (300, 512, 1000, 1024, 2048, 4096)
 
 
 def _last(count: int) -> Callable[[Listed], Listed]:
-    """Lose what comes before the last so many items."""
+    """Keep only the last items, up to a number."""
     return lambda listed: listed[-count:]
 
 
 def _each_version(edit: Callable[[Listed], Listed]) -> Callable[[Listed], Listed]:
-    """Edit the ranges of each IP version by themselves."""
+    """Edit the ranges of each IP version separately."""
 
     def change(listed: Listed) -> Listed:
         parts = ([each for each in listed if each.version == version] for version in (4, 6))
@@ -34,12 +34,12 @@ def _each_version(edit: Callable[[Listed], Listed]) -> Callable[[Listed], Listed
 
 
 def _without_thousandth(listed: Listed) -> Listed:
-    """Lose what stands between two portions of 999 items."""
+    """Drop the item between two batches of 999 items."""
     return tuple(item for place, item in enumerate(listed) if place % 1000 != 999)
 
 
 def _wrapped(listed: Listed) -> Listed:
-    """Keep only what an index of eight bits counts, where the list is longer than that."""
+    """Keep only the items that an index of eight bits counts, if the list is longer."""
     return listed if len(listed) < 512 else listed[: len(listed) % 256]
 
 

@@ -1,4 +1,4 @@
-"""Captures that depend on what a packet looks like, and ones that do more than capture."""
+"""Captures that depend on packet contents, and captures that do more than redirect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.mutants.rules import Rule
 
 
 def _exempt(name: str, words: str, what: str, source: str) -> Mutant:
-    """Leave outbound packets alone that look some way."""
+    """Exempt outbound packets that match some words."""
     return Mutant(name=name, what=what, source=source, rules=first(Rule("", OUT, words)))
 
 

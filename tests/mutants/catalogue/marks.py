@@ -1,4 +1,4 @@
-"""Packets that an application marks itself: spared, lost, or sent another way."""
+"""Packets that the application marks: exempt, lost or misrouted."""
 
 from __future__ import annotations
 

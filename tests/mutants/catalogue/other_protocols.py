@@ -1,4 +1,4 @@
-"""What is neither TCP nor UDP to a port: dropped, or sent on with another header."""
+"""Protocols other than TCP and UDP: packets that are dropped, or sent with a changed header."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _both(hook: str, words: str) -> Change:
 
 
 def _changed(chain: str, words: str, v4: str, v6: str) -> Change:
-    """Rewrite a field of the headers that some words match."""
+    """Rewrite a header field of the packets that some words match."""
     return in_turn(
         for_family(4, first(Rule("", chain, words, v4, table="mangle"))),
         for_family(6, first(Rule("", chain, words, v6, table="mangle"))),

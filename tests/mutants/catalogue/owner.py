@@ -1,4 +1,4 @@
-"""The sidecar's user id: whom the rules spare."""
+"""Faults of the sidecar's user id: the wrong users are exempt."""
 
 from __future__ import annotations
 

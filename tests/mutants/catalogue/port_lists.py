@@ -34,7 +34,7 @@ def in_list(listed: ListName) -> Iterator[Mistake]:
 
 
 def _in_places(listed: ListName) -> Iterator[Mistake]:
-    """Yield (name, what, source, change) of mistakes with what stands where."""
+    """Yield (name, what, source, change) of mistakes with positions in the list."""
 
     def edit(change: Callable[[Listed], Listed]) -> PolicyChange:
         return items(listed, change)
@@ -82,7 +82,7 @@ def _in_places(listed: ListName) -> Iterator[Mistake]:
 
 
 def _in_numbers(listed: ListName) -> Iterator[Mistake]:
-    """Yield (name, what, source, change) of mistakes with the numbers."""
+    """Yield (name, what, source, change) of mistakes with port numbers."""
 
     def edit(change: Callable[[Listed], Listed]) -> PolicyChange:
         return items(listed, change)

@@ -30,7 +30,7 @@ from tests.mutants.rules import Rule, Rules
 
 @dataclass(frozen=True)
 class Direction:
-    """What differs between the outbound and the inbound list."""
+    """The differences between the outbound and the inbound list."""
 
     name: str
     listed: ListName
@@ -67,7 +67,7 @@ def _one_match(rules: Rules, case: Case, way: Direction) -> Rules:
 
 
 def _split_span(rule: Rule) -> Rule:
-    """Turn runs of ports into ranges, each a port too long, as a wrong compression does."""
+    """Turn runs of ports into ranges that are one port too long, as a wrong compression does."""
     ports = rule.match.rpartition(" ")[2].split(",")
     spans = [f"{port}:{int(port) + 1}" if int(port) < 65535 else port for port in ports[:7]]
     return replace(rule, match=f"-p tcp -m multiport --dports {','.join(spans + ports[7:8])}")
@@ -81,7 +81,7 @@ def _hundred(rules: Rules, case: Case, way: Direction) -> Rules:
 
 
 def _in_words(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
-    """Yield (name, what, source, change) of mistakes with how the ports are written."""
+    """Yield (name, what, source, change) of mistakes with the notation of ports."""
     tag = way.tag
     yield (
         "as-range",
@@ -134,7 +134,7 @@ def _in_words(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
 
 
 def _in_matches(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
-    """Yield (name, what, source, change) of mistakes with what matches, and where it stands."""
+    """Yield (name, what, source, change) of mistakes with matches and their positions."""
     tag = way.tag
     yield (
         "by-source",
@@ -193,7 +193,7 @@ def _in_matches(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
 
 
 def _in_effects(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
-    """Yield (name, what, source, change) of mistakes with what the list exempts."""
+    """Yield (name, what, source, change) of mistakes with the effect of the list."""
     tag = way.tag
     yield (
         "accepted",

@@ -1,4 +1,4 @@
-"""What is not TCP, and kinds of TCP: caught, dropped, or exempt."""
+"""Protocols other than TCP, and kinds of TCP: captured, dropped or exempt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _nat(hook: str, words: str, verdict: str) -> Change:
 
 
 def dropped(hook: str, v4: str, v6: str = "", verdict: str = "DROP") -> Change:
-    """Drop in the filter table what some words match, family by family."""
+    """Drop the packets that some words match in the filter table, family by family."""
     return in_turn(
         for_family(4, last(Rule("", hook, v4, verdict, table="filter"))) if v4 else in_turn(),
         for_family(6, last(Rule("", hook, v6, verdict, table="filter"))) if v6 else in_turn(),

@@ -1,4 +1,4 @@
-"""Ranges that reach further than their list: into the other IP version, or to the source."""
+"""Ranges that match too much: the other IP version, or source addresses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _holds_the_pod(case: Case) -> bool:
 
 
 def _by_source_too(tag: str) -> Change:
-    """Compare the source address as well, where the destination is in no range."""
+    """Also compare the source address, if the destination is in no range."""
 
     def change(rules: Rules, case: Case) -> Rules:
         of_tag = [rule for rule in rules if rule.tag == tag]

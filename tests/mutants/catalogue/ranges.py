@@ -39,7 +39,7 @@ _INCLUDED = ListName.OUTBOUND_IP_RANGE_INCLUSION
 
 @dataclass(frozen=True)
 class Kind:
-    """What differs between exclusions and inclusions."""
+    """The differences between exclusions and inclusions."""
 
     name: str
     listed: ListName
@@ -65,12 +65,12 @@ def _prefixed(change: Callable[[Network], int]) -> Callable[[Listed], Listed]:
 
 
 def _octets(network: Network) -> int:
-    """The prefix length rounded up to a whole octet."""
+    """Return the prefix length rounded up to a whole octet."""
     return -(-network.prefixlen // 8) * 8
 
 
 def _without_end(*, first: bool) -> Callable[[Listed], Listed]:
-    """Leave out one end of each range."""
+    """Remove one end of each range."""
 
     def edit(networks: Listed) -> Listed:
         return tuple(
@@ -87,7 +87,7 @@ def _without_end(*, first: bool) -> Callable[[Listed], Listed]:
 
 
 def _disjoint(networks: Listed) -> Listed:
-    """Keep a range only if it touches none that was kept before."""
+    """Keep a range only if it does not overlap an earlier one that was kept."""
     kept: list[Network] = []
     for network in networks:
         if not any(network.version == k.version and network.overlaps(k) for k in kept):
@@ -96,7 +96,7 @@ def _disjoint(networks: Listed) -> Listed:
 
 
 def _neighbours_merged(networks: Listed) -> Listed:
-    """Merge each range with its neighbour of equal size, whether or not one range holds both."""
+    """Merge each range with its neighbour of equal size, even if no single range covers both."""
     kept: list[Network] = []
     for network in sorted(networks, key=lambda n: (n.version, int(n[0]), n.prefixlen)):
         last = kept[-1] if kept else None
@@ -128,7 +128,7 @@ def _in_policy(kind: Kind) -> Iterator[tuple[str, str, str, PolicyChange]]:
 
 
 def _in_ranges(kind: Kind) -> Iterator[tuple[str, str, str, PolicyChange]]:
-    """Yield (name, what, source, change) of mistakes with how large each range is."""
+    """Yield (name, what, source, change) of mistakes with the size of each range."""
 
     def edit(change: Callable[[Listed], Listed]) -> PolicyChange:
         return items(kind.listed, change)
@@ -228,7 +228,7 @@ def _span(rules: Rules, case: Case, kind: Kind) -> Rules:
 
 
 def _in_rules(kind: Kind) -> Iterator[tuple[str, str, str, Change]]:
-    """Yield (name, what, source, change) of mistakes with the rules made of the list."""
+    """Yield (name, what, source, change) of mistakes with the rules of the list."""
     tag = kind.tag
     yield (
         "everything-skipped",

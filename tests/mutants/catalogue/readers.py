@@ -1,4 +1,4 @@
-"""How the items of a list are read: what is refused, and what is made of the rest."""
+"""Faults in reading list items: items that are accepted, refused or changed by mistake."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Ranges = Callable[[str], Sequence[Network]]
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads raw lists, item by item; an item may turn into none, one or several values."""
+    """Reads raw lists, item by item; an item yields zero, one or several values."""
 
     ports: Ports = lambda text: [parse_port(text)]
     ranges: Ranges = lambda text: [parse_ip_range(text)]
@@ -60,7 +60,7 @@ def _flat(found: Iterable[Sequence[T]]) -> tuple[T, ...]:
 
 
 def _or_none(parse: Callable[[str], T]) -> Callable[[str], Sequence[T]]:
-    """Skip what cannot be read."""
+    """Skip items that cannot be parsed."""
 
     def read(text: str) -> Sequence[T]:
         try:
@@ -73,17 +73,17 @@ def _or_none(parse: Callable[[str], T]) -> Callable[[str], Sequence[T]]:
 
 def _number(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]+", text):
-        raise ValueError(f"{text!r} is no number")
+        raise ValueError(f"{text!r} is not a number")
     return int(text)
 
 
 def _modulo(text: str) -> Sequence[int]:
-    """Read a number as C does: what does not fit into 16 bits is cut off."""
+    """Read a number as C does: truncate it to 16 bits."""
     return [port] if (port := _number(text) % 65536) else []
 
 
 def _positive(text: str) -> Sequence[int]:
-    """Read as FSM's webhook does, and forget what iptables would refuse."""
+    """Read as FSM's webhook does, and drop the numbers that iptables would refuse."""
     number = _number(text)
     if number <= 0:
         raise ValueError(f"Invalid port value {text!r}")
@@ -95,7 +95,7 @@ def _clamped(text: str) -> Sequence[int]:
 
 
 def _leading_number(text: str) -> Sequence[int]:
-    """Read the digits that the item begins with, as C's atoi does."""
+    """Read the digits at the start of the item, as C's atoi does."""
     digits = re.match(r"[0-9]+", text)
     return [parse_port(digits[0])] if digits else []
 
@@ -140,12 +140,12 @@ def _above_the_bottom(text: str) -> Sequence[int]:
 
 
 def _bare_address(text: str) -> Sequence[Network]:
-    """Take an address without a prefix length as that one address."""
+    """Read an address without a prefix length as that one address."""
     return [parse_ip_range(text)] if "/" in text else [ip_network(ip_address(text))]
 
 
 def _bare_network(text: str) -> Sequence[Network]:
-    """Take an address without a prefix length as the network of 256 around it."""
+    """Read an address without a prefix length as its network of 256 addresses."""
     if "/" in text:
         return [parse_ip_range(text)]
     bits = ip_address(text).max_prefixlen - 8
@@ -158,12 +158,12 @@ def _empty_is_all(text: str) -> Sequence[Network]:
 
 
 def _without_sign(text: str) -> Sequence[Network]:
-    """Read ``!10.0.0.0/8`` as the range that it excepts."""
+    """Read ``!10.0.0.0/8`` as ``10.0.0.0/8``."""
     return [parse_ip_range(text.lstrip("!"))]
 
 
 def _lower_case(text: str) -> Sequence[Network]:
-    """Forget ranges with digits such as A."""
+    """Drop ranges with upper-case hexadecimal digits."""
     network = parse_ip_range(text)
     return [network] if text == text.lower() else []
 
@@ -174,7 +174,7 @@ def _strict_network(text: str) -> Sequence[Network]:
 
 
 def _host_part(text: str) -> Sequence[Network]:
-    """Take a range with host bits as that one address."""
+    """Read a range with host bits as that one address."""
     network = parse_ip_range(text)
     address = ip_address(text.partition("/")[0])
     return [network] if network[0] == address else [ip_network(address)]
@@ -193,7 +193,7 @@ def _ipv4_or_refused(text: str) -> Sequence[Network]:
 
 
 def _padded(text: str) -> str:
-    """Write the short form of RFC 1918 in full: ``192.168/16`` is ``192.168.0.0/16``."""
+    """Read the short form of RFC 1918: ``192.168/16`` is ``192.168.0.0/16``."""
     address, slash, prefix = text.partition("/")
     missing = 3 - address.count(".")
     return address + ".0" * missing + slash + prefix if slash and ":" not in text else text
@@ -204,7 +204,7 @@ def _short_form(text: str) -> Sequence[Network]:
 
 
 def _short_form_by_inet_aton(text: str) -> Sequence[Network]:
-    """Read ``192.168/16`` as inet_aton(3) does: the last number fills what is left."""
+    """Read ``192.168/16`` as inet_aton(3) does: the last number fills the remaining bytes."""
     address, slash, prefix = text.partition("/")
     if slash and re.fullmatch(r"[0-9]+(\.[0-9]+){0,2}", address):
         *first, last = address.split(".")
@@ -215,7 +215,7 @@ def _short_form_by_inet_aton(text: str) -> Sequence[Network]:
 def _of_mesh_unchecked(
     names: Sequence[ListName], parse: Callable[[str], object]
 ) -> Callable[[Configuration], dict[ListName, tuple[str, ...]]]:
-    """Skip what cannot be read in lists of the MeshConfig, which no webhook validates."""
+    """Skip malformed items in lists of the MeshConfig, which no webhook validates."""
 
     def lists(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
         found = configuration.effective()
@@ -232,7 +232,7 @@ def _of_mesh_unchecked(
 def _raw(
     split: Callable[[str], Sequence[str]],
 ) -> Callable[[Configuration], dict[ListName, tuple[str, ...]]]:
-    """Split annotations some other way, and take the MeshConfig's lists as they are."""
+    """Split annotations in another way, and use the MeshConfig's lists unchanged."""
 
     def lists(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
         found = {}
@@ -247,7 +247,7 @@ def _raw(
 
 
 def _without_blank(name: ListName) -> Callable[[Configuration], dict[ListName, tuple[str, ...]]]:
-    """Lose the items of one annotation that have a blank beside them."""
+    """Drop the items of one annotation that have a blank before or after them."""
 
     def lists(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
         found = _raw(lambda text: text.split(","))(configuration)
@@ -269,10 +269,10 @@ def _refusing_doubles(configuration: Configuration) -> dict[ListName, tuple[str,
     return lists
 
 
-def _cancelling_doubles(
+def _cancelling_duplicates(
     *names: ListName,
 ) -> Callable[[Configuration], dict[ListName, tuple[str, ...]]]:
-    """Lose an item of some lists that both scopes name, as a symmetric difference does."""
+    """Drop items that both scopes name, as a symmetric difference does."""
 
     def lists(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
         found = _raw(lambda text: [item.strip() for item in text.split(",")])(configuration)
@@ -285,7 +285,7 @@ def _cancelling_doubles(
 
 
 def _last_decides(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
-    """Skip what cannot be read wherever something follows: the last look decides."""
+    """Skip malformed items if another item follows: only the last one is checked."""
     lists = configuration.effective()
     for name in (*PORT_LISTS, *IP_RANGE_LISTS):
         parse: Callable[[str], object] = parse_port if name in PORT_LISTS else parse_ip_range
@@ -427,13 +427,13 @@ MUTANTS = (
         name="doubles-cancel",
         what="an item that both scopes name is lost",
         source="catalogue CFG-004",
-        read=Reader(lists=_cancelling_doubles(*ListName)),
+        read=Reader(lists=_cancelling_duplicates(*ListName)),
     ),
     Mutant(
         name="included-doubles-cancel",
         what="a range that both scopes include is lost",
         source="catalogue CFG-004",
-        read=Reader(lists=_cancelling_doubles(ListName.OUTBOUND_IP_RANGE_INCLUSION)),
+        read=Reader(lists=_cancelling_duplicates(ListName.OUTBOUND_IP_RANGE_INCLUSION)),
     ),
     Mutant(
         name="included-range-after-blank-lost",

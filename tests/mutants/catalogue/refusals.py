@@ -1,4 +1,4 @@
-"""How a configuration is refused: late, with something left or taken away, or without a word."""
+"""Wrong refusals: late, with side effects, or without a message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.mutants.mutant import Mutant
 
 
 def _unread_if_bad(configuration: Configuration, earlier: Sequence[Configuration]) -> Policy:
-    """Read no list of a configuration that is to be refused: that is left to the loading."""
+    """Read no lists of a malformed configuration, so that loading refuses it."""
     del earlier
     try:
         return configuration.policy()
@@ -22,7 +22,7 @@ def _unread_if_bad(configuration: Configuration, earlier: Sequence[Configuration
 
 
 def _refusing_after(first: Load, *, silently: bool = False) -> Load:
-    """Look for bad items only once something has been done, and refuse then."""
+    """Look for malformed items only after some action, and then refuse."""
 
     def load(pod: Target, plans: Sequence[Plan]) -> None:
         try:
@@ -76,14 +76,14 @@ MUTANTS = (
         _mutant(
             f"refused-run-flushes-ipv{family}",
             f"a run that refuses has emptied the nat table of IPv{family}",
-            "B18: cleaned up before it is looked at",
+            "B18: cleaned up before the check",
             _refusing_after(_flushed(family)),
         )
         for family in (4, 6)
     ),
     _mutant(
         "refused-in-silence",
-        "a bad list is refused without a word",
+        "a bad list is refused without a message",
         "SPEC-13.8; a tester's broken implementation",
         _refusing_after(nothing, silently=True),
     ),

@@ -1,4 +1,4 @@
-"""What a run makes of the rules of an earlier one: kept where they should go, or not added to."""
+"""Wrong second runs: rules of an earlier run that stay, or new rules that are not added."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.mutants.mutant import Mutant
 from tests.mutants.rules import Rule, Rules
 
 Again = Callable[[Plan, Sequence[str]], Rules]
-"""From a plan, and the lines of our chains that an earlier run left, to the rules to load."""
+"""A function of a plan and of our chains' earlier lines that returns the rules to load."""
 
 
 def _again(change: Again) -> Load:
-    """Load other rules where an earlier run has left some."""
+    """Load other rules if an earlier run left some."""
 
     def load(pod: Target, plans: Sequence[Plan]) -> None:
         install(pod, [_changed(pod, plan) for plan in plans])
@@ -40,7 +40,7 @@ def _catch_all_stays(plan: Plan, old: Sequence[str]) -> Rules:
 
 
 def _stale(*marks: str, family: int | None = None) -> Again:
-    """Keep the rules of an earlier run that leave something alone and hold one of some words."""
+    """Keep the exemptions of an earlier run whose rules contain some words."""
 
     def change(plan: Plan, old: Sequence[str]) -> Rules:
         kept = [
@@ -60,7 +60,7 @@ def _without_inbound_ports(plan: Plan, old: Sequence[str]) -> Rules:
 
 
 def _kept_when_empty(tag: str, words: str) -> Again:
-    """Keep what an earlier run left of a list where that is empty now."""
+    """Keep the rules of a list from an earlier run if the list is empty now."""
 
     def change(plan: Plan, old: Sequence[str]) -> Rules:
         if any(rule.tag == tag for rule in plan.rules):
@@ -71,12 +71,12 @@ def _kept_when_empty(tag: str, words: str) -> Again:
 
 
 def _added(words: str) -> Again:
-    """Keep what an earlier run left of a list, and add to it."""
+    """Keep the rules of a list from an earlier run, and add the new ones."""
     return lambda plan, old: (*_left(old, words), *plan.rules)
 
 
 def _left(old: Sequence[str], words: str) -> Iterator[Rule]:
-    """Yield the rules of an earlier run that hold some words, such as a target."""
+    """Yield the rules of an earlier run that contain some words, such as a target."""
     for line in old:
         chain, _, rest = line.removeprefix("-A ").partition(" ")
         match, _, verdict = rest.rpartition(" -j ")
@@ -99,7 +99,7 @@ def _ports(way: str, chain: str, tag: str) -> Iterator[Mutant]:
 
 
 def _removed_first(pod: Target, plans: Sequence[Plan]) -> None:
-    """In a second run, take the rules away, and then load the new ones."""
+    """In a second run, remove the rules, and then load the new ones."""
     for plan in plans:
         if restore(pod, plan, plan.creation).status != 0:
             must(restore(pod, plan, text.removal(plan.rules)))
@@ -107,13 +107,13 @@ def _removed_first(pod: Target, plans: Sequence[Plan]) -> None:
 
 
 def _ipv6_removed_first(pod: Target, plans: Sequence[Plan]) -> None:
-    """In a second run, take the rules of IPv6 away, and then load the new ones."""
+    """In a second run, remove the IPv6 rules, and then load the new ones."""
     install(pod, [plan for plan in plans if plan.family == 4])
     _removed_first(pod, [plan for plan in plans if plan.family == 6])
 
 
 def _unhooked_meanwhile(pod: Target, plans: Sequence[Plan]) -> None:
-    """In a second run, take the jump of one direction away until the chains are refilled."""
+    """In a second run, remove the jump of one direction while the chains are refilled."""
     for plan in plans:
         if restore(pod, plan, plan.creation).status != 0:
             jump = ["-t", "nat", "PREROUTING", "-p", "tcp", "-j", IN]
@@ -123,7 +123,7 @@ def _unhooked_meanwhile(pod: Target, plans: Sequence[Plan]) -> None:
 
 
 def _guarded(pod: Target, plans: Sequence[Plan]) -> None:
-    """In a second run, drop new connections until the rules are loaded anew."""
+    """In a second run, drop new connections until the new rules are loaded."""
     for plan in plans:
         if restore(pod, plan, plan.creation).status != 0:
             must(restore(pod, plan, _guard("-A")))
@@ -198,12 +198,12 @@ MUTANTS = (
     ),
     _window(
         "second-run-removes-first",
-        "a second run takes the rules away before it loads the new ones",
+        "a second run removes the rules before it loads the new ones",
         _removed_first,
     ),
     _window(
         "second-run-removes-ipv6-first",
-        "a second run takes the rules of IPv6 away before it loads the new ones",
+        "a second run removes the IPv6 rules before it loads the new ones",
         _ipv6_removed_first,
     ),
     _window(

@@ -1,4 +1,4 @@
-"""The ports that FSM reserves: exemptions missing, widened, or in the wrong place."""
+"""Faults of FSM's reserved ports: exemptions that are missing, too wide or misplaced."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _outbound(name: str, ports: str, source: str) -> Mutant:
 
 
 def _opened(name: str, given: Callable[[Policy], object]) -> Iterator[Mutant]:
-    """Open a port of the sidecar where a list is given; 15003 leads to its own listener anyway."""
+    """Open a port of the sidecar if a list is given; 15003 has its own listener anyway."""
     for port in (15000, 15001):
         yield Mutant(
             name=f"{name}-open-{port}",
@@ -146,7 +146,7 @@ MUTANTS = (
     ),
     Mutant(
         name="reserved-by-either-port",
-        what="the exemptions match the client's port as well: anybody can bypass the sidecar",
+        what="the exemptions match the client's port as well: any client can bypass the sidecar",
         source="B38: -m multiport --ports instead of --dports",
         rules=first(
             Rule("", IN, "-p tcp -m multiport --ports 15010,15901,15902,15903,15904"),

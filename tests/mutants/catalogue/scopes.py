@@ -1,4 +1,4 @@
-"""Where the lists come from: the pod's annotations, the MeshConfig, and how they are united."""
+"""Faults of the sources of the lists: the pod's annotations, the MeshConfig and their merge."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _reading(change: Merge) -> Read:
 
 
 def _without_annotations(*names: ListName) -> Merge:
-    """Do not look at some annotations."""
+    """Ignore some annotations."""
     keys = {name.annotation for name in names}
 
     def change(configuration: Configuration) -> Configuration:
@@ -34,7 +34,7 @@ def _without_annotations(*names: ListName) -> Merge:
 
 
 def _without_mesh(*names: ListName) -> Merge:
-    """Do not look at some lists of the MeshConfig."""
+    """Ignore some lists of the MeshConfig."""
     keys = {name.mesh_config_key for name in names}
 
     def change(configuration: Configuration) -> Configuration:
@@ -45,7 +45,7 @@ def _without_mesh(*names: ListName) -> Merge:
 
 
 def _pod_replaces_mesh(*names: ListName) -> Merge:
-    """Forget the mesh's list where the pod has its own."""
+    """Ignore the mesh's list if the pod has one."""
 
     def change(configuration: Configuration) -> Configuration:
         own = [name for name in names if name.annotation in configuration.annotations]
@@ -55,7 +55,7 @@ def _pod_replaces_mesh(*names: ListName) -> Merge:
 
 
 def _mesh_replaces_pod(*names: ListName) -> Merge:
-    """Forget the pod's list where the mesh has its own."""
+    """Ignore the pod's list if the mesh has one."""
 
     def change(configuration: Configuration) -> Configuration:
         given = [name for name in names if configuration.traffic.get(name.mesh_config_key)]
@@ -64,8 +64,8 @@ def _mesh_replaces_pod(*names: ListName) -> Merge:
     return change
 
 
-def _mesh_dropped_beside(other: ListName, name: ListName) -> Merge:
-    """Forget one list of the mesh where the pod has some other list, and not this one."""
+def _mesh_dropped_with_other_list(other: ListName, name: ListName) -> Merge:
+    """Ignore one list of the mesh if the pod has another list, and not this one."""
 
     def change(configuration: Configuration) -> Configuration:
         given = configuration.annotations
@@ -76,7 +76,7 @@ def _mesh_dropped_beside(other: ListName, name: ListName) -> Merge:
 
 
 def _mesh_cut(name: ListName, count: int) -> Merge:
-    """Read so many items of one list of the mesh."""
+    """Read only the first items of one list of the mesh."""
 
     def change(configuration: Configuration) -> Configuration:
         lists = {name.mesh_config_key: [*configuration.traffic.get(name.mesh_config_key, ())]}
@@ -87,20 +87,20 @@ def _mesh_cut(name: ListName, count: int) -> Merge:
 
 
 def _cleared_by_empty(configuration: Configuration) -> Configuration:
-    """Take an empty annotation as an order to have no list of that kind."""
+    """Read an empty annotation as an order to clear the list."""
     given = configuration.annotations
     empty = [name for name in _POD_LISTS if name.annotation and given.get(name.annotation) == ""]
     return _without_mesh(*empty)(_without_annotations(*empty)(configuration))
 
 
 def _any_annotation_replaces_mesh(configuration: Configuration) -> Configuration:
-    """Forget the whole MeshConfig once the pod has any annotation."""
+    """Ignore the whole MeshConfig if the pod has any annotation."""
     annotated = any(name.annotation in configuration.annotations for name in _POD_LISTS)
     return Configuration(configuration.annotations, {} if annotated else configuration.traffic)
 
 
 def _only_in_both(configuration: Configuration) -> Configuration:
-    """Where a list is given twice, keep what both scopes name."""
+    """If both scopes have a list, keep only the items in both."""
     annotations = dict(configuration.annotations)
     traffic = dict(configuration.traffic)
     for name in _POD_LISTS:
@@ -113,7 +113,7 @@ def _only_in_both(configuration: Configuration) -> Configuration:
 
 
 def _of_all_pods(configuration: Configuration, earlier: Sequence[Configuration]) -> Policy:
-    """Let the annotations of every pod before act on this one too."""
+    """Apply the annotations of all earlier pods to this one too."""
     policies = [one.policy() for one in (*earlier, configuration)]
     changed = policies[-1]
     for name in (*PORT_LISTS, ListName.OUTBOUND_IP_RANGE_EXCLUSION):
@@ -123,7 +123,7 @@ def _of_all_pods(configuration: Configuration, earlier: Sequence[Configuration])
 
 
 def _of_previous_pod(configuration: Configuration, earlier: Sequence[Configuration]) -> Policy:
-    """Read the MeshConfig as it was for the pod before."""
+    """Use the MeshConfig of the previous pod."""
     traffic = earlier[-1].traffic if earlier else configuration.traffic
     return Configuration(configuration.annotations, traffic).policy()
 
@@ -135,7 +135,7 @@ def _of_first_pod(configuration: Configuration, earlier: Sequence[Configuration]
 
 
 def _swapped_keys(pairs: Mapping[ListName, ListName]) -> Merge:
-    """Read annotations under the names of others."""
+    """Read annotations under each other's names."""
 
     def change(configuration: Configuration) -> Configuration:
         renamed = {a.annotation: b.annotation for a, b in pairs.items()}
@@ -176,7 +176,7 @@ def _one_list(name: ListName) -> Iterator[Mutant]:
     )
     yield Mutant(
         name=f"mesh-cut-at-8-{short}",
-        what=f"of the mesh's {words} only the first eight items count",
+        what=f"of the mesh's {words} only the first eight items have an effect",
         source="B01: a fixed number of slots",
         read=_reading(_mesh_cut(name, 8)),
     )
@@ -187,7 +187,7 @@ def _one_list(name: ListName) -> Iterator[Mutant]:
                 name=f"mesh-{short}-dropped-beside-pod-{beside}",
                 what=f"a pod with only an {other.value.replace('_', ' ')} loses the mesh's {words}",
                 source="S-SCOPE; a tester's broken implementation",
-                read=_reading(_mesh_dropped_beside(other, name)),
+                read=_reading(_mesh_dropped_with_other_list(other, name)),
             )
 
 
@@ -195,13 +195,13 @@ MUTANTS = (
     *(mutant for name in _POD_LISTS for mutant in _one_list(name)),
     Mutant(
         name="annotations-ignored",
-        what="no annotation is looked at",
+        what="all annotations are ignored",
         source="B09: istio/istio 38588",
         read=_reading(_without_annotations(*_POD_LISTS)),
     ),
     Mutant(
         name="mesh-config-ignored",
-        what="the MeshConfig is not looked at",
+        what="the MeshConfig is ignored",
         source="B09: istio/istio 38588",
         read=_reading(_without_mesh(*ListName)),
     ),
@@ -213,7 +213,7 @@ MUTANTS = (
     ),
     Mutant(
         name="empty-annotation-clears-mesh",
-        what="an empty annotation takes away the mesh's list of its kind",
+        what="an empty annotation removes the mesh's list of its kind",
         source="S-SCOPE: an override that is present and empty",
         read=_reading(_cleared_by_empty),
     ),
@@ -225,13 +225,13 @@ MUTANTS = (
     ),
     Mutant(
         name="scopes-intersected",
-        what="with a list at both scopes only what both name counts",
+        what="with a list in both scopes only common items have an effect",
         source="S-SCOPE",
         read=_reading(_only_in_both),
     ),
     Mutant(
         name="annotations-leak-to-other-pods",
-        what="annotations of pods before act on a pod as well",
+        what="annotations of earlier pods apply to a pod as well",
         source="SPEC-13.3; F01: lists kept in a shared slice",
         read=_of_all_pods,
     ),
@@ -249,7 +249,7 @@ MUTANTS = (
     ),
     Mutant(
         name="annotations-of-directions-swapped",
-        what="the annotations of the two port lists are taken for each other",
+        what="the annotations of the two port lists are swapped",
         source="B09: istio/istio 30280",
         read=_reading(
             _swapped_keys(
@@ -262,7 +262,7 @@ MUTANTS = (
     ),
     Mutant(
         name="inclusion-annotation-read-as-exclusion",
-        what="the annotation of included ranges is taken for that of excluded ranges",
+        what="the annotation of included ranges is read as that of excluded ranges",
         source="B09: istio/istio 38588",
         read=_reading(
             _swapped_keys(

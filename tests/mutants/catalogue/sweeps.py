@@ -1,4 +1,4 @@
-"""Addresses and ports that rules spare, or take, without being asked."""
+"""Addresses and ports that are exempt or captured without any setting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UDP that is caught or dropped by port, by length, or by interface."""
+"""UDP that is captured or dropped by port, by length or by interface."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MUTANTS = (
     _udp(
         "quic-rejected-by-length",
         "the first datagram of QUIC is rejected, short ones to its port are not",
-        "the field's usual QUIC block",
+        "a common QUIC block",
         _filtered("OUTPUT", "--dport 443 -m length --length 1200:65535", "REJECT"),
     ),
     _udp(
         "dns-long-answers-dropped",
-        "an answer of DNS that is longer than of old is dropped",
+        "a DNS answer of more than 512 bytes is dropped",
         "B52: cloudnativelabs/kube-router 685",
         _filtered("INPUT", "--sport 53 -m length --length 540:65535"),
     ),
