@@ -29,7 +29,7 @@ MUTANTS = (
     ),
     _udp(
         "dns-long-answers-dropped",
-        "a DNS answer of more than 512 bytes is dropped",
+        "a DNS answer of 512 bytes or more is dropped",
         "B52: cloudnativelabs/kube-router 685",
         _filtered("INPUT", "--sport 53 -m length --length 540:65535"),
     ),
