@@ -20,7 +20,7 @@ from pytest_fsmredir import (
 )
 
 BEYOND_ANY_WINDOW = 1 << 30
-WITH_DATA = 60  # a TCP header with all its options is no longer
+WITH_DATA = 60  # the longest TCP header, with all its options, in bytes
 
 
 @check(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_fsmredir import MUST, Address, Fate, Mesh, Need, Place, Pod, Profile, check, forge
 
 # An effect for each chain and table, on what the redirection leaves alone: UDP, the sidecar's own
-# connections, and those to the health responder. Rejects and drops that the sender is told of.
+# connections, and those to the health responder. Rejects, and drops that the sender notices.
 FOREIGN = """\
 *raw
 -A PREROUTING -p udp --dport 5401 -j MARK --set-mark 0x5401
@@ -71,7 +71,7 @@ def _is_translated(fate: Fate) -> bool:
 
 
 def _is_dropped(pod: Pod, here: Place, there: Place) -> bool:
-    """Whether a datagram that is left to a policy is lost, of which nobody is told."""
+    """Whether a datagram that is left to a policy is lost in silence."""
     source, destination = Address(here.address, 20411), Address(there.address, LEFT_TO_POLICY)
     mark = len(pod.acceptances())
     here.inject(forge.udp(source, destination, b"to be dropped"))

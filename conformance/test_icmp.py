@@ -1,4 +1,4 @@
-"""Protocols: ICMP is left alone, echo and error messages, whoever sends them."""
+"""Protocols: ICMP echo and error messages of every sender are left alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pytest_fsmredir import MUST, Address, Mesh, Need, Profile, check, forge
 CLOSED_PORT = 9
 IN_A_ROW = 12  # more than the burst of 5 that a limit lets pass by default (iptables-extensions)
 PINGING = (0, 1000, 1500)
-PAYLOADS = (bytes(48), bytes(1392))  # with 8 bytes of our own 56, as ping(8) sends, and 1400
+PAYLOADS = (bytes(48), bytes(1392))  # 56 bytes with the 8 of the request, as ping(8), and 1400
 
 ERRORS = {
     4: {
@@ -30,7 +30,7 @@ ERRORS = {
 @check(
     "PROTO-004",
     requirement="An ICMP echo request MUST be answered by the host it was sent to, out of the pod"
-    " and into it, each of many in a row, whoever sends it and however long it is.",
+    " and into it, each of many in a row, for every sender and every length.",
     spec="SPEC-5.3",
     level=MUST,
     profile=Profile.CORE,

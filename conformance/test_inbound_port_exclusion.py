@@ -157,8 +157,8 @@ def test_excluded_inbound_port_is_direct_at_every_address(mesh: Mesh) -> None:
 
 @check(
     "IPX-010",
-    requirement="An inbound port that is not listed MUST stay captured, be it between, beside or"
-    " spelt like listed ones.",
+    requirement="An inbound port that is not listed MUST stay captured, also if it lies"
+    " between or next to listed ones or shares digits with them.",
     spec="SPEC-2.2",
     level=MUST,
     profile=Profile.EXCLUSIONS,

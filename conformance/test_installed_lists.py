@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 
 from pytest_fsmredir import MUST, Fate, Mesh, Need, Pod, Policy, Profile, check, expected
 
-# Of the sidecar and of probes; what becomes of them does not depend on the lists.
+# Ports of the sidecar and of probes: their fate does not depend on the lists.
 RESERVED_PORTS = (15000, 15001, 15003, 15010, 15901, 15902, 15903, 15904)
 
 
 def _ports(listed: Iterable[int]) -> list[int]:
-    """Return an ordinary port, each listed one, and the ones beside it."""
+    """Return an ordinary port, and each listed port with its neighbours."""
     near = (port + step for port in listed for step in (0, -1, 1))
     return [p for p in dict.fromkeys((8080, *near)) if 1 <= p <= 65535 and p not in RESERVED_PORTS]
 

@@ -35,7 +35,7 @@ def _quarters(block: Network) -> list[Network]:
 
 
 def _overlapping(one: Network, two: Network) -> list[Network]:
-    """Return ranges that come to two blocks: nested, repeated, the narrow first or the wide."""
+    """Return ranges that cover two blocks: nested, repeated, the narrow or the wide first."""
     return [one, _quarters(one)[0], _quarters(one)[2], _quarters(two)[0], two, _quarters(one)[2]]
 
 
@@ -160,7 +160,7 @@ def test_host_bits_of_an_excluded_range_mean_nothing(mesh: Mesh) -> None:
 @check(
     "OII-003",
     requirement="An included range MUST cover the addresses of its block from the first to the"
-    " last and none beside them, whatever its prefix length.",
+    " last and no other address, for every prefix length.",
     spec="SPEC-8.2",
     level=MUST,
     profile=Profile.INCLUSIONS,

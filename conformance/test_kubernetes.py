@@ -1,4 +1,4 @@
-"""Workloads, services and names of a cluster, and what becomes of a pod's very first flow."""
+"""Workloads, services and names of a cluster, and the fate of a pod's first flow."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from pytest_fsmredir import MUST, Mesh, Need, Probe, ProbeBy, Profile, check
 
 
 def _assert_told_apart(mesh: Mesh, probe: Probe, by: ProbeBy) -> None:
-    """The pods with the probes are captured, and live and dead applications are told apart."""
+    """The pods with the probes are captured, and probes distinguish live and dead applications."""
     for alive in (True, False):
         result = mesh.workloads.probe(probe, by, alive=alive)
         assert result.pod.connect(mesh.server, 8080).captured_outbound

@@ -1,4 +1,4 @@
-"""What programming a pod leaves behind beside the redirection: ways in, forwarding, settings."""
+"""What programming a pod leaves behind in addition to the redirection: ways in, forwarding."""
 
 from __future__ import annotations
 

@@ -55,8 +55,8 @@ COMMIT
 
 @check(
     "OIX-001",
-    requirement="TCP to an address inside an excluded range MUST be direct whoever dials it, other"
-    " addresses staying captured.",
+    requirement="TCP to an address inside an excluded range MUST be direct for every user, while"
+    " other addresses stay captured.",
     spec="SPEC-8.1",
     level=MUST,
     profile=Profile.EXCLUSIONS,

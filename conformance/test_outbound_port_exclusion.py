@@ -11,8 +11,8 @@ RESERVED_PORTS = (15000, 15001, 15003, 15010, 15901, 15902, 15903, 15904)
 
 @check(
     "OPX-001",
-    requirement="TCP to an excluded outbound port MUST be direct, whoever dials it and from"
-    " whatever port, other ports of the same host staying captured.",
+    requirement="TCP to an excluded outbound port MUST be direct for every user and source"
+    " port, while other ports of the same host stay captured.",
     spec="SPEC-10.1",
     level=MUST,
     profile=Profile.EXCLUSIONS,
@@ -48,8 +48,8 @@ def test_every_outbound_port_of_a_list_is_direct(mesh: Mesh) -> None:
 
 @check(
     "OPX-003",
-    requirement="An outbound port that is not listed MUST stay captured, be it between, beside or"
-    " spelt like listed ones.",
+    requirement="An outbound port that is not listed MUST stay captured, also if it lies"
+    " between or next to listed ones or shares digits with them.",
     spec="SPEC-10.2",
     level=MUST,
     profile=Profile.EXCLUSIONS,

@@ -1,4 +1,4 @@
-"""Outbound capture: what becomes of the packets and the bytes of a captured connection."""
+"""Outbound capture: the packets and the bytes of a captured connection."""
 
 from __future__ import annotations
 

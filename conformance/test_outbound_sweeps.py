@@ -11,7 +11,7 @@ from itertools import islice
 
 from pytest_fsmredir import MUST, Fate, Mesh, Need, Place, Pod, Profile, check
 
-# 1500 and 15002 are numbers of FSM's that are no reserved ports; other meshes skip the rest, or
+# 1500 and 15002 are numbers of FSM but not reserved ports. Other meshes skip the rest, or
 # some of it, without being asked: remote shells, routing, the API server of the cluster, and
 # protocols in which the server speaks first.
 PORTS = (

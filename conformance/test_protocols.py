@@ -72,7 +72,7 @@ def test_long_datagram_is_direct(mesh: Mesh) -> None:
 
 @check(
     "PROTO-003",
-    requirement="DNS MUST be captured over TCP and be direct over UDP, whoever in the pod asks.",
+    requirement="DNS MUST be captured over TCP and be direct over UDP, for every user of the pod.",
     spec="SPEC-5.1",
     level=MUST,
     profile=Profile.CORE,

@@ -22,7 +22,7 @@ NO_RANGES = {
     6: ("2001:db8::/129", "!2001::/16", "2001:db8/32", "2001:db8::/", "1::2::3/64"),
 }
 
-# Port lists whose meaning is plain all the same, with ports that it holds and ports beside them.
+# Malformed port lists with a plain meaning, with ports that they hold and their neighbours.
 PLAIN = {
     "80-90": ((80, 85, 90), (79, 91)),
     "80,,90": ((80, 90), (79, 85, 91)),
@@ -64,14 +64,14 @@ def _assert_plain(mesh: Mesh, pod: Pod, name: str, value: str) -> None:
         assert claim, f"{name} {value!r} was accepted, but not in its plain meaning"
 
 
-def _spoilt(good: T, bad: Sequence[T]) -> list[tuple[T, T]]:
+def _malformed(good: T, bad: Sequence[T]) -> list[tuple[T, T]]:
     """Put each bad item into a list with a good one, by turns behind it and before it."""
     return [(good, item) if turn % 2 == 0 else (item, good) for turn, item in enumerate(bad)]
 
 
 @check(
     "CFG-006",
-    requirement="An outbound port list with an item that is no port from 1 to 65535 MUST be"
+    requirement="An outbound port list with an item that is not a port from 1 to 65535 MUST be"
     " refused, unless its meaning is plain and honoured.",
     spec="SPEC-13.8",
     level=MUST,
@@ -108,7 +108,7 @@ def test_exclusion_list_with_a_bad_range_is_refused(mesh: Mesh) -> None:
 
 @check(
     "CFG-013",
-    requirement="An inbound port list with an item that is no port from 1 to 65535 MUST be"
+    requirement="An inbound port list with an item that is not a port from 1 to 65535 MUST be"
     " refused.",
     spec="SPEC-13.8",
     level=MUST,
@@ -153,11 +153,11 @@ def test_refused_port_lists_leave_nothing_behind(mesh: Mesh) -> None:
     values, ports = (NO_PORTS, (0, -1, 65536, 70000)) if mesh.family == 4 else (NO_PORTS[:1], (0,))
 
     for name in good:
-        for items in _spoilt("6379", values):
+        for items in _malformed("6379", values):
             bad = {name: ",".join(items)}
             assert pod.try_program(annotations=good | bad).refused_with_a_message
     for field in ("outboundPortExclusionList", "inboundPortExclusionList"):
-        for listed in _spoilt(6379, ports):
+        for listed in _malformed(6379, ports):
             ended = pod.try_program(annotations=good, mesh_config={field: listed})
             assert ended.refused_with_a_message
     _assert_not_programmed(mesh, pod)
@@ -179,14 +179,14 @@ def test_refused_range_lists_leave_nothing_behind(mesh: Mesh) -> None:
     good = {IP_EXCLUSIONS: client, IP_INCLUSIONS: f"{server},{client}"}
     own, other = NO_RANGES[mesh.family], NO_RANGES[6 if mesh.family == 4 else 4]
     # Without a prefix length the meaning is plain; a bad range of the other family is found late.
-    spoilt = _spoilt(server, [*(value for value in own if "/" in value), other[0]])
+    malformed = _malformed(server, [*(value for value in own if "/" in value), other[0]])
 
     for name in good:
-        for items in spoilt:
+        for items in malformed:
             bad = {name: ",".join(items)}
             assert pod.try_program(annotations=good | bad).refused_with_a_message
     for field in ("outboundIPRangeExclusionList", "outboundIPRangeInclusionList"):
-        for items in spoilt:
+        for items in malformed:
             ended = pod.try_program(annotations=good, mesh_config={field: items})
             assert ended.refused_with_a_message
     _assert_not_programmed(mesh, pod)
@@ -196,7 +196,7 @@ def test_refused_range_lists_leave_nothing_behind(mesh: Mesh) -> None:
 
 @check(
     "CFG-022",
-    requirement="A port list that is spelt otherwise MUST be refused, or be honoured in its plain"
+    requirement="A port list in another notation MUST be refused, or be honoured in its plain"
     " meaning, no port more or less.",
     spec="SPEC-13.8",
     level=MUST,

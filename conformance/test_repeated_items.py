@@ -118,7 +118,7 @@ def test_repeated_items_are_harmless(mesh: Mesh) -> None:
 @check(
     "CFG-023",
     requirement="A port list in any order, with ports that are close to each other, MUST exempt"
-    " those that it names in its own direction and none beside them.",
+    " the ports that it names, in its own direction, and no others.",
     spec="SPEC-13.12",
     level=MUST,
     profile=Profile.CORE,
@@ -139,7 +139,7 @@ def test_port_lists_are_sets_of_their_own_direction(mesh: Mesh) -> None:
 @check(
     "OIX-018",
     requirement="An exclusion list of ranges in any order, some repeated and some close to each"
-    " other, MUST exempt the addresses that it names and none beside them.",
+    " other, MUST exempt the addresses that it names and no others.",
     spec="SPEC-13.12",
     level=MUST,
     profile=Profile.EXCLUSIONS,

@@ -1,4 +1,4 @@
-"""The reserved ports beside the lists: open ones stay open, closed ones stay closed."""
+"""The reserved ports together with lists: open ones stay open, closed ones stay closed."""
 
 from __future__ import annotations
 

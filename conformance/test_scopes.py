@@ -140,7 +140,7 @@ def test_exclusions_of_both_scopes_are_united(mesh: Mesh) -> None:
 
 @check(
     "CFG-009",
-    requirement="An annotation MUST NOT affect any other pod, be it made earlier or later.",
+    requirement="An annotation MUST NOT affect any other pod, made earlier or later.",
     spec="SPEC-13.3",
     level=MUST,
     profile=Profile.CORE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_fsmredir import MUST, Acceptor, Mesh, Profile, check
 
 NEIGHBOURS = (14999, 15002, 15004, 15009, 15011, 15900, 15905)
-HEALTH_RESPONDER = 1001  # a container of its own: neither the sidecar nor the application
+HEALTH_RESPONDER = 1001  # a separate container: neither the sidecar nor the application
 
 
 @check(
@@ -84,7 +84,7 @@ def test_health_port_bypasses_the_sidecar(mesh: Mesh) -> None:
 
 @check(
     "RES-009",
-    requirement="Ports beside the reserved ones MUST be captured.",
+    requirement="The neighbours of reserved ports MUST be captured.",
     spec="SPEC-2.2",
     level=MUST,
     profile=Profile.CORE,

@@ -1,4 +1,4 @@
-"""What the verdicts rest on: the harness's own instruments, proven in pods that nobody programmed.
+"""The instruments of the harness, tested in unprogrammed pods: every verdict rests on them.
 
 No implementation has had a hand in such a pod, so what fails here is an error and no verdict.
 """
@@ -50,7 +50,7 @@ def test_flows_of_an_unprogrammed_pod_are_direct(mesh: Mesh) -> None:
 
 @check(
     "SAN-005",
-    requirement="An ICMP error that is made by hand MUST be told to the socket that it is about.",
+    requirement="A forged ICMP error MUST be reported to the socket that it is about.",
     spec="SPEC-19.1",
     level=MUST,
     profile=Profile.CORE,
