@@ -1,5 +1,5 @@
-"""The reference mesh: a small mesh in FSM's group and shape, to try webhook mode on.
+"""The reference mesh: a small mesh with FSM's API group and webhook, to try webhook mode with.
 
-``admission``, ``api``, ``roles``, ``sidecar`` and ``webhook`` run in the cluster from one image, on
-the standard library alone; the other modules install it.
+``admission``, ``api``, ``roles``, ``sidecar`` and ``webhook`` run in the cluster from one image and
+need only the standard library. The other modules install the mesh.
 """

@@ -1,4 +1,4 @@
-"""What the webhook answers, as a pure function: an AdmissionReview in, one with a patch out."""
+"""Compute the webhook's response: take an AdmissionReview, return one with a patch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pytest_fsmredir.sidecars.recorder import HEALTH_UID
 
 MESH_NAMESPACE = "fsm-system"
 NEVER = ("kube-system", "kube-public", MESH_NAMESPACE)
-"""Namespaces whose pods are left alone, whatever their labels and annotations."""
+"""Namespaces whose pods are never injected, whatever their labels and annotations."""
 
 COMMAND = "/usr/local/bin/fsmredir-mesh"
 WAIT_HOOK = "/usr/local/bin/wait-pipy"
@@ -33,13 +33,13 @@ def review(
     mesh_config: Mapping[str, Any],
     image: str,
 ) -> Object:
-    """Return the answer to an AdmissionReview about a new Pod.
+    """Return the response to an AdmissionReview of a new Pod.
 
     Args:
-        asked: The review, with its request.
+        asked: The review with its request.
         namespace: The pod's Namespace.
         mesh_config: The MeshConfig.
-        image: Of everything that is put in.
+        image: Image of the injected containers.
     """
     request = asked["request"]
     pod = request["object"]
@@ -56,7 +56,7 @@ def review(
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Object]:
-    """Yield the steps (RFC 6902) from one Pod to another, by the fields of metadata and spec."""
+    """Yield a JSON patch (RFC 6902) between two Pods, one step for each field that differs."""
     for part in ("metadata", "spec"):
         for key, value in after[part].items():
             if before[part].get(key) != value:
@@ -65,7 +65,7 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Obj
 
 
 def parts_of(image: str, mesh_config: Mapping[str, Any]) -> Parts:
-    """Return what is put into a pod."""
+    """Return the containers to inject into a pod."""
     sidecar = mesh_config.get("spec", {}).get("sidecar") or {}
     common = {"image": image, "imagePullPolicy": "IfNotPresent"}
     return Parts(
@@ -90,5 +90,5 @@ def _is_ours(pod: Mapping[str, Any], namespace: Mapping[str, Any]) -> bool:
 
 
 def _has_sidecar(pod: Mapping[str, Any]) -> bool:
-    """Whether this is a copy of an injected pod (``kubectl debug --copy-to``)."""
+    """Whether a pod is injected already, as a copy by ``kubectl debug --copy-to`` is."""
     return any(each["name"] == SIDECAR_NAME for each in pod["spec"]["containers"])

@@ -1,4 +1,4 @@
-"""The Kubernetes API as a pod sees it, with its service account; standard library only."""
+"""Read from the Kubernetes API in a pod, by its service account; standard library only."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 ANSWER_S = 10.0
-"""How long the API server may take: the webhook itself has 20 s."""
+"""Seconds that the API server may take; the webhook's own timeout is 20 s."""
 
 _MESH_CONFIGS = "/apis/config.flomesh.io/v1alpha3/namespaces/{}/meshconfigs/{}"
 
 
 class Api:
-    """What the webhook reads, anew for every pod."""
+    """Reads what the webhook needs; each pod needs a new read."""
 
     def __init__(self, server: str, account: Path = ACCOUNT) -> None:
         self._server, self._account = server, account
@@ -35,7 +35,7 @@ class Api:
         return self._get(f"/api/v1/namespaces/{name}")
 
     def mesh_config(self, namespace: str, name: str) -> dict[str, Any]:
-        """Return a MeshConfig; one without lists where there is none."""
+        """Return a MeshConfig; if it does not exist, one without lists."""
         try:
             return self._get(_MESH_CONFIGS.format(namespace, name))
         except urllib.error.HTTPError as error:
@@ -45,7 +45,7 @@ class Api:
         return {"kind": "MeshConfig", "metadata": metadata, "spec": {}}
 
     def _get(self, path: str) -> dict[str, Any]:
-        # Read each time: the kubelet renews it.
+        # Read the token each time, because the kubelet renews it.
         token = (self._account / "token").read_text()
         request = urllib.request.Request(  # noqa: S310 - the scheme is https
             self._server + path, headers={"Authorization": f"Bearer {token}"}

@@ -1,4 +1,4 @@
-"""``mesh install|remove|image``: the reference mesh from the command line.
+"""``mesh install|remove|image``: manage the reference mesh from the command line.
 
 Exit status: 0 done, 1 not done (the reason is on standard error), 2 wrong usage.
 """
@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     }
     try:
         arguments = _parser().parse_args(argv)
-    except SystemExit as end:  # argparse has said why already
+    except SystemExit as end:  # argparse has printed the reason
         return int(end.code or 0)
     try:
         actions[arguments.action](arguments)

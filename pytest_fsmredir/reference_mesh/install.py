@@ -1,4 +1,4 @@
-"""Installing the reference mesh in a cluster, and removing it."""
+"""Install the reference mesh in a cluster, and remove it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pytest_fsmredir.reference_mesh import objects
 from pytest_fsmredir.reference_mesh.objects import Piece
 
 READY_S = 120.0
-"""How long the webhook may take until it has injected a first pod: its image may be pulled."""
+"""Seconds until the webhook injects a first pod: its image may have to be pulled."""
 
 REMOVED_S = 120.0
-"""How long the cluster may take to be rid of everything."""
+"""Seconds that the cluster may take to delete everything."""
 
 _LOOK_S = 0.3
 _CRD_S = 30.0
@@ -30,17 +30,17 @@ Say = Callable[[str], object]
 
 
 def install(cluster: Cluster, image: str, lists: Mapping[str, Sequence[object]], say: Say) -> None:
-    """Install the mesh, or bring one that is there to this state.
+    """Install the mesh, or upgrade an installed one.
 
     Args:
-        cluster: Where.
-        image: The mesh's, which the nodes have or can pull.
-        lists: Lists of the MeshConfig; of one that is there the others stay as they are.
+        cluster: The cluster to install in.
+        image: Image of the mesh, which the nodes have or can pull.
+        lists: Lists for the MeshConfig; other lists of an existing MeshConfig stay unchanged.
         say: Called with a text for each step.
 
     Raises:
-        PreflightError: Another mesh is installed there.
-        DeadlineError: It did not get ready.
+        PreflightError: The cluster has another mesh.
+        DeadlineError: The mesh did not get ready.
     """
     mesh = objects.pieces()
     there = _existing(cluster, mesh)
@@ -61,16 +61,16 @@ def install(cluster: Cluster, image: str, lists: Mapping[str, Sequence[object]],
 
 
 def remove(cluster: Cluster, say: Say) -> None:
-    """Remove the mesh; nothing is left.
+    """Remove the mesh completely.
 
     Raises:
-        PreflightError: It belongs to another installation.
-        DeadlineError: The cluster is not rid of it in time.
+        PreflightError: The cluster has another mesh.
+        DeadlineError: The cluster did not delete everything in time.
     """
     mesh = objects.pieces()
     there = _existing(cluster, mesh)
     _refuse_others(cluster, there)
-    # The webhook first, or no pod could be made any more; the namespace takes along what is in it.
+    # Delete the webhook first: the API server refuses pods when a registered webhook is down.
     for piece in reversed([piece for piece in mesh if piece.kind in there]):
         cluster.delete(piece.path)
         say(f"{piece.called}: removed")
@@ -82,7 +82,7 @@ def remove(cluster: Cluster, say: Say) -> None:
 
 
 def _existing(cluster: Cluster, mesh: Sequence[Piece]) -> dict[str, Object]:
-    """Return the objects that are there already, by kind."""
+    """Return the existing objects by kind."""
     found: dict[str, Object] = {}
     for piece in mesh:
         try:
@@ -116,12 +116,12 @@ def _refuse_others(cluster: Cluster, there: Mapping[str, Object]) -> None:
 
 
 def _apply(cluster: Cluster, piece: Piece, *, exists: bool) -> str:
-    """Make an object, or merge what it is to be into the one that is there."""
+    """Create an object, or merge the wanted state into an existing one."""
     if not exists:
         try:
             cluster.create(piece.collection, piece.body)
         except ApiError as error:
-            if error.status != 409:  # made since we looked, as are parts of another's install
+            if error.status != 409:  # created meanwhile, for example by a concurrent install
                 raise
         else:
             return "made"
@@ -131,7 +131,7 @@ def _apply(cluster: Cluster, piece: Piece, *, exists: bool) -> str:
 
 def _await_established(cluster: Cluster, crd: Piece) -> None:
     def missing() -> str:
-        # Null, and not an empty list, before anybody has looked at it.
+        # The API server returns null, not an empty list, before a controller has set conditions.
         conditions = cluster.get(crd.path).get("status", {}).get("conditions") or []
         held = {c["type"] for c in conditions if c["status"] == "True"}
         return "" if "Established" in held else f"conditions: {sorted(held)}"
@@ -151,7 +151,7 @@ def _await_deployment(cluster: Cluster, deployment: Piece) -> None:
 
 
 def _pods(cluster: Cluster, deployment: Piece) -> str:
-    """Return how far the pods of a deployment are."""
+    """Describe the state of a deployment's pods."""
     metadata = deployment.body["metadata"]
     path = f"/api/v1/namespaces/{metadata['namespace']}/pods"
     found = [f"no pod of {metadata['name']} yet"]
@@ -166,7 +166,7 @@ def _pods(cluster: Cluster, deployment: Piece) -> str:
 
 
 def _try_out(cluster: Cluster) -> None:
-    """Have a pod injected, without creating it, in a new namespace."""
+    """Wait until the webhook injects a pod, by dry run in a new namespace."""
     body = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -189,10 +189,10 @@ def _try_out(cluster: Cluster) -> None:
 
 
 def _await(missing: Callable[[], str], within_s: float, what: str) -> None:
-    """Wait until nothing is missing.
+    """Wait until ``missing`` returns an empty text.
 
     Raises:
-        DeadlineError: Something still is; the message says what was last seen.
+        DeadlineError: It did not in time; the message contains its last text.
     """
     retrying = Retrying(
         stop=stop_after_delay(within_s), wait=wait_fixed(_LOOK_S), retry=retry_if_result(bool)

@@ -1,4 +1,4 @@
-"""``--set``: the mesh's lists on a command line, as FSM's documentation writes them."""
+"""Parse ``--set``: the mesh's lists on a command line, as FSM's documentation writes them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def lists_of(settings: Iterable[str]) -> dict[str, list[Value]]:
     """Return lists of a MeshConfig by their key in ``spec.traffic``; a later setting wins.
 
     Args:
-        settings: Such as ``fsm.outboundIPRangeExclusionList={1.1.1.1/32,2.2.2.2/24}``. FSM's
-            documentation has brackets in half of its examples, which its own command refuses;
-            here both are taken.
+        settings: Such as ``fsm.outboundIPRangeExclusionList={1.1.1.1/32,2.2.2.2/24}``. Half of the
+            examples in FSM's documentation use brackets, which ``fsm install`` itself refuses (Helm
+            parses its values). Accept braces and brackets.
 
     Raises:
-        SettingsError: One has no meaning; the message names it.
+        SettingsError: A setting is invalid; the message names it.
     """
     found: dict[str, list[Value]] = {}
     for setting in settings:

@@ -1,4 +1,4 @@
-"""The objects of the reference mesh: what the manifests say, and what is only known at install."""
+"""Build the objects of the reference mesh from the manifests and the settings of an install."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ _PLURALS = {
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """An object, and where the API has it.
+    """An object of the mesh, and its path in the API.
 
     Attributes:
-        body: As it is to be.
+        body: The object as JSON.
     """
 
     body: Object
 
     @property
     def kind(self) -> str:
-        """Its kind."""
+        """Kind of the object."""
         return str(self.body["kind"])
 
     @property
     def collection(self) -> str:
-        """Path of its collection."""
+        """Path of the object's collection in the API."""
         version, metadata = self.body["apiVersion"], self.body["metadata"]
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
         where = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
@@ -60,19 +60,19 @@ class Piece:
 
     @property
     def path(self) -> str:
-        """Its own path."""
+        """Path of the object in the API."""
         return f"{self.collection}/{self.body['metadata']['name']}"
 
     @property
     def called(self) -> str:
-        """Its name for people."""
+        """Name of the object in messages."""
         metadata = self.body["metadata"]
         where = f" in {metadata['namespace']}" if "namespace" in metadata else ""
         return f"{self.kind} {metadata['name']}{where}"
 
 
 def pieces() -> list[Piece]:
-    """Return the objects, in the order in which they are made."""
+    """Return the objects in the order of their creation."""
     folder = layout.fixtures() / "manifests"
     found: list[Piece] = []
     for file in ("mesh-config-crd.yaml", "reference-mesh.yaml"):
@@ -83,7 +83,7 @@ def pieces() -> list[Piece]:
 
 
 def is_ours(existing: Mapping[str, Any]) -> bool:
-    """Whether an object of the cluster was made by us."""
+    """Whether this package made an object of the cluster."""
     return (existing["metadata"].get("labels") or {}).get(MANAGED_BY) == OURS
 
 
@@ -93,7 +93,7 @@ def complete(
     image: str,
     lists: Mapping[str, Sequence[object]],
 ) -> None:
-    """Put in what is only known at install."""
+    """Fill in the certificate, the image and the lists of an install."""
     by_kind = {piece.kind: piece.body for piece in mesh}
     by_kind["Secret"]["data"] = {
         "ca.crt": _encoded(certificate.authority),
@@ -109,7 +109,7 @@ def complete(
 
 
 def certificate_in(secret: Mapping[str, Any]) -> Certificate | None:
-    """Return the certificate that a Secret of an earlier install holds."""
+    """Return the certificate in the Secret of an earlier install; None without one."""
     data = secret.get("data") or {}
     try:
         return Certificate(*(b64decode(data[key]) for key in ("ca.crt", "tls.crt", "tls.key")))

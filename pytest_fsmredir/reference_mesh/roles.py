@@ -1,4 +1,4 @@
-"""``mesh ROLE``: what the one image of the mesh is in a container."""
+"""``mesh ROLE``: run one role of the mesh's image in a container."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from pytest_fsmredir.reference_mesh.webhook import PORT, WebhookServer
 CERTIFICATE = Path("/etc/fsmredir/certificate")
 
 READY_S = 60.0
-"""How long the application is held back for a sidecar that does not open its ports."""
+"""Seconds that the application waits for the sidecar to open its ports."""
 
 _LOOK_S = 0.02
 
 
 def main(argv: Sequence[str]) -> int:
-    """Be what the first argument says, and return the exit status; further ones are ignored.
+    """Run the role that the first argument names, and return the exit status.
 
-    FSM's injector gives a sidecar the arguments of Pipy.
+    Further arguments are ignored, because FSM's injector passes Pipy's arguments to a sidecar.
     """
     roles: Mapping[str, Callable[[], int]] = {
         "sidecar": lambda: run_sidecar(os.environ),
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     if not argv or argv[0] not in roles:
         sys.stderr.write(f"usage: mesh {'|'.join(roles)}\n")
         return 2
-    # The first process of a container has no default action to end it.
+    # Process 1 of a container ignores signals without a handler (pid_namespaces(7)).
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     return roles[argv[0]]()
 
@@ -52,7 +52,7 @@ def _webhook() -> int:
 
 
 def _wait() -> int:
-    """Wait until the sidecar has its ports open."""
+    """Wait until the sidecar has opened its ports."""
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
         try:

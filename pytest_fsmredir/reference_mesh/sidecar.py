@@ -1,4 +1,4 @@
-"""The sidecar and the health responder as injected pods run them."""
+"""Run the sidecar and the health responder of the reference mesh in injected pods."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.probes import health_responder
 
 _ALL_PROBE_PORTS = f"{LIVENESS_PORT},{READINESS_PORT},{STARTUP_PORT}"
-_FLOWS = 400  # at once, each of two descriptors: below the usual limit of 1024
+_FLOWS = 400  # concurrent flows with two descriptors each: below the usual limit of 1024
 _IDLE_S = 3600.0
 _DIAL_S = 60.0  # FSM's spec.sidecar.sidecarTimeout
 
 
 class ForgetfulEngine(Engine):
-    """An engine that keeps no log, since it may run for months."""
+    """An engine that keeps no log, because it may run for months."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class ForgetfulEngine(Engine):
     def accepted(
         self, by: Acceptor, local: Address, peer: Address, original: Address | None
     ) -> Acceptance:
-        """Return an acceptance, and forget it."""
+        """Return an acceptance without logging it."""
         self._accepted += 1
         return Acceptance(self._accepted, by, local, peer, original)
 
@@ -46,10 +46,10 @@ class ForgetfulEngine(Engine):
 
 
 def run_sidecar(environment: Mapping[str, str]) -> NoReturn:
-    """Take what is redirected, and pass it on."""
+    """Accept redirected flows, and forward them."""
     engine = ForgetfulEngine()
     addresses = _addresses(environment)
-    # FSM's injector does not tell: whatever probes there are, they are to be answered.
+    # FSM's injector does not set FSM_PROBE_PORTS, so answer probes on all of their ports.
     ports = environment.get("FSM_PROBE_PORTS", _ALL_PROBE_PORTS).split(",")
     recorder = Recorder(
         ContainerHost(engine, OwnedSockets(), _DIAL_S),
@@ -65,7 +65,7 @@ def run_sidecar(environment: Mapping[str, str]) -> NoReturn:
 
 
 def run_health(environment: Mapping[str, str]) -> NoReturn:
-    """Answer the kubelet's questions whether a port takes connections."""
+    """Answer the kubelet's rewritten tcpSocket probes, which ask whether a port accepts."""
     engine = ForgetfulEngine()
     host = ContainerHost(engine, OwnedSockets(), _DIAL_S)
     serve = health_responder(host, os.geteuid())
@@ -75,7 +75,7 @@ def run_health(environment: Mapping[str, str]) -> NoReturn:
 
 
 def _addresses(environment: Mapping[str, str]) -> list[str]:
-    """Return the pod's addresses; FSM's injector names the first one only."""
+    """Return the pod's addresses; FSM's injector sets only POD_IP, the first address."""
     text = environment.get("POD_IPS") or environment.get("POD_IP") or ""
     return [address for address in text.split(",") if address]
 

@@ -18,11 +18,11 @@ PORT = 9090
 PATH = "/mutate-pod-creation"
 MESH_CONFIG = "fsm-mesh-config"
 
-_BODY_LIMIT = 8 * 1024 * 1024  # the API server takes objects of 1.5 MiB (etcd's limit) at most
+_BODY_LIMIT = 8 * 1024 * 1024  # the API server accepts objects up to 1.5 MiB (etcd's limit)
 
 
 class Source(Protocol):
-    """Where the webhook looks things up."""
+    """What the webhook reads from the cluster."""
 
     def namespace(self, name: str) -> dict[str, Any]:
         """Return a Namespace."""
@@ -37,10 +37,10 @@ class WebhookServer(ThreadingHTTPServer):
     """Answers admission reviews.
 
     Args:
-        address: Where to listen.
-        source: Where namespaces and the MeshConfig are read.
-        image: Of what is put into pods.
-        folder: Holds ``tls.crt`` and ``tls.key``; None to speak plain HTTP.
+        address: Address and port to listen on.
+        source: Returns namespaces and the MeshConfig.
+        image: Image of the injected containers.
+        folder: Folder of ``tls.crt`` and ``tls.key``; None to serve plain HTTP.
     """
 
     daemon_threads = True
@@ -54,24 +54,24 @@ class WebhookServer(ThreadingHTTPServer):
         if folder is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
-            # The handshake is for the connection's own thread: one who never ends it holds up
-            # nobody else.
+            # Handshake in the connection's thread, so that a client that never finishes it does not
+            # block the other clients.
             self.socket = context.wrap_socket(
                 self.socket, server_side=True, do_handshake_on_connect=False
             )
 
     def server_bind(self) -> None:
-        """Bind to the address; ``::`` is IPv4's as well."""
+        """Bind to the address; ``::`` accepts IPv4 as well."""
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
 
     def answer(self, body: bytes) -> Object:
-        """Return the answer to a review.
+        """Return the response to a review.
 
         Raises:
             ValueError: The body is not a review of a Pod; also KeyError and TypeError.
-            OSError: The API server does not answer, or refuses.
+            OSError: The API server does not answer, or refuses the request.
         """
         asked = json.loads(body)
         namespace = self._source.namespace(asked["request"]["namespace"])
@@ -82,7 +82,7 @@ class WebhookServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: WebhookServer
     protocol_version = "HTTP/1.1"
-    timeout = 60.0  # of an idle connection
+    timeout = 60.0  # seconds until an idle connection is closed
 
     def do_GET(self) -> None:
         if self.path == "/healthz":
@@ -103,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._review(self.rfile.read(length))
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the kubelet asks every second."""
+        """Log nothing: the kubelet probes every second."""
 
     def _review(self, body: bytes) -> None:
         try:

@@ -90,7 +90,7 @@ def test_every_probed_application_is_made_early() -> None:
     checks = [check for check in catalogue.load().checks if check.id.startswith("KUBE-01")]
     wanted = [Wanted(check.function, 4, IptablesVariant.NFT) for check in checks]
     orders = plan(wanted, lambda _node: {}, timeout_s=1.0)
-    assert {probed_pod.case for probed_pod in orders.exhibits} == set(CASES)
+    assert {probed_pod.case for probed_pod in orders.probed_pods} == set(CASES)
     assert case_of(Probe.STARTUP, ProbeBy.HTTP, alive=True) in CASES
 
 
@@ -159,7 +159,7 @@ def test_pods_of_a_check_are_on_its_node() -> None:
     for check_id in ("KUBE-001", "KUBE-010", "KUBE-005", "LIFE-001"):
         orders = orders_of(check_id, "n-1")
         assert {order.node for order in orders} <= {"n-1"}
-        assert {probed_pod.order.node for probed_pod in orders.exhibits} <= {"n-1"}
+        assert {probed_pod.order.node for probed_pod in orders.probed_pods} <= {"n-1"}
         assert {template.order.node for template in orders.templates} <= {"n-1"}
 
 

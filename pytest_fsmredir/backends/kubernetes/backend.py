@@ -1,4 +1,4 @@
-"""The Kubernetes backends: one namespace a run, and pods of the mesh in it."""
+"""Run checks in pods of a cluster, in one namespace for each run."""
 
 from __future__ import annotations
 
@@ -34,27 +34,26 @@ class KubernetesBackend:
     """Pods in a namespace of a cluster, programmed by an init container.
 
     Args:
-        cluster: Where.
-        inject: Makes what injects the pods.
-        images: Where containers come from.
-        timeout_s: How long a flow may take.
-        init_timeout_s: How long the init container may take.
-        name: As on the command line.
+        cluster: The cluster to use.
+        inject: Returns the injection that puts the sidecar and the init container into pods.
+        images: The images of the containers.
+        timeout_s: Seconds that a flow may take.
+        init_timeout_s: Seconds that the init container may take.
+        name: Name of the backend on the command line.
         answered: Returns the ranges outside the cluster that its nodes answer for, as soon as pods
             have addresses.
-        keep: Leave the namespace behind.
-        nodes: Names of the nodes that meshes can be asked for; none for meshes whose pods are
-            wherever the scheduler puts them.
-        on_nodes: Have a place on the network of each node, which takes the right to make such pods;
-            otherwise nobody answers for addresses outside the cluster.
+        keep: Do not delete the namespace at the end.
+        nodes: Names of the nodes that a mesh can be pinned to; empty to let the scheduler choose.
+        on_nodes: Make a host-network pod on each node, which needs the right to make such pods.
+            Without these pods no place answers for addresses outside the cluster.
 
     Attributes:
-        name: As on the command line.
+        name: Name of the backend on the command line.
         world: The places outside the mesh.
         acceptance_log: Everything accepted in the run.
-        pool: Makes pods.
+        pool: Makes the pods.
         probed_pods: The probed applications of the run.
-        workload_objects: Makes objects that have templates.
+        workload_objects: Makes objects that have a pod template, such as a Deployment.
     """
 
     def __init__(
@@ -105,7 +104,7 @@ class KubernetesBackend:
                 ProbedPods(self.pool),
                 WorkloadObjects(self.pool),
             )
-            # Other nodes than the ones that were named may take no pods of ours.
+            # Only the named nodes are sure to take our pods.
             server, client = (self.pool.place(name, *nodes) for name in ("server", "client"))
             hosts = {
                 node: self.pool.place(f"node-{number}", node, host_network=True)
@@ -118,7 +117,7 @@ class KubernetesBackend:
         self._remote_ranges: Sequence[str] = ()
 
     def offers(self, family: int) -> frozenset[Need]:
-        """Return the needs of checks that it can meet on an IP version."""
+        """Return the needs of checks that this backend meets on an IP version."""
         self._await_world()
         return (self._offers | needs_met(self._remote_ranges, family)) - self._withheld
 
@@ -130,20 +129,20 @@ class KubernetesBackend:
 
     @property
     def kept(self) -> str:
-        """What it will leave behind because that was asked for, and how to remove it."""
+        """What the run leaves behind because of ``keep``, and how to remove it."""
         name = self.pool.namespace
         return f"namespace {name} (kubectl delete namespace {name})" if self._keep else ""
 
     @property
     def remarks(self) -> Sequence[str]:
-        """What a reader of the verdict should know about the mesh."""
+        """Notes on the mesh that belong next to the verdict."""
         return self.pool.remarks
 
     def prepare(self, wanted: Iterable[Wanted]) -> None:
-        """Make the pods that checks will want, all at once.
+        """Make the pods that checks will need, all at once.
 
         Raises:
-            BackendError: One of them cannot come up.
+            BackendError: A pod cannot come up.
         """
         functions = list(wanted)
         early = plan(functions, lambda _node: {}, self._timeout_s)
@@ -153,15 +152,15 @@ class KubernetesBackend:
         known = {site.order.key for site in made if site.order is not None}
         missing = [o for o in late if is_final(o) and o.key not in known]
         made += self._make(missing, late)
-        if not self.pool.configure({}):  # else checks learn why the mesh refuses to have no lists
-            self.probed_pods.make(late.exhibits)
+        if not self.pool.configure({}):  # else each check reports why the mesh refuses empty lists
+            self.probed_pods.make(late.probed_pods)
             self.workload_objects.make(late.templates)
         self.pool.wait(made)
 
     def mesh(
         self, family: int, iptables: IptablesVariant, *, exhaustive: bool, node: str = ""
     ) -> KubeMesh:
-        """Return the mesh of one run of one check; the caller closes it."""
+        """Return the mesh for one run of one check; the caller closes it."""
         self._await_world()
         return KubeMesh(
             self,
@@ -174,20 +173,20 @@ class KubernetesBackend:
         )
 
     def shared_site(self, order: Order) -> PooledPod:
-        """Return the pod of these settings that checks share."""
+        """Return the pod with these settings that checks share."""
         if order.key not in self._shared:
             self._shared[order.key] = self.pool.take(order)
         return self._shared[order.key]
 
     def fresh_site(self, order: Order) -> PooledPod:
-        """Return a pod of these settings that nobody has had."""
+        """Return an unused pod with these settings."""
         return self.pool.take(order)
 
     def abandon(self, site: PooledPod, fate: Fate) -> None:
-        """Stop a pod whose sidecar dials itself: it would take ever more of its node.
+        """Stop a pod whose sidecar dials itself: it would use up its node.
 
-        Where an ordinary flow loops, every pod of these settings does, so no other one is made. A
-        pod that the run has not made stays as it is.
+        If an ordinary flow loops, every pod with these settings loops, so no further one is made. A
+        pod that the run did not make is left alone.
         """
         order = site.order
         if order is None:
@@ -199,10 +198,10 @@ class KubernetesBackend:
         self.remove(site)
 
     def require_no_loop(self, order: Order) -> None:
-        """See that no pod of these settings was stopped because it loops.
+        """Check that no pod with these settings was stopped because its sidecar dials itself.
 
         Raises:
-            PodStoppedError: One was.
+            PodStoppedError: Such a pod was stopped.
         """
         if order.key in self._looped:
             raise PodStoppedError(
@@ -210,11 +209,11 @@ class KubernetesBackend:
             )
 
     def link(self, site: PooledPod) -> AgentLink:
-        """Return the line to a pod's agents."""
+        """Return the link to a pod's agents."""
         return self.pool.link(site)
 
     def remove(self, site: PooledPod) -> None:
-        """Delete a pod that nobody wants any more."""
+        """Delete a pod."""
         self.pool.remove(site)
 
     def close(self) -> None:
@@ -228,7 +227,7 @@ class KubernetesBackend:
             self._up = True
 
     def _make(self, orders: Sequence[Order], of: Orders) -> list[PooledPod]:
-        """Make pods, shared ones apart from spare ones."""
+        """Make pods, and file them as shared or spare."""
         sites = self.pool.make(orders)
         fresh = {id(order) for order in of.fresh}
         for site in sites:
@@ -239,10 +238,10 @@ class KubernetesBackend:
 
 
 def _is_ordinary(fate: Fate, site: PooledPod) -> bool:
-    """Whether a flow is one that must never loop, as between the pod and another host (SPEC-4.2).
+    """Whether a flow must never loop, as a flow between the pod and another host (SPEC-4.2).
 
-    What an application sends to its own pod, or anybody to the sidecar's ports, only should not
-    loop (SPEC-4.5).
+    For a flow from an application to its own pod, or from any client to a port of the sidecar, that
+    is a SHOULD only (SPEC-4.5).
     """
     host, port = fate.flow.destination
     if fate.flow.direction is Direction.INBOUND:

@@ -1,4 +1,4 @@
-"""The backend ``cluster``: any cluster that a kubeconfig leads to."""
+"""The backend ``cluster``: any cluster that a kubeconfig names."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _WANTED = (("create", "namespaces"), ("create", "pods"), ("create", "configmaps"
 
 
 class ClusterBackend(KubernetesBackend):
-    """Pods of somebody's cluster; nothing but a namespace is made in it.
+    """Run checks in an existing cluster, and make only a namespace in it.
 
     Args:
-        inject: Makes what injects the pods.
-        kubeconfig: Its kubeconfig; None for the user's own.
-        context: The context in it; None for the current one.
-        timeout_s: How long a flow may take.
-        init_timeout_s: How long the init container may take.
-        images: Where containers come from; its nodes have or can pull them.
-        keep: Leave the namespace behind.
-        nodes: Names of the nodes that meshes can be asked for; none for any.
+        inject: Returns the injection that puts the sidecar and the init container into pods.
+        kubeconfig: Path of the kubeconfig; None for the user's default.
+        context: Context in the kubeconfig; None for the current one.
+        timeout_s: Seconds that a flow may take.
+        init_timeout_s: Seconds that the init container may take.
+        images: The images of the containers; the nodes have them or can pull them.
+        keep: Do not delete the namespace at the end.
+        nodes: Names of the nodes that a mesh can be pinned to; empty to let the scheduler choose.
 
     Raises:
         PreflightError: The cluster does not answer, no image is given, or a right is missing.

@@ -1,4 +1,4 @@
-"""The backend ``kind``: a cluster of pytest-kind for the length of a run."""
+"""The backend ``kind``: a cluster that pytest-kind makes for one run, or one that runs already."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class ClusterContext:
 
     Attributes:
         site: The cluster.
-        images: Where containers come from; the nodes have them.
-        answered: Returns the ranges outside the cluster that its nodes answer for from then on, and
-            until the ground is left; it waits for a pod to have an address.
+        images: The images of the containers; the nodes have them.
+        answered: Makes the nodes answer for ranges outside the cluster until the context ends, and
+            returns the ranges. It waits until a pod has an address.
     """
 
     site: KindSite
@@ -48,12 +48,12 @@ class ClusterContext:
 def kind_cluster_context(
     options: KindOptions, find_images: FindImages, *, handle: KindCluster | None = None
 ) -> Iterator[ClusterContext]:
-    """Have a cluster for the block, which is made if it does not run already.
+    """Provide a cluster for the block; make it if it does not run already.
 
     Args:
-        options: Pytest-kind's.
-        find_images: Says where containers come from; Docker has the images then.
-        handle: A cluster that somebody has brought up, to be used instead.
+        options: The options of pytest-kind.
+        find_images: Returns the images of the containers, after it has put them into Docker.
+        handle: A running cluster of the caller, to use instead.
 
     Raises:
         PreflightError: Something is missing; the message says how to get it.
@@ -74,21 +74,21 @@ def kind_cluster_context(
 def shared_cluster_context(
     options: KindOptions, find_images: FindImages
 ) -> Iterator[ClusterContext]:
-    """Use, for the block, what another process of the run got from :func:`kind_ground`."""
+    """Use the cluster that another process of the run got from :func:`kind_cluster_context`."""
     with running_site(handle_of(options)) as site:
         yield ClusterContext(site, find_images(), lambda: unused_ranges(site))
 
 
 class KindBackend(KubernetesBackend):
-    """Pods of a kind cluster.
+    """Run checks in pods of a kind cluster.
 
     Args:
-        inject: Makes what injects the pods.
-        ground: The cluster; it lasts until the backend is closed.
-        timeout_s: How long a flow may take.
-        init_timeout_s: How long the init container may take.
-        keep: Leave the namespace behind.
-        nodes: Names of the nodes that meshes can be asked for; none for any.
+        inject: Returns the injection that puts the sidecar and the init container into pods.
+        cluster_context: Provides the cluster; entered here, and left when the backend is closed.
+        timeout_s: Seconds that a flow may take.
+        init_timeout_s: Seconds that the init container may take.
+        keep: Do not delete the namespace at the end.
+        nodes: Names of the nodes that a mesh can be pinned to; empty to let the scheduler choose.
     """
 
     def __init__(
@@ -102,25 +102,25 @@ class KindBackend(KubernetesBackend):
         nodes: Sequence[str] = (),
     ) -> None:
         with ExitStack() as undo:
-            had = undo.enter_context(cluster_context)
-            require_nodes(had.site.cluster, nodes)
-            # It is the pod's own node that answers for them, which is not known where the scheduler
-            # chooses among several.
-            answers = bool(nodes) or len(had.site.nodes) == 1
+            context = undo.enter_context(cluster_context)
+            require_nodes(context.site.cluster, nodes)
+            # Only the pod's own node can answer for outside addresses, and that node is unknown
+            # when the scheduler chooses among several.
+            answers = bool(nodes) or len(context.site.nodes) == 1
             super().__init__(
-                had.site.cluster,
+                context.site.cluster,
                 inject,
-                images=had.images,
+                images=context.images,
                 timeout_s=timeout_s,
                 init_timeout_s=init_timeout_s,
                 name="kind",
-                answered=had.answered if answers else tuple,
+                answered=context.answered if answers else tuple,
                 keep=keep,
                 nodes=nodes,
             )
-            self._ground_undo = undo.pop_all()
+            self._context_undo = undo.pop_all()
 
     def close(self) -> None:
-        """Remove everything, the cluster too if it was made for this run."""
-        with self._ground_undo:
+        """Remove everything, and also the cluster if it was made for this run."""
+        with self._context_undo:
             super().close()

@@ -1,4 +1,4 @@
-"""What runs that were killed have left in a cluster, and how it is removed."""
+"""Remove what killed runs have left in a cluster."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pytest_fsmredir.backends.kubernetes.pods.webhook import MESH_CONFIG
 
 
 def clean(cluster: Cluster, mesh_namespace: str) -> list[str]:
-    """Remove what runs that are over have left behind, and return what that was.
+    """Remove what ended runs have left behind, and describe each removed thing.
 
     Args:
-        cluster: Where.
-        mesh_namespace: Where the MeshConfig is whose lists a run may have set aside; empty for
-            none.
+        cluster: The cluster to clean.
+        mesh_namespace: Namespace of the MeshConfig whose lists a run may have replaced; empty to
+            leave MeshConfigs alone.
 
     Raises:
-        ApiError: The cluster does not answer, or this user may not do it.
+        ApiError: The cluster does not answer, or this user lacks a right.
     """
     removed = [f"namespace {name}" for name in namespaces.sweep(cluster)]
     if not mesh_namespace:
@@ -33,6 +33,6 @@ def clean(cluster: Cluster, mesh_namespace: str) -> list[str]:
 
 
 def guarded(cluster: Cluster, mesh_namespace: str) -> AbstractContextManager[None]:
-    """Have a cluster cleaned after this process if that is killed within the block."""
+    """Clean the cluster from another process if this one is killed within the block."""
     command = [sys.executable, "-m", "pytest_fsmredir", "clean", *cluster.options]
     return procs.guarded([*command, "--mesh-namespace", mesh_namespace])

@@ -1,1 +1,1 @@
-"""The probe agents in pods, and the way to them."""
+"""Reach the probe agents in pods, and collect what they accepted."""

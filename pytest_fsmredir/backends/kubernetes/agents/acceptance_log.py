@@ -1,4 +1,4 @@
-"""Everything that was accepted anywhere in a run, put together from the logs of all agents."""
+"""Merge the acceptance logs of all agents of a run into one log."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from pytest_fsmredir.model.flow import Acceptance
 class AcceptanceLog:
     """The acceptances of a run.
 
-    A banner tells of one at once, and by its serial number which of its agent's it was; the others
-    are fetched. Those fetched together are put in order by the time at their agents: on one
-    node that is one clock, on several it is as good as the nodes' clocks.
+    A banner reports one acceptance at once; its serial number identifies the agent and the position
+    in that agent's log. All other acceptances are fetched from the agents. Acceptances that are
+    fetched together are sorted by the time at their agents. On one node that is one clock; on
+    several nodes the order is as accurate as the nodes' clocks agree.
 
     Attributes:
-        log: In the order they became known.
+        log: The acceptances in the order in which they became known.
     """
 
     def __init__(self) -> None:
         self.log: list[Acceptance] = []
         self._known: dict[int, int] = {}
         self._next = 1
-        self._seen = 0  # agents begin with number 1, so these serial numbers are nobody's
+        self._seen = 0  # agents begin with number 1, so no agent has these serial numbers
 
     def enrol(self, link: AgentLink, timeout_s: float) -> None:
-        """Give the agents of a line their numbers."""
+        """Number the agents of a link, and tell each agent its number."""
         for agent in link.agents:
             link.numbers[agent] = self._next
             self._known[self._next] = 0
@@ -39,27 +40,27 @@ class AcceptanceLog:
             for agent, number in link.numbers.items()
         )
 
-    def note(self, told: Acceptance | None) -> bool:
-        """Log what a banner told; False when something before it has to be fetched first."""
-        if told is None:
+    def note(self, reported: Acceptance | None) -> bool:
+        """Log the acceptance in a banner; return False if an earlier one must be fetched first."""
+        if reported is None:
             return True
-        number, index = divmod(told.serial, SPAN)
+        number, index = divmod(reported.serial, SPAN)
         if index < self._known.get(number, 0):
             return True
         if index > self._known.get(number, 0):
             return False
         self._known[number] = index + 1
-        self.log.append(told)
+        self.log.append(reported)
         return True
 
     def witnessed(self, accepted: Iterable[Acceptance]) -> None:
-        """Log what a witness saw somebody accept who keeps no log."""
+        """Log acceptances of programs that keep no log, as a witness saw them."""
         for acceptance in accepted:
             self.log.append(replace(acceptance, serial=self._seen))
             self._seen += 1
 
     def fetch(self, links: Iterable[AgentLink]) -> None:
-        """Log what the agents of these lines know and we do not."""
+        """Log the acceptances of the agents of these links that are not known yet."""
         news: list[tuple[int, Acceptance]] = []
         for link in links:
             for agent, moments in self._news(link).items():
@@ -75,5 +76,5 @@ class AcceptanceLog:
         found: dict[str, Moments] = {}
         for agent, reply in zip(link.numbers, replies, strict=True):
             decoded = ((int(at), acceptance_of(form)) for at, form in reply)
-            found[agent] = [(at, told) for at, told in decoded if told is not None]
+            found[agent] = [(at, accepted) for at, accepted in decoded if accepted is not None]
         return found

@@ -1,9 +1,9 @@
-"""The ways to the agents of a pod: through its own container, or by a container added to it.
+"""Reach the agents of a pod: in its own containers, or in an ephemeral container added to it.
 
-An ephemeral container asks nothing of the pod: no image of ours, no volume, no restart; so any
-pod can be judged that runs already. It shares the pod's network namespace, so that clients and
-listeners in it are captured like the application's. It cannot be removed again; its command ends
-with the agent.
+An ephemeral container needs nothing from the pod: no image of ours, no volume, no restart. So any
+running pod can be judged. The container shares the pod's network namespace, so the mesh captures
+its clients and listeners like those of the application. Kubernetes cannot remove an ephemeral
+container, so its command ends together with the agent.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from pytest_fsmredir.backends.kubernetes.cluster.containers import hopeless
 from pytest_fsmredir.errors import BackendError, DeadlineError
 
 CONTAINER_READY_S = 120.0
-"""How long an ephemeral container may take to run: its image may have to be pulled."""
+"""Seconds that an ephemeral container may take to start: its image may have to be pulled."""
 
 START_S = 300
-"""After how long one without an agent ends: whoever added it may be gone."""
+"""Seconds after which a container without an agent ends: the run that added it may be dead."""
 
 LIFE_S = 6 * 3600
-"""How long one waits for its agent to end, which ends it."""
+"""Seconds after which a container asks whether its agent still runs, and ends if it does not."""
 
 CAPABILITIES = ("SETUID", "SETGID", "NET_RAW", "NET_BIND_SERVICE", "CHOWN")
-"""What the agent needs, and gets beside dropping all others: the first two for sockets of any user
-(xt_owner looks at the file system user), NET_RAW for ICMP echo, NET_BIND_SERVICE to listen below
-port 1024, CHOWN to hand a socket over to another user."""
+"""Capabilities of the agent; all others are dropped. SETUID and SETGID make sockets of any user
+(xt_owner compares the file system user), NET_RAW sends ICMP echo, NET_BIND_SERVICE listens below
+port 1024, CHOWN hands a socket over to another user."""
 
 _LOOK_S = 0.3
-_CHUNK = 32 * 1024  # of the archive in one message
+_CHUNK = 32 * 1024  # bytes of the encoded archive in one message
 
 _WAIT = f"""
 import signal, socket, sys
@@ -53,12 +53,13 @@ for patience in ({START_S}, {LIFE_S}):
         try:
             waiting.sendto(b".", "\\0" + sys.argv[1] + "-agent")
         except OSError:
-            break  # it has no agent
+            break  # there is no agent
 """
-"""Waits for a word at the abstract address that it is given, which is the pod's own (unix(7)): so
-no file is written, and it need not be known which process this is.
+"""Program of the ephemeral container: wait for a datagram at the abstract address in argv[1].
 
-Process 1 of a container ends by SIGTERM only if it asks for it (pid_namespaces(7)).
+Abstract addresses belong to the pod's network namespace (unix(7)), so the program writes no file
+and the agent need not know its process id. It installs a handler for SIGTERM, because process 1 of
+a container ignores SIGTERM otherwise (pid_namespaces(7)).
 """
 
 BOOTSTRAP = """
@@ -83,12 +84,13 @@ finally:
     try:
         own.sendto(b".", waiting)
     except OSError:
-        pass  # it has ended before
+        pass  # the waiting program has ended already
 """
-"""Runs the archive that comes in by the standard input after its length in twelve digits.
+"""Program that reads the agent's archive from standard input and runs it.
 
-The agent ends when its standard input does, at the latest when whoever runs the suite is gone; then
-the container is told to end, by the name that is the first argument.
+The length of the encoded archive comes first, in twelve digits. The agent ends at the end of its
+standard input, at the latest when the run's process ends. Then this program tells the container
+named in argv[1] to end.
 """
 
 
@@ -96,17 +98,17 @@ class Access(Protocol):
     """A way to the agents of a pod."""
 
     def open(self, pod: str, agents: Sequence[str]) -> ExecStream:
-        """Return a stream to the agents of a pod that runs.
+        """Return a stream to the agents of a running pod.
 
         Raises:
-            BackendError: There is no way to them.
+            BackendError: The agents cannot be reached.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Relayed:
-    """Agents that are containers of the pod's own, joined by a relay in one of them."""
+    """Agents in the pod's regular containers, joined by a relay in one of them."""
 
     cluster: Cluster
     namespace: str
@@ -194,7 +196,7 @@ class Ephemeral:
 
 
 def added_container(name: str, image: str) -> Object:
-    """Return a container that waits for an agent, as it is added to a pod."""
+    """Return the ephemeral container, which waits for an agent."""
     return {
         "name": name,
         "image": image,
@@ -210,7 +212,7 @@ def added_container(name: str, image: str) -> Object:
 
 
 def pieces(archive: bytes) -> list[str]:
-    """Return an archive as text that the bootstrap understands, in pieces."""
+    """Return an archive in the text form that ``BOOTSTRAP`` reads, in pieces."""
     encoded = b64encode(archive).decode()
     text = f"{len(encoded):012d}{encoded}"
     return [text[at : at + _CHUNK] for at in range(0, len(text), _CHUNK)]

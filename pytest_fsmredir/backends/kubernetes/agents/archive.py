@@ -1,4 +1,4 @@
-"""The part of this package that runs in pods, as one executable zip archive."""
+"""Pack the part of this package that runs in pods into one executable zip archive."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ sys.exit(main(sys.argv[1:]))
 
 @cache
 def agent_archive() -> bytes:
-    """Return the archive, an executable one.
+    """Return the executable archive.
 
     Its actions are ``serve NAME``, ``relay NAME...``, ``stdio NAME``, ``reference apply``,
     ``rules LIBRARIES FILE`` and ``mesh ROLE``.
 
-    Any Python from 3.11 on can run it; one of this minor version need not compile it first, which
-    is half of a start. The same sources and the same Python always make the same archive.
+    Any Python from 3.11 on can run it. A Python of this minor version need not compile the modules
+    first, which takes half of the start time. The same sources and Python give the same archive.
     """
     plain = io.BytesIO()
     with zipfile.ZipFile(plain, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -65,10 +65,10 @@ def agent_archive() -> bytes:
 
 
 def template_libraries() -> bytes:
-    """Return what ``rules`` needs beyond the archive: Jinja2, as it is installed here."""
+    """Return a zip archive of Jinja2 as installed here, which the action ``rules`` needs."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for package in ("jinja2", "markupsafe"):  # both do without their compiled parts
+        for package in ("jinja2", "markupsafe"):  # both work without their compiled parts
             (folder,) = map(Path, import_module(package).__path__)
             for file in sorted(folder.rglob("*.py")):
                 _add_module(archive, file, folder.parent)
@@ -82,15 +82,15 @@ def _add_module(archive: zipfile.ZipFile, file: Path, root: Path) -> None:
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    entry = zipfile.ZipInfo(name)  # of 1980, whenever the file was written
+    entry = zipfile.ZipInfo(name)  # with the date 1980-01-01, so that the archive is reproducible
     entry.compress_type = zipfile.ZIP_DEFLATED
     archive.writestr(entry, content)
 
 
 def _compiled(source: bytes, name: str) -> bytes:
-    """Return the bytecode of a module; a Python of another version takes the source instead.
+    """Return the bytecode of a module; a Python of another version uses the source instead.
 
-    It is an unchecked hash-based one (PEP 552): times in the archive mean nothing.
+    The bytecode is an unchecked hash-based pyc (PEP 552), because times in the archive are fixed.
     """
     code = marshal.dumps(compile(source, name, "exec", dont_inherit=True, optimize=0))
     flags = (1).to_bytes(4, "little")

@@ -1,4 +1,4 @@
-"""A connection that an agent holds."""
+"""Handle a connection that an agent in a pod holds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_fsmredir.traffic.connection import Connection
 
 
 class RemoteConnection(Connection):
-    """A connection attempt of an agent, and what came of it, as the agent reports it."""
+    """A connection attempt of an agent, and its result as the agent reports it."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class RemoteConnection(Connection):
         self._ended = False
 
     def take(self, report: Report) -> None:
-        """Learn what the agent reports."""
+        """Store the state that the agent reports."""
         self.client, self.lost = report.client, report.lost
         self.answered_by = report.answered_by
         self.received += report.received
@@ -39,7 +39,7 @@ class RemoteConnection(Connection):
 
     @property
     def ended(self) -> bool:
-        """The other side has half-closed, or the connection is gone."""
+        """Whether the other side has half-closed the connection, or the connection is gone."""
         if not self._ended and self._number:
             self.take(Report.of(self._ask("look")))
         return self._ended
@@ -51,7 +51,7 @@ class RemoteConnection(Connection):
 
     @property
     def fate(self) -> Fate:
-        """What became of the attempt."""
+        """The result of the attempt."""
         return Fate(self.flow, self.client, self.path, self.lost)
 
     def exchange(self, payload: bytes, within_s: float) -> bytes:
@@ -67,7 +67,7 @@ class RemoteConnection(Connection):
         self.take(Report.of(self._ask("send", payload=bytes_form(payload), urgent=urgent)))
 
     def finish(self, within_s: float) -> bool:
-        """Half-close, and return whether the other side then half-closes too."""
+        """Half-close the connection, and return whether the other side then half-closes too."""
         reply = self._ask("finish", within_s=within_s, wait_s=within_s)
         self.take(Report.of(reply[1]))
         return bool(reply[0])

@@ -1,4 +1,4 @@
-"""The line to the agents of one pod: commands go out in batches, replies come back in order."""
+"""The link to the agents of one pod: commands go out in batches, replies come back in order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytest_fsmredir.backends.kubernetes.cluster.client import ExecStream
 from pytest_fsmredir.errors import BackendError
 
 GRACE_S = 20.0
-"""What a reply may take beyond the time that the command itself may take."""
+"""Seconds that a reply may take in addition to the time that the command itself may take."""
 
 
 class Command(NamedTuple):
@@ -26,16 +26,16 @@ class Command(NamedTuple):
 
 @dataclass
 class AgentLink:
-    """An open line.
+    """An open link to the agents of a pod.
 
     Attributes:
-        pod: Its name.
-        stream: What it goes over.
-        agents: The agents at its end.
-        numbers: The number that each of them has in the run.
+        pod: Name of the pod.
+        stream: The exec stream that carries commands and replies.
+        agents: Names of the agents in the pod.
+        numbers: The number of each agent in the run, by the agent's name.
         round_trips: Batches sent so far.
-        deferred: Commands that go out before the next ones.
-        lost: How the line was lost; empty while it stands.
+        deferred: Commands to send at the start of the next batch.
+        lost: Why the link is lost; empty while it works.
     """
 
     pod: str
@@ -47,15 +47,15 @@ class AgentLink:
     lost: str = ""
 
     def ask(self, agent: str, name: str, /, *, wait_s: float = 0.0, **arguments: Json) -> Json:
-        """Give one command, which itself may take ``wait_s``, and return its result."""
+        """Send one command, which itself may take ``wait_s``, and return its result."""
         (result,) = self.ask_all([Command(agent, name, arguments)], wait_s=wait_s)
         return result
 
     def ask_all(self, commands: Iterable[Command], *, wait_s: float = 0.0) -> list[Json]:
-        """Give several commands at once and return their results.
+        """Send several commands at once and return their results.
 
         Raises:
-            BackendError: An agent could not do it, or the line is lost.
+            BackendError: An agent could not execute a command, or the link is lost.
         """
         asked = list(commands)
         if not asked:
@@ -66,11 +66,11 @@ class AgentLink:
         return self._all([*first, *asked], wait_s + GRACE_S)[len(first) :]
 
     def defer(self, command: Command) -> None:
-        """Have a command done before the next one; its result is of no interest."""
+        """Send a command with the next batch, before the others, and ignore its result."""
         self.deferred.append(command)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the link."""
         self.lost = self.lost or "it was hung up"
         self.stream.close()
 
@@ -89,9 +89,9 @@ class AgentLink:
             self.stream.write(text)
             replies = [self._reply(within_s) for _ in range(count)]
         except (BackendError, ValueError) as error:
-            # A reply that comes late would be taken for that to the next command.
+            # A late reply would be taken for the reply to the next command.
             self.lost = str(error)
-            with suppress(Exception):  # what is to be said of it has been said
+            with suppress(Exception):  # the error that matters is already stored
                 self.stream.close()
             raise BackendError(f"the line to pod {self.pod} was lost: {error}") from None
         self.round_trips += 1

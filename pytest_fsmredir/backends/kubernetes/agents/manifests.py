@@ -1,4 +1,4 @@
-"""How agents get into pods: their archive, its mount, and the commands that run it."""
+"""Put agents into pods: their archive, its mount, and the commands that run it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PYTHON = ["python3", "-I", "-S", f"{MOUNTED}/{ARCHIVE}"]
 
 
 def relay_command(agents: Sequence[str]) -> list[str]:
-    """Return what joins the agents of a pod in one stream."""
+    """Return the command that joins the agents of a pod in one stream."""
     return [*PYTHON, "relay", *agents]
 
 
 def agent_config_map(files: Mapping[str, bytes]) -> Object:
-    """Return the agent's archive, and files that init containers find beside it."""
+    """Return the ConfigMap with the agent's archive and the files that init containers need."""
     data = {ARCHIVE: agent_archive(), **files}
     return {
         "apiVersion": "v1",

@@ -1,4 +1,4 @@
-"""Certificates of servers in a cluster, and the authority that they are trusted by."""
+"""Make certificates for servers in a cluster, each with its own certificate authority."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Certificate:
     """A server's certificate, in PEM.
 
     Attributes:
-        authority: Who signed it.
-        chain: The certificate.
+        authority: The certificate of the authority that signed it.
+        chain: The server's certificate chain.
         key: Its private key.
     """
 
@@ -23,10 +23,10 @@ class Certificate:
 
 
 def certificate_for(host: str) -> Certificate:
-    """Return a new certificate of a new authority, whose own key is forgotten.
+    """Return a new certificate of a new authority, and discard the authority's key.
 
     Raises:
-        PreflightError: The library is missing.
+        PreflightError: The library trustme is missing.
     """
     try:
         import trustme

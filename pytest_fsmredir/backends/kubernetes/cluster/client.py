@@ -1,4 +1,4 @@
-"""The Kubernetes API, as far as it is needed: the one module that knows the untyped client."""
+"""Call the Kubernetes API; the only module that uses the untyped client library."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Object = dict[str, Any]
 """An object of the API, as JSON has it."""
 
 REQUEST_S = 60.0
-"""How long the API server may take for one answer: its own limit (--request-timeout), of which each
-webhook that it asks may take up to 30 s."""
+"""Seconds that the API server may take for one response: its own limit (--request-timeout). Each
+webhook that it calls may take up to 30 s of that."""
 
 
 class ApiError(BackendError):
-    """The API server refused, or did not answer.
+    """The API server refused a request, or did not answer.
 
     Attributes:
-        status: HTTP status; 0 without an answer.
+        status: HTTP status; 0 without a response.
     """
 
     def __init__(self, what: str, status: int, reason: str) -> None:
@@ -37,10 +37,10 @@ class ApiError(BackendError):
 
 
 class Cluster:
-    """A cluster, by its kubeconfig.
+    """A cluster, named by a kubeconfig.
 
     Attributes:
-        options: Options of our own commands by which another process reaches the same cluster.
+        options: Command line options of pytest_fsmredir's commands that name the same cluster.
     """
 
     options: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ class Cluster:
             self._session.cert = (configuration.cert_file, configuration.key_file)
 
     def get(self, path: str, **query: str) -> Object:
-        """Return what is at a path of the API."""
+        """Return the object or list at a path of the API."""
         return self._call("GET", path, None, query)
 
     def create(self, path: str, body: Object) -> Object:
@@ -75,15 +75,16 @@ class Cluster:
         """Merge changes into an object.
 
         Args:
-            path: Of the object.
+            path: Path of the object.
             body: The changes.
-            by_key: Merge lists of named things by their names, instead of replacing the lists.
+            by_key: Merge lists of named items by name (strategic merge patch) instead of replacing
+                the lists.
         """
         kind = "strategic-merge-patch+json" if by_key else "merge-patch+json"
         return self._call("PATCH", path, body, kind=kind)
 
     def delete(self, path: str, **query: str) -> None:
-        """Delete an object; nothing happens if there is none."""
+        """Delete an object; do nothing if it does not exist."""
         try:
             self._call("DELETE", path, {"gracePeriodSeconds": 0}, query)
         except ApiError as error:
@@ -101,10 +102,10 @@ class Cluster:
         """Start a program in a container, and return its standard streams.
 
         Raises:
-            ApiError: It could not be started.
+            ApiError: The program could not be started.
         """
         kubernetes = _kubernetes()
-        # The stream call replaces the client's request function for good, so it has its own.
+        # stream() replaces the request function of its client permanently, so use a new client.
         core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(self._configuration))
         try:
             socket = kubernetes.stream.stream(
@@ -159,7 +160,7 @@ class Cluster:
                 data=None if body is None else json.dumps(body),
                 headers=headers,
                 timeout=REQUEST_S,
-                # Said here and not of the session, or REQUESTS_CA_BUNDLE would win.
+                # Set for each request: REQUESTS_CA_BUNDLE overrides the session's own value.
                 verify=self._configuration.verify_ssl and (self._configuration.ssl_ca_cert or True),
             )
         except requests.RequestException as error:
@@ -177,7 +178,7 @@ class ExecStream:
         self._socket, self._where = socket, where
 
     def write(self, text: str) -> None:
-        """Send text to the standard input."""
+        """Send text to the program's standard input."""
         try:
             self._socket.write_stdin(text)
         except Exception as error:
@@ -205,7 +206,7 @@ class ExecStream:
         try:
             self._socket.close()
         finally:
-            # After a close that the other end began, websocket-client leaves its socket open.
+            # websocket-client leaves its socket open if the other end closed the connection first.
             self._socket.sock.shutdown()
 
 
@@ -220,13 +221,13 @@ def _kubernetes() -> Any:  # noqa: ANN401 - the client has no types
 
 
 def _why(error: Exception) -> str:
-    """Return what the API server or the network said."""
+    """Return the error message of the API server or the network."""
     body = getattr(error, "body", None)
     return _said(body) if isinstance(body, str) and body else f"{type(error).__name__}: {error}"
 
 
 def _said(body: str) -> str:
-    """Return the message of a Status object, or the text as it is."""
+    """Return the message of a Status object, or the text unchanged if it is not one."""
     try:
         return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):

@@ -1,11 +1,11 @@
-"""What the statuses of containers mean."""
+"""Interpret the statuses of containers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Reasons of a waiting container that never passes (kubelet, images/types.go, kuberuntime).
+# Reasons for which a waiting container never starts (kubelet, images/types.go, kuberuntime).
 _HOPELESS = {
     "ErrImagePull",
     "ImagePullBackOff",
@@ -15,13 +15,13 @@ _HOPELESS = {
     "CreateContainerError",
     "RunContainerError",
 }
-# Reasons of a container that ended without having run (containerd, dockershim): its exit status 128
-# is not that of its program.
+# Reasons of a container that ended before its program ran (containerd, dockershim). Its exit status
+# 128 is not the exit status of the program.
 _NEVER_STARTED = {"StartError", "ContainerCannotRun"}
 
 
 def hopeless(statuses: Sequence[Mapping[str, Any]]) -> str:
-    """Return what keeps one of some containers from ever starting; empty if nothing does."""
+    """Return why one of the containers can never start; empty if all of them still can."""
     for each in statuses:
         ended = each.get("state", {}).get("terminated") or {}
         if ended.get("reason") in _NEVER_STARTED:

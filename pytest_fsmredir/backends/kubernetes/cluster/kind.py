@@ -1,4 +1,4 @@
-"""A kind cluster: made or found by pytest-kind, with the images and addresses that a run wants."""
+"""Make or find a kind cluster by pytest-kind, and load the images of a run into its nodes."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from pytest_kind import KindCluster
 
 CREATE_S = 300.0
-"""How long kind may take to make a cluster; its own waits are longer."""
+"""Seconds that kind may take to make a cluster; kind's own timeouts are longer."""
 
 COMMAND_S = 120.0
-"""How long any other command of kind or docker may take: loading an image is the longest."""
+"""Seconds that any other command of kind or docker may take; loading an image takes longest."""
 
 IMAGE_LIMIT = 8 * 1024**3
-"""Bytes that an image may have on its way into the nodes."""
+"""Maximum size in bytes of the file by which kind loads an image into the nodes."""
 
-_LOOK_S = 0.5  # how often it is looked whether new nodes take images
+_LOOK_S = 0.5  # seconds between two looks whether new nodes accept images
 
 _OUR_CONFIG = layout.fixtures() / "manifests" / "kind.yaml"
 
@@ -57,7 +57,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindOptions:
-    """What pytest-kind's options say.
+    """The options of pytest-kind.
 
     Attributes:
         name: ``--cluster-name``.
@@ -65,8 +65,8 @@ class KindOptions:
         image: ``--kind-image``; empty for kind's default.
         kind: ``--kind-bin``; empty for the one on PATH.
         kubectl: ``--kind-kubectl-bin``; empty for the one on PATH.
-        kubeconfig: ``--kubeconfig``; None for pytest-kind's own place.
-        config: Of a cluster that is made; None for ours.
+        kubeconfig: ``--kubeconfig``; None for pytest-kind's default path.
+        config: Configuration file of a new cluster; None for ours.
     """
 
     name: str = "pytest-kind"
@@ -83,8 +83,8 @@ class KindSite:
     """A running kind cluster.
 
     Attributes:
-        handle: Pytest-kind's.
-        cluster: Its API.
+        handle: The handle of pytest-kind.
+        cluster: The API of the cluster.
         nodes: Names of its node containers.
     """
 
@@ -94,7 +94,7 @@ class KindSite:
 
 
 def preflight(options: KindOptions) -> None:
-    """Look for the programs and a Docker that runs, changing nothing.
+    """Check that the programs are installed and Docker runs; change nothing.
 
     Raises:
         PreflightError: Something is missing; the message says how to get it.
@@ -115,15 +115,15 @@ def preflight(options: KindOptions) -> None:
 
 @contextmanager
 def kind_site(options: KindOptions, images: Sequence[str] = ()) -> Iterator[KindSite]:
-    """Have a kind cluster for the block: one that runs already is used and left as it was.
+    """Provide a kind cluster for the block; use a running one and leave it as it was.
 
     Args:
-        options: Pytest-kind's.
-        images: That Docker has and :func:`image_in_nodes` will be asked for; where the cluster has
-            to be made, they are loaded meanwhile.
+        options: The options of pytest-kind.
+        images: Images in Docker that :func:`image_in_nodes` will need. If the cluster has to be
+            made, they are loaded while kind makes it.
 
     Raises:
-        BackendError: kind could not make it.
+        BackendError: kind could not make the cluster.
     """
     made = options.name not in _running(options)
     handle = handle_of(options)
@@ -138,7 +138,7 @@ def kind_site(options: KindOptions, images: Sequence[str] = ()) -> Iterator[Kind
 
 
 def kind_nodes(options: KindOptions) -> tuple[Node, ...]:
-    """Return the nodes of a kind cluster: those it has, or those it will have once it is made.
+    """Return the nodes that a kind cluster has, or will have when it is made.
 
     Raises:
         PreflightError: Something is missing; the message says how to get it.
@@ -158,15 +158,15 @@ def kind_nodes(options: KindOptions) -> tuple[Node, ...]:
 
 @contextmanager
 def named_site(name: str, *, kind: str = "", kubectl: str = "") -> Iterator[KindSite]:
-    """Use, for the block, a kind cluster of this machine that runs already.
+    """Use a running kind cluster of this machine for the block.
 
     Args:
-        name: The cluster's.
-        kind: The program; empty for the one on PATH.
-        kubectl: The same.
+        name: Name of the cluster.
+        kind: Path of kind; empty for the one on PATH.
+        kubectl: Path of kubectl; empty for the one on PATH.
 
     Raises:
-        PreflightError: There is none of that name.
+        PreflightError: No kind cluster of that name runs.
     """
     kubeconfig = scratch.directory("kind") / "kubeconfig"
     options = KindOptions(name=name, keep=True, kubeconfig=kubeconfig, kind=kind, kubectl=kubectl)
@@ -183,16 +183,16 @@ def named_site(name: str, *, kind: str = "", kubectl: str = "") -> Iterator[Kind
 
 @contextmanager
 def running_site(handle: KindCluster) -> Iterator[KindSite]:
-    """Use, for the block, a kind cluster that somebody else has brought up."""
+    """Use a running kind cluster for the block, given its handle."""
     with closing(Cluster(handle.kubeconfig_path)) as cluster:
-        # Its kubeconfig may be a temporary file.
+        # Name the cluster and not its kubeconfig, which may be a temporary file.
         programs = ("--kind-bin", str(handle.kind_path), "--kind-kubectl-bin")
         cluster.options = ("--kind-cluster", handle.name, *programs, str(handle.kubectl_path))
         yield KindSite(handle, cluster, _node_names(handle))
 
 
 def handle_of(options: KindOptions) -> KindCluster:
-    """Return pytest-kind's handle on a cluster, with the programs found here.
+    """Return pytest-kind's handle on a cluster, with the paths of kind and kubectl.
 
     Raises:
         PreflightError: A program is missing.
@@ -209,10 +209,10 @@ def handle_of(options: KindOptions) -> KindCluster:
 
 
 def image_in_nodes(site: KindSite, image: str) -> None:
-    """See to it that the nodes have an image that Docker has.
+    """Load an image from Docker into the nodes, unless they have it.
 
     Raises:
-        PreflightError: Nobody has it.
+        PreflightError: Neither the nodes nor Docker have it.
     """
     if all(_has(node, image) for node in site.nodes):
         return
@@ -221,10 +221,10 @@ def image_in_nodes(site: KindSite, image: str) -> None:
 
 
 def require_image(image: str) -> None:
-    """See that Docker has an image.
+    """Check that Docker has an image.
 
     Raises:
-        PreflightError: It has not; the message holds the line to get it.
+        PreflightError: Docker does not have it; the message contains the command to pull it.
     """
     try:
         procs.run(["docker", "image", "inspect", "--format", "{{.Id}}", image])
@@ -253,9 +253,10 @@ def _bring_up(handle: KindCluster, config: Path, *, made: bool) -> None:
 
 @contextmanager
 def _loading(handle: KindCluster, images: Sequence[str]) -> Iterator[None]:
-    """Load images while kind makes a cluster in the block: nodes take them long before it is up.
+    """Load images while kind makes a cluster in the block.
 
-    Nothing is said of what cannot be done; :func:`image_in_nodes` will come upon it.
+    Nodes accept images long before the cluster is up. Errors are ignored here, because
+    :func:`image_in_nodes` loads what is missing and reports its errors.
     """
     over = Event()
     loader = Thread(target=_load_early, args=(handle, images, over), name="fsmredir-images")
@@ -281,10 +282,10 @@ def _load_early(handle: KindCluster, images: Sequence[str], over: Event) -> None
 
 
 def _takes_images(handle: KindCluster) -> bool:
-    """Whether there are nodes yet.
+    """Whether the cluster has nodes that accept images.
 
     Raises:
-        CommandError: The image store of one does not answer yet.
+        CommandError: The image store of a node does not answer yet.
     """
     nodes = _node_names(handle)
     for node in nodes:
@@ -294,7 +295,7 @@ def _takes_images(handle: KindCluster) -> bool:
 
 def _load(handle: KindCluster, image: str) -> None:
     argv = [str(handle.kind_path), "load", "docker-image", "--name", handle.name, image]
-    procs.run(argv, timeout_s=COMMAND_S, file_limit=IMAGE_LIMIT)  # kind saves it to a file
+    procs.run(argv, timeout_s=COMMAND_S, file_limit=IMAGE_LIMIT)  # kind saves the image to a file
 
 
 def _node_names(handle: KindCluster) -> tuple[str, ...]:
@@ -308,7 +309,7 @@ def in_node(node: str, argv: Sequence[str]) -> str:
 
 
 def _has(node: str, image: str) -> bool:
-    # The nodes name an image in full, with the registry it stands for.
+    # containerd lists an image by its full name, with the registry.
     return any(name == image or name.endswith(f"/{image}") for name in _images_of(node))
 
 
@@ -320,4 +321,4 @@ def _program(given: str, name: str) -> str:
     found = shutil.which(given or name)
     if found is None:
         raise PreflightError(f"the program {given or name!r} is not installed; {_REMEDIES[name]}")
-    return os.path.abspath(found)  # noqa: PTH100 - a link of a version manager must stay one
+    return os.path.abspath(found)  # noqa: PTH100 - keep the symbolic link of a version manager

@@ -1,4 +1,4 @@
-"""The namespace of a run: made at its start, removed at its end, swept if the run was killed."""
+"""Make the namespace of a run, remove it at the end, and sweep those of killed runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OWNER = "fsmredir/owner"
 KEPT = "fsmredir/kept"
 
 NAMESPACE_READY_S = 120.0
-"""How long a new cluster may take to be ready for objects in a new namespace."""
+"""Seconds that a new cluster may take until it accepts objects in a new namespace."""
 
 FORSAKEN = timedelta(days=1)
 """Age at which the namespace of a run on another machine counts as a leftover."""
@@ -35,8 +35,8 @@ def namespace(cluster: Cluster, *, keep: bool, config_map: Object | None = None)
     """Make a namespace for the block.
 
     Args:
-        cluster: Where.
-        keep: Leave it behind for the user to look at.
+        cluster: The cluster to use.
+        keep: Do not delete the namespace, so that the user can inspect it.
         config_map: The object that holds the agent; None for a namespace without it.
     """
     run = f"{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(3)}"
@@ -62,9 +62,10 @@ def namespace_object(name: str, run: str, annotations: Mapping[str, str]) -> Obj
 
 
 def sweep(cluster: Cluster) -> list[str]:
-    """Delete the namespaces of runs that are over, and return their names.
+    """Delete the namespaces of ended runs, and return their names.
 
-    A run of this machine is over when its process is gone; one of another machine after a day.
+    A run of this machine has ended when its process is gone. A run of another machine counts as
+    ended after a day.
     """
     found = cluster.get(_NAMESPACES, labelSelector=f"{MANAGED_BY}={OURS}")["items"]
     leftovers = [each["metadata"]["name"] for each in found if _is_leftover(each["metadata"])]
@@ -84,8 +85,8 @@ def is_over(owner: str, since: str) -> bool:
     """Whether a run has ended.
 
     Args:
-        owner: What :func:`ourselves` returned in it.
-        since: When it began, in ISO 8601.
+        owner: The value of :func:`ourselves` in the process of the run.
+        since: Start time of the run in ISO 8601.
     """
     host, _, process = owner.rpartition("/")
     if host == _machine():
@@ -94,38 +95,39 @@ def is_over(owner: str, since: str) -> bool:
 
 
 def runs(process: str | int) -> bool:
-    """Whether a process runs; one that has ended and that nobody has waited for does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         status = Path(f"/proc/{process}/stat").read_text()
     except OSError:
         return False
-    # The name before the state may hold blanks and brackets (proc_pid_stat(5)).
+    # The name in front of the state may contain blanks and brackets (proc_pid_stat(5)).
     return status.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def ourselves() -> str:
-    """Return a name of this process that no other has had."""
+    """Return a name of this process that no other process has or had."""
     return f"{_machine()}/{os.getpid()}"
 
 
 def _machine() -> str:
-    """Return a name of this machine since it was started."""
+    """Return a name of this machine that changes with every boot."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{socket.gethostname()}/{boot}"
 
 
 def _have_service_account(cluster: Cluster, path: str) -> None:
-    """Have the account that pods are refused without; none of ours uses it.
+    """Make sure that the service account ``default`` exists; no pod of ours uses it.
 
-    The controller that makes it is seconds late in a cluster that has just been made.
+    The admission plugin ServiceAccount refuses pods in a namespace without it. In a new cluster the
+    controller that creates the account is seconds late.
     """
-    with suppress(ApiError):  # it is there already, or we may not make any
+    with suppress(ApiError):  # the account exists already, or this user may not create accounts
         cluster.create(path, {"metadata": {"name": "default"}})
     _patiently(lambda: cluster.get(f"{path}/default"))
 
 
 def _patiently(request: Callable[[], Object]) -> Object:
-    """Make a request again while a cluster that has just been made is not ready for it."""
+    """Repeat a request while a new cluster is not ready for it."""
     retrying = Retrying(
         stop=stop_after_delay(NAMESPACE_READY_S),
         wait=wait_fixed(0.2),
@@ -136,5 +138,5 @@ def _patiently(request: Callable[[], Object]) -> Object:
 
 
 def _is_passing(error: BaseException) -> bool:
-    """Whether an answer is that of a cluster which is still starting."""
+    """Whether an error can come from a cluster that is still starting."""
     return isinstance(error, ApiError) and error.status in (0, 404, 500, 503)

@@ -1,4 +1,4 @@
-"""The nodes of a cluster: which there are, whether pods can run there, and how a pod gets there."""
+"""List the nodes of a cluster, tell whether they take pods, and pin pods to nodes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _NODES = "/api/v1/nodes"
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node of a cluster, as far as it matters to a run.
+    """A node of a cluster.
 
     Attributes:
-        name: As the cluster knows it.
-        linux: Its kernel is Linux, so that it can be judged.
-        trouble: Why no pod can run on it; empty if one can.
+        name: Name of the Node object.
+        linux: The node runs Linux, so it can be judged.
+        trouble: Why no pod can run on it; empty if pods can.
     """
 
     name: str
@@ -34,7 +34,7 @@ def nodes_of(cluster: Cluster) -> tuple[Node, ...]:
     """Return the nodes of a cluster.
 
     Raises:
-        PreflightError: They cannot be listed.
+        PreflightError: The nodes cannot be listed.
     """
     try:
         items = cluster.get(_NODES)["items"]
@@ -46,11 +46,11 @@ def nodes_of(cluster: Cluster) -> tuple[Node, ...]:
 
 
 def require_nodes(cluster: Cluster, names: Sequence[str]) -> None:
-    """See that a cluster has the nodes of these names.
+    """Check that a cluster has the nodes of these names.
 
     Raises:
-        BackendError: It has not: it is another cluster than the one that was asked for them, or
-            one was removed meanwhile.
+        BackendError: A node is missing: it was removed meanwhile, or this is not the cluster whose
+            nodes were listed before.
     """
     there = {node.name for node in nodes_of(cluster)} if names else set()
     if missing := [name for name in names if name not in there]:
@@ -61,7 +61,7 @@ def require_nodes(cluster: Cluster, names: Sequence[str]) -> None:
 
 
 def node_of(document: Mapping[str, Any]) -> Node:
-    """Return a node, as the API has it."""
+    """Return the node that a Node object of the API describes."""
     metadata, status = document["metadata"], document.get("status", {})
     system = status.get("nodeInfo", {}).get("operatingSystem", "linux")
     system = (metadata.get("labels") or {}).get("kubernetes.io/os", system)
@@ -69,17 +69,17 @@ def node_of(document: Mapping[str, Any]) -> Node:
 
 
 def pinned(pod: Object, *nodes: str) -> Object:
-    """Return a pod that runs on one of some nodes and nowhere else; unchanged if none is named.
+    """Pin a pod to one of some nodes; without node names return it unchanged.
 
-    As a DaemonSet's pods (ScheduleDaemonSetPods), it is scheduled: a node that is full is named in
-    the pod's status, where one that is put past the scheduler (``nodeName``) just fails. It puts up
-    with every taint, so a node that takes no other pods, such as one that is cordoned until it
-    has been judged, takes it too.
+    The scheduler places the pod, as it places the pods of a DaemonSet (ScheduleDaemonSetPods). So
+    the pod's status says if the node is full; a pod with ``nodeName`` bypasses the scheduler and
+    just fails. The pod tolerates every taint, so a node can be judged while it is cordoned.
     """
     names = list(filter(None, nodes))
     if not names:
         return pod
-    # A field takes one value (NodeSelectorRequirement); terms are alternatives.
+    # matchFields takes one value only (NodeSelectorRequirement), so each node gets a separate term.
+    # The terms are alternatives.
     only = [{"key": "metadata.name", "operator": "In", "values": [name]} for name in names]
     required = {"nodeSelectorTerms": [{"matchFields": [each]} for each in only]}
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
@@ -88,11 +88,11 @@ def pinned(pod: Object, *nodes: str) -> Object:
 
 
 def names_in_kind(cluster: str, roles: Sequence[str]) -> tuple[str, ...]:
-    """Return how kind names the nodes of a cluster that it makes.
+    """Return the names that kind gives to the nodes of a new cluster.
 
     Args:
-        cluster: The cluster's name.
-        roles: Of its nodes, in the order of its configuration.
+        cluster: Name of the cluster.
+        roles: Roles of the nodes, in the order of kind's configuration.
 
     Source: MakeNodeNamer in kind, pkg/cluster/internal/providers/common/namer.go.
     """

@@ -1,4 +1,4 @@
-"""Addresses outside a cluster that its nodes answer for, so that checks can dial them."""
+"""Make nodes answer for addresses outside the cluster, so that checks can dial them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.errors import DeadlineError
 
 NETWORK_S = 60.0
-"""How long the pods of a new cluster may take to get addresses: its nodes get ready first."""
+"""Seconds that pods of a new cluster may take to get addresses: its nodes must get ready first."""
 
 _DOCUMENTED = ("10.96.0.0/15", "10.243.0.0/16", "10.244.0.0/15")
 """Examples of FSM's documentation that are also the usual ranges of clusters."""
 
-_NOBODYS = {
+_OUTSIDE = {
     4: (
         "1.1.1.0/24", "2.2.0.0/16",
         "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
@@ -33,8 +33,8 @@ _NOBODYS = {
     ),
     6: ("2000::/3", "64:ff9b::/96", "100::/64"),
 }  # fmt: skip
-"""Its other examples, addresses that belong to nobody, and enough public ones that a range of
-every length fits in. No image can be pulled while the nodes answer for them."""
+"""Other examples of FSM's documentation, unassigned addresses, and enough public addresses that a
+range of every prefix length fits in. Nodes cannot pull images while they answer for them."""
 
 _PRIVATE = {
     4: (
@@ -48,15 +48,15 @@ _PRIVATE = {
         "fec0::/16",
     ),
 }  # fmt: skip
-"""Private, link-local and reserved ranges, where other clusters and clouds have their services."""
+"""Private, link-local and reserved ranges that other clusters and clouds use for services."""
 
 
 def free_ranges(taken: Iterable[str], families: Collection[int]) -> tuple[str, ...]:
     """Return the ranges that nodes can answer for in a cluster.
 
     Args:
-        taken: Addresses and ranges that it uses itself.
-        families: The IP versions that its pods have.
+        taken: Addresses and ranges that the cluster uses itself.
+        families: The IP versions of its pods.
     """
     own = [ip_network(each) for each in taken]
     networks = [each for each in map(ip_network, _every_range()) if each.version in families]
@@ -64,10 +64,10 @@ def free_ranges(taken: Iterable[str], families: Collection[int]) -> tuple[str, .
 
 
 def needs_met(ranges: Iterable[str], family: int) -> frozenset[Need]:
-    """Return the needs of checks of an IP version that are met where nodes answer for ranges."""
+    """Return the needs of checks that are met if nodes answer for these ranges."""
     answered = frozenset(ranges)
     met = {
-        Need.REMOTE_ADDRESSES: answered.issuperset(_NOBODYS[family]),
+        Need.REMOTE_ADDRESSES: answered.issuperset(_OUTSIDE[family]),
         Need.DEFAULT_CLUSTER_RANGES: answered.issuperset(_DOCUMENTED),
         Need.PRIVATE_ADDRESSES: answered.issuperset(_PRIVATE[family]),
     }
@@ -76,15 +76,15 @@ def needs_met(ranges: Iterable[str], family: int) -> frozenset[Need]:
 
 @contextmanager
 def remote_ranges(site: KindSite) -> Iterator[Sequence[str]]:
-    """Have the nodes answer for ranges outside the cluster, for the block.
+    """Make the nodes answer for ranges outside the cluster, for the block.
 
     Yields:
-        Those ranges.
+        The ranges.
     """
     ranges = unused_ranges(site)
     forget_routes(site)
-    # IPv4 answers from an address only if the table "local" has it (__ip_dev_find).
-    # Runs at once have each their own, which differ in the metric.
+    # IPv4 answers from an address only if the routing table "local" has it (__ip_dev_find).
+    # The metric is the process id, so that concurrent runs have separate routes.
     routes = [_local(each, os.getpid()) for each in ranges]
     with ExitStack() as undo:
         for node in site.nodes:
@@ -96,10 +96,10 @@ def remote_ranges(site: KindSite) -> Iterator[Sequence[str]]:
 
 
 def forget_routes(site: KindSite) -> list[str]:
-    """Take away what nodes still answer for because a run was killed, and return those ranges."""
+    """Remove the routes of killed runs from the nodes, and return their ranges."""
     forgotten = []
     for node in site.nodes:
-        shown = [in_node(node, ["ip", "-json", f"-{n}", *_SHOW]) for n in _NOBODYS]
+        shown = [in_node(node, ["ip", "-json", f"-{n}", *_SHOW]) for n in _OUTSIDE]
         routes = [route for text in shown for route in json.loads(text or "[]")]
         left = [route for route in routes if _is_of_a_dead_run(route)]
         if left:
@@ -109,16 +109,16 @@ def forget_routes(site: KindSite) -> list[str]:
 
 
 def unused_ranges(site: KindSite) -> Sequence[str]:
-    """Return the ranges that nodes can answer for, since the cluster does not use them.
+    """Return the ranges that nodes can answer for, because the cluster does not use them.
 
-    Pods are asked for theirs: a network plugin need not heed the ranges that nodes were given. In a
-    cluster that has just been made no pod has an address yet, so one is waited for.
+    Addresses of pods count too, because a network plugin may ignore the podCIDRs of nodes. In a new
+    cluster no pod has an address yet, so wait for one.
     """
     cluster = site.cluster
     try:
         pods = eventually(lambda: set(_pod_addresses(cluster)), NETWORK_S, "a pod with an address")
     except DeadlineError:
-        return ()  # nobody knows what the cluster uses
+        return ()  # the addresses that the cluster uses are unknown
     nodes = cluster.get("/api/v1/nodes")["items"]
     pods.update(each for node in nodes for each in node["spec"].get("podCIDRs", ()))
     families = {ip_network(each).version for each in pods}
@@ -127,7 +127,7 @@ def unused_ranges(site: KindSite) -> Sequence[str]:
 
 def _every_range() -> tuple[str, ...]:
     """Return every range that nodes can answer for, each once."""
-    lists = (_DOCUMENTED, *_NOBODYS.values(), *_PRIVATE.values())
+    lists = (_DOCUMENTED, *_OUTSIDE.values(), *_PRIVATE.values())
     return tuple(dict.fromkeys(each for listed in lists for each in listed))
 
 
@@ -139,7 +139,7 @@ def _local(network: str, metric: int) -> str:
 
 
 def _is_of_a_dead_run(route: Mapping[str, Any]) -> bool:
-    """Whether a route is one that :func:`remote_ranges` made in a process which has ended."""
+    """Whether :func:`remote_ranges` made a route in a process that has ended."""
     metric = route.get("metric", 0)
     return route.get("dst") in _every_range() and metric > 0 and not runs(metric)
 
@@ -149,7 +149,7 @@ def _ip(node: str, commands: Sequence[str]) -> None:
 
 
 def _ip_command(node: str, commands: Sequence[str]) -> list[str]:
-    """Return what runs commands of ip(8) in a node, each of them whatever becomes of the others."""
+    """Return a command that runs ip(8) commands in a node, all of them even if some fail."""
     script = """printf '%s\\n' "$@" | ip -force -batch -"""
     return ["docker", "exec", node, "/bin/sh", "-c", script, "sh", *commands]
 
@@ -162,13 +162,13 @@ def _addresses(nodes: Iterable[Object]) -> Iterator[str]:
 
 
 def _service(cluster: Cluster) -> str:
-    """Return the address of a Service."""
+    """Return the cluster IP of the Service ``kubernetes``, which shows the range of Services."""
     service = cluster.get("/api/v1/namespaces/default/services/kubernetes")
     return str(service["spec"]["clusterIP"])
 
 
 def _pod_addresses(cluster: Cluster) -> Iterator[str]:
-    """Yield the addresses of pods that have not their node's."""
+    """Yield the addresses of pods that are not on their node's network."""
     for pod in cluster.get("/api/v1/pods", resourceVersion="0")["items"]:
         if not pod["spec"].get("hostNetwork"):
             yield from (each["ip"] for each in pod["status"].get("podIPs", ()))

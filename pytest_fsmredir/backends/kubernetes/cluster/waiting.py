@@ -1,4 +1,4 @@
-"""Waiting for what a cluster does in its own time."""
+"""Wait for a condition in a cluster."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _LOOK_S = 0.2
 
 
 def eventually(look: Callable[[], T | None], within_s: float, what: str) -> T:
-    """Wait until something is there, and return it.
+    """Call ``look`` until it returns something, and return that.
 
     Raises:
-        DeadlineError: It is not there in time; the message names it.
+        DeadlineError: ``look`` returned nothing in time; the message says ``what`` was awaited.
     """
     retrying = Retrying(
         stop=stop_after_delay(within_s),
@@ -29,5 +29,5 @@ def eventually(look: Callable[[], T | None], within_s: float, what: str) -> T:
         found = retrying(look)
     except RetryError:
         raise DeadlineError(f"waited {within_s:.0f} s for {what}") from None
-    assert found is not None  # noqa: S101 - what is not there is looked for again
+    assert found is not None  # noqa: S101 - the loop above repeats on None
     return found

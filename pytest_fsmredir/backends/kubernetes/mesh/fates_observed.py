@@ -1,10 +1,10 @@
-"""Fates where the sidecar is somebody else's: the pod's own tables tell what it accepts.
+"""Determine fates when the sidecar is foreign: read the pod's socket tables.
 
-Each flow is held open while the pod that the sidecar is in is looked at. The far ends are still
-ours, so that a flow's path is the sidecar's acceptance by the witness, then the far end's by its
-banner, which the sidecar has passed on. A sidecar that passes nothing on, because nobody listens
-where the flow was going or because it waits for the client to speak first, has accepted all the
-same.
+A foreign sidecar reports nothing, so each flow is held open while the agent in the sidecar's pod
+reads the tables. The path of a flow starts with the acceptance of the sidecar, which the tables
+show. The far end is ours and sends a banner, which the sidecar forwards; it shows the acceptance of
+the far end. A sidecar that forwards nothing has still accepted the flow: the destination may not
+listen, or the sidecar may wait for the client to send first.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
 
 PATIENCE_S = 1.0
-"""How long a connection may stay silent before it is looked who has it."""
+"""Seconds that a connection may stay silent before the socket tables are read."""
 
 WINDOW = 32
-"""Flows of a sweep that are held open at once."""
+"""Number of flows of a sweep that are held open at once."""
 
-_SILENT_PORTS = {ADMIN_PORT, *SERVED_PORTS}  # what answers there wants to be asked first
+_SILENT_PORTS = {ADMIN_PORT, *SERVED_PORTS}  # servers at these ports wait for a request
 
 
 @dataclass
@@ -49,11 +49,11 @@ class HeldFlow:
     """A flow that is held open.
 
     Attributes:
-        flow: What was dialled.
-        number: Of the connection at its agent.
-        report: What the client knows.
-        seen: What the tables of the pods on its way told.
-        told: What the far ends told.
+        flow: The flow that was dialled.
+        number: Number of the connection at its agent.
+        report: The state of the connection at the client.
+        seen: What the tables of the pods on the path showed.
+        told: The acceptances that the far ends reported.
         looping: The pod whose sidecar dials itself; None without a loop.
     """
 
@@ -66,24 +66,24 @@ class HeldFlow:
 
     @property
     def accepted(self) -> tuple[Acceptance, ...]:
-        """Who accepted it, by what was seen."""
+        """The acceptances that the tables showed."""
         return tuple(each for sighting in self.seen for each in sighting.accepted)
 
     @property
     def open_question(self) -> bool:
-        """Nobody knows yet what has become of it."""
+        """Whether the fate of the flow is still unknown."""
         settled = self.report.lost is not None or self.report.answered_by is not None
         return not settled and not self.accepted
 
     @property
     def ends(self) -> set[Address]:
-        """The addresses that it may have where it arrives."""
+        """The client addresses that the flow may have at its destination."""
         onward = {each for sighting in self.seen for each in sighting.onward}
         return onward | ({self.report.client} if self.report.client else set())
 
 
 class WitnessedConnection(RemoteConnection):
-    """A connection attempt whose fate was seen when it was made."""
+    """A connection attempt whose fate was determined when it was made."""
 
     def __init__(self, place: KubePlace, number: int, fate: Fate) -> None:
         super().__init__(fate.flow, place.link, number, lambda: fate.path)
@@ -91,17 +91,17 @@ class WitnessedConnection(RemoteConnection):
 
     @property
     def fate(self) -> Fate:
-        """What became of the attempt."""
+        """The result of the attempt."""
         return self._seen
 
     @property
     def fate_by_banner(self) -> Fate:
-        """The same: other flows have no part in it."""
+        """The result of the attempt; other flows do not affect it."""
         return self._seen
 
 
 class Witnessing:
-    """The tables tell what the sidecar accepted; nothing is asked of it."""
+    """Read the socket tables for what the sidecar accepted, without its cooperation."""
 
     offers: ClassVar = frozenset[Need]()
     sees_others: ClassVar = True
@@ -126,7 +126,7 @@ class Witnessing:
 
     def sweep(self, place: KubePlace, flows: Sequence[Flow], source: Json) -> Iterator[Fate]:
         """Dial several ports of one destination at once."""
-        # One flow goes first: in a pod that loops the others would loop all at once.
+        # Dial one flow first. In a pod whose sidecar dials itself, many flows at once all loop.
         starts = [0, *range(1, len(flows), WINDOW)]
         for start, end in zip(starts, [*starts[1:], len(flows)], strict=True):
             holding = self._hold(place, flows[start:end], {"source": source})
@@ -161,7 +161,7 @@ class Witnessing:
         return holding
 
     def _wait(self, place: KubePlace, ours: KubePod | None, silent: Sequence[HeldFlow]) -> None:
-        """Give flows that nobody has been seen to accept all the time that a flow may take."""
+        """Wait the full timeout of a flow for flows without a known acceptance."""
         forms = place.link.ask(
             APP,
             "wait",
@@ -175,7 +175,7 @@ class Witnessing:
         self._look_at_destination(place, silent)
 
     def _look_at_destination(self, place: KubePlace, holding: Sequence[HeldFlow]) -> None:
-        """Look at the pod that flows lead to, where that is not the one they come from."""
+        """Read the tables of the destination pod, unless the flows also start there."""
         pod = self._mesh.pod_of(holding[0].flow.destination.host)
         if pod is None or pod.site is place.site:
             return
@@ -196,21 +196,21 @@ class Witnessing:
                 held.looping = pod
 
     def _patience_s(self, flows: Sequence[Flow]) -> float:
-        """Return how long a flow may be silent: what the sidecar serves itself always is."""
+        """Return seconds that a flow may stay silent; ports that the sidecar serves always are."""
         host = flows[0].destination.host
         into_pod = self._mesh.pod_of(host) is not None or host == self._mesh.loopback()
         silent = all(flow.destination.port in _SILENT_PORTS for flow in flows)
         return 0.0 if into_pod and silent else PATIENCE_S
 
     def _log(self, held: HeldFlow, mark: int) -> None:
-        """Log what was accepted, in the order of the way."""
-        acceptance_log, told = self._mesh.backend.acceptance_log, held.report.answered_by
+        """Log the acceptances of a flow in the order of its path."""
+        acceptance_log, reported = self._mesh.backend.acceptance_log, held.report.answered_by
         acceptance_log.witnessed(held.accepted)
-        fails_to_tell = told is None and held.report.lost != "refused"
-        if fails_to_tell or not acceptance_log.note(told):
+        missing = reported is None and held.report.lost != "refused"
+        if missing or not acceptance_log.note(reported):
             self._mesh.fetch()
-        if told is not None:
-            held.told = (told,)
+        if reported is not None:
+            held.told = (reported,)
         else:
             new, ends = self._mesh.since(mark, held.flow), held.ends
             held.told = tuple(a for a in new if a.peer in ends and not _is_among(held.accepted, a))
@@ -234,7 +234,7 @@ def _held(flow: Flow, form: Json, place: KubePod | None) -> HeldFlow:
 
 
 def _questions(held: HeldFlow) -> Iterator[Question]:
-    """Yield what to ask the destination's pod: who comes there may be the sidecar."""
+    """Yield questions for the destination's pod: the client there may be a sidecar."""
     if not held.accepted and held.report.client is not None:
         yield Question(held.report.client, held.flow.destination, held.report.connected)
     for sighting in held.seen:
@@ -248,16 +248,16 @@ def _let_go(place: KubePlace, holding: Iterable[HeldFlow]) -> None:
 
 
 def _is_among(known: Iterable[Acceptance], acceptance: Acceptance) -> bool:
-    """Whether an acceptance is one of some others, serial numbers aside."""
+    """Whether an acceptance is among known ones, ignoring serial numbers."""
     return any(replace(each, serial=acceptance.serial) == acceptance for each in known)
 
 
 def _require_a_witness(held: HeldFlow, path: Sequence[Acceptance]) -> None:
-    """See that what is not known is not taken for something that did not happen.
+    """Refuse to judge a flow whose acceptance may have been missed.
 
     Raises:
-        BackendError: Somebody answered whom the tables do not show, and connection tracking, which
-            could tell, cannot be asked.
+        BackendError: The flow was answered, the socket tables do not show by whom, and connection
+            tracking cannot be read.
     """
     report = held.report
     if not held.seen or any(each.tracking for each in held.seen):

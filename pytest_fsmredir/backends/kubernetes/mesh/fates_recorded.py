@@ -1,4 +1,4 @@
-"""Fates where the sidecar is ours: it records what it accepts, and so do the far ends."""
+"""Determine fates when the sidecar is ours: it and the far ends record what they accept."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Fates(Protocol):
-    """How a mesh learns what became of a TCP flow.
+    """How a mesh determines the fate of a TCP flow.
 
     Attributes:
-        offers: The needs of checks that can only be met in this way.
-        sees_others: It knows what programs accept that are none of ours.
+        offers: The needs of checks that only this way meets.
+        sees_others: Acceptances of foreign programs are seen too.
     """
 
     offers: ClassVar[frozenset[Need]]
@@ -30,13 +30,13 @@ class Fates(Protocol):
     def open(
         self, place: KubePlace, flow: Flow, how: Mapping[str, Json], *, keep: bool
     ) -> RemoteConnection:
-        """Dial from a place; the connection lives on if it is to be kept.
+        """Dial from a place.
 
         Args:
-            place: Where from.
-            flow: What.
+            place: The place that dials.
+            flow: The flow to open.
             how: Further arguments of the agent's command.
-            keep: The caller closes it.
+            keep: Leave the connection open; the caller closes it.
         """
         ...
 
@@ -46,7 +46,7 @@ class Fates(Protocol):
 
 
 class Recording:
-    """The banner tells who answered; what else was accepted is fetched from the agents."""
+    """Read the acceptance in the banner, and fetch all others from the agents."""
 
     offers: ClassVar = frozenset({Need.SIDECAR_CONTROL, Need.ANSWERING_SIDECAR})
     sees_others: ClassVar = False

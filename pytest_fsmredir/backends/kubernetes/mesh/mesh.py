@@ -1,4 +1,4 @@
-"""A mesh of one check: handles on pods of a cluster, and an end to all the check opened."""
+"""The mesh of one check: handles on pods of a cluster, and the cleanup of what the check opened."""
 
 from __future__ import annotations
 
@@ -32,20 +32,21 @@ from pytest_fsmredir.sidecars.recorder import LOOPBACK
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
 
 HIGHEST_ID = 65535
-"""Of users and groups in every container, also where its runtime has a user namespace."""
+"""Highest user and group id in every container, even if its runtime uses a user namespace."""
 
 _PROBED = {Acceptor.LIVENESS, Acceptor.READINESS, Acceptor.STARTUP, Acceptor.HEALTH}
 
 
 class KubeMesh:
-    """What one check is given; see :class:`pytest_fsmredir.backends.base.Mesh`.
+    """The mesh that one check gets; see :class:`pytest_fsmredir.backends.base.Mesh`.
 
     Attributes:
-        observed: Flows sent and programming attempts made, to tell a check that looked at nothing.
+        observed: Number of flows sent and programming attempts made; 0 shows that a check observed
+            nothing.
         watch: Called after each flow of :meth:`KubePlace.connect_all`.
-        forwarding: Sidecars that forward at the moment.
-        fates: How it learns what became of a flow.
-        pods_on: Name of the node that its pods are on; empty for any.
+        forwarding: Number of sidecars that forward at the moment.
+        fates: Determines the fate of a flow.
+        pods_on: Name of the node of its pods; empty for any node.
     """
 
     highest_id = HIGHEST_ID
@@ -97,7 +98,7 @@ class KubeMesh:
         return self._handle(site)
 
     def bare_pod(self, *, second_interface: bool = False, single_family: bool = False) -> KubePod:
-        """Return the pod that nobody has programmed; here nobody can, so all checks share it."""
+        """Return a pod without rules; no check can program it here, so all checks share it."""
         if second_interface or single_family:
             not_offered("a second interface, or one IP version alone")
         order = Order(Configuration(), self.iptables, bare=True, node=self.pods_on)
@@ -109,7 +110,7 @@ class KubeMesh:
         annotations: Mapping[str, str] | None = None,
         mesh_config: Mapping[str, Sequence[object]] | None = None,
     ) -> Programming:
-        """Return how the programming of a pod ended, which is the same for all who try that."""
+        """Return the result of programming a pod; checks with equal settings share it."""
         self.observed += 1
         order = self._order(annotations, mesh_config)
         ended = self.backend.shared_site(order).programming
@@ -142,35 +143,35 @@ class KubeMesh:
         return KubeWorkloads(self, backend.pool, backend.probed_pods, backend.workload_objects)
 
     def adopt(self, site: PooledPod) -> KubePod:
-        """Return a handle on a pod that was made otherwise than by this mesh."""
+        """Return a handle on a pod that this mesh did not make."""
         return self._handle(site)
 
     def dismiss(self, pod: KubePod) -> None:
-        """Have nothing to do any more with a pod that is about to be replaced."""
+        """Drop a pod that is about to be replaced."""
         self._pods.remove(pod)
         pod.link.close()
 
     def abandon(self, pod: KubePod, fate: Fate) -> None:
-        """Stop a pod whose sidecar dials itself, as this flow has shown; the check fails now."""
+        """Stop a pod whose sidecar dials itself, as this flow shows; the check fails."""
         if pod in self._pods:
             self._pods.remove(pod)
         self.backend.abandon(pod.site, fate)
 
     def outside(self, site: PooledPod) -> KubeOutside:
-        """Return a handle on a pod that is no pod of the mesh; flows may start from it."""
+        """Return a handle on a pod outside the mesh; flows may start from it."""
         place = KubeOutside(self, site, self.own_address(site), 0)
         self._guests.append(place)
         return place
 
     def answerer(self, dialler: KubePlace, host: str) -> KubePlace:
-        """Return the place that an address belongs to, as the dialler sees it."""
+        """Return the place that has an address, as seen from the dialling place."""
         if is_loopback(host):
             return dialler
-        # The node stands in for every address that is nobody's.
+        # The node answers for every address outside the cluster.
         return next((place for place in self._places() if place.is_own(host)), self.node)
 
     def own_address(self, site: PooledPod) -> str:
-        """Return a site's address in the family of the check."""
+        """Return a pod's address of the check's IP version."""
         return of_family(site.addresses, self.family)
 
     def pod_of(self, host: str) -> KubePod | None:
@@ -178,48 +179,48 @@ class KubeMesh:
         return next((pod for pod in self._pods if pod.is_own(host)), None)
 
     def pod_at(self, place: KubePlace) -> KubePod | None:
-        """Return a place that is a pod of the mesh."""
+        """Return the place if it is a pod of the mesh, else None."""
         return place if isinstance(place, KubePod) else None
 
     @property
     def configurations(self) -> tuple[Configuration, ...]:
-        """What the pods of the check are programmed with."""
+        """The configurations of the check's pods."""
         orders = (pod.site.order for pod in self._pods)
         return tuple(order.configuration for order in orders if order is not None)
 
     def losses(self) -> list[str]:
-        """Return nothing: a pod of a cluster that loses its network is not ready, which is seen."""
+        """Return nothing: a pod that loses its network becomes not ready, which is detected."""
         return []
 
     def mark(self) -> int:
-        """Return how many acceptances are known."""
+        """Return the number of known acceptances."""
         return len(self.backend.acceptance_log.log)
 
     def since(self, mark: int, flow: Flow) -> tuple[Acceptance, ...]:
-        """Return what was accepted since, the whole way of a flow where sidecars forward."""
+        """Return the acceptances since a mark; if sidecars forward, those of the whole path."""
         if self.forwarding:
             self.fetch()
         log = self.backend.acceptance_log.log[mark:]
         return tuple(each for each in log if not self._is_kubelets(each, flow))
 
     def learn(self, *reports: Report) -> None:
-        """Log what flows have shown, and look further where that cannot be all."""
+        """Log the acceptances in reports, and fetch the agents' logs if that may not be all."""
         whole = not self.forwarding and all(report.lost is None for report in reports)
         note = self.backend.acceptance_log.note
         if not whole or not all(note(report.answered_by) for report in reports):
             self.fetch()
 
     def fetch(self) -> None:
-        """Learn what all places of this check have accepted."""
+        """Fetch the acceptances of all places of this check."""
         links = {id(place.link): place.link for place in self._places()}
         self.backend.acceptance_log.fetch(links.values())
 
     def close(self) -> None:
-        """End all that the check opened."""
+        """Close and remove what the check opened."""
         self.undo.close()
 
     def _is_kubelets(self, acceptance: Acceptance, flow: Flow) -> bool:
-        """Whether an acceptance is that of a probe, which comes when it comes."""
+        """Whether an acceptance comes from a kubelet's probe, which can arrive at any time."""
         if acceptance.by not in _PROBED or acceptance.local.port == flow.destination.port:
             return False
         ours = (place for place in self._places() if place is not self.node)
@@ -248,10 +249,10 @@ class KubeMesh:
 
 
 def of_family(addresses: Sequence[str], family: int) -> str:
-    """Return the first address of a family.
+    """Return the first address of an IP version.
 
     Raises:
-        BackendError: There is none.
+        BackendError: There is no such address.
     """
     for address in addresses:
         if Address(address, 0).family == family:

@@ -1,4 +1,4 @@
-"""Places of a cluster as one check sees them: where its flows start from and arrive at."""
+"""The places of a cluster where the flows of one check start and arrive."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
 
 RESOLVE_S = 20.0
-"""How long a resolver may take: four times what it waits for one server (resolv.conf(5))."""
+"""Seconds that a resolver may take: four times its timeout for one server (resolv.conf(5))."""
 
-_SWEEP = 256  # ports of a sweep that one command names
+_SWEEP = 256  # ports of a sweep in one command
 
 
 class KubePlace(BasePlace):
     """A pod or a node as one check sees it.
 
     Attributes:
-        site: What it is a handle on.
+        site: The pod behind this handle.
     """
 
     _mesh: KubeMesh
@@ -42,7 +42,7 @@ class KubePlace(BasePlace):
 
     @property
     def link(self) -> AgentLink:
-        """The line to the place's agents."""
+        """The link to the place's agents."""
         return self._mesh.backend.link(self.site)
 
     def inject(
@@ -52,18 +52,18 @@ class KubePlace(BasePlace):
         not_offered("packets made by hand")
 
     def reaches(self, host: str, port: int, *, within_s: float) -> bool:
-        """Whether a TCP connection from here, which is no check's flow, is accepted."""
+        """Whether a TCP connection from here is accepted; it is not a flow of the check."""
         to = address_form(Address(host, port))
         return bool(self.link.ask(APP, "reaches", wait_s=within_s, to=to, within_s=within_s))
 
     def resolve(self, name: str) -> tuple[str, ...]:
-        """Ask the resolver that is configured here, and return the addresses; none without one."""
+        """Ask the place's resolver for a name, and return the addresses; empty if it has none."""
         family = self._mesh.family
         return tuple(self.link.ask(APP, "resolve", wait_s=RESOLVE_S, name=name, family=family))
 
     @property
     def _is_shared(self) -> bool:
-        """Whether other programs may listen here, and are as good as our own."""
+        """Whether a listener of another program may serve instead of ours."""
         return False
 
     def _answerer(self, host: str) -> BasePlace:
@@ -86,7 +86,7 @@ class KubePlace(BasePlace):
     def _send(
         self, flow: Flow, source: Address | None, payload: bytes, prepare: Prepare | None
     ) -> Fate:
-        return self._told(
+        return self._reported(
             flow,
             "datagram",
             source=address_form(source),
@@ -95,7 +95,7 @@ class KubePlace(BasePlace):
         )
 
     def _ping(self, flow: Flow, payload: bytes) -> Fate:
-        return self._told(flow, "ping", payload=bytes_form(payload))
+        return self._reported(flow, "ping", payload=bytes_form(payload))
 
     def _hear(self, protocol: Protocol, address: Address, uid: int) -> End:
         at = address_form(address)
@@ -107,11 +107,11 @@ class KubePlace(BasePlace):
         return partial(self._unlisten, number)
 
     def _unlisten(self, number: Json) -> None:
-        if not self.link.lost:  # else whatever ended it has ended the listener
+        if not self.link.lost:  # a lost link means that the agent and its listener have ended
             self.link.ask(APP, "unlisten", number=number)
 
-    def _told(self, flow: Flow, name: str, **arguments: Json) -> Fate:
-        """Have the agent send what needs no connection, and return what became of it."""
+    def _reported(self, flow: Flow, name: str, **arguments: Json) -> Fate:
+        """Have the agent send a datagram or an echo request, and return its fate."""
         mesh = self._mesh
         mesh.fetch()
         mark = mesh.mark()
@@ -129,4 +129,4 @@ class KubePlace(BasePlace):
 
 
 class KubeOutside(OutsidePlace, KubePlace):
-    """A pod outside the mesh, or the node."""
+    """A pod outside the mesh, or a node."""

@@ -1,7 +1,7 @@
-"""Learning which pods the checks will want, by running them on a mesh that only takes orders.
+"""Find out which pods the checks need, by running them on a mesh that only records orders.
 
-Nothing is sent: every flow has the fate its check hopes for, so that a check goes on to its next
-order. Whatever a check raises ends its planning; pods it would want later are made when it asks.
+Nothing is sent. Every flow has the fate that its check expects, so the check goes on to its next
+order. An exception in a check ends its planning; pods that it needs later are made when it asks.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from pytest_fsmredir.model.flow import Address
 from pytest_fsmredir.sidecars.recorder import LOOPBACK
 
 UNKNOWN = {4: "192.0.2.1", 6: "2001:db8::1"}
-"""Stands for an address that is not known yet (RFC 5737, RFC 3849)."""
+"""Placeholder for an address that is not known yet (RFC 5737, RFC 3849)."""
 
-_CALLS = 2000  # of one check: ends one that waits for something that never happens here
+_CALLS = 2000  # of one check: stops a check that waits for an event that never happens here
 
 
 class _Enough(Exception):
-    """A check that has asked for more than any check does."""
+    """A check has made more calls than any check needs."""
 
 
 @dataclass
 class Orders:
-    """What was ordered.
+    """The pods and objects that checks have ordered.
 
     Attributes:
-        shared: Pods that checks share, once each.
-        fresh: Pods of one check alone.
-        exhibits: Probed applications, which checks share.
-        templates: Of objects of one check alone.
+        shared: Pods that checks share, by the key of their order.
+        fresh: Pods that one check uses alone.
+        probed_pods: Probed applications, which checks share.
+        templates: Templates of objects that one check uses alone.
     """
 
     shared: dict[str, Order] = field(default_factory=dict)
     fresh: list[Order] = field(default_factory=list)
-    exhibits: list[ProbedPod] = field(default_factory=list)
+    probed_pods: list[ProbedPod] = field(default_factory=list)
     templates: list[Template] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Order]:
@@ -60,32 +60,32 @@ def plan(
     addresses: Callable[[str], Mapping[str, Mapping[int, str]]],
     timeout_s: float,
 ) -> Orders:
-    """Return the pods that some checks will want.
+    """Return the pods that some checks will need.
 
     Args:
-        functions: The checks' functions, each with what it will be run with.
-        addresses: Returns those of the places ``server``, ``client`` and ``node``, by IP version,
-            where known, for pods of a node.
-        timeout_s: What the mesh says about it.
+        functions: The functions of the checks, each with the parameters of its run.
+        addresses: Takes the name of a node, and returns the known addresses of the places
+            ``server``, ``client`` and ``node``, by IP version.
+        timeout_s: Seconds that a flow may take, as the mesh reports it.
     """
     orders = Orders()
     for wanted in functions:
         mesh = PlanningMesh(orders, wanted, addresses(wanted.node), timeout_s)
-        with suppress(Exception, _Enough):  # what is hoped for is not always what a check takes
+        with suppress(Exception, _Enough):  # a check may not accept a Hopeful
             for _ in wanted.function(cast("Mesh", mesh)) or ():
-                pass  # the second part may want further pods
+                pass  # a later part of the check may order further pods
     return orders
 
 
 def is_final(order: Order) -> bool:
-    """Whether an order names no address that is not known yet."""
+    """Whether all addresses in an order are known."""
     configuration = order.configuration
     text = repr((dict(configuration.annotations), dict(configuration.traffic)))
     return not any(address in text for address in UNKNOWN.values())
 
 
 class Hopeful:
-    """Everything a check could wish for."""
+    """A stand-in for any object: each call, attribute and comparison succeeds."""
 
     def __init__(self, budget: list[int], **known: object) -> None:
         self._budget, self._known = budget, known
@@ -96,7 +96,7 @@ class Hopeful:
         return self._known.get(name, self)
 
     def __call__(self, *_: object, **__: object) -> Hopeful:
-        """Return more of it."""
+        """Return another stand-in."""
         self._budget[0] -= 1
         if self._budget[0] < 0:
             raise _Enough
@@ -128,10 +128,10 @@ class Hopeful:
 
 
 class PlanningMesh:
-    """Takes orders; see :class:`pytest_fsmredir.backends.base.Mesh`."""
+    """A mesh that records orders; see :class:`pytest_fsmredir.backends.base.Mesh`."""
 
     exhaustive = False
-    highest_id = crowd = 0  # who dials, and how often, orders no pod
+    highest_id = crowd = 0  # the user id and the number of flows do not change the orders
 
     def __init__(
         self,
@@ -156,13 +156,13 @@ class PlanningMesh:
         fresh: bool = False,
         second_interface: bool = False,
     ) -> Hopeful:
-        """Take an order."""
+        """Record an order for a pod."""
         del second_interface
         self._take(annotations, mesh_config, fresh=fresh)
         return self._place(UNKNOWN[self.family])
 
     def bare_pod(self, *, second_interface: bool = False, single_family: bool = False) -> Hopeful:
-        """Take an order for a pod without an init container."""
+        """Record an order for a pod without an init container."""
         del second_interface, single_family
         self._share(Order(Configuration(), self.iptables, bare=True, node=self._node))
         return self._place(UNKNOWN[self.family])
@@ -173,13 +173,13 @@ class PlanningMesh:
         annotations: Mapping[str, str] | None = None,
         mesh_config: Mapping[str, Sequence[object]] | None = None,
     ) -> Hopeful:
-        """Take an order that may be refused."""
+        """Record an order for a pod that the implementation may refuse."""
         self._share(self._order(annotations, mesh_config))
         return Hopeful(self._budget)
 
     @property
     def workloads(self) -> Hopeful:
-        """What a user of the cluster can do; some of it is made early."""
+        """What a user of the cluster can do; probes and workloads are recorded."""
         return Hopeful(self._budget, probe=self._probe, workload=self._workload)
 
     def subnet(self, number: int) -> IPv4Network | IPv6Network:
@@ -192,7 +192,7 @@ class PlanningMesh:
 
     def _probe(self, probe: Probe, by: ProbeBy, *, alive: bool) -> Hopeful:
         order = self._order()
-        self._orders.exhibits.append(ProbedPod(order, case_of(probe, by, alive=alive)))
+        self._orders.probed_pods.append(ProbedPod(order, case_of(probe, by, alive=alive)))
         return Hopeful(self._budget)
 
     def _workload(self, kind: str, *, annotations: Mapping[str, str] | None = None) -> Hopeful:
@@ -225,7 +225,7 @@ class PlanningMesh:
             self._orders.fresh.append(order)
         elif order.configuration.is_valid:
             self._share(order)
-        # else there is such a pod only if an implementation takes what it must refuse
+        # An invalid configuration gets a pod only from an implementation that wrongly accepts it.
 
     def _share(self, order: Order) -> None:
         self._spend()

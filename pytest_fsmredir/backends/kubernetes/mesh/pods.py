@@ -1,4 +1,4 @@
-"""Pods of a cluster and their sidecars as one check sees them."""
+"""Handles on pods of a cluster and their sidecars, for one check."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class KubePod(KubePlace):
         return tuple(self._mesh.backend.acceptance_log.log)
 
     def is_own(self, host: str) -> bool:
-        """Whether an address leads back to this pod."""
+        """Whether an address belongs to this pod."""
         return host in self.site.addresses
 
     def _answer_tcp(self, port: int) -> None:
@@ -130,7 +130,7 @@ class KubePod(KubePlace):
 
     @property
     def _is_shared(self) -> bool:
-        """Whether an application of the user's own may listen here."""
+        """Whether a listener of the user's application may serve instead of ours."""
         return self._mesh.fates.sees_others
 
 
@@ -142,7 +142,7 @@ class KubeSidecar:
 
     @contextmanager
     def forwarding(self, services: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
-        """Pass captured flows on for the block."""
+        """Make the sidecar forward captured flows for the block."""
         self._ask("forward", on=True, services=dict(services))
         self._mesh.forwarding += 1
         try:
@@ -153,7 +153,7 @@ class KubeSidecar:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Have no sidecar for the block."""
+        """Stop the sidecar for the block."""
         self._ask("stop")
         try:
             yield

@@ -1,4 +1,4 @@
-"""What a mesh needs of its backend."""
+"""The interface between the mesh of a check and its backend."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class World:
     """The places outside the mesh.
 
     Attributes:
-        server: A pod on one of the named nodes, or anywhere.
+        server: A pod on one of the named nodes, or on any node.
         client: Another such pod.
-        nodes: A pod on the network of each named node, by the node's name. Without named nodes, one
-            on the network of some node, by an empty name. The client stands in if such pods are
-            not permitted.
+        nodes: A host-network pod on each named node, by the node's name. Without named nodes, one
+            host-network pod with an empty name. If such pods are not permitted, the client takes
+            their place.
     """
 
     server: PooledPod
@@ -32,11 +32,11 @@ class World:
 
     @property
     def sites(self) -> tuple[PooledPod, ...]:
-        """All of them."""
+        """The pods of all places."""
         return (self.server, self.client, *self.nodes.values())
 
     def addresses(self, node: str) -> dict[str, dict[int, str]]:
-        """Return their addresses by name and IP version, as far as known, for pods of a node."""
+        """Return the known addresses by place and IP version, as seen by pods on a node."""
         named = {"server": self.server, "client": self.client, "node": self.nodes[node]}
         return {
             name: {Address(host, 0).family: host for host in reversed(site.addresses)}
@@ -50,9 +50,9 @@ class MeshSource(Protocol):
     Attributes:
         world: The places outside the mesh.
         acceptance_log: Everything accepted in the run.
-        pool: Makes pods.
+        pool: Makes the pods.
         probed_pods: The probed applications of the run.
-        workload_objects: Makes objects that have templates.
+        workload_objects: Makes objects that have a pod template, such as a Deployment.
     """
 
     world: World
@@ -62,15 +62,15 @@ class MeshSource(Protocol):
     workload_objects: WorkloadObjects
 
     def shared_site(self, order: Order) -> PooledPod:
-        """Return the pod of these settings that checks share."""
+        """Return the pod with these settings that checks share."""
         ...
 
     def fresh_site(self, order: Order) -> PooledPod:
-        """Return an unused pod of these settings."""
+        """Return an unused pod with these settings."""
         ...
 
     def link(self, site: PooledPod) -> AgentLink:
-        """Return the line to a pod's agents."""
+        """Return the link to a pod's agents."""
         ...
 
     def remove(self, site: PooledPod) -> None:
@@ -78,17 +78,17 @@ class MeshSource(Protocol):
         ...
 
     def require_no_loop(self, order: Order) -> None:
-        """See that no pod of these settings was stopped because it loops.
+        """Check that no pod with these settings was stopped because its sidecar dials itself.
 
         Raises:
-            PodStoppedError: One was.
+            PodStoppedError: Such a pod was stopped.
         """
         ...
 
     def abandon(self, site: PooledPod, fate: Fate) -> None:
-        """Stop a pod whose sidecar dials itself: it would take ever more of its node.
+        """Stop a pod whose sidecar dials itself: it would use up its node.
 
-        Where an ordinary flow loops, every pod of these settings does, so no other one is made. A
-        pod that the run has not made stays as it is.
+        If an ordinary flow loops, every pod with these settings loops, so no further one is made. A
+        pod that the run did not make is left alone.
         """
         ...

@@ -1,4 +1,4 @@
-"""What a user of a cluster can do, for checks: workloads, services, probes, names."""
+"""Use a cluster like its users, for checks: workloads, Services, probes and DNS names."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
 
 SERVICE_S = 30.0
-"""How long a new Service may take until it has its endpoint, its name, and a way to it."""
+"""Seconds until a new Service has an endpoint, a DNS name, and rules on the node."""
 
 _REACH_S = 0.5
-"""How long one attempt may take: before a node knows the Service, packets to it come to nothing."""
+"""Seconds that one attempt may take: until a node knows a Service, packets to it get lost."""
 
 _DISCOVERY = "/apis/discovery.k8s.io/v1"
 
 
 class KubeWorkload:
-    """An object whose template makes one pod.
+    """An object with a template for one pod, such as a Deployment.
 
     Args:
-        owner: Whose it is.
-        template: What it is made of.
-        name: Its name.
+        owner: The workloads of the check.
+        template: Kind and pod template of the object.
+        name: Name of the object.
     """
 
     def __init__(self, owner: KubeWorkloads, template: Template, name: str) -> None:
@@ -65,18 +65,18 @@ class KubeWorkload:
 
     @property
     def path(self) -> str:
-        """Where it is in the API."""
+        """Path of the object in the API."""
         return self._template.path(self._owner.pool, self._name)
 
     @property
     def pod(self) -> KubePod:
-        """Its pod, as it is now."""
+        """The current pod of the object."""
         if self._pod is None:
             self._pod = self._newest()
         return self._pod
 
     def restart(self, *, annotations: Mapping[str, str] | None = None) -> Pod:
-        """Have the pod replaced, as ``kubectl rollout restart`` does, and return the new one."""
+        """Replace the pod as ``kubectl rollout restart`` does, and return the new pod."""
         pool = self._owner.pool
         replaced = self.pod
         before = self._template.order.configuration.annotations
@@ -94,11 +94,11 @@ class KubeWorkload:
         return self._pod
 
     def _newest(self) -> KubePod:
-        """Wait for the pod that the controller has made of the template as it is now."""
+        """Wait for the pod that the controller makes from the current template."""
 
         def look() -> Object | None:
             found = [pod["metadata"] for pod in self._owner.workload_objects.pods(self._name)]
-            # One that is being replaced goes when the new one is ready.
+            # A Deployment keeps the old pod until the new one is ready.
             return next((each for each in found if each["uid"] not in self._had), None)
 
         metadata = eventually(look, POD_OF_WORKLOAD_S, f"{self._name} to make a pod")
@@ -108,13 +108,13 @@ class KubeWorkload:
 
 
 class KubeWorkloads:
-    """What a user of the cluster can do; ends with the check.
+    """What a user of the cluster can do; objects are removed at the end of the check.
 
     Args:
-        mesh: The check's.
-        fleet: Makes pods.
-        gallery: The probed applications of the run.
-        workshop: Makes objects that have templates.
+        mesh: The mesh of the check.
+        pool: Makes the pods.
+        probed_pods: The probed applications of the run.
+        workload_objects: Makes objects that have a pod template.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class KubeWorkloads:
 
     @contextmanager
     def mesh_config(self, lists: Mapping[str, Sequence[object]]) -> Iterator[None]:
-        """Have lists in the MeshConfig for the block."""
+        """Set lists in the MeshConfig for the block."""
         before, self._lists = self._lists, lists
         try:
             self.in_force()
@@ -161,7 +161,7 @@ class KubeWorkloads:
             self.in_force()
 
     def host_network_pod(self) -> Place:
-        """Make a pod of the mesh's namespace on the network of its node."""
+        """Make a host-network pod in the mesh's namespace."""
         order = self.order({})
         name = self.pool.name("host-network")
         pod = self.pool.plain_pod(name, order)
@@ -169,7 +169,7 @@ class KubeWorkloads:
         return self.mesh.outside(self._made(pod, order))
 
     def first_flow(self, to: Place, port: int) -> Fate:
-        """Make a pod whose application dials before it does anything else."""
+        """Make a pod whose application dials first of all, and return the fate of the flow."""
         destination = Address(to.address, port)
         to.listen(port)
         order = self.order({})
@@ -181,16 +181,16 @@ class KubeWorkloads:
         self.pool.create(self.pool.injected(pod, order))
         self.mesh.undo.callback(self.pool.cluster.delete, self._path("pods", name))
         self.mesh.observed += 1
-        told = json.loads(
+        report = json.loads(
             eventually(
                 lambda: self._first_line(name), POD_OF_WORKLOAD_S, f"{name} to send its first flow"
             )
         )
         flow = Flow(Direction.OUTBOUND, destination, uid=1000)
-        return _fate(flow, told)
+        return _fate(flow, report)
 
     def probe(self, probe: Probe, by: ProbeBy, *, alive: bool) -> ProbeResult:
-        """Have the kubelet probe an application that answers, or one that does not."""
+        """Return the result of the kubelet's probe of an application, which answers if alive."""
         probed_pod = ProbedPod(self.order({}), case_of(probe, by, alive=alive))
         self.in_force()
         site = self._probed_pods.site(probed_pod)
@@ -213,20 +213,20 @@ class KubeWorkloads:
         made = cluster.create(self._path("services"), document)
         self.mesh.undo.callback(cluster.delete, self._path("services", name))
         pod.listen(port)
-        # A resolver that is asked too early remembers for seconds that there is no such name.
+        # Resolvers cache for seconds that a name does not exist, so do not ask for it too early.
         eventually(lambda: self._has_endpoints(name), SERVICE_S, f"endpoints of {name}")
         if not headless:
             address = made["spec"]["clusterIP"]
             eventually(lambda: self._leads_on(address, port), SERVICE_S, f"a way to {name}")
-            self.mesh.fetch()  # what the pod has accepted meanwhile is no check's flow
+            self.mesh.fetch()  # skip acceptances of these attempts: they are not flows of the check
         return f"{name}.{self.pool.namespace}.svc"
 
     def resolve(self, pod: Pod, name: str) -> tuple[str, ...]:
         """Ask the cluster's DNS by UDP, from inside a pod, and return the addresses.
 
         Raises:
-            Unmet: It answers outside the mesh, and not in the pod.
-            DeadlineError: It answers in neither: the cluster is at fault.
+            Unmet: The DNS answers outside the mesh but not in the pod.
+            DeadlineError: The DNS answers in neither place: the cluster is at fault.
         """
         try:
             return self._resolved(_place(pod), name)
@@ -238,15 +238,15 @@ class KubeWorkloads:
             raise Unmet(claim) from None
 
     def order(self, annotations: Mapping[str, str]) -> Order:
-        """Return what a pod with these annotations is, by the lists that are in force."""
+        """Return the order of a pod with these annotations and the lists now in force."""
         configuration = asked_for(annotations, self._lists)
         return Order(configuration, self.mesh.iptables, node=self.mesh.pods_on)
 
     def in_force(self) -> None:
-        """See to it that the mesh has the lists that it is to have now.
+        """Set the current lists in the mesh.
 
         Raises:
-            Unmet: It refuses them.
+            Unmet: The mesh refuses them.
         """
         if refusal := self.pool.configure(self._lists):
             expected = f"the mesh to accept these lists: {dict(self._lists)}"
@@ -258,7 +258,7 @@ class KubeWorkloads:
         return eventually(lambda: place.resolve(name), SERVICE_S, f"the name {name}")
 
     def _made(self, pod: Object, order: Order) -> PooledPod:
-        """Make a pod of the mesh, and return it once it is up."""
+        """Make a pod in the mesh's namespace, and return it when it is up."""
         self.in_force()
         self.pool.create(pod)
         (site,) = self.pool.adopt([pod["metadata"]["name"]], order, agents=(APP,))
@@ -266,7 +266,7 @@ class KubeWorkloads:
         return site
 
     def _first_line(self, name: str) -> str:
-        """Return what the application of a pod has printed; empty while that is nothing."""
+        """Return the first line of the output of a pod's application; empty if none yet."""
         pod = self.pool.cluster.get(self._path("pods", name))
         statuses = pod["status"].get("containerStatuses", ())
         if not any(each["name"] == FIRST and "running" in each["state"] for each in statuses):
@@ -275,7 +275,7 @@ class KubeWorkloads:
         return log.splitlines()[0] if log.endswith("\n") else ""
 
     def _leads_on(self, address: str, port: int) -> bool:
-        # Each node is told of a Service by itself, and it is the pods' own node that counts.
+        # kube-proxy programs each node separately, so dial from the node of the pods.
         return self.mesh.node.reaches(address, port, within_s=_REACH_S)
 
     def _has_endpoints(self, service: str) -> bool:
@@ -289,10 +289,10 @@ class KubeWorkloads:
         return f"{path}/{name}" if name else path
 
 
-def _fate(flow: Flow, told: Mapping[str, Any]) -> Fate:
-    client = Address(*told["client"]) if told["client"] else None
-    path = (from_banner(told["line"].encode()),) if told["line"] else ()
-    return Fate(flow, client, path, told["lost"])
+def _fate(flow: Flow, report: Mapping[str, Any]) -> Fate:
+    client = Address(*report["client"]) if report["client"] else None
+    path = (from_banner(report["line"].encode()),) if report["line"] else ()
+    return Fate(flow, client, path, report["lost"])
 
 
 def _place(place: Place) -> KubePlace:

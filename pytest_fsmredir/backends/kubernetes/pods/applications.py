@@ -1,4 +1,4 @@
-"""Pods whose application is a small program of ours instead of an agent, or beside one."""
+"""Containers that run a small test application instead of an agent, or in addition to one."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ FIRST, PROBED = "first", "probed"
 HEALTH_PATH = "/healthz?whole=yes"
 PROBED_PORT = 8081
 TRIES = 100_000
-"""Failures in a row that a probe may have before the kubelet acts: more than a run has seconds."""
+"""failureThreshold of probes, more than a run has seconds, so the kubelet restarts nothing."""
 
 
 def first_flow_container(image: str, to: Address, timeout_s: float) -> Object:
-    """Return a container that dials before it does anything else."""
+    """Return a container whose program dials first of all."""
     return _python(image, FIRST, "first_flow.py", [to.host, str(to.port), str(timeout_s)])
 
 
 def probed_container(image: str, probes: Collection[Probe], by: ProbeBy, *, alive: bool) -> Object:
-    """Return a container with probes, whose application answers them or does not."""
+    """Return a container with probes; its application answers them if it is alive."""
     made = (
         _python(image, PROBED, "probed.py", [str(PROBED_PORT)])
         if alive
@@ -50,7 +50,7 @@ _CERTIFIED = ["/bin/sh", "-c", 'printf %s "$OWN_PEM" >/tmp/own.pem; exec "$@"', 
 
 @cache
 def _certificate() -> str:
-    """Return a certificate and its key; nobody checks who signed it."""
+    """Return a certificate and its key. The kubelet does not verify certificates of probes."""
     made = certificate_for("probed.fsmredir.example")
     return (made.key + made.chain).decode()
 

@@ -1,4 +1,4 @@
-"""Why a pod is not up, with what its own containers said."""
+"""Explain why a pod is not up, with the end of its container's log."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def breakage(cluster: Cluster, namespace: str, name: str, state: PodState, app_i
     """Return why a pod of a run cannot come up.
 
     Args:
-        cluster: Where it is.
-        namespace: Its namespace.
-        name: Its name.
-        state: How far it is.
-        app_image: The image of the application, where the user has named one; else empty.
+        cluster: The cluster of the pod.
+        namespace: Namespace of the pod.
+        name: Name of the pod.
+        state: State of the pod.
+        app_image: The application image that the user named; empty if none was named.
     """
     what = f"pod {name} cannot come up: {state}"
     if not state.ended:

@@ -1,4 +1,4 @@
-"""The images: brought by the user, or built from ``fixtures/images``."""
+"""Find the images: those that the user names, or images built from ``fixtures/images``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pytest_fsmredir.backends.kubernetes.cluster.kind import require_image
 from pytest_fsmredir.errors import CommandError, PreflightError
 
 BASE_VARIABLE = "FSM_IMAGE_BASE"
-"""Environment variable that names another base image than the public default."""
+"""Environment variable that names a base image instead of the public default."""
 
 BUILD_S = 300.0
-"""How long a build may take: it may have to install packages."""
+"""Seconds that a build may take: it may have to install packages."""
 
 DEFAULT_BASE = "python:3.12-slim-bookworm"
 
@@ -26,7 +26,7 @@ def pod_image(given: str) -> str:
     """Return the image of the pods, built if none is given and it has not been built before.
 
     Raises:
-        PreflightError: The base is not here, or the build failed.
+        PreflightError: Docker does not have the base image, or the build failed.
     """
     return given or _built("pod", {}, "--fsm-pod-image IMAGE")
 
@@ -35,11 +35,11 @@ def mesh_image(given: str, tag: str = "") -> str:
     """Return the image of the reference mesh, built if none is given.
 
     Args:
-        given: An image that exists.
-        tag: What to call one that is built; empty for a name of its content.
+        given: Name of an existing image; empty to build one.
+        tag: Name for a built image; empty for a name derived from its content.
 
     Raises:
-        PreflightError: The base is not here, or the build failed.
+        PreflightError: Docker does not have the base image, or the build failed.
     """
     return given or _built("mesh", {"agent.pyz": agent_archive()}, "--image IMAGE", tag)
 
@@ -48,10 +48,10 @@ def _built(name: str, made: Mapping[str, bytes], option: str, tag: str = "") -> 
     """Build an image of ``fixtures/images``, unless it has been built before.
 
     Args:
-        name: Its folder.
-        made: Files that come from elsewhere than that folder.
-        option: How to bring an image instead.
-        tag: What to call it.
+        name: Name of the folder.
+        made: Generated files to add to the folder, by name.
+        option: The command line option that names an existing image; for error messages.
+        tag: Name for the image; empty for a name derived from its content.
     """
     base = os.environ.get(BASE_VARIABLE) or DEFAULT_BASE
     context = scratch.directory(f"image-{name}")

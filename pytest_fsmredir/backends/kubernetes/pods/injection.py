@@ -1,7 +1,7 @@
-"""What a mesh's injector does to a Pod, as a pure function: FSM's order and FSM's fields.
+"""Inject a sidecar and an init container into a Pod, in FSM's order and with FSM's fields.
 
 Source: FSM pkg/injector (patch.go, init_container.go, health_probes.go, webhook.go) at main of
-2026-02-06; only the certificates and what belongs to them are left out.
+2026-02-06. Only the certificates and the fields for them are left out.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ POD_FILE, MESH_CONFIG_FILE, LISTS_FOLDER = "pod.json", "mesh-config.json", "list
 
 _DOCUMENTS = "fsm-documents"
 _DOCUMENTS_PATH = "/fsmredir/documents"
-_FILE_PREFIX = "fsmredir/"  # of the annotations that hold the files
+_FILE_PREFIX = "fsmredir/"  # of annotations that hold the files
 
 _ENABLED, _DISABLED = ("enabled", "yes", "true"), ("disabled", "no", "false")
 _PROBE_PORTS = {
@@ -54,22 +54,22 @@ _PROBE_PORTS = {
 
 
 class BadAnnotation(ValueError):
-    """The injector would refuse the pod; the message is the injector's."""
+    """The injector refuses the pod; the message is the injector's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The containers that are put into a pod.
+    """The containers to inject into a pod.
 
     Attributes:
-        init: The init container: image and, unless its own entrypoint is to run, command; more
-            fields as needed.
+        init: Fields of the init container: ``image``, ``command`` unless the image's entrypoint
+            should run, and others as needed.
+        sidecar: Fields of the sidecar, likewise.
+        health: Fields of the health responder, likewise.
         privileged: The init container is privileged; otherwise it has NET_ADMIN.
-        sidecar: The sidecar: the same.
-        health: The health responder: the same.
-        iptables: Variant that the init container is to use.
-        hold: Start the application only when the sidecar's ``postStart`` hook has ended.
-        hold_hook: That hook's command.
+        iptables: The iptables variant that the init container should use.
+        hold: Start the application only after the sidecar's ``postStart`` hook has ended.
+        hold_hook: Command of that hook.
     """
 
     init: Mapping[str, Any]
@@ -82,11 +82,12 @@ class Parts:
 
 
 def wants_injection(pod: Mapping[str, Any], *, namespace_enabled: bool = True) -> bool:
-    """Return whether a pod is to be injected: its own annotation wins over its namespace's.
+    """Return whether a pod is to be injected: its annotation overrides that of its namespace.
 
     Raises:
-        BadAnnotation: The annotation has a value of no meaning.
+        BadAnnotation: The annotation has an unknown value.
     """
+    # FSM leaves host-network pods alone: their rules would change the node.
     if pod["spec"].get("hostNetwork"):
         return False
     own = is_enabled(pod["metadata"].get("annotations") or {})
@@ -94,10 +95,10 @@ def wants_injection(pod: Mapping[str, Any], *, namespace_enabled: bool = True) -
 
 
 def is_enabled(annotations: Mapping[str, str]) -> bool | None:
-    """Return what the annotations of a Pod or a Namespace say about injection; None for nothing.
+    """Return whether annotations of a Pod or Namespace enable injection; None if unset.
 
     Raises:
-        BadAnnotation: The annotation has a value of no meaning.
+        BadAnnotation: The annotation has an unknown value.
     """
     value = annotations.get(INJECTION)
     if value is None:
@@ -108,13 +109,13 @@ def is_enabled(annotations: Mapping[str, str]) -> bool | None:
 
 
 def require_valid(annotations: Mapping[str, str]) -> None:
-    """See that every list annotation can be honoured.
+    """Check the values of every list annotation.
 
-    FSM's injector takes any number above 0 for a port, and the init container then dies of 70000;
-    what its documentation asks for is a port.
+    FSM's injector accepts any number above 0 as a port, and its init container then fails on 70000.
+    Its documentation asks for a port, so refuse 70000 here.
 
     Raises:
-        BadAnnotation: One cannot; the message is that of FSM's injector.
+        BadAnnotation: A value is invalid; the message is that of FSM's injector.
     """
     kinds = ((PORT_LISTS, "port value", parse_port), (IP_RANGE_LISTS, "IP range", parse_ip_range))
     for names, kind, parse in kinds:
@@ -128,12 +129,12 @@ def require_valid(annotations: Mapping[str, str]) -> None:
 
 
 def injected(pod: Mapping[str, Any], mesh_config: Mapping[str, Any], parts: Parts) -> Object:
-    """Return a pod with redirection and a sidecar; the one given stays as it is.
+    """Return an injected copy of a pod.
 
     Args:
         pod: The Pod as the user wrote it.
         mesh_config: The MeshConfig.
-        parts: What is put in.
+        parts: The containers to inject.
     """
     made: Object = copy.deepcopy(dict(pod))
     spec = made["spec"]
@@ -149,7 +150,7 @@ def injected(pod: Mapping[str, Any], mesh_config: Mapping[str, Any], parts: Part
     )
     needs_health, ports = _rewrite_probes(spec["containers"])
     init = _init_container(configuration, parts)
-    # Appended: init containers of the application's own run before there is any redirection.
+    # FSM appends its init container, so the pod's other init containers run before redirection.
     spec["initContainers"] = [*(spec.get("initContainers") or ()), init]
     sidecar = _sidecar(parts, ports)
     apps = spec["containers"]
@@ -162,7 +163,7 @@ def injected(pod: Mapping[str, Any], mesh_config: Mapping[str, Any], parts: Part
 def contract_env(
     effective: Mapping[ListName, Sequence[str]], iptables: str
 ) -> list[dict[str, object]]:
-    """Return the contract's variables: the lists as literals, the addresses by downward API."""
+    """Return the contract's variables: lists as literals, addresses by the downward API."""
     literals = {
         "FSM_PROXY_UID": str(SIDECAR_UID),
         "FSM_INBOUND_PORT": str(INBOUND_PORT),
@@ -180,7 +181,7 @@ def contract_env(
 
 
 def address_env() -> list[dict[str, object]]:
-    """Return POD_IP and POD_IPS, filled in by the kubelet."""
+    """Return POD_IP and POD_IPS, which the kubelet fills in."""
     fields = {"POD_IP": "status.podIP", "POD_IPS": "status.podIPs"}
     return [
         {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
@@ -189,16 +190,16 @@ def address_env() -> list[dict[str, object]]:
 
 
 def _add_files(made: Object, files: Mapping[str, str]) -> None:
-    """Have the contract's files travel in annotations, and be mounted from there.
+    """Store the contract's files in annotations, and mount them by the downward API.
 
-    So nothing but the Pod itself is needed for them, in whatever namespace it is. All annotations
-    of a Pod together may have 256 KiB (TotalAnnotationSizeLimitB, Kubernetes API machinery).
+    So a pod needs no further object in its namespace. All annotations of a Pod together may have
+    256 KiB (TotalAnnotationSizeLimitB, Kubernetes API machinery).
 
     Args:
         made: The Pod.
-        files: Their text, by path in the volume.
+        files: Text of the files, by path in the volume.
     """
-    # The name of an annotation has one slash.
+    # The key of an annotation may contain one slash only.
     keys = {file: _FILE_PREFIX + file.replace("/", ".") for file in files}
     annotations = dict(made["metadata"].get("annotations") or {})
     annotations |= {keys[file]: text for file, text in files.items()}
@@ -212,15 +213,15 @@ def _add_files(made: Object, files: Mapping[str, str]) -> None:
 
 
 def _as_written(document: Mapping[str, Any]) -> Object:
-    """Return an object without what the API server adds to it for its own use."""
+    """Return an object without the fields that the API server adds."""
     metadata = {k: v for k, v in document["metadata"].items() if k != "managedFields"}
     kept = {k: v for k, v in document.items() if k != "status"}
-    # An object in an admission request need not say what it is.
+    # An object in an admission request may lack apiVersion and kind.
     return {"apiVersion": "v1", "kind": "Pod", **kept, "metadata": metadata}
 
 
 def _literal(text: str) -> str:
-    """Keep ``$(NAME)`` from being replaced (EnvVar.value, Kubernetes API)."""
+    """Escape ``$``, because the kubelet expands ``$(NAME)`` (EnvVar.value, Kubernetes API)."""
     return text.replace("$", "$$")
 
 
@@ -268,7 +269,7 @@ def _sidecar(parts: Parts, probe_ports: Mapping[str, int]) -> Object:
 
 
 def _probe_env(probe_ports: Mapping[str, int]) -> list[Object]:
-    """Return what tells a sidecar of ours which of its ports the kubelet sends probes to."""
+    """Return the variable that tells our sidecar which ports the kubelet probes."""
     listed = ",".join(str(port) for port in probe_ports.values())
     return [{"name": "FSM_PROBE_PORTS", "value": listed}]
 
@@ -283,10 +284,10 @@ def _health(parts: Parts) -> Object:
 
 
 def _rewrite_probes(containers: Sequence[Object]) -> tuple[bool, dict[str, int]]:
-    """Have the kubelet ask the sidecar; exec and grpc probes stay as they are.
+    """Redirect httpGet and tcpSocket probes to the sidecar; leave exec and grpc probes.
 
     Returns:
-        Whether a probe ends at the health responder, and the ports of the kinds that do not.
+        Whether a probe needs the health responder, and the sidecar's probe ports by name.
     """
     needs_health = False
     ports: dict[str, int] = {}
@@ -330,7 +331,7 @@ def _health_request(port: int, header: str, original: int) -> Object:
 
 
 def _number(port: object, container: Mapping[str, Any], default: int = 0) -> int:
-    """Return the number of a port that may be given by its name."""
+    """Return the number of a port that is given by number or name."""
     if isinstance(port, int):
         return port
     numbers = {each.get("name"): each["containerPort"] for each in container.get("ports", ())}

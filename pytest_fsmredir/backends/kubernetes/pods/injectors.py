@@ -1,4 +1,4 @@
-"""How pods of the mesh come by their redirection: by our own hand, or by the cluster's webhook."""
+"""Inject the pods of the mesh: by this package, or by the cluster's webhook."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Traffic = Mapping[str, Sequence[object]]
 
 
 class Injection(Protocol):
-    """Turns what is ordered into pods.
+    """Turns orders into pods of the mesh.
 
     Attributes:
-        agents: The agents in each of its pods.
-        files: What its init containers find beside the agent, by name.
+        agents: Names of the agents in each pod.
+        files: Files that init containers need in addition to the agent, by name.
         granted: Needs of checks that only such pods meet.
         withheld: Needs of checks that such pods cannot meet.
-        mesh_namespace: Where the MeshConfig is whose lists a run changes; empty if it changes none.
+        mesh_namespace: Namespace of the MeshConfig whose lists the run changes; empty for none.
     """
 
     agents: tuple[str, ...]
@@ -39,12 +39,12 @@ class Injection(Protocol):
 
     @property
     def installed(self) -> Traffic:
-        """The lists that the cluster's mesh is configured with, empty ones left out."""
+        """The lists in the MeshConfig of the installed mesh, without empty ones."""
         ...
 
     @property
     def remarks(self) -> Sequence[str]:
-        """What a reader of the verdict should know about the mesh."""
+        """Notes on the mesh that belong next to the verdict."""
         ...
 
     def begin(self, namespace: str) -> None:
@@ -52,7 +52,7 @@ class Injection(Protocol):
         ...
 
     def configure(self, traffic: Traffic) -> str:
-        """Have the mesh's lists be these for the pods that are made next.
+        """Set the mesh's lists for the pods that are made next.
 
         Returns:
             Why the lists were refused; empty when they are in force.
@@ -60,59 +60,59 @@ class Injection(Protocol):
         ...
 
     def injected(self, pod: Object, order: Order) -> Object:
-        """Return a pod as it is to be made: with what we put in, or as its user wrote it."""
+        """Return the pod to create: injected by us, or plain for the webhook to inject."""
         ...
 
     def made(self, sent: Object, got: Object) -> None:
-        """Learn what became of a pod at its admission."""
+        """Note how the admission changed a pod."""
         ...
 
     def refusal(self, error: ApiError, path: str, sent: Object) -> str | None:
-        """Return why the implementation refused a pod; None where it was not the implementation.
+        """Return why the implementation refused a pod; None if something else refused it.
 
         Args:
-            error: What came of the request.
-            path: Where the pod was to be made.
+            error: The error of the request.
+            path: Path of the pods in the API.
             sent: The pod.
         """
         ...
 
     def check(self) -> None:
-        """See that the pods made so far are what they are to be.
+        """Check that the mesh takes part in making the pods.
 
         Raises:
-            BackendError: They cannot be, for a reason that is none of the implementation's.
+            BackendError: It does not, for a reason that is not the implementation's fault.
         """
         ...
 
     def end(self) -> None:
-        """Leave the cluster as it was; harmless when nothing was begun."""
+        """Undo the changes to the cluster; do nothing if there are none."""
         ...
 
 
 Inject = Callable[[Cluster, Images], Injection]
-"""Makes what injects the pods of a run."""
+"""Returns the injection for the pods of a run."""
 
 
 def by_hand(implementation: Implementation | None) -> Inject:
-    """Have an implementation run in the init containers that we put into pods.
+    """Run an implementation in init containers that this package injects.
 
     Args:
-        implementation: Which; None where the init image runs it by itself.
+        implementation: The implementation; None if the entrypoint of the init image runs it.
 
     Raises:
-        PreflightError: It can only program pods of this machine.
+        PreflightError: The implementation can only program pods of this machine.
     """
     program = None if implementation is None else manifests.init_program(implementation)
     return lambda _cluster, images: Manual(images, program)
 
 
 class Manual:
-    """Our own mutation, with the implementation in the init container.
+    """Injection by this package, with the implementation in the init container.
 
     Args:
-        images: Where containers come from.
-        program: What the init container runs; None for the image's own entrypoint.
+        images: The images of the containers.
+        program: The program of the init container; None for the image's entrypoint.
     """
 
     granted: frozenset[Need] = frozenset()
@@ -127,15 +127,15 @@ class Manual:
         self.agents: tuple[str, ...] = (APP, SIDECAR) if images.sidecar_is_ours else (APP,)
 
     def begin(self, namespace: str) -> None:
-        """Nothing has to be prepared."""
+        """Do nothing."""
 
     def configure(self, traffic: Traffic) -> str:
-        """Each pod brings its mesh's lists along."""
+        """Accept the lists: each pod carries its mesh's lists in its own files."""
         del traffic
         return ""
 
     def injected(self, pod: Object, order: Order) -> Object:
-        """Return a pod with what we put in."""
+        """Return the injected pod."""
         return manifests.mesh_pod(
             pod,
             order.configuration,
@@ -146,15 +146,15 @@ class Manual:
         )
 
     def made(self, sent: Object, got: Object) -> None:
-        """Nobody changes our pods."""
+        """Do nothing: no webhook changes these pods."""
 
     def refusal(self, error: ApiError, path: str, sent: Object) -> str | None:
-        """The implementation has no say yet: it refuses in the init container."""
+        """Return None: the implementation runs later, in the init container."""
         del error, path, sent
         return None
 
     def check(self) -> None:
-        """They are as we made them."""
+        """Do nothing: this package made the pods."""
 
     def end(self) -> None:
-        """Nothing has to be undone."""
+        """Do nothing."""

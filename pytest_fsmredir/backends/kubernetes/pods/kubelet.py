@@ -1,4 +1,4 @@
-"""Probed applications, made all at once, and what the kubelet comes to about each."""
+"""Probed applications, and whether the kubelet's probes of each pass."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pytest_fsmredir.backends.workloads import Probe, ProbeBy
 from pytest_fsmredir.errors import DeadlineError
 
 PROBED_S = 45.0
-"""How long the kubelet may take to find that a live application is alive; it asks every second."""
+"""Seconds until a probe of a live application passes; the kubelet probes every second."""
 
 ENOUGH = 5
-"""Failures, or answers to a liveness probe, that count as the kubelet's word.
+"""Number of failures, or of answers to a liveness probe, after which the result counts.
 
-The kubelet asks every second, and a probe that passes wrongly does so at once.
+The kubelet probes every second, and a probe that passes wrongly passes at once.
 """
 
 _LOOK_S = 0.5
@@ -35,9 +35,9 @@ class Case:
     """One probed application.
 
     Attributes:
-        probes: The kinds it is probed by.
-        by: How they ask.
-        alive: Whether it answers.
+        probes: The kinds of its probes.
+        by: The protocol of its probes.
+        alive: The application answers.
     """
 
     probes: frozenset[Probe]
@@ -48,7 +48,7 @@ class Case:
 _DEAD = (frozenset({Probe.LIVENESS, Probe.READINESS}), frozenset({Probe.STARTUP}))
 CASES = (
     Case(frozenset(Probe), ProbeBy.HTTP, alive=True),
-    # A startup probe that fails keeps the others from being asked.
+    # The kubelet runs no other probe until the startup probe has passed.
     *(Case(probes, ProbeBy.HTTP, alive=False) for probes in _DEAD),
     *(
         Case(frozenset({Probe.READINESS}), by, alive=alive)
@@ -59,10 +59,10 @@ CASES = (
 
 
 def case_of(probe: Probe, by: ProbeBy, *, alive: bool) -> Case:
-    """Return the application that shows something.
+    """Return the application that shows the result of a probe.
 
     Raises:
-        ValueError: None does.
+        ValueError: No application has such a probe.
     """
     for case in CASES:
         if probe in case.probes and (case.by, case.alive) == (by, alive):
@@ -71,29 +71,29 @@ def case_of(probe: Probe, by: ProbeBy, *, alive: bool) -> Case:
 
 
 class Kubelet:
-    """What a kubelet says of one pod.
+    """The kubelet's view of one pod.
 
     Args:
-        cluster: Where.
-        namespace: Of the pod.
-        name: Of the pod.
+        cluster: The cluster of the pod.
+        namespace: Namespace of the pod.
+        name: Name of the pod.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
         self._cluster, self._namespace, self._name = cluster, namespace, name
 
     def verdict(self, probe: Probe, *, alive: bool) -> tuple[bool, str]:
-        """Wait until it has come to something, and return whether the probe passes, and why.
+        """Wait for a result, and return whether the probe passes, and why.
 
-        How often a probe has failed is told for the first half minute only: of one pod the kubelet
-        reports no more than 25 events at once (EventSourceObjectSpamFilter, client-go).
+        The number of failures is exact for the first half minute only: the kubelet reports at most
+        25 events in a burst about one pod (EventSourceObjectSpamFilter, client-go).
 
         Args:
-            probe: Which.
-            alive: Whether it has reason to pass.
+            probe: The kind of probe.
+            alive: The application answers, so the probe should pass.
 
         Raises:
-            DeadlineError: It has come to nothing in time.
+            DeadlineError: There is no result in time.
         """
 
         def look() -> str:
@@ -119,7 +119,7 @@ class Kubelet:
         )
 
     def _passes(self, probe: Probe) -> str:
-        """Return what shows that the probe passes; empty while nothing does."""
+        """Return the evidence that the probe passes; empty if there is none yet."""
         pod = self._cluster.get(f"/api/v1/namespaces/{self._namespace}/pods/{self._name}")
         status: Object = next(
             (each for each in pod["status"].get("containerStatuses", ()) if each["name"] == PROBED),
@@ -129,16 +129,17 @@ class Kubelet:
             return "the container is ready" if status.get("ready") else ""
         if probe is Probe.STARTUP:
             return "the container has started" if status.get("started") else ""
-        # Of a liveness probe the kubelet tells failures only; the application tells who asked.
+        # The kubelet reports only failures of a liveness probe, so count the requests in the
+        # application's log.
         log = self._cluster.log(self._namespace, self._name, PROBED).splitlines()
         asked = sum(line.startswith("200 ") for line in log)
         alone = asked >= ENOUGH and not status.get("restartCount")
         return f"the application was asked {asked} times" if alone else ""
 
     def _failures(self, probe: Probe) -> tuple[int, str]:
-        """Return how often the probe has failed, and what was last said about it.
+        """Return how often the probe has failed, and the message of its last failure.
 
-        Until a startup probe has passed no other is asked.
+        A failed startup probe counts too, because the kubelet runs no other probe before it passes.
         """
         says = (_SAYS[probe], _SAYS[Probe.STARTUP])
         events: Iterable[Object] = self._cluster.get(

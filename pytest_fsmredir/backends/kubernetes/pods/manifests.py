@@ -1,4 +1,4 @@
-"""The objects of a run."""
+"""Build the Pod objects of a run."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ PATH="$tools:$PATH" exec "$@" </dev/null
 """,
     "sh",
 ]
-"""Runs the rest of its arguments with the programs of the wanted variant first on PATH.
+"""Run the remaining arguments with the iptables programs of the wanted variant first on PATH.
 
-There are none of the variant native, whose nft the image has on PATH.
+The variant native has no such programs; its nft is on PATH in the image.
 """
 
 
 class AgentIn(StrEnum):
-    """Where the agent of a pod of the mesh runs."""
+    """The kind of container that runs the agent in a pod of the mesh."""
 
     CONTAINER = "container"
     EPHEMERAL = "ephemeral"
@@ -60,18 +60,18 @@ class AgentIn(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """Where containers come from.
+    """The images of the containers.
 
     Attributes:
-        pod: Holds Python and both variants of iptables.
-        init: The implementation's own; empty to run a command in the pod image.
+        pod: Image with Python and both variants of iptables.
+        init: Image of the implementation; empty to run a command in the pod image.
         init_privileged: The init container is privileged.
-        agent_in: Where the agent runs in pods of the mesh: as the application's container, or in
-            an ephemeral one that is added to it.
-        app: Where the agent is not it, the application's own image; empty for an application that
-            does nothing.
-        sidecar: Fields of a container (``image``, ``command`` and what else it takes) that is
-            somebody else's sidecar and tells us nothing; empty for ours.
+        agent_in: Whether the agent runs as the application's container or in an ephemeral
+            container.
+        app: Image of the application if the agent runs in an ephemeral container; empty for an
+            application that does nothing.
+        sidecar: Fields of the container (``image``, ``command`` and others) of a foreign sidecar,
+            which reports nothing; empty for ours.
     """
 
     pod: str
@@ -83,18 +83,18 @@ class Images:
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """Every image that pods are made of."""
+        """Every image that the pods use."""
         named = (self.pod, self.init, self.app, str(self.sidecar.get("image", "")))
         return tuple(dict.fromkeys(filter(None, named)))
 
     @property
     def sidecar_is_ours(self) -> bool:
-        """There is a line to the sidecar, which records what it accepts."""
+        """Whether the sidecar is our recorder, which reports what it accepts."""
         return not self.sidecar and self.agent_in is AgentIn.CONTAINER
 
 
 def place(name: str, images: Images, *, host_network: bool = False) -> Object:
-    """Return a pod outside the mesh that flows start from and arrive at."""
+    """Return a pod outside the mesh, where flows start and arrive."""
     made = _pod(name, {INJECTION: "disabled"}, images.pod)
     made["spec"]["hostNetwork"] = host_network
     return made
@@ -117,9 +117,9 @@ def mesh_pod(
     iptables: IptablesVariant,
     bare: bool = False,
 ) -> Object:
-    """Return a pod injected by our own hand.
+    """Return a pod that this package injects.
 
-    A bare one has its sidecar, and nobody programs it.
+    A bare pod has the sidecar and no init container, so it has no rules.
     """
     parts = _parts(images, init_command, iptables)
     made = injected(_with_agent(pod), configuration.mesh_config_document(), parts)
@@ -130,11 +130,11 @@ def mesh_pod(
 
 @dataclass(frozen=True, slots=True)
 class InitProgram:
-    """What programs a pod in an init container of our image.
+    """The program that sets the rules of a pod, in an init container of our image.
 
     Attributes:
         command: The command line.
-        files: Files that it needs beside the agent, by name.
+        files: Files that it needs in addition to the agent, by name.
     """
 
     command: Sequence[str]
@@ -142,7 +142,7 @@ class InitProgram:
 
 
 def init_program(implementation: Implementation) -> InitProgram:
-    """Return what programs a pod as an implementation does.
+    """Return the init container's program for an implementation.
 
     Raises:
         PreflightError: The implementation can only program pods of this machine.
@@ -184,7 +184,7 @@ def _init(
     return {
         "image": images.init or images.pod,
         "imagePullPolicy": "IfNotPresent",
-        # A literal $ of a command line is not for the kubelet to expand (Container.command).
+        # The kubelet expands $(NAME) in a command (Container.command), so escape it.
         "command": [word.replace("$(", "$$(") for word in [*_WITH_VARIANT_FIRST, *command]],
         "volumeMounts": [_agent_mount()],
     }
@@ -212,7 +212,7 @@ def _pod(name: str, annotations: Mapping[str, str], image: str) -> Object:
 
 
 def _application(images: Images) -> Object:
-    """Return the container of an application that knows nothing of us."""
+    """Return the container of an application without an agent."""
     made: Object = {"name": AGENT_CONTAINER, "image": images.app or images.pod}
     made["imagePullPolicy"] = "IfNotPresent"
     if not images.app:
@@ -230,7 +230,7 @@ def _agent(image: str, name: str) -> dict[str, object]:
 
 
 def _with_agent(pod: Object) -> Object:
-    """Return a pod with what the containers that we put into it need."""
+    """Return a pod with the volumes that the injected containers need."""
     own = pod["spec"].get("volumes", [])
     names = {volume["name"] for volume in own}
     added = [volume for volume in _volumes() if volume["name"] not in names]

@@ -1,4 +1,4 @@
-"""The mesh's own lists during a run: set for one group of pods after another, and put back."""
+"""Set the lists of the mesh's MeshConfig during a run, and restore them at its end."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pytest_fsmredir.errors import BackendError, PreflightError
 from pytest_fsmredir.model.policy import ListName
 
 OWNER, SINCE, ORIGINAL = "fsmredir/owner", "fsmredir/since", "fsmredir/original-lists"
-"""Annotations of the MeshConfig during a run: by them the next one mends what a killed one left."""
+"""Annotations of the MeshConfig during a run, by which the next run restores it after a kill."""
 
-_INVALID = (400, 422)  # what the API server answers to values that the CRD does not allow
+_INVALID = (400, 422)  # status of the API server for values that the CRD does not allow
 
 _MODES_OF_PODS = ("", "PodLevel", "iptables")
-"""Values of ``interceptionMode`` by which FSM redirects in the pod; ``iptables`` before 1.5."""
+"""Values of ``interceptionMode`` with which FSM redirects in the pod; ``iptables`` before 1.5."""
 
 Lists = Mapping[str, Sequence[object] | None]
 
@@ -25,15 +25,15 @@ Lists = Mapping[str, Sequence[object] | None]
 class MeshScope:
     """The five lists of a MeshConfig.
 
-    While a run has them, every new pod of that mesh gets the run's lists, whoever makes it.
+    While a run sets them, every new pod of that mesh gets the run's lists, including pods of users.
 
     Args:
-        cluster: Where.
-        namespace: The mesh's.
-        name: The MeshConfig's.
+        cluster: The cluster of the mesh.
+        namespace: Namespace of the MeshConfig.
+        name: Name of the MeshConfig.
 
     Attributes:
-        called: The MeshConfig, for messages.
+        called: Name of the MeshConfig in messages.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
@@ -43,19 +43,19 @@ class MeshScope:
         self._current: Lists | None = None
 
     def require_pod_level(self) -> None:
-        """See that the mesh redirects in pods.
+        """Check that the mesh redirects in pods.
 
         Raises:
-            PreflightError: It does not, or there is no such MeshConfig.
+            PreflightError: It does not, or the MeshConfig does not exist.
         """
         require_pod_level(self._found(), self.called)
 
     def take(self) -> None:
-        """Have the lists for this run.
+        """Reserve the lists for this run, and save their values.
 
         Raises:
-            PreflightError: There is no such MeshConfig.
-            BackendError: Another run has them.
+            PreflightError: The MeshConfig does not exist.
+            BackendError: Another run has reserved the lists.
         """
         found = self._found()
         metadata, traffic = found["metadata"], found.get("spec", {}).get("traffic") or {}
@@ -69,7 +69,7 @@ class MeshScope:
             original = json.loads(notes[ORIGINAL])
         since = datetime.now(UTC).isoformat()
         ours = {OWNER: namespaces.ourselves(), SINCE: since, ORIGINAL: json.dumps(original)}
-        # With its version, so that of two runs at once only one gets it.
+        # With the resource version, so that only one of two concurrent runs succeeds.
         version = metadata["resourceVersion"]
         marks = {"annotations": ours, "resourceVersion": version}
         try:
@@ -82,11 +82,11 @@ class MeshScope:
 
     @property
     def installed(self) -> dict[str, Sequence[object]]:
-        """The lists that the mesh had before the run took them, empty ones left out."""
+        """The lists that the mesh had before the run, without empty ones."""
         return {key: values for key, values in (self._original or {}).items() if values}
 
     def set(self, lists: Mapping[str, Sequence[object]]) -> str:
-        """Have the lists be these, and the ones not named be empty.
+        """Set the lists; lists that are not named become empty.
 
         Returns:
             Why the API server refused them; empty when they are in force.
@@ -104,7 +104,7 @@ class MeshScope:
         return ""
 
     def restore(self) -> None:
-        """Put back what was there before; harmless when nothing was taken."""
+        """Restore the saved lists; do nothing if none are saved."""
         if self._original is None:
             return
         none = dict.fromkeys((OWNER, SINCE, ORIGINAL))
@@ -112,19 +112,19 @@ class MeshScope:
         try:
             self._cluster.patch(self._path, body)
         except ApiError as error:
-            if error.status != 404:  # somebody has removed the mesh meanwhile
+            if error.status != 404:  # the mesh was removed meanwhile
                 raise
         self._original = self._current = None
 
     def put_back(self) -> bool:
-        """Put back the lists that a run which is over has set aside.
+        """Restore the lists that an ended run has replaced.
 
         Returns:
-            Whether there were any.
+            Whether there was anything to restore.
         """
         try:
             notes = self._found()["metadata"].get("annotations") or {}
-        except PreflightError:  # there is no such mesh
+        except PreflightError:  # no such mesh exists
             return False
         if not {OWNER, ORIGINAL} <= set(notes):
             return False
@@ -147,14 +147,14 @@ class MeshScope:
 
 
 def require_pod_level(mesh_config: Object, called: str) -> None:
-    """See that a mesh redirects in pods.
+    """Check that a mesh redirects in pods.
 
     Args:
-        mesh_config: Its MeshConfig.
-        called: How messages name that.
+        mesh_config: The MeshConfig of the mesh.
+        called: Name of the MeshConfig in messages.
 
     Raises:
-        PreflightError: It redirects elsewhere; the message names the mode.
+        PreflightError: The mesh redirects elsewhere; the message names the mode.
     """
     mode = (mesh_config.get("spec", {}).get("traffic") or {}).get("interceptionMode") or ""
     if mode not in _MODES_OF_PODS:

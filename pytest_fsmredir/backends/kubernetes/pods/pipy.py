@@ -1,4 +1,4 @@
-"""The real Pipy as the sidecar of pods: our script in its image, judged by the pods' own tables."""
+"""Run the real Pipy with our script as the sidecar of pods; the socket tables show its flows."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pytest_fsmredir.backends.kubernetes.cluster.kind import require_image
 from pytest_fsmredir.backends.kubernetes.pods.images import is_here
 
 DEFAULT_IMAGE = "flomesh/pipy:1.5.14"
-"""FSM's own (chart 1.6.0)."""
+"""The image that FSM uses (chart 1.6.0)."""
 
 _OPTIONS = ("--log-level=error", "--no-graph", "--no-reload", "--admin-port-off")
 
 
 def pipy_container(image: str) -> Mapping[str, object]:
-    """Return the sidecar's container with an image that holds the program ``pipy``."""
+    """Return the sidecar's container for an image that contains the program ``pipy``."""
     script = (layout.fixtures() / "sidecar" / "recorder.js").read_text(encoding="utf-8")
-    # A literal $ of a command line is not for the kubelet to expand (Container.command).
+    # The kubelet expands $(NAME) in a command (Container.command), so escape it.
     command = ["pipy", *_OPTIONS, "-e", script.replace("$(", "$$(")]
     return {"image": image, "imagePullPolicy": "IfNotPresent", "command": command}
 
 
 def pipy_here(image: str) -> Mapping[str, object]:
-    """Return the sidecar's container with an image that Docker has; FSM's own by default.
+    """Return the sidecar's container for an image in Docker; FSM's image by default.
 
     Raises:
-        PreflightError: It has not.
+        PreflightError: Docker does not have the image.
     """
     name = image or DEFAULT_IMAGE
     require_image(name)
@@ -34,5 +34,5 @@ def pipy_here(image: str) -> Mapping[str, object]:
 
 
 def pipy_if_here() -> Mapping[str, object]:
-    """Return the sidecar's container where Docker has FSM's image, and nothing elsewhere."""
+    """Return the sidecar's container if Docker has FSM's image, else an empty mapping."""
     return pipy_container(DEFAULT_IMAGE) if is_here(DEFAULT_IMAGE) else {}

@@ -1,4 +1,4 @@
-"""The pods of a run: made all at once, awaited once, taken one by one."""
+"""The pods of a run: created in batches, awaited together, taken one by one."""
 
 from __future__ import annotations
 
@@ -34,36 +34,36 @@ from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.sidecars.recorder import HEALTH_UID
 
 STUCK_S = 60.0
-"""How long nothing may have happened to any of the pods that are waited for.
+"""Seconds without any change in the awaited pods after which the wait fails.
 
-A machine with other work to do may be slow, but it gets on.
+A busy machine may be slow, but its pods still make progress.
 """
 
 POD_READY_S = 600.0
-"""How long a batch may take however steadily it gets on."""
+"""Seconds that a batch may take in all, even while it makes progress."""
 
-_NAMED = 5  # pods that a message names
+_NAMED = 5  # number of pods that a message names
 
 LOOK_S = 0.4
-"""How often the pods are looked at meanwhile; less often while they are many."""
+"""Seconds between two looks at the pods; more if many are awaited."""
 
 _FEW = 20
 
 IDLE_S = 20.0
-"""How long no pod of a batch has got on before one of them can count as hung."""
+"""Seconds without progress in a batch before a pod of it can count as hung."""
 
-_HANDS = 4  # requests under way at once
+_HANDS = 4  # concurrent requests
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A pod that is wanted.
+    """A request for a pod.
 
     Attributes:
-        configuration: Its settings.
-        iptables: The variant its init container is to use.
-        bare: Leave the init container out: nobody programs the pod.
-        node: Name of the node that it is to be on; empty for any.
+        configuration: Settings of the pod.
+        iptables: The iptables variant that its init container should use.
+        bare: Make no init container, so that the pod has no rules.
+        node: Name of the node to run on; empty for any node.
     """
 
     configuration: Configuration
@@ -73,7 +73,7 @@ class Order:
 
     @property
     def key(self) -> str:
-        """The same for equal orders."""
+        """A key that is the same for equal orders."""
         traffic = _said(self.configuration.traffic)
         annotations = dict(self.configuration.annotations)
         parts = [annotations, traffic, self.iptables, self.bare, self.node]
@@ -85,12 +85,14 @@ class PooledPod:
     """A pod of the run.
 
     Attributes:
-        name: As the cluster knows it.
-        agents: The agents in it.
-        order: What was ordered; None for a place outside the mesh.
-        addresses: Its addresses, IPv4 first.
-        programming: How its init container ended.
-        has_health: There is a health responder in it.
+        name: Name of the Pod object.
+        agents: Names of the agents in the pod.
+        order: The order of the pod; None for a place outside the mesh.
+        addresses: Addresses of the pod, IPv4 first.
+        programming: Result of the init container.
+        has_health: The pod has a health responder.
+        stream: The exec stream to the agents, once it is being opened.
+        link: The link to the agents, once it is open.
     """
 
     name: str
@@ -104,10 +106,10 @@ class PooledPod:
 
     @property
     def ordered(self) -> Order:
-        """Its order, which every pod of the mesh has.
+        """The order of a pod of the mesh.
 
         Raises:
-            ValueError: It is a place outside the mesh.
+            ValueError: The pod is a place outside the mesh.
         """
         if self.order is None:
             raise ValueError(f"no test has ordered {self.name}")
@@ -118,18 +120,18 @@ class PodPool:
     """Makes pods in the namespace of a run.
 
     Args:
-        cluster: Where.
-        namespace: The run's.
-        images: Where containers come from.
-        injection: How pods of the mesh come by their redirection.
-        init_timeout_s: When an init container counts as hung.
-        ledger: Where agents are enrolled.
-        timeout_s: How long a flow may take.
+        cluster: The cluster to use.
+        namespace: Namespace of the run.
+        images: The images of the containers.
+        injection: Puts the sidecar and the init container into pods of the mesh.
+        init_timeout_s: Seconds after which a running init container counts as hung.
+        acceptance_log: The log that numbers the agents and collects what they accept.
+        timeout_s: Seconds that a flow may take.
 
     Attributes:
-        cluster: Where.
-        namespace: The run's.
-        images: Where containers come from.
+        cluster: The cluster to use.
+        namespace: Namespace of the run.
+        images: The images of the containers.
     """
 
     def __init__(
@@ -156,7 +158,7 @@ class PodPool:
         injection.begin(namespace)
 
     def place(self, name: str, *nodes: str, host_network: bool = False) -> PooledPod:
-        """Make a pod outside the mesh, on one of some nodes if any is named; it is not awaited."""
+        """Create a pod outside the mesh, on one of the named nodes if any; do not wait for it."""
         site = PooledPod(name, (APP,))
         pod = manifests.place(name, self.images, host_network=host_network)
         self.create(pinned(pod, *nodes))
@@ -164,7 +166,7 @@ class PodPool:
         return site
 
     def join(self, pod: Object) -> PooledPod:
-        """Send an agent into a pod that runs and that somebody else has made; it stays his."""
+        """Attach an agent to an existing pod. The pod is not ours and is never deleted."""
         metadata, status = pod["metadata"], pod["status"]
         addresses = sorted((each["ip"] for each in status["podIPs"]), key=lambda each: ":" in each)
         site = PooledPod(metadata["name"], (APP,), addresses=tuple(addresses))
@@ -174,10 +176,10 @@ class PodPool:
         return site
 
     def make(self, orders: Iterable[Order]) -> list[PooledPod]:
-        """Make a pod an order; they are not awaited.
+        """Create one pod for each order; do not wait for them.
 
         Raises:
-            BackendError: The cluster, or its mesh, does not do its part.
+            BackendError: The cluster or its mesh cannot create a pod.
         """
         agents = self._injection.agents
         sites = [PooledPod(self.name("pod"), agents, order) for order in orders]
@@ -187,7 +189,7 @@ class PodPool:
                     site.programming = Programming(accepted=False, reason=refusal)
             else:
                 errors = list(self._hands.map(self._inject, batch))
-                # One by one, since the reason of a refusal may have to be asked for.
+                # One at a time: the reason of a refusal may have to be read from a log.
                 for site, error in zip(batch, errors, strict=True):
                     if error is not None:
                         self._refuse(site, error)
@@ -196,27 +198,27 @@ class PodPool:
         return sites
 
     def name(self, prefix: str) -> str:
-        """Return a name that nothing of the run has."""
+        """Return a name that no other object of the run has."""
         return f"{prefix}-{next(self._numbers)}"
 
     def plain_pod(self, name: str, order: Order) -> Object:
-        """Return a pod as its user writes it."""
+        """Return a pod as its user writes it, before injection."""
         return pinned(manifests.plain_pod(name, order.configuration, self.images), order.node)
 
     def injected(self, pod: Object, order: Order) -> Object:
-        """Return a pod as it is to be made."""
+        """Return the pod to create for a plain pod."""
         return self._injection.injected(pod, order)
 
     def create(self, pod: Object) -> Object:
-        """Make a pod, and return it as it was admitted.
+        """Create a pod, and return it as the API server admitted it.
 
         Raises:
-            ApiError: It was refused.
+            ApiError: The pod was refused.
         """
         return self.cluster.create(self._pods, pod)
 
     def configure(self, traffic: Mapping[str, Sequence[object]]) -> str:
-        """Have the mesh's lists be these for the pods that are made next.
+        """Set the mesh's lists for the pods that are made next.
 
         Returns:
             Why the mesh refused them; empty when they are in force.
@@ -225,26 +227,26 @@ class PodPool:
 
     @property
     def installed(self) -> Mapping[str, Sequence[object]]:
-        """The lists that the cluster's mesh is configured with, empty ones left out."""
+        """The lists in the MeshConfig of the installed mesh, without empty ones."""
         return self._injection.installed
 
     @property
     def remarks(self) -> Sequence[str]:
-        """What a reader of the verdict should know about the mesh."""
+        """Notes on the mesh that belong next to the verdict."""
         return self._injection.remarks
 
     def adopt(
         self, names: Sequence[str], order: Order, *, agents: tuple[str, ...] | None = None
     ) -> list[PooledPod]:
-        """Wait for pods that were made otherwise, and have them as our own.
+        """Wait for pods that were not made by :meth:`make`, and add them to the pool.
 
         Args:
-            names: Theirs.
-            order: What they are.
-            agents: The agents in them; those of every pod of the mesh by default.
+            names: Names of the pods.
+            order: The order that describes them.
+            agents: Names of the agents in them; None for those of every pod of the mesh.
 
         Raises:
-            BackendError: One cannot come up.
+            BackendError: A pod cannot come up.
         """
         sites = [PooledPod(name, agents or self._injection.agents, order) for name in names]
         self.wait(sites)
@@ -252,13 +254,13 @@ class PodPool:
         return sites
 
     def keep_spare(self, sites: Iterable[PooledPod]) -> None:
-        """Have pods ready for :meth:`take`."""
+        """Keep pods for :meth:`take`."""
         for site in sites:
             if site.order is not None:
                 self._spare[site.order.key].append(site)
 
     def take(self, order: Order) -> PooledPod:
-        """Return a pod that nobody has: a spare one, or one made now."""
+        """Return an unused pod: a spare one, or a new one."""
         if spare := self._spare[order.key]:
             return spare.popleft()
         made = self.make([order])
@@ -269,8 +271,8 @@ class PodPool:
         """Wait until pods are up, or refused by the implementation.
 
         Raises:
-            BackendError: One cannot come up, for no fault of the implementation.
-            DeadlineError: Some are not up in time.
+            BackendError: A pod cannot come up, and the implementation is not at fault.
+            DeadlineError: Some pods are not up in time.
         """
         waiting = {site.name: site for site in sites if site.programming.accepted}
         states: dict[str, PodState] = {}
@@ -278,7 +280,7 @@ class PodPool:
 
         def look() -> bool:
             pods = [pod for pod in self._list() if pod["metadata"]["name"] in waiting]
-            # Pods that start together slow each other down: none is hung while others get on.
+            # Pods that start together slow each other down, so progress of one counts for all.
             progress.look([pod["status"] for pod in pods])
             patience_s = self._init_timeout_s if progress.idle_s > IDLE_S else float("inf")
             for pod in pods:
@@ -306,26 +308,26 @@ class PodPool:
             ) from None
 
     def link(self, site: PooledPod) -> AgentLink:
-        """Return the line to a pod's agents."""
+        """Return the link to a pod's agents."""
         if site.link is None:
             if site.stream is None:
                 site.stream = self._dial(site)
             site.link = AgentLink(site.name, site.stream.result(), site.agents)
             self._acceptance_log.enrol(site.link, self._timeout_s)
             if site.order is not None and not site.has_health:
-                # A pod without probes has no health responder (FSM puts none in), so the check's
-                # is a socket of another user than the sidecar's and the application's.
+                # FSM injects no health responder into a pod without probes. So the agent opens a
+                # socket of a third user, which is neither the sidecar nor the application.
                 site.link.ask(APP, "health", addresses=list(site.addresses), uid=HEALTH_UID)
         return site.link
 
     def remove(self, site: PooledPod) -> None:
-        """Delete a pod; nobody waits for its end."""
+        """Delete a pod; do not wait for its end."""
         if site.link is not None:
             site.link.close()
         self._hands.submit(self.cluster.delete, f"{self._pods}/{site.name}")
 
     def close(self) -> None:
-        """Hang up everywhere, and leave the mesh as it was."""
+        """Close the links to all agents, and restore the mesh."""
         self._hands.shutdown(cancel_futures=True)
         try:
             for site in self._sites:
@@ -357,7 +359,7 @@ class PodPool:
         return self._hands.submit(access.open, site.name, site.agents)
 
     def _inject(self, site: PooledPod) -> ApiError | None:
-        """Make a pod of the mesh, or return why there is none."""
+        """Create a pod of the mesh, and return the error if it was refused."""
         pod = self.injected(self.plain_pod(site.name, site.ordered), site.ordered)
         try:
             self._injection.made(pod, self.create(pod))
@@ -373,7 +375,7 @@ class PodPool:
         site.programming = Programming(accepted=False, reason=reason)
 
     def _list(self) -> list[Object]:
-        # From the API server's memory; what it misses is seen at the next look.
+        # resourceVersion 0 reads the API server's cache, which may be a little old.
         items: list[Object] = self.cluster.get(self._pods, resourceVersion="0")["items"]
         return items
 
@@ -383,7 +385,7 @@ def _has_health(pod: Object) -> bool:
 
 
 def _by_mesh_config(sites: Iterable[PooledPod]) -> list[list[PooledPod]]:
-    """Return the pods in groups that want the same lists of the mesh."""
+    """Group pods by the mesh-wide lists that they need."""
     groups: dict[str, list[PooledPod]] = defaultdict(list)
     for site in sites:
         wanted = _said(site.ordered.configuration.traffic)
@@ -392,7 +394,7 @@ def _by_mesh_config(sites: Iterable[PooledPod]) -> list[list[PooledPod]]:
 
 
 def _said(traffic: Mapping[str, Sequence[object]]) -> dict[str, list[object]]:
-    """Return what a MeshConfig says in its lists; an empty one says nothing."""
+    """Return the lists of a MeshConfig without empty ones, which mean the same as none."""
     return {key: list(values) for key, values in traffic.items() if values}
 
 

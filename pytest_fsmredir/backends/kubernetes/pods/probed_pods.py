@@ -1,4 +1,4 @@
-"""The probed applications of a run: made with its other pods, and asked about by several checks."""
+"""The pods with probed applications; made once for a run, and shared by several checks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class ProbedPod:
     """A pod with a probed application.
 
     Attributes:
-        order: What else it is.
-        case: How its application is probed.
+        order: The order of the pod.
+        case: How the kubelet probes its application.
     """
 
     order: Order
@@ -25,7 +25,7 @@ class ProbedPod:
 
     @property
     def key(self) -> tuple[str, Case]:
-        """The same for equal exhibits."""
+        """A key that is the same for equal probed pods."""
         return self.order.key, self.case
 
 
@@ -33,7 +33,7 @@ class ProbedPods:
     """Makes each probed application once.
 
     Args:
-        fleet: Makes pods.
+        pool: Makes the pods.
     """
 
     def __init__(self, pool: PodPool) -> None:
@@ -41,20 +41,20 @@ class ProbedPods:
         self._names: dict[tuple[str, Case], str | FsmRedirError] = {}
         self._sites: dict[tuple[str, Case], PooledPod] = {}
 
-    def make(self, exhibits: Iterable[ProbedPod]) -> None:
-        """Make pods that there are not yet, under the lists in force; they are not awaited.
+    def make(self, probed_pods: Iterable[ProbedPod]) -> None:
+        """Create missing pods with the lists in force; do not wait for them.
 
-        What goes wrong is told to the checks that ask for the pod, not to all the others.
+        An error is kept, and raised only for checks that ask for the pod.
         """
-        for probed_pod in exhibits:
+        for probed_pod in probed_pods:
             if probed_pod.key not in self._names:
                 self._names[probed_pod.key] = self._made(probed_pod)
 
     def site(self, probed_pod: ProbedPod) -> PooledPod:
-        """Return a pod that is up, and made now if there was none.
+        """Return a running pod; create it if it does not exist.
 
         Raises:
-            FsmRedirError: It could not be made, or cannot come up.
+            FsmRedirError: The pod could not be created, or cannot come up.
         """
         self.make([probed_pod])
         name = self._names[probed_pod.key]

@@ -1,4 +1,4 @@
-"""What a Pod's status says about how far it is."""
+"""Derive the stage of a pod from the status of its Pod object."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INIT = "fsm-init"
 
 
 class PodStage(StrEnum):
-    """How far a pod is."""
+    """The stage of a pod."""
 
     WAITING = "not up yet"
     UP = "up"
@@ -25,12 +25,12 @@ class PodStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PodState:
-    """How far a pod is, and why.
+    """The stage of a pod, and the reason.
 
     Attributes:
-        stage: How far.
-        reason: Why it is not up.
-        addresses: Its addresses, IPv4 first, once it is up.
+        stage: The stage.
+        reason: Why the pod is not up.
+        addresses: Addresses of the pod once it is up, IPv4 first.
         ended: Names of its containers that have ended and will not be started again.
     """
 
@@ -44,10 +44,10 @@ class PodState:
 
 
 class PodProgress:
-    """Tells how long nothing has changed.
+    """Measures how long nothing has changed.
 
     Attributes:
-        idle_s: Seconds between the last change seen and the last look.
+        idle_s: Seconds between the last change and the last look.
     """
 
     def __init__(self) -> None:
@@ -56,18 +56,18 @@ class PodProgress:
         self._changed = monotonic()
 
     def look(self, seen: object) -> None:
-        """Take note of what is to be seen now."""
+        """Compare the current state with the last one."""
         if seen != self._last:
             self._last, self._changed = seen, monotonic()
         self.idle_s = monotonic() - self._changed
 
 
 def state_of(pod: Mapping[str, Any], init_timeout_s: float) -> PodState:
-    """Return how far a pod is.
+    """Return the state of a pod.
 
     Args:
-        pod: As the API has it.
-        init_timeout_s: When its init container counts as hung.
+        pod: The Pod object.
+        init_timeout_s: Seconds after which a running init container counts as hung.
     """
     status = pod.get("status", {})
     inits = status.get("initContainerStatuses", [])
@@ -78,8 +78,8 @@ def state_of(pod: Mapping[str, Any], init_timeout_s: float) -> PodState:
         return PodState(PodStage.REFUSED, refusal)
     ended = [each for each in containers if "terminated" in each.get("state", {})]
     if ended or status.get("phase") == "Failed":
-        told = ", ".join(_end(each) for each in ended)
-        why = status.get("message") or status.get("reason") or told
+        ends = ", ".join(_end(each) for each in ended)
+        why = status.get("message") or status.get("reason") or ends
         return PodState(PodStage.BROKEN, why, ended=tuple(each["name"] for each in ended))
     if containers and all("running" in each.get("state", {}) for each in containers):
         addresses = [each["ip"] for each in status.get("podIPs", [])]

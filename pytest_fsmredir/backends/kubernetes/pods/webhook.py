@@ -1,4 +1,4 @@
-"""Injection by the mesh that is installed in the cluster, into plain annotated pods."""
+"""Let the webhook of the installed mesh inject plain annotated pods."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.pods.pool import Order
 
 LOG_S = 3.0
-"""How long a line of the injector may take into its log."""
+"""Seconds until an error of the injector appears in its log."""
 
 MESH_CONFIG = "fsm-mesh-config"
 """Name of FSM's MeshConfig."""
 
 INSTALLED_LISTS_CHECK = "KUBE-030"
-"""The check whose pods get the lists that the mesh is configured with."""
+"""The check whose pods get the installed mesh's own lists."""
 
-_INJECTOR = "fsm-injector"  # the label "app" of its pods, and its container
+_INJECTOR = "fsm-injector"  # value of the label "app" of its pods, and name of its container
 
 
 class WebhookInjection:
-    """The webhook of a mesh in FSM's shape; FSM itself is one.
+    """Injection by the webhook of a mesh that works like FSM.
 
     Args:
-        cluster: Where.
-        images: Where the pods' own container comes from.
+        cluster: The cluster of the mesh.
+        images: The images of the pods' own containers.
         mesh: Name of the mesh: value of the namespace label ``flomesh.io/monitored-by``.
-        mesh_namespace: Where its MeshConfig and its injector are.
+        mesh_namespace: Namespace of its MeshConfig and its injector.
         mesh_config: Name of its MeshConfig.
-        webhook: Name of its webhook, as messages of the API server have it.
+        webhook: Name of its webhook in messages of the API server.
     """
 
     agents: tuple[str, ...] = (APP,)
-    files: Mapping[str, bytes] = MappingProxyType({})  # the init container is the mesh's own
+    files: Mapping[str, bytes] = MappingProxyType({})  # the mesh brings the init container
     granted = frozenset({Need.WEBHOOK})
     withheld = frozenset({Need.SIDECAR_CONTROL, Need.ANSWERING_SIDECAR, Need.PROGRAMMING})
 
@@ -72,11 +72,11 @@ class WebhookInjection:
         self._wanted: list[bool] = []
 
     def begin(self, namespace: str) -> None:
-        """Put the namespace into the mesh, and have the mesh's lists for this run.
+        """Add the namespace to the mesh, and reserve the mesh's lists for this run.
 
         Raises:
-            PreflightError: There is no such mesh, or it does not redirect in pods.
-            BackendError: Another run has its lists.
+            PreflightError: The mesh does not exist, or does not redirect in pods.
+            BackendError: Another run has reserved the lists.
         """
         marks = {"labels": {MONITORED_BY: self._mesh}, "annotations": {INJECTION: "enabled"}}
         self._cluster.patch(f"/api/v1/namespaces/{namespace}", {"metadata": marks})
@@ -85,12 +85,12 @@ class WebhookInjection:
 
     @property
     def installed(self) -> Traffic:
-        """The lists that the mesh is configured with, empty ones left out."""
+        """The lists in the MeshConfig before the run, without empty ones."""
         return self._scope.installed
 
     @property
     def remarks(self) -> Sequence[str]:
-        """Which lists of the mesh are set aside."""
+        """A note on the lists of the mesh that the run has replaced."""
         lists = [f"{key} {json.dumps(values)}" for key, values in self.installed.items()]
         if not lists:
             return ()
@@ -100,11 +100,11 @@ class WebhookInjection:
         )
 
     def configure(self, traffic: Traffic) -> str:
-        """Have the mesh's lists be these for the pods that are made next."""
+        """Set the mesh's lists for the pods that are made next."""
         return self._scope.set(traffic)
 
     def injected(self, pod: Object, order: Order) -> Object:
-        """Return the pod as its user wrote it; one that nobody is to program opts out."""
+        """Return the plain pod; a bare one gets the annotation that disables injection."""
         if not order.bare:
             return pod
         metadata = pod["metadata"]
@@ -112,7 +112,7 @@ class WebhookInjection:
         return {**pod, "metadata": {**metadata, "annotations": annotations}}
 
     def made(self, sent: Object, got: Object) -> None:
-        """Learn whether the mesh has put a container into a pod that is to be in the mesh."""
+        """Note whether the mesh has injected a container into a pod that asks for it."""
         try:
             wanted = wants_injection(sent)
         except BadAnnotation:
@@ -121,13 +121,13 @@ class WebhookInjection:
             self._wanted.append(_containers(sent) != _containers(got))
 
     def check(self) -> None:
-        """See that there is a mesh at work.
+        """Check that the webhook has injected at least one pod.
 
-        A pod that was left alone among others that were not is the mesh's doing, and packets tell
-        what that means. Where all were left alone, the webhook was never asked.
+        If the mesh injects some pods and not others, packets decide what that means.
+        If it has injected no pod at all, the API server has not called the webhook.
 
         Raises:
-            BackendError: No container was put into any pod so far.
+            BackendError: The mesh has injected no pod so far.
         """
         if self._wanted and not any(self._wanted):
             raise BackendError(
@@ -141,7 +141,7 @@ class WebhookInjection:
         """Return why the mesh refused a pod at its admission.
 
         Raises:
-            BackendError: Its webhook is down, or gave no answer of meaning.
+            BackendError: Its webhook is down, or returned an invalid response.
         """
         text = str(error)
         if f'admission webhook "{self._webhook}" denied the request' in text:
@@ -150,7 +150,8 @@ class WebhookInjection:
         if called not in text:
             return None
         why = text.partition(called)[2]
-        # FSM answers a pod that it refuses without the uid of the request, and so loses its reason.
+        # When FSM refuses a pod, its response lacks the request's uid. So the API server reports
+        # the missing uid instead of the reason, which is only in the injector's log.
         if "expected response.uid" in why:
             return f"at admission: {self._reason(path, sent) or why}"
         raise BackendError(
@@ -159,11 +160,11 @@ class WebhookInjection:
         )
 
     def end(self) -> None:
-        """Put the mesh's lists back."""
+        """Restore the mesh's lists."""
         self._scope.restore()
 
     def _reason(self, path: str, sent: Object) -> str:
-        """Have the pod refused again, and return what the injector's log then says."""
+        """Repeat the request as a dry run, and return the new error in the injector's log."""
         try:
             before = self._log()
             with suppress(ApiError):
@@ -177,7 +178,7 @@ class WebhookInjection:
             log: str = retrying(self._log)
         except ApiError as error:
             return f"the reason is in the log of {_INJECTOR}, which cannot be read: {error}"
-        errors = [said for line in log.splitlines() if (said := _error_in(line))]
+        errors = [found for line in log.splitlines() if (found := _error_in(line))]
         return errors[-1] if errors else ""
 
     def _log(self) -> str:
@@ -189,14 +190,14 @@ class WebhookInjection:
 
 
 def by_webhook(mesh: str, mesh_namespace: str) -> Inject:
-    """Have pods injected by the mesh of that name, whose MeshConfig is in that namespace."""
+    """Let the mesh of that name inject pods; its MeshConfig is in ``mesh_namespace``."""
     return lambda cluster, images: WebhookInjection(
         cluster, images, mesh=mesh, mesh_namespace=mesh_namespace
     )
 
 
 def _error_in(line: str) -> str:
-    """Return the error that a line of FSM's log tells of."""
+    """Return the error in a line of FSM's log; empty if there is none."""
     try:
         entry = json.loads(line)
     except ValueError:
@@ -207,7 +208,8 @@ def _error_in(line: str) -> str:
 def _containers(pod: Mapping[str, Any]) -> list[str]:
     """Return the names of a pod's containers.
 
-    A label or an annotation alone is not enough: FSM gives pods a label in each of its modes.
+    Labels and annotations do not prove injection: FSM labels pods in each of its modes, also in the
+    mode NodeLevel, which injects no container.
     """
     spec = pod["spec"]
     return [each["name"] for each in [*spec.get("initContainers", ()), *spec["containers"]]]

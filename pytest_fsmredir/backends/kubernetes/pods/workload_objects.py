@@ -1,4 +1,4 @@
-"""Objects whose template makes one pod: made with the other pods of a run, taken by its checks."""
+"""Objects with a template for one pod, such as a Deployment; made early and taken by checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool
 from pytest_fsmredir.errors import FsmRedirError
 
 POD_OF_WORKLOAD_S = 60.0
-"""How long a controller may take to make a pod of its template."""
+"""Seconds that a controller may take to make a pod from its template."""
 
 LABEL = "fsmredir/workload"
 
@@ -30,11 +30,11 @@ _COLLECTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """An object that is wanted.
+    """A request for an object with a pod template.
 
     Attributes:
-        kind: Its kind: ``Deployment``, ``StatefulSet``, ``DaemonSet`` or ``Job``.
-        order: What its pod is.
+        kind: ``Deployment``, ``StatefulSet``, ``DaemonSet`` or ``Job``.
+        order: The order of its pod.
     """
 
     kind: str
@@ -42,15 +42,15 @@ class Template:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The same for equal templates."""
+        """A key that is the same for equal templates."""
         return self.kind, self.order.key
 
     def path(self, pool: PodPool, name: str) -> str:
-        """Return where an object is in the API."""
+        """Return the path of an object in the API."""
         return f"{self._collection(pool)}/{name}"
 
     def create(self, pool: PodPool, name: str) -> None:
-        """Make an object of that name, whose pods get the lists in force.
+        """Create an object of that name, whose pods get the lists in force.
 
         Raises:
             ApiError: The cluster refuses it.
@@ -58,7 +58,7 @@ class Template:
         pool.cluster.create(self._collection(pool), self._document(pool, name))
 
     def pod_template(self, pool: PodPool, name: str) -> Object:
-        """Return what its controller makes pods of."""
+        """Return the pod template of an object."""
         pod = pool.injected(pool.plain_pod(name, self.order), self.order)
         spec = copy.deepcopy(pod["spec"])
         spec["restartPolicy"] = "Never" if self.kind == "Job" else "Always"
@@ -95,10 +95,10 @@ class Template:
 
 
 class WorkloadObjects:
-    """Makes objects of templates.
+    """Makes objects that have a pod template.
 
     Args:
-        fleet: Makes pods.
+        pool: Makes the pods.
     """
 
     def __init__(self, pool: PodPool) -> None:
@@ -106,9 +106,10 @@ class WorkloadObjects:
         self._spare: dict[tuple[str, str], deque[str]] = defaultdict(deque)
 
     def make(self, templates: Iterable[Template]) -> None:
-        """Have objects ready for :meth:`take`; their pods exist then, but are not awaited.
+        """Create objects for :meth:`take`, and wait until their pods exist, but not until they run.
 
-        What cannot be made now is tried again when a check wants it, which then learns why not.
+        An object that cannot be created now is tried again when a check takes it; the check then
+        gets the error.
         """
         made = []
         for template in templates:
@@ -117,21 +118,21 @@ class WorkloadObjects:
                 self._spare[template.key].append(name)
                 made.append(name)
         for name in made:
-            # A webhook gives a pod the lists that are in force when its controller makes it.
+            # A webhook uses the lists in force when the controller creates the pod, so wait here.
             with suppress(FsmRedirError):
                 eventually(partial(self.pods, name), POD_OF_WORKLOAD_S, f"a pod of {name}")
 
     def take(self, template: Template) -> str:
-        """Return the name of an object that nobody has: a spare one, or one made now.
+        """Return the name of an unused object: a spare one, or a new one.
 
         Raises:
-            ApiError: It cannot be made.
+            ApiError: The object cannot be created.
         """
         spare = self._spare[template.key]
         return spare.popleft() if spare else self._made(template)
 
     def pods(self, name: str) -> list[Object]:
-        """Return the pods of an object, but those that are on their way out."""
+        """Return the pods of an object, without those that are being deleted."""
         path = f"/api/v1/namespaces/{self._pool.namespace}/pods"
         found = self._pool.cluster.get(path, labelSelector=f"{LABEL}={name}")["items"]
         return [each for each in found if "deletionTimestamp" not in each["metadata"]]
