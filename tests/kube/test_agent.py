@@ -100,7 +100,7 @@ def test_arguments_of_a_preparation_travel() -> None:
 
 def test_preparation_that_cannot_travel_is_refused() -> None:
     """Catches: a preparation that silently does something else in the pod."""
-    with pytest.raises(ValueError, match="no plain function"):
+    with pytest.raises(ValueError, match="not a plain function"):
         preparation_form(lambda sock: None)
     with pytest.raises(ValueError, match="cannot be sent"):
         preparation_form(partial(preparing, object()))
