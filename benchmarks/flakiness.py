@@ -106,14 +106,14 @@ def _outcomes(more: Sequence[str], order: int | None = None) -> Rows:
         try:
             checks = json.loads((report / "report.json").read_text())["checks"]
         except (OSError, ValueError):
-            print(f"a run broke:\n{done.stdout}{done.stderr}", file=sys.stderr)
+            print(f"a run failed:\n{done.stdout}{done.stderr}", file=sys.stderr)
             return {}
     return {(row["id"], row["variant"]): (row["outcome"], row["reason"]) for row in checks}
 
 
 def _differences(order: int, expected: Rows, seen: Rows) -> Iterator[Difference]:
     for (check, variant), (outcome, _) in expected.items():
-        now, reason = seen.get((check, variant), ("nothing", "the run broke"))
+        now, reason = seen.get((check, variant), ("nothing", "the run failed"))
         if now != outcome:
             yield Difference(order, check, variant, outcome, f"{now}: {reason}")
 
@@ -127,11 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("runs", type=int, nargs="?", default=50, metavar="N")
     parser.add_argument(
         "--seed", type=int, default=random.randrange(_HIGHEST_SEED),  # noqa: S311 - no secret
-        help="of the orders (random)",
+        help="the seed of the orders (random by default)",
     )  # fmt: skip
-    parser.add_argument(
-        "--no-pressure", action="store_true", help="the machine has enough to do already"
-    )
+    parser.add_argument("--no-pressure", action="store_true", help="add no load to the machine")
     return parser
 
 

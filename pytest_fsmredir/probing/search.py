@@ -107,7 +107,7 @@ def search(
         elif found.predicts(finding, fate):
             raise BackendError(_contradiction(finding, fate))
         else:
-            open_.append(f"not sent as it should be: {finding.packet}")
+            open_.append(f"the packet that was sent differs from: {finding.packet}")
     return Search(_agreement(wrong, "; ".join(open_) or PROVED))
 
 
@@ -122,16 +122,16 @@ def _unread(why: str) -> Search:
 
 
 def _agreement(wrong: list[str], status: str) -> Proven:
-    count = f"{len(wrong)} kinds of flows are treated otherwise" if len(wrong) > 1 else ""
-    seen = "\n  ".join(filter(None, [count, *wrong])) or "no flow that is treated otherwise"
-    return Proven(not wrong, "every flow to be treated as the document says", seen, status=status)
+    count = f"{len(wrong)} kinds of flows are treated differently" if len(wrong) > 1 else ""
+    seen = "\n  ".join(filter(None, [count, *wrong])) or "no flow that is treated differently"
+    return Proven(not wrong, "every flow treated as the document requires", seen, status=status)
 
 
 def _contradiction(finding: Finding, fate: Fate) -> str:
     path = "\n".join(show.path_lines(finding.path))
     return (
-        f"the model of the rules is wrong: {finding.packet} is {fate.seen}, as the document says,"
-        f" but by the model it is {finding.end}; please report this with the rules:\n{path}"
+        f"wrong model of the rules: {finding.packet} is {fate.seen}, as the document requires;"
+        f" the model predicts {finding.end}; please report this with the rules:\n{path}"
     )
 
 
@@ -172,7 +172,10 @@ def _compared(
     prover = Prover(rules, policy, family, around, _taste(family, highest_id))
     proofs = [prover.prove(direction) for direction in Direction]
     findings = [f for proof in proofs for f in (*proof.findings, *proof.doubts)]
-    remarks = [*rules.remarks, *("more differences than were looked at" for p in proofs if p.more)]
+    remarks = [
+        *rules.remarks,
+        *("further differences were skipped" for p in proofs if p.more),
+    ]
     return _Compared(tuple(findings), tuple(remarks), prover.model)
 
 

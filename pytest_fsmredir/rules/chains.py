@@ -226,7 +226,7 @@ def count_steps(limit: int, work: Callable[[], int]) -> Callable[[], None]:
         nonlocal left
         left -= 1
         if left < 0:
-            raise TooComplexError(f"more than {limit} rules have to be gone through")
+            raise TooComplexError(f"more than {limit} rules have to be evaluated")
         if work() > WORK_LIMIT:
             raise TooComplexError("the conditions combine in too many ways")
 

@@ -68,16 +68,16 @@ def _parser() -> argparse.ArgumentParser:
         " sysctl, one after another.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    shown = _command(commands, "show", _show, "print the rules as they were understood")
+    shown = _command(commands, "show", _show, "print the rules as the model understands them")
     shown.add_argument("file", type=File, metavar="FILE")
-    path = _command(commands, "path", _path, "show the way of one packet")
+    path = _command(commands, "path", _path, "show the path of one packet")
     path.add_argument("file", type=File, metavar="FILE")
     _flow_options(path)
     _policy_options(path)
     check = _command(commands, "check", _check, "compare every flow with the document")
     check.add_argument("file", type=File, metavar="FILE")
     _policy_options(check)
-    diff = _command(commands, "diff", _diff, "show which flows change their fate")
+    diff = _command(commands, "diff", _diff, "show the flows whose fate changes")
     diff.add_argument("old", type=File, metavar="OLD")
     diff.add_argument("new", type=File, metavar="NEW")
     for command in (path, check, diff):
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
             action="append",
             default=[],
             metavar="IP",
-            help=f"an address of the pod; {' and '.join(EXAMPLE_ADDRESSES)} without any",
+            help=f"an address of the pod; {' and '.join(EXAMPLE_ADDRESSES)} by default",
         )
     return parser
 
@@ -100,7 +100,7 @@ def _command(
     parser = commands.add_parser(name, help=words, description=words)
     parser.set_defaults(run=run)
     parser.add_argument(
-        "--family", type=int, choices=(4, 6), help="IP version of rules that do not say theirs"
+        "--family", type=int, choices=(4, 6), help="IP version of rules that do not state one"
     )
     return parser
 
@@ -120,7 +120,7 @@ def _policy_options(parser: argparse.ArgumentParser) -> None:
 
 def _flow_options(parser: argparse.ArgumentParser) -> None:
     way = parser.add_mutually_exclusive_group(required=True)
-    way.add_argument("--out", metavar="IP[:PORT]", help="from the pod to there")
+    way.add_argument("--out", metavar="IP[:PORT]", help="an outgoing packet to this destination")
     way.add_argument("--in", dest="into", metavar="[IP:]PORT", help="from outside to the pod")
     parser.add_argument("--from", dest="source", metavar="IP[:PORT]", help="the source")
     parser.add_argument("--protocol", default="tcp", help="tcp, udp, icmp or a number")
@@ -128,7 +128,7 @@ def _flow_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", default=str(default), metavar="N")
     parser.add_argument("--ttl", default="64", metavar="N")
     parser.add_argument("--length", default="60", metavar="N")
-    parser.add_argument("--interface", metavar="NAME", help="by which the packet comes or goes")
+    parser.add_argument("--interface", metavar="NAME", help="its incoming or outgoing interface")
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -183,7 +183,7 @@ def _report(proofs: list[Proof], rules: RuleSet, families: tuple[int, ...], took
         plural = "" if len(findings) == 1 else "s"
         print(
             f"{more}{len(findings)} difference{plural} found ({versions}, in {took:.1f} s),"
-            " the plainest flow of each:"
+            " with the simplest flow of each:"
         )
     for number, finding in enumerate(findings, 1):
         for line in show.finding_lines(number, finding):
@@ -267,7 +267,7 @@ def _packet(arguments: argparse.Namespace, pod: Surroundings) -> Packet:
             },
         )
     except ValueError as why:
-        raise SettingsError(f"the packet cannot be: {why}") from None
+        raise SettingsError(f"impossible packet: {why}") from None
 
 
 def _end(text: str, pod: Surroundings) -> tuple[str, int]:

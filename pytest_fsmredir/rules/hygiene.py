@@ -90,18 +90,18 @@ class _Seen:
         """Return why no packet matches a rule."""
         before = chain.rules[: chain.rules.index(rule)]
         if not any(id(other) in self._asked for other in (*before, rule)):
-            return f"no packet gets to the chain {chain.name}"
+            return f"no packet reaches the chain {chain.name}"
         met = [self._met(asked) for asked in self._asked.get(id(rule), ())]
         if met and not any(met):
-            return "no packet meets its conditions here"
+            return "no packet meets its conditions in this chain"
         at = environment(self._space, Direction.OUTBOUND, {})
         own = self._conditions(rule, at)
         for other in before:
             covers = self._space.bdd.minus(own, self._conditions(other, at)) == NONE
             if covers and self.acts(other):
                 where = f"line {other.line}" if other.line else f"rule {other.number}"
-                return f"{where} takes every packet that it is for"
-        return "earlier rules take every packet that it is for"
+                return f"{where} matches all of its packets first"
+        return "earlier rules match all of its packets"
 
     def _met(self, asked: Asked) -> int:
         found = ALL

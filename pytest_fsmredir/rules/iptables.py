@@ -314,7 +314,7 @@ class _Cursor:
             if word in MODULES.get(module, {}):
                 return module, MODULES[module][word]
         if not self._modules:
-            raise ValueError(f"{word!r} is not an option that is known here")
+            raise ValueError(f"{word!r} is not a known option")
         return self._modules[-1], None
 
     def _pass_over(self, module: str, word: str, negated: bool) -> None:

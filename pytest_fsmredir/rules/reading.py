@@ -55,7 +55,7 @@ def read_text(text: str, family: int = 4) -> RuleSet:
         sorter.take(number, line)
     found = sorter.rules()
     if not found.chains and not sorter.listings:
-        raise RulesError("no rules are in it: give a listing by iptables-save or nft -j")
+        raise RulesError("it contains no rules: give the output of iptables-save or nft -j")
     reject_cycles(found)
     return found
 
@@ -159,7 +159,7 @@ class Sorter:
         """Add a line of ``ip route``, the only listing whose lines have no distinctive form."""
         first = text.split()[0]
         if not re.match(r"[0-9a-fA-F.:/]+$|default$|[a-z]+$", first):
-            raise fault(number, "no program that is known writes such a line", text)
+            raise fault(number, "this line has no known format", text)
         words = text.split()
         host = words[1] if first.isalpha() and first != "default" and len(words) > 1 else first
         family = 6 if ":" in host else 4

@@ -80,8 +80,8 @@ def reason(path: Path) -> str:
     if missed is not None:
         asked, place = missed
         condition = asked.rule.conditions[place].text
-        return f"no rule acts on it: {_place(asked.rule)} wants {condition}: {_brief(asked.rule)}"
-    return "no rule acts on it"
+        return f"no rule matches: {_place(asked.rule)} requires {condition}: {_brief(asked.rule)}"
+    return "no rule matches"
 
 
 def decided(path: Path) -> str:

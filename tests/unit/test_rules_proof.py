@@ -245,15 +245,15 @@ def idle(lines: list[str]) -> list[tuple[str, str]]:
 def test_dead_rule_of_todays_fsm_is_explained() -> None:
     """Catches: a rule that looks like an exemption, behind one that matches every packet."""
     dead = "-A FSM_TO_OUT -p tcp -m tcp --dport 15000 -j ACCEPT"
-    assert (dead, "line 17 takes every packet that it is for") in idle(FSM.splitlines())
+    assert (dead, "line 17 matches all of its packets first") in idle(FSM.splitlines())
 
 
 @pytest.mark.parametrize(
     ("rule", "why"),
     [
-        ("-A OUTPUT -p tcp -m udp -p udp -j DROP", "no packet meets its conditions here"),
-        ("-A ALONE -p tcp -j DROP", "no packet gets to the chain ALONE"),
-        ("-A OUTPUT -i eth0 -j DROP", "no packet meets its conditions here"),
+        ("-A OUTPUT -p tcp -m udp -p udp -j DROP", "no packet meets its conditions in this chain"),
+        ("-A ALONE -p tcp -j DROP", "no packet reaches the chain ALONE"),
+        ("-A OUTPUT -i eth0 -j DROP", "no packet meets its conditions in this chain"),
     ],
 )
 def test_rule_that_never_acts_is_explained(rule: str, why: str) -> None:

@@ -133,7 +133,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         sys.stdout.write(translated(text, int(family)))
     except UnknownWordError as why:
-        sys.stderr.write(f"this cannot be said in nft here: {why}\n")
+        sys.stderr.write(f"this rule cannot be translated to nft: {why}\n")
         return 2
     return 0
 
