@@ -49,6 +49,10 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "sidecar-spared-beside-metadata": "UID-016",
     },
     "loopback": {"loopback-high-ports-refused": "LO-016"},
+    "idleness": {
+        "idle-open-forgotten-out-v4": "CT-010",
+        "idle-half-closed-forgotten-in-v6": "CT-010",
+    },
     "list size": {
         "outbound-ports-cut-at-1000": "CFG-026",
         "excluded-ranges-cut-at-512": "OIX-020",
