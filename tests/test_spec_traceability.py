@@ -71,7 +71,7 @@ def test_cited_headings_exist_in_the_document() -> None:
         "Outbound port exclusions",
         "Inbound port exclusions",
     }
-    # The two scopes of each list stand under headings such as "1. Global inbound port exclusions".
+    # The two scopes of each list are under headings such as "1. Global inbound port exclusions".
     named = {sentence.seed for sentence in SPEC.values() if sentence.seed}
     known = tuple(heading.casefold() for heading in headings)
     assert {seed for seed in named if not seed.casefold().endswith(known)} == set()

@@ -276,7 +276,7 @@ def refusing_foreign_rules(pod: Target, plans: Sequence[Plan]) -> None:
     for plan in plans:
         listing = pod.run([f"{plan.program}-save"]).stdout
         if "\n-A" in listing and not any(f":{c} " in listing for c in chains_of(plan.rules, "nat")):
-            raise Refused("there are rules of others in this pod")
+            raise Refused("there are foreign rules in this pod")
     install(pod, plans)
 
 

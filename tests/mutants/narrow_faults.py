@@ -46,7 +46,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     },
     "the sidecar's own traffic": {
         "sidecar-spared-on-low-ports": "UID-015",
-        "sidecar-spared-beside-metadata": "UID-016",
+        "sidecar-spared-except-metadata": "UID-016",
     },
     "loopback": {"loopback-high-ports-refused": "LO-016"},
     "idleness": {
@@ -151,7 +151,7 @@ def main(argv: Sequence[str]) -> int:
 def _read(mutants: Iterable[Mutant]) -> Read:
     own = [mutant.read for mutant in mutants if mutant.read is not read]
     if len(own) > 1:
-        raise ValueError("two of the mutants read the configuration in a way of their own")
+        raise ValueError("more than one of the mutants changes how the configuration is read")
     return own[0] if own else read
 
 
@@ -160,7 +160,7 @@ def _load(loads: Sequence[Load]) -> Load:
     guards = [load for load in loads if isinstance(load, UnlessAlone)]
     own = [load for load in loads if load is not install and load not in (*between, *guards)]
     if len(own) > 1:
-        raise ValueError("two of the mutants load the rules in a way of their own")
+        raise ValueError("more than one of the mutants changes how the rules are loaded")
     innermost = own[0] if own else install
     for guard in guards:
         innermost = replace(guard, load=innermost)

@@ -1,7 +1,7 @@
 #!/bin/sh
-# What FSM (from 1.4.17 on) runs in its init container: IPv4 only, one restore, one match for all ports.
-# Its webhook is here too: it validates annotations, and has the lists of both scopes united.
-# With the argument PodIP it does what FSM does for localProxyMode: PodIP.
+# The init container of FSM 1.4.17 and later: IPv4 only, one restore, one match for all ports.
+# The webhook is included: it validates annotations and merges the lists of both scopes.
+# With the argument PodIP it acts like FSM with localProxyMode: PodIP.
 set -eu
 
 annotation() { # NAME: prints the value; status 1 without one
@@ -9,14 +9,14 @@ annotation() { # NAME: prints the value; status 1 without one
   sed -n 's|.*"flomesh.io/'"$1"'": "\([^"]*\)".*|\1|p' "$FSM_POD"
 }
 
-number() { # TEXT GREATEST
+number() { # TEXT MAXIMUM
   case $1 in '' | *[!0-9]*) return 1 ;; esac
   [ "${#1}" -le 9 ] && [ "$1" -le "$2" ]
 }
 
-is_port() { number "$1" 999999999 && [ "$1" -gt 0 ]; } # the webhook knows no upper limit
+is_port() { number "$1" 999999999 && [ "$1" -gt 0 ]; } # the webhook has no upper limit
 
-is_cidr() { # as Go's ParseCIDR; IPv6 passes
+is_cidr() { # like Go's ParseCIDR; accepts IPv6
   case $1 in */*/* | *[!0-9a-fA-F:./]*) return 1 ;; *?/?*) ;; *) return 1 ;; esac
   case $1 in *:*) number "${1#*/}" 128; return ;; esac
   number "${1#*/}" 32 || return 1
@@ -43,7 +43,7 @@ webhook inbound-port-exclusion-list is_port
 webhook outbound-ip-range-exclusion-list is_cidr
 webhook outbound-ip-range-inclusion-list is_cidr
 
-numbers() { printf %s "$1" | sed -E 's/(^|,)0+([1-9])/\1\2/g'; } # "0443" is printed back as 443
+numbers() { printf %s "$1" | sed -E 's/(^|,)0+([1-9])/\1\2/g'; } # "0443" is printed as 443
 inbound=$(numbers "$FSM_INBOUND_PORT_EXCLUSION_LIST")
 outbound=$(numbers "$FSM_OUTBOUND_PORT_EXCLUSION_LIST")
 

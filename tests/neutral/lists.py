@@ -59,7 +59,7 @@ def _items(variable: str) -> list[str]:
 
 def _port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
-        raise ValueError(f"{text!r} is no port from 1 to 65535")
+        raise ValueError(f"{text!r} is not a port from 1 to 65535")
     return int(text)
 
 
@@ -79,7 +79,7 @@ def _range(text: str) -> str:
 
 def _interface(text: str) -> str:
     if not _INTERFACE.fullmatch(text):
-        raise ValueError(f"{text!r} is no interface name that a rule can hold")
+        raise ValueError(f"{text!r} is not a valid interface name for a rule")
     return text
 
 

@@ -31,10 +31,10 @@ def _leaving(wanted: Lists, family: int) -> list[str]:
 
 def _entering(wanted: Lists) -> list[str]:
     """Return the rules that mark an inbound connection or clear its mark."""
-    spared = (15010, 15901, 15902, 15903, 15904, *wanted.inbound)
+    exempt = (15010, 15901, 15902, 15903, 15904, *wanted.inbound)
     return [
         _connmark("", TO_INBOUND).strip(),
-        *(_connmark(f"-p tcp --dport {port}", "0x0") for port in spared),
+        *(_connmark(f"-p tcp --dport {port}", "0x0") for port in exempt),
         *(_connmark(f"-i {name}", "0x0") for name in wanted.interfaces),
     ]
 

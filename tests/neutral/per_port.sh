@@ -1,16 +1,16 @@
 #!/bin/sh
-# One rule a port, by plain "iptables -A". The rules are built in chains that nothing leads to yet;
-# then one restore a family leads there instead of to the chains of the run before.
+# Add one rule per port with plain "iptables -A". Build the rules in chains without a jump. Then one
+# restore per family redirects the jumps from the chains of the earlier run to the new ones.
 set -eu
 
 fail() { echo "refused: $*" >&2; exit 1; }
 
-number() { # TEXT LEAST GREATEST
+number() { # TEXT MINIMUM MAXIMUM
   case $1 in '' | *[!0-9]*) return 1 ;; esac
   [ "${#1}" -le 5 ] && [ "$1" -ge "$2" ] && [ "$1" -le "$3" ]
 }
 
-is_range() { # TEXT; what passes for IPv6 here is left to ip6tables
+is_range() { # TEXT; ip6tables validates IPv6 ranges further
   case $1 in */*/* | *[!0-9a-fA-F:./]*) return 1 ;; *?/?*) ;; *) return 1 ;; esac
   case $1 in *:*) number "${1#*/}" 0 128; return ;; esac
   number "${1#*/}" 0 32 || return 1
@@ -22,7 +22,7 @@ is_range() { # TEXT; what passes for IPv6 here is left to ip6tables
   [ -z "$address" ]
 }
 
-each() { # LIST TEST...: puts the items into $items, every one of which passes the test
+each() { # LIST TEST...: sets $items to the items; every item must pass the test
   list=$1; shift
   case $list in *, | ,* | *,,*) fail "an empty item in '$list'" ;; esac
   items=
@@ -30,7 +30,7 @@ each() { # LIST TEST...: puts the items into $items, every one of which passes t
   for item in $list; do
     item=${item# }; item=${item% }
     IFS=' '
-    "$@" "$item" || fail "'$item' is no item for this list"
+    "$@" "$item" || fail "'$item' is not an item of this list"
     items="$items $item"
     IFS=,
   done
@@ -58,7 +58,7 @@ of_family() { # PROGRAM RANGE
   case $2 in *:*) [ "$1" = ip6tables ] ;; *) [ "$1" = iptables ] ;; esac
 }
 
-current() { # PROGRAM: prints the generation in force, nothing if there is none
+current() { # PROGRAM: prints the active generation, or nothing
   "$1" -w 5 -t nat -S PREROUTING | sed -n 's/^-A PREROUTING -p tcp -j ONE_\([AB]\)_IN$/\1/p'
 }
 
@@ -101,7 +101,7 @@ build() { # PROGRAM GENERATION
   [ -n "$included" ] || $add "$out" -p tcp -j REDIRECT --to-ports "$FSM_OUTBOUND_PORT"
 }
 
-lead() { # PROGRAM FROM TO: changes the jumps of a family, both or none; a generation may be ""
+lead() { # PROGRAM FROM TO: replaces both jumps of a family at once; a generation may be ""
   {
     echo '*nat'
     if [ -n "$2" ]; then
@@ -116,7 +116,7 @@ lead() { # PROGRAM FROM TO: changes the jumps of a family, both or none; a gener
   } | "$1-restore" --noflush --wait=5
 }
 
-drop_stray() { # PROGRAM: a segment beyond the window would be answered by a reset
+drop_stray() { # PROGRAM: otherwise a segment outside the window gets a reset
   set -- "$1" -p tcp -m conntrack --ctstate INVALID -j DROP
   program=$1; shift
   "$program" -w 5 -C INPUT "$@" 2>/dev/null || "$program" -w 5 -A INPUT "$@"

@@ -10,13 +10,13 @@ MARK, ROUTES = "1339", "133"
 
 
 def _mangle(wanted: Lists) -> Table:
-    spared = (*wanted.inbound, 15010, 15901, 15902, 15903, 15904)
+    exempt = (*wanted.inbound, 15010, 15901, 15902, 15903, 15904)
     return Table(
         {
             "TP_IN": [
                 "-i lo -j RETURN",
                 *(f"-i {name} -j RETURN" for name in wanted.interfaces),
-                *(f"-p tcp -m tcp --dport {port} -j RETURN" for port in spared),
+                *(f"-p tcp -m tcp --dport {port} -j RETURN" for port in exempt),
                 f"-p tcp -m socket --transparent -j MARK --set-mark {MARK}",
                 # The socket of an earlier flow is not transparent: TPROXY would drop its packets.
                 "-p tcp -m conntrack ! --ctstate NEW -j RETURN",
@@ -30,7 +30,7 @@ def _mangle(wanted: Lists) -> Table:
 def _nat(wanted: Lists, family: int) -> Table:
     excluded, included = wanted.of(family)
     loopback = "127.0.0.0/8" if family == 4 else "::1/128"
-    spared = [
+    exempt = [
         "-m owner --uid-owner 1500",
         *(f"-o {name}" for name in wanted.interfaces),
         *(f"-d {network}" for network in excluded),
@@ -42,7 +42,7 @@ def _nat(wanted: Lists, family: int) -> Table:
                 f"! -d {loopback} -p tcp -m owner --uid-owner 1500 -j REDIRECT --to-ports 15003"
             ],
             "TP_OUT": [
-                *(f"{words} -j RETURN" for words in spared),
+                *(f"{words} -j RETURN" for words in exempt),
                 *(
                     f"{words} -p tcp -j REDIRECT --to-ports 15001"
                     for words in ([f"-d {n}" for n in included] if wanted.included else [""])

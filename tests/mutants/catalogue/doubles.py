@@ -159,13 +159,13 @@ MUTANTS = (
     ),
     Mutant(
         name="unusual-ipv6-form-skipped",
-        what="an IPv6 range that is not written as RFC 5952 has it is forgotten",
+        what="an IPv6 range that is not written as in RFC 5952 is dropped",
         source=_SOURCE,
         read=Reader(ranges=_usual_form),
     ),
     Mutant(
         name="ipv6-unabbreviated-skipped",
-        what="an IPv6 range without an abbreviation is forgotten",
+        what="an IPv6 range without an abbreviation is dropped",
         source=_SOURCE,
         read=Reader(ranges=_whole),
     ),

@@ -81,7 +81,7 @@ MUTANTS = (
     ),
     Mutant(
         name="same-inbound-loopback-returned",
-        what="-i lo is left alone inbound",
+        what="-i lo is exempt inbound",
         source="istio/istio and the built-in reference have this rule",
         rules=first(Rule("", IN, "-i lo")),
         argument="NAT decides a packet on lo in OUTPUT; PREROUTING never sees it as new",
@@ -91,7 +91,7 @@ MUTANTS = (
         what="no rule for loopback destinations",
         source="F07",
         rules=drop(Tag.LOOPBACK),
-        argument="127.0.0.0/8 and ::1 leave by lo, where the rules before have decided already",
+        argument="127.0.0.0/8 and ::1 leave by lo, for which earlier rules decide",
     ),
     Mutant(
         name="same-ranges-reversed",
@@ -102,8 +102,8 @@ MUTANTS = (
     ),
     Mutant(
         name="same-ports-before-ranges",
-        what="excluded ports and ranges change places",
-        source="Linkerd orders them so",
+        what="excluded ports and ranges are swapped",
+        source="Linkerd has this order",
         rules=lambda rules, case: _reversed(Tag.PORT_OUT, _swapped(rules)),
         argument="rules with the same verdict commute",
     ),
@@ -135,30 +135,30 @@ MUTANTS = (
     ),
     Mutant(
         name="same-jumps-doubled",
-        what="the jumps stand twice",
+        what="each jump is there twice",
         source="F09",
         rules=last(
             Rule("", "PREROUTING", "-p tcp", IN),
             Rule("", "OUTPUT", "-p tcp", OUT),
         ),
-        argument="what returns from a chain once returns from it twice",
+        argument="a packet that returns from a chain once returns from it twice",
     ),
     Mutant(
         name="same-rules-doubled",
-        what="every rule of our chains stands twice",
+        what="every rule of our chains is there twice",
         source="B19: metalbear-co/mirrord 3006, without its hang",
         rules=lambda rules, case: (
             *(rule for rule in rules if not rule.hooked),
             *rules,
         ),
-        argument="the first copy decides, the second is never reached",
+        argument="the first copy decides; no packet reaches the second",
     ),
     Mutant(
         name="same-loaded-twice",
-        what="the rules are loaded, and loaded again",
+        what="the rules are loaded twice",
         source="B17, B19",
         load=loading.twice,
-        argument="the second run finds what it would have made",
+        argument="the second run finds the same rules that it would make",
     ),
     Mutant(
         name="same-goto",
@@ -168,12 +168,12 @@ MUTANTS = (
             verdict(Tag.CAPTURE_IN, f"-g {TO_IN}"),
             verdict(Tag.HAIRPIN, f"-g {TO_IN}"),
         ),
-        argument="the chain that is entered always decides, so nothing comes back from it",
+        argument="the chain always decides, so no packet returns from it",
     ),
     Mutant(
         name="same-dnat-to-localhost",
         what="outbound DNAT to 127.0.0.1:15001 and [::1]:15001 instead of REDIRECT",
-        source="FSM's pod-IP mode writes its rules so",
+        source="FSM's pod-IP mode has such rules",
         rules=verdict_for(
             Tag.REDIRECT_OUT,
             lambda case: (
@@ -198,14 +198,14 @@ MUTANTS = (
                 )
             ),
         ),
-        argument="the listener hears all addresses and asks for the original destination",
+        argument="the listener accepts on all addresses and reads the original destination",
     ),
     Mutant(
         name="same-redirect-random",
         what="REDIRECT --random",
         source="istio/istio 43301",
         rules=verdict(Tag.REDIRECT_OUT, "REDIRECT --to-ports 15001 --random"),
-        argument="there is one port to choose from",
+        argument="the range has only one port",
     ),
     Mutant(
         name="same-syn-only",
@@ -244,18 +244,18 @@ MUTANTS = (
     ),
     Mutant(
         name="same-dead-accept-for-15000",
-        what="an ACCEPT for port 15000 stands after the redirect",
+        what="an ACCEPT for port 15000 is after the redirect",
         source="F04",
         rules=last(Rule("", OUT, "-p tcp --dport 15000", "ACCEPT")),
-        argument="the redirect before it leaves nothing over; under an inclusion the RETURN does",
+        argument="the redirect before it takes every packet; with an inclusion, the RETURN does",
     ),
     Mutant(
         name="same-other-variant",
         what="the rules are loaded with the other variant's programs",
         source="B12: istio/istio 15519",
         load=loading.other_variant,
-        argument="the kernel walks the hooks of both variants; which program wrote a rule no packet"
-        " can tell",
+        argument="the kernel runs the hooks of both variants; no packet shows which program"
+        " added a rule",
     ),
     Mutant(
         name="same-both-variants",
@@ -270,33 +270,33 @@ MUTANTS = (
         what="inbound capture matches --dst-type LOCAL",
         source="B54: linkerd/linkerd2-proxy-init PR 53",
         rules=narrow(Tag.HOOK_IN, "-m addrtype --dst-type LOCAL"),
-        argument="what is not addressed to the pod it only forwards, which nothing obliges it to"
+        argument="packets for other addresses are only forwarded, which no requirement asks for"
         " capture",
     ),
     Mutant(
         name="same-sidecar-on-127-0-0-2",
-        what="the hairpin rule spares 127.0.0.1 only",
+        what="the hairpin rule exempts 127.0.0.1 only",
         source="F08",
         rules=substitute(Tag.HAIRPIN, "127.0.0.0/8", "127.0.0.1/32"),
         argument="SPEC-7.6: the sidecar's connection to 127.0.0.2 MAY be captured inbound",
     ),
     Mutant(
         name="same-own-inbound-port-returned",
-        what="inbound port 15003 is left alone instead of redirected to itself",
+        what="inbound port 15003 is exempt instead of redirected to itself",
         source="merbridge/merbridge PR 163",
         rules=before(Tag.CAPTURE_IN, Rule("", IN, "-p tcp --dport 15003")),
-        argument="the same listener hears it either way, and the destination is the same",
+        argument="the same listener gets the connection, with the same destination",
     ),
     Mutant(
         name="same-sidecar-by-first-rule",
-        what="the sidecar's connections off lo are left alone by the first rule",
-        source="Linkerd orders it so",
+        what="the first rule exempts the sidecar's connections on interfaces other than lo",
+        source="Linkerd has this order",
         rules=first(Rule("", OUT, "! -o lo -m owner --uid-owner 1500")),
-        argument="every later rule that could match them leaves them alone too",
+        argument="every later rule that matches them exempts them too",
     ),
     Mutant(
         name="same-empty-chain",
-        what="a chain without consequences is walked first",
+        what="a chain without effect runs first",
         source="kube-proxy's hint chains",
         rules=in_turn(
             first(Rule("", "PREROUTING", "", "MESH_HINT"), Rule("", "MESH_HINT", "-p udp")),
@@ -322,7 +322,7 @@ MUTANTS = (
             " $ip rule del fwmark 1/1 lookup 100 2>/dev/null; $ip rule add fwmark 1/1 lookup 100;"
             " $ip route replace local default dev lo table 100; done"
         ),
-        argument="SPEC-5.6: TPROXY needs a mark of its own, which no packet of an application has",
+        argument="SPEC-5.6: TPROXY needs a reserved mark, which no packet of an application has",
     ),
     Mutant(
         name="same-untracked-open-flows-dropped",
@@ -337,15 +337,15 @@ MUTANTS = (
                 table="filter",
             )
         ),
-        argument="SPEC-16.3 and SPEC-16.4: only a flow that is tracked already has to live on",
+        argument="SPEC-16.3 and SPEC-16.4: only a tracked flow must survive",
     ),
     Mutant(
         name="same-inserted-before-others",
-        what="the jumps stand before the rules that others have in the nat table",
+        what="the jumps are before the foreign rules of the nat table",
         source="B51: istio/istio 1428",
         text=_inserted,
-        argument="which of two redirections of one TCP connection comes first, no sentence says;"
-        " what the jumps do not take reaches the rules of others as before",
+        argument="the specification does not order two redirections of one TCP connection;"
+        " packets that the jumps do not take reach foreign rules as before",
     ),
     Mutant(
         name="same-first-family-stays",
@@ -360,25 +360,25 @@ MUTANTS = (
         source="the usual hardening of a pod's kernel settings",
         load=followed_by("echo 0 >/proc/sys/net/ipv4/tcp_fastopen"),
         privileged=True,
-        argument="no SYN with data comes out of the pod, so none passes by the sidecar",
+        argument="no SYN with data comes out of the pod, so none bypasses the sidecar",
     ),
     Mutant(
         name="same-invalid-dropped-on-input",
-        what="what connection tracking calls INVALID is dropped in INPUT, of any protocol",
+        what="INVALID packets of connection tracking are dropped in INPUT, any protocol",
         source="B36: istio/istio PR 36566, for more than TCP",
         rules=first(Rule("", "INPUT", "-m conntrack --ctstate INVALID", "DROP", table="filter")),
-        argument="an intact packet is INVALID only if the kernel sums it up wrongly, as UDP-Lite",
+        argument="an intact packet is INVALID only if the kernel misreads its checksum (UDP-Lite)",
     ),
     Mutant(
         name="same-localhost-routed-and-guarded",
         what="route_localnet is on, and packets for 127.0.0.0/8 from outside are dropped",
-        source="kubernetes/kubernetes PR 91569, which guards kube-proxy's setting so",
+        source="kubernetes/kubernetes PR 91569, which protects kube-proxy's setting this way",
         rules=for_family(
             4, first(Rule("", "PREROUTING", "! -i lo -d 127.0.0.0/8", "DROP", table="mangle"))
         ),
         load=followed_by(ROUTE_LOCALNET),
         privileged=True,
-        argument="no packet of the kind that the setting lets in gets past the guard",
+        argument="the drop rule matches every packet that the setting admits",
     ),
     Mutant(
         name="same-loopback-exempt-inbound",
@@ -389,17 +389,17 @@ MUTANTS = (
     ),
     Mutant(
         name="same-captured-accepted-in-filter",
-        what="what is captured inbound is accepted in the filter table, behind the rules of others",
+        what="captured inbound packets are accepted in the filter table, after foreign rules",
         source="B51: istio/istio 1428",
         rules=last(Rule("", "INPUT", "-p tcp --dport 15003", "ACCEPT", table="filter")),
-        argument="rules of others that come later are behind it from the start, so that a second"
+        argument="later foreign rules are behind it from the start, so that a second"
         " run takes no effect from them",
     ),
     Mutant(
         name="same-refuses-beside-others",
-        what="a pod that holds rules of others is refused",
+        what="a pod with foreign rules is refused",
         source="B54; a tester's correct implementation",
         load=loading.refusing_foreign_rules,
-        argument="SPEC-18.1: rules of others keep their effect where nothing is programmed",
+        argument="SPEC-18.1: foreign rules keep their effect where nothing is programmed",
     ),
 )

@@ -34,14 +34,14 @@ def _without_exclusions(text: str) -> str:
 MUTANTS = (
     Mutant(
         name="localhost-routed",
-        what="route_localnet is on: packets for 127.0.0.1 are taken from the network",
+        what="route_localnet is on: packets for 127.0.0.1 are accepted from the network",
         source="B70: kubernetes/kubernetes 92315 (CVE-2020-8558)",
         load=followed_by(ROUTE_LOCALNET),
         privileged=True,
     ),
     Mutant(
         name="localhost-routed-and-not-captured",
-        what="route_localnet is on, and what comes for 127.0.0.0/8 is not captured",
+        what="route_localnet is on, and packets for 127.0.0.0/8 are not captured",
         source="B70: kubernetes/kubernetes 92315 (CVE-2020-8558)",
         rules=for_family(4, first(Rule("", IN, "-d 127.0.0.0/8"))),
         load=followed_by(ROUTE_LOCALNET),
@@ -49,7 +49,7 @@ MUTANTS = (
     ),
     Mutant(
         name="forwarding-on",
-        what="the pod forwards packets of others, of either IP version",
+        what="the pod forwards packets of both IP versions",
         source="B70: a setting copied from a node",
         load=followed_by(
             "cd /proc/sys/net && echo 1 >ipv4/ip_forward && echo 1 >ipv6/conf/all/forwarding"

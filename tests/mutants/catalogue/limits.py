@@ -27,7 +27,7 @@ MUTANTS = (
     ),
     Mutant(
         name="outbound-every-tenth-leaks",
-        what="each tenth outbound connection is left alone",
+        what="each tenth outbound connection is exempt",
         source="the canary idiom of kube-proxy's service rules",
         rules=in_turn(
             narrow(Tag.REDIRECT_OUT, "-m statistic --mode nth ! --every 10 --packet 0"),
@@ -35,13 +35,13 @@ MUTANTS = (
     ),
     Mutant(
         name="inbound-every-tenth-leaks",
-        what="each tenth inbound connection is left alone",
+        what="each tenth inbound connection is exempt",
         source="the canary idiom of kube-proxy's service rules",
         rules=narrow(Tag.REDIRECT_IN, "-m statistic --mode nth ! --every 10 --packet 0"),
     ),
     Mutant(
         name="inbound-every-hundredth-leaks",
-        what="each hundredth inbound connection is left alone",
+        what="each hundredth inbound connection is exempt",
         source="B38: istio/istio 51210",
         rules=narrow(Tag.REDIRECT_IN, "-m statistic --mode nth ! --every 100 --packet 0"),
     ),

@@ -63,7 +63,7 @@ MUTANTS = (
     ),
     Mutant(
         name="second-run-appends",
-        what="a second run adds its rules behind those of the first one",
+        what="a second run appends its rules to those of the first one",
         source="B19: metalbear-co/mirrord 3006",
         load=loading.appending,
     ),
@@ -81,13 +81,13 @@ MUTANTS = (
     ),
     Mutant(
         name="second-run-takes-away",
-        what="a second run takes away what the first one added",
+        what="a second run removes what the first one added",
         source="B50: kumahq/kuma 8071; one program to install and to clean up",
         load=loading.toggling,
     ),
     Mutant(
         name="second-run-empties-nat",
-        what="a second run empties the nat table, rules of others included",
+        what="a second run flushes the nat table, including foreign rules",
         source="B50: kumahq/kuma 6093",
         load=loading.flushing_when_there,
     ),
@@ -105,7 +105,7 @@ MUTANTS = (
     ),
     Mutant(
         name="done-when-other-variant-holds-rules",
-        what="rules in the other variant are taken for its own: nothing is programmed",
+        what="rules in the other variant count as its own: nothing is programmed",
         source="B15: metalbear-co/mirrord 2272; B12: istio/istio 15519",
         load=loading.unless(
             '[ "$FSM_IPTABLES" = nft ] && other=legacy || other=nft;'
@@ -114,7 +114,7 @@ MUTANTS = (
     ),
     Mutant(
         name="done-when-lock-is-held",
-        what="a held lock means that somebody else is programming the pod: nothing is done",
+        what="a held lock counts as another run for the pod: nothing is programmed",
         source="B20: istio/istio 10818",
         load=loading.unless('! flock -n "$XTABLES_LOCKFILE" true'),
     ),
@@ -126,19 +126,19 @@ MUTANTS = (
     ),
     Mutant(
         name="one-command-a-line",
-        what="each rule is a command of its own: a failure leaves half of them",
+        what="each rule is a separate command: a failure leaves half of them",
         source="B18: linkerd/linkerd2 9267; the seed's ancestor OSM 0.7",
         load=loading.one_by_one,
     ),
     Mutant(
         name="failures-hidden",
-        what="exit status 0 whatever the programs said",
+        what="exit status 0 whatever the programs return",
         source="B14: linkerd/linkerd2 8732, openservicemesh/osm 4609",
         load=without_status(loading.install),
     ),
     Mutant(
         name="failures-of-commands-hidden",
-        what="each rule is a command of its own, and no exit status is looked at",
+        what="each rule is a separate command, and exit statuses are ignored",
         source="B12: istio/istio 15519",
         load=without_status(loading.one_by_one),
     ),
@@ -156,7 +156,7 @@ MUTANTS = (
     ),
     Mutant(
         name="restored-over-all",
-        what="iptables-restore without --noflush: rules of others are gone",
+        what="iptables-restore without --noflush: foreign rules are gone",
         source="B50: kumahq/kuma 8071",
         load=loading.flushing,
     ),
@@ -221,7 +221,7 @@ MUTANTS = (
     *(
         _after(
             f"policy-of-{chain.lower()}-reset",
-            f"the policy of {chain} is ACCEPT, whatever it was",
+            f"the policy of {chain} is set to ACCEPT",
             "B50: kumahq/kuma PR 10890",
             _each(f"-P {chain} ACCEPT"),
         )
@@ -230,12 +230,12 @@ MUTANTS = (
     _after(
         "tables-of-nftables-deleted",
         "tables of nftables that iptables does not know are deleted",
-        "B15: metalbear-co/mirrord 2272; a clean-up of what an earlier release has left behind",
+        "B15: metalbear-co/mirrord 2272; a clean-up of leftovers of an earlier release",
         "nft list tables 2>/dev/null | grep inet | while read each; do nft delete $each; done",
     ),
     Mutant(
         name="marks-overwritten",
-        what="all TCP of the pod gets a mark, in place of what it had",
+        what="all TCP of the pod gets a mark, which replaces its own",
         source="B51: istio/istio 1428; the mark of its TPROXY mode",
         rules=last(
             Rule("", "OUTPUT", "-p tcp", "MARK --set-mark 0x539", table="mangle"),
@@ -244,19 +244,19 @@ MUTANTS = (
     ),
     _before(
         "sidecar-accepted-before-others",
-        "what the sidecar sends is accepted before the filter rules of others",
+        "what the sidecar sends is accepted before foreign filter rules",
         "B51: istio/istio 1428",
         _each("-I OUTPUT -m owner --uid-owner 1500 -j ACCEPT"),
     ),
     _before(
         "captured-accepted-before-others",
-        "what is captured inbound is accepted before the filter rules of others",
+        "what is captured inbound is accepted before foreign filter rules",
         "B51: istio/istio 1428",
         _each("-I INPUT -p tcp --dport 15003 -j ACCEPT"),
     ),
     Mutant(
         name="others-never-reached",
-        what="what is left alone is accepted: rules of others never see it",
+        what="exempt packets are accepted: foreign rules never see them",
         source="B51: istio/istio 1428",
         rules=last(
             Rule("", OUT, "", "ACCEPT"),
@@ -330,7 +330,7 @@ MUTANTS = (
     ),
     _after(
         "namespace-entered-without-privileges",
-        "the rules are loaded behind nsenter, which an unprivileged init container may not run",
+        "the rules are loaded through nsenter, which an unprivileged init container may not run",
         "issue 12: what containerd's default seccomp profile denies",
         "nsenter --net=/proc/self/ns/net true",
     ),

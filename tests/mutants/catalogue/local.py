@@ -28,25 +28,25 @@ def _pod_network(address: str) -> str:
 MUTANTS = (
     Mutant(
         name="hairpin-lost",
-        what="the sidecar reaches its own pod past the inbound listener",
+        what="the sidecar's call to its own pod bypasses the inbound listener",
         source="B24: openservicemesh/osm 4340; B25: linkerd/linkerd2 10816",
         rules=drop(Tag.HAIRPIN),
     ),
     Mutant(
         name="hairpin-after-sidecar",
-        what="the hairpin rule stands after the sidecar's and is dead",
+        what="the hairpin rule is after the sidecar's rule and has no effect",
         source="B24: openservicemesh/osm PR 4411",
         rules=to_end(Tag.HAIRPIN),
     ),
     Mutant(
         name="hairpin-to-outbound",
-        what="the sidecar's call of its own pod goes to its outbound listener",
+        what="the sidecar's call to its own pod goes to its outbound listener",
         source="B22: istio/istio PR 12110",
         rules=verdict(Tag.HAIRPIN, TO_OUT),
     ),
     Mutant(
         name="hairpin-on-localhost-too",
-        what="the sidecar's way to 127.0.0.1 is captured inbound again: a loop",
+        what="the sidecar's connection to 127.0.0.1 is captured inbound again: a loop",
         source="B21: istio/istio 14443; B23: linkerd/linkerd2-proxy PR 1219",
         rules=lambda rules, case: substitute(Tag.HAIRPIN, f"! -d {case.loopback} ", "")(
             rules, case
@@ -54,7 +54,7 @@ MUTANTS = (
     ),
     Mutant(
         name="hairpin-for-applications",
-        what="an application's call of its own pod is captured inbound",
+        what="an application's call to its own pod is captured inbound",
         source="B26: istio/istio 12551",
         rules=substitute(Tag.HAIRPIN, "-m owner --uid-owner 1500", ""),
     ),
@@ -69,25 +69,25 @@ MUTANTS = (
     ),
     Mutant(
         name="local-rule-lost",
-        what="an application's call of its own pod is captured outbound",
+        what="an application's call to its own pod is captured outbound",
         source="B26: istio/istio 12551; the seed's ancestor OSM 0.7",
         rules=drop(Tag.LOCAL),
     ),
     Mutant(
         name="localhost-captured",
-        what="an application's way to 127.0.0.1 and ::1 is captured outbound",
+        what="an application's connection to 127.0.0.1 and ::1 is captured outbound",
         source="B27: openservicemesh/osm 3266, PR 264",
         rules=in_turn(drop(Tag.LOCAL), drop(Tag.LOOPBACK)),
     ),
     Mutant(
         name="only-127-0-0-1-spared",
-        what="of 127.0.0.0/8 only 127.0.0.1 is spared, and the own address is not",
+        what="only 127.0.0.1 of 127.0.0.0/8 is exempt, and the pod's address is not",
         source="B27: openservicemesh/osm PR 4342; the seed's ancestor OSM 0.7",
         rules=in_turn(drop(Tag.LOCAL), substitute(Tag.LOOPBACK, "127.0.0.0/8", "127.0.0.1/32")),
     ),
     Mutant(
         name="loopback-mask-16",
-        what="only 127.0.0.0/16 counts as loopback, and the own address is captured",
+        what="only 127.0.0.0/16 counts as loopback, and the pod's address is captured",
         source="B27: a mask of 16 for one of 8",
         rules=in_turn(drop(Tag.LOCAL), substitute(Tag.LOOPBACK, "127.0.0.0/8", "127.0.0.0/16")),
     ),
@@ -105,7 +105,7 @@ MUTANTS = (
     ),
     Mutant(
         name="localhost-captured-inbound",
-        what="an application's way to localhost goes to the inbound listener",
+        what="an application's connection to localhost goes to the inbound listener",
         source="B27: openservicemesh/osm 3266",
         rules=in_turn(
             substitute(Tag.HAIRPIN, "-m owner --uid-owner 1500", ""),
@@ -114,7 +114,7 @@ MUTANTS = (
     ),
     Mutant(
         name="self-call-before-exclusions",
-        what="the own address is captured before excluded ports are looked at",
+        what="the pod's address is captured before excluded ports are matched",
         source="B05: istio/istio PR 13970",
         rules=made(
             lambda case: (
@@ -144,19 +144,19 @@ MUTANTS = (
     ),
     Mutant(
         name="loopback-first-for-all",
-        what="everything on lo is left alone before the hairpin rule",
+        what="everything on lo is exempt before the hairpin rule",
         source="B24: openservicemesh/osm 4340",
         rules=first(Rule("", OUT, "-o lo")),
     ),
     Mutant(
         name="local-types-first",
-        what="-m addrtype --dst-type LOCAL is left alone before the hairpin rule",
+        what="-m addrtype --dst-type LOCAL is exempt before the hairpin rule",
         source="B25: linkerd/linkerd2 PR 1863",
         rules=first(Rule("", OUT, "-m addrtype --dst-type LOCAL")),
     ),
     Mutant(
         name="inclusion-before-local",
-        what="an application's way to an included address of its own pod is captured",
+        what="an application's call to an included address of the pod is captured",
         source="catalogue OII-008",
         rules=in_turn(
             lambda rules, case: (
@@ -171,19 +171,19 @@ MUTANTS = (
     ),
     Mutant(
         name="sidecar-loopback-sent-outbound",
-        what="the sidecar's way to localhost goes to its outbound listener",
+        what="the sidecar's connection to localhost goes to its outbound listener",
         source="B22: istio/istio PR 12110",
         rules=first(Rule("", OUT, "-o lo -m owner --uid-owner 1500", TO_OUT)),
     ),
     Mutant(
         name="admin-port-captured-on-localhost",
-        what="an application's way to 127.0.0.1:15000 is captured",
+        what="an application's connection to 127.0.0.1:15000 is captured",
         source="B49: istio/istio.io PR 17303",
         rules=first(Rule("", OUT, "-p tcp -o lo --dport 15000", TO_OUT)),
     ),
     Mutant(
         name="admin-port-sent-to-inbound-on-localhost",
-        what="an application's way to 127.0.0.1:15000 goes to the inbound listener",
+        what="an application's connection to 127.0.0.1:15000 goes to the inbound listener",
         source="B49: istio/istio.io PR 17303",
         rules=first(Rule("", OUT, "-p tcp -o lo --dport 15000", TO_IN)),
     ),

@@ -29,7 +29,7 @@ MUTANTS = (
         "outbound-small-segments-exempt",
         "-p tcp -m tcpmss --mss 0:1000",
         "a SYN that asks for small segments is exempt",
-        "B52: projectcalico/calico 7120; tunnels told by their segment size",
+        "B52: projectcalico/calico 7120; tunnels recognised by their segment size",
     ),
     _exempt(
         "outbound-fast-open-exempt",
@@ -96,7 +96,7 @@ MUTANTS = (
     ),
     Mutant(
         name="inbound-listening-ports-only",
-        what="inbound capture takes packets that a socket waits for",
+        what="inbound capture takes packets for which a socket exists",
         source="B09: istio/istio 30280; catalogue IN-REDIR-004",
         rules=in_turn(
             first(Rule("", "PREROUTING", "-p tcp -m socket", "MARK --set-mark 7", table="mangle")),

@@ -27,7 +27,7 @@ def _spared(name: str, mark: str, source: str) -> Mutant:
 def _lost(name: str, protocol: str, mark: str, kind: str) -> Mutant:
     return Mutant(
         name=f"marked-{protocol}-{name}",
-        what=f"the filter table refuses {protocol} with the mark {mark} to leave",
+        what=f"the filter table drops outbound {protocol} with the mark {mark}",
         source="B59: a mark of another mesh",
         rules=first(
             Rule("", "OUTPUT", f"-p {protocol} -m mark --mark {mark}", kind, table="filter")
@@ -47,7 +47,7 @@ MUTANTS = (
     _lost("dropped", "tcp", "0x20000/0x20000", "DROP"),
     Mutant(
         name="mark-routed-to-nowhere",
-        what="a left-over rule sends packets with Istio's mark to nowhere",
+        what="a leftover rule routes packets with Istio's mark to nowhere",
         source="B70: merbridge/merbridge PR 163; Istio's TPROXY mode",
         load=followed_by(_IN_BOTH.format("fwmark 1337 blackhole")),
     ),

@@ -46,7 +46,7 @@ def _lost() -> Iterator[Mutant]:
             yield _mutant(f"{name}-dropped-{way}", what, dropped(hook, words))
         yield _mutant(
             f"all-but-known-dropped-{way}",
-            f"what is neither TCP, UDP, ICMP nor SCTP is dropped, {way}",
+            f"every protocol except TCP, UDP, ICMP and SCTP is dropped, {way}",
             first(
                 *(
                     Rule("", hook, f"-p {number}", "ACCEPT", table="filter")
@@ -84,12 +84,12 @@ def _udp_lost() -> Iterator[Mutant]:
     for cast in ("broadcast", "multicast"):
         yield _mutant(
             f"{cast}-dropped-in",
-            f"{cast} is dropped on its way in",
+            f"{cast} is dropped inbound",
             dropped("INPUT", f"-p udp -m pkttype --pkt-type {cast}"),
         )
     yield _mutant(
         "groups-dropped-in",
-        "datagrams to a multicast group are dropped on their way in",
+        "datagrams to a multicast group are dropped inbound",
         dropped("INPUT", "-p udp -d 224.0.0.0/4", "-p udp -d ff00::/8"),
     )
 
@@ -112,12 +112,12 @@ def _rewritten() -> Iterator[Mutant]:
             )
         yield _mutant(
             f"ttl-raised-{way}",
-            f"the TTL of UDP becomes one more, {way}",
+            f"the TTL of UDP is increased by one, {way}",
             _changed(chain, "-p udp", "TTL --ttl-inc 1", "HL --hl-inc 1"),
         )
         yield _mutant(
             f"icmp-class-set-{way}",
-            f"ICMP gets a class of its own, {way}",
+            f"ICMP gets another class, {way}",
             in_turn(
                 for_family(4, first(_class(chain, "-p icmp"))),
                 for_family(6, first(_class(chain, "-p ipv6-icmp"))),
@@ -132,13 +132,13 @@ def _class(chain: str, words: str) -> Rule:
 _INVALID = "-m conntrack --ctstate INVALID"
 _DROPS_INVALID = Mutant(
     name="same-invalid-dropped-both-ways",
-    what="what connection tracking calls INVALID is dropped, both ways and of any protocol",
+    what="INVALID packets of connection tracking are dropped, both ways, any protocol",
     source="B36: istio/istio PR 36566, for more than TCP",
     rules=first(
         Rule("", "PREROUTING", _INVALID, "DROP", table="mangle"),
         Rule("", "OUTPUT", _INVALID, "DROP", table="filter"),
     ),
-    argument="an intact packet is INVALID only if the kernel sums it up wrongly, as UDP-Lite",
+    argument="an intact packet is INVALID only if the kernel misreads its checksum (UDP-Lite)",
 )
 
 MUTANTS = (*_lost(), *_icmp_lost(), *_udp_lost(), *_rewritten(), _DROPS_INVALID)

@@ -23,7 +23,7 @@ _ALL = (Tag.HAIRPIN, Tag.LOCAL, Tag.SIDECAR)
 def _uid(new: str) -> Mutant:
     return Mutant(
         name=f"sidecar-is-uid-{new}",
-        what=f"the rules spare uid {new} instead of 1500",
+        what=f"the rules exempt uid {new} instead of 1500",
         source={
             "1337": "B30: istio/istio PR 30306; Istio's sidecar uid",
             "1340": "B30: the user of the pipy image",
@@ -43,19 +43,19 @@ MUTANTS = (
     *(_uid(new) for new in ("1337", "1340", "2102", "5678", "0", "1499", "1501")),
     Mutant(
         name="sidecar-by-group",
-        what="the sidecar is told by --gid-owner 1500",
+        what="the sidecar is recognised by --gid-owner 1500",
         source="B29: istio/istio 4286",
         rules=in_turn(*(substitute(tag, "--uid-owner", "--gid-owner") for tag in _ALL)),
     ),
     Mutant(
         name="sidecar-by-user-and-group",
-        what="the sidecar is told by uid and gid 1500 together",
+        what="the sidecar is recognised by uid and gid 1500 together",
         source="B30: istio/istio PR 30306",
         rules=narrow(Tag.SIDECAR, "-m owner --gid-owner 1500"),
     ),
     Mutant(
         name="sidecar-by-mark",
-        what="the sidecar is told by a mark that it does not set",
+        what="the sidecar is recognised by a mark that it does not set",
         source="merbridge/merbridge PR 163; Istio's TPROXY mode",
         rules=match(Tag.SIDECAR, "-m mark --mark 1337"),
     ),
@@ -67,31 +67,31 @@ MUTANTS = (
     ),
     Mutant(
         name="sidecar-rule-after-capture",
-        what="the sidecar's rule stands after the redirect",
+        what="the sidecar's rule is after the redirect",
         source="B30: istio/istio PR 30306",
         rules=to_end(Tag.SIDECAR),
     ),
     Mutant(
         name="sidecar-rule-inverted",
-        what="everybody but the sidecar is spared",
+        what="every user except the sidecar is exempt",
         source="B29: istio/istio 4286",
         rules=substitute(Tag.SIDECAR, "--uid-owner", "! --uid-owner"),
     ),
     Mutant(
         name="sidecar-spared-when-established",
-        what="the sidecar is spared for established connections only",
+        what="the sidecar is exempt for established connections only",
         source="B42: istio/istio 35157",
         rules=narrow(Tag.SIDECAR, "-m conntrack --ctstate ESTABLISHED,RELATED"),
     ),
     Mutant(
         name="sidecar-spared-on-web-ports",
-        what="the sidecar is spared on the ports 80, 443 and 8080 only",
+        what="the sidecar is exempt on the ports 80, 443 and 8080 only",
         source="B30: a loop on any other port",
         rules=narrow(Tag.SIDECAR, "-p tcp -m multiport --dports 80,443,8080"),
     ),
     Mutant(
         name="sidecar-spared-on-eth0",
-        what="the sidecar is spared on eth0 only",
+        what="the sidecar is exempt on eth0 only",
         source="B11: istio/istio 40326",
         rules=narrow(Tag.SIDECAR, "-o eth0"),
     ),
@@ -103,7 +103,7 @@ MUTANTS = (
     ),
     Mutant(
         name="hairpin-for-everything-of-sidecar",
-        what="whatever the sidecar sends goes to its inbound listener unless it stays on lo",
+        what="the sidecar's traffic goes to its inbound listener unless it stays on lo",
         source="B22: istio/istio PR 12110",
         rules=substitute(Tag.HAIRPIN, "-o lo ", "! -o lo "),
     ),
@@ -153,7 +153,7 @@ MUTANTS = (
         "istio-group-exempt",
         "-m owner --gid-owner 1337",
         "gid 1337 is exempt as well",
-        "B29: a rule set copied from istio/istio, which spares uid and gid",
+        "B29: a rule set copied from istio/istio, which exempts uid and gid",
     ),
     _also(
         "nginx-group-exempt",
@@ -165,7 +165,7 @@ MUTANTS = (
         "distroless-groups-exempt",
         "-m owner --gid-owner 65532-65534",
         "the gids 65532 to 65534 are exempt as well",
-        "B58: nonroot and nobody of distroless images",
+        "B58: the unprivileged groups of distroless images",
     ),
     _also(
         "large-groups-exempt",
@@ -217,13 +217,13 @@ MUTANTS = (
     ),
     Mutant(
         name="two-redirects-for-root",
-        what="uid 0 is sent to the outbound listener before any exclusion is looked at",
+        what="uid 0 is sent to the outbound listener before any exclusion",
         source="B35: istio/istio 29639",
         rules=first(Rule("", OUT, "-m owner --uid-owner 0", TO_OUT)),
     ),
     Mutant(
         name="exclusions-not-for-root",
-        what="uid 0 is captured before any exclusion is looked at, but not inside the pod",
+        what="uid 0 is captured before any exclusion, but not inside the pod",
         source="B35: istio/istio 29639",
         rules=in_turn(
             narrow(Tag.RANGE, "-m owner ! --uid-owner 0"),
@@ -232,7 +232,7 @@ MUTANTS = (
     ),
     Mutant(
         name="inclusion-not-for-root",
-        what="uid 0 is captured whatever is included",
+        what="uid 0 is captured despite an inclusion list",
         source="B35: istio/istio 29639",
         rules=before(Tag.INCLUDED, Rule("", OUT, "-m owner --uid-owner 0", TO_OUT)),
     ),

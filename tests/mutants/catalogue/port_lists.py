@@ -101,19 +101,19 @@ def _in_numbers(listed: ListName) -> Iterator[Mistake]:
     )
     yield (
         "inside-of-runs-lost",
-        "of consecutive ports only the first and the last count",
+        "only the first and the last of consecutive ports have an effect",
         "B03: a run turned into its ends",
         edit(without_insides),
     )
     yield (
         "followers-lost",
-        "of consecutive ports only the first counts",
+        "only the first of consecutive ports has an effect",
         "B03: a run turned into its start",
         edit(without_followers),
     )
     yield (
         "gaps-of-one-filled",
-        "a port between two that are listed counts as listed",
+        "a port between two listed ports counts as listed",
         "B03: linkerd/linkerd2-proxy-init PR 7; runs joined over a gap",
         edit(with_gaps_of_one),
     )
@@ -126,12 +126,12 @@ def _in_numbers(listed: ListName) -> Iterator[Mistake]:
     yield (
         "65535-lost",
         "port 65535 is lost",
-        "F02: an off by one at the upper limit",
+        "F02: an off-by-one at the upper limit",
         edit(lambda p: tuple(port for port in p if port < 65535)),
     )
     yield (
         "port-1-lost",
         "port 1 is lost",
-        "F02: an off by one at the lower limit",
+        "F02: an off-by-one at the lower limit",
         edit(lambda p: tuple(port for port in p if port > 1)),
     )

@@ -85,7 +85,7 @@ def _in_words(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
     tag = way.tag
     yield (
         "as-range",
-        "the list is taken as a range from its least to its greatest port",
+        "the list is read as a range from its lowest to its highest port",
         "B03: linkerd/linkerd2-proxy-init PR 7",
         lambda r, c: _span(r, c, way),
     )
@@ -103,7 +103,7 @@ def _in_words(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
     )
     yield (
         "full-slot-refused",
-        "15 ports leave an empty match behind, which is refused",
+        "15 ports produce an empty match, which is refused",
         "B03: slots of 15",
         lambda r, c: _full_slot_refused(r, c, way),
     )
@@ -127,7 +127,7 @@ def _in_words(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
     )
     yield (
         "each-one-too-long",
-        "each port is written as a range that is one too long",
+        "each port becomes a range that is one port too long",
         "B03: linkerd/linkerd2-proxy-init PR 7",
         each(tag, _split_span),
     )
@@ -151,7 +151,7 @@ def _in_matches(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
     yield (
         "from-high-ports",
         "the list holds for clients whose own port is 1024 or more",
-        "source ports of NFS clients are below",
+        "NFS clients use source ports below",
         narrow(tag, "-m tcp --sport 1024:"),
     )
     yield (
@@ -174,19 +174,19 @@ def _in_matches(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
     )
     yield (
         "after-capture",
-        "the rule stands after the capture",
+        "the rule is after the capture",
         "B05: istio/istio PR 13970",
         to_end(tag),
     )
     yield (
         "dropped",
-        "excluded ports are dropped instead of left alone",
+        "excluded ports are dropped instead of exempt",
         "a wrong verdict",
         filtered(tag, way.filter_chain, "DROP"),
     )
     yield (
         "rejected",
-        "excluded ports are rejected instead of left alone",
+        "excluded ports are rejected instead of exempt",
         "a wrong verdict",
         filtered(tag, way.filter_chain, "REJECT"),
     )
@@ -197,13 +197,13 @@ def _in_effects(way: Direction) -> Iterator[tuple[str, str, str, Change]]:
     tag = way.tag
     yield (
         "accepted",
-        "excluded ports are accepted, which ends the hook for rules of others",
+        "excluded ports are accepted, which hides them from foreign rules",
         "B51: istio/istio 1428",
         verdict(tag, "ACCEPT"),
     )
     yield (
         "inverted",
-        "all ports but the listed ones are left alone",
+        "the list is inverted",
         "a wrong negation",
         substitute(tag, "--dports", "! --dports"),
     )
@@ -298,7 +298,7 @@ MUTANTS = (
     ),
     Mutant(
         name="port-exclusion-needs-range-exclusion",
-        what="with ranges excluded as well, an excluded port counts only inside them",
+        what="with ranges excluded as well, an excluded port has an effect only inside them",
         source="catalogue PREC-003: anded instead of ored",
         rules=_anded,
     ),

@@ -87,7 +87,7 @@ MUTANTS = (
     ),
     Mutant(
         name="udp-untracked",
-        what="connection tracking is off for UDP: translations of others no longer happen",
+        what="connection tracking is off for UDP: foreign translations stop",
         source="B34: istio/istio 33469; the field's cure for UDP",
         rules=first(
             Rule("", "PREROUTING", "-p udp", "CT --notrack", table="raw"),
@@ -97,7 +97,7 @@ MUTANTS = (
     _udp(
         "quic-rejected",
         "UDP to port 443 is rejected, so that browsers fall back to TCP",
-        "the field's usual QUIC block",
+        "a common QUIC block",
         dropped("OUTPUT", "-p udp --dport 443", "-p udp --dport 443", "REJECT"),
     ),
     _udp(
@@ -159,7 +159,7 @@ MUTANTS = (
     ),
     _udp(
         "only-known-protocols-pass",
-        "what is neither TCP, UDP nor ICMP is dropped",
+        "every protocol except TCP, UDP and ICMP is dropped",
         "catalogue PROTO-008",
         made(
             lambda case: tuple(
@@ -175,7 +175,7 @@ MUTANTS = (
     ),
     _udp(
         "icmp-echo-dropped-in",
-        "nobody can ping the pod",
+        "inbound pings are dropped",
         "B32: istio/istio 18956",
         dropped(
             "INPUT",
@@ -185,7 +185,7 @@ MUTANTS = (
     ),
     _udp(
         "icmp-echo-dropped-out",
-        "the pod cannot ping anybody",
+        "outbound pings are dropped",
         "B32: istio/istio 18956",
         dropped(
             "OUTPUT",
@@ -233,7 +233,7 @@ MUTANTS = (
     ),
     _udp(
         "path-mtu-message-dropped",
-        "the message that a packet was too big is dropped",
+        "'packet too big' messages are dropped",
         "B52: projectcalico/calico 7120, cloudnativelabs/kube-router 685",
         dropped(
             "INPUT",
@@ -249,7 +249,7 @@ MUTANTS = (
     ),
     Mutant(
         name="ping-ignored-by-sysctl",
-        what="the kernel is told not to answer pings",
+        what="the kernel ignores pings",
         source="B52: a hardening guide followed in the init container",
         load=followed_by(
             "echo 1 >/proc/sys/net/ipv4/icmp_echo_ignore_all;"
@@ -302,20 +302,20 @@ MUTANTS = (
     ),
     Mutant(
         name="outbound-masqueraded",
-        what="what leaves the pod carries the interface's first address",
+        what="packets leave the pod with the interface's first address",
         source="B40: linkerd/linkerd2 9840; B47",
         rules=_nat("POSTROUTING", "-o eth0", "MASQUERADE"),
     ),
     Mutant(
         name="stray-segments-not-dropped",
-        what="a segment from beyond the window is answered by a reset",
+        what="a segment outside the window gets a reset as answer",
         source="B36: istio/istio 36489, kubernetes/kubernetes PR 74840; FSM",
         rules=drop(Tag.STRAY),
         argument="SPEC-15.6 permits it: the seed's own rules do the same; CT-004 notes it",
     ),
     Mutant(
         name="stray-segments-rejected",
-        what="a segment from beyond the window is rejected with a reset",
+        what="a segment outside the window is rejected with a reset",
         source="B36: istio/istio 49975",
         rules=in_turn(
             drop(Tag.STRAY),
@@ -333,7 +333,7 @@ MUTANTS = (
     ),
     Mutant(
         name="retransmitted-syn-dropped",
-        what="a SYN that is sent again is dropped",
+        what="a retransmitted SYN is dropped",
         source="catalogue CT-006; a SYN flood protection in front",
         rules=first(
             Rule(
@@ -348,7 +348,7 @@ MUTANTS = (
     ),
     Mutant(
         name="established-sent-past-again",
-        what="packets of a captured connection that carry data are dropped after the first few",
+        what="packets of a captured connection with data are dropped after the first few",
         source="B42: istio/istio 35157",
         rules=first(
             Rule(
@@ -363,7 +363,7 @@ MUTANTS = (
     ),
     Mutant(
         name="reset-kept-in",
-        what="a reset of the application is not passed on",
+        what="a reset of the application is not forwarded",
         source="catalogue OUT-REDIR-010",
         rules=dropped(
             "INPUT", "-i lo -p tcp --tcp-flags RST RST", "-i lo -p tcp --tcp-flags RST RST"
@@ -377,7 +377,7 @@ MUTANTS = (
     ),
     Mutant(
         name="half-close-kept-in",
-        what="the end of a stream is not passed on",
+        what="the end of a stream is not forwarded",
         source="B38: istio/istio 43301",
         rules=dropped(
             "INPUT", "-i lo -p tcp --tcp-flags FIN FIN", "-i lo -p tcp --tcp-flags FIN FIN"

@@ -83,7 +83,7 @@ MUTANTS = (
     ),
     Mutant(
         name="excluded-ranges-own-address-uninstalls",
-        what="excluded ranges: one that holds the pod's own address turns inbound capture off",
+        what="excluded ranges: one with the pod's own address turns inbound capture off",
         source="a pod taken to be excluded as a whole",
         rules=when(_holds_the_pod, drop(Tag.CAPTURE_IN)),
     ),

@@ -153,19 +153,19 @@ def _in_ranges(kind: Kind) -> Iterator[tuple[str, str, str, PolicyChange]]:
     )
     yield (
         "prefix-8-for-16",
-        "ranges of 16 bits are taken as ranges of 8",
+        "ranges of 16 bits are read as ranges of 8",
         "a /8 for a /16",
         edit(_prefixed(lambda n: 8 if n.prefixlen == 16 else n.prefixlen)),
     )
     yield (
         "prefix-short-is-none",
-        "ranges of less than 8 bits are taken as everything",
+        "ranges of less than 8 bits are read as everything",
         "prefix lengths in octets, rounded down",
         edit(_prefixed(lambda n: 0 if n.prefixlen < 8 else n.prefixlen)),
     )
     yield (
         "prefix-24-for-32",
-        "single addresses are taken as ranges of 24 bits",
+        "single addresses are read as ranges of 24 bits",
         "a /24 for a /32",
         edit(
             _prefixed(lambda n: n.prefixlen - 8 if n.prefixlen == n.max_prefixlen else n.prefixlen)
@@ -173,7 +173,7 @@ def _in_ranges(kind: Kind) -> Iterator[tuple[str, str, str, PolicyChange]]:
     )
     yield (
         "prefix-ignored",
-        "each range is taken as its first address",
+        "each range is read as its first address",
         "the prefix is lost",
         edit(_prefixed(lambda n: n.max_prefixlen)),
     )
@@ -188,25 +188,25 @@ def _in_addresses(kind: Kind) -> Iterator[tuple[str, str, str, PolicyChange]]:
     yield (
         "without-first-address",
         "the first address of each range is left out",
-        "the network address is no host",
+        "the network address is not a host",
         edit(_without_end(first=True)),
     )
     yield (
         "without-last-address",
         "the last address of each range is left out",
-        "the broadcast address is no host",
+        "the broadcast address is not a host",
         edit(_without_end(first=False)),
     )
     yield (
         "one-a-first-address",
-        "of ranges that begin at the same address only the last counts",
+        "only the last of several ranges with the same first address has an effect",
         "B09: ranges kept in a map by their address",
         edit(lambda p: tuple({network[0]: network for network in p}.values())),
     )
     yield (
         "neighbours-merged",
-        "neighbours of equal size are merged where no range holds both and nothing else",
-        "ranges collapsed without a look at where they begin",
+        "neighbours of equal size are merged although no single range covers both",
+        "ranges collapsed without a check of their start",
         edit(_neighbours_merged),
     )
     yield (
@@ -246,13 +246,13 @@ def _in_rules(kind: Kind) -> Iterator[tuple[str, str, str, Change]]:
     )
     yield (
         "inverted",
-        "all but the listed ranges are meant",
+        "the list is inverted",
         "a wrong negation",
         substitute(tag, "-d ", "! -d "),
     )
     yield (
         "as-one-range",
-        "everything from the first to the last address is meant",
+        "the list covers everything from its first to its last address",
         "B03: a list turned into a range",
         lambda rules, case: _span(rules, case, kind),
     )
@@ -315,7 +315,7 @@ MUTANTS = (
     *_mutants(INCLUSION),
     Mutant(
         name="excluded-ranges-after-capture",
-        what="excluded ranges: the rules stand after the capture",
+        what="excluded ranges: the rules are after the capture",
         source="B04: istio/istio 6027",
         rules=to_end(Tag.RANGE),
     ),
@@ -334,25 +334,25 @@ MUTANTS = (
     ),
     Mutant(
         name="excluded-ranges-dropped",
-        what="excluded ranges: dropped instead of left alone",
+        what="excluded ranges: dropped instead of exempt",
         source="a wrong verdict",
         rules=filtered(Tag.RANGE, "OUTPUT", "DROP"),
     ),
     Mutant(
         name="excluded-ranges-rejected",
-        what="excluded ranges: rejected instead of left alone",
+        what="excluded ranges: rejected instead of exempt",
         source="a wrong verdict",
         rules=filtered(Tag.RANGE, "OUTPUT", "REJECT"),
     ),
     Mutant(
         name="excluded-ranges-accepted",
-        what="excluded ranges: accepted, which ends the hook for rules of others",
+        what="excluded ranges: accepted, which hides them from foreign rules",
         source="B51: istio/istio 1428",
         rules=verdict(Tag.RANGE, "ACCEPT"),
     ),
     Mutant(
         name="everything-excluded-uninstalls",
-        what="an exclusion of 0.0.0.0/0 turns inbound capture off as well",
+        what="an exclusion of 0.0.0.0/0 also turns inbound capture off",
         source="B10: istio/istio 36509",
         rules=when(
             lambda case: any(

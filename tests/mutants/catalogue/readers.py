@@ -309,14 +309,14 @@ MUTANTS = (
     _ports("large-port-wraps", "port 70000 is taken as 4464", "F02: 16 bits", _modulo),
     _ports("port-clamped", "a port out of range is moved into it", "F02", _clamped),
     _ports(
-        "port-by-leading-digits", "'80-90' and '80x' are taken as 80", "F02: atoi", _leading_number
+        "port-by-leading-digits", "'80-90' and '80x' are read as 80", "F02: atoi", _leading_number
     ),
     _ports(
         "port-span-expanded",
-        "'80-90' is taken as eleven ports",
+        "'80-90' is read as eleven ports",
         "B03: proxy-init PR 7",
         _spans,
-        "SPEC-13.8: its meaning is plain, and honoured",
+        "SPEC-13.8: its plain meaning is honoured",
     ),
     _ports("port-span-by-its-ends", "'80-90' is taken as 80 and 90", "F02", _span_by_its_ends),
     _ports("port-with-zero-is-octal", "'0443' is taken as 291", "F02: strtol", _octal),
@@ -333,7 +333,7 @@ MUTANTS = (
     _ports("port-1-refused", "port 1 is refused", "off by one", _above_the_bottom),
     Mutant(
         name="bad-item-skipped-unless-last",
-        what="a malformed item is skipped where another follows it",
+        what="a malformed item is skipped if another item follows",
         source="B14: a loop that keeps the last status only",
         read=Reader(lists=_last_decides),
     ),
@@ -345,11 +345,11 @@ MUTANTS = (
         what="an address without a prefix is accepted",
         source="F03",
         read=Reader(ranges=_bare_address),
-        argument="SPEC-13.8: it is taken as exactly what it names",
+        argument="SPEC-13.8: it is read as exactly what it names",
     ),
     _ranges(
         "bare-address-is-a-network",
-        "an address without a prefix length is taken as 256",
+        "an address without a prefix length is read as 256 addresses",
         "F03",
         _bare_network,
     ),
@@ -358,11 +358,11 @@ MUTANTS = (
         what="a range in the short form of RFC 1918 is accepted",
         source="iptables reads 1.2.3/24 as 1.2.3.0/24",
         read=Reader(ranges=_short_form),
-        argument="SPEC-13.8: it is taken as exactly what it names",
+        argument="SPEC-13.8: it is read as exactly what it names",
     ),
     _ranges(
         "short-range-by-inet-aton",
-        "'1.2.3/24' is taken as 1.2.0.3/24",
+        "'1.2.3/24' is read as 1.2.0.3/24",
         "inet_aton(3)",
         _short_form_by_inet_aton,
     ),
@@ -382,7 +382,7 @@ MUTANTS = (
     _ranges("negated-range-taken", "'!10.0.0.0/8' is taken as 10.0.0.0/8", "F03", _without_sign),
     _ranges(
         "upper-case-range-skipped",
-        "an IPv6 range with digits such as A is forgotten",
+        "an IPv6 range with upper-case digits is dropped",
         "RFC 5952 writes them in lower case",
         _lower_case,
     ),
@@ -391,7 +391,7 @@ MUTANTS = (
     _ranges("ipv6-range-skipped", "an IPv6 range is accepted and forgotten", "F03", _ipv4_only),
     _ranges(
         "ipv6-range-refused",
-        "an IPv6 range is refused, IPv6 being claimed",
+        "an IPv6 range is refused although IPv6 is claimed",
         "F03",
         _ipv4_or_refused,
     ),
@@ -420,7 +420,7 @@ MUTANTS = (
     Mutant(
         name="doubles-refused",
         what="an item that is named twice is refused",
-        source="catalogue CFG-004; nft refuses a double element of a set",
+        source="catalogue CFG-004; nft refuses a duplicate element of a set",
         read=Reader(lists=_refusing_doubles),
     ),
     Mutant(
@@ -437,7 +437,7 @@ MUTANTS = (
     ),
     Mutant(
         name="included-range-after-blank-lost",
-        what="an included range with a blank beside it is lost",
+        what="an included range next to a blank is lost",
         source="S-SET: catalogue CFG-005",
         read=Reader(lists=_without_blank(ListName.OUTBOUND_IP_RANGE_INCLUSION)),
     ),

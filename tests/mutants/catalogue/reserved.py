@@ -160,7 +160,7 @@ MUTANTS = (
     ),
     Mutant(
         name="reserved-outbound-instead",
-        what="the exemptions stand in the outbound chain",
+        what="the exemptions are in the outbound chain",
         source="B08: wrong chain",
         rules=each(Tag.RESERVED, lambda rule: replace(rule, chain=OUT)),
     ),

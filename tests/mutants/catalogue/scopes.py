@@ -69,8 +69,8 @@ def _mesh_dropped_with_other_list(other: ListName, name: ListName) -> Merge:
 
     def change(configuration: Configuration) -> Configuration:
         given = configuration.annotations
-        beside = other.annotation in given and name.annotation not in given
-        return _without_mesh(name)(configuration) if beside else configuration
+        alone = other.annotation in given and name.annotation not in given
+        return _without_mesh(name)(configuration) if alone else configuration
 
     return change
 
@@ -182,9 +182,9 @@ def _one_list(name: ListName) -> Iterator[Mutant]:
     )
     for other in _POD_LISTS:
         if other is not name:
-            beside = other.value.removesuffix("_list").replace("_", "-")
+            kept = other.value.removesuffix("_list").replace("_", "-")
             yield Mutant(
-                name=f"mesh-{short}-dropped-beside-pod-{beside}",
+                name=f"mesh-{short}-dropped-with-pod-{kept}",
                 what=f"a pod with only an {other.value.replace('_', ' ')} loses the mesh's {words}",
                 source="S-SCOPE; a tester's broken implementation",
                 read=_reading(_mesh_dropped_with_other_list(other, name)),

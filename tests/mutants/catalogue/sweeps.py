@@ -68,13 +68,13 @@ MUTANTS = (
     Mutant(
         name="inbound-exempts-link-local",
         what="IPv6 clients at link-local addresses reach the application",
-        source="B61: neighbour discovery taken for a range",
+        source="B61: neighbour discovery read as a range",
         rules=for_family(6, first(Rule("", IN, "-s fe80::/10"))),
     ),
     Mutant(
         name="inbound-exempts-own-link-local",
         what="the pod's own link-local address is not captured inbound",
-        source="B61: neighbour discovery taken for a range",
+        source="B61: neighbour discovery read as a range",
         rules=for_family(6, first(Rule("", IN, "-d fe80::/10"))),
     ),
     Mutant(
@@ -86,9 +86,13 @@ MUTANTS = (
     _sidecar(
         "on-low-ports", "-p tcp --dport 0:32767", "-p tcp --dport 0:32767", "up to port 32767"
     ),
-    _sidecar("beside-1024", "-p tcp ! --dport 1024", "-p tcp ! --dport 1024", "off port 1024"),
+    _sidecar(
+        "except-1024", "-p tcp ! --dport 1024", "-p tcp ! --dport 1024", "except on port 1024"
+    ),
     _sidecar("in-clusters", "-d 0.0.0.0/1", "-d 2000::/3", "in one half of the addresses"),
-    _sidecar("beside-metadata", "! -d 169.254.169.254", "! -d fd00:ec2::254", "off the metadata"),
+    _sidecar(
+        "except-metadata", "! -d 169.254.169.254", "! -d fd00:ec2::254", "except to the metadata"
+    ),
     _refused("high-ports-refused", "--dport 61000:65535", "local ports above 61000 are refused"),
     _refused("one-port-dropped", "--dport 8126", "the local port of an agent is dropped", "DROP"),
     _refused("ephemeral-edge-refused", "--dport 60999", "the last ephemeral port is refused"),
