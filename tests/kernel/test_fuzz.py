@@ -1,4 +1,4 @@
-"""Generated policies with real packets: a correct implementation, and three that are wrong."""
+"""Fuzz with real packets: one correct and three wrong implementations."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ IPV4_ONLY = ALL_FEATURES - {Feature.IPV6}
 
 
 class Changed:
-    """The reference for IPv4, its policy or its rules changed."""
+    """The IPv4 reference with a changed policy or changed rules."""
 
     name = "changed"
 
@@ -76,7 +76,7 @@ def _halved(network: Network) -> Network:
 
 
 def inclusions_first(rules: list[str]) -> list[str]:
-    """Move the inclusions to where the exclusions begin."""
+    """Move the inclusions in front of the exclusions."""
     included = [rule for rule in rules if rule.endswith(Chain.TO_OUTBOUND) and " -d " in rule]
     others = [rule for rule in rules if rule not in included]
     start = next(n for n, rule in enumerate(others) if rule.endswith("-o lo -j RETURN")) + 2
@@ -93,15 +93,15 @@ def campaign(implementation: Implementation, family: int = 4) -> Iterator[Campai
 
 
 def shown(result: CampaignResult) -> CampaignResult:
-    """Print a result with its rate, which nobody asserts: it says more about the machine."""
+    """Print a result with its rate. No test asserts the rate, which depends on the machine."""
     rate = result.flows / max(result.seconds, 0.001)
-    print(f"{result}; {rate:.0f} judged flows a second")  # noqa: T201 - for whoever asks with -s
+    print(f"{result}; {rate:.0f} judged flows a second")  # noqa: T201 - shown with -s
     return result
 
 
 @pytest.mark.parametrize(("family", "policies"), [(4, 50), (6, 20)])
 def test_reference_agrees(family: int, policies: int) -> None:
-    """Catches: a false alarm, or a wrong reference."""
+    """Catches: the fuzzer reports a false alarm, or the reference is wrong."""
     with campaign(Reference(), family) as tried:
         results = [
             shown(tried.search(policies=policies, seed=SEED, level=level))
@@ -112,8 +112,8 @@ def test_reference_agrees(family: int, policies: int) -> None:
     assert results[0].flows > policies * 100
 
 
-def test_today_s_fsm_breaks_at_sixteen_ports() -> None:
-    """Catches: a limit of 15 ports a list that nobody told the generator of."""
+def test_current_fsm_fails_at_sixteen_ports() -> None:
+    """Catches: the generator never makes a list of more than 15 ports."""
     today = InitCommand(f"sh {shlex.quote(str(TODAY))}", features=IPV4_ONLY)
     with campaign(today) as tried:
         found = shown(tried.search(policies=40, seed=SEED, level=MUST)).disagreement
@@ -126,7 +126,7 @@ def test_today_s_fsm_breaks_at_sixteen_ports() -> None:
 
 
 def test_same_seed_finds_the_same() -> None:
-    """Catches: a disagreement that is another one each time."""
+    """Catches: equal seeds find different disagreements."""
     results = []
     for _ in range(2):
         with campaign(Changed(policy=half_of_every_24)) as tried:
@@ -142,7 +142,7 @@ def test_same_seed_finds_the_same() -> None:
 
 
 def test_inclusion_before_exclusion_is_shrunk_to_one_entry_each() -> None:
-    """Catches: an order of rules that only a policy with both lists shows."""
+    """Catches: a wrong order of rules, which only a policy with both lists shows, is missed."""
     with campaign(Changed(rules=inclusions_first)) as tried:
         found = shown(tried.search(policies=30, seed=SEED, level=SHOULD)).disagreement
 

@@ -32,14 +32,14 @@ HOST_STATE = (
 
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory for temporary files of the run alone."""
+    """A directory for the temporary files of one run."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     return tmp_path
 
 
 def host_state() -> dict[str, str]:
-    """Return what the host's own network looks like, counters and time stamps left out."""
+    """Return the state of the host's network, without counters and time stamps."""
     state = {}
     for argv in HOST_STATE:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
@@ -49,28 +49,28 @@ def host_state() -> dict[str, str]:
 
 
 def open_descriptors() -> int:
-    """Return how many descriptors this process has open."""
+    """Return the number of open descriptors of this process."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def init_commands(marker: str) -> list[str]:
-    """Return the running programs that have a word on their command line."""
+    """Return the running programs with a word on their command line."""
     lines = [entry / "cmdline" for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     found = []
     for line in lines:
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # the process has ended meanwhile
             found.append(line.read_bytes().replace(b"\0", b" ").decode())
     return [line for line in found if marker in line]
 
 
 def wait_until_removed(base: Path) -> None:
-    """Wait for the guardian, which notices our end by the closing of a pipe."""
+    """Wait for the guardian process, which sees the end of the run by a closed pipe."""
     waiting = 'while [ -n "$(ls -A "$1")" ]; do :; done'
     subprocess.run(["/bin/sh", "-c", waiting, "sh", str(base)], check=True, timeout=30)
 
 
 def test_finished_run_leaves_nothing(scratch: Path) -> None:
-    """Catches: links, rules or files of a run that ended well."""
+    """Catches: a finished run leaves links, rules or files."""
     before = host_state()
     subprocess.run([*ARGV, "--fsm-check=OUT-001"], cwd=scratch, check=True, timeout=60)
     wait_until_removed(scratch)
@@ -80,9 +80,9 @@ def test_finished_run_leaves_nothing(scratch: Path) -> None:
 def test_run_with_an_odd_path_leaves_nothing(
     scratch: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Catches: files that stay because the user's PATH has no program to remove them."""
+    """Catches: files stay because the user's PATH lacks the program that removes them."""
     tools = tmp_path_factory.mktemp("tools")
-    for name in ("newuidmap", "newgidmap"):  # which a plain user's run needs
+    for name in ("newuidmap", "newgidmap"):  # the run of an unprivileged user needs them
         if found := shutil.which(name):
             (tools / name).symlink_to(found)
     env = {**os.environ, "PATH": str(tools)}
@@ -91,12 +91,12 @@ def test_run_with_an_odd_path_leaves_nothing(
 
 
 def test_killed_run_leaves_nothing(scratch: Path) -> None:
-    """Catches: a pod, a rule or a temporary file that outlives SIGKILL."""
+    """Catches: a pod, a rule or a temporary file outlives SIGKILL."""
     before = host_state()
     waits = f"echo ready > {scratch}/ready.fifo; sleep 60"
     os.mkfifo(scratch / "ready.fifo")
     run = subprocess.Popen([*ARGV, "--fsm-check=OUT-001", f"--fsm-init-cmd={waits}"], cwd=scratch)
-    (scratch / "ready.fifo").read_text()  # returns once the init command is at work in its pod
+    (scratch / "ready.fifo").read_text()  # returns when the init command runs in its pod
     run.send_signal(signal.SIGKILL)
     run.wait(30)
     (scratch / "ready.fifo").unlink()
@@ -106,7 +106,7 @@ def test_killed_run_leaves_nothing(scratch: Path) -> None:
 
 
 def test_preflight_makes_nothing(scratch: Path) -> None:
-    """Catches: a namespace made for looking that stays open."""
+    """Catches: the preflight leaves a namespace open."""
     descriptors = open_descriptors()
     try:
         privileges.acquire("root")

@@ -1,4 +1,4 @@
-"""The real Pipy as the sidecar. Name its binary in FSM_PIPY_BIN (1.5; 1.5.18 was used)."""
+"""Test the real Pipy as the sidecar; FSM_PIPY_BIN names its binary (1.5; tested: 1.5.18)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ PARENT = (sys.executable, "-c", MAKE_AND_WAIT)
 
 @dataclass
 class Pod:
-    """A pod programmed by the reference, in which Pipy runs, and the world around it."""
+    """A pod that the reference programs and that runs Pipy, with the world around it."""
 
     backend: NetnsBackend
     pipy: Pipy
@@ -71,7 +71,7 @@ class Pod:
         return self.backend.outside.open(flow, source=Address(CLIENT[family], 0))
 
     def fate(self, address: str, port: int = 8080, *, uid: int = 1000) -> Fate:
-        """Dial from inside, and hang up."""
+        """Dial from inside, close the connection, and return the fate."""
         with closing(self.dial(address, port, uid=uid)) as connection:
             return connection.fate
 
@@ -96,7 +96,7 @@ def forwarding(pod: Pod) -> Iterator[PipySidecar]:
 
 @pytest.fixture(scope="module", autouse=True)
 def servers(pod: Pod) -> Iterator[None]:
-    """Something that answers, outside and as the application."""
+    """Servers outside the pod and in the application."""
     with ExitStack() as undo:
         for family in (4, 6):
             for port in (8080, EXCLUDED):
@@ -106,7 +106,7 @@ def servers(pod: Pod) -> Iterator[None]:
 
 
 def make(undo: ExitStack) -> Pod:
-    """Make a world, and in it a pod whose sidecar is Pipy."""
+    """Make a world with a pod whose sidecar is Pipy."""
     backend = undo.enter_context(
         closing(NetnsBackend(Reference(), families=(4, 6), timeout_s=TIMEOUT_S))
     )
@@ -140,7 +140,7 @@ def processes() -> dict[int, str]:
             if b"FSM_ORDERS=" in environment and not status.read_text().startswith("Name:\tsh\n"):
                 found[int(status.parent.name)] = status.read_text()
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # the process has ended meanwhile
     return found
 
 
@@ -149,7 +149,7 @@ def acceptors(fate: Fate) -> list[Acceptor]:
 
 
 def test_outbound_is_captured(pod: Pod, family: int) -> None:
-    """Catches: a record without its original destination, as Pipy has it for IPv6."""
+    """Catches: a record lacks the original destination, as Pipy's own does for IPv6."""
     fate = pod.fate(SERVER[family])
 
     assert fate.captured_outbound
@@ -166,13 +166,13 @@ def test_outbound_is_captured(pod: Pod, family: int) -> None:
         "2001:db8::",
     ],
 )
-def test_ipv6_destination_has_the_system_s_text(pod: Pod, destination: str) -> None:
-    """Catches: 3f00:::3:8000::, as Pipy's IP has it, taken for another destination (issue 12)."""
+def test_ipv6_destination_is_formatted_by_rfc_5952(pod: Pod, destination: str) -> None:
+    """Catches: Pipy's text 3f00:::3:8000:: counts as another destination (issue 12)."""
     assert pod.fate(destination).captured_outbound
 
 
 def test_urgent_data_is_read(pod: Pod, family: int) -> None:
-    """Catches: an urgent byte that Pipy does not read, held against the rules (issue 12)."""
+    """Catches: the rules fail because Pipy does not read urgent bytes (issue 12)."""
     with closing(pod.dial(SERVER[family])) as connection:
         connection.send(b"!", urgent=True)
         connection.send(b"and after")
@@ -181,7 +181,7 @@ def test_urgent_data_is_read(pod: Pod, family: int) -> None:
 
 
 def test_inbound_is_captured(pod: Pod, family: int) -> None:
-    """Catches: a record in which the client is not the client."""
+    """Catches: a record has the wrong client address."""
     with closing(pod.dial_in(family, 9999)) as connection:
         fate = connection.fate
 
@@ -190,18 +190,18 @@ def test_inbound_is_captured(pod: Pod, family: int) -> None:
 
 
 def test_excluded_port_is_direct(pod: Pod, family: int) -> None:
-    """Catches: a sidecar that is in the way of all."""
+    """Catches: the sidecar accepts excluded flows."""
     assert pod.fate(SERVER[family], EXCLUDED).direct
 
 
 def test_own_uid_is_direct(pod: Pod, family: int) -> None:
-    """Catches: a sidecar whose own flows come back to it."""
+    """Catches: the sidecar's own flows are captured."""
     assert pod.fate(SERVER[family], uid=1500).direct
 
 
 @pytest.mark.usefixtures("forwarding")
 def test_outbound_is_forwarded_once(pod: Pod, family: int) -> None:
-    """Catches: a loop, or a log in which the origin comes first."""
+    """Catches: the flow loops, or the log has the origin first."""
     for _ in range(100):
         fate = pod.fate(SERVER[family])
 
@@ -212,9 +212,7 @@ def test_outbound_is_forwarded_once(pod: Pod, family: int) -> None:
 
 @pytest.mark.usefixtures("forwarding")
 def test_inbound_is_forwarded_to_loopback(pod: Pod, family: int) -> None:
-    """Catches: an application that is not reached where it listens, or sees another peer than
-    with FSM.
-    """
+    """Catches: the application is not reached, or sees another peer than with FSM."""
     with closing(pod.dial_in(family, 8080)) as connection:
         fate = connection.fate
 
@@ -226,7 +224,7 @@ def test_inbound_is_forwarded_to_loopback(pod: Pod, family: int) -> None:
 
 @pytest.mark.usefixtures("forwarding")
 def test_closed_upstream_ends_the_flow(pod: Pod, family: int) -> None:
-    """Catches: a client that waits for ever for a server that is not there."""
+    """Catches: a client waits for ever when the server does not listen."""
     fate = pod.fate(SERVER[family], 81)
 
     assert fate.lost == "closed"
@@ -234,8 +232,8 @@ def test_closed_upstream_ends_the_flow(pod: Pod, family: int) -> None:
 
 
 @pytest.mark.usefixtures("forwarding")
-def test_flow_to_the_listener_itself_goes_nowhere(pod: Pod, family: int) -> None:
-    """Catches: a sidecar that dials itself until it has no descriptors left."""
+def test_flow_to_the_listener_itself_is_not_forwarded(pod: Pod, family: int) -> None:
+    """Catches: the sidecar dials itself until it runs out of descriptors."""
     fate = pod.fate(pod.addresses[family], OUTBOUND_PORT)
 
     assert fate.lost == "closed"
@@ -243,8 +241,8 @@ def test_flow_to_the_listener_itself_goes_nowhere(pod: Pod, family: int) -> None
 
 
 @pytest.mark.usefixtures("forwarding")
-def test_sidecars_in_a_row_are_told_in_order(pod: Pod, family: int) -> None:
-    """Catches: records of two processes in the order of reading them, not of happening."""
+def test_sidecars_in_a_row_are_recorded_in_order(pod: Pod, family: int) -> None:
+    """Catches: records of two processes are sorted by reading and not by time."""
     with ExitStack() as undo:
         other = add_pod(undo, pod.backend, pod.pipy)
         other.sidecar.forwarding = True
@@ -260,7 +258,7 @@ def test_sidecars_in_a_row_are_told_in_order(pod: Pod, family: int) -> None:
 
 
 def test_service_is_forwarded_to_its_endpoint(pod: Pod, forwarding: PipySidecar) -> None:
-    """Catches: an order that Pipy does not follow."""
+    """Catches: Pipy ignores the order to use an endpoint."""
     service = "10.96.0.10"
     forwarding.services = {service: SERVER[4]}
     try:
@@ -273,7 +271,7 @@ def test_service_is_forwarded_to_its_endpoint(pod: Pod, forwarding: PipySidecar)
 
 @pytest.mark.usefixtures("forwarding")
 def test_large_payload_and_half_close_pass(pod: Pod, family: int) -> None:
-    """Catches: lost or changed bytes, or a half-close that is a whole one."""
+    """Catches: bytes are lost or changed, or a half-close becomes a full close."""
     for connection in (pod.dial(SERVER[family]), pod.dial_in(family, 8080)):
         with closing(connection):
             assert connection.exchange(PAYLOAD, within_s=30) == PAYLOAD
@@ -281,7 +279,7 @@ def test_large_payload_and_half_close_pass(pod: Pod, family: int) -> None:
 
 
 def test_ports_that_are_not_redirected(pod: Pod, family: int) -> None:
-    """Catches: a probe that is answered by another listener than its own."""
+    """Catches: the wrong listener answers a probe."""
     names = [by.name for by in (Acceptor.METRICS, Acceptor.LIVENESS, Acceptor.READINESS)]
     names += [Acceptor.STARTUP.name, Acceptor.HEALTH.name]
     for port, name in zip(SERVED_PORTS, names, strict=True):
@@ -292,7 +290,7 @@ def test_ports_that_are_not_redirected(pod: Pod, family: int) -> None:
 
 @pytest.mark.usefixtures("pod")
 def test_runs_as_the_sidecar_user_without_capabilities() -> None:
-    """Catches: a sidecar that FSM could not run like that."""
+    """Catches: the sidecar needs rights that FSM does not give it."""
     (status,) = processes().values()
 
     assert "Uid:\t1500\t1500\t1500\t1500" in status
@@ -301,7 +299,7 @@ def test_runs_as_the_sidecar_user_without_capabilities() -> None:
 
 
 def test_stopped_sidecar_refuses(pod: Pod, family: int) -> None:
-    """Catches: a process that outlives its stop, or ports that are not free for the next one."""
+    """Catches: the process outlives its stop, or its ports are not free for the next."""
     pod.sidecar.stop()
     try:
         assert pod.fate(SERVER[family]).refused
@@ -312,7 +310,7 @@ def test_stopped_sidecar_refuses(pod: Pod, family: int) -> None:
 
 
 def test_death_of_pipy_is_our_error() -> None:
-    """Catches: a crash that is held against the implementation."""
+    """Catches: a crash of Pipy counts as a failure of the implementation."""
     others = processes()
     with ExitStack() as undo:
         pod = make(undo)
@@ -325,7 +323,7 @@ def test_death_of_pipy_is_our_error() -> None:
 
 
 def test_dies_with_its_keeper() -> None:
-    """Catches: a Pipy that is left behind because the shell that looks after it was killed."""
+    """Catches: Pipy stays when the shell that supervises it is killed."""
     others = processes()
     with ExitStack() as undo:
         make(undo)
@@ -338,7 +336,7 @@ def test_dies_with_its_keeper() -> None:
 
 
 def test_dies_with_its_parent() -> None:
-    """Catches: a Pipy that is left behind by a killed test run."""
+    """Catches: a killed test run leaves Pipy behind."""
     others = processes()
     with subprocess.Popen(
         PARENT, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -1,4 +1,4 @@
-"""What a pod's kernel delivers is seen as it was put on the pod's link, header and all."""
+"""The receiver returns packets with the header that they had on the pod's link."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def mesh(request: pytest.FixtureRequest) -> Iterator[NetnsMesh]:
 
 
 def test_datagram_arrives_with_its_header(mesh: NetnsMesh) -> None:
-    """Catches: a header that is put together wrongly, so that correct rules seem to change it."""
+    """Catches: a header is rebuilt wrongly, so that correct rules seem to change it."""
     pod = mesh.bare_pod()
     packet = forge.udp(Address(mesh.client.address, 7), Address(pod.address, 8080), b"x", **HEADER)
 
@@ -46,7 +46,7 @@ def test_datagram_arrives_with_its_header(mesh: NetnsMesh) -> None:
 
 
 def test_extension_header_is_kept(mesh: NetnsMesh) -> None:
-    """Catches: a message of a group that seems to have lost its options."""
+    """Catches: a multicast message seems to have lost its options."""
     pod = mesh.bare_pod()
     messages = protocols.igmp_messages if mesh.family == 4 else protocols.neighbour_messages
     packets = messages(mesh.client.address)
@@ -59,7 +59,7 @@ def test_extension_header_is_kept(mesh: NetnsMesh) -> None:
 
 
 def test_packet_that_does_not_come_is_a_violation(mesh: NetnsMesh) -> None:
-    """Catches: a lost packet that passes for a received one."""
+    """Catches: a lost packet counts as received."""
     pod = mesh.bare_pod()
     packet = forge.udp(Address(mesh.client.address, 7), Address(pod.address, 8080), b"x")
 

@@ -1,4 +1,4 @@
-"""The reference as a command, in real network namespaces. Packets are the conformance suite's."""
+"""Run the reference as a command in network namespaces; the checks test the packets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WITHOUT_REDIRECTION = """\
 -A OUTPUT -p udp -j ACCEPT
 COMMIT
 """
-# The new port makes the table nat fail, once the table mangle is committed.
+# The new port makes the table nat fail after the table mangle is committed.
 BROKEN_BEHIND_MANGLE = """\
 #!/bin/sh
 exec {real} "$@" <<END
@@ -42,7 +42,7 @@ PROGRAMS = [
     family + end for family in ("iptables", "ip6tables") for end in ("", "-restore", "-save")
 ]
 TABLES = ("mangle", "nat")
-# The namespace lives as long as the process that waits in it for the end of its input.
+# The namespace lives as long as the process in it, which waits for the end of its input.
 HOLDER = ("unshare", "--net", "sh", "-c", "echo made; exec cat")
 ROOT = Path(__file__).parents[2]
 
@@ -67,20 +67,20 @@ class Pod:
         return status, stderr
 
     def run(self, *argv: str, stdin: str = "") -> str:
-        """Run a program that has to succeed and return what it printed."""
+        """Run a program that must succeed, and return its output."""
         status, stdout, stderr = run_any((*self.enter, *argv), stdin=stdin, env=self.environment)
         assert status == 0, stderr
         return stdout
 
     def rules(self, family: str = "iptables") -> list[str]:
-        """Return our tables as ``iptables-save`` lists them, less what changes by itself."""
+        """Return the tables as ``iptables-save`` prints them, without comments."""
         listing = "".join(self.run(f"{family}-save", "-t", table) for table in TABLES)
         return [line for line in listing.splitlines() if not line.startswith("#")]
 
 
 @pytest.fixture(params=["nft", "legacy"])
 def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pod]:
-    """A fresh namespace of each variant, in whose ``nat`` tables others have rules already."""
+    """A new namespace for each variant, with rules of others in its ``nat`` tables."""
     for program in PROGRAMS:
         real = shutil.which(program.replace("tables", f"tables-{request.param}"))
         if real is None:
@@ -93,7 +93,7 @@ def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pod]:
         status, _, stderr = run_any(
             (*made.enter, "iptables", "-t", "nat", "-S"), env=made.environment
         )
-        if status != 0:  # kernels can be built without the legacy tables
+        if status != 0:  # some kernels lack the legacy tables
             pytest.skip(f"no nat table of the {request.param} variant here: {stderr}")
         for family in ("iptables", "ip6tables"):
             made.run(family, "-t", "mangle", "-A", "INPUT", "-p", "udp", "-j", "ACCEPT")
@@ -103,7 +103,7 @@ def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pod]:
 
 
 def test_apply_programs_both_families_once(pod: Pod) -> None:
-    """Catches: a family left out, or a jump doubled, by a run that says it is done."""
+    """Catches: a successful run omits a family or doubles a jump."""
     assert pod.reference("apply") == (0, "")
 
     for family in ("iptables", "ip6tables"):
@@ -113,7 +113,7 @@ def test_apply_programs_both_families_once(pod: Pod) -> None:
 
 
 def test_ipv4_pod_leaves_ip6tables_alone(pod: Pod) -> None:
-    """Catches: a pod without IPv6 refused where the kernel has none."""
+    """Catches: an IPv4 pod is refused where the kernel lacks IPv6."""
     before = pod.rules("ip6tables")
 
     assert pod.reference("apply", POD_IPS="10.77.0.2") == (0, "")
@@ -121,7 +121,7 @@ def test_ipv4_pod_leaves_ip6tables_alone(pod: Pod) -> None:
 
 
 def test_second_run_changes_nothing(pod: Pod) -> None:
-    """Catches: jumps or rules that pile up, also when others have added rules meanwhile."""
+    """Catches: jumps or rules accumulate, also after others have added rules."""
     pod.reference("apply", FSM_OUTBOUND_PORT_EXCLUSION_LIST="6379")
     pod.run("iptables", "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-j", "OTHERS")
     before = pod.rules(), pod.rules("ip6tables")
@@ -131,7 +131,7 @@ def test_second_run_changes_nothing(pod: Pod) -> None:
 
 
 def test_second_run_with_fewer_exclusions_drops_the_others(pod: Pod) -> None:
-    """Catches: an exclusion that outlives its list."""
+    """Catches: an exclusion stays after it is removed from its list."""
     pod.reference("apply")
     wanted = pod.rules()
     pod.reference("remove")
@@ -142,8 +142,8 @@ def test_second_run_with_fewer_exclusions_drops_the_others(pod: Pod) -> None:
     assert sorted(pod.rules()) == sorted(wanted)
 
 
-def test_run_over_the_remains_of_another_completes_them(pod: Pod) -> None:
-    """Catches: a run that takes chains left without jumps for a programmed pod."""
+def test_run_completes_the_remains_of_another(pod: Pod) -> None:
+    """Catches: chains without jumps count as a programmed pod."""
     pod.reference("apply")
     wanted = sorted(pod.rules())
     pod.run("iptables", "-t", "nat", "-D", "OUTPUT", "-p", "tcp", "-j", "FSMREDIR_OUT")
@@ -153,8 +153,8 @@ def test_run_over_the_remains_of_another_completes_them(pod: Pod) -> None:
     assert sorted(pod.rules()) == wanted
 
 
-def test_run_over_a_restore_that_was_cut_short_completes_it(pod: Pod) -> None:
-    """Catches: chains without redirection that make every later run fail."""
+def test_run_completes_an_interrupted_restore(pod: Pod) -> None:
+    """Catches: chains without redirection make every later run fail."""
     pod.reference("apply")
     wanted = sorted(pod.rules())
     pod.run("iptables-restore", "--noflush", stdin=WITHOUT_REDIRECTION)
@@ -164,7 +164,7 @@ def test_run_over_a_restore_that_was_cut_short_completes_it(pod: Pod) -> None:
 
 
 def test_refused_second_run_leaves_both_tables_as_they_were(pod: Pod) -> None:
-    """Catches: a table of the new configuration beside one of the old."""
+    """Catches: one table has the new configuration and the other has the old one."""
     pod.reference("apply", FSM_INBOUND_PORT_EXCLUSION_LIST="80")
     before = pod.rules()
     real = (pod.bin_dir / "iptables-restore").resolve()
@@ -179,7 +179,7 @@ def test_refused_second_run_leaves_both_tables_as_they_were(pod: Pod) -> None:
 
 
 def test_remove_restores_what_was_there(pod: Pod) -> None:
-    """Catches: a clean-up that leaves something of ours, or takes something of others."""
+    """Catches: the clean-up leaves our rules, or removes rules of others."""
     before = pod.rules(), pod.rules("ip6tables")
     pod.reference("apply", FSM_OUTBOUND_IP_RANGE_EXCLUSION_LIST="2.2.2.2/24,fd00::/8,0.0.0.0/0")
     assert (pod.rules(), pod.rules("ip6tables")) != before
@@ -189,7 +189,7 @@ def test_remove_restores_what_was_there(pod: Pod) -> None:
 
 
 def test_remove_without_anything_to_remove_succeeds(pod: Pod) -> None:
-    """Catches: a clean-up that can't be repeated."""
+    """Catches: the clean-up cannot be repeated."""
     before = pod.rules()
 
     assert pod.reference("remove", POD_IPS="") == (0, "")
@@ -197,7 +197,7 @@ def test_remove_without_anything_to_remove_succeeds(pod: Pod) -> None:
 
 
 def test_malformed_value_is_refused_before_any_rule(pod: Pod) -> None:
-    """Catches: half of a configuration honoured."""
+    """Catches: half of a configuration is applied."""
     before = pod.rules()
 
     status, stderr = pod.reference("apply", FSM_INBOUND_PORT_EXCLUSION_LIST="80,70000")
@@ -208,7 +208,7 @@ def test_malformed_value_is_refused_before_any_rule(pod: Pod) -> None:
 
 
 def test_without_net_admin_it_is_refused(pod: Pod) -> None:
-    """Catches: a pod that starts unredirected because its init container lacks a capability."""
+    """Catches: a pod starts without rules because its init container lacks a capability."""
     lacking = ("setpriv", "--inh-caps=-net_admin", "--bounding-set=-net_admin")
 
     status, stderr = pod.reference("apply", *lacking)
@@ -219,9 +219,7 @@ def test_without_net_admin_it_is_refused(pod: Pod) -> None:
 
 @pytest.mark.parametrize("earlier", ["", "6379"], ids=["fresh", "programmed"])
 def test_failing_second_family_leaves_the_first_as_it_was(pod: Pod, earlier: str) -> None:
-    """Catches: a pod with the new IPv4 rules and the old IPv6 rules, after a run that was
-    refused.
-    """
+    """Catches: after a refused run, a pod has new IPv4 rules and old IPv6 rules."""
     if earlier:
         pod.reference("apply", FSM_OUTBOUND_PORT_EXCLUSION_LIST=earlier)
     before = pod.rules()
@@ -237,7 +235,7 @@ def test_failing_second_family_leaves_the_first_as_it_was(pod: Pod, earlier: str
 
 
 def test_programs_of_the_other_variant_are_refused(pod: Pod) -> None:
-    """Catches: rules put where nobody looks for them."""
+    """Catches: the rules are set in the tables of the other variant."""
     other = {"nft": "legacy", "legacy": "nft"}[pod.environment["FSM_IPTABLES"]]
 
     status, stderr = pod.reference("apply", FSM_IPTABLES=other)

@@ -1,4 +1,4 @@
-"""The model of rules against the kernel: what it says of a flow is what the flow meets."""
+"""Compare the model of rules with the kernel: it predicts the fate of each flow."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ for t in iptables ip6tables; do
   $t -t filter -A INPUT -p tcp -m tcp --dport 15003 -m mark --mark 0x7 -j REJECT
 done
 """
-OF_FSM = Configuration(  # it knows no IPv6 range
+OF_FSM = Configuration(  # FSM supports no IPv6 ranges
     {"flomesh.io/outbound-port-exclusion-list": "6379,7070"},
     {"outboundIPRangeInclusionList": ["10.1.0.0/16", "100.0.0.0/7"]},
 )
@@ -122,7 +122,7 @@ def family(request: pytest.FixtureRequest) -> int:
 
 @dataclass(frozen=True)
 class Stand:
-    """A programmed pod, and the model of the rules in it."""
+    """A programmed pod, and the model of its rules."""
 
     mesh: NetnsMesh
     pod: NetnsPod
@@ -204,7 +204,7 @@ def sent_in(at: Stand, chance: random.Random) -> tuple[Packet, Fate]:
 
 
 def met(fate: Fate) -> EndKind | None:
-    """Return what a flow met, or None where it was refused or lost in a way of its own."""
+    """Return the end that a flow met; None if it was refused or lost for another reason."""
     if fate.captured_outbound:
         return EndKind.CAPTURED_OUTBOUND
     if fate.captured_inbound:
@@ -215,11 +215,11 @@ def met(fate: Fate) -> EndKind | None:
 
 
 @pytest.mark.parametrize("lists", [False, True], ids=["plain", "lists"])
-def test_flows_meet_what_the_model_says(
+def test_flows_meet_the_prediction_of_the_model(
     backend: NetnsBackend, variant: IptablesVariant, family: int, *, lists: bool,
     request: pytest.FixtureRequest,
 ) -> None:  # fmt: skip
-    """Catches: a model that is wrong about the kernel, and proves what no packet does."""
+    """Catches: the model differs from the kernel, and proves what no packet does."""
     mesh = backend.mesh(family, variant, exhaustive=False)
     chance = random.Random(f"{variant} {family} {lists}")  # noqa: S311 - a seeded draw
     wanted = OF_FSM if "fsm_current.sh" in request.node.name else LISTS
@@ -242,7 +242,7 @@ def test_correct_implementation_is_proved(
     backend: NetnsBackend, variant: IptablesVariant, family: int, *, lists: bool,
     request: pytest.FixtureRequest,
 ) -> None:  # fmt: skip
-    """Catches: a reading of rules under which a correct implementation is wrong."""
+    """Catches: the model finds a fault in a correct implementation."""
     if {"faults", "fsm_current.sh"} & set(request.node.callspec.params.values()):
         pytest.skip("it is not correct, or not for both families")
     mesh = backend.mesh(family, variant, exhaustive=False)

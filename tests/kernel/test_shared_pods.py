@@ -1,4 +1,4 @@
-"""Pods that checks share: one check's flows must have no say in the next one's."""
+"""In a shared pod, the flows of one check must not affect those of the next."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ SETTING = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_close")
 
 
 def test_connections_that_were_reset_are_soon_forgotten() -> None:
-    """Catches: a source port used again within ten seconds: the flow goes the way of the former
-    one.
-    """
+    """Catches: a source port reused within ten seconds follows the path of the old flow."""
     with closing(NetnsBackend(Reference(), families=(4,), timeout_s=5.0)) as backend:
         site = backend.shared_site(Configuration(), IptablesVariant.NFT, second_interface=False)
         remembered_s = site.namespace.run(SETTING.read_text)

@@ -1,4 +1,4 @@
-"""Runs that are held up before each program, so that a caller can look at flows meanwhile."""
+"""Runs that pause before each program, so that the caller can send flows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def mesh() -> Iterator[NetnsMesh]:
 
 
 def test_caller_sees_the_pod_before_each_program(mesh: NetnsMesh) -> None:
-    """Catches: a window between two programs that lasts too short to be seen by chance."""
+    """Catches: a short window between two programs is missed."""
     pod, seen = mesh.bare_pod(), []
 
     with pod.programming() as run:
@@ -51,7 +51,7 @@ def test_caller_sees_the_pod_before_each_program(mesh: NetnsMesh) -> None:
 
 
 def test_caller_that_gives_up_lets_the_run_end(mesh: NetnsMesh) -> None:
-    """Catches: a failed check that leaves a program waiting for ever, or flows without patience."""
+    """Catches: a failed check leaves a program waiting for ever, or flows without a timeout."""
     pod = mesh.bare_pod()
 
     with pod.programming() as run:
@@ -61,8 +61,8 @@ def test_caller_that_gives_up_lets_the_run_end(mesh: NetnsMesh) -> None:
     assert mesh.backend.outside.timeout_s == TIMEOUT_S
 
 
-def test_refusal_is_told(mesh: NetnsMesh) -> None:
-    """Catches: a run that refuses and passes for one that has programmed the pod."""
+def test_refusal_is_reported(mesh: NetnsMesh) -> None:
+    """Catches: a refused run counts as one that has programmed the pod."""
     pod = mesh.bare_pod()
     mesh.backend.judge_next(InitCommand("exit 3", features=ALL_FEATURES))
 

@@ -1,4 +1,4 @@
-"""Wiring pods by netlink: what the kernel refuses is told, and what it took is there."""
+"""Wire pods by netlink: the error names what the kernel refused, and the rest is set up."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def namespace() -> Iterator[Namespace]:
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "2001:db8::7"])
 def test_first_request_that_fails_is_named(namespace: Namespace, host: str) -> None:
-    """Catches: an error in the middle of a batch that nobody hears of."""
+    """Catches: an error in the middle of a batch is not reported."""
     lo = namespace.netlink.index("lo")
     namespace.netlink.ask(add_address(host, lo))
 
@@ -35,8 +35,8 @@ def test_first_request_that_fails_is_named(namespace: Namespace, host: str) -> N
         namespace.netlink.ask(add_address(host, lo), add_blackhole("198.51.100.0/24"))
 
 
-def test_requests_after_a_failure_are_answered_by_themselves(namespace: Namespace) -> None:
-    """Catches: answers that are taken for those to the next batch."""
+def test_requests_after_a_failure_get_their_own_replies(namespace: Namespace) -> None:
+    """Catches: replies are taken for those to the next batch."""
     with pytest.raises(BackendError, match="add route"):
         namespace.netlink.ask(add_route("203.0.113.1", 4711), set_up(4711))
 
@@ -44,6 +44,6 @@ def test_requests_after_a_failure_are_answered_by_themselves(namespace: Namespac
 
 
 def test_missing_interface_is_named(namespace: Namespace) -> None:
-    """Catches: the number of another interface, or of none."""
+    """Catches: a missing interface gets the number of another one, or none."""
     with pytest.raises(BackendError, match="no interface eth7"):
         namespace.netlink.index("eth7")

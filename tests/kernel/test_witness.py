@@ -1,4 +1,4 @@
-"""The witness against the recorder's own log, in pods of this kernel."""
+"""Compare the witness with the recorder's log, in pods on this kernel."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
 
 @dataclass
 class Pod:
-    """A programmed pod with our recorder in it."""
+    """A programmed pod with our recorder."""
 
     backend: NetnsBackend
     site: Sandbox
@@ -53,7 +53,8 @@ class Pod:
     def dial(self, port: int, uid: int = 1000, source: Address | None = None) -> Connection:
         """Dial the server from inside."""
         flow = Flow(Direction.OUTBOUND, Address(SERVER[self.family], port), uid=uid)
-        with owner(SIDECAR_UID, SIDECAR_UID):  # a socket is of the user who accepts it
+        # An accepted socket belongs to the user who accepts it.
+        with owner(SIDECAR_UID, SIDECAR_UID):
             return self.site.host.open(flow, source=source)
 
     def dial_in(self, port: int, source_port: int = 0) -> Connection:
@@ -63,7 +64,7 @@ class Pod:
             return self.backend.outside.open(flow, source=Address(CLIENT[self.family], source_port))
 
     def witnessed(self, connection: Connection, *, tracking: bool = True) -> Sighting:
-        """Return what the tables of the pod say of a connection."""
+        """Return what the tables of the pod show of a connection."""
         table = self.site.namespace.run(SocketTable.read)
         if not tracking:
             table = replace(table, conntrack=None)
@@ -96,7 +97,7 @@ def programmed(
 
 @pytest.mark.parametrize("tracking", [True, False])
 def test_admin_interface_is_seen_behind_fsms_dnat(tracking: bool) -> None:
-    """Catches: PodIP mode, whose admin interface accepted and was not seen to (issue 12)."""
+    """Catches: in PodIP mode the admin interface's acceptance is not seen (issue 12)."""
     implementation = InitCommand(command("fsm_current.sh PodIP"))
     with ExitStack() as undo:
         backend, site = undo.enter_context(programmed(implementation, Configuration(), (4,)))
@@ -107,8 +108,8 @@ def test_admin_interface_is_seen_behind_fsms_dnat(tracking: bool) -> None:
         with owner(SIDECAR_UID, SIDECAR_UID):
             connection = undo.enter_context(site.host.open(flow))
 
-        (told,) = pod.witnessed(connection, tracking=tracking).accepted
-        assert (told.by, told.local, told.destination) == (
+        (seen,) = pod.witnessed(connection, tracking=tracking).accepted
+        assert (seen.by, seen.local, seen.destination) == (
             Acceptor.ADMIN, place, flow.destination,
         )  # fmt: skip
 
@@ -124,17 +125,17 @@ def unnumbered(accepted: tuple[Acceptance, ...]) -> list[Acceptance]:
 
 @pytest.mark.parametrize("tracking", [True, False])
 def test_witness_agrees_with_the_log(pod: Pod, tracking: bool) -> None:
-    """Catches: a fate by the tables that is not the fate by the sidecar's own record."""
+    """Catches: the fate by the tables differs from the fate by the sidecar's record."""
     with pod.dial(8080) as leaving, pod.dial_in(8080) as entering:
         for connection in (leaving, entering):
             (logged,) = unnumbered((connection.answered_by,) if connection.answered_by else ())
-            (told,) = unnumbered(pod.witnessed(connection, tracking=tracking).accepted)
-            ends = (told.by, told.local, told.peer, told.destination)
+            (seen,) = unnumbered(pod.witnessed(connection, tracking=tracking).accepted)
+            ends = (seen.by, seen.local, seen.peer, seen.destination)
             assert ends == (logged.by, logged.local, logged.peer, logged.destination)
 
 
-def test_what_is_excluded_is_not_seen_at_the_sidecar(pod: Pod) -> None:
-    """Catches: a direct flow that is taken for a captured one."""
+def test_excluded_flow_is_not_seen_at_the_sidecar(pod: Pod) -> None:
+    """Catches: a direct flow counts as captured."""
     with ExitStack() as held:
         held.enter_context(listening(pod))
         leaving, entering = (
@@ -147,33 +148,33 @@ def test_what_is_excluded_is_not_seen_at_the_sidecar(pod: Pod) -> None:
         assert [each.by for each in pod.witnessed(entering).accepted] == [Acceptor.ORIGIN]
 
 
-def test_many_flows_at_once_are_told_apart(pod: Pod) -> None:
-    """Catches: one client's row taken for another's."""
+def test_concurrent_flows_are_distinguished(pod: Pod) -> None:
+    """Catches: the row of one client is taken for another's."""
     with ExitStack() as held:
         opened = [held.enter_context(pod.dial(8080 + n % 7)) for n in range(MANY)]
         table = pod.site.namespace.run(SocketTable.read)
         scene = WitnessScope(table, frozenset(pod.site.addresses))
         for each in opened:
             assert each.client is not None
-            (told,) = look(scene, Question(each.client, each.flow.destination, True)).accepted
-            assert told.destination == each.flow.destination
+            (seen,) = look(scene, Question(each.client, each.flow.destination, True)).accepted
+            assert seen.destination == each.flow.destination
             assert each.answered_by is not None
-            assert told.peer == each.answered_by.peer
+            assert seen.peer == each.answered_by.peer
 
 
 def test_changed_source_port_is_followed(pod: Pod) -> None:
-    """Catches: two flows of one client port that the redirection tells apart by another port."""
+    """Catches: two flows of one source port are confused when NAT changes the port of one."""
     with pod.dial_in(8080, 20001) as one, pod.dial_in(8081, 20001) as other:
         for connection in (one, other):
-            (told,) = pod.witnessed(connection).accepted
-            assert told.by is Acceptor.SIDECAR_INBOUND
-            assert told.destination == connection.flow.destination
+            (seen,) = pod.witnessed(connection).accepted
+            assert seen.by is Acceptor.SIDECAR_INBOUND
+            assert seen.destination == connection.flow.destination
             assert connection.answered_by is not None
-            assert told.peer == connection.answered_by.peer
+            assert seen.peer == connection.answered_by.peer
 
 
-def test_refusal_is_no_acceptance(pod: Pod) -> None:
-    """Catches: a sidecar that is down, said to have accepted."""
+def test_refusal_is_not_an_acceptance(pod: Pod) -> None:
+    """Catches: a sidecar that is down counts as having accepted."""
     pod.site.sidecar.stop()
     try:
         with pod.dial(8080) as refused:
@@ -186,9 +187,9 @@ def test_refusal_is_no_acceptance(pod: Pod) -> None:
 
 
 def test_flow_that_was_reset_is_still_known(pod: Pod) -> None:
-    """Catches: a sidecar that is gone before anybody could look."""
+    """Catches: a flow is unknown because the sidecar ended before the witness looked."""
     with pod.dial(8080) as connection:
-        pod.site.sidecar.stop()  # resets it
+        pod.site.sidecar.stop()  # resets the connection
         try:
             assert pod.site.host.engine.pump(lambda: connection.ended, 5.0)
             sighting = pod.witnessed(connection)
@@ -201,7 +202,7 @@ def test_flow_that_was_reset_is_still_known(pod: Pod) -> None:
 
 @contextmanager
 def listening(pod: Pod) -> Iterator[None]:
-    """Have something answer where the flows that are left alone go."""
+    """Listen at the destinations of flows that are not captured."""
     with ExitStack() as undo:
         for port in (EXCLUDED, 8081):
             undo.callback(pod.backend.outside.listen(Address(SERVER[pod.family], port)).close)

@@ -1,4 +1,4 @@
-"""A real kind cluster for the tests of this folder; they are skipped where it cannot be had."""
+"""Provide a real kind cluster for the tests of this folder; skip them where none can be made."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TIMEOUT_S = 5.0
 
 
 def _unavailable(reason: str) -> NoReturn:
-    """Skip, or fail where somebody has seen to it that a cluster can be had."""
+    """Skip the test, or fail it in an environment that is set up for clusters."""
     if os.environ.get("FSM_TEST_KIND") == "required":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -46,7 +46,7 @@ def _unavailable(reason: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def kind_options(pytestconfig: pytest.Config) -> KindOptions:
-    """What pytest-kind's options say."""
+    """The options of pytest-kind."""
     pytest.importorskip("pytest_kind", reason="needs pytest-kind")
     given = pytestconfig.getoption("kubeconfig")
     options = KindOptions(
@@ -80,10 +80,10 @@ class Judge:
     """Runs checks of the catalogue on the session's cluster, as a conformance run does.
 
     Attributes:
-        options: Pytest-kind's.
-        sidecar: Fields of a container that is another sidecar than ours.
-        app: Image of the application; empty for one that does nothing.
-        agent_in: Where the pods' agents run.
+        options: The options of pytest-kind.
+        sidecar: Fields of the container of a foreign sidecar; empty for ours.
+        app: Image of the application; empty for an application that does nothing.
+        agent_in: The kind of container that runs the agents.
     """
 
     options: KindOptions
@@ -96,7 +96,7 @@ class Judge:
         return self.rows_of(by_hand(implementation), *ids)
 
     def rows_of(self, inject: Inject, *ids: str) -> dict[str, Row]:
-        """Return the rows of some checks on pods that are injected in some way, by id."""
+        """Return the rows of some checks on pods of an injection, by id."""
         checks = [catalogue.load()[check_id] for check_id in ids]
         with self.backend(inject) as backend:
             backend.prepare(Wanted(check.function, 4, NFT) for check in checks)
@@ -108,14 +108,14 @@ class Judge:
         annotations: dict[str, str] | None = None,
         mesh_config: dict[str, list[object]] | None = None,
     ) -> Programming:
-        """Have one pod programmed, and return how that ended."""
+        """Program one pod, and return the result."""
         with self.backend(by_hand(implementation)) as backend:
             mesh = backend.mesh(4, NFT, exhaustive=False)
             return mesh.try_pod(annotations=annotations, mesh_config=mesh_config)
 
     @contextmanager
     def backend(self, inject: Inject) -> Iterator[KindBackend]:
-        """Have a backend for the block."""
+        """Provide a backend for the block."""
         cluster_context = kind_cluster_context(self.options, self._images)
         backend = KindBackend(inject, cluster_context, timeout_s=TIMEOUT_S)
         with closing(backend):
@@ -136,7 +136,7 @@ def cluster(kind: KindOptions) -> Iterator[Cluster]:
 
 @pytest.fixture
 def pause(cluster: Cluster) -> str:
-    """An image without Python, without a shell, without anything: what holds a pod's sandbox."""
+    """An image without Python and without a shell: the one that holds a pod's sandbox."""
     (node, *_) = cluster.get("/api/v1/nodes")["items"]
     names = [name for image in node["status"]["images"] for name in image.get("names", ())]
     found = [name for name in names if "/pause:" in name]
@@ -147,7 +147,7 @@ def pause(cluster: Cluster) -> str:
 
 @pytest.fixture(scope="session")
 def mesh_image_ref(kind: KindOptions) -> str:
-    """The reference mesh's image, in the nodes of the session's cluster."""
+    """The image of the reference mesh, loaded into the nodes of the session's cluster."""
     with kind_site(replace(kind, keep=True)) as site:
         image = mesh_image(os.environ.get("FSM_MESH_IMAGE", ""))
         image_in_nodes(site, image)
@@ -164,7 +164,7 @@ def reference_mesh(cluster: Cluster, mesh_image_ref: str) -> Iterator[Cluster]:
 
 @pytest.fixture
 def judge(kind: KindOptions) -> Judge:
-    """What runs checks in real pods."""
+    """Runs checks in real pods."""
     return Judge(kind)
 
 

@@ -1,6 +1,6 @@
-"""A sidecar that forwards and tells nobody: what a stranger's proxy looks like to us.
+"""A foreign sidecar for tests: it forwards flows and reports nothing.
 
-Plain asyncio, run by ``python3 -c`` as user 1500. It speaks no protocol of ours, and logs nothing.
+Plain asyncio, run by ``python3 -c`` as user 1500. It uses no protocol of ours, and logs nothing.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ async def pass_on(
 
 async def outbound(reader: StreamReader, writer: StreamWriter) -> None:
     to = original(writer)
-    if to == writer.get_extra_info("sockname")[:2]:  # dialled directly: it would go round for ever
+    # A client that dials the forwarder directly has it as the destination; do not loop.
+    if to == writer.get_extra_info("sockname")[:2]:
         writer.close()
     else:
         await pass_on(reader, writer, to, None)
@@ -67,7 +68,7 @@ async def inbound(reader: StreamReader, writer: StreamWriter) -> None:
 
 
 async def hold(reader: StreamReader, writer: StreamWriter) -> None:
-    """Wait to be asked something, as a server of HTTP does."""
+    """Wait for a request first, as an HTTP server does."""
     await reader.read()
     writer.close()
 

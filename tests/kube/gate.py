@@ -1,4 +1,4 @@
-"""A way to an API server that can be closed."""
+"""A TCP forwarder to an API server that a test can cut."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _CHUNK = 65536
 
 
 class Gate:
-    """Passes connections on until it is closed, which cuts them all.
+    """Forwards connections until it is closed, which cuts them all.
 
     Args:
-        host: Where to.
-        port: The port there.
+        host: Host to forward to.
+        port: Port to forward to.
 
     Attributes:
-        port: Where it listens, on 127.0.0.1.
+        port: The port on 127.0.0.1 that it listens on.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -29,7 +29,7 @@ class Gate:
         self._start(self._accept)
 
     def close(self) -> None:
-        """Cut all connections, and take no more."""
+        """Cut all connections, and accept no more."""
         for sock in self._open:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""The agent and what is made of its words; needs no cluster."""
+"""The agent, its link and the plan of pods; needs no cluster."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def lingering(sock: socket.socket) -> None:
 
 
 def test_flow_is_reported_with_the_agents_own_serial_number(agent: Commands) -> None:
-    """Catches: acceptances of two agents that are taken for one another."""
+    """Catches: acceptances of two agents are confused."""
     listening = agent.listen(["127.0.0.1", 18111])
     _, form = agent.open(["127.0.0.1", 18111])
     agent.unlisten(listening)
@@ -62,7 +62,7 @@ def test_flow_is_reported_with_the_agents_own_serial_number(agent: Commands) -> 
 
 
 def test_kept_connection_carries_bytes(agent: Commands) -> None:
-    """Catches: a connection that is closed before the check has used it."""
+    """Catches: a kept connection is closed before the check uses it."""
     listening = agent.listen(["127.0.0.1", 18112])
     number, _ = agent.open(["127.0.0.1", 18112], keep=True)
     echoed, _ = agent.exchange(number, "aGVsbG8=", within_s=2.0)
@@ -73,7 +73,7 @@ def test_kept_connection_carries_bytes(agent: Commands) -> None:
 
 
 def test_preparation_travels_as_text() -> None:
-    """Catches: a socket option that is not set in the pod."""
+    """Catches: a socket option of the check is not set in the pod."""
     prepare = prepared_by(preparation_form(lingering))
     with socket.socket() as sock:
         assert prepare is not None
@@ -90,7 +90,7 @@ def preparing(what: object, sock: socket.socket) -> None:
 
 
 def test_arguments_of_a_preparation_travel() -> None:
-    """Catches: an option that is set to another value in the pod than the check says."""
+    """Catches: a socket option has another value in the pod than in the check."""
     prepare = prepared_by(preparation_form(partial(setting, socket.SO_PRIORITY, 5)))
     with socket.socket() as sock:
         assert prepare is not None
@@ -99,29 +99,27 @@ def test_arguments_of_a_preparation_travel() -> None:
 
 
 def test_preparation_that_cannot_travel_is_refused() -> None:
-    """Catches: a preparation that silently does something else in the pod."""
-    with pytest.raises(ValueError, match="not a plain function"):
+    """Catches: a preparation silently does something else in the pod."""
+    with pytest.raises(ValueError, match="is not a plain function"):
         preparation_form(lambda sock: None)
     with pytest.raises(ValueError, match="cannot be sent"):
         preparation_form(partial(preparing, object()))
 
 
 def test_archive_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
-    """Catches: an agent that only starts where this package's dependencies are installed."""
+    """Catches: the agent starts only where this package's dependencies are installed."""
     archive = tmp_path / "agent.pyz"
     archive.write_bytes(agent_archive())
     for arguments in (["relay"], ["reference", "print"]):
         argv = [sys.executable, "-I", "-S", str(archive), *arguments]
-        done = subprocess.run(  # the archive is what is tested, not the package's own door
+        done = subprocess.run(  # run the archive and not the installed package
             argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
         )
         assert done.returncode == 0, done.stderr
 
 
-def test_port_that_somebody_else_has(agent: Commands) -> None:
-    """Catches: an application of the user's own that ends a check, or a port quietly left
-    unserved.
-    """
+def test_port_of_another_program(agent: Commands) -> None:
+    """Catches: a port in use by the user's application ends the check, or is not served."""
     with socket.create_server(("127.0.0.1", 18113)):
         assert agent.listen(["127.0.0.1", 18113], unless_taken=True) == 0
         with pytest.raises(OSError, match="already in use"):
@@ -129,14 +127,12 @@ def test_port_that_somebody_else_has(agent: Commands) -> None:
     agent.unlisten(0)
 
 
-def test_silent_connection_is_held_until_somebody_has_looked(agent: Commands) -> None:
-    """Catches: a server that waits to be asked, called lost before anybody could look who has
-    it.
-    """
+def test_silent_connection_is_held_until_the_witness_has_looked(agent: Commands) -> None:
+    """Catches: a flow to a server that waits for a request is lost before the witness looks."""
     with socket.create_server(("127.0.0.1", 18114)):
         ((number, form, seen),) = agent.hold([["127.0.0.1", 18114]], 0.0, ["10.0.0.1"])
         assert (Report.of(form).lost, Report.of(form).connected) == (None, True)
-        assert not sighting_of(seen).accepted  # the server is of our own process
+        assert not sighting_of(seen).accepted  # the server belongs to this process
 
         agent.hello(number=7, timeout_s=0.1)
         ((_, form, _),) = agent.wait([number])
@@ -145,10 +141,8 @@ def test_silent_connection_is_held_until_somebody_has_looked(agent: Commands) ->
 
 
 def test_agent_can_be_streamed_in() -> None:
-    """Catches: an agent that needs a file in the image, or whose first command is lost behind
-    it.
-    """
-    argv = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, "nobody", "stdio", "app"]
+    """Catches: a streamed agent needs a file in the image, or loses its first command."""
+    argv = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, "no-container", "stdio", "app"]
     hello = json.dumps(["hello", {"number": 3, "timeout_s": 1.0}])
     text = "".join(pieces(agent_archive())) + f"app\t{hello}\napp\t{json.dumps(['no', {}])}\n"
     done = subprocess.run(argv, input=text.encode(), capture_output=True, timeout=30, check=False)
@@ -160,9 +154,9 @@ def test_agent_can_be_streamed_in() -> None:
     assert done.returncode == 0
 
 
-def test_archive_that_ends_early_is_told() -> None:
-    """Catches: a stream that is cut, and an agent that runs half of itself."""
-    argv = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, "nobody", "stdio", "app"]
+def test_archive_that_ends_early_is_reported() -> None:
+    """Catches: after a cut stream the agent runs half of its archive."""
+    argv = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, "no-container", "stdio", "app"]
     text = pieces(agent_archive())[0]
     done = subprocess.run(argv, input=text.encode(), capture_output=True, timeout=30, check=False)
 
@@ -170,14 +164,14 @@ def test_archive_that_ends_early_is_told() -> None:
 
 
 class Cut(AgentLink):
-    """A line that answers too late."""
+    """A link whose reply comes too late."""
 
     def _reply(self, within_s: float) -> tuple[str, Any]:
         raise BackendError(f"nothing came in {within_s:.0f} s")
 
 
 def test_late_reply_is_not_taken_for_the_next_one() -> None:
-    """Catches: a fate that is another flow's."""
+    """Catches: a late reply becomes the fate of the next flow."""
     stream = io.StringIO()
     link = Cut("pod-3", stream, ("app",))  # type: ignore[arg-type]
 
@@ -188,8 +182,8 @@ def test_late_reply_is_not_taken_for_the_next_one() -> None:
     assert stream.closed
 
 
-class Told(AgentLink):
-    """A line to an agent that has one thing to tell."""
+class OneEntry(AgentLink):
+    """A link to an agent whose log has one entry."""
 
     def ask_all(self, commands: Iterable[Command], *, wait_s: float = 0.0) -> list[Any]:
         return [
@@ -204,10 +198,10 @@ def accepted(serial: int) -> Acceptance:
     return Acceptance(serial, Acceptor.ORIGIN, Address("10.0.0.1", 80), Address("10.0.0.2", 5))
 
 
-def test_ledger_notices_what_a_banner_skips() -> None:
-    """Catches: an acceptance that nobody was told of, lost from the log."""
+def test_acceptance_log_notices_what_a_banner_skips() -> None:
+    """Catches: an acceptance that no banner reported is missing in the log."""
     acceptance_log = AcceptanceLog()
-    link = Told("pod", None, ("app",))  # type: ignore[arg-type]
+    link = OneEntry("pod", None, ("app",))  # type: ignore[arg-type]
     acceptance_log.enrol(link, 1.0)
 
     assert not acceptance_log.note(accepted(SPAN + 1))
@@ -228,7 +222,7 @@ WANTED = Wanted(wants_pods, 4, NFT)
 
 
 def test_plan_finds_every_pod_of_a_check() -> None:
-    """Catches: pods that are made one by one, in the middle of a run."""
+    """Catches: pods are made one at a time in the middle of a run."""
     orders = plan([WANTED] * 2, lambda _node: {"server": {4: "10.0.0.9"}}, 1.0)
 
     assert len(orders.shared) == 2
@@ -237,7 +231,7 @@ def test_plan_finds_every_pod_of_a_check() -> None:
 
 
 def test_order_with_an_unknown_address_waits() -> None:
-    """Catches: a pod whose list names an address that stands for another."""
+    """Catches: a pod is made with a placeholder address in its lists."""
     orders = plan([WANTED], lambda _node: {}, 1.0)
 
     assert [is_final(order) for order in orders] == [False, True, True]
@@ -254,14 +248,14 @@ def test_order_with_an_unknown_address_waits() -> None:
     ],
 )
 def test_state_of_the_init_container(state: dict[str, Any], stage: PodStage) -> None:
-    """Catches: a missing image blamed on the implementation, or a refusal blamed on the cluster."""
+    """Catches: a missing image counts as a refusal, or a refusal as a fault of the cluster."""
     pod = {"status": {"initContainerStatuses": [{"name": "fsm-init", "state": state}]}}
 
     assert state_of(pod, init_timeout_s=30.0).stage is stage
 
 
-def test_container_of_a_guest_ends_with_its_agent() -> None:
-    """Catches: a process that stays in somebody's pod for hours."""
+def test_ephemeral_container_ends_with_its_agent() -> None:
+    """Catches: a process stays in the user's pod for hours."""
     name = f"fsmredir-test-{os.getpid()}"
     waiting = subprocess.Popen(added_container(name, "image")["command"])
     _await_address(name)
@@ -272,7 +266,7 @@ def test_container_of_a_guest_ends_with_its_agent() -> None:
 
 
 def _await_address(name: str) -> None:
-    """Wait until somebody has an abstract address."""
+    """Wait until a socket is bound to an abstract address."""
     retrying = Retrying(
         stop=stop_after_delay(20.0), wait=wait_fixed(0.05), retry=retry_if_result(lambda it: not it)
     )

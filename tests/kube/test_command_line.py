@@ -1,4 +1,4 @@
-"""``pytest --fsm-conformance --fsm-backend kind`` as somebody runs it."""
+"""Run ``pytest --fsm-conformance --fsm-backend kind`` as a user does."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(kind: KindOptions, tmp_path: Path) -> Start:
-    """Starts pytest on the session's cluster, in a directory of its own."""
+    """Starts pytest on the session's cluster, in an empty directory."""
     kubeconfig = Path(handle_of(kind).kubeconfig_path).absolute()
     options = [
         f"--cluster-name={kind.name}",
@@ -67,7 +67,7 @@ def cluster(kind: KindOptions) -> Iterator[Cluster]:
 
 
 def namespaces(cluster: Cluster) -> list[str]:
-    """Return the namespaces of runs that nobody is removing."""
+    """Return the namespaces of runs, without those that are being deleted."""
     found = cluster.get("/api/v1/namespaces", labelSelector=f"{MANAGED_BY}={OURS}")["items"]
     return [
         each["metadata"]["name"] for each in found if "deletionTimestamp" not in each["metadata"]
@@ -80,7 +80,7 @@ def report_of(directory: Path) -> dict[str, Any]:
 
 
 def outcomes(directory: Path) -> dict[str, list[str]]:
-    """Return the outcomes of the checks that were asked for, by backend."""
+    """Return the outcomes of the selected checks, by backend."""
     found: dict[str, list[str]] = {}
     for row in report_of(directory)["checks"]:
         if row["id"] in CHECKS.split(","):
@@ -89,7 +89,7 @@ def outcomes(directory: Path) -> dict[str, list[str]]:
 
 
 def test_matrix_of_namespaces_and_real_pods(start: Start, tmp_path: Path, cluster: Cluster) -> None:
-    """Catches: two backends that do not go together, or a namespace that stays behind."""
+    """Catches: two backends fail in one run, or a namespace stays behind."""
     asked = ["--fsm-check", CHECKS, "--fsm-ip", "4", "--fsm-report", "out"]
     output, _ = start("--fsm-conformance", "--fsm-backend", "netns,kind", *asked).communicate(
         timeout=LIMIT_S
@@ -101,7 +101,7 @@ def test_matrix_of_namespaces_and_real_pods(start: Start, tmp_path: Path, cluste
 
 
 def test_broken_implementation_fails_in_real_pods(start: Start, tmp_path: Path) -> None:
-    """Catches: a cluster that makes every implementation look right."""
+    """Catches: every implementation passes in a cluster."""
     asked = ["--fsm-check", CHECKS, "--fsm-ip", "4", "--fsm-report", "out"]
     run = start("--fsm-conformance", "--fsm-backend", "kind", "--fsm-init-cmd", "true", *asked)
     output, _ = run.communicate(timeout=LIMIT_S)
@@ -112,7 +112,7 @@ def test_broken_implementation_fails_in_real_pods(start: Start, tmp_path: Path) 
 
 
 def test_rules_file_programs_real_pods(start: Start, tmp_path: Path) -> None:
-    """Catches: a template that init containers cannot render, or render without the pod's lists."""
+    """Catches: init containers cannot render a template, or render it without the pod's lists."""
     (tmp_path / "rules.v4").write_text(
         "*nat\n:OUT - [0:0]\n-A OUTPUT -p tcp -j OUT\n"
         "-A OUT -m owner --uid-owner {{ proxy_uid }} -j RETURN\n"
@@ -133,7 +133,7 @@ def test_rules_file_programs_real_pods(start: Start, tmp_path: Path) -> None:
 
 
 def test_workers_share_one_cluster(start: Start, tmp_path: Path, cluster: Cluster) -> None:
-    """Catches: workers that each make a cluster, or remove it under one another."""
+    """Catches: each worker makes a cluster, or removes the cluster of another."""
     asked = ["--fsm-check", CHECKS, "--fsm-ip", "4", "--fsm-report", "out", "-n", "2"]
     output, _ = start("--fsm-conformance", "--fsm-backend", "kind", *asked).communicate(
         timeout=LIMIT_S
@@ -144,7 +144,7 @@ def test_workers_share_one_cluster(start: Start, tmp_path: Path, cluster: Cluste
 
 
 def test_every_node_has_a_verdict(start: Start, tmp_path: Path, kind: KindOptions) -> None:
-    """Catches: nodes that share a row, or whose ids differ from worker to worker."""
+    """Catches: nodes share a row, or their ids differ between workers."""
     node = f"{kind.name}-control-plane"
     asked = ["--fsm-check", "OUT-001,KUBE-001", "--fsm-ip", "4", "--fsm-report", "out", "-n", "2"]
     run = start("--fsm-conformance", "--fsm-backend", "kind", "--fsm-nodes", "all", "-v", *asked)
@@ -158,7 +158,7 @@ def test_every_node_has_a_verdict(start: Start, tmp_path: Path, kind: KindOption
 
 
 def test_node_of_an_id_is_found_by_keyword(start: Start, kind: KindOptions) -> None:
-    """Catches: an id that neither ``-k`` nor a list of the checks can hold."""
+    """Catches: neither ``-k`` nor a list of checks can select an id with a node."""
     word = f"kind:{kind.name}-control-plane"
     asked = ["--fsm-check", "OUT-001", "--fsm-ip", "4", "--fsm-nodes", "all", "--co", "-q"]
     run = start("--fsm-conformance", "--fsm-backend", "netns,kind", *asked, "-k", word)
@@ -170,12 +170,12 @@ def test_node_of_an_id_is_found_by_keyword(start: Start, kind: KindOptions) -> N
 
 
 def test_unknown_node_is_a_usage_error(start: Start, kind: KindOptions) -> None:
-    """Catches: a run that judges other nodes than the ones that were named."""
-    run = start("--fsm-conformance", "--fsm-backend", "kind", "--fsm-nodes", "nobody")
+    """Catches: a run judges other nodes than the named ones."""
+    run = start("--fsm-conformance", "--fsm-backend", "kind", "--fsm-nodes", "no-such-node")
     output, _ = run.communicate(timeout=LIMIT_S)
 
     assert run.returncode == pytest.ExitCode.USAGE_ERROR
-    assert f"no node is called 'nobody' (there are: {kind.name}-control-plane)" in output
+    assert f"no node is called 'no-such-node' (there are: {kind.name}-control-plane)" in output
 
 
 def until_a_check_is_over(run: subprocess.Popen[str]) -> str:
@@ -193,7 +193,7 @@ def until_a_check_is_over(run: subprocess.Popen[str]) -> str:
 def test_interrupted_run_leaves_nothing_behind(
     start: Start, cluster: Cluster, number: signal.Signals
 ) -> None:
-    """Catches: pods that run on in a cluster after Ctrl-C, or after a CI job was cancelled."""
+    """Catches: pods keep running after Ctrl-C, or after a cancelled CI job."""
     asked = ["--fsm-check", f"{CHECKS},KUBE-01*", "--fsm-ip", "4", "-v"]
     run = start("--fsm-conformance", "--fsm-backend", "kind", *asked)
     seen = until_a_check_is_over(run)
@@ -209,7 +209,7 @@ def test_interrupted_run_leaves_nothing_behind(
 def test_killed_run_leaves_nothing_behind(
     start: Start, cluster: Cluster, workers: Sequence[str]
 ) -> None:
-    """Catches: a namespace with pods that stays until the next run, when the first was killed."""
+    """Catches: the namespace of a killed run stays until the next run."""
     asked = ["--fsm-check", f"{CHECKS},KUBE-01*", "--fsm-ip", "4", "-v"]
     run = start("--fsm-conformance", "--fsm-backend", "kind", *asked, *workers)
     until_a_check_is_over(run)
@@ -223,7 +223,7 @@ def test_killed_run_leaves_nothing_behind(
 def test_leftovers_are_removed_on_demand(
     kind: KindOptions, cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Catches: a namespace of a killed run that stays, or that of a run which goes on removed."""
+    """Catches: ``clean`` keeps the namespace of a killed run, or removes that of a running one."""
     gone = ourselves().rpartition("/")[0] + "/4194305"  # beyond the highest process id
     for name, owner in (("fsmredir-over", gone), ("fsmredir-goes-on", ourselves())):
         document = namespace_object(name, name, {OWNER: owner})
@@ -237,12 +237,10 @@ def test_leftovers_are_removed_on_demand(
     assert capsys.readouterr().out == "removed: namespace fsmredir-over\n"
 
 
-def test_cluster_that_is_gone_half_way(
+def test_cluster_that_disappears_during_the_run(
     start: Start, tmp_path: Path, kind: KindOptions, cluster: Cluster
 ) -> None:
-    """Catches: a run that hangs, fails the implementation, or has no verdict, when its cluster
-    goes.
-    """
+    """Catches: when its cluster disappears, a run hangs, fails the mesh, or has no verdict."""
     kubeconfig = yaml.safe_load(Path(handle_of(kind).kubeconfig_path).read_text())
     server = kubeconfig["clusters"][0]["cluster"]["server"]
     with closing(Gate("127.0.0.1", int(server.rpartition(":")[2]))) as gate:
@@ -260,7 +258,7 @@ def test_cluster_that_is_gone_half_way(
                 break
     rest, _ = run.communicate(timeout=LIMIT_S)
     output = "".join(seen) + rest
-    for name in namespaces(cluster):  # nobody else can remove it
+    for name in namespaces(cluster):  # the run could not remove it
         cluster.delete(f"/api/v1/namespaces/{name}")
 
     assert run.returncode == pytest.ExitCode.TESTS_FAILED, output
@@ -270,8 +268,8 @@ def test_cluster_that_is_gone_half_way(
     assert report_of(tmp_path)["verdict"] == "invalid"
 
 
-def test_tests_of_others_run_on_each_node(start: Start, tmp_path: Path, kind: KindOptions) -> None:
-    """Catches: an option that does nothing for the fixtures, or pods of the wrong node."""
+def test_user_tests_run_on_each_node(start: Start, tmp_path: Path, kind: KindOptions) -> None:
+    """Catches: the fixtures ignore ``--fsm-nodes``, or make pods on the wrong node."""
     (tmp_path / "test_it.py").write_text(
         "def test_it(fsm_pod, fsm_mesh, fsm_node):\n"
         "    assert fsm_pod.connect(fsm_mesh.server, 80).captured_outbound\n"
@@ -284,18 +282,18 @@ def test_tests_of_others_run_on_each_node(start: Start, tmp_path: Path, kind: Ki
     assert f"test_it.py::test_it[{kind.name}-control-plane] PASSED" in output
 
 
-def test_unknown_node_of_tests_of_others_is_a_usage_error(start: Start, tmp_path: Path) -> None:
-    """Catches: a name that is taken for no name."""
+def test_unknown_node_of_user_tests_is_a_usage_error(start: Start, tmp_path: Path) -> None:
+    """Catches: an unknown node name is ignored."""
     (tmp_path / "test_it.py").write_text("def test_it(fsm_pod): pass\n")
-    run = start("--fsm-backend", "kind", "--fsm-nodes", "nobody")
+    run = start("--fsm-backend", "kind", "--fsm-nodes", "no-such-node")
     output, _ = run.communicate(timeout=LIMIT_S)
 
     assert run.returncode != pytest.ExitCode.OK
-    assert "--fsm-nodes: no node is called 'nobody'" in output
+    assert "--fsm-nodes: no node is called 'no-such-node'" in output
 
 
 def test_example_of_the_documentation_runs_in_real_pods(start: Start) -> None:
-    """Catches: fixtures that work on network namespaces only."""
+    """Catches: fixtures work on network namespaces only."""
     example = Path(__file__).parents[2] / "docs" / "example"
     arguments = ["--fsm-backend", "kind", "--rootdir", str(example), str(example)]
     output, _ = start(*arguments).communicate(timeout=LIMIT_S)

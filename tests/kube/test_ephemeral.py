@@ -1,4 +1,4 @@
-"""Judging pods that hold nothing of ours: the agent is streamed into an ephemeral container."""
+"""Judge pods of any image: the agent is streamed into an ephemeral container."""
 
 from __future__ import annotations
 
@@ -27,23 +27,25 @@ CHECKS = (
 
 
 @pytest.fixture
-def guest(judge: Judge, pause: str) -> Judge:
-    """Pods of an application's image of its own and a stranger's sidecar; our agent is a guest."""
+def foreign_pods(judge: Judge, pause: str) -> Judge:
+    """Pods with a foreign application image and a foreign sidecar."""
     command = ["python3", "-I", "-S", "-c", FORWARDER]
     sidecar = {"imagePullPolicy": "IfNotPresent", "command": command}
     return replace(judge, sidecar=sidecar, app=pause, agent_in=AgentIn.EPHEMERAL)
 
 
-def test_pods_of_any_image_can_be_judged(guest: Judge) -> None:
-    """Catches: an agent that needs Python, a volume or a user in the application's image."""
-    rows = guest.rows(Reference(), *CHECKS)
+def test_pods_of_any_image_can_be_judged(foreign_pods: Judge) -> None:
+    """Catches: the agent needs Python, a volume or a user in the application's image."""
+    rows = foreign_pods.rows(Reference(), *CHECKS)
 
     found = {row.check: (row.outcome, row.seen or row.reason) for row in rows.values()}
     assert found == dict.fromkeys(CHECKS, (Outcome.PASS, ""))
 
 
-def test_guest_sees_missing_redirection(guest: Judge) -> None:
-    """Catches: a guest that sees the sidecar everywhere, or nothing at all."""
-    rows = guest.rows(InitCommand("true"), "OUT-001", "IN-001", "UID-001", "RES-008", "OPX-001")
+def test_missing_redirection_is_seen(foreign_pods: Judge) -> None:
+    """Catches: the ephemeral agent sees the sidecar accept every flow, or no flow."""
+    rows = foreign_pods.rows(
+        InitCommand("true"), "OUT-001", "IN-001", "UID-001", "RES-008", "OPX-001"
+    )
 
     assert {row.outcome for row in rows.values()} == {Outcome.FAIL}, rows

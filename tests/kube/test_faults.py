@@ -1,4 +1,4 @@
-"""What breaks half-way is an error that says where and what, soon, and leaves nothing behind."""
+"""A fault during a run becomes a prompt, precise error, and the run leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def mesh_of(backend: KindBackend) -> AbstractContextManager[KubeMesh]:
 
 
 def namespaces(cluster: Cluster) -> set[str]:
-    """Return the namespaces of runs that are not on their way out."""
+    """Return the namespaces of runs, without those that are being deleted."""
     found = cluster.get("/api/v1/namespaces")["items"]
     names = (each["metadata"] for each in found if "deletionTimestamp" not in each["metadata"])
     return {each["name"] for each in names if each["name"].startswith("fsmredir-")}
@@ -58,13 +58,13 @@ def kill(cluster: Cluster, pod: str, container: str, word: str) -> None:
 
 
 def connect_until_it_fails(pod: KubePod, to: Place) -> None:
-    """Go on until the kubelet has ended what it was told to end."""
+    """Connect again and again until the kubelet has ended the pod."""
     while True:
         pod.connect(to, 8080)
 
 
-def test_pod_that_is_deleted_half_way(judge: Judge, cluster: Cluster) -> None:
-    """Catches: a run that hangs, or blames the implementation, because somebody deleted a pod."""
+def test_pod_that_is_deleted_during_the_run(judge: Judge, cluster: Cluster) -> None:
+    """Catches: after a user deletes a pod, the run hangs or fails the implementation."""
     with judge.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
         assert pod.connect(mesh.server, 8080).captured_outbound
@@ -78,7 +78,7 @@ def test_pod_that_is_deleted_half_way(judge: Judge, cluster: Cluster) -> None:
 
 
 def test_agent_that_is_killed(judge: Judge, cluster: Cluster) -> None:
-    """Catches: an exec stream that is cut, and the reply to one flow taken for that to another."""
+    """Catches: after a cut exec stream, the reply to one flow is taken for that to another."""
     with judge.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
         assert pod.connect(mesh.server, 8080).captured_outbound
@@ -88,8 +88,8 @@ def test_agent_that_is_killed(judge: Judge, cluster: Cluster) -> None:
     assert not namespaces(cluster)
 
 
-def test_guest_that_is_killed(judge: Judge, cluster: Cluster) -> None:
-    """Catches: the same where the agent came in by an ephemeral container."""
+def test_ephemeral_agent_that_is_killed(judge: Judge, cluster: Cluster) -> None:
+    """Catches: a killed agent in an ephemeral container makes the run hang."""
     guest = replace(judge, agent_in=AgentIn.EPHEMERAL)
     with guest.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
@@ -105,11 +105,11 @@ def test_guest_that_is_killed(judge: Judge, cluster: Cluster) -> None:
 
 
 def test_ephemeral_container_that_cannot_start(judge: Judge, cluster: Cluster) -> None:
-    """Catches: a wait for an image that nobody has, to the end of the run's patience."""
+    """Catches: a run waits for its full timeout for an image that does not exist."""
     with judge.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
         (namespace,) = namespaces(cluster)
-        access = Ephemeral(cluster, namespace, "fsmredir-nobody-has-this:1")
+        access = Ephemeral(cluster, namespace, "fsmredir-no-such-image:1")
         with pytest.raises(BackendError, match=f"pod {pod.site.name}: fsmredir-.*(Pull|pull)"):
             access.open(pod.site.name, ("app",))
         with pytest.raises(BackendError, match="takes no ephemeral container"):
@@ -117,7 +117,7 @@ def test_ephemeral_container_that_cannot_start(judge: Judge, cluster: Cluster) -
 
 
 def test_image_without_python(judge: Judge, cluster: Cluster, pause: str) -> None:
-    """Catches: an agent that never starts, and nobody says why."""
+    """Catches: an agent cannot start, and the error does not say why."""
     with judge.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
         (namespace,) = namespaces(cluster)

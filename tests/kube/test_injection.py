@@ -1,4 +1,4 @@
-"""What the manual injection makes of a Pod; needs no cluster."""
+"""The injection of a Pod by this package; needs no cluster."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def probe_of(made: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def mounted(made: dict[str, Any]) -> dict[str, str]:
-    """Return the files that the init container finds in its only volume, by path."""
+    """Return the files in the init container's only volume, by path."""
     (volume,) = made["spec"]["volumes"]
     (mount,) = made["spec"]["initContainers"][-1]["volumeMounts"]
     assert mount["name"] == volume["name"]
@@ -59,17 +59,15 @@ def mounted(made: dict[str, Any]) -> dict[str, str]:
 
 
 def test_sidecar_comes_first_and_init_container_last() -> None:
-    """Catches: an application that starts before its sidecar, or an own init container that is
-    captured.
-    """
+    """Catches: the application starts before its sidecar, or its init containers are captured."""
     made = injected(pod(), MESH, PARTS)
 
     assert [each["name"] for each in made["spec"]["containers"]] == ["sidecar", "app"]
     assert [each["name"] for each in made["spec"]["initContainers"]] == ["own", "fsm-init"]
 
 
-def test_pod_given_stays_as_it_is() -> None:
-    """Catches: a second injection of one template that finds the first one's containers."""
+def test_injection_does_not_change_its_input() -> None:
+    """Catches: a second injection of a template finds the containers of the first."""
     given = pod(readinessProbe={"tcpSocket": {"port": 8080}})
     before = copy.deepcopy(given)
     injected(given, MESH, PARTS)
@@ -78,7 +76,7 @@ def test_pod_given_stays_as_it_is() -> None:
 
 
 def test_users_and_capabilities() -> None:
-    """Catches: a sidecar that is not UID 1500, or an init container without NET_ADMIN."""
+    """Catches: the sidecar does not run as UID 1500, or the init container lacks NET_ADMIN."""
     made = injected(pod(), MESH, PARTS)
     (init,) = [each for each in made["spec"]["initContainers"] if each["name"] == "fsm-init"]
 
@@ -87,8 +85,8 @@ def test_users_and_capabilities() -> None:
     assert init["securityContext"]["capabilities"] == {"add": ["NET_ADMIN"]}
 
 
-def test_init_container_is_privileged_where_that_is_declared() -> None:
-    """Catches: an init container in Kubernetes that has less than the one on namespaces."""
+def test_init_container_is_privileged_on_request() -> None:
+    """Catches: the init container has fewer rights in Kubernetes than on namespaces."""
     made = injected(pod(), MESH, replace(PARTS, privileged=True))
     init = made["spec"]["initContainers"][-1]
 
@@ -100,7 +98,7 @@ def test_init_container_is_privileged_where_that_is_declared() -> None:
 
 
 def test_lists_of_both_scopes_are_literals() -> None:
-    """Catches: a scope that is forgotten, or a dollar that the kubelet expands."""
+    """Catches: the lists of one scope are missing, or the kubelet expands a dollar sign."""
     given = pod()
     given["metadata"]["annotations"]["flomesh.io/outbound-port-exclusion-list"] = "6379,$(X)"
     made = injected(given, mesh_config(outboundPortExclusionList=[80]), PARTS)
@@ -110,8 +108,8 @@ def test_lists_of_both_scopes_are_literals() -> None:
     assert env["POD_IP"]["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}
 
 
-def test_documents_travel_in_the_pod_itself() -> None:
-    """Catches: a document that needs an object which only one namespace has."""
+def test_documents_are_stored_in_the_pod() -> None:
+    """Catches: a document needs an object that other namespaces lack."""
     given = pod()
     given["metadata"]["annotations"]["note"] = "mine"
     made = injected(given, mesh_config(outboundPortExclusionList=[80]), PARTS)
@@ -126,7 +124,7 @@ def test_documents_travel_in_the_pod_itself() -> None:
 
 
 def test_every_list_has_a_file() -> None:
-    """Catches: an init container in Kubernetes without the files of the contract."""
+    """Catches: the init container lacks the files of the contract in Kubernetes."""
     given = pod()
     key = "flomesh.io/outbound-ip-range-exclusion-list"
     given["metadata"]["annotations"][key] = "10.0.0.0/8"
@@ -145,7 +143,7 @@ def test_every_list_has_a_file() -> None:
     [("livenessProbe", 15901), ("readinessProbe", 15902), ("startupProbe", 15903)],
 )
 def test_http_probe_goes_to_the_sidecar(kind: str, port: int) -> None:
-    """Catches: a kubelet whose probe is captured, or that asks the wrong port or path."""
+    """Catches: a rewritten probe is captured, or asks for the wrong port or path."""
     probe = {"httpGet": {"port": "http", "path": "/ready?x=1"}, "periodSeconds": 3}
     made = injected(pod(**{kind: probe}), MESH, PARTS)
     found = probe_of(made, kind)
@@ -163,7 +161,7 @@ def test_http_probe_goes_to_the_sidecar(kind: str, port: int) -> None:
     ],
 )
 def test_other_probes_need_the_health_responder(probe: dict[str, Any], port: int) -> None:
-    """Catches: a TCP probe that the sidecar answers instead of the application."""
+    """Catches: the sidecar answers a TCP probe although the application is dead."""
     made = injected(pod(readinessProbe=probe), MESH, PARTS)
     found = probe_of(made, "readinessProbe")
 
@@ -173,7 +171,7 @@ def test_other_probes_need_the_health_responder(probe: dict[str, Any], port: int
 
 
 def test_exec_probe_is_untouched() -> None:
-    """Catches: a probe that never used the network and now does."""
+    """Catches: an exec probe is rewritten to use the network."""
     probe = {"exec": {"command": ["true"]}}
     made = injected(pod(livenessProbe=probe), MESH, PARTS)
 
@@ -184,10 +182,10 @@ def test_exec_probe_is_untouched() -> None:
     ("annotation", "namespace", "wanted"),
     [(None, True, True), (None, False, False), ("Yes", False, True), ("disabled", True, False)],
 )
-def test_pod_decides_before_its_namespace(
+def test_pod_annotation_overrides_its_namespace(
     annotation: str | None, namespace: bool, wanted: bool
 ) -> None:
-    """Catches: a pod that opted out and is injected, or the other way round."""
+    """Catches: a pod that opts out is injected, or one that opts in is not."""
     given = pod()
     if annotation is not None:
         given["metadata"]["annotations"]["flomesh.io/sidecar-injection"] = annotation
@@ -196,7 +194,7 @@ def test_pod_decides_before_its_namespace(
 
 
 def test_host_network_is_never_injected() -> None:
-    """Catches: an init container that programs the node."""
+    """Catches: an init container changes the rules of the node."""
     given = pod()
     given["spec"]["hostNetwork"] = True
 
@@ -204,7 +202,7 @@ def test_host_network_is_never_injected() -> None:
 
 
 def test_unknown_annotation_value_is_refused() -> None:
-    """Catches: a typing error that silently leaves a pod out of the mesh."""
+    """Catches: a typo in the annotation silently leaves a pod out of the mesh."""
     given = pod()
     given["metadata"]["annotations"]["flomesh.io/sidecar-injection"] = "maybe"
 

@@ -1,4 +1,4 @@
-"""The checks of the catalogue in real pods of a kind cluster."""
+"""Run checks of the catalogue in real pods of a kind cluster."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ CHECKS = (
 
 
 def test_reference_passes_in_real_pods(judge: Judge) -> None:
-    """Catches: a backend, an injection or a reference that only works in bare namespaces."""
+    """Catches: the backend, the injection or the reference works only in bare namespaces."""
     rows = judge.rows(Reference(), *CHECKS)
 
     assert {row.check: row.outcome for row in rows.values()} == dict.fromkeys(CHECKS, Outcome.PASS)
 
 
-def test_pods_that_nobody_programmed_fail(judge: Judge) -> None:
-    """Catches: a backend that makes every implementation look right."""
+def test_pods_without_rules_fail(judge: Judge) -> None:
+    """Catches: every implementation passes on this backend."""
     rows = judge.rows(InitCommand("true"), "OUT-001", "IN-001", "UID-001", "RES-008", "OPX-001")
 
     assert {row.outcome for row in rows.values()} == {Outcome.FAIL}, rows
 
 
 def test_init_container_that_fails_is_a_refusal(judge: Judge) -> None:
-    """Catches: a refusal that is taken for a broken cluster, or whose reason gets lost."""
+    """Catches: a refusal counts as a broken cluster, or its reason is lost."""
     programming = judge.programming(InitCommand("echo no such table >&2; exit 3"))
 
     assert repr(programming) == "refused: the init container exited 3: no such table"
 
 
 def test_contract_reaches_the_init_container(judge: Judge) -> None:
-    """Catches: lists, addresses or documents that differ from those of the other backends."""
+    """Catches: lists, addresses or documents differ from those of the other backends."""
     variables = 'echo "$POD_IP|$FSM_OUTBOUND_PORT_EXCLUSION_LIST|$FSM_IPTABLES|$PWD|$(id -u)"'
     rest = 'head -c 60 "$FSM_POD"; iptables --version; exit 1'
 

@@ -1,4 +1,4 @@
-"""The checks of the catalogue on pods that the cluster's own mesh has injected."""
+"""Run checks of the catalogue on pods that the cluster's mesh injects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHECKS = (
 
 @pytest.fixture
 def backend(reference_mesh: Cluster, mesh_image_ref: str) -> Iterator[KubernetesBackend]:
-    """A backend that leaves the redirection to the mesh."""
+    """A backend whose pods the mesh injects."""
     made = KubernetesBackend(
         reference_mesh,
         by_webhook("fsm", "fsm-system"),
@@ -41,7 +41,7 @@ def backend(reference_mesh: Cluster, mesh_image_ref: str) -> Iterator[Kubernetes
 
 
 def test_reference_mesh_conforms(backend: KubernetesBackend) -> None:
-    """Catches: a webhook mode that judges something else than the mesh's own pods."""
+    """Catches: webhook mode judges something other than the pods of the mesh."""
     checks = [catalogue.load()[check_id] for check_id in CHECKS]
     nft = IptablesVariant.NFT
     backend.prepare(Wanted(check.function, 4, nft) for check in checks)

@@ -1,4 +1,4 @@
-"""The reference mesh in a cluster, by the commands of FSM's documentation."""
+"""Use the reference mesh in a cluster by the commands of FSM's documentation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ host, port = flow.getsockname()
 tail = "%02X%02X%02X%02X:%04X 01" % (*reversed(socket.inet_aton(host)), port)
 print("0100007F:3A99 " + tail in open("/proc/net/tcp").read())
 """
-"""Tells whether an outbound flow is in the sidecar's hands, by the pod's socket table."""
+"""Prints whether the sidecar has accepted an outbound flow, by the pod's socket table."""
 
 Kubectl = Callable[..., str]
 
@@ -56,7 +56,7 @@ def kubectl(kind: KindOptions, tmp_path_factory: pytest.TempPathFactory) -> Kube
 
 @pytest.fixture
 def namespace(reference_mesh: Cluster, kubectl: Kubectl) -> Iterator[str]:
-    """A namespace in the mesh, by the commands that a user gives."""
+    """A namespace in the mesh, added by the commands of a user."""
     with namespaces.namespace(reference_mesh, keep=False) as name:
         kubectl("label", "namespace", name, "flomesh.io/monitored-by=fsm")
         kubectl("annotate", "namespace", name, "flomesh.io/sidecar-injection=enabled")
@@ -65,13 +65,13 @@ def namespace(reference_mesh: Cluster, kubectl: Kubectl) -> Iterator[str]:
 
 @pytest.fixture
 def pod_image(mesh_image_ref: str) -> str:
-    """An image that holds Python."""
+    """An image that contains Python."""
     return mesh_image_ref
 
 
 @contextmanager
 def lists_kept(cluster: Cluster) -> Iterator[None]:
-    """Have the mesh's lists be empty again after the block."""
+    """Empty the mesh's lists after the block."""
     try:
         yield
     finally:
@@ -88,7 +88,7 @@ def pod(
     annotations: dict[str, str] | None = None,
     app: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
-    """Return a pod as JSON, which kubectl takes too, with these further fields of its container."""
+    """Return a pod as JSON for kubectl, with further fields for its container."""
     container = {"name": "app", "image": image, "command": ["sleep", "inf"], **app}
     metadata = {"name": name, "annotations": annotations or {}}
     spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
@@ -124,7 +124,7 @@ def captured(kubectl: Kubectl, namespace: str, name: str) -> bool:
 
 
 def test_install_again_keeps_the_lists(reference_mesh: Cluster, mesh_image_ref: str) -> None:
-    """Catches: an upgrade that forgets what was configured, or one that changes nothing."""
+    """Catches: an upgrade resets the configured lists, or changes nothing."""
     with lists_kept(reference_mesh):
         for setting in (
             ["fsm.outboundPortExclusionList={6379,7070}"],
@@ -150,7 +150,7 @@ def test_install_again_keeps_the_lists(reference_mesh: Cluster, mesh_image_ref: 
 def test_documented_patch_works_as_it_stands(
     reference_mesh: Cluster, kubectl: Kubectl, key: str, value: str
 ) -> None:
-    """Catches: a MeshConfig that is not shaped like FSM's."""
+    """Catches: the MeshConfig has another structure than FSM's."""
     with lists_kept(reference_mesh):
         said = kubectl(
             *PATCH,
@@ -167,8 +167,8 @@ def test_documented_patch_works_as_it_stands(
 
 
 @pytest.mark.parametrize("value", ["[0]", "[70000]", '["http"]'])
-def test_mesh_config_refuses_what_is_no_port(kubectl: Kubectl, value: str) -> None:
-    """Catches: a mesh whose pods all die of one bad entry."""
+def test_mesh_config_refuses_an_invalid_port(kubectl: Kubectl, value: str) -> None:
+    """Catches: one bad entry makes all pods of the mesh fail."""
     patch = f'{{"spec":{{"traffic":{{"inboundPortExclusionList":{value}}}}}}}'
 
     with pytest.raises(CommandError, match="inboundPortExclusionList"):
@@ -176,7 +176,7 @@ def test_mesh_config_refuses_what_is_no_port(kubectl: Kubectl, value: str) -> No
 
 
 def test_refusal_reaches_the_user(kubectl: Kubectl, namespace: str, pod_image: str) -> None:
-    """Catches: a reason that only the webhook's log has."""
+    """Catches: only the webhook's log contains the reason of a refusal."""
     bad = pod("bad", pod_image, {"flomesh.io/outbound-port-exclusion-list": "0"})
 
     with pytest.raises(CommandError) as caught:
@@ -190,9 +190,7 @@ def test_refusal_reaches_the_user(kubectl: Kubectl, namespace: str, pod_image: s
 def test_lists_count_for_new_pods_only(
     reference_mesh: Cluster, kubectl: Kubectl, namespace: str, pod_image: str
 ) -> None:
-    """Catches: a running pod that a patch or an annotation reaches, or a new pod that it does
-    not.
-    """
+    """Catches: a patch or an annotation changes a running pod, or does not reach a new one."""
     key = "flomesh.io/outbound-port-exclusion-list"
     with lists_kept(reference_mesh):
         for each in (pod("before", pod_image), pod("noted", pod_image, {key: "443"})):
@@ -208,12 +206,10 @@ def test_lists_count_for_new_pods_only(
     assert seen == {"before": True, "noted": False, "after": False}
 
 
-def test_kubelet_probes_tell_live_from_dead(
+def test_kubelet_probes_distinguish_live_from_dead(
     reference_mesh: Cluster, kubectl: Kubectl, namespace: str, pod_image: str
 ) -> None:
-    """Catches: a dead application that counts as ready because its sidecar is, or a live one
-    that dies.
-    """
+    """Catches: a dead application counts as ready, or a live one does not."""
     serving = {"command": ["python3", "-m", "http.server", "8080"]}
     http = {"httpGet": {"port": 8080, "path": "/?ready"}, "periodSeconds": 1}
     https = {"httpGet": {"port": 8080, "scheme": "HTTPS"}, "periodSeconds": 1}
@@ -248,9 +244,7 @@ def test_kubelet_probes_tell_live_from_dead(
 def test_only_pods_of_the_mesh_are_injected(
     reference_mesh: Cluster, namespace: str, pod_image: str
 ) -> None:
-    """Catches: a pod of the node, one that opted out, or one of another namespace, that is
-    changed.
-    """
+    """Catches: a host-network pod, an opted-out pod or one outside the mesh is injected."""
 
     def inits(where: str, body: str, **spec: object) -> list[str]:
         asked = json.loads(body)
@@ -269,8 +263,8 @@ def test_only_pods_of_the_mesh_are_injected(
         inits(namespace, pod("bad", pod_image, {"flomesh.io/sidecar-injection": "maybe"}))
 
 
-def test_mesh_of_somebody_else_is_left_alone(reference_mesh: Cluster, mesh_image_ref: str) -> None:
-    """Catches: an FSM whose webhook this one overwrites."""
+def test_foreign_mesh_is_left_alone(reference_mesh: Cluster, mesh_image_ref: str) -> None:
+    """Catches: the install overwrites the webhook of an installed FSM."""
     theirs = {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
@@ -295,7 +289,7 @@ def test_mesh_of_somebody_else_is_left_alone(reference_mesh: Cluster, mesh_image
 
 
 def test_remove_leaves_nothing(reference_mesh: Cluster, mesh_image_ref: str) -> None:
-    """Catches: a webhook that nobody answers any more, for which no pod can be made."""
+    """Catches: a webhook without a server stays registered, so no pod can be made."""
     said: list[str] = []
     try:
         remove(reference_mesh, said.append)
@@ -312,19 +306,19 @@ def test_remove_leaves_nothing(reference_mesh: Cluster, mesh_image_ref: str) -> 
     assert "fsm-system" not in names
 
 
-def test_command_names_what_it_lacks(
+def test_command_reports_what_is_missing(
     kind: KindOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Catches: a user who is left with a stack trace."""
+    """Catches: the user gets a stack trace."""
     from pytest_fsmredir.__main__ import main
 
     assert main(["mesh", "install", "--set", "fsm.nonsense={1}"]) == 2
     assert main(["mesh", "install"]) == 1
     assert main(["mesh", "remove", "--kubeconfig", str(tmp_path / "none")]) == 1
-    assert main(["mesh", "install", "--kind-cluster", "nobody-has-it"]) == 1
+    assert main(["mesh", "install", "--kind-cluster", "no-such-cluster"]) == 1
     errors = capsys.readouterr().err
 
     assert "fsm.nonsense: no such setting" in errors
     assert "mesh install --image IMAGE" in errors
     assert "no cluster can be reached" in errors
-    assert "no kind cluster 'nobody-has-it' runs here" in errors
+    assert "no kind cluster 'no-such-cluster' runs here" in errors

@@ -1,4 +1,4 @@
-"""``python -m pytest_fsmredir pod``: pods that run already, as somebody judges them."""
+"""Judge running pods by ``python -m pytest_fsmredir pod``."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ LIMIT_S = 300
 
 
 @dataclass
-class Somebody:
-    """Somebody who has pods in a cluster, and judges them.
+class User:
+    """A user who makes pods in a cluster and judges them.
 
     Attributes:
-        cluster: Its API.
-        kubeconfig: Of it.
-        namespace: Of the pods.
-        image: Of everything in them.
+        cluster: The cluster of the pods.
+        kubeconfig: Path of the kubeconfig.
+        namespace: Namespace of the pods.
+        image: Image of all containers.
     """
 
     cluster: Cluster
@@ -58,7 +58,7 @@ class Somebody:
     image: str
 
     def injected(self, implementation: Implementation) -> str:
-        """Make a pod with a stranger's sidecar, programmed by hand, and return its name."""
+        """Make a pod with a foreign sidecar, injected by this package, and return its name."""
         command = ["python3", "-I", "-S", "-c", FORWARDER]
         sidecar = {"image": self.image, "imagePullPolicy": "IfNotPresent", "command": command}
         images = Images(pod=self.image, sidecar=sidecar)
@@ -81,14 +81,14 @@ class Somebody:
         }  # fmt: skip
 
     def plain(self) -> None:
-        """Make a pod ``plain`` that nobody injects, and wait until it runs."""
+        """Make a pod ``plain`` without injection, and wait until it runs."""
         self.make(
             {"metadata": {"name": "plain"}, "spec": self.spec},
             lambda pod: pod["status"].get("phase") == "Running",
         )
 
     def make(self, pod: Object, is_there: Callable[[Object], bool]) -> None:
-        """Make a pod, and wait until it is in some state."""
+        """Make a pod, and wait until it meets a condition."""
         pods = f"/api/v1/namespaces/{self.namespace}/pods"
         self.cluster.create(pods, pod)
         eventually(
@@ -106,7 +106,7 @@ class Somebody:
         return done.returncode, done.stdout.splitlines()
 
     def ended(self, name: str) -> bool:
-        """Wait for the guests of a pod to end, and return whether they have."""
+        """Wait for the ephemeral containers of a pod to end; return whether there was just one."""
         path = f"/api/v1/namespaces/{self.namespace}/pods/{name}"
 
         def states() -> list[Mapping[str, Any]]:
@@ -122,42 +122,40 @@ class Somebody:
 
 
 @pytest.fixture
-def somebody(kind: KindOptions) -> Iterator[Somebody]:
+def user(kind: KindOptions) -> Iterator[User]:
     kubeconfig = Path(handle_of(kind).kubeconfig_path).absolute()
     with ExitStack() as undo:
         cluster = undo.enter_context(closing(Cluster(kubeconfig)))
         namespace = undo.enter_context(
             namespaces.namespace(cluster, keep=False, config_map=agent_config_map({}))
         )
-        yield Somebody(cluster, kubeconfig, namespace, pod_image(""))
+        yield User(cluster, kubeconfig, namespace, pod_image(""))
 
 
-def test_pod_whose_rules_are_right(somebody: Somebody) -> None:
-    """Catches: a verdict that takes a cluster's worth of pods; a guest or a namespace that
-    stays.
-    """
-    name = somebody.injected(Reference())
+def test_pod_whose_rules_are_right(user: User) -> None:
+    """Catches: the command makes more pods, or leaves an agent or a namespace behind."""
+    name = user.injected(Reference())
 
-    status, lines = somebody.judge(name)
+    status, lines = user.judge(name)
 
     assert (status, lines[-1].partition(" flows ")[2]) == (0, "judged: as documented"), lines
-    assert lines[0].startswith(f"pod {somebody.namespace}/{name} on ")
+    assert lines[0].startswith(f"pod {user.namespace}/{name} on ")
     assert "injected; outboundIPRangeExclusionList 203.0.113.0/24" in lines[0]
     assert "outboundPortExclusionList 6379" in lines[0]
     assert any("addresses outside the cluster: 203.0.113.0, " in line for line in lines)
-    assert somebody.ended(name)
-    found = somebody.cluster.get("/api/v1/namespaces", labelSelector=f"{MANAGED_BY}={OURS}")
+    assert user.ended(name)
+    found = user.cluster.get("/api/v1/namespaces", labelSelector=f"{MANAGED_BY}={OURS}")
     names = {
         each["metadata"]["name"]
         for each in found["items"]
         if "deletionTimestamp" not in each["metadata"]
     }
-    assert names == {somebody.namespace}
+    assert names == {user.namespace}
 
 
-def test_pod_without_rules(somebody: Somebody) -> None:
-    """Catches: a pod that looks injected and whose traffic nobody captures."""
-    status, lines = somebody.judge(somebody.injected(InitCommand("true")))
+def test_pod_without_rules(user: User) -> None:
+    """Catches: a pod that looks injected but captures no traffic passes."""
+    status, lines = user.judge(user.injected(InitCommand("true")))
 
     assert status == 1, lines
     assert " flows differ" in lines[-1]
@@ -166,23 +164,23 @@ def test_pod_without_rules(somebody: Somebody) -> None:
     assert "the same" not in seen
 
 
-def test_pod_that_is_not_injected(somebody: Somebody) -> None:
-    """Catches: a plain pod that is blamed for not capturing, or that counts as conformant."""
-    somebody.plain()
+def test_pod_that_is_not_injected(user: User) -> None:
+    """Catches: a plain pod fails for not capturing, or counts as conformant."""
+    user.plain()
 
-    status, lines = somebody.judge("plain")
+    status, lines = user.judge("plain")
 
     assert "not injected (it has no container sidecar or fsm-init" in lines[0]
     assert (status, lines[-1].partition(" flows ")[2]) == (0, "judged: as documented"), lines
 
 
-def test_pod_that_its_mesh_has_missed(somebody: Somebody) -> None:
-    """Catches: a pod made before its namespace joined the mesh, which leaks with status 0."""
-    somebody.plain()
-    marks = {"labels": {MONITORED_BY: "nobodys"}, "annotations": {INJECTION: "enabled"}}
-    somebody.cluster.patch(f"/api/v1/namespaces/{somebody.namespace}", {"metadata": marks})
+def test_pod_that_its_mesh_did_not_inject(user: User) -> None:
+    """Catches: a pod made before its namespace joined the mesh gets exit status 0."""
+    user.plain()
+    marks = {"labels": {MONITORED_BY: "no-such-mesh"}, "annotations": {INJECTION: "enabled"}}
+    user.cluster.patch(f"/api/v1/namespaces/{user.namespace}", {"metadata": marks})
 
-    status, lines = somebody.judge("plain")
+    status, lines = user.judge("plain")
 
     assert status == 1, lines
     assert "NOT injected, although its namespace is in the mesh" in lines[0]
@@ -190,27 +188,27 @@ def test_pod_that_its_mesh_has_missed(somebody: Somebody) -> None:
     assert lines[-1].startswith("a mesh injects a pod when the pod is made")
 
 
-def test_pod_that_died_in_init_says_why(somebody: Somebody) -> None:
-    """Catches: "it is Pending" for a pod whose init container has said what is wrong."""
+def test_pod_that_died_in_init_says_why(user: User) -> None:
+    """Catches: the reason is "Pending" although the init container's log says what is wrong."""
     script = "echo too many ports specified >&2; exit 2"
-    init = {"name": "fsm-init", "image": somebody.image, "command": ["sh", "-c", script]}
-    somebody.make(
-        {"metadata": {"name": "dead"}, "spec": {**somebody.spec, "initContainers": [init]}},
+    init = {"name": "fsm-init", "image": user.image, "command": ["sh", "-c", script]}
+    user.make(
+        {"metadata": {"name": "dead"}, "spec": {**user.spec, "initContainers": [init]}},
         lambda pod: pod["status"].get("phase") == "Failed",
     )
 
-    status, lines = somebody.judge("dead")
+    status, lines = user.judge("dead")
 
     assert status == 2
     assert lines == [
-        f"not judged: pod {somebody.namespace}/dead does not run: the init container"
+        f"not judged: pod {user.namespace}/dead does not run: the init container"
         " exited 2: too many ports specified"
     ]
 
 
-def test_pod_that_does_not_exist(somebody: Somebody) -> None:
-    """Catches: a typo that is taken for a pod whose rules are wrong."""
-    status, lines = somebody.judge("nobody")
+def test_pod_that_does_not_exist(user: User) -> None:
+    """Catches: a typo in the pod's name counts as a pod with wrong rules."""
+    status, lines = user.judge("no-such-pod")
 
     assert status == 2
-    assert lines == [f"not judged: there is no pod nobody in the namespace {somebody.namespace}"]
+    assert lines == [f"not judged: there is no pod no-such-pod in the namespace {user.namespace}"]

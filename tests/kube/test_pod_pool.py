@@ -1,4 +1,4 @@
-"""Pods that the cluster's own mesh injects, made by the fleet."""
+"""Pods that the pool makes and the cluster's mesh injects."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def order(annotations: Mapping[str, str] | None = None, **traffic: Sequence[obje
 
 
 @contextmanager
-def fleet_in(cluster: Cluster, image: str, **mesh: str) -> Iterator[tuple[PodPool, str]]:
-    """Have a fleet for the block, and the name of its namespace."""
+def pool_in(cluster: Cluster, image: str, **mesh: str) -> Iterator[tuple[PodPool, str]]:
+    """Provide a pool for the block, and the name of its namespace."""
     with ExitStack() as undo:
         namespace = undo.enter_context(
             namespaces.namespace(cluster, keep=False, config_map=agent_config_map({}))
@@ -64,7 +64,7 @@ def traffic_of(cluster: Cluster) -> dict[str, Any]:
 
 
 def list_given(cluster: Cluster, namespace: str, site: PooledPod) -> str:
-    """Return the outbound port list that a pod's init container was given."""
+    """Return the outbound port list of a pod's init container."""
     found = cluster.get(f"/api/v1/namespaces/{namespace}/pods/{site.name}")
     (init,) = [each for each in found["spec"]["initContainers"] if each["name"] == "fsm-init"]
     env = {each["name"]: each.get("value", "") for each in init["env"]}
@@ -72,7 +72,7 @@ def list_given(cluster: Cluster, namespace: str, site: PooledPod) -> str:
 
 
 def await_silence(cluster: Cluster, namespace: str) -> None:
-    """Wait until nobody answers for the webhook."""
+    """Wait until the webhook no longer answers."""
     container = {"name": "app", "image": "none"}
     body = {"metadata": {"name": "trial"}, "spec": {"containers": [container]}}
 
@@ -92,12 +92,12 @@ def await_silence(cluster: Cluster, namespace: str) -> None:
 
 @pytest.fixture
 def image(mesh_image_ref: str) -> str:
-    """The image of the pods: it holds all that ours does."""
+    """The image of the pods; the mesh's image contains all that they need."""
     return os.environ.get("FSM_POD_IMAGE") or mesh_image_ref
 
 
 def test_each_pod_gets_the_lists_of_its_order(reference_mesh: Cluster, image: str) -> None:
-    """Catches: mesh-wide lists that reach another check's pods, or that stay behind."""
+    """Catches: mesh-wide lists reach another check's pods, or stay after the run."""
     before = traffic_of(reference_mesh)
     orders = [
         order(outboundPortExclusionList=[6379]),
@@ -105,7 +105,7 @@ def test_each_pod_gets_the_lists_of_its_order(reference_mesh: Cluster, image: st
         order({PORTS: "7070"}, outboundPortExclusionList=[6379]),
         order(),
     ]
-    with fleet_in(reference_mesh, image) as (pool, namespace):
+    with pool_in(reference_mesh, image) as (pool, namespace):
         server = pool.place("server")
         sites = pool.make(orders)
         pool.wait([server, *sites])
@@ -118,7 +118,7 @@ def test_each_pod_gets_the_lists_of_its_order(reference_mesh: Cluster, image: st
         pool.link(server).ask(APP, "unlisten", number=listening)
         outside = reference_mesh.get(f"/api/v1/namespaces/{namespace}/pods/server")
 
-    # As the server saw it: a flow that was passed on comes from another port than the client's.
+    # As the server saw it: a forwarded flow has another source port than the client's.
     direct = [report[0] == report[2][3] for report in reports]
     assert given == ["6379", "7070", "6379,7070", ""]
     assert direct == [True, False, True, False]
@@ -128,13 +128,13 @@ def test_each_pod_gets_the_lists_of_its_order(reference_mesh: Cluster, image: st
 
 
 def test_refusals_at_admission_are_programmings(reference_mesh: Cluster, image: str) -> None:
-    """Catches: a refusal that ends the run as if the cluster were broken."""
+    """Catches: a refusal ends the run like a broken cluster."""
     orders = [
         order({PORTS: "0"}),
         order({"flomesh.io/outbound-ip-range-exclusion-list": "10.0.0.1"}),
         order(inboundPortExclusionList=[70000]),
     ]
-    with fleet_in(reference_mesh, image) as (pool, _):
+    with pool_in(reference_mesh, image) as (pool, _):
         sites = pool.make(orders)
         pool.wait(sites)
         reasons = [repr(site.programming) for site in sites]
@@ -147,20 +147,20 @@ def test_refusals_at_admission_are_programmings(reference_mesh: Cluster, image: 
 def test_refusal_by_the_init_container_is_a_programming(
     reference_mesh: Cluster, image: str
 ) -> None:
-    """Catches: a list that nobody validates and that the init container dies of."""
-    with fleet_in(reference_mesh, image) as (pool, _):
+    """Catches: an invalid list that only the init container refuses counts as a fault."""
+    with pool_in(reference_mesh, image) as (pool, _):
         site = pool.take(order(outboundIPRangeExclusionList=["10.0.0.0/33"]))
 
     assert repr(site.programming).startswith("refused: the init container exited 1: ")
     assert "10.0.0.0/33" in site.programming.reason
 
 
-def test_webhook_that_is_down_is_no_refusal(
+def test_webhook_that_is_down_is_not_a_refusal(
     reference_mesh: Cluster, mesh_image_ref: str, image: str
 ) -> None:
-    """Catches: an implementation that is blamed for a webhook which nobody runs."""
+    """Catches: a webhook that is down counts as a refusal by the implementation."""
     before = traffic_of(reference_mesh)
-    with fleet_in(reference_mesh, image) as (pool, namespace):
+    with pool_in(reference_mesh, image) as (pool, namespace):
         reference_mesh.patch(DEPLOYMENT, {"spec": {"replicas": 0}})
         try:
             await_silence(reference_mesh, namespace)
@@ -173,25 +173,25 @@ def test_webhook_that_is_down_is_no_refusal(
 
 
 def test_mesh_that_injects_nothing_is_an_error(reference_mesh: Cluster, image: str) -> None:
-    """Catches: a webhook that is never asked, taken for an implementation that captures nothing."""
+    """Catches: a webhook that is never called looks like a mesh that captures nothing."""
     with (
-        fleet_in(reference_mesh, image, mesh="another") as (pool, _),
+        pool_in(reference_mesh, image, mesh="another") as (pool, _),
         pytest.raises(BackendError, match="no sidecar and no init container into any"),
     ):
         pool.make([order()])
 
 
-def test_missing_mesh_is_said_at_once(reference_mesh: Cluster, image: str) -> None:
-    """Catches: a run that finds out after all its pods are made."""
+def test_missing_mesh_is_reported_at_once(reference_mesh: Cluster, image: str) -> None:
+    """Catches: a run reports a missing mesh only after it has made all pods."""
     with (
         pytest.raises(PreflightError, match="mesh install"),
-        fleet_in(reference_mesh, image, mesh_config="nobody-has-it"),
+        pool_in(reference_mesh, image, mesh_config="no-such-config"),
     ):
         pass
 
 
 def test_lists_of_a_killed_run_are_put_back(reference_mesh: Cluster) -> None:
-    """Catches: lists that a killed run left behind, taken for the user's own."""
+    """Catches: the lists of a killed run are taken for the user's lists."""
     killed = {
         OWNER: namespaces.ourselves().rpartition("/")[0]
         + "/4194305",  # beyond the highest process id
@@ -217,7 +217,7 @@ def test_lists_of_a_killed_run_are_put_back(reference_mesh: Cluster) -> None:
 
 
 def test_two_runs_do_not_share_the_lists(reference_mesh: Cluster) -> None:
-    """Catches: two runs at once, each of which has its pods made with the other's lists."""
+    """Catches: two concurrent runs make pods with each other's lists."""
     first, second = (MeshScope(reference_mesh, "fsm-system", "fsm-mesh-config") for _ in range(2))
     first.take()
     try:

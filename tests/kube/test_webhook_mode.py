@@ -1,4 +1,4 @@
-"""What webhook mode makes of the answers of an API server; needs no cluster."""
+"""Webhook mode against a simulated API server; needs no cluster."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LISTS = {"outboundPortExclusionList": [8080], "enableEgress": True}
 
 
 class Api:
-    """An API server that answers every new pod the same way, and knows one MeshConfig."""
+    """An API server with one MeshConfig and the same response to every new pod."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Api:
         return "\n".join(self.lines)
 
 
-def fleet_on(api: Api) -> PodPool:
+def pool_on(api: Api) -> PodPool:
     cluster, images = cast("Cluster", api), Images(pod="pod:1")
     return PodPool(
         cluster,
@@ -93,8 +93,8 @@ def refused(text: str, status: int = 500) -> ApiError:
 
 
 def test_reason_of_fsm_is_in_the_injectors_log() -> None:
-    """Catches: a refusal of FSM, whose answer lacks the uid, taken for a broken webhook."""
-    pool = fleet_on(Api(refused(NO_UID)))
+    """Catches: a refusal by FSM, which lacks the request's uid, counts as a broken webhook."""
+    pool = pool_on(Api(refused(NO_UID)))
     (site,) = pool.make([order()])
     pool.close()
 
@@ -102,9 +102,9 @@ def test_reason_of_fsm_is_in_the_injectors_log() -> None:
 
 
 def test_denial_by_the_webhook_is_a_refusal() -> None:
-    """Catches: a refusal with a proper reason."""
+    """Catches: a denial with a reason does not count as a refusal."""
     denied = f'admission webhook "fsm-inject.k8s.io" denied the request: {REASON}'
-    pool = fleet_on(Api(refused(denied, 400)))
+    pool = pool_on(Api(refused(denied, 400)))
     (site,) = pool.make([order()])
     pool.close()
 
@@ -121,9 +121,9 @@ def test_denial_by_the_webhook_is_a_refusal() -> None:
         (ApiError("POST", 0, "ConnectionError: refused"), "ConnectionError"),
     ],
 )
-def test_trouble_of_the_cluster_is_no_refusal(said: ApiError, told: str) -> None:
-    """Catches: an implementation that is blamed for a quota, a missing right or a dead webhook."""
-    pool = fleet_on(Api(said))
+def test_fault_of_the_cluster_is_not_a_refusal(said: ApiError, told: str) -> None:
+    """Catches: a quota, a missing right or a dead webhook counts as a refusal."""
+    pool = pool_on(Api(said))
     try:
         with pytest.raises(BackendError, match=told):
             pool.make([order()])
@@ -132,9 +132,9 @@ def test_trouble_of_the_cluster_is_no_refusal(said: ApiError, told: str) -> None
 
 
 def test_lists_are_set_once_for_all_pods_that_want_them() -> None:
-    """Catches: a pod that is made with another pod's lists."""
+    """Catches: a pod is made with another pod's lists."""
     api = Api()
-    pool = fleet_on(api)
+    pool = pool_on(api)
     one, two = order(outboundPortExclusionList=[1]), order(outboundPortExclusionList=[2])
     pool.make([one, two, one, order(), two])
     pool.close()
@@ -145,9 +145,9 @@ def test_lists_are_set_once_for_all_pods_that_want_them() -> None:
 
 
 def test_lists_are_put_back_after_an_interruption() -> None:
-    """Catches: a mesh that keeps a run's lists because somebody pressed Ctrl-C."""
+    """Catches: the mesh keeps a run's lists after Ctrl-C."""
     api = Api(KeyboardInterrupt())
-    pool = fleet_on(api)
+    pool = pool_on(api)
     with pytest.raises(KeyboardInterrupt):
         pool.make([order(outboundPortExclusionList=[1])])
     pool.close()
@@ -157,13 +157,13 @@ def test_lists_are_put_back_after_an_interruption() -> None:
 
 
 def test_lists_of_a_killed_run_are_put_back_without_another_run() -> None:
-    """Catches: a live mesh that keeps a killed run's lists until somebody starts another run."""
+    """Catches: the mesh keeps the lists of a killed run until the next run."""
     api = Api()
     scope = MeshScope(cast("Cluster", api), "fsm-system", "fsm-mesh-config")
     assert not scope.put_back()
     scope.take()
     scope.set({"outboundPortExclusionList": [1]})
-    assert not scope.put_back()  # this run goes on
+    assert not scope.put_back()  # this run still runs
 
     api.annotations[OWNER] = ourselves().rpartition("/")[0] + "/4194305"  # no such process
     assert scope.put_back()
@@ -171,26 +171,26 @@ def test_lists_of_a_killed_run_are_put_back_without_another_run() -> None:
 
 
 def test_mesh_that_redirects_on_nodes_is_named_before_any_pod_is_made() -> None:
-    """Catches: 200 failures of a mesh in NodeLevel mode, none of which names the mode."""
+    """Catches: a mesh in NodeLevel mode gives 200 failures, and none names the mode."""
     api = Api()
     api.traffic["interceptionMode"] = "NodeLevel"
     with pytest.raises(PreflightError, match=r"has interceptionMode NodeLevel: .*no sidecar"):
-        fleet_on(api)
+        pool_on(api)
 
     assert api.lists_at_creation == []
     assert api.annotations == {}
 
 
 def test_mesh_that_only_labels_pods_is_noticed() -> None:
-    """Catches: a label taken for a sidecar, as FSM gives one in each of its modes."""
-    pool = fleet_on(Api(injects=False, labels={"fsm-proxy-uuid": "1"}))
+    """Catches: a label counts as an injection, although FSM labels pods in each mode."""
+    pool = pool_on(Api(injects=False, labels={"fsm-proxy-uuid": "1"}))
     with pytest.raises(BackendError, match="no sidecar and no init container into any of 1 pods"):
         pool.make([order()])
     pool.close()
 
 
-def test_lists_that_are_set_aside_are_said() -> None:
-    """Catches: a mesh that captures nothing by its own lists, and a verdict that is clean."""
+def test_replaced_lists_are_reported() -> None:
+    """Catches: the verdict does not mention that the mesh's own lists were replaced."""
     webhook = WebhookInjection(cast("Cluster", Api()), Images(pod="pod:1"))
     assert (webhook.remarks, webhook.installed) == ((), {})
     webhook.begin("run-1")
@@ -203,8 +203,8 @@ def test_lists_that_are_set_aside_are_said() -> None:
 
 
 def test_mesh_that_does_nothing_is_noticed() -> None:
-    """Catches: pods that nobody programmed, judged as if a mesh had."""
-    pool = fleet_on(Api(injects=False))
+    """Catches: pods without injection are judged as pods of the mesh."""
+    pool = pool_on(Api(injects=False))
     with pytest.raises(BackendError, match="no sidecar and no init container into any of 2"):
         pool.make([order(), order()])
     pool.close()

@@ -1,4 +1,4 @@
-"""Judging pods whose sidecar forwards, records nothing and is none of ours."""
+"""Judge pods with a foreign sidecar, which forwards and records nothing."""
 
 from __future__ import annotations
 
@@ -31,43 +31,43 @@ CHECKS = (
 
 
 @pytest.fixture
-def stranger(judge: Judge) -> Judge:
+def foreign(judge: Judge) -> Judge:
     """Pods whose sidecar is a plain forwarding process of user 1500."""
     command = ["python3", "-I", "-S", "-c", FORWARDER]
     return replace(judge, sidecar={"imagePullPolicy": "IfNotPresent", "command": command})
 
 
 def applicable() -> list[Check]:
-    """Return every check that can be run with a sidecar of somebody else, IPv4."""
+    """Return every IPv4 check that runs with a foreign sidecar."""
     offers = Witnessing.offers | {Need.REMOTE_ADDRESSES}
     return [c for c in catalogue.load().checks if 4 in c.families and c.needs <= offers]
 
 
-def test_strangers_sidecar_is_seen_to_get_every_flow(stranger: Judge) -> None:
-    """Catches: a redirection that is judged by what a sidecar of ours says, and by nothing else."""
-    rows = stranger.rows(Reference(), *CHECKS)
+def test_foreign_sidecar_is_seen_to_accept_every_flow(foreign: Judge) -> None:
+    """Catches: captured flows are recognised only if our sidecar reports them."""
+    rows = foreign.rows(Reference(), *CHECKS)
 
     found = {row.check: (row.outcome, row.seen or row.reason) for row in rows.values()}
     assert found == dict.fromkeys(CHECKS, (Outcome.PASS, ""))
 
 
-def test_pods_without_redirection_fail_by_the_witness(stranger: Judge) -> None:
-    """Catches: a witness that sees the sidecar everywhere; or an error where a verdict is due."""
-    rows = stranger.rows(InitCommand("true"), *CHECKS)
+def test_pods_without_redirection_fail_by_the_witness(foreign: Judge) -> None:
+    """Catches: the witness sees the sidecar in every flow, or a check ends in an error."""
+    rows = foreign.rows(InitCommand("true"), *CHECKS)
 
     assert {row.outcome for row in rows.values()} <= {Outcome.FAIL, Outcome.WARN}, rows
 
 
-def test_first_loop_ends_the_pod(stranger: Judge) -> None:
-    """Catches: a sidecar that dials itself without end, and takes the run past its time-outs."""
+def test_first_loop_stops_the_pod(foreign: Judge) -> None:
+    """Catches: a sidecar that dials itself for ever makes the run exceed its timeouts."""
     looping = by_command("iptables -t nat -I OUTPUT ! -o lo -p tcp -j REDIRECT --to-ports 15001")
     checks = ("OUT-001", "OUT-013", "IN-001", "OPX-001", "OUT-002")
 
-    rows = stranger.rows_of(looping, *checks)
+    rows = foreign.rows_of(looping, *checks)
 
     assert rows["OUT-001"].outcome is Outcome.FAIL
     assert "which loops: it passed the sidecar" in rows["OUT-001"].seen
-    assert rows["OPX-001"].outcome is Outcome.FAIL  # its pod has lists, and is another one
+    assert rows["OPX-001"].outcome is Outcome.FAIL  # its pod has lists, so it is a different pod
     same = [rows[check] for check in ("OUT-013", "IN-001", "OUT-002")]
     assert {row.outcome for row in same} == {Outcome.NOT_RUN}
     assert {row.reason for row in same} == {
@@ -76,12 +76,10 @@ def test_first_loop_ends_the_pod(stranger: Judge) -> None:
 
 
 @pytest.mark.slow
-def test_whole_catalogue_by_the_witness(stranger: Judge) -> None:
-    """Catches: a check that only holds where the sidecar answers, and raises a false alarm
-    elsewhere.
-    """
+def test_whole_catalogue_by_the_witness(foreign: Judge) -> None:
+    """Catches: a check that needs an answering sidecar raises a false alarm without one."""
     checks = applicable()
-    rows = stranger.rows(Reference(), *(check.id for check in checks))
+    rows = foreign.rows(Reference(), *(check.id for check in checks))
 
     levels = {check.id: check.level for check in checks}
     alarms = [
