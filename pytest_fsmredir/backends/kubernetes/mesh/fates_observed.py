@@ -10,7 +10,7 @@ listen, or the sidecar may wait for the client to send first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from pytest_fsmredir.agent.forms import (
@@ -210,7 +210,8 @@ class Witnessing:
         if missing or not acceptance_log.note(reported):
             self._mesh.fetch()
         if reported is not None:
-            held.told = (reported,)
+            # A recorder reports in the banner what the tables have shown already.
+            held.told = () if _is_among(held.accepted, reported) else (reported,)
         else:
             new, ends = self._mesh.since(mark, held.flow), held.ends
             held.told = tuple(a for a in new if a.peer in ends and not _is_among(held.accepted, a))
@@ -248,8 +249,12 @@ def _let_go(place: KubePlace, holding: Iterable[HeldFlow]) -> None:
 
 
 def _is_among(known: Iterable[Acceptance], acceptance: Acceptance) -> bool:
-    """Whether an acceptance is among known ones, ignoring serial numbers."""
-    return any(replace(each, serial=acceptance.serial) == acceptance for each in known)
+    """Whether an acceptance is among known ones: the same listener, client and destination.
+
+    The tables do not show serial numbers, nor the original destination of every connection.
+    """
+    wanted = (acceptance.by, acceptance.peer, acceptance.destination)
+    return any((each.by, each.peer, each.destination) == wanted for each in known)
 
 
 def _require_a_witness(held: HeldFlow, path: Sequence[Acceptance]) -> None:
