@@ -321,4 +321,4 @@ def test_command_reports_what_is_missing(
     assert "fsm.nonsense: no such setting" in errors
     assert "mesh install --image IMAGE" in errors
     assert "no cluster can be reached" in errors
-    assert "no kind cluster 'no-such-cluster' runs here" in errors
+    assert "no kind cluster 'no-such-cluster' runs on this machine" in errors
