@@ -154,11 +154,11 @@ def _inbound(signature: Signature) -> tuple[str, Level]:
 
 def _inside(signature: Signature) -> tuple[str, Level] | None:
     sidecar = "sidecar" in signature
+    reserved = "served" in signature or "sidecar's port" in signature
+    if sidecar and reserved:
+        return None  # the sidecar dials itself; FSM's localProxyMode PodIP translates such calls
     if "own" in signature:
-        reserved = "served" in signature or "sidecar's port" in signature
-        if sidecar:
-            return None if reserved else ("SPEC-7.4", Level.SHOULD)
-        return "SPEC-7.3", Level.SHOULD
+        return ("SPEC-7.4" if sidecar else "SPEC-7.3"), Level.SHOULD
     if "first loopback" in signature:
         return ("SPEC-6.1" if sidecar else "SPEC-7.1"), Level.MUST
     return None if sidecar else ("SPEC-7.2", Level.SHOULD)  # SPEC-7.6 leaves it open
