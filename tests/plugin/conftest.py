@@ -13,6 +13,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,19 @@ class Project:
                 line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 found += [line] if words in line else []
         return found
+
+    def left_running(self, words: str, within_s: float = 10.0) -> list[str]:
+        """Return the command lines that still contain these words after a while.
+
+        A killed process disappears only when the kernel has ended all of its namespace.
+        """
+        waiting = Retrying(
+            retry=retry_if_result(bool),
+            stop=stop_after_delay(within_s),
+            wait=wait_fixed(0.05),
+            retry_error_callback=lambda state: state.outcome and state.outcome.result(),
+        )
+        return list(waiting(self.running, words))
 
     def cases(self, file: str) -> list[ET.Element]:
         """Return the test cases of a JUnit file."""

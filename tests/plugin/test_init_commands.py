@@ -211,7 +211,7 @@ def test_child_that_a_command_leaves_ends_with_it(project: Project) -> None:
         "--fsm-init-cmd", command.replace("python3", sys.executable), "--fsm-check=OUT-001"
     )
     assert ended.status == pytest.ExitCode.OK, ended.output
-    assert project.running(f"sleep {marker}") == []
+    assert project.left_running(f"sleep {marker}") == []
 
 
 def test_command_that_signals_its_process_group_does_not_end_the_run(project: Project) -> None:
