@@ -14,12 +14,18 @@ PORT = 20091
 QUESTION, NEWS = b"still there?", b"something new"
 
 
+def _port(mesh: Mesh) -> int:
+    """Return a port for each iptables variant: the server listens on them at the same time."""
+    return PORT + list(type(mesh.iptables)).index(mesh.iptables)
+
+
 def _opened(mesh: Mesh, pod: Pod, held: ExitStack) -> tuple[Connection, Connection]:
     """Return a connection out of the pod and one into it, both through the sidecar."""
+    port = _port(mesh)
     with pod.sidecar.forwarding():
-        leaving = held.enter_context(pod.open(mesh.server, PORT))
+        leaving = held.enter_context(pod.open(mesh.server, port))
         assert leaving.fate.captured_outbound
-        entering = held.enter_context(mesh.client.open(pod, PORT))
+        entering = held.enter_context(mesh.client.open(pod, port))
         assert entering.fate.captured_inbound
     return leaving, entering
 
