@@ -174,3 +174,10 @@ def test_interrupted_run_reports_its_results(project: Project, number: signal.Si
     assert "verdict: nonconformant" in output
     assert "ended: interrupted" in (project.path / "out/report.yaml").read_text()
     assert project.left_running(marker) == []
+
+
+def test_idle_connections_of_both_variants_do_not_collide(project: Project) -> None:
+    """Catches: a server port that the idle connections of one variant keep from the other."""
+    ended = project.conform("--fsm-iptables=both", "--fsm-check=CT-010", "--fsm-ip=4")
+    assert ended.status == pytest.ExitCode.OK, ended.output
+    assert "2 passed" in ended.output
