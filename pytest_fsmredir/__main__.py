@@ -20,7 +20,7 @@ usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
   pod NAMESPACE/NAME            judge a running pod, with an agent in an ephemeral container;
                                 see --help
   clean                         remove what killed runs left in a cluster; see --help
-  rules show|path|check|diff    ask what saved rules do with packets; see --help
+  rules show|path|check|diff    ask what the rules in a file or a pod do with packets; see --help
 """
 
 
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         case ["clean", *rest]:
             return _with_client("pytest_fsmredir.cli.clean", rest)
         case ["rules", *rest]:
-            return int(import_module("pytest_fsmredir.rules.command").main(rest))
+            return int(import_module("pytest_fsmredir.cli.rules.command").main(rest))
         case ["-h" | "--help"]:
             print(_USAGE, end="")
             return 0

@@ -17,7 +17,7 @@ ALLOWED = {
     "procs": {"errors"},
     "scratch": {"procs"},
     "traffic": {"model"},
-    "rules": {"model", "procs", "text", "errors"},
+    "rules": {"model", "errors"},
     "sidecars": {"traffic", "model", "procs", "errors"},
     "agent": {"sidecars", "traffic", "model"},
     "implementations": {"model", "procs", "text", "errors"},
@@ -40,7 +40,9 @@ ALLOWED = {
         "report", "suite", "config", "fuzz", "backends", "implementations", "model", "layout",
         "text", "errors",
     },
-    "cli": {"probing", "backends", "implementations", "model", "layout", "text", "errors"},
+    "cli": {
+        "probing", "rules", "backends", "implementations", "model", "layout", "text", "errors",
+    },
     "__main__": {"cli", "implementations", "errors"},
 }  # fmt: skip
 

@@ -8,7 +8,6 @@ verdict.
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from pytest_fsmredir.model.flow import Address, Direction, Fate
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.probing.aim import ANSWERED, NOT_ANSWERED
 from pytest_fsmredir.probing.judge import claim
-from pytest_fsmredir.rules import live, nft_tables, show
+from pytest_fsmredir.rules import live, show
 from pytest_fsmredir.rules.bdd import Intervals, joined, outside
 from pytest_fsmredir.rules.ends import EndKind
 from pytest_fsmredir.rules.errors import RulesError
@@ -82,11 +81,8 @@ def search(
     done = pod.run(live.command())
     if done.status != 0:
         return _unread(f"the rules could not be read: {done.stderr.strip()[:200]}")
-    tables = _tables(pod) if live.lists_no_nft(done.stdout) else None
     try:
-        found = _compared(
-            done.stdout, tables, policy, mesh.family, tuple(pod.addresses), mesh.highest_id
-        )
+        found = _compared(done.stdout, policy, mesh.family, tuple(pod.addresses), mesh.highest_id)
     except RulesError as why:
         return _unread(f"the rules were not understood: {why}")
     sender = _Sender(mesh, pod)
@@ -109,12 +105,6 @@ def search(
         else:
             open_.append(f"the packet that was sent differs from: {finding.packet}")
     return Search(_agreement(wrong, "; ".join(open_) or PROVED))
-
-
-def _tables(pod: Pod) -> str | None:
-    """Return the kernel's nf_tables tables if no program lists them, else None."""
-    done = pod.run([sys.executable, "-I", nft_tables.__file__])
-    return done.stdout if done.status == 0 else None
 
 
 def _unread(why: str) -> Search:
@@ -160,14 +150,13 @@ class _Compared:
 @lru_cache(maxsize=32)
 def _compared(
     printed: str,
-    tables: str | None,
     policy: Policy,
     family: int,
     addresses: tuple[str, ...],
     highest_id: int,
 ) -> _Compared:
     """Return the differences between rules and document, cached for checks that share a pod."""
-    rules = live.read(printed, tables)
+    rules = live.read(printed)
     around = Surroundings({"eth0": addresses}, closed=True)
     prover = Prover(rules, policy, family, around, _taste(family, highest_id))
     proofs = [prover.prove(direction) for direction in Direction]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
+from pytest_fsmredir.rules import nft_tables
 from pytest_fsmredir.rules.chains import reject_cycles
 from pytest_fsmredir.rules.errors import RulesError
 from pytest_fsmredir.rules.forms import RuleSet
@@ -39,15 +43,24 @@ PLAIN: Final = {
 _MISSING: Final = 127
 
 
-def command() -> list[str]:
-    """Return the command to run in the pod; it prints every available listing."""
+def command(python: str = sys.executable) -> list[str]:
+    """Return the command to run in the pod; it prints every available listing.
+
+    Args:
+        python: The program that names the tables of nft if the program ``nft`` fails.
+    """
+    tables = Path(nft_tables.__file__).read_text(encoding="utf-8")
     lines = [
         # List each variant with its own programs, or with the plain ones if there are no others.
         "command -v iptables-nft-save >/dev/null || command -v iptables-legacy-save >/dev/null ||"
         " plain=1",
         *(_printing(name, words) for name, words in _SECTIONS.items()),
+        "nft=$status",
         'if [ -n "$plain" ]; then :',
         *(_printing(name, words) for name, words in PLAIN.items()),
+        "fi",
+        'if [ "$nft" != 0 ]; then :',
+        _printing("tables", f"{shlex.quote(python)} -I -S -c {shlex.quote(tables)}"),
         "fi",
         "exit 0",
     ]
@@ -57,20 +70,19 @@ def command() -> list[str]:
 def _printing(name: str, words: str) -> str:
     program = words.split()[0]
     return (
-        f"printf '\\n{_MARK} {name}\\n';"
-        f" if command -v {program} >/dev/null; then {words} 2>/dev/null; printf '\\n{_MARK} status"
-        f" %s\\n' $?; else printf '\\n{_MARK} status {_MISSING}\\n'; fi"
+        f"printf '\\n{_MARK} {name}\\n'; status={_MISSING};"
+        f" if command -v {program} >/dev/null; then {words} 2>/dev/null; status=$?; fi;"
+        f" printf '\\n{_MARK} status %s\\n' $status"
     )
 
 
-def read(printed: str, tables: str | None = None) -> RuleSet:
+def read(printed: str) -> RuleSet:
     """Return the rules in the output of the command.
 
     The remarks of the result name the listings that failed.
 
     Args:
         printed: What the command printed.
-        tables: The output of :mod:`~pytest_fsmredir.rules.nft_tables` in the pod; None if not run.
 
     Raises:
         RulesError: A listing cannot be read.
@@ -81,7 +93,8 @@ def read(printed: str, tables: str | None = None) -> RuleSet:
         _sort(sorter, name, text)
     found = sorter.rules()
     found.remarks += _unread(sections, statuses)
-    if lists_no_nft(printed):
+    if statuses.get("nft", _MISSING) != 0:
+        tables = sections.get("tables", "") if statuses.get("tables") == 0 else None
         found.remarks += _unlisted(tables, found)
     reject_cycles(found)
     return found
@@ -117,18 +130,13 @@ def _sort(sorter: Sorter, name: str, text: str) -> None:
                 sorter.add_policy(number, line, family)
             case "route":
                 sorter.add_route(number, line, family)
-            case "legacy":  # names of tables, which no rule is known of
+            case "legacy" | "tables":  # names of tables, whose rules no program lists
                 return
             case "settings":
                 path, _, value = line.partition(":")
                 sorter.settings[path.removeprefix("/proc/sys/").replace("/", ".")] = value
             case _:
                 sorter.take(number, line)
-
-
-def lists_no_nft(printed: str) -> bool:
-    """Whether the command could not list the nft tables: ``nft`` is missing or failed."""
-    return _divided(printed)[1].get("nft", _MISSING) != 0
 
 
 def _unlisted(tables: str | None, found: RuleSet) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
 
 from pytest_fsmredir.rules.bdd import Intervals, joined
 from pytest_fsmredir.rules.forms import Interface, Routing, RuleSet, parts
@@ -29,6 +30,35 @@ class Surroundings:
         default_factory=lambda: {"eth0": EXAMPLE_ADDRESSES}
     )
     closed: bool = False
+
+    @classmethod
+    def of(
+        cls, rules: RuleSet, first: Sequence[str] = (), *, closed: bool = False
+    ) -> Surroundings | None:
+        """Return the pod whose routes were read, or None if its routes name no address.
+
+        The kernel has a route of type local for each address (ip-route(8)). Link-local addresses
+        are left out: every interface has one, and no service uses it.
+
+        Args:
+            rules: What was read in the pod.
+            first: Its known addresses, the primary one first.
+            closed: The pod has no other interfaces.
+        """
+        found: dict[str, list[str]] = {}
+        for family, routing in sorted(rules.routing.items()):
+            for route in routing.tables.get("local", ()):
+                low, high = route.destination
+                known = low == high and route.kind == "local" and route.interface != "lo"
+                host = ip_address(low) if family == 4 else IPv6Address(low)
+                if known and not host.is_link_local:
+                    found.setdefault(route.interface, []).append(str(host))
+        places = {name: n for n, name in enumerate(first)}
+        last = len(places)
+        for owned in found.values():
+            owned.sort(key=lambda name: places.get(name, last))
+        devices = sorted(found, key=lambda d: min(places.get(name, last) for name in found[d]))
+        return cls({d: tuple(found[d]) for d in devices}, closed=closed) if found else None
 
     def own(self, family: int) -> dict[str, list[int]]:
         """Return the addresses of one IP version as numbers, by interface."""

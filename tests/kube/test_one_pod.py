@@ -17,7 +17,12 @@ from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import Acceptance
 from pytest_fsmredir.backends.kubernetes.agents.manifests import agent_config_map
 from pytest_fsmredir.backends.kubernetes.cluster import namespaces
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
-from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions, handle_of
+from pytest_fsmredir.backends.kubernetes.cluster.kind import (
+    KindOptions,
+    handle_of,
+    image_in_nodes,
+    kind_site,
+)
 from pytest_fsmredir.backends.kubernetes.cluster.namespaces import MANAGED_BY, OURS
 from pytest_fsmredir.backends.kubernetes.cluster.waiting import eventually
 from pytest_fsmredir.backends.kubernetes.pods.images import pod_image
@@ -97,7 +102,11 @@ class User:
 
     def judge(self, name: str) -> tuple[int, list[str]]:
         """Return the exit status, and the lines that were printed."""
-        argv = [sys.executable, "-m", "pytest_fsmredir", "pod", f"{self.namespace}/{name}"]
+        return self.asks("pod", f"{self.namespace}/{name}")
+
+    def asks(self, *words: str) -> tuple[int, list[str]]:
+        """Run a command of this package; return its exit status and its lines."""
+        argv = [sys.executable, "-m", "pytest_fsmredir", *words]
         where = ["--kubeconfig", str(self.kubeconfig), "--pod-image", self.image]
         done = subprocess.run(
             [*argv, *where], text=True, timeout=LIMIT_S, check=False,
@@ -125,6 +134,7 @@ class User:
 def user(kind: KindOptions) -> Iterator[User]:
     kubeconfig = Path(handle_of(kind).kubeconfig_path).absolute()
     with ExitStack() as undo:
+        image_in_nodes(undo.enter_context(kind_site(kind)), pod_image(""))
         cluster = undo.enter_context(closing(Cluster(kubeconfig)))
         namespace = undo.enter_context(
             namespaces.namespace(cluster, keep=False, config_map=agent_config_map({}))
@@ -151,6 +161,31 @@ def test_pod_whose_rules_are_right(user: User) -> None:
         if "deletionTimestamp" not in each["metadata"]
     }
     assert names == {user.namespace}
+
+
+def test_rules_of_a_pod_are_proved(user: User) -> None:
+    """Catches: rules of a running pod that are not read, or compared with another policy."""
+    name = user.injected(Reference())
+
+    status, lines = user.asks("rules", "check", "--pod", f"{user.namespace}/{name}")
+
+    assert status == 0, lines
+    assert "injected; outboundIPRangeExclusionList 203.0.113.0/24" in lines[0]
+    assert lines[1].startswith("proved for every address, port and user (IPv4"), lines
+    assert user.ended(name)
+
+
+def test_rules_of_a_pod_that_may_not_be_read(user: User) -> None:
+    """Catches: a pod that takes no container with NET_ADMIN counts as one with wrong rules."""
+    user.plain()
+    level = {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}
+    user.cluster.patch(f"/api/v1/namespaces/{user.namespace}", {"metadata": level})
+
+    status, lines = user.asks("rules", "show", "--pod", f"{user.namespace}/plain")
+
+    assert status == 2
+    assert "takes no ephemeral container" in lines[0]
+    assert "allows the capabilities NET_ADMIN, NET_RAW" in lines[0]
 
 
 def test_pod_without_rules(user: User) -> None:

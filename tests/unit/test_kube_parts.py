@@ -178,7 +178,7 @@ class Logs(Cluster):
     def __init__(self, text: str) -> None:
         self._text = text
 
-    def log(self, namespace: str, pod: str, container: str) -> str:
+    def log(self, namespace: str, pod: str, container: str, *, lines: int | None = 20) -> str:
         """Return the end of a log."""
         return f"{container}: {self._text}"
 

@@ -10,24 +10,17 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from pathlib import Path
 
 from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
-from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
-from pytest_fsmredir.backends.kubernetes.cluster.kind import (
-    image_in_nodes,
-    named_site,
-)
-from pytest_fsmredir.backends.kubernetes.cluster.remote import remote_ranges
-from pytest_fsmredir.backends.kubernetes.pods.images import pod_image
 from pytest_fsmredir.backends.kubernetes.pods.injectors import by_hand
 from pytest_fsmredir.backends.kubernetes.pods.manifests import AgentIn, Images
+from pytest_fsmredir.cli.cluster_access import cluster_access
+from pytest_fsmredir.cli.cluster_options import add_cluster_options
 from pytest_fsmredir.cli.pod.aiming import Aim, aim
 from pytest_fsmredir.cli.pod.finding import Found, find, parse_name
 from pytest_fsmredir.cli.pod.hosts import KubeHosts
 from pytest_fsmredir.cli.pod.table import conclusion, left_out, table, undialled
-from pytest_fsmredir.errors import FsmRedirError, PreflightError, SettingsError
+from pytest_fsmredir.errors import FsmRedirError, PreflightError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.claims import Unmet
 from pytest_fsmredir.model.flow import Claim, Direction, Flow, Protocol, Route
@@ -39,21 +32,6 @@ from pytest_fsmredir.probing.trial import SILENCE, SILENT_ENOUGH, verdicts
 from pytest_fsmredir.text import printable
 
 _TIMEOUT_S = 5.0  # as --fsm-timeout
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterAccess:
-    """A cluster, and the means to make our pods there.
-
-    Attributes:
-        cluster: The API of the cluster.
-        image: The image of our pods and of the agent; the nodes have or can pull it.
-        ranges: Addresses outside the cluster that its nodes answer for.
-    """
-
-    cluster: Cluster
-    image: str
-    ranges: Sequence[str] = ()
 
 
 def main(argv: Sequence[str]) -> int:
@@ -74,21 +52,21 @@ def main(argv: Sequence[str]) -> int:
 
 def _judge(arguments: argparse.Namespace, undo: ExitStack) -> int:
     namespace, name = parse_name(arguments.pod)
-    cluster_context = _cluster_context(arguments, undo)
-    found = find(cluster_context.cluster, namespace, name, arguments.mesh_namespace)
+    access = cluster_access(arguments, undo, answering=True)
+    found = find(access.cluster, namespace, name, arguments.mesh_namespace)
     _say(printable(found.headline))
     policy = found.configuration.policy()
     addresses = [each["ip"] for each in found.pod["status"]["podIPs"]]
     family = 6 if ":" in addresses[0] else 4  # of its primary address
     backend = KubernetesBackend(
-        cluster_context.cluster,
+        access.cluster,
         by_hand(None),
-        images=Images(pod=cluster_context.image, agent_in=AgentIn.EPHEMERAL),
+        images=Images(pod=access.image, agent_in=AgentIn.EPHEMERAL),
         timeout_s=_TIMEOUT_S,
         name="cluster",
-        answered=lambda: cluster_context.ranges,
+        answered=lambda: access.ranges,
         nodes=(found.node,),
-        on_nodes=bool(cluster_context.ranges),
+        on_nodes=bool(access.ranges),
     )
     undo.enter_context(closing(backend))
     mesh = backend.mesh(family, IptablesVariant.NFT, exhaustive=False, node=found.node)
@@ -103,7 +81,7 @@ def _judge(arguments: argparse.Namespace, undo: ExitStack) -> int:
         server=mesh.server.address,
         pod=pod.address,
         loopback=mesh.loopback(),
-        ranges=cluster_context.ranges,
+        ranges=access.ranges,
     )
     judged, looped = [], ""
     try:
@@ -172,23 +150,6 @@ def _report(
     return 1
 
 
-def _cluster_context(arguments: argparse.Namespace, undo: ExitStack) -> ClusterAccess:
-    if arguments.kind_cluster:
-        if arguments.kubeconfig or arguments.context:
-            raise SettingsError("give --kind-cluster, or --kubeconfig and --context: not both")
-        site = undo.enter_context(named_site(arguments.kind_cluster))
-        image = pod_image(arguments.pod_image)
-        image_in_nodes(site, image)
-        return ClusterAccess(site.cluster, image, undo.enter_context(remote_ranges(site)))
-    if not arguments.pod_image:
-        raise SettingsError(
-            "the agent needs an image that holds Python 3.11 or later, and that the nodes have or"
-            " can pull: --pod-image IMAGE (a kind cluster: --kind-cluster NAME brings one)"
-        )
-    cluster = Cluster(arguments.kubeconfig, arguments.context)
-    return ClusterAccess(undo.enter_context(closing(cluster)), arguments.pod_image)
-
-
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
@@ -201,25 +162,5 @@ def _parser() -> argparse.ArgumentParser:
         " to the pod. The agent ends with the command; the container stays in the pod's list.",
     )
     parser.add_argument("pod", metavar="NAMESPACE/NAME")
-    parser.add_argument(
-        "--kubeconfig", type=Path, help="kubeconfig (default: KUBECONFIG or ~/.kube/config)"
-    )
-    parser.add_argument("--context", help="kubeconfig context (default: current)")
-    parser.add_argument(
-        "--kind-cluster",
-        metavar="NAME",
-        help="use this kind cluster of this machine instead of a kubeconfig",
-    )
-    parser.add_argument(
-        "--pod-image",
-        default="",
-        metavar="IMAGE",
-        help="of the agent, with Python 3.11; with --kind-cluster it is built if left out",
-    )
-    parser.add_argument(
-        "--mesh-namespace",
-        default="fsm-system",
-        metavar="NAME",
-        help="namespace of the MeshConfig (default: fsm-system)",
-    )
+    add_cluster_options(parser)
     return parser

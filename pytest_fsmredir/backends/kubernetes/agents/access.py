@@ -142,24 +142,13 @@ class Ephemeral:
         """
         (agent,) = agents
         name = f"fsmredir-{secrets.token_hex(3)}"
-        self._add(pod, added_container(name, self.image))
+        add_container(self.cluster, self.namespace, pod, added_container(name, self.image))
         self._await(pod, name)
         argv = ["python3", "-I", "-S", "-c", BOOTSTRAP, name, "stdio", agent]
         stream = self.cluster.exec(self.namespace, pod, name, argv)
         for part in pieces(agent_archive()):
             stream.write(part)
         return stream
-
-    def _add(self, pod: str, container: Object) -> None:
-        path = f"{self._path(pod)}/ephemeralcontainers"
-        try:
-            self.cluster.patch(path, {"spec": {"ephemeralContainers": [container]}}, by_key=True)
-        except ApiError as error:
-            raise BackendError(
-                f"pod {pod} takes no ephemeral container: {error}; it takes the right to patch"
-                " pods/ephemeralcontainers, and a namespace whose Pod Security allows the"
-                f" capabilities {', '.join(CAPABILITIES)}"
-            ) from None
 
     def _await(self, pod: str, name: str) -> None:
         retrying = Retrying(
@@ -184,31 +173,67 @@ class Ephemeral:
         return "running" in state
 
     def _state(self, pod: str, name: str) -> Mapping[str, Any]:
-        status = self.cluster.get(self._path(pod)).get("status", {})
-        if status.get("phase") in ("Failed", "Succeeded"):
-            raise BackendError(f"pod {pod} has ended: {status.get('reason', status['phase'])}")
-        found = status.get("ephemeralContainerStatuses", [])
-        states = (each.get("state", {}) for each in found if each["name"] == name)
-        return next(states, {})
-
-    def _path(self, pod: str) -> str:
-        return f"/api/v1/namespaces/{self.namespace}/pods/{pod}"
+        return container_state(self.cluster, self.namespace, pod, name)
 
 
-def added_container(name: str, image: str) -> Object:
-    """Return the ephemeral container, which waits for an agent."""
+def add_container(cluster: Cluster, namespace: str, pod: str, container: Object) -> None:
+    """Add an ephemeral container to a pod.
+
+    Raises:
+        BackendError: The pod takes no such container.
+    """
+    path = f"{_path(namespace, pod)}/ephemeralcontainers"
+    try:
+        cluster.patch(path, {"spec": {"ephemeralContainers": [container]}}, by_key=True)
+    except ApiError as error:
+        capabilities = container["securityContext"]["capabilities"]["add"]
+        raise BackendError(
+            f"pod {pod} takes no ephemeral container: {error}; it takes the right to patch"
+            " pods/ephemeralcontainers, and a namespace whose Pod Security allows the"
+            f" capabilities {', '.join(capabilities)}"
+        ) from None
+
+
+def container_state(cluster: Cluster, namespace: str, pod: str, name: str) -> Mapping[str, Any]:
+    """Return the state of an ephemeral container; empty if there is none yet.
+
+    Raises:
+        BackendError: The pod has ended.
+    """
+    status = cluster.get(_path(namespace, pod)).get("status", {})
+    if status.get("phase") in ("Failed", "Succeeded"):
+        raise BackendError(f"pod {pod} has ended: {status.get('reason', status['phase'])}")
+    found = status.get("ephemeralContainerStatuses", [])
+    states = (each.get("state", {}) for each in found if each["name"] == name)
+    return next(states, {})
+
+
+def _path(namespace: str, pod: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/pods/{pod}"
+
+
+def ephemeral_container(
+    name: str, image: str, command: Sequence[str], capabilities: Sequence[str]
+) -> Object:
+    """Return an ephemeral container of root with some capabilities and no others."""
     return {
         "name": name,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-I", "-S", "-c", _WAIT, name],
+        "command": list(command),
         "securityContext": {
             "runAsUser": 0,
             "runAsGroup": 0,
             "runAsNonRoot": False,
-            "capabilities": {"drop": ["ALL"], "add": list(CAPABILITIES)},
+            "capabilities": {"drop": ["ALL"], "add": list(capabilities)},
         },
     }
+
+
+def added_container(name: str, image: str) -> Object:
+    """Return the ephemeral container, which waits for an agent."""
+    command = ["python3", "-I", "-S", "-c", _WAIT, name]
+    return ephemeral_container(name, image, command, CAPABILITIES)
 
 
 def pieces(archive: bytes) -> list[str]:

@@ -91,12 +91,11 @@ class Cluster:
             if error.status != 404:
                 raise
 
-    def log(self, namespace: str, pod: str, container: str) -> str:
-        """Return the end of a container's log."""
+    def log(self, namespace: str, pod: str, container: str, *, lines: int | None = 20) -> str:
+        """Return the last lines of a container's log; None for all of it."""
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
-        return self._raw("GET", path, None, {"container": container, "tailLines": "20"}).decode(
-            errors="replace"
-        )
+        query = {"container": container} | ({"tailLines": str(lines)} if lines else {})
+        return self._raw("GET", path, None, query).decode(errors="replace")
 
     def exec(self, namespace: str, pod: str, container: str, argv: Sequence[str]) -> ExecStream:
         """Start a program in a container, and return its standard streams.
