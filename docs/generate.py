@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from pytest_fsmredir import layout
 from pytest_fsmredir.model.checks import Check
-from pytest_fsmredir.model.document import Sentence, sentences
+from pytest_fsmredir.model.document import Sentence
 from pytest_fsmredir.suite import catalogue
 
 TARGET = Path(__file__).parent / "checks.md"
@@ -23,7 +22,7 @@ never reused. An IPv6 run of a check counts under the profile `ipv6`.
 
 def page() -> str:
     """Return the whole page."""
-    spec = sentences((layout.conformance() / "SPEC.md").read_text(encoding="utf-8"))
+    spec = catalogue.document()
     order = list(spec)
     checks = sorted(catalogue.load().checks, key=lambda check: (order.index(check.spec), check.id))
     parts = [_HEAD, f"{len(checks)} checks of {len(spec)} sentences.\n"]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.needs import Need as Need
     from pytest_fsmredir.backends.programming import Programming as Programming
     from pytest_fsmredir.backends.programming import Sabotage as Sabotage
+    from pytest_fsmredir.backends.shared_steps import range_of as range_of
     from pytest_fsmredir.backends.workloads import Probe as Probe
     from pytest_fsmredir.backends.workloads import ProbeBy as ProbeBy
     from pytest_fsmredir.implementations.base import Completed as Completed
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from pytest_fsmredir.model.policy import ListName as ListName
     from pytest_fsmredir.model.policy import Policy as Policy
     from pytest_fsmredir.model.reserved import SIDECAR_UID as SIDECAR_UID
+    from pytest_fsmredir.model.sections import Case as Case
+    from pytest_fsmredir.model.sections import Section as Section
     from pytest_fsmredir.probing.search import search as search
     from pytest_fsmredir.traffic import forge as forge
     from pytest_fsmredir.traffic import protocols as protocols
@@ -51,6 +54,7 @@ _NAMES = {
     "backends.base": ("Mesh", "Place", "Pod"),
     "backends.needs": ("Need",),
     "backends.programming": ("Programming", "Sabotage"),
+    "backends.shared_steps": ("range_of",),
     "backends.workloads": ("Probe", "ProbeBy"),
     "implementations.base": ("Completed", "Implementation", "Refused", "Target"),
     "model.checks": ("INFO", "MUST", "SHOULD", "Level", "Profile", "check"),
@@ -62,6 +66,7 @@ _NAMES = {
     "model.oracle": ("expected",),
     "model.policy": ("ListName", "Policy"),
     "model.reserved": ("SIDECAR_UID",),
+    "model.sections": ("Case", "Section"),
     "probing.search": ("search",),
     "traffic.connection": ("Connection",),
     "traffic.packet": ("Packet",),

@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pytest_fsmredir.errors import CatalogueError
+from pytest_fsmredir.model.checks import Level
 
 _SECTION = re.compile(r"## (\d+) (.+)")
 _SENTENCE = re.compile(r"- \*\*(SPEC-\d+\.\d+)\*\* \[(seed|reading): (.*?)\] (.+)")
+
+_KEYWORD = re.compile(r"\b(MUST|SHOULD|MAY)(?: NOT)?\b")
+_LEVELS = {"MUST": Level.MUST, "SHOULD": Level.SHOULD, "MAY": Level.INFO}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,20 @@ class Sentence:
     seed: str
     reason: str
     text: str
+
+    @property
+    def level(self) -> Level:
+        """How binding it is, by its keyword.
+
+        Raises:
+            CatalogueError: It does not have exactly one keyword.
+        """
+        found = _KEYWORD.findall(self.text)
+        if len(found) != 1:
+            raise CatalogueError(
+                f"SPEC.md: {self.id} must have one of the words {', '.join(_LEVELS)}, once"
+            )
+        return _LEVELS[found[0]]
 
 
 def sentences(document: str) -> dict[str, Sentence]:

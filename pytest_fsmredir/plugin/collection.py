@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_fsmredir import layout
-from pytest_fsmredir.model.checks import Check, Profile, checks_of
+from pytest_fsmredir.model.checks import Check, Profile
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.suite import catalogue
 from pytest_fsmredir.suite.deciding import Undecided, Violated
@@ -32,7 +32,7 @@ class ConformanceDirectory(pytest.Directory):
 
     def collect(self) -> Iterator[pytest.Collector]:
         """Yield one collector for each file of checks, plainest checks first."""
-        for file in sorted(self.path.glob("test_*.py"), key=_rank):
+        for file in sorted(catalogue.files(), key=_rank):
             yield CheckFile.from_parent(self, path=file)
         if self.config.stash[RUNNER].plan.generated:
             yield GeneratedChecks.from_parent(self, name="generated")
@@ -43,7 +43,7 @@ class CheckFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield one item for each selected check and variant."""
-        return _items(self, checks_of(catalogue.load_module(self.path.stem)))
+        return _items(self, catalogue.checks_in(self.path))
 
 
 class GeneratedChecks(pytest.Collector):
@@ -55,7 +55,7 @@ class GeneratedChecks(pytest.Collector):
 
 
 def _rank(file: Path) -> Rank:
-    return rank_of_file(check.id for check in checks_of(catalogue.load_module(file.stem)))
+    return rank_of_file(check.id for check in catalogue.checks_in(file))
 
 
 def _items(parent: pytest.Collector, checks: Iterable[Check]) -> Iterator[pytest.Item]:

@@ -7,10 +7,10 @@ import json
 import textwrap
 from collections.abc import Iterator
 
-from pytest_fsmredir import layout
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.model.checks import Catalogue, Check
-from pytest_fsmredir.model.document import Sentence, sentences
+from pytest_fsmredir.model.document import Sentence
+from pytest_fsmredir.suite.catalogue import document
 from pytest_fsmredir.text import nearest
 
 _TOPOLOGY = """\
@@ -43,8 +43,7 @@ def explanation(catalogue: Catalogue, check_id: str) -> str:
             " see --fsm-list"
         )
     check = catalogue[check_id]
-    document = (layout.conformance() / "SPEC.md").read_text(encoding="utf-8")
-    sentence = sentences(document)[check.spec]
+    sentence = document()[check.spec]
     parts = [
         f"{check.id}  {check.title}",
         _field("requirement", check.requirement),

@@ -6,10 +6,13 @@ import sys
 from functools import cache
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
 from types import CodeType, ModuleType
 
 from pytest_fsmredir import layout
-from pytest_fsmredir.model.checks import Catalogue, checks_of
+from pytest_fsmredir.model.checks import Catalogue, Check
+from pytest_fsmredir.model.document import Sentence, sentences
+from pytest_fsmredir.model.sections import checks_of
 
 PACKAGE = "pytest_fsmredir_conformance"
 """Import name of the folder of checks, the same for a checkout, a wheel and an editable install."""
@@ -22,23 +25,47 @@ def load() -> Catalogue:
     Raises:
         CatalogueError: Two checks have the same id, or one is malformed.
     """
-    files = sorted(layout.conformance().glob("test_*.py"))
-    return Catalogue(each for file in files for each in checks_of(load_module(file.stem)))
+    return Catalogue(each for file in files() for each in checks_in(file))
+
+
+def files() -> list[Path]:
+    """Return the files of checks: one for each section of SPEC.md, or a folder of them."""
+    folder = layout.conformance()
+    globs = ("test_*.py", "s[0-9][0-9]_*.py", "s[0-9][0-9]_*/*.py")
+    return sorted(file for glob in globs for file in folder.glob(glob))
+
+
+@cache
+def document() -> dict[str, Sentence]:
+    """Return the sentences of SPEC.md by id."""
+    return sentences((layout.conformance() / "SPEC.md").read_text(encoding="utf-8"))
+
+
+@cache
+def checks_in(file: Path) -> tuple[Check, ...]:
+    """Import one file and return its checks, in the order of their definition."""
+    name = ".".join(file.relative_to(layout.conformance()).with_suffix("").parts)
+    return tuple(checks_of(load_module(name), document()))
+
+
+def file_of(check: Check) -> Path:
+    """Return the file that defines a check, relative to the folder of checks."""
+    return Path(check.function.__code__.co_filename).relative_to(layout.conformance())
 
 
 @cache
 def load_module(name: str) -> ModuleType:
-    """Import one file of checks.
+    """Import one file of checks by its path below the folder, such as ``s20_kubernetes.probes``.
 
     The folder becomes a package with a unique name, so that neither the host project's import mode
     nor a folder of the same name on its import path interferes.
     """
-    if PACKAGE not in sys.modules:
-        package = ModuleType(PACKAGE)
-        package.__path__ = []  # only this function may import from it
-        sys.modules[PACKAGE] = package
     module_name = f"{PACKAGE}.{name}"
-    loader = _CheckLoader(module_name, str(layout.conformance() / f"{name}.py"))
+    for parent in (PACKAGE, module_name.rpartition(".")[0]):
+        package = sys.modules.setdefault(parent, ModuleType(parent))
+        package.__path__ = []  # only this function may import from it
+    path = layout.conformance().joinpath(*name.split(".")).with_suffix(".py")
+    loader = _CheckLoader(module_name, str(path))
     spec = spec_from_loader(module_name, loader)
     if spec is None:
         raise ImportError(f"{module_name} has no module spec")

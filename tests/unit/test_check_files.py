@@ -14,13 +14,15 @@ from pytest_fsmredir.suite import catalogue
 
 def test_checks_keep_their_assertions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches: checks that lose their assertions under ``python -O`` or from its .pyc files."""
-    (tmp_path / "test_file.py").write_text("def check():\n    assert False, 'seen'\n")
-    stripped = tmp_path / "__pycache__" / f"test_file.{sys.implementation.cache_tag}.pyc"
+    folder = tmp_path / "s01_section"
+    folder.mkdir()
+    (folder / "file.py").write_text("def check():\n    assert False, 'seen'\n")
+    stripped = folder / "__pycache__" / f"file.{sys.implementation.cache_tag}.pyc"
     stripped.parent.mkdir()
     stripped.write_bytes(b"never read")
     monkeypatch.setattr(layout, "conformance", lambda: tmp_path)
-    monkeypatch.delitem(sys.modules, f"{catalogue.PACKAGE}.test_file", raising=False)
-    module = catalogue.load_module.__wrapped__("test_file")
+    monkeypatch.delitem(sys.modules, f"{catalogue.PACKAGE}.s01_section.file", raising=False)
+    module = catalogue.load_module.__wrapped__("s01_section.file")
     del sys.modules[module.__name__]
     with pytest.raises(AssertionError, match="seen"):
         module.check()

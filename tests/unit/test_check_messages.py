@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-FILES = sorted((Path(__file__).parents[2] / "conformance").glob("test_*.py"))
+FILES = sorted((Path(__file__).parents[2] / "conformance").rglob("*.py"))
 
 
 def silent(source: str) -> Iterator[str]:
