@@ -16,8 +16,13 @@ from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.claims import require
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address, Direction, Fate, Flow, Protocol
-from pytest_fsmredir.model.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT, SERVED_PORTS
-from pytest_fsmredir.sidecars.recorder import ANY
+from pytest_fsmredir.model.reserved import (
+    ADMIN_PORT,
+    ANY,
+    INBOUND_PORT,
+    OUTBOUND_PORT,
+    SERVED_PORTS,
+)
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
 from pytest_fsmredir.traffic.host import Prepare

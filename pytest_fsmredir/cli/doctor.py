@@ -18,8 +18,7 @@ from pytest_fsmredir.backends.netns.programs import (
     search_path,
 )
 from pytest_fsmredir.errors import FsmRedirError
-from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.model.outcomes import Variant
+from pytest_fsmredir.model.outcomes import IptablesVariant, Variant
 
 
 @dataclass(frozen=True, slots=True)

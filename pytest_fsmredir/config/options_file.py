@@ -10,7 +10,9 @@ from pathlib import Path
 import yaml
 
 from pytest_fsmredir.config.identity import Identity, read_identity
-from pytest_fsmredir.config.options import OPTIONS, Given, Layer
+from pytest_fsmredir.config.options import OPTIONS
+from pytest_fsmredir.config.parsing import Given
+from pytest_fsmredir.config.sources import Layer
 from pytest_fsmredir.config.waivers import Waiver, read_waivers
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.text import nearest

@@ -1,35 +1,64 @@
-"""Parse the text of one option; an error names the source of the text.
+"""The value of one option as text, and the parsers that read it.
 
-Each function raises :class:`SettingsError` for an invalid text.
+A parser raises :class:`SettingsError` for an invalid text. The message names the source, the text
+and what to write instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from pytest_fsmredir.config.options import OPTIONS, Given
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.text import nearest
 
+NETNS, KIND, CLUSTER = "netns", "kind", "cluster"
+BACKENDS = (NETNS, KIND, CLUSTER)
+
+EVERY_NODE = "all"
+
 _TRUTH = {"true": True, "1": True, "yes": True, "on": True}
 _TRUTH |= {"": False, "false": False, "0": False, "no": False, "off": False}
-_CHOICES = {option.name: option.choices for option in OPTIONS if option.choices}
+
+
+class Given(NamedTuple):
+    """The value of an option as text, and its source.
+
+    Attributes:
+        text: The value.
+        where: The source, for messages: ``--fsm-ip``, ``fsmredir.yaml: ip``, ``FSM_IP``; empty for
+            a default.
+        base: The directory that a relative path starts from.
+        transient: Whether a later pytest command in the same directory would not find the value.
+    """
+
+    text: str
+    where: str
+    base: Path
+    transient: bool = False
+
+
+class Parser(NamedTuple):
+    """How to read the text of an option.
+
+    Attributes:
+        kind: The type of the value, in words.
+        read: Returns the value; raises :class:`SettingsError` for an invalid text.
+    """
+
+    kind: str
+    read: Callable[[Given], Any]
+
+
+def text(given: Given) -> str:
+    """Return the text unchanged."""
+    return given.text
 
 
 def path(given: Given) -> Path | None:
     """Return an absolute path; None for an empty text."""
     return (given.base / given.text).absolute() if given.text else None
-
-
-def not_empty(given: Given) -> Given:
-    """Return the value unchanged; reject an empty text from any source but the default."""
-    if given.where and not given.text.strip():
-        raise SettingsError(
-            f"{given.where}: the value is empty, and does not say what is to be judged:"
-            " give one, or leave the option out"
-        )
-    return given
 
 
 def items(given: Given) -> tuple[str, ...]:
@@ -42,23 +71,14 @@ def split(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
-def choice(name: str, given: Mapping[str, Given]) -> str:
-    """Return the value of an option that has a set of allowed values."""
-    text, choices = given[name].text, _CHOICES[name]
-    if text not in choices:
-        raise SettingsError(
-            f"{given[name].where}: {text!r} is not one of {', '.join(choices)}"
-            f"{nearest(text, choices)}"
-        )
-    return text
-
-
 def boolean(given: Given) -> bool:
     """Return whether a flag is set."""
     try:
         return _TRUTH[given.text.lower()]
     except KeyError:
-        raise SettingsError(f"{given.where}: {given.text!r} is neither true nor false") from None
+        raise SettingsError(
+            f"{given.where}: {given.text!r} is neither true nor false: write one of them"
+        ) from None
 
 
 def seconds(given: Given) -> float:
@@ -69,7 +89,8 @@ def seconds(given: Given) -> float:
         number = 0.0
     if not 0 < number <= 3600:
         raise SettingsError(
-            f"{given.where}: {given.text!r} is not a number of seconds from 0 to 3600"
+            f"{given.where}: {given.text!r} is not a number of seconds from 0 to 3600:"
+            " write one such as 5 or 0.5"
         )
     return number
 
@@ -77,5 +98,91 @@ def seconds(given: Given) -> float:
 def whole_number(given: Given) -> int:
     """Return a whole number from 0 up."""
     if not given.text.isdecimal() or not given.text.isascii():
-        raise SettingsError(f"{given.where}: {given.text!r} is not a whole number from 0 up")
+        raise SettingsError(
+            f"{given.where}: {given.text!r} is not a whole number from 0 up: write one such as 50"
+        )
     return int(given.text)
+
+
+def backends(given: Given) -> tuple[str, ...]:
+    """Return the names of backends, each once."""
+    named = _known("backend", items(given), BACKENDS, given.where)
+    if not named:
+        raise SettingsError(f"{given.where}: name a backend: {', '.join(BACKENDS)}")
+    return named
+
+
+def profiles(given: Given) -> tuple[str, ...]:
+    """Return the names of profiles, each once."""
+    from pytest_fsmredir.model.checks import Profile
+
+    return _known("profile", items(given), tuple(map(str, Profile)), given.where)
+
+
+def nodes(given: Given) -> tuple[str, ...]:
+    """Return the names of nodes, each once, or ``all`` alone."""
+    named = tuple(dict.fromkeys(items(given)))
+    if EVERY_NODE in named and len(named) > 1:
+        raise SettingsError(
+            f"{given.where}: {EVERY_NODE!r} cannot be combined with node names: give one or the"
+            " other"
+        )
+    return named
+
+
+def waivers(given: Given) -> tuple[Any, ...]:
+    """Return the waivers in the file that an option names; none for an empty text."""
+    from pytest_fsmredir.config.options_file import read_waivers_file
+
+    return read_waivers_file(given.base / given.text) if given.text else ()
+
+
+def ip_versions(given: Given) -> tuple[int, ...]:
+    """Return IP versions, 4 and 6."""
+    return {"4": (4,), "6": (6,)}.get(given.text, (4, 6))
+
+
+PARSERS = {
+    "text": Parser("text", text),
+    "path": Parser("path", path),
+    "list": Parser("list", items),
+    "flag": Parser("flag", boolean),
+    "seconds": Parser("seconds, more than 0 and at most 3600", seconds),
+    "whole number": Parser("whole number from 0 up", whole_number),
+    "IP versions": Parser("text", ip_versions),
+    "backends": Parser(f"list of {', '.join(BACKENDS)}", backends),
+    "profiles": Parser("list of profiles", profiles),
+    "nodes": Parser(f"list of node names, or {EVERY_NODE}", nodes),
+    "waivers": Parser("path", waivers),
+}
+"""The parsers, by the name that a row of the options gives."""
+
+
+def reject_empty(given: Given) -> None:
+    """Reject an empty text from any source but the default."""
+    if given.where and not given.text.strip():
+        raise SettingsError(
+            f"{given.where}: the value is empty, and does not say what is to be judged:"
+            " give one, or leave the option out"
+        )
+
+
+def reject_other(given: Given, choices: tuple[str, ...]) -> None:
+    """Reject a text that is not one of the allowed ones."""
+    if given.text not in choices:
+        raise SettingsError(
+            f"{given.where}: {given.text!r} is not one of {', '.join(choices)}"
+            f"{nearest(given.text, choices)}"
+        )
+
+
+def _known(noun: str, names: Iterable[str], known: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """Return some names, each once; reject an unknown one."""
+    named = tuple(dict.fromkeys(names))
+    for name in named:
+        if name not in known:
+            raise SettingsError(
+                f"{where}: no {noun} is called {name!r}{nearest(name, known)}"
+                f" (known: {', '.join(known)})"
+            )
+    return named

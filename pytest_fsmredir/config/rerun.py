@@ -4,9 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pytest_fsmredir.config import parsing
-from pytest_fsmredir.config.options import OPTIONS, Given, Option
+from pytest_fsmredir.config.option import Option
+from pytest_fsmredir.config.options import OPTIONS
+from pytest_fsmredir.config.parsing import Given
+
+DEFAULT_CLUSTER = "pytest-kind"
+"""The name that pytest-kind gives its cluster."""
+
+
+def repeat_pytest_kind(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the arguments that make pytest-kind use the same cluster.
+
+    Args:
+        given: The options of pytest-kind, by their names there.
+    """
+    for name, value in given.items():
+        if value and (name, value) != ("cluster_name", DEFAULT_CLUSTER):
+            yield f"--{name.replace('_', '-')}"
+            if value is not True:
+                yield str(value)
 
 
 def repeated(
@@ -29,7 +48,7 @@ def repeated(
 
 
 def _arguments(option: Option, given: Given, directory: Path) -> Iterator[str]:
-    name, text = f"--fsm-{option.name}", given.text
+    name, text = option.switch, given.text
     if option.is_path and text and given.base != directory:
         text = str(given.base / text)
     if option.flag:

@@ -8,10 +8,10 @@ from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.fuzz.campaign import Campaign
 from pytest_fsmredir.fuzz.network import NetnsTrialNetwork
-from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.checks import Check, Level, Profile
 from pytest_fsmredir.model.claims import Unmet
 from pytest_fsmredir.model.features import Feature
+from pytest_fsmredir.model.outcomes import IptablesVariant
 
 _NEEDS = frozenset({Need.PROGRAMMING, Need.REMOTE_ADDRESSES, Need.SECOND_INTERFACE})
 

@@ -10,12 +10,12 @@ from itertools import groupby
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.wiring import BEHIND_SECOND_INTERFACE, CLIENT, SERVER, SILENT
 from pytest_fsmredir.backends.programming import Programming
-from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address, Fate, Flow
 from pytest_fsmredir.model.flow import Protocol as Transport
+from pytest_fsmredir.model.outcomes import IptablesVariant
+from pytest_fsmredir.model.reserved import ANY, LOOPBACK
 from pytest_fsmredir.probing.aim import RESERVED_PORTS, ProbeFlow, ProbeTargets
-from pytest_fsmredir.sidecars.recorder import ANY, LOOPBACK
 from pytest_fsmredir.traffic.host import Host
 
 _APP_UID = 1000

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from pytest_fsmredir.errors import tail
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.features import Feature
-
-
-class IptablesVariant(StrEnum):
-    """The back end of the iptables programs on PATH; ``native`` is nft without iptables.
-
-    A machine without iptables has only the variant ``native``.
-    """
-
-    NFT = "nft"
-    LEGACY = "legacy"
-    NATIVE = "native"
-
+from pytest_fsmredir.model.outcomes import IptablesVariant as IptablesVariant
 
 OF_IPTABLES = (IptablesVariant.NFT, IptablesVariant.LEGACY)
 """The variants with iptables programs."""

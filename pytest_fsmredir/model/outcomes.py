@@ -34,6 +34,17 @@ _WORST_FIRST = (
 )
 
 
+class IptablesVariant(StrEnum):
+    """The back end of the iptables programs on PATH; ``native`` is nft without iptables.
+
+    A machine without iptables has only the variant ``native``.
+    """
+
+    NFT = "nft"
+    LEGACY = "legacy"
+    NATIVE = "native"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Variant:
     """One point of the test matrix.

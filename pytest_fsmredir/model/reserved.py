@@ -1,4 +1,7 @@
-"""The ports and user ids that FSM reserves (seed, "Ports reserved" and "Application User ID")."""
+"""The ports and user ids that FSM reserves (seed, "Ports reserved" and "Application User ID").
+
+Also the addresses that a sidecar listens on.
+"""
 
 from __future__ import annotations
 
@@ -17,3 +20,6 @@ HEALTH_PORT: Final = 15904
 
 SERVED_PORTS: Final = (METRICS_PORT, LIVENESS_PORT, READINESS_PORT, STARTUP_PORT, HEALTH_PORT)
 """Ports that clients outside the pod reach directly, without inbound redirection."""
+
+LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
+ANY: Final = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - the sidecar listens on every address of its pod

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_fsmredir.config.options import add_options, is_requested, reject_unused
+from pytest_fsmredir.config.declaring import add_options, is_requested, reject_unused
 
 pytest_plugins = ["pytest_fsmredir.plugin.fixtures"]
 

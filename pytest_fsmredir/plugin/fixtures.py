@@ -39,7 +39,7 @@ def nodes_of_tests(config: pytest.Config) -> tuple[str, ...]:
     Raises:
         pytest.UsageError: The nodes do not exist or cannot be listed.
     """
-    from pytest_fsmredir.config.settings import read_all_settings
+    from pytest_fsmredir.config.reading import read_all_settings
     from pytest_fsmredir.errors import FsmRedirError
     from pytest_fsmredir.suite.backends import nodes_to_run_on
 
@@ -56,7 +56,7 @@ def nodes_of_tests(config: pytest.Config) -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def fsm_settings(pytestconfig: pytest.Config) -> Settings:
     """The settings from the options of this plugin, ``fsmredir.yaml`` included."""
-    from pytest_fsmredir.config.settings import read_all_settings
+    from pytest_fsmredir.config.reading import read_all_settings
 
     return read_all_settings(pytestconfig)
 
@@ -99,8 +99,8 @@ def fsm_backend(
     alternative.
     """
     from pytest_fsmredir.backends.netns import privileges
-    from pytest_fsmredir.config.options import command
-    from pytest_fsmredir.config.settings import KIND, NETNS
+    from pytest_fsmredir.config.parsing import KIND, NETNS
+    from pytest_fsmredir.config.sources import command
     from pytest_fsmredir.suite.backends import backend_on, make_backend
 
     name, nodes = fsm_settings.backends[0], nodes_of_tests(request.config)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_fsmredir.config.settings import KIND, NETNS
+from pytest_fsmredir.config.parsing import KIND, NETNS
 from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.model.checks import Check
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant

@@ -26,7 +26,7 @@ def notice(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
 
 
 def _named(config: pytest.Config) -> str:
-    from pytest_fsmredir.config.settings import read_all_settings
+    from pytest_fsmredir.config.reading import read_all_settings
     from pytest_fsmredir.plugin.session import judged
 
     settings = read_all_settings(config)

@@ -14,7 +14,9 @@ from pytest_fsmredir import layout
 from pytest_fsmredir.backends.netns import preflight, privileges
 from pytest_fsmredir.backends.netns.programs import search_path
 from pytest_fsmredir.config import parsing
-from pytest_fsmredir.config.settings import NETNS, Settings, read_settings
+from pytest_fsmredir.config.parsing import NETNS
+from pytest_fsmredir.config.reading import read_settings
+from pytest_fsmredir.config.settings import Settings
 from pytest_fsmredir.config.waivers import reject_unusable
 from pytest_fsmredir.errors import FsmRedirError, SettingsError
 from pytest_fsmredir.fuzz import require_hypothesis
@@ -98,7 +100,9 @@ def prepare(config: pytest.Config) -> ConformanceHooks | None:
                 " cannot; leave it out (-p no:forked), or run in parallel with -n 2"
             )
         privilege = "not acquired" if NETNS in settings.backends else "not needed"
-        runner = Runner(_planned(settings, config), Results(privilege))
+        plan = _planned(settings, config)
+        versions = preflight.iptables_versions(plan.variants)
+        runner = Runner(plan, Results(privilege, versions))
         hooks = ConformanceHooks(config, runner)
         if not config.option.collectonly and not is_worker(config):
             _make_ready(hooks)
@@ -254,12 +258,6 @@ def _reject_unknown(settings: Settings, checks: Catalogue) -> None:
             known = [check.id for check in checks.checks]
             raise SettingsError(
                 f"{where}: no check is called {glob!r}{nearest(glob, known)}; see --fsm-list"
-            )
-    for name in settings.profiles:
-        if name not in list(Profile):
-            raise SettingsError(
-                f"{settings.where['profile']}: no profile is called {name!r}"
-                f"{nearest(name, Profile)} (known: {', '.join(Profile)})"
             )
 
 

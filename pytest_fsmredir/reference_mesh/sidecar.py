@@ -10,12 +10,13 @@ from pytest_fsmredir.agent.pod import ContainerHost
 from pytest_fsmredir.agent.users import OwnedSockets
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address
 from pytest_fsmredir.model.reserved import (
+    ANY,
     HEALTH_PORT,
     LIVENESS_PORT,
     READINESS_PORT,
     STARTUP_PORT,
 )
-from pytest_fsmredir.sidecars.recorder import ANY, Recorder
+from pytest_fsmredir.sidecars.recorder import Recorder
 from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.probes import health_responder
 

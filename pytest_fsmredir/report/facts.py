@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
@@ -12,11 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_fsmredir.backends.netns.programs import iptables_version
-from pytest_fsmredir.config.options import arguments
-from pytest_fsmredir.errors import FsmRedirError
-from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.model.outcomes import Variant
+from pytest_fsmredir.config.sources import arguments
 from pytest_fsmredir.report.hygiene import Hygiene
 from pytest_fsmredir.suite.plan import Plan
 from pytest_fsmredir.suite.results import Results
@@ -34,15 +29,6 @@ class Ended(StrEnum):
 def suite_version() -> str:
     """Return the version of this package."""
     return version("pytest-fsmredir")
-
-
-def iptables_versions(variants: Iterable[Variant]) -> dict[str, str]:
-    """Return the version of each iptables variant that is used on this machine.
-
-    It is "unknown" if the program does not print one.
-    """
-    kinds = {variant.iptables for variant in variants if not variant.in_kubernetes}
-    return {kind: _version(kind) for kind in sorted(kinds)}
 
 
 def ended(results: Results) -> Ended:
@@ -64,7 +50,7 @@ def facts(plan: Plan, results: Results, hygiene: Hygiene, config: pytest.Config)
         "host": {
             "kernel": platform.release(),
             "arch": platform.machine(),
-            "iptables": iptables_versions(plan.variants),
+            "iptables": dict(results.iptables),
             "python": platform.python_version(),
             "pytest": pytest.__version__,
             "privilege": results.privilege,
@@ -77,11 +63,3 @@ def facts(plan: Plan, results: Results, hygiene: Hygiene, config: pytest.Config)
         "attempts": 1,
         "hygiene": hygiene.as_dict(results.reruns),
     }
-
-
-@cache
-def _version(kind: str) -> str:
-    try:
-        return iptables_version(IptablesVariant(kind))
-    except (FsmRedirError, ValueError):
-        return "unknown"

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_fsmredir.config.settings import NETNS
-from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.config.parsing import NETNS
 from pytest_fsmredir.model.checks import Profile
-from pytest_fsmredir.model.outcomes import Outcome
-from pytest_fsmredir.report.facts import iptables_versions, suite_version
+from pytest_fsmredir.model.outcomes import IptablesVariant, Outcome
+from pytest_fsmredir.report.facts import suite_version
 from pytest_fsmredir.report.failures import failure_lines, wrapped
 from pytest_fsmredir.report.reasons import not_run
 from pytest_fsmredir.suite.judgement import Judgement, NodeResult, ProfileResult, Verdict
@@ -79,7 +78,7 @@ def _backends(plan: Plan, results: Results) -> str:
     names = [
         f"{name} ({details[name]})" if name in details else name for name in plan.settings.backends
     ]
-    versions = iptables_versions(plan.variants)
+    versions = dict(results.iptables)
     nft = versions.pop(IptablesVariant.NATIVE, "")
     iptables = ", ".join(f"{version} {kind}" for kind, version in versions.items())
     shown = {"iptables": iptables, "nft": nft}

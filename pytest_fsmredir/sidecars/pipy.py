@@ -14,8 +14,8 @@ from pathlib import Path
 from pytest_fsmredir import procs
 from pytest_fsmredir.errors import BackendError, CommandError, PreflightError, tail
 from pytest_fsmredir.model.flow import Acceptor, Address
-from pytest_fsmredir.model.reserved import HEALTH_PORT, SIDECAR_UID
-from pytest_fsmredir.sidecars.recorder import ANY, HEALTH_UID
+from pytest_fsmredir.model.reserved import ANY, HEALTH_PORT, SIDECAR_UID
+from pytest_fsmredir.sidecars.recorder import HEALTH_UID
 from pytest_fsmredir.traffic.engine import READABLE, Engine, Seen
 from pytest_fsmredir.traffic.host import Host
 

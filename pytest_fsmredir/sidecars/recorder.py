@@ -10,9 +10,11 @@ from contextlib import ExitStack
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Direction, Flow
 from pytest_fsmredir.model.reserved import (
     ADMIN_PORT,
+    ANY,
     HEALTH_PORT,
     INBOUND_PORT,
     LIVENESS_PORT,
+    LOOPBACK,
     METRICS_PORT,
     OUTBOUND_PORT,
     READINESS_PORT,
@@ -31,8 +33,6 @@ HEALTH_UID = 1600
 FORWARDING_LIMIT = 64
 """Limit of simultaneous forwarded flows, so that a loop does not exhaust descriptors."""
 
-LOOPBACK = {4: "127.0.0.1", 6: "::1"}
-ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - the sidecar listens on every address of its pod
 INBOUND_SOURCE = Address("127.0.0.6", 0)
 """Source address of inbound forwarding, as in Pipy; IPv6 has only one loopback address."""
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_fsmredir.backends.protocols import Backend
-from pytest_fsmredir.config.options import DEFAULT_CLUSTER
-from pytest_fsmredir.config.settings import CLUSTER, KIND, NETNS, KubernetesSettings, Settings
+from pytest_fsmredir.config.parsing import CLUSTER, KIND, NETNS
+from pytest_fsmredir.config.rerun import DEFAULT_CLUSTER
+from pytest_fsmredir.config.settings import KubernetesSettings, Settings
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.implementations.circuit_breaker import CircuitBreaker

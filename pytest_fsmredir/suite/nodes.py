@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pytest_fsmredir.config.nodes import EVERY
+from pytest_fsmredir.config.parsing import EVERY_NODE
 from pytest_fsmredir.errors import PreflightError, SettingsError
 from pytest_fsmredir.text import nearest
 
@@ -34,12 +34,14 @@ def choose(
         }
         for backend, nodes in there.items()
     }
-    if tuple(asked) != (EVERY,):
+    if tuple(asked) != (EVERY_NODE,):
         _reject_unknown(asked, there)
     chosen = {}
     for backend, nodes in linux.items():
         names = (
-            list(nodes) if tuple(asked) == (EVERY,) else [each for each in asked if each in nodes]
+            list(nodes)
+            if tuple(asked) == (EVERY_NODE,)
+            else [each for each in asked if each in nodes]
         )
         if not names:
             raise SettingsError(

@@ -19,6 +19,7 @@ class Results:
 
     Attributes:
         privilege: How the process got its privileges.
+        iptables: The version of each iptables variant that is used on this machine.
         undenied: Privileges that this machine cannot take from an init command, but a container
             runtime can.
         sidecar: Name and release of the sidecar on network namespaces; empty for the recorder.
@@ -32,6 +33,7 @@ class Results:
     """
 
     privilege: str
+    iptables: Mapping[str, str] = field(default_factory=dict)
     undenied: tuple[str, ...] = ()
     sidecar: str = ""
     rows: dict[tuple[str, Variant], Row] = field(default_factory=dict)

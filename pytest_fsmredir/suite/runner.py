@@ -11,7 +11,8 @@ from time import monotonic
 import pytest
 
 from pytest_fsmredir.backends.protocols import Backend, JudgedMesh, Wanted
-from pytest_fsmredir.config.settings import BY_WEBHOOK, NETNS
+from pytest_fsmredir.config.parsing import NETNS
+from pytest_fsmredir.config.settings import BY_WEBHOOK
 from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.checks import GATE, Check

@@ -123,8 +123,8 @@ def test_run_without_the_suite_ignores_the_options_file(project: Project) -> Non
         test_own__py="import sys\n"
         "def test_light():\n"
         "    ours = {name for name in sys.modules if name.startswith('pytest_fsmredir.')}\n"
-        "    configuration = ('config', 'config.default_file', 'config.options')\n"
-        "    light = ('plugin', 'plugin.fixtures', *configuration)\n"
+        "    rows = ('config', 'config.declaring', 'config.option', 'config.options')\n"
+        "    light = ('plugin', 'plugin.fixtures', *rows)\n"
         "    assert ours == {f'pytest_fsmredir.{name}' for name in light}\n",
     )
     ended = project.pytest()
@@ -211,3 +211,36 @@ def test_mesh_of_a_cluster_is_not_judged_by_several_processes(project: Project) 
     )
     assert ended.status == pytest.ExitCode.USAGE_ERROR
     assert "several processes would disturb each other; run it without -n" in ended.output
+
+
+def test_invalid_choice_is_refused_in_a_run_of_own_tests(project: Project) -> None:
+    """Catches: a value that only a conformance run rejects, although fixtures use it too."""
+    project.write(test_own__py="def test_own(): pass")
+    ended = project.pytest("--fsm-iptables=nftt")
+    assert ended.status == pytest.ExitCode.USAGE_ERROR
+    assert "--fsm-iptables: 'nftt' is not one of auto, nft" in ended.output
+    assert "did you mean 'nft'" in ended.output
+
+
+def test_value_of_an_option_does_not_choose_the_root_directory(project: Project) -> None:
+    """Catches: a run that ignores the project's waivers, or takes another project's settings."""
+    own, other = project.path / "own", project.path / "other"
+    for folder in (own, other):
+        folder.mkdir()
+        (folder / "my.rules").write_text("*nat\nCOMMIT\n")
+    (own / "fsmredir.yaml").write_text("ip: 4\nwaivers: []\n")
+    (own / "pytest.ini").write_text("[pytest]\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(own)
+        spaced = project.conform("--co", "-q", "--fsm-rules", "../other/my.rules")
+        joined = project.conform("--co", "-q", "--fsm-rules=../other/my.rules")
+        (own / "pytest.ini").unlink()
+        without = project.conform("--co", "-q", "--fsm-rules", "../other/my.rules")
+        here = project.conform("--co", "-q", "--fsm-rules", "my.rules")
+
+    assert spaced.status == pytest.ExitCode.USAGE_ERROR
+    assert "write --fsm-rules=../other/my.rules, with =" in spaced.output
+    for ended in (joined, without, here):
+        assert ended.status == pytest.ExitCode.OK
+        assert "OUT-001[netns-nft-v4]" in ended.output
+        assert "OUT-001[netns-nft-v6]" not in ended.output

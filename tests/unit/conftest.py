@@ -10,7 +10,8 @@ from typing import cast
 import pytest
 
 from pytest_fsmredir.config.options import OPTIONS
-from pytest_fsmredir.config.settings import Settings, read_settings
+from pytest_fsmredir.config.reading import read_settings
+from pytest_fsmredir.config.settings import Settings
 
 
 class Project:
@@ -40,6 +41,7 @@ class Project:
             getoption=lambda name, default=None: {**self.told_pytest, **given}.get(name, default),
             getini=self.ini.__getitem__,
             rootpath=self.path,
+            inipath=None,
             invocation_params=SimpleNamespace(dir=self.directory, args=()),
         )
         return read_settings(cast("pytest.Config", config))

@@ -9,7 +9,6 @@ import pytest
 
 from pytest_fsmredir.backends.kubernetes.cluster.kind import KindOptions, kind_nodes
 from pytest_fsmredir.backends.kubernetes.cluster.nodes import Node, names_in_kind, node_of, pinned
-from pytest_fsmredir.config.nodes import nodes_named
 from pytest_fsmredir.errors import PreflightError, SettingsError
 from pytest_fsmredir.model.checks import Profile
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
@@ -58,24 +57,6 @@ def test_backend_without_a_named_node_is_refused() -> None:
         choose(("w-1",), {"kind": KIND, "cluster": (Node("n-1"),)})
     with pytest.raises(SettingsError, match=r"none of all .* there are: none"):
         choose(("all",), {"kind": (Node("win", linux=False),)})
-
-
-@pytest.mark.parametrize(
-    ("given", "backends", "message"),
-    [
-        (["w-1"], ["netns"], "the backend netns has no nodes: add --fsm-backend kind or cluster"),
-        (["all", "w-1"], ["kind"], "'all' cannot be combined with node names"),
-    ],
-)
-def test_meaningless_option_is_refused(given: list[str], backends: list[str], message: str) -> None:
-    """Catches: an option that is silently ignored."""
-    with pytest.raises(SettingsError, match=message):
-        nodes_named(given, backends, "--fsm-nodes")
-
-
-def test_node_named_twice_is_judged_once() -> None:
-    """Catches: two items with the same id."""
-    assert nodes_named(["b", "a", "b"], ["netns", "kind"], "") == ("b", "a")
 
 
 def document(status: dict[str, Any], **labels: str) -> dict[str, Any]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_fsmredir.config.option import Option
+from pytest_fsmredir.config.options import OPTIONS
+from pytest_fsmredir.config.parsing import Given
+from pytest_fsmredir.config.settings import KubernetesSettings, Settings
 from pytest_fsmredir.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -293,3 +299,69 @@ def test_options_file_accepts_a_list_of_nodes(project: Project) -> None:
     """Catches: an option that works on the command line only."""
     project.write("backend: kind\nnodes: [a, b]\n")
     assert project.settings().kubernetes.nodes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("backend", "nodes", "message"),
+    [
+        ("netns", "w-1", "the backend netns has no nodes: add --fsm-backend kind or cluster"),
+        ("kind", "all,w-1", "'all' cannot be combined with node names"),
+    ],
+)
+def test_meaningless_nodes_are_refused(
+    project: Project, backend: str, nodes: str, message: str
+) -> None:
+    """Catches: an option that is silently ignored."""
+    with pytest.raises(SettingsError, match=message):
+        project.settings(backend=backend, nodes=nodes)
+
+
+def test_node_named_twice_is_judged_once(project: Project) -> None:
+    """Catches: two items with the same id."""
+    assert project.settings(backend="kind", nodes="b,a,b").kubernetes.nodes == ("b", "a")
+
+
+def test_each_field_of_the_settings_has_one_source() -> None:
+    """Catches: a field that two rows set, or a row whose field does not exist."""
+    set_by_rows = sorted(option.field for option in OPTIONS if option.field)
+    made = {"kubernetes", "init_cmd_base", "identity", "where", "texts", "repeat"}
+    plain = {field.name for field in fields(Settings)} - made
+    in_pods = {field.name for field in fields(KubernetesSettings)} - {"pytest_kind"}
+    assert set_by_rows == sorted(plain | {f"kubernetes.{name}" for name in in_pods})
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_default_of_each_option_is_valid(option: Option) -> None:
+    """Catches: a row that names a parser that does not exist, or whose own default is invalid."""
+    option.read(Given(option.default, "", Path()))
+
+
+INVALID = {"ip": "5", "require": "perfect", "timeout": "soon", "seed": "-1", "profile": "cor"}
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_message_is_the_same_for_every_source(
+    project: Project, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Catches: a value that one source rejects in other words, or accepts."""
+    key = f"fsm_{name}"
+    messages = []
+
+    def refused(**typed: str) -> None:
+        with pytest.raises(SettingsError) as caught:
+            project.settings(typed)
+        messages.append(str(caught.value))
+
+    refused(**{name: INVALID[name]})
+    project.ini[key] = INVALID[name]
+    refused()
+    monkeypatch.setenv(key.upper(), INVALID[name])
+    refused()
+    file = project.write(f"{name}: '{INVALID[name]}'")
+    refused()
+    sources = [f"--fsm-{name}", f"ini {key}", key.upper(), f"{file}: {name}"]
+    (text,) = {
+        message.removeprefix(source) for message, source in zip(messages, sources, strict=True)
+    }
+    assert text.startswith(": ")
+    assert repr(INVALID[name]) in text

@@ -17,7 +17,8 @@ from jsonschema import Draft202012Validator
 from pytest_fsmredir import report
 from pytest_fsmredir.config.identity import Identity
 from pytest_fsmredir.config.options import OPTIONS
-from pytest_fsmredir.config.settings import Settings, read_settings
+from pytest_fsmredir.config.reading import read_settings
+from pytest_fsmredir.config.settings import Settings
 from pytest_fsmredir.config.waivers import Waiver
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.implementations.init_command import InitCommand

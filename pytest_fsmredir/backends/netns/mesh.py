@@ -33,7 +33,7 @@ from pytest_fsmredir.backends.places import (
 from pytest_fsmredir.backends.programming import Programming, Sabotage
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
-from pytest_fsmredir.sidecars.recorder import LOOPBACK
+from pytest_fsmredir.model.reserved import LOOPBACK
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
 from pytest_fsmredir.traffic.host import Host
 

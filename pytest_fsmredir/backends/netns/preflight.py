@@ -10,10 +10,9 @@ from pathlib import Path
 from pytest_fsmredir import procs, scratch
 from pytest_fsmredir.backends.netns.container import ContainerLimits
 from pytest_fsmredir.backends.netns.namespace import Namespace
-from pytest_fsmredir.backends.netns.programs import default_variant, program_of
-from pytest_fsmredir.errors import PreflightError
-from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.model.outcomes import Variant
+from pytest_fsmredir.backends.netns.programs import default_variant, iptables_version, program_of
+from pytest_fsmredir.errors import FsmRedirError, PreflightError
+from pytest_fsmredir.model.outcomes import IptablesVariant, Variant
 from pytest_fsmredir.sidecars.pipy import pipy_version
 
 _REDIRECTING = """\
@@ -26,6 +25,22 @@ table {family} probe {{
 def default_iptables(asked: str) -> str:
     """Return the variant that ``auto`` selects; other names are returned unchanged."""
     return default_variant().value if asked == "auto" else asked
+
+
+def iptables_versions(variants: Iterable[Variant]) -> dict[str, str]:
+    """Return the version of each iptables variant that is used on this machine.
+
+    It is "unknown" if the program is missing or does not print one.
+    """
+    kinds = {variant.iptables for variant in variants if not variant.in_kubernetes}
+    return {kind: _version(kind) for kind in sorted(kinds)}
+
+
+def _version(kind: str) -> str:
+    try:
+        return iptables_version(IptablesVariant(kind))
+    except (FsmRedirError, ValueError):
+        return "unknown"
 
 
 def probe(variants: Iterable[Variant]) -> None:

@@ -21,10 +21,10 @@ from pytest_fsmredir.cli.pod.finding import Found, find, parse_name
 from pytest_fsmredir.cli.pod.hosts import KubeHosts
 from pytest_fsmredir.cli.pod.table import conclusion, left_out, table, undialled
 from pytest_fsmredir.errors import FsmRedirError, PreflightError
-from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.claims import Unmet
 from pytest_fsmredir.model.flow import Claim, Direction, Flow, Protocol, Route
 from pytest_fsmredir.model.oracle import expected
+from pytest_fsmredir.model.outcomes import IptablesVariant
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.reserved import SERVED_PORTS
 from pytest_fsmredir.probing.aim import ProbeFlow

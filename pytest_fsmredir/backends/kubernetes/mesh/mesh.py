@@ -28,7 +28,7 @@ from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Fate, Flow
-from pytest_fsmredir.sidecars.recorder import LOOPBACK
+from pytest_fsmredir.model.reserved import LOOPBACK
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
 
 HIGHEST_ID = 65535

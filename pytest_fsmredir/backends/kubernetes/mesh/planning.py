@@ -23,7 +23,7 @@ from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.backends.workloads import Probe, ProbeBy
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address
-from pytest_fsmredir.sidecars.recorder import LOOPBACK
+from pytest_fsmredir.model.reserved import LOOPBACK
 
 UNKNOWN = {4: "192.0.2.1", 6: "2001:db8::1"}
 """Placeholder for an address that is not known yet (RFC 5737, RFC 3849)."""

@@ -1,0 +1,63 @@
+"""Reject options that exclude each other, or that need each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pytest_fsmredir.config.parsing import NETNS, Given
+from pytest_fsmredir.config.settings import Settings
+from pytest_fsmredir.errors import SettingsError
+
+
+def reject_conflicts(settings: Settings, given: Mapping[str, Given]) -> None:
+    """Require that the settings fit together.
+
+    Args:
+        settings: The settings.
+        given: The effective value of each option.
+
+    Raises:
+        SettingsError: Two options exclude each other, or one needs another.
+    """
+    where, asked = settings.where, settings.kubernetes
+    on_netns_alone = settings.backends == (NETNS,)
+    if asked.nodes and on_netns_alone:
+        raise SettingsError(
+            f"{where['nodes']}: the backend netns has no nodes: add --fsm-backend kind or cluster"
+        )
+    if asked.keep and given["keep"].transient and on_netns_alone:
+        raise SettingsError(
+            f"{where['keep']}: a pod on network namespaces ends with the process and cannot"
+            " be kept; leave the option out, or add --fsm-backend kind"
+        )
+    if asked.app_image and asked.agent != "ephemeral":
+        raise SettingsError(
+            f"{where['app-image']} requires --fsm-agent=ephemeral: the probe agent cannot run"
+            " inside another image"
+        )
+    if asked.sidecar == "pipy" and NETNS in settings.backends and settings.pipy_bin is None:
+        raise SettingsError(f"{where['sidecar']}: pipy on netns requires --fsm-pipy-bin PATH")
+
+
+def require_complete_identity(settings: Settings, file: Path, *, named: bool) -> None:
+    """Require that an options file which states a vendor also says what to run.
+
+    Args:
+        settings: The settings.
+        file: Path of the options file.
+        named: Whether an option names the implementation under test.
+
+    Raises:
+        SettingsError: A report would lack a fact about the vendor, or name the vendor but test the
+            reference implementation.
+    """
+    identity = settings.identity
+    if settings.report is not None:
+        identity.require_complete(str(file))
+    named = named or settings.kubernetes.names_one(settings.backends)
+    if settings.conformance and identity.stated and not named:
+        raise SettingsError(
+            f"{file}: the implementation block describes {identity.project} but not how"
+            " to run it: add init-cmd, rules or impl"
+        )
