@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import textwrap
-from collections.abc import Iterator
 
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.model.checks import Catalogue, Check
 from pytest_fsmredir.model.document import Sentence
-from pytest_fsmredir.suite.catalogue import document
+from pytest_fsmredir.report.flow_table import table
+from pytest_fsmredir.suite.catalogue import document, file_of
+from pytest_fsmredir.suite.dry_run import recorded
 from pytest_fsmredir.text import nearest
 
 _TOPOLOGY = """\
@@ -52,8 +52,8 @@ def explanation(catalogue: Catalogue, check_id: str) -> str:
         _field("level", f"{check.level}, profile {check.profile}"),
         _field("applies to", _conditions(check)),
         "topology\n" + textwrap.indent(_TOPOLOGY, "  "),
-        "flows and expected fates\n" + textwrap.indent(_body(check), "  "),
-        *(_field("  where", text) for text in _helpers(check)),
+        "pods, flows and expected fates\n" + textwrap.indent(table(recorded(check)), "  "),
+        _field("file", str(file_of(check))),
         _field("run it", f"pytest --fsm-conformance --fsm-check {check.id}"),
     ]
     return "\n".join(parts)
@@ -76,23 +76,3 @@ def _conditions(check: Check) -> str:
     claims = f"; implementations that claim {', '.join(sorted(check.features))}"
     needs = f"; backends with: {', '.join(sorted(check.needs))}"
     return families + (claims if check.features else "") + (needs if check.needs else "")
-
-
-def _helpers(check: Check) -> Iterator[str]:
-    """Yield a description of each function in the check's file that the check uses."""
-    function = check.function
-    for name in function.__code__.co_names:
-        helper = function.__globals__.get(name)
-        if not inspect.isfunction(helper) or helper.__module__ != function.__module__:
-            continue
-        if summary := inspect.getdoc(helper):
-            yield f"{name}: {summary.splitlines()[0]}"
-
-
-def _body(check: Check) -> str:
-    """Return the source code of the check, which shows the flows and their expected fates."""
-    lines = textwrap.dedent(inspect.getsource(check.function)).splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("def "))
-    while not lines[start].rstrip().endswith(":"):
-        start += 1
-    return textwrap.dedent("\n".join(lines[start + 1 :]))
