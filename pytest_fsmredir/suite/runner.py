@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -36,7 +36,7 @@ from pytest_fsmredir.suite.gate import SHUT, Gate
 from pytest_fsmredir.suite.plan import Plan
 from pytest_fsmredir.suite.results import Results
 from pytest_fsmredir.suite.symptoms import symptom_of
-from pytest_fsmredir.suite.uncovered import open_over_ipv6
+from pytest_fsmredir.suite.uncovered import UNCLAIMED, open_over_ipv6
 
 RUNNER = pytest.StashKey["Runner"]()
 
@@ -175,15 +175,19 @@ class Runner:
     def _remark_open_ipv6(self, variant: Variant) -> None:
         """Remark once what bypasses the sidecar over IPv6, if IPv6 is declared as not claimed.
 
-        The remark affects no verdict, so an error only omits the remark.
+        The remark affects no verdict, so an error becomes a remark too.
         """
-        if variant in self._checked_ipv6 or not self.plan.declared or variant.in_kubernetes:
+        if variant in self._checked_ipv6 or not self.plan.declared:
             return
         self._checked_ipv6.add(variant)
-        with suppress(FsmRedirError, Unmet, OSError):
-            mesh = self._mesh(self._backend(variant.backend), variant)
-            with closing(mesh):
-                self.results.remark(list(open_over_ipv6(mesh)))
+        try:
+            backend = self._backend(variant.backend)
+            if variant.family in backend.families:
+                with closing(self._mesh(backend, variant)) as mesh:
+                    for leak in open_over_ipv6(mesh):
+                        self.results.remark([leak])
+        except (FsmRedirError, Unmet, OSError) as error:
+            self.results.remark([f"{UNCLAIMED}: the search for leaks over IPv6 failed: {error}"])
 
     def _with_consequence(self, result: Result, check: Check) -> Result:
         """Turn a violated requirement into a failure or a waiver, as the settings say."""

@@ -9,7 +9,8 @@ from pytest_fsmredir.model.flow import Acceptor
 from pytest_fsmredir.model.reserved import ADMIN_PORT, SIDECAR_UID
 
 _PORT = 8080
-_UNCLAIMED = "IPv6 is declared as not claimed"
+UNCLAIMED = "IPv6 is declared as not claimed"
+"""The start of each remark."""
 
 
 def open_over_ipv6(mesh: JudgedMesh) -> Iterator[str]:
@@ -20,10 +21,10 @@ def open_over_ipv6(mesh: JudgedMesh) -> Iterator[str]:
     """
     pod = mesh.pod()
     if pod.connect(mesh.server, _PORT).direct:
-        yield f"{_UNCLAIMED}: outbound TCP over IPv6 bypasses the sidecar (V6-001)"
+        yield f"{UNCLAIMED}: outbound TCP over IPv6 bypasses the sidecar (V6-001)"
     if mesh.client.connect(pod, _PORT).direct:
-        yield f"{_UNCLAIMED}: inbound TCP over IPv6 bypasses the sidecar (V6-002)"
+        yield f"{UNCLAIMED}: inbound TCP over IPv6 bypasses the sidecar (V6-002)"
     # FSM's sidecar listens on this port on every address of the pod.
     pod.listen(ADMIN_PORT, host=pod.address, uid=SIDECAR_UID)
     if not mesh.client.connect(pod, ADMIN_PORT).avoided(Acceptor.ADMIN, Acceptor.ORIGIN):
-        yield f"{_UNCLAIMED}: the admin port 15000 is reachable from outside over IPv6 (RES-003)"
+        yield f"{UNCLAIMED}: the admin port 15000 is reachable from outside over IPv6 (RES-003)"
