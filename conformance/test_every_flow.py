@@ -45,13 +45,23 @@ MANY_RANGES = {
 }
 
 
-def agrees(mesh: Mesh, level: Level, annotations: dict[str, str]) -> None:
-    """Compare one pod with what its lists mean, and see that its rules are in force."""
-    pod = mesh.pod(annotations=annotations)
+def agrees(
+    mesh: Mesh,
+    level: Level,
+    annotations: dict[str, str],
+    interfaces: tuple[str, ...] | None = None,
+) -> None:
+    """Compare one pod with what its lists mean, and see that its rules are in force.
+
+    With a list of excluded interfaces, which may be empty, the pod has a second interface.
+    """
+    config = {"networkInterfaceExclusionList": interfaces} if interfaces else {}
+    second = interfaces is not None
+    pod = mesh.pod(annotations=annotations, mesh_config=config, second_interface=second)
 
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert mesh.client.connect(pod, 8080).captured_inbound
-    assert search(mesh, pod, level, Configuration(annotations)).agrees
+    assert search(mesh, pod, level, Configuration(annotations, config)).agrees
 
 
 @check(
@@ -157,3 +167,62 @@ def test_every_flow_follows_all_lists(mesh: Mesh) -> None:
 )
 def test_every_flow_follows_long_lists(mesh: Mesh) -> None:
     agrees(mesh, MUST, {**MANY_PORTS, **MANY_RANGES[mesh.family]})
+
+
+@check(
+    "ALL-008",
+    requirement="In a pod with two interfaces and several addresses, every TCP connection MUST go"
+    " where it has to.",
+    spec="SPEC-1.1",
+    level=MUST,
+    profile=Profile.CORE,
+    needs={*NEEDS, Need.SECOND_INTERFACE},
+)
+def test_every_flow_of_two_interfaces_is_treated_as_required(mesh: Mesh) -> None:
+    agrees(mesh, MUST, {}, ())
+
+
+@check(
+    "ALL-009",
+    requirement="With one of two interfaces excluded, exactly the connections that use it SHOULD be"
+    " direct, of all that there can be.",
+    spec="SPEC-12.5",
+    level=SHOULD,
+    profile=Profile.EXCLUSIONS,
+    features={
+        Feature.OUTBOUND_PORT_EXCLUSION,
+        Feature.INBOUND_PORT_EXCLUSION,
+        Feature.NETWORK_INTERFACE_EXCLUSION,
+    },
+    needs={*NEEDS, Need.SECOND_INTERFACE},
+)
+def test_every_flow_follows_the_interface_list(mesh: Mesh) -> None:
+    agrees(mesh, SHOULD, PORTS, ("net1",))
+
+
+@check(
+    "ALL-010",
+    requirement="With an outbound port exclusion alone, exactly the connections to its port MUST be"
+    " direct, of all that there can be.",
+    spec="SPEC-10.1",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.OUTBOUND_PORT_EXCLUSION},
+    needs=NEEDS,
+)
+def test_every_flow_follows_the_outbound_port_list(mesh: Mesh) -> None:
+    agrees(mesh, MUST, {"flomesh.io/outbound-port-exclusion-list": "5432"})
+
+
+@check(
+    "ALL-011",
+    requirement="With an inbound port exclusion alone, exactly the connections to its port MUST be"
+    " direct, of all that there can be.",
+    spec="SPEC-11.1",
+    level=MUST,
+    profile=Profile.EXCLUSIONS,
+    features={Feature.INBOUND_PORT_EXCLUSION},
+    needs=NEEDS,
+)
+def test_every_flow_follows_the_inbound_port_list(mesh: Mesh) -> None:
+    agrees(mesh, MUST, {"flomesh.io/inbound-port-exclusion-list": "9443"})

@@ -82,7 +82,10 @@ def search(
     if done.status != 0:
         return _unread(f"the rules could not be read: {done.stderr.strip()[:200]}")
     try:
-        found = _compared(done.stdout, policy, mesh.family, tuple(pod.addresses), mesh.highest_id)
+        found = _compared(
+            done.stdout, policy, mesh.family, tuple(pod.addresses), mesh.highest_id,
+            int(ip_address(mesh.beyond_second_interface())),
+        )  # fmt: skip
     except RulesError as why:
         return _unread(f"the rules were not understood: {why}")
     sender = _Sender(mesh, pod)
@@ -154,11 +157,13 @@ def _compared(
     family: int,
     addresses: tuple[str, ...],
     highest_id: int,
+    beyond: int,
 ) -> _Compared:
     """Return the differences between rules and document, cached for checks that share a pod."""
     rules = live.read(printed)
-    around = Surroundings({"eth0": addresses}, closed=True)
-    prover = Prover(rules, policy, family, around, _taste(family, highest_id))
+    around = Surroundings.of(rules, addresses, closed=True)
+    around = around or Surroundings({"eth0": addresses}, closed=True)
+    prover = Prover(rules, policy, family, around, _taste(family, highest_id, beyond))
     proofs = [prover.prove(direction) for direction in Direction]
     findings = [f for proof in proofs for f in (*proof.findings, *proof.doubts)]
     remarks = [
@@ -168,11 +173,17 @@ def _compared(
     return _Compared(tuple(findings), tuple(remarks), prover.model)
 
 
-def _taste(family: int, highest_id: int) -> Taste:
-    """Return the preferences for flows that a place can send and the outside answers."""
+def _taste(family: int, highest_id: int, beyond: int) -> Taste:
+    """Return the preferences for flows that a place can send and the outside answers.
+
+    Args:
+        family: IP version.
+        highest_id: The highest user and group id that a process can have here.
+        beyond: An address that the pod's second interface leads to.
+    """
     width = 32 if family == 4 else 128
     hidden = outside(joined(NOT_ANSWERED[family]), width)
-    dialled = _common(joined(ANSWERED[family]), hidden)
+    dialled = joined([*_common(joined(ANSWERED[family]), hidden), (beyond, beyond)])
     able: list[tuple[Field, Intervals]] = [
         (Field.UID, ((0, highest_id),)),
         (Field.GID, ((0, highest_id),)),
@@ -214,8 +225,10 @@ class _Sender:
             return place.ping(to, uid=uid)
         with self._ecn(packet):
             return place.connect(
-                to, packet.port, uid=uid, gid=packet.gid, source=source, prepare=_prepared(packet)
-            )
+                to, packet.port, uid=uid, gid=packet.gid, source=source,
+                prepare=_prepared(packet),
+                interface="eth0" if packet.interface == "lo" else packet.interface,
+            )  # fmt: skip
 
     def _can(self, packet: Packet) -> bool:
         echo = {ICMP: 8, ICMPV6: 128}
@@ -223,7 +236,7 @@ class _Sender:
             plain = packet.icmp_type == echo[packet.protocol] and packet.icmp_code == 0
             plain = plain and not (packet.tos or packet.mark) and packet.ttl == 64
             return plain and (packet.direction is Direction.OUTBOUND or not self._foreign(packet))
-        if packet.protocol not in {TCP, UDP} or packet.interface not in {"eth0", "lo"}:
+        if packet.protocol not in {TCP, UDP}:
             return False
         outbound = packet.direction is Direction.OUTBOUND
         if packet.protocol == TCP and packet.tcp_flags not in (
@@ -242,7 +255,11 @@ class _Sender:
         remote = packet.destination if outbound else packet.source
         host = ip_address(text_of(remote, packet.family))
         if outbound and (host.is_loopback or str(host) in self._pod.addresses):
-            return True
+            return packet.interface == "lo"
+        if outbound and str(host) == self._mesh.beyond_second_interface():
+            return packet.interface == "net1"
+        if outbound and packet.interface != "eth0":
+            return False
         return any(a <= remote <= b for a, b in ANSWERED[packet.family]) and not any(
             a <= remote <= b for a, b in NOT_ANSWERED[packet.family]
         )

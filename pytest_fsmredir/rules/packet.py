@@ -9,8 +9,8 @@ from typing import Final
 
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.reserved import SIDECAR_UID
-from pytest_fsmredir.rules.bdd import ALL, Intervals, outside
-from pytest_fsmredir.rules.forms import Field
+from pytest_fsmredir.rules.bdd import ALL, Intervals, joined, outside
+from pytest_fsmredir.rules.forms import Field, Routing
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.space import LOOPBACK, Environment, Space
 from pytest_fsmredir.rules.vocabulary import NEW
@@ -178,6 +178,28 @@ class Domain:
         )
         way = self._leaving() if direction is Direction.OUTBOUND else self._entering()
         return self._space.bdd.both(usual, way)
+
+    def likely(self, direction: Direction, routing: Routing) -> int:
+        """Return the packets that use the interface of their own address and of their route."""
+        bdd, own = self._space.bdd, Field.DESTINATION
+        if direction is Direction.OUTBOUND:
+            own = Field.SOURCE
+        devices = self._pod.own(self._family)
+        homes = [
+            self._all([self._interfaces([name]), self.only(own, joined((a, a) for a in owned))])
+            for name, owned in devices.items()
+        ]
+        if direction is Direction.INBOUND:
+            return bdd.union(homes)
+        found, left = self._interfaces(["lo"]), ALL
+        routes = routing.tables.get("main", ())
+        for route in sorted(routes, key=lambda r: r.destination[1] - r.destination[0]):
+            some = bdd.both(left, self.only(Field.DESTINATION, (route.destination,)))
+            left = bdd.minus(left, some)
+            if route.interface in devices:
+                home = homes[list(devices).index(route.interface)]
+                found = bdd.either(found, bdd.both(some, home))
+        return found
 
     def opening(self) -> int:
         """Return the TCP packets that open a connection: SYN without ACK, RST and FIN."""

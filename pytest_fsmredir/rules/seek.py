@@ -112,6 +112,8 @@ class Seeker:
             ValueError: The set is empty.
         """
         bdd = self.space.bdd
+        likely = bdd.both(flows, self.domain.likely(direction, self.model.routing))
+        flows = likely if likely != NONE else flows
         for name, spans in (*self._places(direction), *self._taste.wishes):
             narrowed = bdd.both(flows, self.domain.only(name, spans))
             flows = narrowed if narrowed != NONE else flows
