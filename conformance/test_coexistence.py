@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 
-from pytest_fsmredir import INFO, MUST, SHOULD, Fate, Feature, Mesh, Need, Pod, Profile, check
+from pytest_fsmredir import (
+    INFO,
+    MUST,
+    SHOULD,
+    Fate,
+    Feature,
+    ForeignPrograms,
+    Mesh,
+    Need,
+    NestedContainers,
+    Pod,
+    Profile,
+    Programmer,
+    Sidecars,
+    check,
+)
 
 OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
 INBOUND_PORTS = "flomesh.io/inbound-port-exclusion-list"
@@ -40,9 +55,9 @@ COMMIT
 """
 
 
-def _add_rules(mesh: Mesh, pod: Pod, rules: str) -> None:
+def _add_rules(mesh: Mesh, pod: Pod, programs: ForeignPrograms, rules: str) -> None:
     program = "iptables-restore" if mesh.family == 4 else "ip6tables-restore"
-    done = pod.run([program, "--noflush"], rules.format(denied=mesh.server.address))
+    done = programs.run(pod, [program, "--noflush"], rules.format(denied=mesh.server.address))
     if done.status != 0:
         message = f"foreign rules could not be added: {done.stderr}"
         raise RuntimeError(message)
@@ -79,13 +94,14 @@ def _assert_none_is_lost(before: Iterable[str], after: Mapping[str, object]) -> 
     spec="SPEC-18.1",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
 )
-def test_foreign_rules_from_before_survive(mesh: Mesh) -> None:
+def test_foreign_rules_from_before_survive(
+    mesh: Mesh, programmer: Programmer, programs: ForeignPrograms
+) -> None:
     pod = mesh.bare_pod()
-    _add_rules(mesh, pod, FOREIGN)
+    _add_rules(mesh, pod, programs, FOREIGN)
 
-    programmed = pod.try_program().accepted
+    programmed = programmer.try_program(pod).accepted
     effects = _foreign_effects(mesh, pod)
     _assert_none_is_lost(effects, effects)
     if programmed:
@@ -102,11 +118,11 @@ def test_foreign_rules_from_before_survive(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.LIFECYCLE,
     features={Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION},
-    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
+    needs={Need.PROGRAMMING},
 )
-def test_excluded_traffic_meets_later_rules(mesh: Mesh) -> None:
+def test_excluded_traffic_meets_later_rules(mesh: Mesh, programs: ForeignPrograms) -> None:
     pod = mesh.pod(annotations={OUTBOUND_PORTS: "6379", INBOUND_PORTS: "6379"}, fresh=True)
-    _add_rules(mesh, pod, FOREIGN_AFTERWARDS)
+    _add_rules(mesh, pod, programs, FOREIGN_AFTERWARDS)
     pod.listen(5305)
 
     assert pod.connect(mesh.server, 8080).captured_outbound
@@ -121,14 +137,15 @@ def test_excluded_traffic_meets_later_rules(mesh: Mesh) -> None:
     spec="SPEC-4.5",
     level=SHOULD,
     profile=Profile.LIFECYCLE,
-    needs={Need.NESTED_CONTAINERS, Need.SIDECAR_CONTROL},
     families=(4,),
 )
-def test_forwarded_traffic_does_not_loop(mesh: Mesh) -> None:
+def test_forwarded_traffic_does_not_loop(
+    mesh: Mesh, sidecars: Sidecars, containers: NestedContainers
+) -> None:
     pod = mesh.pod(fresh=True)
-    nested = pod.nested()
+    nested = containers.inside(pod)
 
-    with pod.sidecar.forwarding():
+    with sidecars.forwarding(pod):
         assert pod.connect(mesh.server, 8080).captured_outbound
         fate = nested.connect(mesh.server, 8080)
     assert fate.ends_within(2)
@@ -141,17 +158,18 @@ def test_forwarded_traffic_does_not_loop(mesh: Mesh) -> None:
     spec="SPEC-18.1",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
     families=(4,),
 )
-def test_foreign_rules_survive_another_run(mesh: Mesh) -> None:
+def test_foreign_rules_survive_another_run(
+    mesh: Mesh, programmer: Programmer, programs: ForeignPrograms
+) -> None:
     pod = mesh.pod(fresh=True)
-    _add_rules(mesh, pod, FOREIGN)
+    _add_rules(mesh, pod, programs, FOREIGN)
     # A rule has none where one that accepts comes before it.
     before = [where for where, seen in _foreign_effects(mesh, pod).items() if seen]
 
     assert before, "no foreign rule has an effect in the programmed pod"
-    pod.try_program()
+    programmer.try_program(pod)
     _assert_none_is_lost(before, _foreign_effects(mesh, pod))
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert mesh.client.connect(pod, 8080).captured_inbound
@@ -163,13 +181,12 @@ def test_foreign_rules_survive_another_run(mesh: Mesh) -> None:
     spec="SPEC-18.3",
     level=INFO,
     profile=Profile.LIFECYCLE,
-    needs={Need.NESTED_CONTAINERS},
     families=(4,),
 )
-def test_forwarded_traffic_is_direct(mesh: Mesh) -> None:
+def test_forwarded_traffic_is_direct(mesh: Mesh, containers: NestedContainers) -> None:
     pod = mesh.pod(fresh=True)
 
-    assert pod.nested().connect(mesh.server, 8080).direct
+    assert containers.inside(pod).connect(mesh.server, 8080).direct
 
 
 @check(
@@ -180,11 +197,13 @@ def test_forwarded_traffic_is_direct(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.LIFECYCLE,
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
-    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
+    needs={Need.PROGRAMMING},
 )
-def test_traffic_to_excluded_ranges_meets_later_rules(mesh: Mesh) -> None:
+def test_traffic_to_excluded_ranges_meets_later_rules(
+    mesh: Mesh, programs: ForeignPrograms
+) -> None:
     pod = mesh.pod(annotations={OUTBOUND_RANGES: str(ip_network(mesh.server.address))}, fresh=True)
-    _add_rules(mesh, pod, FOREIGN_AFTERWARDS)
+    _add_rules(mesh, pod, programs, FOREIGN_AFTERWARDS)
     pod.listen(5305)
 
     assert pod.connect(mesh.client, 8080).captured_outbound
@@ -199,12 +218,11 @@ def test_traffic_to_excluded_ranges_meets_later_rules(mesh: Mesh) -> None:
     spec="SPEC-18.4",
     level=SHOULD,
     profile=Profile.LIFECYCLE,
-    needs={Need.NESTED_CONTAINERS},
     families=(4,),
 )
-def test_forwarded_traffic_is_not_lost(mesh: Mesh) -> None:
+def test_forwarded_traffic_is_not_lost(mesh: Mesh, containers: NestedContainers) -> None:
     pod = mesh.pod(fresh=True)
-    nested = pod.nested()
+    nested = containers.inside(pod)
 
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert nested.datagram(mesh.server, 8080).direct

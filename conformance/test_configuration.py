@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
 
-from pytest_fsmredir import INFO, MUST, Feature, Mesh, Need, Place, Pod, Profile, check
+from pytest_fsmredir import INFO, MUST, Feature, Mesh, Place, Pod, Profile, Programmer, check
 
 IP_EXCLUSIONS = "flomesh.io/outbound-ip-range-exclusion-list"
 IP_INCLUSIONS = "flomesh.io/outbound-ip-range-inclusion-list"
@@ -152,19 +152,22 @@ def test_empty_annotations_never_match_everything(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features=ALL_LISTS,
-    needs={Need.PROGRAMMING},
     families=(4,),
 )
-def test_empty_annotations_leave_the_lists_of_the_mesh_alone(mesh: Mesh) -> None:
+def test_empty_annotations_leave_the_lists_of_the_mesh_alone(
+    mesh: Mesh, programmer: Programmer
+) -> None:
     pod, server = mesh.bare_pod(), _only(mesh.server)
     exclusions = _exclusions_of_mesh([server], [6379])
 
     for name in (IP_EXCLUSIONS, OUTBOUND_PORTS, INBOUND_PORTS):
-        if pod.try_program(annotations={name: ""}, mesh_config=exclusions).accepted:
+        if programmer.try_program(pod, annotations={name: ""}, mesh_config=exclusions).accepted:
             _assert_exclusions_act(mesh, pod, [6379])
             pod = mesh.bare_pod()
     inclusions = {IP_INCLUSIONS_OF_MESH: [server]}
-    if pod.try_program(annotations={IP_INCLUSIONS: ""}, mesh_config=inclusions).accepted:
+    if programmer.try_program(
+        pod, annotations={IP_INCLUSIONS: ""}, mesh_config=inclusions
+    ).accepted:
         _assert_server_is_included(mesh, pod)
 
 
@@ -176,18 +179,17 @@ def test_empty_annotations_leave_the_lists_of_the_mesh_alone(mesh: Mesh) -> None
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features=ALL_LISTS,
-    needs={Need.PROGRAMMING},
     families=(4,),
 )
-def test_long_lists_of_the_mesh_are_honoured_to_the_end(mesh: Mesh) -> None:
+def test_long_lists_of_the_mesh_are_honoured_to_the_end(mesh: Mesh, programmer: Programmer) -> None:
     between = [str(mesh.subnet(number)) for number in range(30)]
     ranges = [_only(mesh.node), *between, _only(mesh.server)]
     ports = [7070, *range(21000, 21030), 6379]
     exempting, capturing = mesh.bare_pod(), mesh.bare_pod()
 
-    exempting.program(mesh_config=_exclusions_of_mesh(ranges, ports))
+    programmer.program(exempting, mesh_config=_exclusions_of_mesh(ranges, ports))
     _assert_exclusions_act(mesh, exempting, [7070, 21015, 6379])
     assert exempting.connect(mesh.node, 8080).direct
-    capturing.program(mesh_config={IP_INCLUSIONS_OF_MESH: ranges})
+    programmer.program(capturing, mesh_config={IP_INCLUSIONS_OF_MESH: ranges})
     _assert_server_is_included(mesh, capturing)
     assert capturing.connect(mesh.node, 8080).captured_outbound

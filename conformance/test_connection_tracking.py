@@ -12,9 +12,13 @@ from pytest_fsmredir import (
     Direction,
     Fate,
     Flow,
+    ForeignPrograms,
+    ForgedPackets,
+    KernelSettings,
     Mesh,
     Need,
     Profile,
+    Taps,
     check,
     forge,
 )
@@ -74,12 +78,11 @@ def test_one_application_port_reaches_several_servers_at_once(mesh: Mesh) -> Non
     spec="SPEC-15.3",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.KERNEL_SETTINGS},
 )
-def test_connections_short_of_source_ports_do_not_leak(mesh: Mesh) -> None:
+def test_connections_short_of_source_ports_do_not_leak(mesh: Mesh, kernel: KernelSettings) -> None:
     pod = mesh.pod(fresh=True)
 
-    with pod.kernel_settings({"ipv4/ip_local_port_range": "40000 40002"}):
+    with kernel.changed(pod, {"ipv4/ip_local_port_range": "40000 40002"}):
         assert pod.connect(mesh.server, 8080).captured_outbound
         for n in range(1000 if mesh.exhaustive else 40):
             fate = pod.connect(mesh.server, 8080 + n % 2)
@@ -93,18 +96,19 @@ def test_connections_short_of_source_ports_do_not_leak(mesh: Mesh) -> None:
     spec="SPEC-15.6",
     level=INFO,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_captured_connection_outlives_a_stray_segment(mesh: Mesh) -> None:
+def test_captured_connection_outlives_a_stray_segment(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets
+) -> None:
     pod = mesh.pod()
 
-    with pod.tap() as tap, mesh.client.open(pod, 8080) as connection:
+    with taps.of(pod) as tap, mesh.client.open(pod, 8080) as connection:
         assert connection.fate.captured_inbound
         server = connection.flow.destination
         last = [packet for packet in tap.packets() if packet.destination == server][-1]
         seq = last.seq + BEYOND_ANY_WINDOW
         stray = forge.tcp(last.source, server, forge.ACK, seq=seq, ack=last.ack, payload=b"stray")
-        mesh.client.inject(stray)
+        forged.inject(mesh.client, stray)
         tap.expect("the stray segment", stray.matches)
         assert connection.echoes(b"still here", mesh.timeout_s)
 
@@ -135,26 +139,29 @@ def test_reused_source_port_does_not_leak(mesh: Mesh) -> None:
     spec="SPEC-15.1",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_connection_with_a_repeated_syn_is_captured(mesh: Mesh) -> None:
+def test_connection_with_a_repeated_syn_is_captured(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets
+) -> None:
     pod = mesh.pod()
-    client, server = Address(mesh.silent_address(), 20006), Address(pod.address, 8080)
+    client, server = Address(forged.silent_address(), 20006), Address(pod.address, 8080)
     flow, mark = Flow(Direction.INBOUND, server), len(pod.acceptances())
     syn = forge.tcp(client, server, forge.SYN, seq=1000)
 
-    with pod.tap() as tap:
-        mesh.client.inject(syn)
+    with taps.of(pod) as tap:
+        forged.inject(mesh.client, syn)
         answer = tap.expect("an answer to the SYN", lambda packet: packet.goes(server, client))
         if answer.ends:
             assert Fate(flow, client, (), "refused").captured_inbound
-        mesh.client.inject(syn)  # as if that answer had been lost
+        forged.inject(mesh.client, syn)  # as if that answer had been lost
         reply = tap.expect("another answer", lambda packet: packet.goes(server, client))
-        mesh.client.inject(forge.tcp(client, server, forge.ACK, seq=1001, ack=reply.seq + 1))
+        forged.inject(
+            mesh.client, forge.tcp(client, server, forge.ACK, seq=1001, ack=reply.seq + 1)
+        )
         tap.expect(
             "data", lambda packet: packet.goes(server, client) and len(packet.body) > WITH_DATA
         )
-        mesh.client.inject(forge.tcp(client, server, forge.RST, seq=1001))
+        forged.inject(mesh.client, forge.tcp(client, server, forge.RST, seq=1001))
     path = tuple(each for each in pod.acceptances()[mark:] if each.peer == client)
     assert Fate(flow, client, path).captured_inbound
 
@@ -189,14 +196,13 @@ def test_mirrored_connections_do_not_mix(mesh: Mesh) -> None:
     spec="SPEC-15.5",
     level=INFO,
     profile=Profile.CORE,
-    needs={Need.FOREIGN_RULES},
 )
-def test_untracked_connection_is_captured(mesh: Mesh) -> None:
+def test_untracked_connection_is_captured(mesh: Mesh, programs: ForeignPrograms) -> None:
     pod = mesh.pod(fresh=True)
     iptables = "iptables" if mesh.family == 4 else "ip6tables"
     for chain, port in (("OUTPUT", "--dport"), ("PREROUTING", "--sport")):
         rule = [chain, "-p", "tcp", port, "8080", "-j", "CT", "--notrack"]
-        added = pod.run([iptables, "-t", "raw", "-A", *rule])
+        added = programs.run(pod, [iptables, "-t", "raw", "-A", *rule])
         if added.status != 0:
             raise RuntimeError(added.stderr)
 

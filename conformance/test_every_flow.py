@@ -7,15 +7,17 @@ from pytest_fsmredir import (
     SHOULD,
     Configuration,
     Feature,
+    ForeignPrograms,
+    KernelSettings,
     Level,
     Mesh,
     Need,
     Profile,
+    SecondInterface,
     check,
     search,
 )
 
-NEEDS = {Need.FOREIGN_RULES, Need.CLIENT_ADDRESSES, Need.KERNEL_SETTINGS}
 PORTS = {
     "flomesh.io/outbound-port-exclusion-list": "6379,7070,65535,1",
     "flomesh.io/inbound-port-exclusion-list": "6379,8443,65535,1",
@@ -47,21 +49,23 @@ MANY_RANGES = {
 
 def agrees(
     mesh: Mesh,
+    programs: ForeignPrograms,
+    kernel: KernelSettings,
     level: Level,
     annotations: dict[str, str],
-    interfaces: tuple[str, ...] | None = None,
+    second: SecondInterface | None = None,
+    interfaces: tuple[str, ...] = (),
 ) -> None:
-    """Compare one pod with what its lists mean, and see that its rules are in force.
-
-    With a list of excluded interfaces, which may be empty, the pod has a second interface.
-    """
+    """Compare one pod with what its lists mean, and see that its rules are in force."""
     config = {"networkInterfaceExclusionList": interfaces} if interfaces else {}
-    second = interfaces is not None
-    pod = mesh.pod(annotations=annotations, mesh_config=config, second_interface=second)
+    make = mesh.pod if second is None else second.pod
+    pod = make(annotations=annotations, mesh_config=config)
+    beyond = None if second is None else second.remote_address()
 
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert mesh.client.connect(pod, 8080).captured_inbound
-    assert search(mesh, pod, level, Configuration(annotations, config)).agrees
+    asked = Configuration(annotations, config)
+    assert search(mesh, pod, programs, kernel, level, asked, beyond).agrees
 
 
 @check(
@@ -71,10 +75,12 @@ def agrees(
     spec="SPEC-1.1",
     level=MUST,
     profile=Profile.CORE,
-    needs=NEEDS,
+    needs={Need.CLIENT_ADDRESSES},
 )
-def test_every_flow_is_treated_as_required(mesh: Mesh) -> None:
-    agrees(mesh, MUST, {})
+def test_every_flow_is_treated_as_required(
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+) -> None:
+    agrees(mesh, programs, kernel, MUST, {})
 
 
 @check(
@@ -84,10 +90,12 @@ def test_every_flow_is_treated_as_required(mesh: Mesh) -> None:
     spec="SPEC-7.3",
     level=SHOULD,
     profile=Profile.CORE,
-    needs=NEEDS,
+    needs={Need.CLIENT_ADDRESSES},
 )
-def test_every_flow_is_treated_as_recommended(mesh: Mesh) -> None:
-    agrees(mesh, SHOULD, {})
+def test_every_flow_is_treated_as_recommended(
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+) -> None:
+    agrees(mesh, programs, kernel, SHOULD, {})
 
 
 @check(
@@ -98,10 +106,12 @@ def test_every_flow_is_treated_as_recommended(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION},
-    needs=NEEDS,
+    needs={Need.CLIENT_ADDRESSES},
 )
-def test_every_flow_follows_the_port_lists(mesh: Mesh) -> None:
-    agrees(mesh, MUST, PORTS)
+def test_every_flow_follows_the_port_lists(
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+) -> None:
+    agrees(mesh, programs, kernel, MUST, PORTS)
 
 
 @check(
@@ -112,10 +122,12 @@ def test_every_flow_follows_the_port_lists(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
-    needs=NEEDS,
+    needs={Need.CLIENT_ADDRESSES},
 )
-def test_every_flow_follows_the_excluded_ranges(mesh: Mesh) -> None:
-    agrees(mesh, MUST, EXCLUDED[mesh.family])
+def test_every_flow_follows_the_excluded_ranges(
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+) -> None:
+    agrees(mesh, programs, kernel, MUST, EXCLUDED[mesh.family])
 
 
 @check(
@@ -126,10 +138,12 @@ def test_every_flow_follows_the_excluded_ranges(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.INCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
-    needs=NEEDS,
+    needs={Need.CLIENT_ADDRESSES},
 )
-def test_every_flow_follows_the_included_ranges(mesh: Mesh) -> None:
-    agrees(mesh, MUST, INCLUDED[mesh.family])
+def test_every_flow_follows_the_included_ranges(
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+) -> None:
+    agrees(mesh, programs, kernel, MUST, INCLUDED[mesh.family])
 
 
 @check(
@@ -145,10 +159,14 @@ def test_every_flow_follows_the_included_ranges(mesh: Mesh) -> None:
         Feature.OUTBOUND_IP_RANGE_EXCLUSION,
         Feature.OUTBOUND_IP_RANGE_INCLUSION,
     },
-    needs=NEEDS,
+    needs={Need.CLIENT_ADDRESSES},
 )
-def test_every_flow_follows_all_lists(mesh: Mesh) -> None:
-    agrees(mesh, SHOULD, {**PORTS, **EXCLUDED[mesh.family], **INCLUDED[mesh.family]})
+def test_every_flow_follows_all_lists(
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+) -> None:
+    agrees(
+        mesh, programs, kernel, SHOULD, {**PORTS, **EXCLUDED[mesh.family], **INCLUDED[mesh.family]}
+    )
 
 
 @check(
@@ -163,10 +181,12 @@ def test_every_flow_follows_all_lists(mesh: Mesh) -> None:
         Feature.INBOUND_PORT_EXCLUSION,
         Feature.OUTBOUND_IP_RANGE_EXCLUSION,
     },
-    needs=NEEDS,
+    needs={Need.CLIENT_ADDRESSES},
 )
-def test_every_flow_follows_long_lists(mesh: Mesh) -> None:
-    agrees(mesh, MUST, {**MANY_PORTS, **MANY_RANGES[mesh.family]})
+def test_every_flow_follows_long_lists(
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+) -> None:
+    agrees(mesh, programs, kernel, MUST, {**MANY_PORTS, **MANY_RANGES[mesh.family]})
 
 
 @check(
@@ -176,10 +196,12 @@ def test_every_flow_follows_long_lists(mesh: Mesh) -> None:
     spec="SPEC-1.1",
     level=MUST,
     profile=Profile.CORE,
-    needs={*NEEDS, Need.SECOND_INTERFACE},
+    needs={Need.CLIENT_ADDRESSES},
 )
-def test_every_flow_of_two_interfaces_is_treated_as_required(mesh: Mesh) -> None:
-    agrees(mesh, MUST, {}, ())
+def test_every_flow_of_two_interfaces_is_treated_as_required(
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, second: SecondInterface
+) -> None:
+    agrees(mesh, programs, kernel, MUST, {}, second)
 
 
 @check(
@@ -194,10 +216,12 @@ def test_every_flow_of_two_interfaces_is_treated_as_required(mesh: Mesh) -> None
         Feature.INBOUND_PORT_EXCLUSION,
         Feature.NETWORK_INTERFACE_EXCLUSION,
     },
-    needs={*NEEDS, Need.SECOND_INTERFACE},
+    needs={Need.CLIENT_ADDRESSES},
 )
-def test_every_flow_follows_the_interface_list(mesh: Mesh) -> None:
-    agrees(mesh, SHOULD, PORTS, ("net1",))
+def test_every_flow_follows_the_interface_list(
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, second: SecondInterface
+) -> None:
+    agrees(mesh, programs, kernel, SHOULD, PORTS, second, ("net1",))
 
 
 @check(
@@ -208,10 +232,12 @@ def test_every_flow_follows_the_interface_list(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_PORT_EXCLUSION},
-    needs=NEEDS,
+    needs={Need.CLIENT_ADDRESSES},
 )
-def test_every_flow_follows_the_outbound_port_list(mesh: Mesh) -> None:
-    agrees(mesh, MUST, {"flomesh.io/outbound-port-exclusion-list": "5432"})
+def test_every_flow_follows_the_outbound_port_list(
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+) -> None:
+    agrees(mesh, programs, kernel, MUST, {"flomesh.io/outbound-port-exclusion-list": "5432"})
 
 
 @check(
@@ -222,7 +248,9 @@ def test_every_flow_follows_the_outbound_port_list(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.INBOUND_PORT_EXCLUSION},
-    needs=NEEDS,
+    needs={Need.CLIENT_ADDRESSES},
 )
-def test_every_flow_follows_the_inbound_port_list(mesh: Mesh) -> None:
-    agrees(mesh, MUST, {"flomesh.io/inbound-port-exclusion-list": "9443"})
+def test_every_flow_follows_the_inbound_port_list(
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+) -> None:
+    agrees(mesh, programs, kernel, MUST, {"flomesh.io/inbound-port-exclusion-list": "9443"})

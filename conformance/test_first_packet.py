@@ -13,9 +13,11 @@ from pytest_fsmredir import (
     Direction,
     Fate,
     Flow,
+    ForgedPackets,
+    KernelSettings,
     Mesh,
-    Need,
     Profile,
+    Taps,
     check,
     forge,
     syns,
@@ -59,16 +61,18 @@ def options_of_sockets(family: int) -> Iterator[tuple[int, int, int]]:
     yield from ((socket.SOL_SOCKET, socket.SO_RCVBUF, size) for size in BUFFERS)
 
 
-def send_as_both(mesh: Mesh, made: Mapping[str, syns.Make]) -> None:
+def send_as_both(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets, made: Mapping[str, syns.Make]
+) -> None:
     """Send SYNs as the application and as the sidecar, and see the sidecar's alone leave."""
     pod, server = mesh.pod(), Address(mesh.server.address, CLOSED)
     assert pod.connect(mesh.server, 8080).captured_outbound
-    with pod.tap() as tap:
+    with taps.of(pod) as tap:
         for number, (name, make) in enumerate(made.items()):
             application = Address(pod.address, FIRST_PORT + number)
             sent = make(Address(pod.address, SIDECARS_FIRST_PORT + number), server)
-            pod.inject(make(application, server))
-            pod.inject(sent, uid=1500)
+            forged.inject(pod, make(application, server))
+            forged.inject(pod, sent, uid=1500)
             left = tap.expect(
                 f"the sidecar's SYN {name}",
                 lambda packet: packet.opens and packet.destination == server,
@@ -77,29 +81,33 @@ def send_as_both(mesh: Mesh, made: Mapping[str, syns.Make]) -> None:
             assert left.matches(sent), f"the sidecar's SYN {name} was changed"
 
 
-def send_from_outside(mesh: Mesh, made: Mapping[str, syns.Make], *, answered: bool) -> None:
+def send_from_outside(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets, made: Mapping[str, syns.Make], *, answered: bool
+) -> None:
     """Send SYNs to a closed port of the pod: an answer that is not a refusal is the sidecar's.
 
     Args:
         mesh: Of the check.
+        taps: Show the answers.
+        forged: Send the SYNs.
         made: What makes the SYNs.
         answered: Each has to be answered; else it may be dropped, and a usual one follows it.
     """
     pod = mesh.pod()
     closed = Address(pod.address, CLOSED)
-    with pod.tap() as tap:
+    with taps.of(pod) as tap:
         for number, (name, make) in enumerate(made.items()):
-            client = Address(mesh.silent_address(), FIRST_PORT + number)
+            client = Address(forged.silent_address(), FIRST_PORT + number)
             sent = [make(client, closed)]
             if not answered:
                 follower = client._replace(port=SIDECARS_FIRST_PORT + number)
                 sent.append(syns.unlike()(follower, closed))
             for packet in sent:
-                mesh.client.inject(packet)
+                forged.inject(mesh.client, packet)
             answer = tap.expect(f"an answer to a SYN {name}", lambda each: each.source == closed)
             for packet in sent:
                 end = forge.tcp(packet.source, closed, forge.RST, seq=packet.seq + 1)
-                mesh.client.inject(end)
+                forged.inject(mesh.client, end)
             fate = Fate(Flow(Direction.INBOUND, closed), client, (), "refused")
             assert not answer.ends or fate.captured_inbound, f"a SYN {name}"
 
@@ -129,13 +137,12 @@ def test_socket_options_make_no_difference(mesh: Mesh) -> None:
     spec="SPEC-1.7",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.KERNEL_SETTINGS},
 )
-def test_connection_with_ecn_is_captured(mesh: Mesh) -> None:
+def test_connection_with_ecn_is_captured(mesh: Mesh, kernel: KernelSettings) -> None:
     pod = mesh.pod()
 
     assert pod.connect(mesh.server, 8080).captured_outbound
-    with pod.kernel_settings({"ipv4/tcp_ecn": "1"}):  # of both IP versions
+    with kernel.changed(pod, {"ipv4/tcp_ecn": "1"}):  # of both IP versions
         assert pod.connect(mesh.server, 8080).captured_outbound
         assert pod.connect(mesh.server, 8080, uid=1500).direct
         assert pod.connect(mesh.loopback(), 8080).direct
@@ -148,10 +155,11 @@ def test_connection_with_ecn_is_captured(mesh: Mesh) -> None:
     spec="SPEC-1.7",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_header_of_the_syn_makes_no_difference(mesh: Mesh) -> None:
-    send_as_both(mesh, syns.variations(mesh.family))
+def test_header_of_the_syn_makes_no_difference(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets
+) -> None:
+    send_as_both(mesh, taps, forged, syns.variations(mesh.family))
 
 
 @check(
@@ -161,10 +169,11 @@ def test_header_of_the_syn_makes_no_difference(mesh: Mesh) -> None:
     spec="SPEC-1.6",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_unusual_flags_of_the_syn_do_not_leak(mesh: Mesh) -> None:
-    send_as_both(mesh, syns.UNUSUAL)
+def test_unusual_flags_of_the_syn_do_not_leak(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets
+) -> None:
+    send_as_both(mesh, taps, forged, syns.UNUSUAL)
 
 
 @check(
@@ -174,10 +183,11 @@ def test_unusual_flags_of_the_syn_do_not_leak(mesh: Mesh) -> None:
     spec="SPEC-2.7",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_header_of_a_clients_syn_makes_no_difference(mesh: Mesh) -> None:
-    send_from_outside(mesh, syns.variations(mesh.family), answered=True)
+def test_header_of_a_clients_syn_makes_no_difference(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets
+) -> None:
+    send_from_outside(mesh, taps, forged, syns.variations(mesh.family), answered=True)
 
 
 @check(
@@ -187,10 +197,11 @@ def test_header_of_a_clients_syn_makes_no_difference(mesh: Mesh) -> None:
     spec="SPEC-2.6",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_unusual_flags_of_a_clients_syn_do_not_leak(mesh: Mesh) -> None:
-    send_from_outside(mesh, syns.UNUSUAL, answered=False)
+def test_unusual_flags_of_a_clients_syn_do_not_leak(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets
+) -> None:
+    send_from_outside(mesh, taps, forged, syns.UNUSUAL, answered=False)
 
 
 @check(

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from pytest_fsmredir import MUST, Address, Fate, Mesh, Need, Place, Pod, Profile, check, forge
+from pytest_fsmredir import (
+    MUST,
+    Address,
+    Fate,
+    ForeignPrograms,
+    ForgedPackets,
+    Mesh,
+    NestedContainers,
+    Place,
+    Pod,
+    Profile,
+    Programmer,
+    check,
+    forge,
+)
 
 # An effect for each chain and table, on what the redirection leaves alone: UDP, the sidecar's own
 # connections, and those to the health responder. Rejects, and drops that the sender notices.
@@ -53,13 +67,13 @@ table inet foreign {
 WHERE_THERE_IS_NFT = "command -v nft >/dev/null || exit 0; exec nft -f -"
 
 
-def _add_rules(mesh: Mesh, pod: Pod) -> None:
+def _add_rules(mesh: Mesh, pod: Pod, programs: ForeignPrograms) -> None:
     program = "iptables-restore" if mesh.family == 4 else "ip6tables-restore"
     for argv, text in (
         ([program, "--noflush"], FOREIGN),
         (["/bin/sh", "-c", WHERE_THERE_IS_NFT], FOREIGN_TABLE),
     ):
-        done = pod.run(argv, text)
+        done = programs.run(pod, argv, text)
         if done.status != 0:
             message = f"foreign rules could not be added: {done.stderr}"
             raise RuntimeError(message)
@@ -70,16 +84,16 @@ def _is_translated(fate: Fate) -> bool:
     return bool(fate.path) and fate.accepted.peer.port in TRANSLATED
 
 
-def _is_dropped(pod: Pod, here: Place, there: Place) -> bool:
+def _is_dropped(pod: Pod, forged: ForgedPackets, here: Place, there: Place) -> bool:
     """Whether a datagram that is left to a policy is lost in silence."""
     source, destination = Address(here.address, 20411), Address(there.address, LEFT_TO_POLICY)
     mark = len(pod.acceptances())
-    here.inject(forge.udp(source, destination, b"to be dropped"))
+    forged.inject(here, forge.udp(source, destination, b"to be dropped"))
     here.datagram(there, 8080)  # comes after it, and is answered when it has been dealt with
     return all(each.local != destination for each in pod.acceptances()[mark:])
 
 
-def _effects(mesh: Mesh, pod: Pod, nested: Place) -> dict[str, object]:
+def _effects(mesh: Mesh, pod: Pod, forged: ForgedPackets, nested: Place) -> dict[str, object]:
     """Return whether the foreign rules have their effect, true or false, by where they stand."""
     accepted: dict[str, object] = {
         "filter INPUT that accepts": mesh.client.datagram(pod, 8080).direct,
@@ -91,8 +105,8 @@ def _effects(mesh: Mesh, pod: Pod, nested: Place) -> dict[str, object]:
     pod.datagram(pod, LEFT_TO_POLICY)  # has the pod listen there
     return accepted | {
         "filter OUTPUT policy": pod.datagram(mesh.server, LEFT_TO_POLICY).unanswered,
-        "filter INPUT policy": _is_dropped(pod, mesh.client, pod),
-        "filter FORWARD policy": _is_dropped(pod, nested, mesh.server),
+        "filter INPUT policy": _is_dropped(pod, forged, mesh.client, pod),
+        "filter FORWARD policy": _is_dropped(pod, forged, nested, mesh.server),
         "filter FORWARD that rejects": nested.datagram(mesh.server, 5410).unanswered,
         "raw PREROUTING": mesh.client.datagram(pod, 5401).unanswered,
         "mangle PREROUTING": mesh.client.datagram(pod, 5402).unanswered,
@@ -118,20 +132,29 @@ def _without_effect(effects: dict[str, object]) -> list[str]:
     spec="SPEC-18.1",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING, Need.FOREIGN_RULES, Need.NESTED_CONTAINERS, Need.FORGED_PACKETS},
 )
-def test_foreign_rules_of_every_chain_survive(mesh: Mesh) -> None:
+def test_foreign_rules_of_every_chain_survive(
+    mesh: Mesh,
+    programmer: Programmer,
+    forged: ForgedPackets,
+    programs: ForeignPrograms,
+    containers: NestedContainers,
+) -> None:
     pod = mesh.bare_pod()
-    nested = pod.nested()
-    _add_rules(mesh, pod)
-    absent = _without_effect(_effects(mesh, pod, nested))
+    nested = containers.inside(pod)
+    _add_rules(mesh, pod, programs)
+    absent = _without_effect(_effects(mesh, pod, forged, nested))
     if absent not in ([], [NFTABLES]):  # there may be no nft
         message = f"rules in an unprogrammed pod have no effect: {', '.join(absent)}"
         raise RuntimeError(message)
 
     for run in ("the pod was programmed", "it was programmed again"):
-        programmed = pod.try_program().accepted
-        lost = [each for each in _without_effect(_effects(mesh, pod, nested)) if each not in absent]
+        programmed = programmer.try_program(pod).accepted
+        lost = [
+            each
+            for each in _without_effect(_effects(mesh, pod, forged, nested))
+            if each not in absent
+        ]
         assert not lost, f"when {run}, the foreign rules in {', '.join(lost)} lost their effect"
         if programmed:
             assert pod.connect(mesh.server, 8080).captured_outbound

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from pytest_fsmredir import MUST, Address, Mesh, Need, Profile, check, forge
+from pytest_fsmredir import (
+    MUST,
+    Address,
+    ForgedPackets,
+    Mesh,
+    Profile,
+    SecondInterface,
+    Taps,
+    check,
+    forge,
+)
 
 CLOSED_PORT = 9
 IN_A_ROW = 12  # more than the burst of 5 that a limit lets pass by default (iptables-extensions)
@@ -69,15 +79,14 @@ def test_ping_inside_the_pod_is_direct(mesh: Mesh) -> None:
     spec="SPEC-5.3",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SECOND_INTERFACE},
 )
-def test_ping_is_direct_on_every_interface(mesh: Mesh) -> None:
-    pod = mesh.pod(second_interface=True)
-    beyond = mesh.beyond_second_interface()
+def test_ping_is_direct_on_every_interface(mesh: Mesh, second: SecondInterface) -> None:
+    pod = second.pod()
+    beyond = second.remote_address()
 
     assert pod.connect(beyond, 8080, interface="net1").captured_outbound
     assert pod.ping(beyond).direct
-    for own in (pod.second_address, pod.second_interface_address):
+    for own in (second.address(pod), second.interface_address(pod)):
         assert mesh.client.ping(own).direct
 
 
@@ -106,17 +115,16 @@ def test_port_unreachable_comes_back(mesh: Mesh) -> None:
     spec="SPEC-5.3",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS},
 )
-def test_every_icmp_error_reaches_the_application(mesh: Mesh) -> None:
+def test_every_icmp_error_reaches_the_application(mesh: Mesh, forged: ForgedPackets) -> None:
     pod = mesh.pod()
     router = mesh.client.address
 
     assert pod.connect(mesh.server, 8080).captured_outbound
-    with pod.corresponding(mesh.server, 8080) as application:
+    with forged.corresponding(pod, mesh.server, 8080) as application:
         assert application.fate.direct
         for what, (kind, code) in ERRORS[mesh.family].items():
-            mesh.client.inject(forge.icmp_error(router, application.datagram, kind, code))
+            forged.inject(mesh.client, forge.icmp_error(router, application.datagram, kind, code))
             application.expect_error(what, kind, code)
 
 
@@ -127,17 +135,16 @@ def test_every_icmp_error_reaches_the_application(mesh: Mesh) -> None:
     spec="SPEC-5.3",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_every_icmp_error_leaves_the_pod(mesh: Mesh) -> None:
+def test_every_icmp_error_leaves_the_pod(mesh: Mesh, taps: Taps, forged: ForgedPackets) -> None:
     pod = mesh.pod()
     client = Address(mesh.client.address, 20018)
 
     assert mesh.client.connect(pod, 8080).captured_inbound
     assert mesh.client.datagram(pod, 8080, source=client).direct
     datagram = forge.udp(client, Address(pod.address, 8080), b"")
-    with pod.tap() as tap:
+    with taps.of(pod) as tap:
         for what, (kind, code) in ERRORS[mesh.family].items():
             error = forge.icmp_error(pod.address, datagram, kind, code)
-            pod.inject(error, uid=0)
+            forged.inject(pod, error, uid=0)
             tap.expect(f"the ICMP error {what!r} as it was sent", error.matches)

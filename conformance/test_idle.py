@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from pytest_fsmredir import MUST, Connection, Mesh, Need, Pod, Profile, check
+from pytest_fsmredir import MUST, Connection, FarEnds, Mesh, Pod, Profile, Sidecars, check
 
 PORT = 20091
 QUESTION, NEWS = b"still there?", b"something new"
@@ -19,10 +19,12 @@ def _port(mesh: Mesh) -> int:
     return PORT + list(type(mesh.iptables)).index(mesh.iptables)
 
 
-def _opened(mesh: Mesh, pod: Pod, held: ExitStack) -> tuple[Connection, Connection]:
+def _opened(
+    mesh: Mesh, pod: Pod, sidecars: Sidecars, held: ExitStack
+) -> tuple[Connection, Connection]:
     """Return a connection out of the pod and one into it, both through the sidecar."""
     port = _port(mesh)
-    with pod.sidecar.forwarding():
+    with sidecars.forwarding(pod):
         leaving = held.enter_context(pod.open(mesh.server, port))
         assert leaving.fate.captured_outbound
         entering = held.enter_context(mesh.client.open(pod, port))
@@ -37,18 +39,19 @@ def _opened(mesh: Mesh, pod: Pod, held: ExitStack) -> tuple[Connection, Connecti
     spec="SPEC-15.7",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL, Need.FAR_ENDS},
 )
-def test_idle_connections_carry_data_again(mesh: Mesh) -> Iterator[None]:
+def test_idle_connections_carry_data_again(
+    mesh: Mesh, sidecars: Sidecars, far_ends: FarEnds
+) -> Iterator[None]:
     pod = mesh.pod(fresh=True)
     with ExitStack() as held:
-        pairs = [_opened(mesh, pod, held) for _ in ("asking", "listening", "half-closed")]
+        pairs = [_opened(mesh, pod, sidecars, held) for _ in ("asking", "listening", "half-closed")]
         for connection in pairs[-1]:
-            connection.half_close()
-        idle = pod.idling([connection for pair in pairs for connection in pair])
+            far_ends.half_close(connection)
+        idle = far_ends.idling(pod, [connection for pair in pairs for connection in pair])
         yield
         for connection in idle.over():
             if connection in pairs[0]:
                 assert connection.echoes(QUESTION, mesh.timeout_s)
             else:
-                assert connection.hears(NEWS, mesh.timeout_s)
+                assert far_ends.hears(connection, NEWS, mesh.timeout_s)

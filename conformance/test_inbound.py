@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable
 from contextlib import ExitStack
 
-from pytest_fsmredir import MUST, SHOULD, Acceptor, Address, Mesh, Need, Profile, check
+from pytest_fsmredir import MUST, SHOULD, Acceptor, Address, Mesh, Profile, SecondInterface, check
 
 # 1500, 15002 and 15005 are numbers near FSM's own; 15900 and 15905 border on its health ports;
 # other meshes leave the rest, or some of it, to themselves.
@@ -145,13 +145,12 @@ def test_application_sees_nothing_directly(mesh: Mesh) -> None:
     spec="SPEC-2.4",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.SECOND_INTERFACE},
 )
-def test_second_address_is_captured(mesh: Mesh) -> None:
-    pod = mesh.pod(second_interface=True)
+def test_second_address_is_captured(mesh: Mesh, second: SecondInterface) -> None:
+    pod = second.pod()
 
     assert mesh.client.connect(pod, 8080).captured_inbound
-    assert mesh.client.connect(pod.second_address, 8080).captured_inbound
+    assert mesh.client.connect(second.address(pod), 8080).captured_inbound
 
 
 @check(
@@ -161,11 +160,10 @@ def test_second_address_is_captured(mesh: Mesh) -> None:
     spec="SPEC-2.4",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.SECOND_INTERFACE},
 )
-def test_second_interface_is_captured(mesh: Mesh) -> None:
-    pod = mesh.pod(second_interface=True)
-    address = pod.second_interface_address
+def test_second_interface_is_captured(mesh: Mesh, second: SecondInterface) -> None:
+    pod = second.pod()
+    address = second.interface_address(pod)
 
     assert mesh.client.connect(pod, 8080).captured_inbound
     assert mesh.client.connect(address, 8080, interface="net1").captured_inbound

@@ -10,10 +10,12 @@ from pytest_fsmredir import (
     SHOULD,
     Acceptor,
     Address,
+    ForeignPrograms,
     Mesh,
     Need,
     Pod,
     Profile,
+    Sidecars,
     check,
 )
 
@@ -42,7 +44,7 @@ FIRST_OCTETS = (*range(1, 127), *range(128, 224), *range(240, 256))
 FORWARDING = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
 
 
-def publish(node: Pod, port: int, at: Address, family: int) -> None:
+def publish(node: Pod, programs: ForeignPrograms, port: int, at: Address, family: int) -> None:
     """Make a port of a pod lead to another pod, as a node port does.
 
     Raises:
@@ -56,7 +58,7 @@ def publish(node: Pod, port: int, at: Address, family: int) -> None:
 COMMIT
 """
     script = f"echo 1 > /proc/sys/net/{FORWARDING[family]} && {program} --noflush"
-    done = node.run(["/bin/sh", "-c", script], rules)
+    done = programs.run(node, ["/bin/sh", "-c", script], rules)
     if done.status != 0:
         raise OSError(done.stderr)
 
@@ -78,12 +80,13 @@ def unusual_options(sock: socket.socket) -> None:
     spec="SPEC-3.3",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_inbound_connection_passes_the_inbound_listener_alone(mesh: Mesh) -> None:
+def test_inbound_connection_passes_the_inbound_listener_alone(
+    mesh: Mesh, sidecars: Sidecars
+) -> None:
     pod = mesh.pod()
 
-    with pod.sidecar.forwarding():
+    with sidecars.forwarding(pod):
         for port in (80, 8080, 15002):
             fate = mesh.client.connect(pod, port)
             assert fate.captured_inbound
@@ -97,12 +100,11 @@ def test_inbound_connection_passes_the_inbound_listener_alone(mesh: Mesh) -> Non
     spec="SPEC-2.1",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FOREIGN_RULES},
 )
-def test_connection_through_a_node_port_is_captured(mesh: Mesh) -> None:
+def test_connection_through_a_node_port_is_captured(mesh: Mesh, programs: ForeignPrograms) -> None:
     pod, node = mesh.pod(), mesh.bare_pod()
     pod.listen(8080)
-    publish(node, 30080, Address(pod.address, 8080), mesh.family)
+    publish(node, programs, 30080, Address(pod.address, 8080), mesh.family)
 
     fate = mesh.client.connect(node, 30080, answer=False)
     assert fate.captured_inbound_as(Address(pod.address, 8080))
@@ -116,12 +118,11 @@ def test_connection_through_a_node_port_is_captured(mesh: Mesh) -> None:
     spec="SPEC-6.1",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_sidecar_reaches_the_application_in_one_hop(mesh: Mesh) -> None:
+def test_sidecar_reaches_the_application_in_one_hop(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
 
-    with pod.sidecar.forwarding():
+    with sidecars.forwarding(pod):
         fate = mesh.client.connect(pod, 8080)
     assert fate.passed(*PASSED_ON)
     assert fate.forwarded_to(Address(mesh.loopback(), 8080))
@@ -134,13 +135,12 @@ def test_sidecar_reaches_the_application_in_one_hop(mesh: Mesh) -> None:
     spec="SPEC-2.5",
     level=INFO,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_localhost_only_application_is_not_exposed(mesh: Mesh) -> None:
+def test_localhost_only_application_is_not_exposed(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
     pod.listen(8093, host=mesh.loopback())
 
-    with pod.sidecar.forwarding():
+    with sidecars.forwarding(pod):
         fate = mesh.client.connect(pod, 8093, answer=False)
     assert fate.captured_inbound
     assert fate.avoided(Acceptor.ORIGIN)
@@ -153,12 +153,11 @@ def test_localhost_only_application_is_not_exposed(mesh: Mesh) -> None:
     spec="SPEC-1.5",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_inbound_payload_passes_unchanged(mesh: Mesh) -> None:
+def test_inbound_payload_passes_unchanged(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
 
-    with pod.sidecar.forwarding(), mesh.client.open(pod, 8080) as connection:
+    with sidecars.forwarding(pod), mesh.client.open(pod, 8080) as connection:
         assert connection.fate.captured_inbound
         connection.send(PAYLOAD)
         assert connection.half_closes(mesh.timeout_s)

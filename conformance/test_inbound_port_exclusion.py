@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from pytest_fsmredir import MUST, Acceptor, Address, Feature, Mesh, Need, Profile, check
+from pytest_fsmredir import (
+    MUST,
+    Acceptor,
+    Address,
+    Feature,
+    Mesh,
+    Profile,
+    SecondInterface,
+    Sidecars,
+    check,
+)
 
 EXCLUSION_LIST = "flomesh.io/inbound-port-exclusion-list"
 SEED_EXAMPLE = {EXCLUSION_LIST: "6379,7070"}
@@ -108,13 +118,12 @@ def test_source_port_is_not_compared_with_inbound_exclusions(mesh: Mesh) -> None
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.INBOUND_PORT_EXCLUSION},
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_excluded_inbound_port_works_without_sidecar(mesh: Mesh) -> None:
+def test_excluded_inbound_port_works_without_sidecar(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod(annotations=SEED_EXAMPLE)
 
     assert mesh.client.connect(pod, 8080).captured_inbound
-    with pod.sidecar.stopped():
+    with sidecars.stopped(pod):
         assert mesh.client.connect(pod, 6379).direct
         assert mesh.client.connect(pod, 7070).direct
 
@@ -143,14 +152,15 @@ def test_inbound_exclusions_are_no_concern_of_udp(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.INBOUND_PORT_EXCLUSION},
-    needs={Need.SECOND_INTERFACE},
 )
-def test_excluded_inbound_port_is_direct_at_every_address(mesh: Mesh) -> None:
-    pod = mesh.pod(annotations=SEED_EXAMPLE, second_interface=True)
+def test_excluded_inbound_port_is_direct_at_every_address(
+    mesh: Mesh, second: SecondInterface
+) -> None:
+    pod = second.pod(annotations=SEED_EXAMPLE)
 
     assert mesh.client.connect(pod, 8080).captured_inbound
-    for address in (pod.address, pod.second_address, pod.second_interface_address):
-        interface = "net1" if address == pod.second_interface_address else "eth0"
+    for address in (pod.address, second.address(pod), second.interface_address(pod)):
+        interface = "net1" if address == second.interface_address(pod) else "eth0"
         with pod.listening(6379, host=address):
             assert mesh.client.connect(address, 6379, interface=interface).direct
 

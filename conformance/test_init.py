@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from pytest_fsmredir import MUST, SHOULD, Feature, Mesh, Need, Profile, check
+from pytest_fsmredir import (
+    MUST,
+    SHOULD,
+    Feature,
+    ForeignPrograms,
+    Mesh,
+    Need,
+    Profile,
+    Programmer,
+    check,
+)
 
 OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
 
@@ -16,14 +26,13 @@ NET_ADMIN, NET_RAW = 12, 13  # linux/capability.h
     spec="SPEC-17.1",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING},
 )
-def test_capture_holds_at_once(mesh: Mesh) -> None:
+def test_capture_holds_at_once(mesh: Mesh, programmer: Programmer) -> None:
     pod = mesh.bare_pod()
 
     assert pod.connect(mesh.server, 8080).direct
     assert mesh.client.connect(pod, 8080).direct
-    pod.program()
+    programmer.program(pod)
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert mesh.client.connect(pod, 8080).captured_inbound
 
@@ -51,17 +60,21 @@ def test_unusable_configuration_is_refused(mesh: Mesh) -> None:
     spec="SPEC-17.6",
     level=SHOULD,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING, Need.FOREIGN_RULES, Need.BOTH_VARIANTS},
+    needs={Need.BOTH_VARIANTS},
     families=(4,),
 )
-def test_rules_of_the_other_variant_do_no_harm(mesh: Mesh) -> None:
+def test_rules_of_the_other_variant_do_no_harm(
+    mesh: Mesh, programmer: Programmer, programs: ForeignPrograms
+) -> None:
     pod = mesh.bare_pod()
     other = "legacy" if mesh.iptables == "nft" else "nft"
-    added = pod.run([f"iptables-{other}", "-t", "nat", "-A", "OUTPUT", "-p", "udp", "-j", "RETURN"])
+    added = programs.run(
+        pod, [f"iptables-{other}", "-t", "nat", "-A", "OUTPUT", "-p", "udp", "-j", "RETURN"]
+    )
     if added.status != 0:
         raise RuntimeError(added.stderr)
 
-    if pod.try_program().accepted:
+    if programmer.try_program(pod).accepted:
         assert pod.connect(mesh.server, 8080).captured_outbound
         assert pod.connect(mesh.server, 8080, uid=1500).direct
         assert mesh.client.connect(pod, 8080).captured_inbound
@@ -73,13 +86,12 @@ def test_rules_of_the_other_variant_do_no_harm(mesh: Mesh) -> None:
     spec="SPEC-17.4",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING},
     families=(4,),
 )
-def test_missing_capability_is_refused(mesh: Mesh) -> None:
+def test_missing_capability_is_refused(mesh: Mesh, programmer: Programmer) -> None:
     pod = mesh.bare_pod()
 
-    assert pod.try_program(capabilities=frozenset({NET_RAW})).refused
+    assert programmer.try_program(pod, capabilities=frozenset({NET_RAW})).refused
     assert mesh.pod().connect(mesh.server, 8080).captured_outbound
 
 
@@ -107,13 +119,12 @@ def test_only_the_pod_itself_changes(mesh: Mesh) -> None:
     spec="SPEC-17.9",
     level=SHOULD,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING},
     families=(4,),
 )
-def test_network_capabilities_are_enough(mesh: Mesh) -> None:
+def test_network_capabilities_are_enough(mesh: Mesh, programmer: Programmer) -> None:
     pod = mesh.bare_pod()
 
-    programming = pod.try_program(capabilities=frozenset({NET_ADMIN, NET_RAW}))
+    programming = programmer.try_program(pod, capabilities=frozenset({NET_ADMIN, NET_RAW}))
     assert programming.programmed
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert mesh.client.connect(pod, 8080).captured_inbound

@@ -17,6 +17,10 @@ from pytest_fsmredir import (
     Need,
     Pod,
     Profile,
+    Programmer,
+    Sabotage,
+    SecondInterface,
+    Taps,
     check,
 )
 
@@ -83,14 +87,13 @@ def _routes(mesh: Mesh, pod: Pod) -> dict[str, tuple[Acceptor, ...]]:
     spec="SPEC-17.2",
     level=SHOULD,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING},
 )
-def test_second_run_changes_nothing(mesh: Mesh) -> None:
+def test_second_run_changes_nothing(mesh: Mesh, programmer: Programmer) -> None:
     pod = mesh.pod(fresh=True)
 
     once = _routes(mesh, pod)
     for _ in range(2 if mesh.exhaustive else 1):
-        pod.program()
+        programmer.program(pod)
         again = _routes(mesh, pod)
         changed = [what for what in once if again[what] != once[what]]
         assert not changed, f"after another run these flows arrive elsewhere: {', '.join(changed)}"
@@ -106,16 +109,15 @@ def test_second_run_changes_nothing(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.LIFECYCLE,
     features={Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION},
-    needs={Need.PROGRAMMING},
 )
-def test_second_run_replaces_the_port_lists(mesh: Mesh) -> None:
+def test_second_run_replaces_the_port_lists(mesh: Mesh, programmer: Programmer) -> None:
     pod = mesh.bare_pod()
 
     for outbound, inbound in _walks(mesh):
         lists = _lists(
             outbound=[PORTS[name] for name in outbound], inbound=[PORTS[name] for name in inbound]
         )
-        if pod.try_program(annotations=lists).accepted:
+        if programmer.try_program(pod, annotations=lists).accepted:
             assert pod.connect(mesh.server, 8080).captured_outbound
             assert mesh.client.connect(pod, 8080).captured_inbound
             for name, port in PORTS.items():
@@ -130,17 +132,16 @@ def test_second_run_replaces_the_port_lists(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.LIFECYCLE,
     features={Feature.OUTBOUND_PORT_EXCLUSION},
-    needs={Need.PROGRAMMING},
 )
-def test_refused_configuration_leaves_the_pod_as_it_was(mesh: Mesh) -> None:
+def test_refused_configuration_leaves_the_pod_as_it_was(mesh: Mesh, programmer: Programmer) -> None:
     pod = mesh.bare_pod()
     unusable = {OUTBOUND_PORTS: "6379,70000"}
 
-    assert pod.try_program(annotations=unusable).refused
+    assert programmer.try_program(pod, annotations=unusable).refused
     assert pod.connect(mesh.server, 8080).direct
     assert mesh.client.connect(pod, 8080).direct
-    pod.program(annotations={OUTBOUND_PORTS: "7070"})
-    assert pod.try_program(annotations=unusable).refused
+    programmer.program(pod, annotations={OUTBOUND_PORTS: "7070"})
+    assert programmer.try_program(pod, annotations=unusable).refused
     assert pod.connect(mesh.server, 6379).captured_outbound
     assert pod.connect(mesh.server, 7070).direct
     assert mesh.client.connect(pod, 8080).captured_inbound
@@ -154,9 +155,9 @@ def test_refused_configuration_leaves_the_pod_as_it_was(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.LIFECYCLE,
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION, Feature.OUTBOUND_IP_RANGE_INCLUSION},
-    needs={Need.PROGRAMMING, Need.REMOTE_ADDRESSES},
+    needs={Need.REMOTE_ADDRESSES},
 )
-def test_second_run_replaces_the_ip_range_lists(mesh: Mesh) -> None:
+def test_second_run_replaces_the_ip_range_lists(mesh: Mesh, programmer: Programmer) -> None:
     pod, elsewhere = mesh.bare_pod(), str(mesh.subnet(5)[10])
     outside = {"X": mesh.subnet(1), "Y": mesh.subnet(2)}
     inside = {"X": mesh.subnet(3), "Y": mesh.subnet(4)}
@@ -167,7 +168,7 @@ def test_second_run_replaces_the_ip_range_lists(mesh: Mesh) -> None:
             excluded=[outside[name] for name in excluded],
             included=[*wanted, *outside.values()] if wanted else [],
         )
-        if pod.try_program(annotations=lists).accepted:
+        if programmer.try_program(pod, annotations=lists).accepted:
             _assert_exempt(pod.connect(elsewhere, 8080), exempt=bool(wanted))
             for name in "XY":
                 fate = pod.connect(str(inside[name][10]), 8080)
@@ -185,15 +186,16 @@ def test_second_run_replaces_the_ip_range_lists(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.LIFECYCLE,
     features={Feature.OUTBOUND_PORT_EXCLUSION},
-    needs={Need.PROGRAMMING, Need.SABOTAGE, Need.TAP},
     families=(4,),
 )
-def test_nothing_leaks_while_a_second_run_is_at_work(mesh: Mesh) -> None:
+def test_nothing_leaks_while_a_second_run_is_at_work(
+    mesh: Mesh, sabotage: Sabotage, taps: Taps
+) -> None:
     pod = mesh.pod(annotations={OUTBOUND_PORTS: "6379"}, fresh=True)
     captured = pod.connect(OF_IPV6.host, OF_IPV6.port, answer=False).captured_outbound
 
     assert pod.connect(mesh.server, 6379).direct
-    with pod.tap() as tap, pod.programming(annotations={OUTBOUND_PORTS: "7070"}) as run:
+    with taps.of(pod) as tap, sabotage.in_steps(pod, annotations={OUTBOUND_PORTS: "7070"}) as run:
         for _ in run:
             with pod.open(mesh.server, 8080) as leaving, mesh.client.open(pod, 8080) as entering:
                 assert leaving.fate_by_banner.never_direct
@@ -214,17 +216,18 @@ def test_nothing_leaks_while_a_second_run_is_at_work(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.LIFECYCLE,
     features={Feature.NETWORK_INTERFACE_EXCLUSION},
-    needs={Need.PROGRAMMING, Need.SECOND_INTERFACE},
     families=(4,),
 )
-def test_second_run_replaces_the_interface_list(mesh: Mesh) -> None:
-    pod = mesh.bare_pod(second_interface=True)
-    beyond, own = mesh.beyond_second_interface(), pod.second_interface_address
+def test_second_run_replaces_the_interface_list(
+    mesh: Mesh, programmer: Programmer, second: SecondInterface
+) -> None:
+    pod = second.bare_pod()
+    beyond, own = second.remote_address(), second.interface_address(pod)
 
-    pod.program(mesh_config={INTERFACES: ["net1"]})
+    programmer.program(pod, mesh_config={INTERFACES: ["net1"]})
     assert pod.connect(beyond, 8080, interface="net1").direct
     assert mesh.client.connect(own, 8080, interface="net1").direct
-    if pod.try_program(mesh_config={INTERFACES: ["eth0"]}).accepted:
+    if programmer.try_program(pod, mesh_config={INTERFACES: ["eth0"]}).accepted:
         assert pod.connect(beyond, 8080, interface="net1").captured_outbound
         assert mesh.client.connect(own, 8080, interface="net1").captured_inbound
         assert pod.connect(mesh.server, 8080).direct

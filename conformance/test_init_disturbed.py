@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_fsmredir import MUST, SHOULD, Acceptor, Mesh, Need, Pod, Profile, Sabotage, check
+from pytest_fsmredir import MUST, SHOULD, Acceptor, Mesh, Pod, Profile, Programmer, Sabotage, check
 
 
 def _assert_complete(mesh: Mesh, pod: Pod) -> None:
@@ -17,9 +17,9 @@ def _untouched(mesh: Mesh, pod: Pod) -> bool:
     return bool(outbound.direct and inbound.direct)
 
 
-def _telling_starts(mesh: Mesh) -> list[int]:
+def _telling_starts(mesh: Mesh, sabotage: Sabotage) -> list[int]:
     """Return at which of the programs that a run starts to disturb it: early, half-way and late."""
-    started = mesh.programs_started()
+    started = sabotage.programs_started()
     every = range(1, started + 1)
     return list(every) if mesh.exhaustive else sorted({2, started // 2 + 1, started} & {*every})
 
@@ -31,14 +31,15 @@ def _telling_starts(mesh: Mesh) -> list[int]:
     spec="SPEC-17.5",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING, Need.SABOTAGE},
 )
-def test_run_after_a_killed_one_is_complete(mesh: Mesh) -> None:
+def test_run_after_a_killed_one_is_complete(
+    mesh: Mesh, programmer: Programmer, sabotage: Sabotage
+) -> None:
     _assert_complete(mesh, mesh.pod())
-    for start in _telling_starts(mesh):
+    for start in _telling_starts(mesh, sabotage):
         pod = mesh.bare_pod()
-        pod.try_program(sabotage=Sabotage(at=start, kills=True))
-        if pod.try_program().accepted:
+        sabotage.program(pod, at=start, kills=True)
+        if programmer.try_program(pod).accepted:
             _assert_complete(mesh, pod)
 
 
@@ -48,14 +49,13 @@ def test_run_after_a_killed_one_is_complete(mesh: Mesh) -> None:
     spec="SPEC-17.7",
     level=SHOULD,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING, Need.SABOTAGE},
     families=(4,),
 )
-def test_held_lock_costs_no_rules(mesh: Mesh) -> None:
+def test_held_lock_costs_no_rules(mesh: Mesh, programmer: Programmer, sabotage: Sabotage) -> None:
     pod = mesh.bare_pod()
 
-    with pod.holding_xtables_lock():
-        programming = pod.try_program()
+    with sabotage.holding_xtables_lock(pod):
+        programming = programmer.try_program(pod)
     if programming.accepted:
         _assert_complete(mesh, pod)
     _assert_complete(mesh, mesh.pod())
@@ -68,13 +68,12 @@ def test_held_lock_costs_no_rules(mesh: Mesh) -> None:
     spec="SPEC-17.10",
     level=SHOULD,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING, Need.SABOTAGE},
 )
-def test_killed_run_leaves_all_or_nothing(mesh: Mesh) -> None:
+def test_killed_run_leaves_all_or_nothing(mesh: Mesh, sabotage: Sabotage) -> None:
     _assert_complete(mesh, mesh.pod())
-    for start in _telling_starts(mesh):
+    for start in _telling_starts(mesh, sabotage):
         pod = mesh.bare_pod()
-        pod.try_program(sabotage=Sabotage(at=start, kills=True))
+        sabotage.program(pod, at=start, kills=True)
         if not _untouched(mesh, pod):
             _assert_complete(mesh, pod)
 
@@ -85,13 +84,12 @@ def test_killed_run_leaves_all_or_nothing(mesh: Mesh) -> None:
     spec="SPEC-17.4",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING, Need.SABOTAGE},
     families=(4,),
 )
-def test_table_that_takes_no_rules_is_refused(mesh: Mesh) -> None:
+def test_table_that_takes_no_rules_is_refused(mesh: Mesh, sabotage: Sabotage) -> None:
     pod = mesh.bare_pod()
 
-    programming = pod.try_program(sabotage=Sabotage(at=None))
+    programming = sabotage.program(pod, at=None)
     if programming.accepted:
         _assert_complete(mesh, pod)
     _assert_complete(mesh, mesh.pod())
@@ -104,11 +102,10 @@ def test_table_that_takes_no_rules_is_refused(mesh: Mesh) -> None:
     spec="SPEC-17.11",
     level=SHOULD,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING, Need.SABOTAGE},
 )
-def test_failing_program_is_not_hidden(mesh: Mesh) -> None:
+def test_failing_program_is_not_hidden(mesh: Mesh, sabotage: Sabotage) -> None:
     _assert_complete(mesh, mesh.pod())
-    for start in _telling_starts(mesh):
+    for start in _telling_starts(mesh, sabotage):
         pod = mesh.bare_pod()
-        if pod.try_program(sabotage=Sabotage(at=start)).accepted:
+        if sabotage.program(pod, at=start).accepted:
             _assert_complete(mesh, pod)

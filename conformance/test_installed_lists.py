@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pytest_fsmredir import MUST, Fate, Mesh, Need, Pod, Policy, Profile, check, expected
+from pytest_fsmredir import MUST, Fate, Mesh, Need, Pod, Policy, Profile, Workloads, check, expected
 
 # Ports of the sidecar and of probes: their fate does not depend on the lists.
 RESERVED_PORTS = (15000, 15001, 15003, 15010, 15901, 15902, 15903, 15904)
@@ -32,11 +32,11 @@ def _fates(mesh: Mesh, pod: Pod, policy: Policy) -> Iterator[Fate]:
     spec="SPEC-20.10",
     level=MUST,
     profile=Profile.KUBERNETES,
-    needs={Need.WORKLOADS, Need.WEBHOOK},
+    needs={Need.WEBHOOK},
     families=(4,),
 )
-def test_lists_of_the_installed_mesh_are_followed(mesh: Mesh) -> None:
-    installed = mesh.workloads.installed_lists()
+def test_lists_of_the_installed_mesh_are_followed(mesh: Mesh, workloads: Workloads) -> None:
+    installed = workloads.installed_lists()
     if not installed.is_valid:
         assert mesh.try_pod(mesh_config=installed.traffic).refused
         return

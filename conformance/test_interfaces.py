@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_fsmredir import SHOULD, Feature, Mesh, Need, Pod, Profile, check
+from pytest_fsmredir import SHOULD, Feature, Mesh, Pod, Profile, SecondInterface, check
 
 EXCLUSION_LIST = "networkInterfaceExclusionList"
 
@@ -17,14 +17,14 @@ def _assert_direct_on_eth0(mesh: Mesh, pod: Pod) -> None:
     assert mesh.client.connect(pod, 8080).direct
 
 
-def _assert_captured_on_net1(mesh: Mesh, pod: Pod) -> None:
-    beyond, own = mesh.beyond_second_interface(), pod.second_interface_address
+def _assert_captured_on_net1(mesh: Mesh, pod: Pod, second: SecondInterface) -> None:
+    beyond, own = second.remote_address(), second.interface_address(pod)
     assert pod.connect(beyond, 8080, interface="net1").captured_outbound
     assert mesh.client.connect(own, 8080, interface="net1").captured_inbound
 
 
-def _assert_direct_on_net1(mesh: Mesh, pod: Pod) -> None:
-    beyond, own = mesh.beyond_second_interface(), pod.second_interface_address
+def _assert_direct_on_net1(mesh: Mesh, pod: Pod, second: SecondInterface) -> None:
+    beyond, own = second.remote_address(), second.interface_address(pod)
     assert pod.connect(beyond, 8080, interface="net1").direct
     assert mesh.client.connect(own, 8080, interface="net1").direct
 
@@ -37,13 +37,12 @@ def _assert_direct_on_net1(mesh: Mesh, pod: Pod) -> None:
     level=SHOULD,
     profile=Profile.EXCLUSIONS,
     features={Feature.NETWORK_INTERFACE_EXCLUSION},
-    needs={Need.SECOND_INTERFACE},
 )
-def test_excluded_interface_is_direct_both_ways(mesh: Mesh) -> None:
-    pod = mesh.pod(mesh_config={EXCLUSION_LIST: ["net1"]}, second_interface=True)
+def test_excluded_interface_is_direct_both_ways(mesh: Mesh, second: SecondInterface) -> None:
+    pod = second.pod(mesh_config={EXCLUSION_LIST: ["net1"]})
 
     _assert_captured_on_eth0(mesh, pod)
-    _assert_direct_on_net1(mesh, pod)
+    _assert_direct_on_net1(mesh, pod, second)
 
 
 @check(
@@ -54,12 +53,11 @@ def test_excluded_interface_is_direct_both_ways(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.EXCLUSIONS,
     features={Feature.NETWORK_INTERFACE_EXCLUSION},
-    needs={Need.SECOND_INTERFACE},
 )
-def test_first_interface_can_be_excluded(mesh: Mesh) -> None:
-    pod = mesh.pod(mesh_config={EXCLUSION_LIST: ["net7", "eth0"]}, second_interface=True)
+def test_first_interface_can_be_excluded(mesh: Mesh, second: SecondInterface) -> None:
+    pod = second.pod(mesh_config={EXCLUSION_LIST: ["net7", "eth0"]})
 
-    _assert_captured_on_net1(mesh, pod)
+    _assert_captured_on_net1(mesh, pod, second)
     _assert_direct_on_eth0(mesh, pod)
 
 
@@ -71,15 +69,14 @@ def test_first_interface_can_be_excluded(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.EXCLUSIONS,
     features={Feature.NETWORK_INTERFACE_EXCLUSION},
-    needs={Need.SECOND_INTERFACE},
 )
-def test_every_interface_of_a_list_is_direct(mesh: Mesh) -> None:
-    first = mesh.pod(mesh_config={EXCLUSION_LIST: ["net1", "net7"]}, second_interface=True)
-    last = mesh.pod(mesh_config={EXCLUSION_LIST: ["net7", "eth0"]}, second_interface=True)
+def test_every_interface_of_a_list_is_direct(mesh: Mesh, second: SecondInterface) -> None:
+    first = second.pod(mesh_config={EXCLUSION_LIST: ["net1", "net7"]})
+    last = second.pod(mesh_config={EXCLUSION_LIST: ["net7", "eth0"]})
 
     _assert_captured_on_eth0(mesh, first)
-    _assert_direct_on_net1(mesh, first)
-    _assert_captured_on_net1(mesh, last)
+    _assert_direct_on_net1(mesh, first, second)
+    _assert_captured_on_net1(mesh, last, second)
     _assert_direct_on_eth0(mesh, last)
 
 
@@ -91,15 +88,12 @@ def test_every_interface_of_a_list_is_direct(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.EXCLUSIONS,
     features={Feature.NETWORK_INTERFACE_EXCLUSION},
-    needs={Need.SECOND_INTERFACE},
 )
-def test_interface_names_are_compared_in_full(mesh: Mesh) -> None:
-    pod = mesh.pod(
-        mesh_config={EXCLUSION_LIST: ["net", "net10", "eth", "eth01"]}, second_interface=True
-    )
+def test_interface_names_are_compared_in_full(mesh: Mesh, second: SecondInterface) -> None:
+    pod = second.pod(mesh_config={EXCLUSION_LIST: ["net", "net10", "eth", "eth01"]})
 
     _assert_captured_on_eth0(mesh, pod)
-    _assert_captured_on_net1(mesh, pod)
+    _assert_captured_on_net1(mesh, pod, second)
 
 
 @check(

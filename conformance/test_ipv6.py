@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from pytest_fsmredir import MUST, SHOULD, Feature, Mesh, Need, Profile, check, forge
+from pytest_fsmredir import (
+    MUST,
+    SHOULD,
+    Feature,
+    ForgedPackets,
+    KernelSettings,
+    Mesh,
+    Need,
+    Profile,
+    Programmer,
+    Taps,
+    check,
+    forge,
+)
 
 EXCLUSION_LIST = "flomesh.io/outbound-ip-range-exclusion-list"
 BOTH_FAMILIES = {EXCLUSION_LIST: "10.244.0.0/16,2001:db8:7::/64"}
@@ -65,19 +78,21 @@ def test_inbound_ipv6_does_not_leak(mesh: Mesh) -> None:
     spec="SPEC-14.2",
     level=MUST,
     profile=Profile.IPV6,
-    needs={Need.KERNEL_SETTINGS, Need.REMOTE_ADDRESSES, Need.FORGED_PACKETS, Need.TAP},
+    needs={Need.REMOTE_ADDRESSES},
     families=(6,),
 )
-def test_neighbour_discovery_and_ping_work(mesh: Mesh) -> None:
+def test_neighbour_discovery_and_ping_work(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets, kernel: KernelSettings
+) -> None:
     pod = mesh.pod(fresh=True)
 
     fates = [pod.connect(address, 8080, answer=False) for address in SOMEWHERE.values()]
     assert any(fate.captured_outbound for fate in fates), "nothing is captured"
-    pod.forget_gateway()
+    kernel.forget_gateway(pod)
     assert pod.ping(mesh.server).direct
     assert mesh.client.ping(pod).direct
-    with pod.tap() as tap:
-        mesh.client.inject(forge.neighbour_solicitation(mesh.client.address, pod.address))
+    with taps.of(pod) as tap:
+        forged.inject(mesh.client, forge.neighbour_solicitation(mesh.client.address, pod.address))
         tap.expect(
             "the pod's neighbour advertisement",
             lambda packet: packet.source.host == pod.address and packet.body[0] == ADVERTISEMENT,
@@ -106,11 +121,10 @@ def test_ipv4_mapped_connection_is_captured(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.IPV6,
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
-    needs={Need.PROGRAMMING},
 )
-def test_ipv6_range_is_honoured_or_refused(mesh: Mesh) -> None:
+def test_ipv6_range_is_honoured_or_refused(mesh: Mesh, programmer: Programmer) -> None:
     pod = mesh.bare_pod()
-    programming = pod.try_program(annotations=BOTH_FAMILIES)
+    programming = programmer.try_program(pod, annotations=BOTH_FAMILIES)
 
     assert pod.connect(INSIDE[mesh.family], 8080).direct
     if programming.accepted:
@@ -128,10 +142,10 @@ def test_ipv6_range_is_honoured_or_refused(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.IPV6,
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION, Feature.OUTBOUND_IP_RANGE_INCLUSION},
-    needs={Need.PROGRAMMING, Need.REMOTE_ADDRESSES},
+    needs={Need.REMOTE_ADDRESSES},
     families=(6,),
 )
-def test_text_form_of_an_ipv6_range_means_nothing(mesh: Mesh) -> None:
+def test_text_form_of_an_ipv6_range_means_nothing(mesh: Mesh, programmer: Programmer) -> None:
     pod = mesh.bare_pod()
     subnets = [mesh.subnet(number) for number in range(10, 16)]
     networks = [_forms(str(subnet[0xAB]))[n] for n, subnet in enumerate(subnets)]
@@ -141,7 +155,7 @@ def test_text_form_of_an_ipv6_range_means_nothing(mesh: Mesh) -> None:
         EXCLUSION_LIST: ",".join(f"{text}/128" for text in hosts),
     }
 
-    if pod.try_program(annotations=lists).accepted:
+    if programmer.try_program(pod, annotations=lists).accepted:
         assert pod.connect(mesh.server, 8080).direct
         for subnet in subnets:
             assert pod.connect(str(subnet[0xCC]), 8080).captured_outbound

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_fsmredir import MUST, SHOULD, Address, Feature, Mesh, Need, Profile, check
+from pytest_fsmredir import MUST, SHOULD, Address, Feature, Mesh, Need, Profile, Workloads, check
 
 OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
 PEER = {"example.com/role": "peer"}  # nothing to the mesh: makes another pod like any
@@ -16,12 +16,11 @@ IP_EXCLUSIONS = "flomesh.io/outbound-ip-range-exclusion-list"
     spec="SPEC-20.1",
     level=MUST,
     profile=Profile.KUBERNETES,
-    needs={Need.WORKLOADS},
     families=(4,),
 )
-def test_pods_of_every_workload_are_in_the_mesh(mesh: Mesh) -> None:
+def test_pods_of_every_workload_are_in_the_mesh(mesh: Mesh, workloads: Workloads) -> None:
     kinds = ("Deployment", "StatefulSet", "DaemonSet", "Job")
-    for workload in [mesh.workloads.workload(kind) for kind in kinds]:
+    for workload in [workloads.workload(kind) for kind in kinds]:
         assert workload.pod.connect(mesh.server, 8080).captured_outbound
         assert mesh.client.connect(workload.pod, 8080).captured_inbound
 
@@ -33,11 +32,10 @@ def test_pods_of_every_workload_are_in_the_mesh(mesh: Mesh) -> None:
     spec="SPEC-20.2",
     level=MUST,
     profile=Profile.KUBERNETES,
-    needs={Need.WORKLOADS},
     families=(4,),
 )
-def test_first_flow_of_a_pod_is_not_direct(mesh: Mesh) -> None:
-    assert mesh.workloads.first_flow(mesh.server, 8080).never_direct
+def test_first_flow_of_a_pod_is_not_direct(mesh: Mesh, workloads: Workloads) -> None:
+    assert workloads.first_flow(mesh.server, 8080).never_direct
 
 
 @check(
@@ -47,13 +45,13 @@ def test_first_flow_of_a_pod_is_not_direct(mesh: Mesh) -> None:
     spec="SPEC-20.3",
     level=MUST,
     profile=Profile.KUBERNETES,
-    needs={Need.WORKLOADS, Need.WEBHOOK},
+    needs={Need.WEBHOOK},
     families=(4,),
 )
-def test_pod_on_the_host_network_is_left_alone(mesh: Mesh) -> None:
+def test_pod_on_the_host_network_is_left_alone(mesh: Mesh, workloads: Workloads) -> None:
     assert mesh.pod().connect(mesh.server, 8080).captured_outbound
 
-    assert mesh.workloads.host_network_pod().connect(mesh.server, 8080).direct
+    assert workloads.host_network_pod().connect(mesh.server, 8080).direct
 
 
 @check(
@@ -84,14 +82,13 @@ def test_bad_annotation_opens_no_pod(mesh: Mesh) -> None:
     spec="SPEC-1.1",
     level=MUST,
     profile=Profile.KUBERNETES,
-    needs={Need.WORKLOADS},
     families=(4,),
 )
-def test_services_are_captured(mesh: Mesh) -> None:
+def test_services_are_captured(mesh: Mesh, workloads: Workloads) -> None:
     pod, peer = mesh.pod(), mesh.pod(annotations=PEER)
     for headless in (False, True):
-        name = mesh.workloads.service(peer, 8080, headless=headless)
-        (address,) = mesh.workloads.resolve(pod, name)
+        name = workloads.service(peer, 8080, headless=headless)
+        (address,) = workloads.resolve(pod, name)
         if (address == peer.address) is not headless:
             message = f"{name} has the address {address}, headless={headless}"
             raise RuntimeError(message)
@@ -108,12 +105,11 @@ def test_services_are_captured(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.KUBERNETES,
     features={Feature.HAIRPIN},
-    needs={Need.WORKLOADS},
     families=(4,),
 )
-def test_own_service_is_captured(mesh: Mesh) -> None:
+def test_own_service_is_captured(mesh: Mesh, workloads: Workloads) -> None:
     pod = mesh.pod()
-    (address,) = mesh.workloads.resolve(pod, mesh.workloads.service(pod, 8080))
+    (address,) = workloads.resolve(pod, workloads.service(pod, 8080))
 
     assert pod.connect(address, 8080).captured_outbound
 
@@ -125,13 +121,12 @@ def test_own_service_is_captured(mesh: Mesh) -> None:
     spec="SPEC-5.2",
     level=MUST,
     profile=Profile.KUBERNETES,
-    needs={Need.WORKLOADS},
     families=(4,),
 )
-def test_names_are_resolved_past_the_sidecar(mesh: Mesh) -> None:
+def test_names_are_resolved_past_the_sidecar(mesh: Mesh, workloads: Workloads) -> None:
     pod, peer = mesh.pod(), mesh.pod(annotations=PEER)
-    name = mesh.workloads.service(peer, 8080, headless=True)
+    name = workloads.service(peer, 8080, headless=True)
 
     assert pod.connect(mesh.server, 53).captured_outbound
-    addresses = mesh.workloads.resolve(pod, name)
+    addresses = workloads.resolve(pod, name)
     assert addresses == (peer.address,), f"{name} resolves to {addresses}, not {peer.address}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pytest_fsmredir import MUST, Mesh, Need, Probe, ProbeBy, Profile, check
+from pytest_fsmredir import MUST, Mesh, Probe, ProbeBy, Profile, Workloads, check
 
 
-def _assert_told_apart(mesh: Mesh, probe: Probe, by: ProbeBy) -> None:
+def _assert_told_apart(mesh: Mesh, workloads: Workloads, probe: Probe, by: ProbeBy) -> None:
     """The pods with the probes are captured, and probes distinguish live and dead applications."""
     for alive in (True, False):
-        result = mesh.workloads.probe(probe, by, alive=alive)
+        result = workloads.probe(probe, by, alive=alive)
         assert result.pod.connect(mesh.server, 8080).captured_outbound
         assert mesh.client.connect(result.pod, 8080).captured_inbound
         assert result.right
@@ -21,11 +21,10 @@ def _assert_told_apart(mesh: Mesh, probe: Probe, by: ProbeBy) -> None:
     spec="SPEC-20.4",
     level=MUST,
     profile=Profile.KUBERNETES,
-    needs={Need.WORKLOADS},
     families=(4,),
 )
-def test_readiness_by_http(mesh: Mesh) -> None:
-    _assert_told_apart(mesh, Probe.READINESS, ProbeBy.HTTP)
+def test_readiness_by_http(mesh: Mesh, workloads: Workloads) -> None:
+    _assert_told_apart(mesh, workloads, Probe.READINESS, ProbeBy.HTTP)
 
 
 @check(
@@ -35,11 +34,10 @@ def test_readiness_by_http(mesh: Mesh) -> None:
     spec="SPEC-20.4",
     level=MUST,
     profile=Profile.KUBERNETES,
-    needs={Need.WORKLOADS},
     families=(4,),
 )
-def test_readiness_by_https(mesh: Mesh) -> None:
-    _assert_told_apart(mesh, Probe.READINESS, ProbeBy.HTTPS)
+def test_readiness_by_https(mesh: Mesh, workloads: Workloads) -> None:
+    _assert_told_apart(mesh, workloads, Probe.READINESS, ProbeBy.HTTPS)
 
 
 @check(
@@ -49,11 +47,10 @@ def test_readiness_by_https(mesh: Mesh) -> None:
     spec="SPEC-20.4",
     level=MUST,
     profile=Profile.KUBERNETES,
-    needs={Need.WORKLOADS},
     families=(4,),
 )
-def test_readiness_by_tcp(mesh: Mesh) -> None:
-    _assert_told_apart(mesh, Probe.READINESS, ProbeBy.TCP)
+def test_readiness_by_tcp(mesh: Mesh, workloads: Workloads) -> None:
+    _assert_told_apart(mesh, workloads, Probe.READINESS, ProbeBy.TCP)
 
 
 @check(
@@ -63,11 +60,10 @@ def test_readiness_by_tcp(mesh: Mesh) -> None:
     spec="SPEC-20.4",
     level=MUST,
     profile=Profile.KUBERNETES,
-    needs={Need.WORKLOADS},
     families=(4,),
 )
-def test_liveness_by_http(mesh: Mesh) -> None:
-    _assert_told_apart(mesh, Probe.LIVENESS, ProbeBy.HTTP)
+def test_liveness_by_http(mesh: Mesh, workloads: Workloads) -> None:
+    _assert_told_apart(mesh, workloads, Probe.LIVENESS, ProbeBy.HTTP)
 
 
 @check(
@@ -76,8 +72,7 @@ def test_liveness_by_http(mesh: Mesh) -> None:
     spec="SPEC-20.4",
     level=MUST,
     profile=Profile.KUBERNETES,
-    needs={Need.WORKLOADS},
     families=(4,),
 )
-def test_startup_by_http(mesh: Mesh) -> None:
-    _assert_told_apart(mesh, Probe.STARTUP, ProbeBy.HTTP)
+def test_startup_by_http(mesh: Mesh, workloads: Workloads) -> None:
+    _assert_told_apart(mesh, workloads, Probe.STARTUP, ProbeBy.HTTP)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from pytest_fsmredir import MUST, Feature, Mesh, Need, Place, Pod, Profile, check
+from pytest_fsmredir import MUST, Feature, Mesh, Need, Place, Pod, Profile, Workloads, check
 
 OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
 INBOUND_PORTS = "flomesh.io/inbound-port-exclusion-list"
@@ -34,11 +34,11 @@ def _assert_everything_is_captured(mesh: Mesh, pod: Pod) -> None:
     level=MUST,
     profile=Profile.KUBERNETES,
     features=EXCLUSIONS,
-    needs={Need.WORKLOADS, Need.WEBHOOK},
+    needs={Need.WEBHOOK},
     families=(4,),
 )
-def test_patched_exclusions_are_felt_after_a_restart(mesh: Mesh) -> None:
-    deployment = mesh.workloads.workload("Deployment")
+def test_patched_exclusions_are_felt_after_a_restart(mesh: Mesh, workloads: Workloads) -> None:
+    deployment = workloads.workload("Deployment")
     running = deployment.pod  # which its controller makes some time after it
     lists: dict[str, list[object]] = {
         "outboundIPRangeExclusionList": [_only(mesh.server)],
@@ -46,7 +46,7 @@ def test_patched_exclusions_are_felt_after_a_restart(mesh: Mesh) -> None:
         "inboundPortExclusionList": [7070],
     }
 
-    with mesh.workloads.mesh_config(lists):
+    with workloads.mesh_config(lists):
         _assert_everything_is_captured(mesh, running)
         pod = deployment.restart()
     assert pod.connect(mesh.client, 8080).captured_outbound
@@ -64,14 +64,14 @@ def test_patched_exclusions_are_felt_after_a_restart(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.KUBERNETES,
     features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
-    needs={Need.WORKLOADS, Need.WEBHOOK},
+    needs={Need.WEBHOOK},
     families=(4,),
 )
-def test_patched_inclusion_is_felt_after_a_restart(mesh: Mesh) -> None:
-    deployment = mesh.workloads.workload("Deployment")
+def test_patched_inclusion_is_felt_after_a_restart(mesh: Mesh, workloads: Workloads) -> None:
+    deployment = workloads.workload("Deployment")
     running = deployment.pod  # which its controller makes some time after it
 
-    with mesh.workloads.mesh_config({"outboundIPRangeInclusionList": [_only(mesh.server)]}):
+    with workloads.mesh_config({"outboundIPRangeInclusionList": [_only(mesh.server)]}):
         _assert_everything_is_captured(mesh, running)
         pod = deployment.restart()
     assert pod.connect(mesh.server, 8080).captured_outbound
@@ -85,11 +85,10 @@ def test_patched_inclusion_is_felt_after_a_restart(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.KUBERNETES,
     features={Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION},
-    needs={Need.WORKLOADS},
     families=(4,),
 )
-def test_annotated_template_is_felt_after_a_restart(mesh: Mesh) -> None:
-    deployment = mesh.workloads.workload("Deployment", annotations={OUTBOUND_PORTS: "6379"})
+def test_annotated_template_is_felt_after_a_restart(mesh: Mesh, workloads: Workloads) -> None:
+    deployment = workloads.workload("Deployment", annotations={OUTBOUND_PORTS: "6379"})
     assert deployment.pod.connect(mesh.server, 7070).captured_outbound
     assert deployment.pod.connect(mesh.server, 6379).direct
 
@@ -107,11 +106,10 @@ def test_annotated_template_is_felt_after_a_restart(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.KUBERNETES,
     features={Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION},
-    needs={Need.WORKLOADS},
     families=(4,),
 )
-def test_annotating_a_running_pod_changes_nothing(mesh: Mesh) -> None:
+def test_annotating_a_running_pod_changes_nothing(mesh: Mesh, workloads: Workloads) -> None:
     pod = mesh.pod(fresh=True)
-    mesh.workloads.annotate(pod, {OUTBOUND_PORTS: "6379", INBOUND_PORTS: "7070"})
+    workloads.annotate(pod, {OUTBOUND_PORTS: "6379", INBOUND_PORTS: "7070"})
 
     _assert_everything_is_captured(mesh, pod)

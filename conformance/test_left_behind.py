@@ -10,10 +10,13 @@ from pytest_fsmredir import (
     SHOULD,
     Address,
     Feature,
+    ForeignPrograms,
+    ForgedPackets,
     Mesh,
-    Need,
     Pod,
     Profile,
+    Programmer,
+    Taps,
     check,
     forge,
 )
@@ -32,27 +35,27 @@ for family in -4 -6; do printf 'rule\\nroute show table all\\n' | ip $family -ba
 """
 
 
-def surroundings(pod: Pod) -> set[str]:
+def surroundings(pod: Pod, programs: ForeignPrograms) -> set[str]:
     """Return the pod's kernel settings, routing rules and routes, one a line.
 
     Raises:
         OSError: They cannot be read.
     """
-    done = pod.run(["/bin/sh", "-c", SETTINGS_AND_ROUTES])
+    done = programs.run(pod, ["/bin/sh", "-c", SETTINGS_AND_ROUTES])
     if done.status != 0:
         raise OSError(done.stderr)
     return set(done.stdout.splitlines())
 
 
-def assert_silent(mesh: Mesh, pod: Pod, local: Sequence[Address]) -> None:
+def assert_silent(pod: Pod, taps: Taps, forged: ForgedPackets, local: Sequence[Address]) -> None:
     """Send SYNs from outside to addresses of 127.0.0.0/8, then one that the sidecar answers."""
-    host, own = mesh.silent_address(), Address(pod.address, CLOSED)
-    with pod.tap() as tap:
+    host, own = forged.silent_address(), Address(pod.address, CLOSED)
+    with taps.of(pod) as tap:
         for number, destination in enumerate((*local, own)):
             source = Address(host, FIRST_PORT + number)
-            tap.deliver(forge.tcp(source, destination, forge.SYN, seq=1))
+            forged.deliver(tap, forge.tcp(source, destination, forge.SYN, seq=1))
         answer = tap.expect("an answer", lambda packet: packet.destination.host == host)
-        tap.deliver(forge.tcp(source, own, forge.RST, seq=2))
+        forged.deliver(tap, forge.tcp(source, own, forge.RST, seq=2))
         assert answer.source == own, f"{answer.source} answered a SYN from outside"
 
 
@@ -63,22 +66,23 @@ def assert_silent(mesh: Mesh, pod: Pod, local: Sequence[Address]) -> None:
     spec="SPEC-7.7",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
     families=(4,),
 )
-def test_loopback_is_closed_to_the_outside(mesh: Mesh) -> None:
+def test_loopback_is_closed_to_the_outside(mesh: Mesh, taps: Taps, forged: ForgedPackets) -> None:
     pod = mesh.pod()
-    closed, client = Address("127.0.0.1", CLOSED), Address(mesh.silent_address(), FIRST_PORT - 1)
+    closed, client = Address("127.0.0.1", CLOSED), Address(forged.silent_address(), FIRST_PORT - 1)
     own = Address(pod.address, CLOSED)
 
-    assert_silent(mesh, pod, [Address("127.0.0.1", port) for port in SERVED])
-    assert_silent(mesh, pod, [Address(host, 15904) for host in ("127.0.0.2", "127.255.255.254")])
-    with pod.tap() as tap:
+    assert_silent(pod, taps, forged, [Address("127.0.0.1", port) for port in SERVED])
+    assert_silent(
+        pod, taps, forged, [Address(host, 15904) for host in ("127.0.0.2", "127.255.255.254")]
+    )
+    with taps.of(pod) as tap:
         for destination in (closed, own):
-            tap.deliver(forge.tcp(client, destination, forge.SYN, seq=1))
+            forged.deliver(tap, forge.tcp(client, destination, forge.SYN, seq=1))
         answer = tap.expect("an answer", lambda packet: packet.destination == client)
         for destination in (closed, own):
-            tap.deliver(forge.tcp(client, destination, forge.RST, seq=2))
+            forged.deliver(tap, forge.tcp(client, destination, forge.RST, seq=2))
         assert not answer.ends, f"{answer.source} refused a SYN from outside"
 
 
@@ -90,15 +94,16 @@ def test_loopback_is_closed_to_the_outside(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.INBOUND_PORT_EXCLUSION},
-    needs={Need.FORGED_PACKETS, Need.TAP},
     families=(4,),
 )
-def test_excluded_port_on_loopback_is_closed_to_the_outside(mesh: Mesh) -> None:
+def test_excluded_port_on_loopback_is_closed_to_the_outside(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets
+) -> None:
     pod = mesh.pod(annotations=SEED_EXAMPLE)
     pod.listen(7070, host="127.0.0.1")
 
     assert mesh.client.connect(pod, 6379).direct
-    assert_silent(mesh, pod, [Address("127.0.0.1", port) for port in (6379, 7070)])
+    assert_silent(pod, taps, forged, [Address("127.0.0.1", port) for port in (6379, 7070)])
 
 
 @check(
@@ -107,17 +112,16 @@ def test_excluded_port_on_loopback_is_closed_to_the_outside(mesh: Mesh) -> None:
     spec="SPEC-17.13",
     level=SHOULD,
     profile=Profile.LIFECYCLE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_pod_forwards_no_packets_of_others(mesh: Mesh) -> None:
-    pod, client = mesh.pod(), Address(mesh.silent_address(), 20039)
+def test_pod_forwards_no_packets_of_others(mesh: Mesh, taps: Taps, forged: ForgedPackets) -> None:
+    pod, client = mesh.pod(), Address(forged.silent_address(), 20039)
     remote, own = Address(mesh.server.address, 8080), Address(pod.address, CLOSED)
 
-    with pod.tap() as tap:
-        tap.deliver(forge.udp(client, remote, STRANGERS))
-        tap.deliver(forge.tcp(client, own, forge.SYN, seq=1))
+    with taps.of(pod) as tap:
+        forged.deliver(tap, forge.udp(client, remote, STRANGERS))
+        forged.deliver(tap, forge.tcp(client, own, forge.SYN, seq=1))
         first = tap.expect("an answer", lambda packet: packet.destination in (client, remote))
-        tap.deliver(forge.tcp(client, own, forge.RST, seq=2))
+        forged.deliver(tap, forge.tcp(client, own, forge.RST, seq=2))
         assert first.source == own, f"the pod forwarded a datagram to {remote}"
 
 
@@ -127,14 +131,15 @@ def test_pod_forwards_no_packets_of_others(mesh: Mesh) -> None:
     spec="SPEC-17.14",
     level=INFO,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
     families=(4,),
 )
-def test_settings_and_routes_stay_as_they_were(mesh: Mesh) -> None:
+def test_settings_and_routes_stay_as_they_were(
+    mesh: Mesh, programmer: Programmer, programs: ForeignPrograms
+) -> None:
     pod = mesh.bare_pod()
-    before = surroundings(pod)
-    pod.program()
-    after = surroundings(pod)
+    before = surroundings(pod, programs)
+    programmer.program(pod)
+    after = surroundings(pod, programs)
 
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert before == after, f"gone: {sorted(before - after)}; new: {sorted(after - before)}"

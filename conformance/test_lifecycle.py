@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from pytest_fsmredir import INFO, MUST, SHOULD, Feature, Mesh, Need, Pod, Profile, check
+from pytest_fsmredir import (
+    INFO,
+    MUST,
+    SHOULD,
+    Feature,
+    ForeignPrograms,
+    Mesh,
+    Pod,
+    Profile,
+    Programmer,
+    Sidecars,
+    Taps,
+    check,
+)
 
 OUTBOUND_PORT_EXCLUSION_LIST = "outboundPortExclusionList"
 
@@ -14,9 +27,9 @@ COMMIT
 """
 
 
-def _track_connections(mesh: Mesh, pod: Pod) -> None:
+def _track_connections(mesh: Mesh, pod: Pod, programs: ForeignPrograms) -> None:
     program = "iptables-restore" if mesh.family == 4 else "ip6tables-restore"
-    done = pod.run([program, "--noflush"], TRACKING)
+    done = programs.run(pod, [program, "--noflush"], TRACKING)
     if done.status != 0:
         message = f"connection tracking could not be switched on: {done.stderr}"
         raise RuntimeError(message)
@@ -29,13 +42,14 @@ def _track_connections(mesh: Mesh, pod: Pod) -> None:
     spec="SPEC-16.1",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={Need.SIDECAR_CONTROL, Need.TAP},
 )
-def test_outbound_fails_closed_without_a_sidecar(mesh: Mesh) -> None:
+def test_outbound_fails_closed_without_a_sidecar(
+    mesh: Mesh, sidecars: Sidecars, taps: Taps
+) -> None:
     pod = mesh.pod()
 
     assert pod.connect(mesh.server, 8080).captured_outbound
-    with pod.sidecar.stopped(), pod.tap() as tap:
+    with sidecars.stopped(pod), taps.of(pod) as tap:
         for _ in ("first try", "second try"):
             assert pod.connect(mesh.server, 8080).unanswered
         assert pod.connect(mesh.server, 8081, uid=1500).direct
@@ -50,14 +64,13 @@ def test_outbound_fails_closed_without_a_sidecar(mesh: Mesh) -> None:
     spec="SPEC-16.1",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_inbound_fails_closed_without_a_sidecar(mesh: Mesh) -> None:
+def test_inbound_fails_closed_without_a_sidecar(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
     pod.listen(8080)
 
     assert mesh.client.connect(pod, 8080).captured_inbound
-    with pod.sidecar.stopped():
+    with sidecars.stopped(pod):
         assert pod.connect(mesh.loopback(), 8080).direct
         assert mesh.client.connect(pod, 8080).unanswered
 
@@ -69,12 +82,11 @@ def test_inbound_fails_closed_without_a_sidecar(mesh: Mesh) -> None:
     spec="SPEC-16.2",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_sidecar_that_is_back_gets_the_next_connection(mesh: Mesh) -> None:
+def test_sidecar_that_is_back_gets_the_next_connection(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
 
-    with pod.sidecar.stopped():
+    with sidecars.stopped(pod):
         assert pod.connect(mesh.server, 8080).unanswered
         assert mesh.client.connect(pod, 8080).unanswered
     assert pod.connect(mesh.server, 8080).captured_outbound
@@ -88,15 +100,14 @@ def test_sidecar_that_is_back_gets_the_next_connection(mesh: Mesh) -> None:
     spec="SPEC-16.3",
     level=INFO,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING},
     families=(4,),
 )
-def test_flow_from_before_stays_direct(mesh: Mesh) -> None:
+def test_flow_from_before_stays_direct(mesh: Mesh, programmer: Programmer) -> None:
     pod = mesh.bare_pod()
 
     with pod.open(mesh.server, 8080) as flow:
         assert flow.fate.direct
-        pod.program()
+        programmer.program(pod)
         assert flow.echoes(b"still there", mesh.timeout_s)
     assert pod.connect(mesh.server, 8080).captured_outbound
 
@@ -108,14 +119,15 @@ def test_flow_from_before_stays_direct(mesh: Mesh) -> None:
     spec="SPEC-16.4",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING, Need.FOREIGN_RULES},
 )
-def test_tracked_flow_outlives_the_programming(mesh: Mesh) -> None:
+def test_tracked_flow_outlives_the_programming(
+    mesh: Mesh, programmer: Programmer, programs: ForeignPrograms
+) -> None:
     pod = mesh.bare_pod()
-    _track_connections(mesh, pod)
+    _track_connections(mesh, pod, programs)
 
     with pod.open(mesh.server, 8080) as leaving, mesh.client.open(pod, 8080) as entering:
-        programmed = pod.try_program().accepted
+        programmed = programmer.try_program(pod).accepted
         for flow in (leaving, entering):
             assert flow.echoes(b"still there", mesh.timeout_s)
     if programmed:
@@ -150,12 +162,11 @@ def test_changed_list_reaches_a_pod_when_it_is_programmed(mesh: Mesh) -> None:
     spec="SPEC-16.5",
     level=SHOULD,
     profile=Profile.LIFECYCLE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_restarted_application_stays_captured(mesh: Mesh) -> None:
+def test_restarted_application_stays_captured(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
 
-    with pod.sidecar.forwarding():
+    with sidecars.forwarding(pod):
         for uid in (1000, 2000):
             with pod.listening(8080, uid=uid):
                 assert mesh.client.connect(pod, 8080).captured_inbound
@@ -169,13 +180,14 @@ def test_restarted_application_stays_captured(mesh: Mesh) -> None:
     spec="SPEC-16.2",
     level=MUST,
     profile=Profile.LIFECYCLE,
-    needs={Need.PROGRAMMING, Need.SIDECAR_CONTROL},
 )
-def test_pod_may_be_programmed_before_its_sidecar_starts(mesh: Mesh) -> None:
+def test_pod_may_be_programmed_before_its_sidecar_starts(
+    mesh: Mesh, programmer: Programmer, sidecars: Sidecars
+) -> None:
     pod = mesh.bare_pod()
 
-    with pod.sidecar.stopped():
-        pod.program()
+    with sidecars.stopped(pod):
+        programmer.program(pod)
         assert pod.connect(mesh.server, 8080).unanswered
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert mesh.client.connect(pod, 8080).captured_inbound

@@ -12,10 +12,12 @@ from pytest_fsmredir import (
     Fate,
     Feature,
     Flow,
+    ForeignPrograms,
+    ForgedPackets,
     Mesh,
-    Need,
     Pod,
     Profile,
+    Taps,
     check,
     forge,
 )
@@ -32,9 +34,9 @@ class LinkEnds(NamedTuple):
     gateway: str
 
 
-def ends_of(pod: Pod) -> LinkEnds:
+def ends_of(pod: Pod, programs: ForeignPrograms) -> LinkEnds:
     """Return the link-local addresses at both ends of the pod's link."""
-    done = pod.run(["/bin/sh", "-c", ASK])
+    done = programs.run(pod, ["/bin/sh", "-c", ASK])
     (link,), (route, *_) = map(json.loads, done.stdout.splitlines())
     own = next(each["local"] for each in link["addr_info"] if each)
     return LinkEnds(own, route["gateway"])
@@ -48,21 +50,22 @@ def ends_of(pod: Pod) -> LinkEnds:
     level=SHOULD,
     profile=Profile.IPV6,
     features={Feature.IPV6},
-    needs={Need.FORGED_PACKETS, Need.TAP, Need.FOREIGN_RULES},
     families=(6,),
 )
-def test_outbound_link_local_does_not_leak(mesh: Mesh) -> None:
+def test_outbound_link_local_does_not_leak(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets, programs: ForeignPrograms
+) -> None:
     pod = mesh.pod()
-    ends = ends_of(pod)
+    ends = ends_of(pod, programs)
     gateway = Address(ends.gateway, CLOSED)
     # A client of a link-local address is bound to an interface, so REDIRECT cannot take it to the
     # sidecar: its SYN leaves with the loopback address as destination, which no host accepts.
     application = forge.tcp(Address(ends.pod, 20027), gateway, forge.SYN, seq=1)
     sidecar = forge.tcp(Address(ends.pod, 20028), gateway, forge.SYN, seq=1)
 
-    with pod.tap() as tap:
-        pod.inject(application, interface=LINK)
-        pod.inject(sidecar, uid=1500, interface=LINK)
+    with taps.of(pod) as tap:
+        forged.inject(pod, application, interface=LINK)
+        forged.inject(pod, sidecar, uid=1500, interface=LINK)
         left = tap.expect("the sidecar's SYN", lambda packet: packet.destination == gateway)
         assert left.matches(sidecar), f"the application's SYN to {gateway} left the pod"
 
@@ -75,18 +78,19 @@ def test_outbound_link_local_does_not_leak(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.IPV6,
     features={Feature.IPV6},
-    needs={Need.FORGED_PACKETS, Need.TAP, Need.FOREIGN_RULES},
     families=(6,),
 )
-def test_inbound_link_local_is_captured(mesh: Mesh) -> None:
+def test_inbound_link_local_is_captured(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets, programs: ForeignPrograms
+) -> None:
     pod = mesh.pod()
-    ends = ends_of(pod)
+    ends = ends_of(pod, programs)
     client = Address(ends.gateway, 20029)
 
-    with pod.tap() as tap:
+    with taps.of(pod) as tap:
         for host in (ends.pod, pod.address):
             closed = Address(host, CLOSED)
-            tap.deliver(forge.tcp(client, closed, forge.SYN, seq=1))
+            forged.deliver(tap, forge.tcp(client, closed, forge.SYN, seq=1))
             answer = tap.expect("an answer", lambda packet: packet.destination == client)
             fate = Fate(Flow(Direction.INBOUND, closed), client, (), "refused")
             assert not answer.ends or fate.captured_inbound

@@ -12,6 +12,8 @@ from pytest_fsmredir import (
     Mesh,
     Need,
     Profile,
+    SecondInterface,
+    Sidecars,
     check,
 )
 
@@ -93,12 +95,11 @@ def test_ipv6_localhost_is_direct(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.CORE,
     features={Feature.HAIRPIN},
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_sidecars_call_to_its_own_pod_is_captured_once(mesh: Mesh) -> None:
+def test_sidecars_call_to_its_own_pod_is_captured_once(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
 
-    with pod.sidecar.forwarding():
+    with sidecars.forwarding(pod):
         fate = pod.connect(pod, 8080, uid=1500)
     assert fate.captured_inbound
     assert fate.passed(Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN)
@@ -130,13 +131,15 @@ def test_sidecar_reaches_localhost_directly(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.CORE,
     features={Feature.HAIRPIN},
-    needs={Need.SIDECAR_CONTROL, Need.REMOTE_ADDRESSES},
+    needs={Need.REMOTE_ADDRESSES},
 )
-def test_call_to_itself_through_a_service_passes_both_listeners(mesh: Mesh) -> None:
+def test_call_to_itself_through_a_service_passes_both_listeners(
+    mesh: Mesh, sidecars: Sidecars
+) -> None:
     pod = mesh.pod()
     service = str(mesh.subnet(9)[9])
 
-    with pod.sidecar.forwarding({service: pod.address}):
+    with sidecars.forwarding(pod, {service: pod.address}):
         pod.listen(8080)
         fate = pod.connect(service, 8080)
     assert fate.captured_outbound
@@ -165,13 +168,12 @@ def test_sidecar_reaches_the_rest_of_loopback_directly(mesh: Mesh) -> None:
     spec="SPEC-7.3",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.SECOND_INTERFACE},
 )
-def test_further_own_addresses_are_direct(mesh: Mesh) -> None:
-    pod = mesh.pod(second_interface=True)
+def test_further_own_addresses_are_direct(mesh: Mesh, second: SecondInterface) -> None:
+    pod = second.pod()
 
     assert pod.connect(mesh.server, 8080).captured_outbound
-    for address in (pod.second_address, pod.second_interface_address):
+    for address in (second.address(pod), second.interface_address(pod)):
         assert pod.connect(address, 8080).direct
 
 
@@ -183,11 +185,10 @@ def test_further_own_addresses_are_direct(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.CORE,
     features={Feature.HAIRPIN},
-    needs={Need.SECOND_INTERFACE},
 )
-def test_sidecars_call_to_further_own_addresses_is_captured(mesh: Mesh) -> None:
-    pod = mesh.pod(second_interface=True)
+def test_sidecars_call_to_further_own_addresses_is_captured(second: SecondInterface) -> None:
+    pod = second.pod()
 
     assert pod.connect(pod, 8080).direct
-    for address in (pod.address, pod.second_address, pod.second_interface_address):
+    for address in (pod.address, second.address(pod), second.interface_address(pod)):
         assert pod.connect(address, 8080, uid=1500).captured_inbound

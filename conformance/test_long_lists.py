@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_fsmredir import MUST, Feature, Mesh, Need, Pod, Profile, check
+from pytest_fsmredir import MUST, Feature, Mesh, Need, Pod, Profile, Programmer, check
 
 IP_EXCLUSIONS = "flomesh.io/outbound-ip-range-exclusion-list"
 IP_INCLUSIONS = "flomesh.io/outbound-ip-range-inclusion-list"
@@ -77,17 +77,16 @@ def _told_hosts(hosts: Sequence[str], mesh: Mesh, pod: Pod, captured: str) -> It
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features=PORT_LISTS,
-    needs={Need.PROGRAMMING},
     families=(4,),
 )
-def test_port_lists_of_thousands_are_not_cut(mesh: Mesh) -> None:
+def test_port_lists_of_thousands_are_not_cut(mesh: Mesh, programmer: Programmer) -> None:
     pod, outbound, inbound = mesh.bare_pod(), _ports(20000), _ports(40001)
     lists = {
         OUTBOUND_PORTS: ",".join(map(str, outbound)),
         INBOUND_PORTS: ",".join(map(str, inbound)),
     }
 
-    if pod.try_program(annotations=lists, kill_after_s=ENOUGH_S).accepted:
+    if programmer.try_program(pod, annotations=lists, kill_after_s=ENOUGH_S).accepted:
         assert pod.connect(mesh.server, outbound[-1]).direct
         for fate in pod.connect_all(mesh.server, _told(outbound, mesh)):
             assert fate.refused or fate.direct
@@ -108,14 +107,14 @@ def test_port_lists_of_thousands_are_not_cut(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
-    needs={Need.PROGRAMMING, Need.REMOTE_ADDRESSES},
+    needs={Need.REMOTE_ADDRESSES},
     families=(4,),
 )
-def test_exclusion_list_of_thousands_is_not_cut(mesh: Mesh) -> None:
+def test_exclusion_list_of_thousands_is_not_cut(mesh: Mesh, programmer: Programmer) -> None:
     pod, hosts = mesh.bare_pod(), _hosts(mesh)
     lists = {IP_EXCLUSIONS: _ranges(hosts)}
 
-    if pod.try_program(annotations=lists, kill_after_s=ENOUGH_S).accepted:
+    if programmer.try_program(pod, annotations=lists, kill_after_s=ENOUGH_S).accepted:
         for n in UNLISTED:
             assert pod.connect(_addresses(mesh)[n], 8080).captured_outbound
         assert pod.connect(hosts[-1], 8081).direct
@@ -132,14 +131,14 @@ def test_exclusion_list_of_thousands_is_not_cut(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.INCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
-    needs={Need.PROGRAMMING, Need.REMOTE_ADDRESSES},
+    needs={Need.REMOTE_ADDRESSES},
     families=(4,),
 )
-def test_inclusion_list_of_thousands_is_not_cut(mesh: Mesh) -> None:
+def test_inclusion_list_of_thousands_is_not_cut(mesh: Mesh, programmer: Programmer) -> None:
     pod, hosts = mesh.bare_pod(), _hosts(mesh)
     lists = {IP_INCLUSIONS: _ranges(hosts)}
 
-    if pod.try_program(annotations=lists, kill_after_s=ENOUGH_S).accepted:
+    if programmer.try_program(pod, annotations=lists, kill_after_s=ENOUGH_S).accepted:
         for n in UNLISTED:
             assert pod.connect(_addresses(mesh)[n], 8080).direct
         assert pod.connect(hosts[-1], 8081).captured_outbound

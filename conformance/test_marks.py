@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from functools import partial
 
-from pytest_fsmredir import MUST, SHOULD, Mesh, Need, Pod, Profile, check
+from pytest_fsmredir import MUST, SHOULD, ForeignPrograms, Mesh, Need, Pod, Profile, check
 
 # Each bit by itself, all of them, the numbers that FSM uses, and marks of Istio, Istio's ambient
 # mode, Kubernetes, Cilium, Calico, Tailscale and the documents of TPROXY.
@@ -29,10 +29,10 @@ def marked(mark: int) -> Callable[[socket.socket], None]:
     return partial(unsigned, socket.SO_MARK, mark)
 
 
-def delivered_inside(pod: Pod, remote: str) -> set[int]:
+def delivered_inside(pod: Pod, programs: ForeignPrograms, remote: str) -> set[int]:
     """Return the marks with which the routes keep a remote address in the pod, as for TPROXY."""
     questions = "".join(f"route get {remote} from {pod.address} mark {mark}\n" for mark in MARKS)
-    done = pod.run(["ip", "-oneline", "-force", "-batch", "-"], questions)
+    done = programs.run(pod, ["ip", "-oneline", "-force", "-batch", "-"], questions)
     failed = {int(number) for number in re.findall(r"-:([0-9]+)", done.stderr)}
     answered = [mark for number, mark in enumerate(MARKS, 1) if number not in failed]
     routes = zip(answered, done.stdout.splitlines(), strict=True)
@@ -79,11 +79,11 @@ def test_priority_does_not_exempt_an_application(mesh: Mesh) -> None:
     spec="SPEC-5.6",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.KERNEL_SETTINGS, Need.FOREIGN_RULES},
+    needs={Need.KERNEL_SETTINGS},
 )
-def test_mark_does_not_lose_traffic(mesh: Mesh) -> None:
+def test_mark_does_not_lose_traffic(mesh: Mesh, programs: ForeignPrograms) -> None:
     pod = mesh.pod()
-    kept = delivered_inside(pod, mesh.server.address)
+    kept = delivered_inside(pod, programs, mesh.server.address)
 
     assert pod.datagram(mesh.server, 8080).direct
     for mark in sorted({*MARKS} - kept):

@@ -9,11 +9,12 @@ from pytest_fsmredir import (
     MUST,
     SHOULD,
     Address,
+    ForgedPackets,
     Mesh,
-    Need,
     Packet,
     Pod,
     Profile,
+    Taps,
     check,
     forge,
     protocols,
@@ -41,21 +42,21 @@ def _assert_live(mesh: Mesh, pod: Pod) -> None:
     assert mesh.client.connect(pod, 8080).captured_inbound
 
 
-def _send_out(pod: Pod, packets: Named) -> None:
+def _send_out(pod: Pod, taps: Taps, forged: ForgedPackets, packets: Named) -> None:
     """Send packets out of the pod, as several users, and see each of them leave unchanged."""
-    with pod.tap() as tap:
+    with taps.of(pod) as tap:
         for n, (what, packet) in enumerate(packets):
-            pod.inject(packet, uid=SENDERS[n % len(SENDERS)])
+            forged.inject(pod, packet, uid=SENDERS[n % len(SENDERS)])
             tap.expect_unchanged(what, packet)
 
 
-def _send_in(pod: Pod, packets: Named) -> None:
+def _send_in(pod: Pod, taps: Taps, forged: ForgedPackets, packets: Named) -> None:
     """Send packets into the pod, and see the pod's kernel receive each of them unchanged."""
     numbers = {packet.number for _, packet in packets}
     groups = {packet.destination.host for _, packet in packets if packet.is_multicast}
-    with pod.tap() as tap, pod.receiving(numbers, groups) as received:
+    with taps.of(pod) as tap, forged.receiving(pod, numbers, groups) as received:
         for what, packet in packets:
-            tap.deliver(packet)
+            forged.deliver(tap, packet)
             received.expect_unchanged(what, packet)
 
 
@@ -92,9 +93,8 @@ def _fields(n: int) -> forge.IpFields:
     spec="SPEC-5.4",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_other_protocols_are_left_alone(mesh: Mesh) -> None:
+def test_other_protocols_are_left_alone(mesh: Mesh, taps: Taps, forged: ForgedPackets) -> None:
     pod, every = mesh.pod(), mesh.exhaustive
     here, there = Address(pod.address, 20010), Address(mesh.client.address, 8080)
     # Outbound only: connection tracking sums up UDP-Lite that comes in as if it were UDP (see
@@ -102,8 +102,8 @@ def test_other_protocols_are_left_alone(mesh: Mesh) -> None:
     lite = ("UDP-Lite", forge.udp(here, there, b"lite", protocol=forge.UDP_LITE))
 
     _assert_live(mesh, pod)
-    _send_out(pod, [*protocols.other_protocols(here, there, every=every), lite])
-    _send_in(pod, protocols.other_protocols(there, here, every=every))
+    _send_out(pod, taps, forged, [*protocols.other_protocols(here, there, every=every), lite])
+    _send_in(pod, taps, forged, protocols.other_protocols(there, here, every=every))
 
 
 @check(
@@ -113,19 +113,18 @@ def test_other_protocols_are_left_alone(mesh: Mesh) -> None:
     spec="SPEC-5.3",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_every_icmp_query_is_left_alone(mesh: Mesh) -> None:
+def test_every_icmp_query_is_left_alone(mesh: Mesh, taps: Taps, forged: ForgedPackets) -> None:
     pod = mesh.pod()
     here, there = pod.address, mesh.client.address
     asked = protocols.icmp_queries(here, there)
     asking = protocols.icmp_queries(there, here)
 
     _assert_live(mesh, pod)
-    _send_out(pod, [(f"{query.name} request", query.request) for query in asked])
-    _send_in(pod, [(f"{query.name} reply", query.reply) for query in asked])
-    _send_in(pod, [(f"{query.name} request", query.request) for query in asking])
-    _send_out(pod, [(f"{query.name} reply", query.reply) for query in asking])
+    _send_out(pod, taps, forged, [(f"{query.name} request", query.request) for query in asked])
+    _send_in(pod, taps, forged, [(f"{query.name} reply", query.reply) for query in asked])
+    _send_in(pod, taps, forged, [(f"{query.name} request", query.request) for query in asking])
+    _send_out(pod, taps, forged, [(f"{query.name} reply", query.reply) for query in asking])
 
 
 @check(
@@ -135,16 +134,17 @@ def test_every_icmp_query_is_left_alone(mesh: Mesh) -> None:
     spec="SPEC-5.3",
     level=MUST,
     profile=Profile.IPV6,
-    needs={Need.FORGED_PACKETS, Need.TAP},
     families=(6,),
 )
-def test_neighbour_and_listener_discovery_are_left_alone(mesh: Mesh) -> None:
+def test_neighbour_and_listener_discovery_are_left_alone(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets
+) -> None:
     pod = mesh.pod()
 
     fates = [pod.connect(address, 8080, answer=False) for address in SOMEWHERE]
     assert any(fate.captured_outbound for fate in fates), f"nothing is captured: {fates}"
-    _send_out(pod, protocols.neighbour_messages(pod.address))
-    _send_in(pod, protocols.neighbour_messages(mesh.client.address))
+    _send_out(pod, taps, forged, protocols.neighbour_messages(pod.address))
+    _send_in(pod, taps, forged, protocols.neighbour_messages(mesh.client.address))
 
 
 @check(
@@ -154,15 +154,14 @@ def test_neighbour_and_listener_discovery_are_left_alone(mesh: Mesh) -> None:
     spec="SPEC-5.4",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
     families=(4,),
 )
-def test_igmp_is_left_alone(mesh: Mesh) -> None:
+def test_igmp_is_left_alone(mesh: Mesh, taps: Taps, forged: ForgedPackets) -> None:
     pod = mesh.pod()
 
     _assert_live(mesh, pod)
-    _send_out(pod, protocols.igmp_messages(pod.address))
-    _send_in(pod, protocols.igmp_messages(mesh.client.address))
+    _send_out(pod, taps, forged, protocols.igmp_messages(pod.address))
+    _send_in(pod, taps, forged, protocols.igmp_messages(mesh.client.address))
 
 
 @check(
@@ -172,16 +171,15 @@ def test_igmp_is_left_alone(mesh: Mesh) -> None:
     spec="SPEC-5.7",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_icmp_keeps_its_header(mesh: Mesh) -> None:
+def test_icmp_keeps_its_header(mesh: Mesh, taps: Taps, forged: ForgedPackets) -> None:
     pod = mesh.pod()
     choices = range(0, CHOICES, 1 if mesh.exhaustive else 9)
     here, there = pod.address, mesh.client.address
 
     _assert_live(mesh, pod)
-    _send_out(pod, [_echo(here, there, n) for n in choices])
-    _send_in(pod, [_echo(there, here, n) for n in choices])
+    _send_out(pod, taps, forged, [_echo(here, there, n) for n in choices])
+    _send_in(pod, taps, forged, [_echo(there, here, n) for n in choices])
 
 
 @check(
@@ -191,15 +189,14 @@ def test_icmp_keeps_its_header(mesh: Mesh) -> None:
     spec="SPEC-5.7",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_udp_keeps_its_header(mesh: Mesh) -> None:
+def test_udp_keeps_its_header(mesh: Mesh, taps: Taps, forged: ForgedPackets) -> None:
     pod = mesh.pod()
     here, there = Address(pod.address, 20027), Address(mesh.client.address, 8080)
 
     _assert_live(mesh, pod)
-    _send_out(pod, [_datagram(here, there, n) for n in range(CHOICES)])
-    _send_in(pod, [_datagram(there, here, n) for n in range(CHOICES)])
+    _send_out(pod, taps, forged, [_datagram(here, there, n) for n in range(CHOICES)])
+    _send_in(pod, taps, forged, [_datagram(there, here, n) for n in range(CHOICES)])
 
 
 @check(
@@ -209,16 +206,15 @@ def test_udp_keeps_its_header(mesh: Mesh) -> None:
     spec="SPEC-5.2",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_udp_is_left_alone_from_every_port(mesh: Mesh) -> None:
+def test_udp_is_left_alone_from_every_port(mesh: Mesh, taps: Taps, forged: ForgedPackets) -> None:
     pod = mesh.pod()
     ports = range(1, 1 << 16, 16) if mesh.exhaustive else FIXED_PORTS
     here, there = pod.address, mesh.client.address
 
     _assert_live(mesh, pod)
-    _send_out(pod, [_from_port(here, there, port) for port in ports])
-    _send_in(pod, [_from_port(there, here, port) for port in ports])
+    _send_out(pod, taps, forged, [_from_port(here, there, port) for port in ports])
+    _send_in(pod, taps, forged, [_from_port(there, here, port) for port in ports])
 
 
 @check(
@@ -228,14 +224,17 @@ def test_udp_is_left_alone_from_every_port(mesh: Mesh) -> None:
     spec="SPEC-5.4",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_multicast_and_broadcast_enter_the_pod(mesh: Mesh) -> None:
+def test_multicast_and_broadcast_enter_the_pod(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets
+) -> None:
     pod, source = mesh.pod(), mesh.client.address
 
     assert mesh.client.connect(pod, 5353).captured_inbound
     _send_in(
         pod,
+        taps,
+        forged,
         [
             _from_port(source, group, port)
             for group in TO_EVERYBODY[mesh.family]

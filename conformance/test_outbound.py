@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from pytest_fsmredir import MUST, SHOULD, Acceptor, Address, Mesh, Need, Profile, check
+from pytest_fsmredir import (
+    MUST,
+    SHOULD,
+    Acceptor,
+    Address,
+    Mesh,
+    Need,
+    Profile,
+    SecondInterface,
+    Sidecars,
+    check,
+)
 
 
 @check(
@@ -29,12 +40,13 @@ def test_remote_address_is_captured(mesh: Mesh) -> None:
     spec="SPEC-3.3",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_outbound_connection_passes_the_outbound_listener_alone(mesh: Mesh) -> None:
+def test_outbound_connection_passes_the_outbound_listener_alone(
+    mesh: Mesh, sidecars: Sidecars
+) -> None:
     pod = mesh.pod()
 
-    with pod.sidecar.forwarding():
+    with sidecars.forwarding(pod):
         for port in (80, 15001, 15003, 15010):
             fate = pod.connect(mesh.server, port)
             assert fate.captured_outbound
@@ -100,12 +112,11 @@ def test_bound_connection_is_captured(mesh: Mesh) -> None:
     spec="SPEC-1.6",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_connection_to_the_node_is_captured_once(mesh: Mesh) -> None:
+def test_connection_to_the_node_is_captured_once(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
 
-    with pod.sidecar.forwarding():
+    with sidecars.forwarding(pod):
         fate = pod.connect(mesh.node, 8015)
         assert fate.captured_outbound
         assert fate.passed(Acceptor.SIDECAR_OUTBOUND, Acceptor.ORIGIN)
@@ -118,12 +129,11 @@ def test_connection_to_the_node_is_captured_once(mesh: Mesh) -> None:
     spec="SPEC-4.2",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_call_to_another_pod_passes_both_sidecars(mesh: Mesh) -> None:
+def test_call_to_another_pod_passes_both_sidecars(mesh: Mesh, sidecars: Sidecars) -> None:
     here, there = mesh.pod(), mesh.pod(fresh=True)
 
-    with here.sidecar.forwarding(), there.sidecar.forwarding():
+    with sidecars.forwarding(here), sidecars.forwarding(there):
         fate = here.connect(there, 8080)
         assert fate.captured_outbound
         assert fate.passed(Acceptor.SIDECAR_OUTBOUND, Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN)
@@ -137,12 +147,11 @@ def test_call_to_another_pod_passes_both_sidecars(mesh: Mesh) -> None:
     spec="SPEC-1.1",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SECOND_INTERFACE},
 )
-def test_connection_from_a_second_address_is_captured(mesh: Mesh) -> None:
-    pod = mesh.pod(second_interface=True)
+def test_connection_from_a_second_address_is_captured(mesh: Mesh, second: SecondInterface) -> None:
+    pod = second.pod()
 
-    for address in (pod.address, pod.second_address, pod.second_interface_address):
+    for address in (pod.address, second.address(pod), second.interface_address(pod)):
         assert pod.connect(mesh.server, 8080, source=Address(address, 0)).captured_outbound
 
 
@@ -153,11 +162,12 @@ def test_connection_from_a_second_address_is_captured(mesh: Mesh) -> None:
     spec="SPEC-1.1",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SECOND_INTERFACE},
 )
-def test_connection_through_a_second_interface_is_captured(mesh: Mesh) -> None:
-    pod = mesh.pod(second_interface=True)
-    beyond = mesh.beyond_second_interface()
+def test_connection_through_a_second_interface_is_captured(
+    mesh: Mesh, second: SecondInterface
+) -> None:
+    pod = second.pod()
+    beyond = second.remote_address()
 
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert pod.connect(beyond, 8080, interface="net1").captured_outbound

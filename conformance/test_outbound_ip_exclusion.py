@@ -11,11 +11,13 @@ from pytest_fsmredir import (
     Acceptor,
     Address,
     Feature,
+    ForeignPrograms,
     Mesh,
     Need,
     Place,
     Pod,
     Profile,
+    SecondInterface,
     check,
 )
 
@@ -34,7 +36,7 @@ def _only(place: Place) -> str:
     return str(ip_network(place.address))
 
 
-def _translate(service: Pod, to: Place, family: int) -> None:
+def _translate(service: Pod, programs: ForeignPrograms, to: Place, family: int) -> None:
     """Make a pod's address stand for another host, as a node does with a service address.
 
     Raises:
@@ -48,7 +50,7 @@ COMMIT
 """
     program = "iptables-restore" if family == 4 else "ip6tables-restore"
     script = f"echo 1 > /proc/sys/net/{FORWARDING[family]} && {program} --noflush"
-    done = service.run(["/bin/sh", "-c", script], rules)
+    done = programs.run(service, ["/bin/sh", "-c", script], rules)
     if done.status != 0:
         raise OSError(done.stderr)
 
@@ -131,11 +133,10 @@ def test_exclusion_of_everything_is_for_outbound_only(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
-    needs={Need.FOREIGN_RULES},
 )
-def test_excluded_service_address_is_direct(mesh: Mesh) -> None:
+def test_excluded_service_address_is_direct(mesh: Mesh, programs: ForeignPrograms) -> None:
     service, server = mesh.bare_pod(), mesh.server
-    _translate(service, server, mesh.family)
+    _translate(service, programs, server, mesh.family)
     server.listen(8080)
     service_excluded = mesh.pod(annotations={EXCLUSION_LIST: _only(service)}, fresh=True)
     server_excluded = mesh.pod(annotations={EXCLUSION_LIST: _only(server)})
@@ -193,14 +194,13 @@ def test_exclusion_lists_of_both_scopes_add_up(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
-    needs={Need.SECOND_INTERFACE},
 )
-def test_excluded_range_holds_on_every_way_out(mesh: Mesh) -> None:
-    beyond = ip_network(mesh.beyond_second_interface())
+def test_excluded_range_holds_on_every_way_out(mesh: Mesh, second: SecondInterface) -> None:
+    beyond = ip_network(second.remote_address())
     lists = {EXCLUSION_LIST: f"{_only(mesh.server)},{beyond}"}
-    pod = mesh.pod(annotations=lists, second_interface=True)
+    pod = second.pod(annotations=lists)
 
-    for own in (pod.address, pod.second_address):
+    for own in (pod.address, second.address(pod)):
         assert pod.connect(mesh.client, 8080, source=Address(own, 0)).captured_outbound
         assert pod.connect(mesh.server, 8080, source=Address(own, 0)).direct
     assert pod.connect(str(beyond[0] + 1), 8080, interface="net1").captured_outbound

@@ -15,6 +15,9 @@ from pytest_fsmredir import (
     Need,
     Place,
     Profile,
+    Programmer,
+    SecondInterface,
+    Sidecars,
     check,
 )
 
@@ -144,14 +147,15 @@ def test_inclusion_of_everything_is_the_default(mesh: Mesh) -> None:
     level=SHOULD,
     profile=Profile.INCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
-    needs={Need.PROGRAMMING, Need.SIDECAR_CONTROL},
 )
-def test_inclusion_of_local_addresses_does_not_loop(mesh: Mesh) -> None:
+def test_inclusion_of_local_addresses_does_not_loop(
+    mesh: Mesh, programmer: Programmer, sidecars: Sidecars
+) -> None:
     pod = mesh.bare_pod()
-    pod.program(annotations={INCLUSION_LIST: f"{LOOPBACK[mesh.family]},{_only(pod)}"})
+    programmer.program(pod, annotations={INCLUSION_LIST: f"{LOOPBACK[mesh.family]},{_only(pod)}"})
 
     assert mesh.client.connect(pod, 8080).captured_inbound
-    with pod.sidecar.forwarding():
+    with sidecars.forwarding(pod):
         assert mesh.client.connect(pod, 8080).passed(Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN)
         for address in (pod.address, mesh.loopback()):
             assert pod.connect(address, 8080).ends_within(3)
@@ -205,14 +209,13 @@ def test_inclusion_lists_of_both_scopes_add_up(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.INCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
-    needs={Need.SECOND_INTERFACE},
 )
-def test_included_range_holds_on_every_way_out(mesh: Mesh) -> None:
-    beyond = ip_network(mesh.beyond_second_interface())
+def test_included_range_holds_on_every_way_out(mesh: Mesh, second: SecondInterface) -> None:
+    beyond = ip_network(second.remote_address())
     lists = {INCLUSION_LIST: f"{_only(mesh.server)},{beyond}"}
-    pod = mesh.pod(annotations=lists, second_interface=True)
+    pod = second.pod(annotations=lists)
 
-    for own in (pod.address, pod.second_address):
+    for own in (pod.address, second.address(pod)):
         assert pod.connect(mesh.client, 8080, source=Address(own, 0)).direct
         assert pod.connect(mesh.server, 8080, source=Address(own, 0)).captured_outbound
     assert pod.connect(str(beyond[0] + 1), 8080, interface="net1").direct

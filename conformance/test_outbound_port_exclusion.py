@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from pytest_fsmredir import MUST, SHOULD, Address, Feature, Mesh, Need, Profile, check
+from pytest_fsmredir import (
+    MUST,
+    SHOULD,
+    Address,
+    Feature,
+    Mesh,
+    Profile,
+    Programmer,
+    SecondInterface,
+    check,
+)
 
 EXCLUSION_LIST = "flomesh.io/outbound-port-exclusion-list"
 SEED_EXAMPLE = {EXCLUSION_LIST: "6379,7070"}
@@ -164,13 +174,14 @@ def test_own_address_is_direct_on_an_excluded_outbound_port(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_PORT_EXCLUSION},
-    needs={Need.SECOND_INTERFACE},
 )
-def test_outbound_port_exclusion_holds_on_every_way_out(mesh: Mesh) -> None:
-    pod = mesh.pod(annotations=SEED_EXAMPLE, second_interface=True)
-    beyond = mesh.beyond_second_interface()
+def test_outbound_port_exclusion_holds_on_every_way_out(
+    mesh: Mesh, second: SecondInterface
+) -> None:
+    pod = second.pod(annotations=SEED_EXAMPLE)
+    beyond = second.remote_address()
 
-    for own in (pod.address, pod.second_address):
+    for own in (pod.address, second.address(pod)):
         assert pod.connect(mesh.server, 8080, source=Address(own, 0)).captured_outbound
         assert pod.connect(mesh.server, 6379, source=Address(own, 0)).direct
     assert pod.connect(beyond, 8080, interface="net1").captured_outbound
@@ -185,13 +196,12 @@ def test_outbound_port_exclusion_holds_on_every_way_out(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_PORT_EXCLUSION},
-    needs={Need.PROGRAMMING},
 )
-def test_reserved_numbers_can_be_excluded_outbound(mesh: Mesh) -> None:
+def test_reserved_numbers_can_be_excluded_outbound(mesh: Mesh, programmer: Programmer) -> None:
     pod = mesh.bare_pod()
     listed = ",".join(map(str, RESERVED_PORTS))
 
-    if pod.try_program(annotations={EXCLUSION_LIST: listed}).accepted:
+    if programmer.try_program(pod, annotations={EXCLUSION_LIST: listed}).accepted:
         assert pod.connect(mesh.server, 15002).captured_outbound
         for port in RESERVED_PORTS:
             assert pod.connect(mesh.server, port).direct

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from pytest_fsmredir import MUST, Acceptor, Address, Mesh, Need, Profile, check
+from pytest_fsmredir import MUST, Acceptor, Address, Mesh, Profile, Sidecars, Taps, check
 
 PASSED_ON = [Acceptor.SIDECAR_OUTBOUND, Acceptor.ORIGIN]
 PATTERN = bytes(range(251))  # a prime length: a block that is shifted or doubled never looks right
@@ -27,12 +27,11 @@ APPLICATION_BYTES = (
     spec="SPEC-1.3",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.TAP, Need.SIDECAR_CONTROL},
 )
-def test_captured_connection_stays_in_the_pod(mesh: Mesh) -> None:
+def test_captured_connection_stays_in_the_pod(mesh: Mesh, sidecars: Sidecars, taps: Taps) -> None:
     pod = mesh.pod()
 
-    with pod.tap() as tap, pod.sidecar.forwarding():
+    with taps.of(pod) as tap, sidecars.forwarding(pod):
         fate = pod.connect(mesh.server, 8006, source=Address(pod.address, 23006))
         packets = tap.packets()
     assert fate.captured_outbound
@@ -49,14 +48,13 @@ def test_captured_connection_stays_in_the_pod(mesh: Mesh) -> None:
     spec="SPEC-1.5",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_payload_passes_unchanged(mesh: Mesh) -> None:
+def test_payload_passes_unchanged(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
     size = 32 * MEBIBYTE if mesh.exhaustive else MEBIBYTE
     payload = (PATTERN * (size // len(PATTERN) + 1))[:size]
 
-    for passing_on in (nullcontext(), pod.sidecar.forwarding()):
+    for passing_on in (nullcontext(), sidecars.forwarding(pod)):
         with passing_on, pod.open(mesh.server, 8080) as connection:
             assert connection.fate.captured_outbound
             assert connection.echoes(b"1", mesh.timeout_s)
@@ -69,14 +67,13 @@ def test_payload_passes_unchanged(mesh: Mesh) -> None:
     spec="SPEC-1.5",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_server_may_speak_first(mesh: Mesh) -> None:
+def test_server_may_speak_first(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
 
     for port in SERVER_SPEAKS_FIRST:
         assert pod.connect(mesh.server, port).captured_outbound
-        with pod.sidecar.forwarding():
+        with sidecars.forwarding(pod):
             fate = pod.connect(mesh.server, port)
         assert fate.passed(*PASSED_ON)
 
@@ -87,12 +84,11 @@ def test_server_may_speak_first(mesh: Mesh) -> None:
     spec="SPEC-5.1",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_application_protocol_makes_no_difference(mesh: Mesh) -> None:
+def test_application_protocol_makes_no_difference(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
 
-    for passing_on in (nullcontext(), pod.sidecar.forwarding()):
+    for passing_on in (nullcontext(), sidecars.forwarding(pod)):
         with passing_on:
             for payload in APPLICATION_BYTES:
                 with pod.open(mesh.server, 8080) as connection:
@@ -107,13 +103,12 @@ def test_application_protocol_makes_no_difference(mesh: Mesh) -> None:
     spec="SPEC-1.5",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_half_close_passes_the_redirection(mesh: Mesh) -> None:
+def test_half_close_passes_the_redirection(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
     payload = PATTERN * 1000
 
-    for passing_on in (nullcontext(), pod.sidecar.forwarding()):
+    for passing_on in (nullcontext(), sidecars.forwarding(pod)):
         with passing_on, pod.open(mesh.server, 8080) as connection:
             assert connection.fate.captured_outbound
             connection.send(payload)
@@ -128,17 +123,16 @@ def test_half_close_passes_the_redirection(mesh: Mesh) -> None:
     spec="SPEC-1.5",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL, Need.TAP},
 )
-def test_reset_passes_the_redirection(mesh: Mesh) -> None:
+def test_reset_passes_the_redirection(mesh: Mesh, sidecars: Sidecars, taps: Taps) -> None:
     pod = mesh.pod()
 
     with pod.open(mesh.server, 8080) as connection:
         assert connection.fate.captured_outbound
-        with pod.sidecar.stopped():
+        with sidecars.stopped(pod):
             connection.exchange(b"?", mesh.timeout_s)
         assert connection.lost == "reset", f"expected a reset; the client saw: {connection.lost}"
-    with pod.sidecar.forwarding(), pod.tap() as tap:
+    with sidecars.forwarding(pod), taps.of(pod) as tap:
         onward = pod.connect(mesh.server, 8080).path[-1].peer  # ends with a reset
         # A proxy may pass it on as a reset or as an orderly end.
         tap.expect("the end of the onward connection", lambda p: p.ends and p.source == onward)

@@ -9,7 +9,18 @@ from contextlib import ExitStack
 from ipaddress import ip_address, ip_network
 from itertools import islice
 
-from pytest_fsmredir import MUST, Fate, Mesh, Need, Place, Pod, Profile, check
+from pytest_fsmredir import (
+    MUST,
+    Fate,
+    ForeignPrograms,
+    Mesh,
+    Need,
+    Place,
+    Pod,
+    Profile,
+    SecondInterface,
+    check,
+)
 
 # 1500 and 15002 are numbers of FSM but not reserved ports. Other meshes skip the rest, or
 # some of it, without being asked: remote shells, routing, the API server of the cluster, and
@@ -74,13 +85,13 @@ def remote(mesh: Mesh) -> tuple[str, ...]:
     return (*REMOTE[mesh.family], *(f"{first}.201.2.3" for first in more))
 
 
-def addresses_of_routes(pod: Pod, family: int) -> set[str]:
+def addresses_of_routes(pod: Pod, programs: ForeignPrograms, family: int) -> set[str]:
     """Return the gateways of the pod's routes, and the first and last addresses of their ranges.
 
     Addresses of the pod itself are left out, those that an implementation adds too: Istio's tool
     adds ::6 to the loopback interface.
     """
-    done = pod.run(["ip", "-json", f"-{family}", "route", "show", "table", "all"])
+    done = programs.run(pod, ["ip", "-json", f"-{family}", "route", "show", "table", "all"])
     every = json.loads(done.stdout)
     own = {route["dst"] for route in every if route.get("type") == "local"}
     routes = [route for route in every if "type" not in route]
@@ -175,11 +186,12 @@ def test_sidecar_reaches_every_remote_range_directly(mesh: Mesh) -> None:
     spec="SPEC-1.1",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SECOND_INTERFACE, Need.FOREIGN_RULES},
 )
-def test_addresses_of_the_routes_are_captured(mesh: Mesh) -> None:
-    pod = mesh.pod(second_interface=True)
-    named = addresses_of_routes(pod, mesh.family)
+def test_addresses_of_the_routes_are_captured(
+    mesh: Mesh, programs: ForeignPrograms, second: SecondInterface
+) -> None:
+    pod = second.pod()
+    named = addresses_of_routes(pod, programs, mesh.family)
 
     assert pod.connect(mesh.server, 443).captured_outbound
     for address in sorted(named - {*pod.addresses}):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from pytest_fsmredir import SHOULD, Address, Mesh, Need, Profile, check
+from pytest_fsmredir import SHOULD, Address, KernelSettings, Mesh, Profile, Taps, check
 
 EARLY = b"sent before the handshake was over"
 COMMON_OPTIONS = ("ipv4/tcp_timestamps", "ipv4/tcp_sack", "ipv4/tcp_window_scaling")
@@ -76,14 +76,13 @@ def test_unusual_tcp_options_are_captured(mesh: Mesh) -> None:
     spec="SPEC-1.6",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.TAP},
 )
-def test_data_in_the_syn_is_captured(mesh: Mesh) -> None:
+def test_data_in_the_syn_is_captured(mesh: Mesh, taps: Taps) -> None:
     pod = mesh.pod()
     early = partial(fast_open, Address(mesh.server.address, 8080))
 
     assert pod.connect(mesh.server, 8080).captured_outbound
-    with pod.tap() as tap, unless_switched_off():
+    with taps.of(pod) as tap, unless_switched_off():
         assert pod.connect(mesh.server, 8080, uid=1500, prepare=early).direct
         opened = [packet for packet in tap.packets() if packet.opens]
         assert EARLY in opened[0].raw, "the SYN that left the pod carries no data"
@@ -111,12 +110,11 @@ def test_ip_options_do_not_leak(mesh: Mesh) -> None:
     spec="SPEC-1.6",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.KERNEL_SETTINGS},
 )
-def test_plain_syn_is_captured(mesh: Mesh) -> None:
+def test_plain_syn_is_captured(mesh: Mesh, kernel: KernelSettings) -> None:
     pod = mesh.pod()
 
     for lacking in (COMMON_OPTIONS, *((option,) for option in COMMON_OPTIONS)):
-        with pod.kernel_settings(dict.fromkeys(lacking, "0")):
+        with kernel.changed(pod, dict.fromkeys(lacking, "0")):
             assert pod.connect(mesh.server, 8080).captured_outbound
             assert pod.connect(mesh.server, 8080, uid=1500).direct

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from pytest_fsmredir import MUST, SHOULD, Feature, Mesh, Need, Pod, Profile, check
+from pytest_fsmredir import MUST, SHOULD, Feature, Mesh, Need, Pod, Profile, Programmer, check
 
 EXCLUSION_LIST = "flomesh.io/outbound-ip-range-exclusion-list"
 INCLUSION_LIST = "flomesh.io/outbound-ip-range-inclusion-list"
@@ -172,10 +172,11 @@ def test_inbound_exclusions_hold_beside_outbound_lists(mesh: Mesh) -> None:
         Feature.OUTBOUND_IP_RANGE_EXCLUSION,
         Feature.OUTBOUND_IP_RANGE_INCLUSION,
     },
-    needs={Need.PROGRAMMING},
     families=(4,),
 )
-def test_exclusions_of_the_mesh_win_over_a_pods_inclusions(mesh: Mesh) -> None:
+def test_exclusions_of_the_mesh_win_over_a_pods_inclusions(
+    mesh: Mesh, programmer: Programmer
+) -> None:
     server, client = (str(ip_network(place.address)) for place in (mesh.server, mesh.client))
     exclusions: dict[str, list[object]] = {
         "outboundIPRangeExclusionList": [client],
@@ -183,7 +184,9 @@ def test_exclusions_of_the_mesh_win_over_a_pods_inclusions(mesh: Mesh) -> None:
     }
     pod = mesh.bare_pod()
 
-    pod.program(annotations={INCLUSION_LIST: f"{server},{client}"}, mesh_config=exclusions)
+    programmer.program(
+        pod, annotations={INCLUSION_LIST: f"{server},{client}"}, mesh_config=exclusions
+    )
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert pod.connect(mesh.server, 6379).direct
     assert pod.connect(mesh.client, 8080).direct

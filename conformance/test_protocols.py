@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_fsmredir import MUST, SHOULD, Address, Feature, Mesh, Need, Profile, check
+from pytest_fsmredir import MUST, SHOULD, Address, Feature, Mesh, Profile, SecondInterface, check
 
 NOTABLE_PORTS = (1, 53, 443, 8080, 15000, 15001, 15003, 15010, 15901, 15904, 65535)
 # DHCP, NTP, SNMP, syslog, STUN, VXLAN, Geneve, StatsD, Flannel, traceroute, WireGuard; a NodePort
@@ -164,12 +164,11 @@ def test_datagram_inside_the_pod_is_direct(mesh: Mesh) -> None:
     spec="SPEC-5.2",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SECOND_INTERFACE},
 )
-def test_datagram_keeps_the_address_it_comes_from(mesh: Mesh) -> None:
-    pod = mesh.pod(second_interface=True)
+def test_datagram_keeps_the_address_it_comes_from(mesh: Mesh, second: SecondInterface) -> None:
+    pod = second.pod()
 
-    for own in (pod.address, pod.second_address):
+    for own in (pod.address, second.address(pod)):
         assert pod.connect(mesh.server, 8080, source=Address(own, 0)).captured_outbound
         assert pod.datagram(mesh.server, 8080, source=Address(own, 0)).direct
 
@@ -181,11 +180,10 @@ def test_datagram_keeps_the_address_it_comes_from(mesh: Mesh) -> None:
     spec="SPEC-5.2",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SECOND_INTERFACE},
 )
-def test_datagram_is_direct_on_every_interface(mesh: Mesh) -> None:
-    pod = mesh.pod(second_interface=True)
-    beyond, own = mesh.beyond_second_interface(), pod.second_interface_address
+def test_datagram_is_direct_on_every_interface(mesh: Mesh, second: SecondInterface) -> None:
+    pod = second.pod()
+    beyond, own = second.remote_address(), second.interface_address(pod)
 
     assert pod.connect(beyond, 8080, interface="net1").captured_outbound
     assert mesh.client.connect(own, 8080, interface="net1").captured_inbound

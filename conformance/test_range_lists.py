@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from pytest_fsmredir import MUST, Feature, Mesh, Need, Place, Profile, check
+from pytest_fsmredir import MUST, Feature, Mesh, Need, Place, Profile, Programmer, check
 
 EXCLUSION_LIST = "flomesh.io/outbound-ip-range-exclusion-list"
 INCLUSION_LIST = "flomesh.io/outbound-ip-range-inclusion-list"
@@ -81,13 +81,13 @@ def test_exclusion_lists_of_any_length_hold(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
-    needs={Need.PROGRAMMING, Need.REMOTE_ADDRESSES},
+    needs={Need.REMOTE_ADDRESSES},
 )
-def test_odd_exclusion_items_are_refused_or_honoured(mesh: Mesh) -> None:
+def test_odd_exclusion_items_are_refused_or_honoured(mesh: Mesh, programmer: Programmer) -> None:
     pod = mesh.bare_pod()
 
     for value in _odd(mesh.server):
-        if pod.try_program(annotations={EXCLUSION_LIST: value}).accepted:
+        if programmer.try_program(pod, annotations={EXCLUSION_LIST: value}).accepted:
             for host in (mesh.client, _next_to(mesh.server)):
                 assert pod.connect(host, 8080).captured_outbound
             assert mesh.client.connect(pod, 8080).captured_inbound
@@ -148,13 +148,13 @@ def test_inclusion_lists_of_any_length_hold(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.INCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
-    needs={Need.PROGRAMMING, Need.REMOTE_ADDRESSES},
+    needs={Need.REMOTE_ADDRESSES},
 )
-def test_odd_inclusion_items_are_refused_or_honoured(mesh: Mesh) -> None:
+def test_odd_inclusion_items_are_refused_or_honoured(mesh: Mesh, programmer: Programmer) -> None:
     pod = mesh.bare_pod()
 
     for value in _odd(mesh.server):
-        if pod.try_program(annotations={INCLUSION_LIST: value}).accepted:
+        if programmer.try_program(pod, annotations={INCLUSION_LIST: value}).accepted:
             assert pod.connect(mesh.server, 8080).captured_outbound
             assert mesh.client.connect(pod, 8080).captured_inbound
             for host in (mesh.client, _next_to(mesh.server)):

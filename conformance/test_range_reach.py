@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from pytest_fsmredir import MUST, Feature, Mesh, Need, Place, Pod, Profile, check
+from pytest_fsmredir import MUST, Feature, Mesh, Place, Pod, Profile, Programmer, check
 
 EXCLUSION_LIST = "flomesh.io/outbound-ip-range-exclusion-list"
 INCLUSION_LIST = "flomesh.io/outbound-ip-range-inclusion-list"
@@ -31,13 +31,16 @@ def _own(mesh: Mesh, pod: Pod) -> str:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
-    needs={Need.PROGRAMMING},
 )
-def test_exclusion_list_of_one_ip_version_leaves_the_other_captured(mesh: Mesh) -> None:
+def test_exclusion_list_of_one_ip_version_leaves_the_other_captured(
+    mesh: Mesh, programmer: Programmer
+) -> None:
     pod = mesh.bare_pod()
 
     # To refuse ranges of IPv6 is permitted (SPEC-14.3).
-    if pod.try_program(annotations={EXCLUSION_LIST: OF_THE_OTHER_FAMILY[mesh.family]}).accepted:
+    if programmer.try_program(
+        pod, annotations={EXCLUSION_LIST: OF_THE_OTHER_FAMILY[mesh.family]}
+    ).accepted:
         for host in (mesh.server, mesh.client):
             assert pod.connect(host, 8080).captured_outbound
             assert host.connect(pod, 8080).captured_inbound
@@ -51,11 +54,12 @@ def test_exclusion_list_of_one_ip_version_leaves_the_other_captured(mesh: Mesh) 
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
-    needs={Need.PROGRAMMING},
 )
-def test_exclusion_of_the_own_address_exempts_nothing_else(mesh: Mesh) -> None:
+def test_exclusion_of_the_own_address_exempts_nothing_else(
+    mesh: Mesh, programmer: Programmer
+) -> None:
     pod = mesh.bare_pod()
-    pod.program(annotations={EXCLUSION_LIST: _own(mesh, pod)})
+    programmer.program(pod, annotations={EXCLUSION_LIST: _own(mesh, pod)})
 
     for host in (mesh.server, mesh.client):
         assert pod.connect(host, 8080).captured_outbound
@@ -90,11 +94,12 @@ def test_inclusion_list_of_one_ip_version_holds_for_both(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.INCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
-    needs={Need.PROGRAMMING},
 )
-def test_inclusion_of_the_own_address_captures_nothing_else(mesh: Mesh) -> None:
+def test_inclusion_of_the_own_address_captures_nothing_else(
+    mesh: Mesh, programmer: Programmer
+) -> None:
     pod = mesh.bare_pod()
-    pod.program(annotations={INCLUSION_LIST: f"{_own(mesh, pod)},{_only(mesh.server)}"})
+    programmer.program(pod, annotations={INCLUSION_LIST: f"{_own(mesh, pod)},{_only(mesh.server)}"})
 
     for host in (mesh.server, mesh.client):
         assert host.connect(pod, 8080).captured_inbound

@@ -10,9 +10,11 @@ from pytest_fsmredir import (
     MUST,
     SHOULD,
     Address,
+    ForgedPackets,
     Mesh,
-    Need,
     Profile,
+    Sidecars,
+    Taps,
     check,
     forge,
 )
@@ -46,12 +48,13 @@ def sample_of_ports(step: int) -> list[int]:
     spec="SPEC-5.4",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP, Need.SIDECAR_CONTROL},
 )
-def test_path_mtu_message_is_honoured(mesh: Mesh) -> None:
+def test_path_mtu_message_is_honoured(
+    mesh: Mesh, sidecars: Sidecars, taps: Taps, forged: ForgedPackets
+) -> None:
     pod = mesh.pod(fresh=True)
 
-    with pod.sidecar.forwarding(), pod.tap() as tap, pod.open(mesh.server, 8080) as connection:
+    with sidecars.forwarding(pod), taps.of(pod) as tap, pod.open(mesh.server, 8080) as connection:
         assert connection.fate.captured_outbound
         upstream = tap.expect(
             "the sidecar's connection", lambda packet: packet.destination.port == 8080
@@ -59,7 +62,7 @@ def test_path_mtu_message_is_honoured(mesh: Mesh) -> None:
         acknowledged = tap.expect(
             "its next packet", lambda packet: packet.source == upstream.source
         )
-        mesh.client.inject(forge.too_big(mesh.client.address, acknowledged, SMALL_MTU))
+        forged.inject(mesh.client, forge.too_big(mesh.client.address, acknowledged, SMALL_MTU))
         assert pod.datagram(mesh.server, 8080, payload=bytes(1400)).direct
         tap.expect(
             f"the datagram in fragments of {SMALL_MTU} bytes at most",
@@ -79,18 +82,17 @@ def test_path_mtu_message_is_honoured(mesh: Mesh) -> None:
     spec="SPEC-5.2",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_udp_is_left_alone_on_every_port(mesh: Mesh) -> None:
+def test_udp_is_left_alone_on_every_port(mesh: Mesh, taps: Taps, forged: ForgedPackets) -> None:
     pod = mesh.pod()
     source = Address(pod.address, 20020)
 
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert mesh.client.connect(pod, 8080).captured_inbound
-    with pod.tap() as tap:
+    with taps.of(pod) as tap:
         for port in sample_of_ports(16 if mesh.exhaustive else 1311):
             packet = forge.udp(source, Address(mesh.server.address, port), b"to any port")
-            pod.inject(packet)
+            forged.inject(pod, packet)
             tap.expect_unchanged("the datagram", packet)
             assert mesh.client.datagram(pod, port).direct
 
@@ -101,18 +103,19 @@ def test_udp_is_left_alone_on_every_port(mesh: Mesh) -> None:
     spec="SPEC-5.4",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_multicast_and_broadcast_leave_the_pod(mesh: Mesh) -> None:
+def test_multicast_and_broadcast_leave_the_pod(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets
+) -> None:
     pod = mesh.pod()
     source = Address(pod.address, 20010)
 
     assert pod.connect(mesh.server, 5353).captured_outbound
-    with pod.tap() as tap:
+    with taps.of(pod) as tap:
         for group in TO_EVERYBODY[mesh.family]:
             for port in (5353, 15001):
                 packet = forge.udp(source, Address(group, port), b"to everybody")
-                pod.inject(packet)
+                forged.inject(pod, packet)
                 tap.expect_unchanged("the datagram", packet)
 
 
@@ -122,14 +125,15 @@ def test_multicast_and_broadcast_leave_the_pod(mesh: Mesh) -> None:
     spec="SPEC-5.5",
     level=INFO,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS, Need.TAP},
 )
-def test_traceroute_over_tcp_ends_at_the_sidecar(mesh: Mesh) -> None:
+def test_traceroute_over_tcp_ends_at_the_sidecar(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets
+) -> None:
     pod = mesh.pod()
     source, target = Address(pod.address, 20011), Address(mesh.server.address, 33434)
 
     assert pod.connect(mesh.server, target.port, prepare=expire_at_the_first_hop).captured_outbound
-    with pod.tap() as tap:
+    with taps.of(pod) as tap:
         probe = forge.udp(source, target, b"probe", hops=1)
-        pod.inject(probe)
+        forged.inject(pod, probe)
         tap.expect_unchanged("the UDP probe", probe)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import TypeVar
 
-from pytest_fsmredir import MUST, Feature, Mesh, Need, Place, Pod, Profile, check
+from pytest_fsmredir import MUST, Feature, Mesh, Place, Pod, Profile, Programmer, check
 
 T = TypeVar("T")
 
@@ -145,9 +145,8 @@ def test_inclusion_list_with_a_bad_range_is_refused(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION},
-    needs={Need.PROGRAMMING},
 )
-def test_refused_port_lists_leave_nothing_behind(mesh: Mesh) -> None:
+def test_refused_port_lists_leave_nothing_behind(mesh: Mesh, programmer: Programmer) -> None:
     pod, good = mesh.bare_pod(), {OUTBOUND_PORTS: "6379,7070", INBOUND_PORTS: "6379,7070"}
     # The second time it is for the look at flows of the other family.
     values, ports = (NO_PORTS, (0, -1, 65536, 70000)) if mesh.family == 4 else (NO_PORTS[:1], (0,))
@@ -155,13 +154,13 @@ def test_refused_port_lists_leave_nothing_behind(mesh: Mesh) -> None:
     for name in good:
         for items in _malformed("6379", values):
             bad = {name: ",".join(items)}
-            assert pod.try_program(annotations=good | bad).refused_with_a_message
+            assert programmer.try_program(pod, annotations=good | bad).refused_with_a_message
     for field in ("outboundPortExclusionList", "inboundPortExclusionList"):
         for listed in _malformed(6379, ports):
-            ended = pod.try_program(annotations=good, mesh_config={field: listed})
+            ended = programmer.try_program(pod, annotations=good, mesh_config={field: listed})
             assert ended.refused_with_a_message
     _assert_not_programmed(mesh, pod)
-    pod.program(annotations=good, mesh_config={})
+    programmer.program(pod, annotations=good, mesh_config={})
     _assert_captured(mesh, pod)
 
 
@@ -172,9 +171,8 @@ def test_refused_port_lists_leave_nothing_behind(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_IP_RANGE_EXCLUSION, Feature.OUTBOUND_IP_RANGE_INCLUSION},
-    needs={Need.PROGRAMMING},
 )
-def test_refused_range_lists_leave_nothing_behind(mesh: Mesh) -> None:
+def test_refused_range_lists_leave_nothing_behind(mesh: Mesh, programmer: Programmer) -> None:
     pod, server, client = mesh.bare_pod(), _only(mesh.server), _only(mesh.client)
     good = {IP_EXCLUSIONS: client, IP_INCLUSIONS: f"{server},{client}"}
     own, other = NO_RANGES[mesh.family], NO_RANGES[6 if mesh.family == 4 else 4]
@@ -184,13 +182,13 @@ def test_refused_range_lists_leave_nothing_behind(mesh: Mesh) -> None:
     for name in good:
         for items in malformed:
             bad = {name: ",".join(items)}
-            assert pod.try_program(annotations=good | bad).refused_with_a_message
+            assert programmer.try_program(pod, annotations=good | bad).refused_with_a_message
     for field in ("outboundIPRangeExclusionList", "outboundIPRangeInclusionList"):
         for items in malformed:
-            ended = pod.try_program(annotations=good, mesh_config={field: items})
+            ended = programmer.try_program(pod, annotations=good, mesh_config={field: items})
             assert ended.refused_with_a_message
     _assert_not_programmed(mesh, pod)
-    pod.program(annotations=good, mesh_config={})
+    programmer.program(pod, annotations=good, mesh_config={})
     _assert_captured(mesh, pod)
 
 
@@ -202,18 +200,17 @@ def test_refused_range_lists_leave_nothing_behind(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.OUTBOUND_PORT_EXCLUSION, Feature.INBOUND_PORT_EXCLUSION},
-    needs={Need.PROGRAMMING},
     families=(4,),
 )
-def test_port_list_spelt_otherwise_keeps_its_meaning(mesh: Mesh) -> None:
+def test_port_list_spelt_otherwise_keeps_its_meaning(mesh: Mesh, programmer: Programmer) -> None:
     pod, both = mesh.bare_pod(), (INBOUND_PORTS, OUTBOUND_PORTS)
 
     for turn, value in enumerate(PLAIN):
         for name in both if mesh.exhaustive else both[turn % 2 :][:1]:
-            if pod.try_program(annotations={name: value}).accepted:
+            if programmer.try_program(pod, annotations={name: value}).accepted:
                 _assert_plain(mesh, pod, name, value)
                 pod = mesh.bare_pod()
-    pod.program(annotations={})
+    programmer.program(pod, annotations={})
     _assert_captured(mesh, pod)
 
 

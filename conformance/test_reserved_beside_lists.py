@@ -10,9 +10,9 @@ from pytest_fsmredir import (
     Acceptor,
     Feature,
     Mesh,
-    Need,
     Pod,
     Profile,
+    SecondInterface,
     check,
 )
 
@@ -96,10 +96,11 @@ def test_reserved_ports_answer_beside_inclusions(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.NETWORK_INTERFACE_EXCLUSION},
-    needs={Need.SECOND_INTERFACE},
 )
-def test_reserved_ports_answer_beside_an_interface_exclusion(mesh: Mesh) -> None:
-    _assert_served(mesh, mesh.pod(mesh_config=EXCLUDED_INTERFACE, second_interface=True))
+def test_reserved_ports_answer_beside_an_interface_exclusion(
+    mesh: Mesh, second: SecondInterface
+) -> None:
+    _assert_served(mesh, second.pod(mesh_config=EXCLUDED_INTERFACE))
 
 
 @check(
@@ -166,10 +167,11 @@ def test_inclusions_open_no_port_of_the_sidecar(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.EXCLUSIONS,
     features={Feature.NETWORK_INTERFACE_EXCLUSION},
-    needs={Need.SECOND_INTERFACE},
 )
-def test_interface_exclusion_opens_no_port_of_the_sidecar(mesh: Mesh) -> None:
-    _assert_closed(mesh, mesh.pod(mesh_config=EXCLUDED_INTERFACE, second_interface=True))
+def test_interface_exclusion_opens_no_port_of_the_sidecar(
+    mesh: Mesh, second: SecondInterface
+) -> None:
+    _assert_closed(mesh, second.pod(mesh_config=EXCLUDED_INTERFACE))
 
 
 @check(

@@ -10,9 +10,10 @@ from pytest_fsmredir import (
     Acceptor,
     Feature,
     Mesh,
-    Need,
     Pod,
     Profile,
+    Programmer,
+    Sidecars,
     check,
 )
 
@@ -99,12 +100,11 @@ def test_outbound_listener_is_closed_to_the_outside(mesh: Mesh) -> None:
     spec="SPEC-4.2",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_dialling_the_listeners_from_outside_does_not_loop(mesh: Mesh) -> None:
+def test_dialling_the_listeners_from_outside_does_not_loop(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
 
-    with pod.sidecar.forwarding():
+    with sidecars.forwarding(pod):
         assert mesh.client.connect(pod, 8080).captured_inbound
         for port in (15001, 15003):
             assert mesh.client.connect(pod, port).ends_within(2)
@@ -116,12 +116,13 @@ def test_dialling_the_listeners_from_outside_does_not_loop(mesh: Mesh) -> None:
     spec="SPEC-4.5",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_dialling_the_outbound_listener_inside_does_not_loop(mesh: Mesh) -> None:
+def test_dialling_the_outbound_listener_inside_does_not_loop(
+    mesh: Mesh, sidecars: Sidecars
+) -> None:
     pod = mesh.pod()
 
-    with pod.sidecar.forwarding():
+    with sidecars.forwarding(pod):
         assert pod.connect(mesh.server, 15001).captured_outbound
         for host in (mesh.loopback(), pod.address):
             assert pod.connect(host, 15001).ends_within(2)
@@ -135,14 +136,15 @@ def test_dialling_the_outbound_listener_inside_does_not_loop(mesh: Mesh) -> None
     level=SHOULD,
     profile=Profile.EXCLUSIONS,
     features={Feature.INBOUND_PORT_EXCLUSION},
-    needs={Need.PROGRAMMING},
 )
-def test_excluding_the_sidecars_own_ports_opens_nothing(mesh: Mesh) -> None:
+def test_excluding_the_sidecars_own_ports_opens_nothing(mesh: Mesh, programmer: Programmer) -> None:
     own = {15000: Acceptor.ORIGIN, 15001: Acceptor.SIDECAR_OUTBOUND}
 
     for port, listener in own.items():
         pod = mesh.bare_pod()
-        excluded = pod.try_program(annotations={INBOUND_PORT_EXCLUSION_LIST: f"8080,{port}"})
+        excluded = programmer.try_program(
+            pod, annotations={INBOUND_PORT_EXCLUSION_LIST: f"8080,{port}"}
+        )
         if excluded.accepted:
             open_admin_port(pod)
             assert mesh.client.connect(pod, 8080).direct
@@ -157,11 +159,12 @@ def test_excluding_the_sidecars_own_ports_opens_nothing(mesh: Mesh) -> None:
     spec="SPEC-3.8",
     level=INFO,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_application_on_a_reserved_port_gets_no_redirected_traffic(mesh: Mesh) -> None:
+def test_application_on_a_reserved_port_gets_no_redirected_traffic(
+    mesh: Mesh, sidecars: Sidecars
+) -> None:
     pod = mesh.pod()
 
     assert mesh.client.connect(pod, 8080).captured_inbound
-    with pod.sidecar.stopped(), pod.listening(15003):
+    with sidecars.stopped(pod), pod.listening(15003):
         assert mesh.client.connect(pod, 8080, answer=False).avoided(Acceptor.ORIGIN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from pytest_fsmredir import MUST, Feature, Mesh, Need, Place, Pod, Profile, check
+from pytest_fsmredir import MUST, Feature, Mesh, Place, Pod, Profile, Programmer, check
 
 IP_EXCLUSIONS = "flomesh.io/outbound-ip-range-exclusion-list"
 IP_INCLUSIONS = "flomesh.io/outbound-ip-range-inclusion-list"
@@ -94,19 +94,18 @@ def test_mesh_config_alone_takes_effect(mesh: Mesh) -> None:
     level=MUST,
     profile=Profile.CORE,
     features=ALL_LISTS,
-    needs={Need.PROGRAMMING},
     families=(4,),
 )
-def test_mesh_lists_act_beside_other_annotations(mesh: Mesh) -> None:
+def test_mesh_lists_act_beside_other_annotations(mesh: Mesh, programmer: Programmer) -> None:
     of_mesh, of_pod = _exclusions_of_mesh(mesh), _exclusions_of_pod(mesh)
 
     for own, annotation in zip(of_mesh, of_pod, strict=True):
         others = {field: listed for field, listed in of_mesh.items() if field != own}
         pod = mesh.bare_pod()
-        pod.program(annotations={annotation: of_pod[annotation]}, mesh_config=others)
+        programmer.program(pod, annotations={annotation: of_pod[annotation]}, mesh_config=others)
         _assert_each_exclusion_acts(mesh, pod)
     pod, inbound = mesh.bare_pod(), {"inboundPortExclusionList": [7070]}
-    pod.program(annotations={IP_INCLUSIONS: _only(mesh.server)}, mesh_config=inbound)
+    programmer.program(pod, annotations={IP_INCLUSIONS: _only(mesh.server)}, mesh_config=inbound)
     _assert_server_is_included(mesh, pod)
     assert mesh.client.connect(pod, 7070).direct
 

@@ -8,7 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pytest_fsmredir import MUST, Acceptor, Address, Mesh, Need, Profile, Protocol, check, forge
+from pytest_fsmredir import (
+    MUST,
+    Acceptor,
+    Address,
+    ForeignPrograms,
+    ForgedPackets,
+    Mesh,
+    Need,
+    Profile,
+    Protocol,
+    Taps,
+    check,
+    forge,
+)
 
 OWNERS = (0, 1000, 1499, 1500, 1501)
 MARKED_GROUP = 1500
@@ -54,16 +67,15 @@ def test_flows_of_an_unprogrammed_pod_are_direct(mesh: Mesh) -> None:
     spec="SPEC-19.1",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FORGED_PACKETS},
 )
-def test_socket_is_told_of_an_error_made_by_hand(mesh: Mesh) -> None:
+def test_socket_is_told_of_an_error_made_by_hand(mesh: Mesh, forged: ForgedPackets) -> None:
     pod = mesh.bare_pod()
     kind, code = (11, 0) if mesh.family == 4 else (3, 0)
 
-    with instruments_on_trial(), pod.corresponding(mesh.server, 8080) as application:
+    with instruments_on_trial(), forged.corresponding(pod, mesh.server, 8080) as application:
         assert application.fate.direct
         error = forge.icmp_error(mesh.client.address, application.datagram, kind, code)
-        mesh.client.inject(error)
+        forged.inject(mesh.client, error)
         application.expect_error("a hop limit exceeded", kind, code)
 
 
@@ -73,12 +85,11 @@ def test_socket_is_told_of_an_error_made_by_hand(mesh: Mesh) -> None:
     spec="SPEC-19.1",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.TAP},
 )
-def test_tap_sees_both_directions(mesh: Mesh) -> None:
+def test_tap_sees_both_directions(mesh: Mesh, taps: Taps) -> None:
     pod = mesh.bare_pod()
 
-    with instruments_on_trial(), pod.tap() as tap:
+    with instruments_on_trial(), taps.of(pod) as tap:
         for here, there in ((pod, mesh.server), (mesh.client, pod)):
             fate = here.connect(there, 8080)
             opened = [packet for packet in tap.packets() if packet.opens]
@@ -98,14 +109,15 @@ def test_tap_sees_both_directions(mesh: Mesh) -> None:
     spec="SPEC-19.1",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.TAP, Need.FORGED_PACKETS},
 )
-def test_pod_receives_what_is_put_on_its_link(mesh: Mesh) -> None:
+def test_pod_receives_what_is_put_on_its_link(
+    mesh: Mesh, taps: Taps, forged: ForgedPackets
+) -> None:
     pod = mesh.bare_pod()
-    client, closed = Address(mesh.silent_address(), 20019), Address(pod.address, 20019)
+    client, closed = Address(forged.silent_address(), 20019), Address(pod.address, 20019)
 
-    with instruments_on_trial(), pod.tap() as tap:
-        tap.deliver(forge.tcp(client, closed, forge.SYN, seq=1))
+    with instruments_on_trial(), taps.of(pod) as tap:
+        forged.deliver(tap, forge.tcp(client, closed, forge.SYN, seq=1))
         refusal = tap.expect("the pod's refusal", lambda packet: packet.goes(closed, client))
         assert refusal.ends
 
@@ -148,9 +160,8 @@ def test_sidecar_listeners_count_each_connection_once(mesh: Mesh) -> None:
     spec="SPEC-19.1",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.FOREIGN_RULES},
 )
-def test_kernel_confirms_socket_owners(mesh: Mesh) -> None:
+def test_kernel_confirms_socket_owners(mesh: Mesh, programs: ForeignPrograms) -> None:
     pod = mesh.bare_pod()
     rules = [(f"--uid-owner {uid}", LISTENER_OF_UID + uid) for uid in OWNERS]
     rules.insert(0, (f"--uid-owner 1000 --gid-owner {MARKED_GROUP}", LISTENER_OF_GROUP))
@@ -158,7 +169,7 @@ def test_kernel_confirms_socket_owners(mesh: Mesh) -> None:
     program = "iptables-restore" if mesh.family == 4 else "ip6tables-restore"
 
     with instruments_on_trial():
-        done = pod.run([program, "--noflush"], "\n".join(["*nat", *lines, "COMMIT", ""]))
+        done = programs.run(pod, [program, "--noflush"], "\n".join(["*nat", *lines, "COMMIT", ""]))
         assert done.status == 0, done.stderr
         for _, port in rules:
             pod.listen(port)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from pytest_fsmredir import MUST, Acceptor, Feature, Mesh, Need, Profile, check
+from pytest_fsmredir import (
+    MUST,
+    Acceptor,
+    Feature,
+    KernelSettings,
+    Mesh,
+    Profile,
+    Programmer,
+    SingleFamily,
+    check,
+)
 
 WITHOUT_IPV6 = {"ipv6/conf/all/disable_ipv6": "1"}
 
@@ -16,13 +26,14 @@ WITHOUT_IPV6 = {"ipv6/conf/all/disable_ipv6": "1"}
     spec="SPEC-14.5",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SINGLE_FAMILY, Need.KERNEL_SETTINGS, Need.PROGRAMMING},
 )
-def test_pod_of_one_family_is_redirected(mesh: Mesh) -> None:
-    pod = mesh.bare_pod(single_family=True)
+def test_pod_of_one_family_is_redirected(
+    mesh: Mesh, programmer: Programmer, kernel: KernelSettings, single_family: SingleFamily
+) -> None:
+    pod = single_family.bare_pod()
 
-    with pod.kernel_settings(WITHOUT_IPV6 if mesh.family == 4 else {}):
-        pod.program()
+    with kernel.changed(pod, WITHOUT_IPV6 if mesh.family == 4 else {}):
+        programmer.program(pod)
         assert pod.connect(mesh.server, 8080).captured_outbound
         assert pod.connect(mesh.server, 8080, uid=1500).direct
         assert pod.connect(mesh.loopback(), 8080).direct
@@ -44,17 +55,18 @@ def test_pod_of_one_family_is_redirected(mesh: Mesh) -> None:
         Feature.OUTBOUND_PORT_EXCLUSION,
         Feature.INBOUND_PORT_EXCLUSION,
     },
-    needs={Need.SINGLE_FAMILY, Need.PROGRAMMING},
 )
-def test_exclusions_of_a_pod_of_one_family(mesh: Mesh) -> None:
-    pod = mesh.bare_pod(single_family=True)
+def test_exclusions_of_a_pod_of_one_family(
+    mesh: Mesh, programmer: Programmer, single_family: SingleFamily
+) -> None:
+    pod = single_family.bare_pod()
     excluded = {
         "flomesh.io/outbound-ip-range-exclusion-list": str(ip_network(mesh.server.address)),
         "flomesh.io/outbound-port-exclusion-list": "6379",
         "flomesh.io/inbound-port-exclusion-list": "6379",
     }
 
-    pod.program(annotations=excluded)
+    programmer.program(pod, annotations=excluded)
     assert pod.connect(mesh.client, 8080).captured_outbound
     assert pod.connect(mesh.client, 6379).direct
     assert pod.connect(mesh.server, 8080).direct

@@ -7,17 +7,7 @@ import random
 import socket
 from ipaddress import ip_network
 
-from pytest_fsmredir import (
-    INFO,
-    MUST,
-    SHOULD,
-    Acceptor,
-    Feature,
-    Mesh,
-    Need,
-    Profile,
-    check,
-)
+from pytest_fsmredir import INFO, MUST, SHOULD, Acceptor, Feature, Mesh, Profile, Sidecars, check
 
 OUTBOUND_IP_RANGE_EXCLUSION_LIST = "flomesh.io/outbound-ip-range-exclusion-list"
 OUTBOUND_IP_RANGE_INCLUSION_LIST = "flomesh.io/outbound-ip-range-inclusion-list"
@@ -58,12 +48,11 @@ def test_sidecar_reaches_remote_addresses_directly(mesh: Mesh) -> None:
     spec="SPEC-4.2",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_forwarded_connection_does_not_loop(mesh: Mesh) -> None:
+def test_forwarded_connection_does_not_loop(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
 
-    with pod.sidecar.forwarding():
+    with sidecars.forwarding(pod):
         fate = pod.connect(mesh.server, 8080)
     assert fate.passed(Acceptor.SIDECAR_OUTBOUND, Acceptor.ORIGIN)
     assert fate.forwarded_to(fate.flow.destination)
@@ -162,12 +151,11 @@ def test_application_under_the_sidecars_uid_is_captured(mesh: Mesh) -> None:
     spec="SPEC-4.6",
     level=SHOULD,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_maker_of_the_socket_decides(mesh: Mesh) -> None:
+def test_maker_of_the_socket_decides(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
 
-    with pod.sidecar.forwarding():
+    with sidecars.forwarding(pod):
         for maker in (0, 1000):
             fate = pod.connect(mesh.server, 8080, uid=maker)
             assert fate.passed(Acceptor.SIDECAR_OUTBOUND, Acceptor.ORIGIN)
@@ -211,13 +199,12 @@ def test_server_under_the_sidecars_uid_is_captured(mesh: Mesh) -> None:
     spec="SPEC-4.2",
     level=MUST,
     profile=Profile.CORE,
-    needs={Need.SIDECAR_CONTROL},
 )
-def test_sidecars_call_to_its_own_pod_does_not_loop(mesh: Mesh) -> None:
+def test_sidecars_call_to_its_own_pod_does_not_loop(mesh: Mesh, sidecars: Sidecars) -> None:
     pod = mesh.pod()
 
     assert pod.connect(mesh.server, 8080).captured_outbound
-    with pod.sidecar.forwarding():
+    with sidecars.forwarding(pod):
         fate = pod.connect(pod, 8080, uid=1500)
     assert fate.avoided(Acceptor.SIDECAR_OUTBOUND)
     assert fate.answered

@@ -11,12 +11,23 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.base import Mesh as Mesh
     from pytest_fsmredir.backends.base import Place as Place
     from pytest_fsmredir.backends.base import Pod as Pod
+    from pytest_fsmredir.backends.facets import FarEnds as FarEnds
+    from pytest_fsmredir.backends.facets import ForeignPrograms as ForeignPrograms
+    from pytest_fsmredir.backends.facets import ForgedPackets as ForgedPackets
+    from pytest_fsmredir.backends.facets import KernelSettings as KernelSettings
+    from pytest_fsmredir.backends.facets import NestedContainers as NestedContainers
+    from pytest_fsmredir.backends.facets import Programmer as Programmer
+    from pytest_fsmredir.backends.facets import Sabotage as Sabotage
+    from pytest_fsmredir.backends.facets import SecondInterface as SecondInterface
+    from pytest_fsmredir.backends.facets import Sidecars as Sidecars
+    from pytest_fsmredir.backends.facets import SingleFamily as SingleFamily
+    from pytest_fsmredir.backends.facets import Taps as Taps
     from pytest_fsmredir.backends.needs import Need as Need
     from pytest_fsmredir.backends.programming import Programming as Programming
-    from pytest_fsmredir.backends.programming import Sabotage as Sabotage
     from pytest_fsmredir.backends.shared_steps import range_of as range_of
     from pytest_fsmredir.backends.workloads import Probe as Probe
     from pytest_fsmredir.backends.workloads import ProbeBy as ProbeBy
+    from pytest_fsmredir.backends.workloads import Workloads as Workloads
     from pytest_fsmredir.implementations.base import Completed as Completed
     from pytest_fsmredir.implementations.base import Implementation as Implementation
     from pytest_fsmredir.implementations.base import Refused as Refused
@@ -52,10 +63,14 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "backends.base": ("Mesh", "Place", "Pod"),
+    "backends.facets": (
+        "FarEnds", "ForeignPrograms", "ForgedPackets", "KernelSettings", "NestedContainers",
+        "Programmer", "Sabotage", "SecondInterface", "Sidecars", "SingleFamily", "Taps",
+    ),
     "backends.needs": ("Need",),
-    "backends.programming": ("Programming", "Sabotage"),
+    "backends.programming": ("Programming",),
     "backends.shared_steps": ("range_of",),
-    "backends.workloads": ("Probe", "ProbeBy"),
+    "backends.workloads": ("Probe", "ProbeBy", "Workloads"),
     "implementations.base": ("Completed", "Implementation", "Refused", "Target"),
     "model.checks": ("INFO", "MUST", "SHOULD", "Level", "Profile", "check"),
     "model.configuration": ("Configuration",),

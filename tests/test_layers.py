@@ -77,6 +77,12 @@ def test_room_of_the_kubernetes_backend_imports_what_its_rule_allows(room: str) 
     assert graph(KUBERNETES)[room] <= IN_KUBERNETES[room]
 
 
+@pytest.mark.parametrize("folder", ["", "netns"])
+def test_modules_of_a_backend_form_no_circle(folder: str) -> None:
+    """Catches: a mesh that imports its backend, for its types or to use it."""
+    floors(graph(PACKAGE / "backends" / folder))  # raises for a circle
+
+
 def test_rooms_form_no_circle() -> None:
     """Catches: two rooms that import each other, or a structure that exceeds its size limit."""
     assert floors(ARROWS) <= 9

@@ -7,11 +7,11 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
+from pytest_fsmredir.agent.dialling import dial_of
 from pytest_fsmredir.agent.forms import (
     Json,
     Report,
     acceptance_form,
-    address_of,
     bytes_form,
     bytes_of,
     question_of,
@@ -19,7 +19,6 @@ from pytest_fsmredir.agent.forms import (
 )
 from pytest_fsmredir.agent.looking import Eyewitness
 from pytest_fsmredir.agent.pod import ContainerHost, NumberedEngine
-from pytest_fsmredir.agent.preparation import prepared_by
 from pytest_fsmredir.agent.users import OwnedSockets
 from pytest_fsmredir.model.flow import Acceptor, Address, Direction, Fate, Flow, Protocol
 from pytest_fsmredir.model.reserved import HEALTH_PORT
@@ -79,34 +78,20 @@ class Commands:
         recorder = self._own_recorder()
         recorder.forwarding, recorder.services = on, services
 
-    def open(
-        self,
-        to: Json,
-        uid: int = 0,
-        gid: int = 0,
-        source: Json = None,
-        mapped: bool = False,
-        prepare: Json = None,
-        keep: bool = False,
-    ) -> Json:
+    def open(self, to: Json, dial: Json = None, keep: bool = False) -> Json:
         """Connect, and return a report; the connection stays open with ``keep``."""
-        connection = self._host.open(
-            _flow(to, uid),
-            source=address_of(source),
-            gid=gid,
-            prepare=prepared_by(prepare),
-            mapped=mapped,
-        )
+        how = dial_of(dial)
+        connection = self._host.open(_flow(to, how.uid), how)
         number = self._register(connection) if keep else 0
         report = self._report(connection)
         if not keep:
             connection.close()
         return [number, report]
 
-    def sweep(self, to: str, ports: list[int], uid: int = 0, source: Json = None) -> Json:
+    def sweep(self, to: str, ports: list[int], dial: Json = None) -> Json:
         """Connect to many ports, and return a report for each."""
-        flows = (_flow([to, port], uid) for port in ports)
-        fates = self._host.connect_all(flows, source=address_of(source))
+        how = dial_of(dial)
+        fates = self._host.connect_all((_flow([to, port], how.uid) for port in ports), how)
         return [_fate_form(fate) for fate in fates]
 
     def hold(
@@ -114,9 +99,7 @@ class Commands:
         to: list[Json],
         patience_s: float,
         witness: list[str] | None = None,
-        uid: int = 0,
-        source: Json = None,
-        **how: Json,
+        dial: Json = None,
     ) -> Json:
         """Connect to several destinations at once, and keep the connections open for observation.
 
@@ -124,17 +107,13 @@ class Commands:
             to: The destinations.
             patience_s: Seconds that connected flows may stay silent.
             witness: Addresses of this pod; if given, this agent is the witness.
-            uid: Owner of the sockets.
-            source: Local address to bind.
-            how: ``gid``, ``mapped`` and ``prepare`` as in :meth:`open`.
+            dial: How to open them.
 
         Returns:
             For each connection a number, a report, and what the witness saw.
         """
-        how["prepare"] = prepared_by(how.get("prepare"))
-        connections = [
-            self._host.dial(_flow(each, uid), source=address_of(source), **how) for each in to
-        ]
+        how = dial_of(dial)
+        connections = [self._host.dial(_flow(each, how.uid), how) for each in to]
         self._host.settle(connections, patience_s)
         return self._held([self._register(connection) for connection in connections], witness)
 
@@ -183,23 +162,11 @@ class Commands:
             self._connections.pop(number).close()
         self.engine.settle()
 
-    def datagram(
-        self,
-        to: Json,
-        uid: int = 0,
-        source: Json = None,
-        payload: str = "",
-        prepare: Json = None,
-    ) -> Json:
+    def datagram(self, to: Json, payload: str = "", dial: Json = None) -> Json:
         """Send a UDP datagram and wait for the answer."""
-        flow = _flow(to, uid, Protocol.UDP)
-        fate = self._host.datagram(
-            flow,
-            source=address_of(source),
-            payload=bytes_of(payload),
-            prepare=prepared_by(prepare),
-        )
-        return _fate_form(fate)
+        how = dial_of(dial)
+        flow = _flow(to, how.uid, Protocol.UDP)
+        return _fate_form(self._host.datagram(flow, how, payload=bytes_of(payload)))
 
     def ping(self, to: Json, uid: int = 0, payload: str = "") -> Json:
         """Send an ICMP echo request and wait for the answer."""
@@ -302,7 +269,7 @@ def names() -> Iterator[str]:
     return (name for name in vars(Commands) if not name.startswith("_"))
 
 
-def _flow(to: Json, uid: int, protocol: Protocol = Protocol.TCP) -> Flow:
+def _flow(to: Json, uid: int | None, protocol: Protocol = Protocol.TCP) -> Flow:
     return Flow(Direction.OUTBOUND, _address(to), protocol, uid=uid)
 
 

@@ -10,8 +10,9 @@ from contextlib import suppress
 from pytest_fsmredir.agent.forms import SPAN
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Flow
 from pytest_fsmredir.traffic.connection import Connection
+from pytest_fsmredir.traffic.dial import Dial, Prepare
 from pytest_fsmredir.traffic.engine import Engine
-from pytest_fsmredir.traffic.host import Host, Prepare
+from pytest_fsmredir.traffic.host import Host
 from pytest_fsmredir.traffic.services import Listener, Serve, answer
 
 _LOOK_S = 0.02  # seconds between looks at a handshake: its completion raises no event
@@ -66,17 +67,9 @@ class ContainerHost(Host):
 
         return super().listen(address, by=by, uid=uid, serve=serve, prepare=prepare_if_permitted)
 
-    def dial(
-        self,
-        flow: Flow,
-        *,
-        source: Address | None = None,
-        gid: int = 0,
-        prepare: Prepare | None = None,
-        mapped: bool = False,
-    ) -> Connection:
+    def dial(self, flow: Flow, dial: Dial) -> Connection:
         """Start to connect, without waiting."""
-        return self._dial(flow, source, gid, prepare, mapped=mapped)
+        return self._dial(flow, dial)
 
     def settle(self, connections: Sequence[Connection], patience_s: float | None = None) -> None:
         """Wait until all connections are answered or lost.

@@ -14,7 +14,7 @@ from functools import partial
 from types import ModuleType
 
 from pytest_fsmredir.agent.forms import Json
-from pytest_fsmredir.traffic.host import Prepare
+from pytest_fsmredir.traffic.dial import Prepare
 
 _PLAIN = (int, float, str, bytes, bool, tuple, type(None))
 

@@ -6,7 +6,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
@@ -24,8 +24,8 @@ from pytest_fsmredir.model.reserved import (
     SERVED_PORTS,
 )
 from pytest_fsmredir.traffic.connection import Connection
+from pytest_fsmredir.traffic.dial import Dial, Dialling, Sending
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
-from pytest_fsmredir.traffic.host import Prepare
 
 APP_UID = 1000
 """The user id of the applications in pods."""
@@ -53,35 +53,6 @@ class Surroundings(typing.Protocol):
     watch: Callable[[int, int | None], None]
 
 
-class How(typing.TypedDict, total=False):
-    """The options of :meth:`pytest_fsmredir.backends.base.Place.connect`."""
-
-    uid: int | None
-    gid: int
-    source: Address | None
-    answer: bool
-    interface: str
-    prepare: Prepare | None
-    mapped: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dial:
-    """Options for opening a TCP connection.
-
-    Attributes:
-        gid: Group that owns the socket.
-        source: Local address to bind; None lets the kernel choose.
-        prepare: Called with the socket before it connects.
-        mapped: Dial an IPv4 address from an IPv6 socket.
-    """
-
-    gid: int
-    source: Address | None
-    prepare: Prepare | None
-    mapped: bool
-
-
 class BasePlace(ABC):
     """A place as one check sees it. Its listeners close when the check ends.
 
@@ -98,12 +69,12 @@ class BasePlace(ABC):
         self._mesh, self._default_uid = mesh, default_uid
         self._listening: set[tuple[Protocol, Address]] = set()
 
-    def connect(self, to: Place | str, port: int, **how: typing.Unpack[How]) -> Fate:
+    def connect(self, to: Place | str, port: int, **how: typing.Unpack[Dialling]) -> Fate:
         """Open a TCP connection, learn its fate, and close it."""
         with ONE_AT_A_TIME, self._dialled(to, port, keep=False, **how) as connection:
             return without_loop(connection.fate)
 
-    def open(self, to: Place | str, port: int, **how: typing.Unpack[How]) -> Connection:
+    def open(self, to: Place | str, port: int, **how: typing.Unpack[Dialling]) -> Connection:
         """Open a TCP connection for the caller's block."""
         with ONE_AT_A_TIME, ExitStack() as undo:
             connection = undo.enter_context(self._dialled(to, port, keep=True, **how))
@@ -115,35 +86,30 @@ class BasePlace(ABC):
         self, to: Place | str, ports: Iterable[int], *, uid: int | None = None
     ) -> Iterator[Fate]:
         """Connect to many ports, several at once."""
-        flows = (self._flow(to, port, uid) for port in ports)
-        source = self._bound(self._flow(to, 0, uid))
+        asked = Dial(uid=uid)
+        dial = self._completed(asked, self._flow(to, 0, asked))
+        flows = (self._flow(to, port, asked) for port in ports)
         total = len(ports) if isinstance(ports, Sized) else None
-        for done, fate in enumerate(self._open_all(flows, source), 1):
+        for done, fate in enumerate(self._open_all(flows, dial), 1):
             self._mesh.observed += 1
             self._mesh.watch(done, total)
             yield without_loop(fate)
 
     def datagram(
-        self,
-        to: Place | str,
-        port: int,
-        *,
-        uid: int | None = None,
-        source: Address | None = None,
-        payload: bytes = b"",
-        answer: bool = True,
-        prepare: Prepare | None = None,
+        self, to: Place | str, port: int, *, payload: bytes = b"", **how: typing.Unpack[Sending]
     ) -> Fate:
         """Send one UDP datagram."""
-        flow = self._flow(to, port, uid, Protocol.UDP)
-        local = _local(source) or self._bound(flow)
+        asked = Dial(**how)
+        flow = self._flow(to, port, asked, Protocol.UDP)
+        dial = self._completed(asked, flow)
         with ONE_AT_A_TIME:
-            return self._send(self._sent(flow, answer=answer), local, payload, prepare)
+            return self._send(self._sent(flow, answer=dial.answer), dial, payload)
 
     def ping(self, to: Place | str, *, uid: int | None = None, payload: bytes = b"") -> Fate:
         """Send one ICMP echo request."""
         with ONE_AT_A_TIME:
-            return self._ping(self._sent(self._flow(to, 0, uid, Protocol.ICMP)), payload)
+            flow = self._flow(to, 0, Dial(uid=uid), Protocol.ICMP)
+            return self._ping(self._sent(flow), payload)
 
     def listen(self, port: int, *, host: str | None = None, uid: int | None = None) -> None:
         """Listen for TCP until the check ends."""
@@ -178,23 +144,12 @@ class BasePlace(ABC):
         return host == self.address
 
     def _dialled(
-        self,
-        to: Place | str,
-        port: int,
-        *,
-        keep: bool,
-        uid: int | None = None,
-        gid: int = 0,
-        source: Address | None = None,
-        answer: bool = True,
-        interface: str = "eth0",
-        prepare: Prepare | None = None,
-        mapped: bool = False,
+        self, to: Place | str, port: int, *, keep: bool, **how: typing.Unpack[Dialling]
     ) -> Connection:
-        flow = self._flow(to, port, uid, interface=interface)
-        local = _local(source) or self._bound(flow)
-        dial = Dial(gid=gid, source=local, prepare=prepare, mapped=mapped)
-        return self._open(self._sent(flow, answer=answer), dial, keep=keep)
+        asked = Dial(**how)
+        flow = self._flow(to, port, asked)
+        dial = self._completed(asked, flow)
+        return self._open(self._sent(flow, answer=dial.answer), dial, keep=keep)
 
     @abstractmethod
     def _answerer(self, host: str) -> BasePlace:
@@ -205,13 +160,11 @@ class BasePlace(ABC):
         """Open a TCP connection; without ``keep`` it is inspected once and closed."""
 
     @abstractmethod
-    def _open_all(self, flows: Iterable[Flow], source: Address | None) -> Iterator[Fate]:
+    def _open_all(self, flows: Iterable[Flow], dial: Dial) -> Iterator[Fate]:
         """Open connections to ports of one destination, several at once."""
 
     @abstractmethod
-    def _send(
-        self, flow: Flow, source: Address | None, payload: bytes, prepare: Prepare | None
-    ) -> Fate:
+    def _send(self, flow: Flow, dial: Dial, payload: bytes) -> Fate:
         """Send a datagram."""
 
     @abstractmethod
@@ -246,15 +199,15 @@ class BasePlace(ABC):
         return None
 
     def _flow(
-        self,
-        to: Place | str,
-        port: int,
-        uid: int | None,
-        protocol: Protocol = Protocol.TCP,
-        interface: str = "eth0",
+        self, to: Place | str, port: int, dial: Dial, protocol: Protocol = Protocol.TCP
     ) -> Flow:
-        host = to if isinstance(to, str) else to.address
-        return Flow(self._direction, _address(host, port), protocol, self._owner(uid), interface)
+        address = _address(to if isinstance(to, str) else to.address, port)
+        return Flow(self._direction, address, protocol, self._owner(dial.uid), dial.interface)
+
+    def _completed(self, dial: Dial, flow: Flow) -> Dial:
+        """Return a dial with the owner and the local address of a flow."""
+        source = _local(dial.source) or self._bound(flow)
+        return replace(dial, uid=flow.uid, source=source)
 
     def _sent(self, flow: Flow, *, answer: bool = True) -> Flow:
         """Make the destination answer a flow if ``answer`` is set, and return the flow."""
@@ -291,7 +244,7 @@ def _address(host: str, port: int) -> Address:
     if not _is_ip_address(host):
         raise BackendError(
             f"{host!r} is not an IP address such as 192.0.2.1, and names are not resolved: give the"
-            " address (in Kubernetes, ask the pod's resolver: mesh.workloads.resolve(pod, name))"
+            " address (in Kubernetes, ask the pod's resolver: workloads.resolve(pod, name))"
         )
     if not isinstance(port, int) or not 0 <= port <= 65535:
         raise BackendError(f"{port!r} is not a port: give a number from 0 to 65535")
@@ -325,11 +278,6 @@ def _is_ip_address(host: object) -> bool:
 def is_loopback(host: str) -> bool:
     """Whether an address is a loopback address."""
     return host.startswith("127.") or host == "::1"
-
-
-def not_offered(what: str) -> typing.NoReturn:
-    """Raise an error: a check uses an ability that its needs do not list."""
-    raise BackendError(f"this backend does not offer {what}")
 
 
 def remote_subnet(family: int, number: int) -> IPv4Network | IPv6Network:

@@ -1,31 +1,13 @@
-"""The parts of a pod that a check uses: sidecar, packet tap, idle connections, running steps."""
+"""What facets return: a packet tap, idle connections, a run in progress."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.packet import Packet
-
-
-class Sidecar(Protocol):
-    """The sidecar of a pod."""
-
-    def forwarding(self, services: Mapping[str, str] = ...) -> AbstractContextManager[None]:
-        """Forward captured flows for the block, as a proxy does, instead of answering them.
-
-        Args:
-            services: Forwarding destinations of outbound flows, by the address that was dialled;
-                other flows go to their original destination.
-        """
-        ...
-
-    def stopped(self) -> AbstractContextManager[None]:
-        """Stop the sidecar for the block: its ports are closed."""
-        ...
 
 
 class Idling(Protocol):
@@ -81,12 +63,5 @@ class Tap(Protocol):
 
         Raises:
             Unmet: It did not pass in time, or it passed with another header.
-        """
-        ...
-
-    def deliver(self, packet: Packet) -> None:
-        """Put a packet on the link, for the pod to receive whatever its addresses are.
-
-        The tap does not see it. Needs FORGED_PACKETS.
         """
         ...

@@ -1,4 +1,4 @@
-"""The result of an attempt to program a pod, and deliberate disturbances of it."""
+"""The result of an attempt to program a pod."""
 
 from __future__ import annotations
 
@@ -12,20 +12,6 @@ from pytest_fsmredir.model.configuration import Configuration
 _SHORT = reprlib.Repr()
 _SHORT.maxdict, _SHORT.maxtuple, _SHORT.maxlist = 10, 20, 20
 _SHORT.maxstring, _SHORT.maxother = 400, 400
-
-
-@dataclass(frozen=True, slots=True)
-class Sabotage:
-    """A disturbance of the packet filter programs (such as iptables) of an implementation.
-
-    Attributes:
-        at: The number of the start to disturb, before the program does anything: 1 is the first,
-            None is every start, 0 is none (starts are only counted).
-        kills: Kill the implementation and its children at that start; otherwise the program fails.
-    """
-
-    at: int | None
-    kills: bool = False
 
 
 @dataclass(frozen=True, slots=True)

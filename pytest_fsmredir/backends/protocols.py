@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from pytest_fsmredir.backends.base import Mesh
-from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.model.checks import Body
 from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.facets import Body, FacetSource
 
 
-class JudgedMesh(Mesh, Protocol):
-    """A mesh as the runner of the checks sees it.
+class JudgedMesh(Mesh, FacetSource, Protocol):
+    """A mesh as the runner of the checks sees it; it makes the facets that checks ask for.
 
     Attributes:
         observed: Flows sent and programming attempts made; 0 identifies a check that observed
@@ -67,8 +66,11 @@ class Backend(Protocol):
 
     name: str
 
-    def offers(self, family: int) -> frozenset[Need]:
-        """Return the needs that it can meet for an IP version."""
+    def offers(self, family: int) -> frozenset[str]:
+        """Return the needs that it can meet for an IP version.
+
+        Those of the facets that it makes, and those of :class:`.needs.Need` that are no facet.
+        """
         ...
 
     @property

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from pytest_fsmredir.backends.base import Place, Pod
+from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.model.claims import Statement
-
-if TYPE_CHECKING:
-    from pytest_fsmredir.backends.base import Place, Pod
-    from pytest_fsmredir.model.configuration import Configuration
-    from pytest_fsmredir.model.flow import Fate
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.facets import facet
+from pytest_fsmredir.model.flow import Fate
 
 
 class Probe(StrEnum):
@@ -81,6 +81,7 @@ class Workload(Protocol):
         ...
 
 
+@facet(Need.WORKLOADS)
 class Workloads(Protocol):
     """The actions of a cluster user; they are undone when the check ends."""
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from ipaddress import ip_address, ip_network
 from itertools import groupby
 
-from pytest_fsmredir.backends.netns.backend import NetnsBackend
+from pytest_fsmredir.backends.netns.source import NetnsSource
 from pytest_fsmredir.backends.netns.wiring import BEHIND_SECOND_INTERFACE, CLIENT, SERVER, SILENT
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.model.configuration import Configuration
@@ -16,6 +16,7 @@ from pytest_fsmredir.model.flow import Protocol as Transport
 from pytest_fsmredir.model.outcomes import IptablesVariant
 from pytest_fsmredir.model.reserved import ANY, LOOPBACK
 from pytest_fsmredir.probing.aim import RESERVED_PORTS, ProbeFlow, ProbeTargets
+from pytest_fsmredir.traffic.dial import Dial
 from pytest_fsmredir.traffic.host import Host
 
 _APP_UID = 1000
@@ -27,7 +28,7 @@ class NetnsTrialNetwork:
 
     def __init__(
         self,
-        backend: NetnsBackend,
+        backend: NetnsSource,
         family: int,
         iptables: IptablesVariant,
         configuration: Configuration,
@@ -90,7 +91,7 @@ class NetnsTrialNetwork:
             source = None if port is None else Address(self.scene.pod, port)
         else:
             source = Address(CLIENT[self._family], port or 0)
-        return host.connect_all(flows, source=source)
+        return host.connect_all(flows, Dial(source=source))
 
     def _address_on(self, link: int) -> str:
         addresses = self._site.links[link].addresses

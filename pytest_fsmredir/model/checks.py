@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from inspect import isgeneratorfunction
 from typing import Any, TypeVar
 
 from pytest_fsmredir.errors import CatalogueError
+from pytest_fsmredir.model.facets import Body, needs_of
 from pytest_fsmredir.model.features import Feature
 
 
@@ -42,9 +43,6 @@ GATE = "SELF-001"
 _ID = re.compile(r"[A-Z0-9]{2,6}-[0-9]{3}")
 _ATTRIBUTE = "__fsm_check__"
 
-Body = Callable[..., Iterator[None] | None]
-"""The function of a check. If it yields, other checks run between its two parts."""
-
 Function = TypeVar("Function", bound=Body)
 
 
@@ -59,10 +57,11 @@ class Check:
         level: How binding it is.
         profile: The profile that its result counts for. An IPv6 run counts for ``ipv6``.
         features: The features that an implementation must claim for the check to apply.
-        needs: Names of the capabilities that the backend must have.
+        needs: Names of the capabilities that the backend must have: those of the facets in the
+            function's signature, and declared ones that are no facet.
         families: IP versions that the check runs with.
-        function: Takes a mesh; raises AssertionError if the requirement does not hold. If it
-            yields, it starts with the session and resumes when it is the check's turn.
+        function: Takes a mesh and facets; raises AssertionError if the requirement does not hold.
+            If it yields, it starts with the session and resumes when it is the check's turn.
     """
 
     id: str
@@ -147,8 +146,11 @@ def check(
 ) -> Callable[[Function], Function]:
     """Register a function as a check of the catalogue.
 
+    Its needs are those that are given here and those of the facets in its signature.
+
     Raises:
-        CatalogueError: The id, the level or the requirement's wording is wrong.
+        CatalogueError: The id, the level or the requirement's wording is wrong, a parameter is not
+            a facet, or a need is given although a facet implies it.
     """
     if not _ID.fullmatch(id):
         raise CatalogueError(f"{id!r} is not a check id such as OPX-001")
@@ -163,7 +165,7 @@ def check(
             level=level,
             profile=profile,
             features=frozenset(features),
-            needs=frozenset(needs),
+            needs=needs_of(id, function, needs),
             families=families,
             function=function,
         )

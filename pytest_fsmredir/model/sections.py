@@ -9,8 +9,9 @@ from types import FunctionType
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from pytest_fsmredir.errors import CatalogueError
-from pytest_fsmredir.model.checks import Body, Check, Level, Profile
+from pytest_fsmredir.model.checks import Check, Level, Profile
 from pytest_fsmredir.model.document import Sentence
+from pytest_fsmredir.model.facets import Body, needs_of
 from pytest_fsmredir.model.features import Feature
 
 _ID = re.compile(r"[A-Z0-9]{2,6}-[0-9]{3}")
@@ -25,7 +26,8 @@ class Differs(TypedDict, total=False):
     Attributes:
         profile: The profile that the result counts for; the section's by default.
         features: The features that an implementation must claim; the section's by default.
-        needs: Names of the capabilities that the backend must have.
+        needs: Names of the capabilities that the backend must have, in addition to the facets in
+            the signature.
         families: IP versions that the check runs with; both by default.
     """
 
@@ -79,7 +81,8 @@ class Section:
             differs: What differs from the other checks of the section.
 
         Raises:
-            CatalogueError: The id or the sentence is not one of the section.
+            CatalogueError: The id or the sentence is not one of the section, a parameter is not a
+                facet, or a need is given although a facet implies it.
         """
 
         def mark(function: Function) -> Function:
@@ -128,7 +131,7 @@ class Section:
             "spec": f"SPEC-{sentence}",
             "profile": differs.get("profile", self.profile),
             "features": frozenset(differs.get("features", self.features)),
-            "needs": frozenset(differs.get("needs", ())),
+            "needs": needs_of(id, function, differs.get("needs", ())),
             "families": differs.get("families", (4, 6)),
             "function": function,
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from inspect import Parameter, Signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -17,9 +17,20 @@ if TYPE_CHECKING:
     from pytest_kind import KindCluster
 
     from pytest_fsmredir.backends.base import Mesh, Pod
-    from pytest_fsmredir.backends.protocols import Backend
+    from pytest_fsmredir.backends.facets import (
+        ForeignPrograms,
+        ForgedPackets,
+        KernelSettings,
+        Programmer,
+        SecondInterface,
+        Sidecars,
+        Taps,
+    )
+    from pytest_fsmredir.backends.protocols import Backend, JudgedMesh
+    from pytest_fsmredir.backends.workloads import Workloads
     from pytest_fsmredir.config.settings import Settings
     from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
+    from pytest_fsmredir.model.facets import Facet
 
 
 _OF_POD = Signature(
@@ -166,10 +177,87 @@ def fsm_pod(fsm_mesh: Mesh, request: pytest.FixtureRequest) -> Pod:
 
     The marker ``@pytest.mark.fsm_pod(annotations={...}, mesh_config={...})`` of the test gives its
     settings. The marker also accepts ``fresh=True`` and ``second_interface=True``, as
-    ``fsm_mesh.pod`` does.
+    ``fsm_mesh.pod`` and ``fsm_second_interface.pod`` do.
     """
     marker = request.node.get_closest_marker("fsm_pod")
-    return fsm_mesh.pod(**(_settings_of(marker) if marker else {}))
+    settings = _settings_of(marker) if marker else {}
+    if settings.pop("second_interface", False):
+        second: SecondInterface = request.getfixturevalue("fsm_second_interface")
+        return second.pod(**settings)
+    return fsm_mesh.pod(**settings)
+
+
+@pytest.fixture
+def fsm_programmer(fsm_mesh: Mesh) -> Programmer:
+    """Runs the implementation on a pod again: ``fsm_programmer.program(pod, annotations=...)``."""
+    from pytest_fsmredir.backends.facets import Programmer
+
+    return _facet(fsm_mesh, Programmer)
+
+
+@pytest.fixture
+def fsm_sidecars(fsm_mesh: Mesh) -> Sidecars:
+    """Stops sidecars or makes them forward: ``with fsm_sidecars.stopped(pod)``."""
+    from pytest_fsmredir.backends.facets import Sidecars
+
+    return _facet(fsm_mesh, Sidecars)
+
+
+@pytest.fixture
+def fsm_taps(fsm_mesh: Mesh) -> Taps:
+    """Captures the packets on a pod's link: ``with fsm_taps.of(pod) as tap``."""
+    from pytest_fsmredir.backends.facets import Taps
+
+    return _facet(fsm_mesh, Taps)
+
+
+@pytest.fixture
+def fsm_forged_packets(fsm_mesh: Mesh) -> ForgedPackets:
+    """Sends packets made by hand: ``fsm_forged_packets.inject(pod, forge.tcp(...))``."""
+    from pytest_fsmredir.backends.facets import ForgedPackets
+
+    return _facet(fsm_mesh, ForgedPackets)
+
+
+@pytest.fixture
+def fsm_foreign_programs(fsm_mesh: Mesh) -> ForeignPrograms:
+    """Runs programs in a pod as root: ``fsm_foreign_programs.run(pod, ["iptables", ...])``."""
+    from pytest_fsmredir.backends.facets import ForeignPrograms
+
+    return _facet(fsm_mesh, ForeignPrograms)
+
+
+@pytest.fixture
+def fsm_kernel_settings(fsm_mesh: Mesh) -> KernelSettings:
+    """Changes settings of a pod's kernel: ``with fsm_kernel_settings.changed(pod, {...})``."""
+    from pytest_fsmredir.backends.facets import KernelSettings
+
+    return _facet(fsm_mesh, KernelSettings)
+
+
+@pytest.fixture
+def fsm_second_interface(fsm_mesh: Mesh) -> SecondInterface:
+    """Makes pods with a second interface: ``fsm_second_interface.pod(annotations=...)``."""
+    from pytest_fsmredir.backends.facets import SecondInterface
+
+    return _facet(fsm_mesh, SecondInterface)
+
+
+@pytest.fixture
+def fsm_workloads(fsm_mesh: Mesh) -> Workloads:
+    """The actions of a cluster user: ``fsm_workloads.workload("Deployment")``."""
+    from pytest_fsmredir.backends.workloads import Workloads
+
+    return _facet(fsm_mesh, Workloads)
+
+
+def _facet(mesh: Mesh, kind: type[Facet]) -> Facet:
+    """Return a facet of the mesh that ``fsm_mesh`` returns.
+
+    Raises:
+        BackendError: The backend of the run does not make it.
+    """
+    return cast("JudgedMesh", mesh).facet(kind)
 
 
 def _variant(backend: Backend, family: int, iptables: str) -> tuple[int, IptablesVariant]:

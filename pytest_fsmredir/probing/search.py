@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from pytest_fsmredir.backends.base import Mesh, Pod
+from pytest_fsmredir.backends.facets import ForeignPrograms, KernelSettings
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.checks import Level
 from pytest_fsmredir.model.claims import PROVED, Proven
@@ -35,7 +36,7 @@ from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.prove import Finding, Prover
 from pytest_fsmredir.rules.seek import Taste, one, usual_taste
 from pytest_fsmredir.rules.trace import follow
-from pytest_fsmredir.traffic.host import Prepare
+from pytest_fsmredir.traffic.dial import Prepare
 
 ECN_SYN: Final = 0xC2
 _SENT_AT_MOST = 60
@@ -60,35 +61,40 @@ class Search:
 def search(
     mesh: Mesh,
     pod: Pod,
+    programs: ForeignPrograms,
+    kernel: KernelSettings,
     level: Level,
     configuration: Configuration | None = None,
+    beyond: str | None = None,
 ) -> Search:
     """Search for a flow that a pod treats differently from what the document requires.
 
-    Needs FOREIGN_RULES, to read the rules, and CLIENT_ADDRESSES.
+    Needs CLIENT_ADDRESSES.
 
     Args:
         mesh: The mesh of the check.
         pod: A pod that the implementation has programmed.
+        programs: Read the rules.
+        kernel: Makes connections request ECN.
         level: The requirement level of the sentences to test.
         configuration: The configuration of the pod; the default has no lists.
+        beyond: A remote address that the pod's second interface leads to, if it has one.
 
     Raises:
         BackendError: A flow has the fate that the document requires, but the model of the rules
             predicts another fate.
     """
     policy = (configuration or Configuration()).policy()
-    done = pod.run(live.command())
+    done = programs.run(pod, live.command())
     if done.status != 0:
         return _unread(f"the rules could not be read: {done.stderr.strip()[:200]}")
     try:
         found = _compared(
-            done.stdout, policy, mesh.family, tuple(pod.addresses), mesh.highest_id,
-            int(ip_address(mesh.beyond_second_interface())),
-        )  # fmt: skip
+            done.stdout, policy, mesh.family, tuple(pod.addresses), mesh.highest_id, beyond
+        )
     except RulesError as why:
         return _unread(f"the rules were not understood: {why}")
-    sender = _Sender(mesh, pod)
+    sender = _Sender(mesh, pod, kernel, beyond)
     wrong: list[str] = []
     open_, unanswered = list(found.remarks), 0
     for finding in [f for f in found.findings if f.duty.level is level][:_SENT_AT_MOST]:
@@ -157,7 +163,7 @@ def _compared(
     family: int,
     addresses: tuple[str, ...],
     highest_id: int,
-    beyond: int,
+    beyond: str | None,
 ) -> _Compared:
     """Return the differences between rules and document, cached for checks that share a pod."""
     rules = live.read(printed)
@@ -173,17 +179,18 @@ def _compared(
     return _Compared(tuple(findings), tuple(remarks), prover.model)
 
 
-def _taste(family: int, highest_id: int, beyond: int) -> Taste:
+def _taste(family: int, highest_id: int, beyond: str | None) -> Taste:
     """Return the preferences for flows that a place can send and the outside answers.
 
     Args:
         family: IP version.
         highest_id: The highest user and group id that a process can have here.
-        beyond: An address that the pod's second interface leads to.
+        beyond: An address that the pod's second interface leads to; None if it has none.
     """
     width = 32 if family == 4 else 128
     hidden = outside(joined(NOT_ANSWERED[family]), width)
-    dialled = joined([*_common(joined(ANSWERED[family]), hidden), (beyond, beyond)])
+    further = [] if beyond is None else one(int(ip_address(beyond)))
+    dialled = joined([*_common(joined(ANSWERED[family]), hidden), *further])
     able: list[tuple[Field, Intervals]] = [
         (Field.UID, ((0, highest_id),)),
         (Field.GID, ((0, highest_id),)),
@@ -205,8 +212,8 @@ def _common(left: Intervals, right: Intervals) -> Intervals:
 class _Sender:
     """Sends packets of the model as real flows."""
 
-    def __init__(self, mesh: Mesh, pod: Pod) -> None:
-        self._mesh, self._pod = mesh, pod
+    def __init__(self, mesh: Mesh, pod: Pod, kernel: KernelSettings, beyond: str | None) -> None:
+        self._mesh, self._pod, self._kernel, self._beyond = mesh, pod, kernel, beyond
 
     def send(self, packet: Packet) -> Fate | None:
         """Send a flow whose first packet equals the given one; None if that is impossible here."""
@@ -256,7 +263,7 @@ class _Sender:
         host = ip_address(text_of(remote, packet.family))
         if outbound and (host.is_loopback or str(host) in self._pod.addresses):
             return packet.interface == "lo"
-        if outbound and str(host) == self._mesh.beyond_second_interface():
+        if outbound and str(host) == self._beyond:
             return packet.interface == "net1"
         if outbound and packet.interface != "eth0":
             return False
@@ -282,7 +289,7 @@ class _Sender:
             and packet.tcp_flags == ECN_SYN
             and packet.direction is Direction.OUTBOUND
         ):
-            return self._pod.kernel_settings({"ipv4/tcp_ecn": "1"})  # of both IP versions
+            return self._kernel.changed(self._pod, {"ipv4/tcp_ecn": "1"})  # of both IP versions
         return nullcontext()
 
 

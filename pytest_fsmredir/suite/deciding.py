@@ -11,6 +11,7 @@ from pytest_fsmredir.backends.protocols import JudgedMesh
 from pytest_fsmredir.errors import FsmRedirError, PodStoppedError
 from pytest_fsmredir.model.checks import GATE, Check, Level
 from pytest_fsmredir.model.claims import Statement, Unmet, forget_claims, proofs
+from pytest_fsmredir.model.facets import call
 from pytest_fsmredir.model.flow import Claim
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.suite.blame import Violation, reason_of, violation_of
@@ -123,7 +124,7 @@ def deciding(check: Check, variant: Variant, mesh: JudgedMesh) -> Course:
     row = Row(check=check.id, variant=variant, outcome=Outcome.PASS)
     forget_claims()
     try:
-        for _ in check.function(mesh) or ():
+        for _ in call(check.function, mesh):
             yield
             forget_claims()
     except (KeyboardInterrupt, GeneratorExit, pytest.exit.Exception):

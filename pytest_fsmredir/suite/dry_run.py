@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pytest_fsmredir.backends.places import APP_UID, remote_subnet
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.checks import Check
 from pytest_fsmredir.model.claims import BaseClaim
+from pytest_fsmredir.model.facets import Facet, call
 from pytest_fsmredir.model.flow import (
     Acceptance,
     Acceptor,
@@ -41,14 +42,11 @@ _CONDITIONS = {
     "forwarding": "the sidecar forwards",
     "stopped": "the sidecar is stopped",
     "in steps": "while the pod is programmed",
-    "programming": "while the pod is programmed",
     "changed": "other kernel settings",
-    "kernel settings": "other kernel settings",
 }
 """What is true in the block of a call, by the name of the called method."""
 _ADDRESSES = {
     "silent address": "silent host",
-    "beyond second interface": "host beyond net1",
     "remote address": "host beyond net1",
     "interface address": "pod's net1",
 }
@@ -67,7 +65,7 @@ def recorded(check: Check) -> Recording:
     if "search" in module:  # it needs the rules of a real pod
         module["search"] = lambda *_: _Thing(mesh, "search")
     try:
-        for _ in module[check.function.__name__](mesh) or ():
+        for _ in call(module[check.function.__name__], mesh):
             pass
     except _EnoughError:
         mesh.recording.missing = f"what follows the first {_FLOWS_AT_MOST} flows"
@@ -229,6 +227,15 @@ class _Mesh:
         self.recording.pods[thing._name] = "not programmed yet"
         return thing
 
+    def facet(self, kind: type[Facet]) -> Facet:
+        """Return a stand-in for a facet; some facets make pods, or name a second address."""
+        makes: dict[str, Any] = {
+            "pod": self.pod,
+            "bare_pod": self.bare_pod,
+            "address": self._second_address,
+        }
+        return cast("Facet", _Thing(self, kind.__name__, **makes))
+
     def loopback(self) -> str:
         """Return the loopback address."""
         return _LOOPBACK[self.family]
@@ -253,6 +260,9 @@ class _Mesh:
         address = f"{_NETWORK[self.family]}{self._addresses}"
         self.names[address] = name
         return address
+
+    def _second_address(self, _pod: _Thing) -> str:
+        return self.new_address("pod's second address")
 
     def named(self, text: str) -> str:
         """Return a text with names in place of the addresses of places."""

@@ -99,7 +99,9 @@ class Runner:
         for name in by_backend.keys() - {NETNS}:
             points = {variant: None for _, variant in by_backend[name]}
             first = [(self.plan.catalogue[GATE], variant) for variant in points]
-            self._backend(name).prepare(self._orders(name, [*first, *by_backend[name]]))
+            backend = self._backend(name)
+            backend.prepare(self._orders(name, [*first, *by_backend[name]]))
+            self.results.remark(backend.remarks)
 
     def close(self) -> None:
         """Remove all pods."""

@@ -134,21 +134,6 @@ class Connection:
                 self._stream.finish()
             return self._engine.pump(lambda: self.ended, within_s) and self.lost is None
 
-    def hears(self, payload: bytes, within_s: float) -> Statement:
-        """Make the acceptor send a payload first, and return the claim that it arrives."""
-        with ONE_AT_A_TIME:
-            if (end := self._far_end()) is not None:
-                end.send(payload)
-            self._engine.pump(lambda: len(self.received) >= len(payload) or self.ended, within_s)
-        return self._has(payload, f"{len(payload)} bytes that the other end sends by itself")
-
-    def half_close(self) -> None:
-        """Half-close; unlike with :meth:`finish`, the acceptor keeps its end open."""
-        if (end := self._far_end()) is not None:
-            end.on_end = lambda: None
-        if self._stream is not None:
-            self._stream.finish()
-
     def close(self) -> None:
         """Abort the connection."""
         with ONE_AT_A_TIME:
@@ -173,10 +158,6 @@ class Connection:
             observed=f"{seen}; {self._state}",
             about=str(self.flow),
         )
-
-    def _far_end(self) -> End | None:
-        """Return the acceptor's end if it is in this process, else None."""
-        return None if self.answered_by is None else self._engine.ends.get(self.answered_by.serial)
 
     def _dial(self, sock: socket.socket) -> None:
         code = sock.connect_ex(as_seen_by(sock, self.flow.destination))
@@ -207,3 +188,26 @@ class Connection:
 
     def _lose(self, how: str) -> None:
         self.lost = self.lost or how
+
+
+class LocalConnection(Connection):
+    """A connection whose acceptor may be in this process too, so that both ends can act."""
+
+    def hears(self, payload: bytes, within_s: float) -> Statement:
+        """Make the acceptor send a payload first, and return the claim that it arrives."""
+        with ONE_AT_A_TIME:
+            if (end := self._far_end()) is not None:
+                end.send(payload)
+            self._engine.pump(lambda: len(self.received) >= len(payload) or self.ended, within_s)
+        return self._has(payload, f"{len(payload)} bytes that the other end sends by itself")
+
+    def half_close(self) -> None:
+        """Half-close; unlike with :meth:`finish`, the acceptor keeps its end open."""
+        if (end := self._far_end()) is not None:
+            end.on_end = lambda: None
+        if self._stream is not None:
+            self._stream.finish()
+
+    def _far_end(self) -> End | None:
+        """Return the acceptor's end if it is in this process, else None."""
+        return None if self.answered_by is None else self._engine.ends.get(self.answered_by.serial)

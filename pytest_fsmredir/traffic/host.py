@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from itertools import islice
 
 from pytest_fsmredir.model.flow import Acceptor, Address, Fate, Flow
-from pytest_fsmredir.traffic.connection import Connection
+from pytest_fsmredir.traffic.connection import Connection, LocalConnection
+from pytest_fsmredir.traffic.dial import PLAIN, Dial, Prepare
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME, READABLE, Engine
 from pytest_fsmredir.traffic.packet import Packet
 from pytest_fsmredir.traffic.services import (
@@ -30,8 +31,6 @@ WINDOW = 32  # simultaneous flows of one sweep
 # This is a fate of the packet, not an error of the harness.
 _KEPT_IN = {errno.EPERM, errno.EINVAL, errno.EACCES, errno.EHOSTUNREACH, errno.ENETUNREACH}
 
-Prepare = Callable[[socket.socket], None]
-
 
 class Host:
     """Starts flows, listens, and reports fates; the same code serves namespaces and pods.
@@ -45,26 +44,15 @@ class Host:
         self.engine, self.timeout_s = engine, timeout_s
         self._sockets = sockets
 
-    def open(
-        self,
-        flow: Flow,
-        *,
-        source: Address | None = None,
-        gid: int = 0,
-        prepare: Prepare | None = None,
-        mapped: bool = False,
-    ) -> Connection:
+    def open(self, flow: Flow, dial: Dial = PLAIN) -> Connection:
         """Connect, wait for the fate, and return the connection, which the caller closes.
 
         Args:
             flow: The flow to open; its uid owns the socket (0 if it has none).
-            source: Local address to bind; port 0 lets the kernel choose.
-            gid: Group that owns the socket.
-            prepare: Called with the socket before it is bound.
-            mapped: Dial an IPv4 destination from an IPv6 socket.
+            dial: How to open it.
         """
         self.engine.settle()
-        connection = self._dial(flow, source, gid, prepare, mapped=mapped)
+        connection = self._dial(flow, dial)
         try:
             self.engine.pump(connection.is_settled, self.timeout_s)
         except BaseException:
@@ -73,39 +61,31 @@ class Host:
         connection.give_up()
         return connection
 
-    def connect_all(
-        self, flows: Iterable[Flow], *, source: Address | None = None
-    ) -> Iterator[Fate]:
+    def connect_all(self, flows: Iterable[Flow], dial: Dial = PLAIN) -> Iterator[Fate]:
         """Open many flows, several at once, and yield their fates in the given order.
 
         The path of these fates comes from the banner, so the sidecar must answer by itself.
 
         Args:
             flows: The flows to open.
-            source: Local address to bind; port 0 gives each flow a different port. Redirected flows
-                with the same source port look alike to connection tracking, and may be delayed.
+            dial: How to open them. A source with port 0 gives each flow a different port.
+                Redirected flows with the same source port look alike to connection tracking, and
+                may be delayed.
         """
         pending = iter(flows)
         while batch := list(islice(pending, WINDOW)):
             with ONE_AT_A_TIME, ExitStack() as undo:
-                window = [undo.enter_context(self._dial(flow, source)) for flow in batch]
+                window = [undo.enter_context(self._dial(flow, dial)) for flow in batch]
                 self._settle(window)
             for connection in window:
                 yield connection.fate_by_banner
 
-    def datagram(
-        self,
-        flow: Flow,
-        *,
-        source: Address | None = None,
-        payload: bytes = b"",
-        prepare: Prepare | None = None,
-    ) -> Fate:
+    def datagram(self, flow: Flow, dial: Dial = PLAIN, *, payload: bytes = b"") -> Fate:
         """Send one UDP datagram and wait for its answer, which repeats the payload."""
         with self.datagram_socket(flow) as sock:
-            if prepare is not None:
-                prepare(sock)
-            return self.datagram_on(sock, flow, source=source, payload=payload)
+            if dial.prepare is not None:
+                dial.prepare(sock)
+            return self.datagram_on(sock, flow, source=dial.source, payload=payload)
 
     def datagram_socket(self, flow: Flow) -> socket.socket:
         """Return a UDP socket of the flow's owner, which the caller closes."""
@@ -156,7 +136,7 @@ class Host:
 
     def stream(self, flow: Flow, *, source: Address | None = None) -> Stream | None:
         """Connect without waiting, as a forwarder does; None if the kernel refuses immediately."""
-        sock = self._socket(flow, source)
+        sock = self._socket(flow, Dial(source=source))
         if sock.connect_ex(tuple(flow.destination)) not in (0, errno.EINPROGRESS):
             sock.close()
             return None
@@ -207,42 +187,26 @@ class Host:
         proto = socket.IPPROTO_ICMP if version == 4 else socket.IPPROTO_ICMPV6
         return PingEar(self.engine, self._sockets(version, socket.SOCK_RAW, proto))
 
-    def _dial(
-        self,
-        flow: Flow,
-        source: Address | None = None,
-        gid: int = 0,
-        prepare: Prepare | None = None,
-        *,
-        mapped: bool = False,
-    ) -> Connection:
+    def _dial(self, flow: Flow, dial: Dial) -> Connection:
         mark = len(self.engine.log)  # the caller's preparation may already send the SYN
-        sock = self._socket(flow, source, gid, prepare, mapped=mapped)
+        sock = self._socket(flow, dial)
         try:
-            return Connection(self.engine, flow, sock, mark)
+            return LocalConnection(self.engine, flow, sock, mark)
         except BaseException:
             sock.close()
             raise
 
-    def _socket(
-        self,
-        flow: Flow,
-        source: Address | None,
-        gid: int = 0,
-        prepare: Prepare | None = None,
-        *,
-        mapped: bool = False,
-    ) -> socket.socket:
-        version = 6 if mapped else flow.destination.family
-        sock = self._sockets(version, socket.SOCK_STREAM, uid=flow.uid or 0, gid=gid)
+    def _socket(self, flow: Flow, dial: Dial) -> socket.socket:
+        version = 6 if dial.mapped else flow.destination.family
+        sock = self._sockets(version, socket.SOCK_STREAM, uid=flow.uid or 0, gid=dial.gid)
         try:
             # A later check may listen on this source port. The kernel permits that, even while this
             # socket is in TIME_WAIT, if both sockets have the option (inet_csk_bind_conflict).
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if prepare is not None:
-                prepare(sock)
-            if source is not None:
-                sock.bind(as_seen_by(sock, source))
+            if dial.prepare is not None:
+                dial.prepare(sock)
+            if dial.source is not None:
+                sock.bind(as_seen_by(sock, dial.source))
         except BaseException:
             sock.close()
             raise

@@ -26,6 +26,7 @@ from pytest_fsmredir.model.flow import Acceptor, Address, Direction, Fate, Flow
 from pytest_fsmredir.model.reserved import ADMIN_PORT, OUTBOUND_PORT, SERVED_PORTS
 from pytest_fsmredir.sidecars.pipy import Pipy, PipySidecar
 from pytest_fsmredir.traffic.connection import Connection
+from pytest_fsmredir.traffic.dial import Dial
 from pytest_fsmredir.traffic.host import Host
 
 BINARY = os.environ.get("FSM_PIPY_BIN", "")
@@ -68,7 +69,7 @@ class Pod:
     def dial_in(self, family: int, port: int) -> Connection:
         """Dial from outside."""
         flow = Flow(Direction.INBOUND, Address(self.addresses[family], port))
-        return self.backend.outside.open(flow, source=Address(CLIENT[family], 0))
+        return self.backend.outside.open(flow, Dial(source=Address(CLIENT[family], 0)))
 
     def fate(self, address: str, port: int = 8080, *, uid: int = 1000) -> Fate:
         """Dial from inside, close the connection, and return the fate."""

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+from pytest_fsmredir.backends.facets import ForgedPackets, Taps
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.implementations.reference.programming import Reference
@@ -40,8 +41,9 @@ def test_datagram_arrives_with_its_header(mesh: NetnsMesh) -> None:
     pod = mesh.bare_pod()
     packet = forge.udp(Address(mesh.client.address, 7), Address(pod.address, 8080), b"x", **HEADER)
 
-    with pod.tap() as tap, pod.receiving([17]) as received:
-        tap.deliver(packet)
+    taps, forged = mesh.facet(Taps), mesh.facet(ForgedPackets)
+    with taps.of(pod) as tap, forged.receiving(pod, [17]) as received:
+        forged.deliver(tap, packet)
         received.expect_unchanged("the datagram", packet)
 
 
@@ -52,9 +54,11 @@ def test_extension_header_is_kept(mesh: NetnsMesh) -> None:
     packets = messages(mesh.client.address)
     groups = {packet.destination.host for _, packet in packets}
 
-    with pod.tap() as tap, pod.receiving({2 if mesh.family == 4 else 58}, groups) as received:
+    taps, forged = mesh.facet(Taps), mesh.facet(ForgedPackets)
+    numbers = {2 if mesh.family == 4 else 58}
+    with taps.of(pod) as tap, forged.receiving(pod, numbers, groups) as received:
         for name, packet in packets:
-            tap.deliver(packet)
+            forged.deliver(tap, packet)
             received.expect_unchanged(name, packet)
 
 
@@ -63,5 +67,6 @@ def test_packet_that_does_not_come_is_a_violation(mesh: NetnsMesh) -> None:
     pod = mesh.bare_pod()
     packet = forge.udp(Address(mesh.client.address, 7), Address(pod.address, 8080), b"x")
 
-    with pod.receiving([17]) as received, pytest.raises(Unmet, match="the datagram in the pod"):
+    forged = mesh.facet(ForgedPackets)
+    with forged.receiving(pod, [17]) as received, pytest.raises(Unmet, match="the datagram in the"):
         received.expect_unchanged("the datagram", packet)

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from pytest_fsmredir.backends.facets import ForeignPrograms
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.pods import NetnsPod
@@ -137,7 +138,7 @@ def stand(mesh: NetnsMesh, configuration: Configuration, family: int) -> Stand:
     pod = mesh.pod(
         annotations=configuration.annotations, mesh_config=configuration.traffic, fresh=True
     )
-    done = pod.run(live.command())
+    done = mesh.facet(ForeignPrograms).run(pod, live.command())
     assert done.status == 0, done.stderr
     rules = live.read(done.stdout)
     around = Surroundings({"eth0": pod.addresses}, closed=True)

@@ -8,6 +8,8 @@ from contextlib import closing
 
 import pytest
 
+from pytest_fsmredir.backends.facets import Sabotage
+from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.steps import SHORT_S
 from pytest_fsmredir.implementations.base import IptablesVariant
@@ -28,12 +30,15 @@ iptables -t nat -A OUTPUT -p tcp --dport 82 -j REDIRECT --to-ports 15001
 
 
 @pytest.fixture
-def mesh() -> Iterator[NetnsMesh]:
+def backend() -> Iterator[NetnsBackend]:
     implementation = InitCommand(SLOWLY, features=ALL_FEATURES)
-    with (
-        closing(new_backend(implementation, TIMEOUT_S)) as backend,
-        closing(backend.mesh(4, IptablesVariant.NFT, exhaustive=False)) as mesh,
-    ):
+    with closing(new_backend(implementation, TIMEOUT_S)) as backend:
+        yield backend
+
+
+@pytest.fixture
+def mesh(backend: NetnsBackend) -> Iterator[NetnsMesh]:
+    with closing(backend.mesh(4, IptablesVariant.NFT, exhaustive=False)) as mesh:
         yield mesh
 
 
@@ -41,7 +46,7 @@ def test_caller_sees_the_pod_before_each_program(mesh: NetnsMesh) -> None:
     """Catches: a short window between two programs is missed."""
     pod, seen = mesh.bare_pod(), []
 
-    with pod.programming() as run:
+    with mesh.facet(Sabotage).in_steps(pod) as run:
         for _ in run:
             fates = [pod.connect(mesh.server, port) for port in (81, 82)]
             seen.append(tuple(bool(fate.captured_outbound) for fate in fates))
@@ -54,18 +59,18 @@ def test_caller_that_gives_up_lets_the_run_end(mesh: NetnsMesh) -> None:
     """Catches: a failed check leaves a program waiting for ever, or flows without a timeout."""
     pod = mesh.bare_pod()
 
-    with pod.programming() as run:
+    with mesh.facet(Sabotage).in_steps(pod) as run:
         next(iter(run))
         assert mesh.backend.outside.timeout_s == SHORT_S
     assert run.programming.accepted
     assert mesh.backend.outside.timeout_s == TIMEOUT_S
 
 
-def test_refusal_is_reported(mesh: NetnsMesh) -> None:
+def test_refusal_is_reported(backend: NetnsBackend, mesh: NetnsMesh) -> None:
     """Catches: a refused run counts as one that has programmed the pod."""
     pod = mesh.bare_pod()
-    mesh.backend.judge_next(InitCommand("exit 3", features=ALL_FEATURES))
+    backend.judge_next(InitCommand("exit 3", features=ALL_FEATURES))
 
-    with pod.programming() as run:
+    with mesh.facet(Sabotage).in_steps(pod) as run:
         pass
     assert run.programming.refused

@@ -21,6 +21,7 @@ from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Direction, Flow
 from pytest_fsmredir.model.reserved import ADMIN_PORT, SIDECAR_UID
 from pytest_fsmredir.traffic.connection import Connection
+from pytest_fsmredir.traffic.dial import Dial
 from pytest_fsmredir.traffic.sockettable import SocketTable
 from pytest_fsmredir.traffic.witness import Question, Sighting, WitnessScope, look
 from tests.neutral.judged import command
@@ -55,13 +56,14 @@ class Pod:
         flow = Flow(Direction.OUTBOUND, Address(SERVER[self.family], port), uid=uid)
         # An accepted socket belongs to the user who accepts it.
         with owner(SIDECAR_UID, SIDECAR_UID):
-            return self.site.host.open(flow, source=source)
+            return self.site.host.open(flow, Dial(source=source))
 
     def dial_in(self, port: int, source_port: int = 0) -> Connection:
         """Dial the pod from outside."""
         flow = Flow(Direction.INBOUND, Address(self.address, port))
         with owner(SIDECAR_UID, SIDECAR_UID):
-            return self.backend.outside.open(flow, source=Address(CLIENT[self.family], source_port))
+            source = Address(CLIENT[self.family], source_port)
+            return self.backend.outside.open(flow, Dial(source=source))
 
     def witnessed(self, connection: Connection, *, tracking: bool = True) -> Sighting:
         """Return what the tables of the pod show of a connection."""

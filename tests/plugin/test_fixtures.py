@@ -110,9 +110,9 @@ def test_marker_accepts_the_example_of_its_help(project: Project) -> None:
             assert fsm_pod.connect(fsm_mesh.server, 5433).direct
 
         @pytest.mark.fsm_pod(LIST, fresh=True, second_interface=True)
-        def test_rest(fsm_pod, fsm_mesh):
+        def test_rest(fsm_pod, fsm_mesh, fsm_second_interface):
             assert fsm_pod.connect(fsm_mesh.server, 5432).direct
-            assert fsm_pod.second_interface_address
+            assert fsm_second_interface.interface_address(fsm_pod)
         """.replace("\n        ", "\n")
     )
     assert "2 passed" in project.pytest("-q").output

@@ -80,30 +80,31 @@ def test_second_run_replaces_rules_and_removal_deletes_them(project: Project) ->
         test_again__py="""
 PORTS = "outboundPortExclusionList"
 
-def rules(pod):
-    done = pod.run(["nft", "list", "ruleset"])
+def rules(programs, pod):
+    done = programs.run(pod, ["nft", "list", "ruleset"])
     assert done.status == 0, done.stderr
     return done.stdout
 
-def test_again(fsm_mesh, fsm_implementation):
+def test_again(fsm_mesh, fsm_implementation, fsm_programmer, fsm_foreign_programs):
+    programs = fsm_foreign_programs
     pod = fsm_mesh.bare_pod()
     table = "add table inet others; add chain inet others c { type nat hook output priority 0; }"
-    assert pod.run(["nft", table]).status == 0
-    before = rules(pod)
-    pod.program(mesh_config={PORTS: [6379]})
-    first = rules(pod)
+    assert programs.run(pod, ["nft", table]).status == 0
+    before = rules(programs, pod)
+    fsm_programmer.program(pod, mesh_config={PORTS: [6379]})
+    first = rules(programs, pod)
     assert pod.connect(fsm_mesh.server, 6379).direct
-    pod.program(mesh_config={PORTS: [7070]})
+    fsm_programmer.program(pod, mesh_config={PORTS: [7070]})
     assert pod.connect(fsm_mesh.server, 6379).captured_outbound
     assert pod.connect(fsm_mesh.server, 7070).direct
-    pod.program(mesh_config={PORTS: [6379]})
-    assert rules(pod) == first
-    assert not pod.try_program(mesh_config={PORTS: [0]}).accepted
-    assert rules(pod) == first
+    fsm_programmer.program(pod, mesh_config={PORTS: [6379]})
+    assert rules(programs, pod) == first
+    assert not fsm_programmer.try_program(pod, mesh_config={PORTS: [0]}).accepted
+    assert rules(programs, pod) == first
     for _ in range(2):
-        done = pod.run(["sh", "-c", f"FSM_IPTABLES=native {fsm_implementation.remove}"])
+        done = programs.run(pod, ["sh", "-c", f"FSM_IPTABLES=native {fsm_implementation.remove}"])
         assert done.status == 0, done.stderr
-        assert rules(pod) == before
+        assert rules(programs, pod) == before
 """
     )
     project.write(

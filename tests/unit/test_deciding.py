@@ -11,9 +11,10 @@ import pytest
 
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.backends.protocols import JudgedMesh
-from pytest_fsmredir.model.checks import INFO, MUST, SHOULD, Body, Check, Level, Profile
+from pytest_fsmredir.model.checks import INFO, MUST, SHOULD, Check, Level, Profile
 from pytest_fsmredir.model.claims import Statement, require
 from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.facets import Body
 from pytest_fsmredir.model.flow import Address, Claim, Direction, Fate, Flow
 from pytest_fsmredir.model.outcomes import Outcome, Variant
 from pytest_fsmredir.suite.deciding import (

@@ -12,6 +12,7 @@ import pytest
 from pytest_fsmredir.agent.pod import ContainerHost
 from pytest_fsmredir.agent.users import OwnedSockets
 from pytest_fsmredir.model.flow import Address, Direction, Flow
+from pytest_fsmredir.traffic.dial import Dial
 from pytest_fsmredir.traffic.engine import READABLE, Engine
 
 _TO = Flow(Direction.OUTBOUND, Address("127.0.0.1", 9))
@@ -55,13 +56,17 @@ def test_late_acceptance_of_an_earlier_flow_is_not_in_the_path(engine: Engine) -
     assert len(engine.log) == 2
 
 
+def _fail(sock: socket.socket) -> None:
+    raise ZeroDivisionError(sock)
+
+
 @pytest.mark.parametrize(
     "call",
     [
         lambda host: host.listen(Address("127.0.0.1", 99999)),
         lambda host: host.listen_datagrams(Address("127.0.0.1", 99999)),
-        lambda host: host.open(_TO, source=Address("127.0.0.1", 99999)),
-        lambda host: host.open(_TO, prepare=lambda _: 1 / 0),
+        lambda host: host.open(_TO, Dial(source=Address("127.0.0.1", 99999))),
+        lambda host: host.open(_TO, Dial(prepare=_fail)),
         lambda host: list(host.connect_all([_TO, replace(_TO, destination=Address("::1", -1))])),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_fsmredir import Probe, ProbeBy
+from pytest_fsmredir import Mesh, Probe, ProbeBy
 from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive
 from pytest_fsmredir.backends.kubernetes.cluster import remote
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
@@ -92,6 +92,36 @@ def test_every_probed_application_is_made_early() -> None:
     orders = plan(wanted, lambda _node: {}, timeout_s=1.0)
     assert {probed_pod.case for probed_pod in orders.probed_pods} == set(CASES)
     assert case_of(Probe.STARTUP, ProbeBy.HTTP, alive=True) in CASES
+
+
+OFFERED = {
+    Need.WORKLOADS, Need.WEBHOOK, Need.SIDECAR_CONTROL, Need.ANSWERING_SIDECAR,
+    Need.REMOTE_ADDRESSES, Need.PRIVATE_ADDRESSES, Need.DEFAULT_CLUSTER_RANGES,
+}  # fmt: skip
+
+
+def test_pods_of_every_check_are_planned() -> None:
+    """Catches: a check whose pods are made one after the other, because its planning ended."""
+    wanted = [
+        Wanted(check.function, family, IptablesVariant.NFT)
+        for check in catalogue.load().checks
+        if check.needs <= OFFERED
+        for family in check.families
+    ]
+    assert plan(wanted, lambda _node: {}, timeout_s=1.0).unplanned == {}
+
+
+def test_planning_that_ends_early_is_visible() -> None:
+    """Catches: an error in a check that only makes a run slower."""
+
+    def test_of_three(mesh: Mesh) -> None:
+        mesh.pod()
+        raise ValueError("three")
+
+    wanted = Wanted(test_of_three, 4, IptablesVariant.NFT)
+    orders = plan([wanted], lambda _node: {}, timeout_s=1.0)
+    assert orders.unplanned == {"test_of_three": "ValueError: three"}
+    assert len(orders.shared) == 1
 
 
 @pytest.fixture

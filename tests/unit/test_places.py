@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_type_hints
 
 import pytest
 
-from pytest_fsmredir.backends.places import BasePlace, Dial, without_loop
+from pytest_fsmredir.agent.dialling import dial_form, dial_of
+from pytest_fsmredir.backends.places import BasePlace, without_loop
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.claims import Unmet
 from pytest_fsmredir.model.flow import (
@@ -21,6 +25,7 @@ from pytest_fsmredir.model.flow import (
     Flow,
     Protocol,
 )
+from pytest_fsmredir.traffic.dial import Dial, Dialling
 
 
 class Nowhere(BasePlace):
@@ -43,15 +48,13 @@ class Nowhere(BasePlace):
         self.done += [flow.destination, dial.source]
         raise NotImplementedError
 
-    def _open_all(self, flows: Iterable[Flow], source: Address | None) -> Iterator[Fate]:
-        self.done += [*(flow.destination for flow in flows), source]
+    def _open_all(self, flows: Iterable[Flow], dial: Dial) -> Iterator[Fate]:
+        self.done += [*(flow.destination for flow in flows), dial.source]
         return iter(())
 
-    def _send(
-        self, flow: Flow, source: Address | None, payload: bytes, prepare: object
-    ) -> NoReturn:
-        del payload, prepare
-        self.done += [flow.destination, source]
+    def _send(self, flow: Flow, dial: Dial, payload: bytes) -> NoReturn:
+        del payload
+        self.done += [flow.destination, dial.source]
         raise NotImplementedError
 
     def _ping(self, flow: Flow, payload: bytes) -> NoReturn:
@@ -110,8 +113,8 @@ def test_every_address_and_port_can_be_dialled(host: str, port: int) -> None:
 class Looping(Nowhere):
     """A place whose flows pass the sidecar many times."""
 
-    def _open_all(self, flows: Iterable[Flow], source: Address | None) -> Iterator[Fate]:
-        del source
+    def _open_all(self, flows: Iterable[Flow], dial: Dial) -> Iterator[Fate]:
+        del dial
         for flow in flows:
             self.done.append(flow.destination)
             hops = (Acceptance(n, SIDECAR, flow.destination, flow.destination) for n in range(3))
@@ -137,3 +140,33 @@ def test_two_sidecars_on_the_way_are_not_a_loop() -> None:
     path = tuple(Acceptance(n, each, to, to) for n, each in enumerate(by))
 
     assert without_loop(Fate(Flow(Direction.OUTBOUND, to), None, path)).path == path
+
+
+def test_keywords_of_a_flow_are_the_attributes_of_its_value() -> None:
+    """Catches: a keyword that a place accepts and ignores, or that mypy does not know."""
+    assert get_type_hints(Dialling) == get_type_hints(Dial)
+
+
+def reuse_port(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def test_value_survives_its_way_to_an_agent() -> None:
+    """Catches: an attribute that the agent in a pod does not receive."""
+    sent = Dial(
+        uid=1500, source=Address("10.0.0.2", 0), answer=False, prepare=reuse_port, gid=7,
+        interface="net1", mapped=True,
+    )  # fmt: skip
+    received = dial_of(json.loads(json.dumps(dial_form(sent))))
+
+    assert replace(received, prepare=reuse_port) == sent
+    assert received.prepare is not None
+    with socket.socket() as sock:
+        received.prepare(sock)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+
+
+def test_default_value_is_empty_for_an_agent() -> None:
+    """Catches: commands that repeat what both ends know."""
+    assert dial_form(Dial()) == {}
+    assert dial_of(None) == Dial()

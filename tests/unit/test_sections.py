@@ -12,8 +12,9 @@ import pytest
 
 from pytest_fsmredir import layout
 from pytest_fsmredir.errors import CatalogueError
-from pytest_fsmredir.model.checks import Body, Check, Level, Profile
+from pytest_fsmredir.model.checks import Check, Level, Profile
 from pytest_fsmredir.model.document import Sentence
+from pytest_fsmredir.model.facets import Body
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.sections import Case, Section, checks_of
 from pytest_fsmredir.suite import catalogue

@@ -16,17 +16,19 @@ from pytest_fsmredir.backends.kubernetes.mesh.fates_observed import Witnessing
 from pytest_fsmredir.backends.kubernetes.mesh.fates_recorded import Recording
 from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
 from pytest_fsmredir.backends.kubernetes.mesh.planning import Orders, is_final, plan
+from pytest_fsmredir.backends.kubernetes.mesh.sidecars import KubeSidecars
 from pytest_fsmredir.backends.kubernetes.mesh.source import World
+from pytest_fsmredir.backends.kubernetes.mesh.workloads import KubeWorkloads
 from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject
 from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool, PooledPod
 from pytest_fsmredir.backends.kubernetes.pods.probed_pods import ProbedPods
 from pytest_fsmredir.backends.kubernetes.pods.workload_objects import WorkloadObjects
-from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.places import SIDECAR_PORTS, is_loopback
 from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.errors import PodStoppedError
 from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.model.facets import needs_met_by
 from pytest_fsmredir.model.flow import Address, Direction, Fate
 
 
@@ -75,11 +77,15 @@ class KubernetesBackend:
         self._timeout_s = timeout_s
         self._shared: dict[str, PooledPod] = {}
         self._looped: dict[str, Fate] = {}
+        self._unplanned: dict[str, str] = {}
         self.acceptance_log = AcceptanceLog()
         injection = inject(cluster, images)
         # A foreign sidecar reports nothing, so read the pod's socket tables.
-        self._fates = Recording if SIDECAR in injection.agents else Witnessing
-        self._offers = self._fates.offers | {Need.WORKLOADS} | injection.granted
+        answering = SIDECAR in injection.agents
+        self._fates = Recording if answering else Witnessing
+        made = (KubeWorkloads, KubeSidecars) if answering else (KubeWorkloads,)
+        self._facets = tuple(each for each in made if not needs_met_by([each]) & injection.withheld)
+        self._offers = needs_met_by(self._facets) | self._fates.offers | injection.granted
         self._withheld, self._answered = injection.withheld, answered
         with ExitStack() as undo:
             undo.callback(cluster.close)
@@ -116,7 +122,7 @@ class KubernetesBackend:
         self._up = False
         self._remote_ranges: Sequence[str] = ()
 
-    def offers(self, family: int) -> frozenset[Need]:
+    def offers(self, family: int) -> frozenset[str]:
         """Return the needs of checks that this backend meets on an IP version."""
         self._await_world()
         return (self._offers | needs_met(self._remote_ranges, family)) - self._withheld
@@ -135,8 +141,12 @@ class KubernetesBackend:
 
     @property
     def remarks(self) -> Sequence[str]:
-        """Notes on the mesh that belong next to the verdict."""
-        return self.pool.remarks
+        """Notes on the mesh that belong next to the verdict, and on checks that prepare slowly."""
+        slow = (
+            f"the pods of {name} could not be made in advance: {why}"
+            for name, why in self._unplanned.items()
+        )
+        return [*self.pool.remarks, *slow]
 
     def prepare(self, wanted: Iterable[Wanted]) -> None:
         """Make the pods that checks will need, all at once.
@@ -149,6 +159,7 @@ class KubernetesBackend:
         made = self._make([order for order in early if is_final(order)], early)
         self._await_world()
         late = plan(functions, self.world.addresses, self._timeout_s)
+        self._unplanned |= late.unplanned
         known = {site.order.key for site in made if site.order is not None}
         missing = [o for o in late if is_final(o) and o.key not in known]
         made += self._make(missing, late)
@@ -166,6 +177,7 @@ class KubernetesBackend:
             self,
             family,
             iptables,
+            self._facets,
             timeout_s=self._timeout_s,
             exhaustive=exhaustive,
             fates=self._fates,

@@ -13,6 +13,7 @@ from pathlib import Path
 from pytest_fsmredir import layout
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.netns.container import ContainerLimits, with_mounts_of_its_own
+from pytest_fsmredir.backends.netns.facets import FACETS
 from pytest_fsmredir.backends.netns.idling import IDLE_S
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.namespace import Namespace
@@ -25,11 +26,15 @@ from pytest_fsmredir.backends.netns.programs import (
     start_inside,
 )
 from pytest_fsmredir.backends.netns.reserve import RESERVED_PODS, Links, Reserve
-from pytest_fsmredir.backends.netns.sabotage import HoldingToolbox, SabotagedToolbox
+from pytest_fsmredir.backends.netns.sabotage import (
+    Disturbance,
+    HoldingToolbox,
+    SabotagedToolbox,
+)
 from pytest_fsmredir.backends.netns.sandbox import MakeSidecar, Sandbox
 from pytest_fsmredir.backends.netns.steps import Steps, steps
 from pytest_fsmredir.backends.netns.wiring import VethLink, wire_world
-from pytest_fsmredir.backends.programming import Programming, Sabotage
+from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.implementations.base import (
     OF_IPTABLES,
@@ -37,12 +42,20 @@ from pytest_fsmredir.implementations.base import (
     IptablesVariant,
 )
 from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.facets import needs_met_by
 from pytest_fsmredir.sidecars.pipy import Pipy, PipySidecar
 from pytest_fsmredir.sidecars.recorder import Recorder
 from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.host import Host
 
-_OF_CLUSTERS = {Need.WORKLOADS, Need.WEBHOOK}
+_OFFERED = needs_met_by(FACETS) | {
+    Need.ANSWERING_SIDECAR,
+    Need.REMOTE_ADDRESSES,
+    Need.CLIENT_ADDRESSES,
+    Need.PRIVATE_ADDRESSES,
+    Need.DEFAULT_CLUSTER_RANGES,
+    Need.BOTH_VARIANTS,
+}
 
 
 _SOON_FORGOTTEN = {"netfilter/nf_conntrack_tcp_timeout_close": "1"}
@@ -110,10 +123,10 @@ class NetnsBackend:
             undo.callback(self._remove_shared)
             self._undo = undo.pop_all()
 
-    def offers(self, family: int) -> frozenset[Need]:
+    def offers(self, family: int) -> frozenset[str]:
         """Return the needs that it can meet for an IP version; both versions have the same."""
         del family
-        return frozenset(Need) - _OF_CLUSTERS - self._lacking
+        return _OFFERED - self._lacking
 
     @cached_property
     def _lacking(self) -> set[Need]:
@@ -127,7 +140,9 @@ class NetnsBackend:
     ) -> NetnsMesh:
         """Return the mesh of one run of one check, on this machine; the caller closes it."""
         del node
-        return NetnsMesh(self, family, iptables, timeout_s=self._timeout_s, exhaustive=exhaustive)
+        return NetnsMesh(
+            self, family, iptables, FACETS, timeout_s=self._timeout_s, exhaustive=exhaustive
+        )
 
     def shared_site(
         self, configuration: Configuration, iptables: IptablesVariant, second_interface: bool
@@ -177,13 +192,13 @@ class NetnsBackend:
         site: Sandbox,
         iptables: IptablesVariant,
         confinement: Confinement,
-        sabotage: Sabotage | None = None,
+        disturbance: Disturbance | None = None,
     ) -> Programming:
         """Run the implementation on a pod."""
         toolbox = self.toolbox(iptables)
-        if sabotage is None:
+        if disturbance is None:
             return site.program(self._implementation, site.init_run(toolbox, confinement))
-        with closing(SabotagedToolbox(toolbox, sabotage)) as harmed:
+        with closing(SabotagedToolbox(toolbox, disturbance)) as harmed:
             doomed = replace(confinement, killed_by=harmed.killed_by)
             programming = site.program(self._implementation, site.init_run(harmed, doomed))
             return replace(programming, started=harmed.started)

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TYPE_CHECKING, NoReturn
+from ipaddress import IPv4Network, IPv6Network
 
 from pytest_fsmredir.backends.configurations import asked_for
+from pytest_fsmredir.backends.facets import MadeFacets
 from pytest_fsmredir.backends.netns.kernel import highest_id
-from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.places import NetnsOutside, NetnsPlace
 from pytest_fsmredir.backends.netns.pods import NetnsPod
 from pytest_fsmredir.backends.netns.programs import Confinement
+from pytest_fsmredir.backends.netns.sabotage import Disturbance
 from pytest_fsmredir.backends.netns.sandbox import Sandbox
-from pytest_fsmredir.backends.netns.wiring import (
-    BEHIND_SECOND_INTERFACE,
-    CLIENT,
-    NODE,
-    SERVER,
-    SILENT,
-    wire_nested,
-)
-from pytest_fsmredir.backends.places import (
-    APP_UID,
-    is_loopback,
-    not_offered,
-    remote_subnet,
-    require_accepted,
-)
-from pytest_fsmredir.backends.programming import Programming, Sabotage
+from pytest_fsmredir.backends.netns.source import NetnsSource
+from pytest_fsmredir.backends.netns.wiring import CLIENT, NODE, SERVER
+from pytest_fsmredir.backends.places import is_loopback, remote_subnet, require_accepted
+from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.facets import Facet
 from pytest_fsmredir.model.reserved import LOOPBACK
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
-from pytest_fsmredir.traffic.host import Host
-
-if TYPE_CHECKING:
-    from pytest_fsmredir.backends.netns.backend import NetnsBackend
 
 
 class NetnsMesh:
@@ -53,9 +38,10 @@ class NetnsMesh:
 
     def __init__(
         self,
-        backend: NetnsBackend,
+        backend: NetnsSource,
         family: int,
         iptables: IptablesVariant,
+        facets: Iterable[Callable[[NetnsMesh], object]] = (),
         *,
         timeout_s: float,
         exhaustive: bool,
@@ -71,6 +57,7 @@ class NetnsMesh:
         self.client = NetnsOutside(self, backend.outside, CLIENT[family], 0)
         self.node = NetnsOutside(self, backend.outside, NODE[family], 0)
         self._pods: list[NetnsPod] = []
+        self._facets = MadeFacets(self, facets)
 
     def pod(
         self,
@@ -78,22 +65,32 @@ class NetnsMesh:
         annotations: Mapping[str, str] | None = None,
         mesh_config: Mapping[str, Sequence[object]] | None = None,
         fresh: bool = False,
-        second_interface: bool = False,
     ) -> NetnsPod:
         """Return a programmed pod."""
+        return self.programmed_pod(annotations, mesh_config, fresh=fresh, second_interface=False)
+
+    def programmed_pod(
+        self,
+        annotations: Mapping[str, str] | None,
+        mesh_config: Mapping[str, Sequence[object]] | None,
+        *,
+        fresh: bool,
+        second_interface: bool,
+    ) -> NetnsPod:
+        """Return a programmed pod, with a second interface if that is requested."""
         configuration = asked_for(annotations, mesh_config)
         if fresh:
-            pod = self._fresh(configuration, second_interface)
-            require_accepted(pod.try_program(), configuration)
+            pod = self.new_pod(configuration, second_interface=second_interface)
+            require_accepted(self.program(pod), configuration)
             return pod
         with ONE_AT_A_TIME:
             site = self.backend.shared_site(configuration, self.iptables, second_interface)
         require_accepted(site.programming, configuration)
         return self._handle(site)
 
-    def bare_pod(self, *, second_interface: bool = False, single_family: bool = False) -> NetnsPod:
+    def bare_pod(self) -> NetnsPod:
         """Return an unprogrammed pod."""
-        return self._fresh(Configuration(), second_interface, single_family=single_family)
+        return self.new_pod()
 
     def try_pod(
         self,
@@ -103,24 +100,35 @@ class NetnsMesh:
     ) -> Programming:
         """Program a fresh pod, and return the result."""
         configuration = asked_for(annotations, mesh_config)
-        return self._fresh(configuration).try_program()
+        return self.program(self.new_pod(configuration))
 
-    def nested(self, site: Sandbox) -> NetnsPlace:
-        """Return a container nested in a pod; both are removed when the check ends."""
-        namespace = Namespace()
-        self.undo.callback(namespace.close)
-        # An implementation may have switched the other family off in the pod.
-        link = wire_nested(namespace, site.namespace, self.backend.world, site.link.of(self.family))
-        host = Host(site.host.engine, namespace.socket, self.timeout_s)
-        return NetnsPlace(self, host, link.addresses[0], APP_UID)
+    def program(
+        self,
+        pod: NetnsPod,
+        confinement: Confinement | None = None,
+        disturbance: Disturbance | None = None,
+    ) -> Programming:
+        """Run the implementation on a pod."""
+        self.observed += 1
+        limits = confinement or self.confinement
+        return self.backend.program(pod.site, self.iptables, limits, disturbance)
 
-    def programs_started(self) -> int:
-        """Return how many packet filter programs the implementation starts to program a pod."""
-        counted = self.backend.programs_started
-        if self.iptables not in counted:
-            counting = self.bare_pod().try_program(sabotage=Sabotage(at=0))
-            counted[self.iptables] = counting.started
-        return counted[self.iptables]
+    def facet(self, kind: type[Facet]) -> Facet:
+        """Return the facet of a protocol."""
+        return self._facets.get(kind)
+
+    def new_pod(
+        self,
+        configuration: Configuration | None = None,
+        *,
+        second_interface: bool = False,
+        single_family: bool = False,
+    ) -> NetnsPod:
+        """Return a new, unprogrammed pod, which is removed when the check ends."""
+        only = self.family if single_family else None
+        site = self.backend.new_site(configuration or Configuration(), second_interface, only)
+        self.undo.callback(site.close)
+        return self._handle(site)
 
     @cached_property
     def highest_id(self) -> int:
@@ -131,22 +139,9 @@ class NetnsMesh:
         """Return a range of 256 remote addresses."""
         return remote_subnet(self.family, number)
 
-    def beyond_second_interface(self) -> str:
-        """Return a remote address that a second interface leads to."""
-        return str(ip_network(BEHIND_SECOND_INTERFACE[self.family])[10])
-
-    def silent_address(self) -> str:
-        """Return an outside address that answers nothing."""
-        return SILENT[self.family]
-
     def loopback(self) -> str:
         """Return the loopback address."""
         return LOOPBACK[self.family]
-
-    @property
-    def workloads(self) -> NoReturn:
-        """Not offered here."""
-        not_offered("workloads")
 
     def answerer(self, dialler: NetnsPlace, host: str) -> NetnsPlace:
         """Return the place that an address belongs to, seen from the dialler."""
@@ -170,17 +165,6 @@ class NetnsMesh:
     def close(self) -> None:
         """Close everything that the check opened."""
         self.undo.close()
-
-    def _fresh(
-        self,
-        configuration: Configuration,
-        second_interface: bool = False,
-        single_family: bool = False,
-    ) -> NetnsPod:
-        only = self.family if single_family else None
-        site = self.backend.new_site(configuration, second_interface, only)
-        self.undo.callback(site.close)
-        return self._handle(site)
 
     def _handle(self, site: Sandbox) -> NetnsPod:
         pod = NetnsPod(self, site)

@@ -10,13 +10,13 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO
 
 from pytest_fsmredir import scratch
 from pytest_fsmredir.backends.netns.programs import Toolbox
-from pytest_fsmredir.backends.programming import Sabotage
 from pytest_fsmredir.implementations.base import OF_IPTABLES
 
 # Every program that changes packet filter rules, under each of its names.
@@ -54,6 +54,20 @@ _MANY = 4096  # more programs than run in a pod; a pipe can hold that many bytes
 _LOOK_S, _LOOKS = 0.002, 250  # polls of /proc/locks before the lock is released anyway
 
 
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """A disturbance of the packet filter programs (such as iptables) of an implementation.
+
+    Attributes:
+        at: The number of the start to disturb, before the program does anything: 1 is the first,
+            None is every start, 0 is none (starts are only counted).
+        kills: Kill the implementation and its children at that start; otherwise the program fails.
+    """
+
+    at: int | None
+    kills: bool = False
+
+
 class ShimmedToolbox:
     """A toolbox that counts the starts of its programs and runs an action before them.
 
@@ -69,7 +83,7 @@ class ShimmedToolbox:
 
         Args:
             toolbox: The toolbox to wrap.
-            at: The number of the start that runs the action; see :class:`Sabotage`.
+            at: The number of the start that runs the action; see :class:`Disturbance`.
             action: sh(1) code; ``$here`` is the directory of the pipes.
             pipes: Names of the pipes that the action uses.
         """
@@ -114,9 +128,9 @@ class SabotagedToolbox(ShimmedToolbox):
         killed_by: Descriptor that becomes readable when the implementation must be killed.
     """
 
-    def __init__(self, toolbox: Toolbox, sabotage: Sabotage) -> None:
-        at = _EVERY if sabotage.at is None else sabotage.at
-        action = _KILL if sabotage.kills else _FAIL
+    def __init__(self, toolbox: Toolbox, disturbance: Disturbance) -> None:
+        at = _EVERY if disturbance.at is None else disturbance.at
+        action = _KILL if disturbance.kills else _FAIL
         super().__init__(toolbox, at=at, action=action, pipes=("killed", "never"))
         self.killed_by = self._open("killed")
 

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -177,17 +177,6 @@ class Sandbox:
     def close(self) -> None:
         """Remove the pod; the kernel removes its links."""
         self._undo.close()
-
-
-def confined(
-    base: Confinement, capabilities: frozenset[int] | None, kill_after_s: float | None
-) -> Confinement:
-    """Return a confinement with the given values changed."""
-    return replace(
-        base,
-        capabilities=base.capabilities if capabilities is None else capabilities,
-        timeout_s=base.timeout_s if kill_after_s is None else kill_after_s,
-    )
 
 
 def lock_of(scratch_directory: Path) -> Path:

@@ -17,7 +17,7 @@ _LOOK_S = 0.002  # pause between two polls while no program waits
 
 
 class Steps:
-    """The steps of a run; see :meth:`pytest_fsmredir.backends.base.Pod.programming`."""
+    """The steps of a run; see :meth:`pytest_fsmredir.backends.facets.Sabotage.in_steps`."""
 
     def __init__(self, tools: HoldingToolbox, program: Callable[[], Programming]) -> None:
         self._tools, self._program = tools, program

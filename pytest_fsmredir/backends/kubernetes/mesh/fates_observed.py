@@ -9,10 +9,11 @@ listen, or the sidecar may wait for the client to send first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from pytest_fsmredir.agent.dialling import dial_form
 from pytest_fsmredir.agent.forms import (
     Json,
     Report,
@@ -28,6 +29,7 @@ from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Fate, Flow, loops
 from pytest_fsmredir.model.reserved import ADMIN_PORT, SERVED_PORTS
+from pytest_fsmredir.traffic.dial import Dial
 from pytest_fsmredir.traffic.witness import Question, Sighting
 
 if TYPE_CHECKING:
@@ -109,11 +111,9 @@ class Witnessing:
     def __init__(self, mesh: KubeMesh) -> None:
         self._mesh = mesh
 
-    def open(
-        self, place: KubePlace, flow: Flow, how: Mapping[str, Json], *, keep: bool
-    ) -> RemoteConnection:
+    def open(self, place: KubePlace, flow: Flow, dial: Dial, *, keep: bool) -> RemoteConnection:
         """Dial from a place."""
-        (held,) = self._hold(place, [flow], how)
+        (held,) = self._hold(place, [flow], dial)
         fate = self._fate(held)
         if held.looping is not None:
             keep = False
@@ -124,12 +124,12 @@ class Witnessing:
             _let_go(place, [held])
         return connection
 
-    def sweep(self, place: KubePlace, flows: Sequence[Flow], source: Json) -> Iterator[Fate]:
+    def sweep(self, place: KubePlace, flows: Sequence[Flow], dial: Dial) -> Iterator[Fate]:
         """Dial several ports of one destination at once."""
         # Dial one flow first. In a pod whose sidecar dials itself, many flows at once all loop.
         starts = [0, *range(1, len(flows), WINDOW)]
         for start, end in zip(starts, [*starts[1:], len(flows)], strict=True):
-            holding = self._hold(place, flows[start:end], {"source": source})
+            holding = self._hold(place, flows[start:end], dial)
             fates = [self._fate(held) for held in holding]
             for held, fate in zip(holding, fates, strict=True):
                 if held.looping is not None:
@@ -137,9 +137,7 @@ class Witnessing:
             _let_go(place, holding)
             yield from fates
 
-    def _hold(
-        self, place: KubePlace, flows: Sequence[Flow], how: Mapping[str, Json]
-    ) -> list[HeldFlow]:
+    def _hold(self, place: KubePlace, flows: Sequence[Flow], dial: Dial) -> list[HeldFlow]:
         ours = self._mesh.pod_at(place)
         mark = self._mesh.mark()
         forms = place.link.ask(
@@ -149,8 +147,7 @@ class Witnessing:
             to=[address_form(flow.destination) for flow in flows],
             patience_s=self._patience_s(flows),
             witness=list(ours.addresses) if ours else None,
-            uid=flows[0].uid or 0,
-            **how,
+            dial=dial_form(dial),
         )
         holding = [_held(flow, form, ours) for flow, form in zip(flows, forms, strict=True)]
         self._look_at_destination(place, holding)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from pytest_fsmredir.agent.forms import Json, Report, address_form
+from pytest_fsmredir.agent.dialling import dial_form
+from pytest_fsmredir.agent.forms import Report, address_form
 from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnection
 from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.model.flow import Fate, Flow
+from pytest_fsmredir.traffic.dial import Dial
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
@@ -27,20 +29,18 @@ class Fates(Protocol):
     offers: ClassVar[frozenset[Need]]
     sees_others: ClassVar[bool]
 
-    def open(
-        self, place: KubePlace, flow: Flow, how: Mapping[str, Json], *, keep: bool
-    ) -> RemoteConnection:
+    def open(self, place: KubePlace, flow: Flow, dial: Dial, *, keep: bool) -> RemoteConnection:
         """Dial from a place.
 
         Args:
             place: The place that dials.
             flow: The flow to open.
-            how: Further arguments of the agent's command.
+            dial: How to open it.
             keep: Leave the connection open; the caller closes it.
         """
         ...
 
-    def sweep(self, place: KubePlace, flows: Sequence[Flow], source: Json) -> Iterator[Fate]:
+    def sweep(self, place: KubePlace, flows: Sequence[Flow], dial: Dial) -> Iterator[Fate]:
         """Dial several ports of one destination at once."""
         ...
 
@@ -48,15 +48,13 @@ class Fates(Protocol):
 class Recording:
     """Read the acceptance in the banner, and fetch all others from the agents."""
 
-    offers: ClassVar = frozenset({Need.SIDECAR_CONTROL, Need.ANSWERING_SIDECAR})
+    offers: ClassVar = frozenset({Need.ANSWERING_SIDECAR})
     sees_others: ClassVar = False
 
     def __init__(self, mesh: KubeMesh) -> None:
         self._mesh = mesh
 
-    def open(
-        self, place: KubePlace, flow: Flow, how: Mapping[str, Json], *, keep: bool
-    ) -> RemoteConnection:
+    def open(self, place: KubePlace, flow: Flow, dial: Dial, *, keep: bool) -> RemoteConnection:
         """Dial from a place."""
         mesh = self._mesh
         mark = mesh.mark()
@@ -65,9 +63,8 @@ class Recording:
             "open",
             wait_s=mesh.timeout_s,
             to=address_form(flow.destination),
-            uid=flow.uid or 0,
+            dial=dial_form(dial),
             keep=keep,
-            **how,
         )
         report = Report.of(form)
         connection = RemoteConnection(flow, place.link, number, lambda: mesh.since(mark, flow))
@@ -75,7 +72,7 @@ class Recording:
         mesh.learn(report)
         return connection
 
-    def sweep(self, place: KubePlace, flows: Sequence[Flow], source: Json) -> Iterator[Fate]:
+    def sweep(self, place: KubePlace, flows: Sequence[Flow], dial: Dial) -> Iterator[Fate]:
         """Dial several ports of one destination at once."""
         forms = place.link.ask(
             APP,
@@ -83,8 +80,7 @@ class Recording:
             wait_s=len(flows) * self._mesh.timeout_s,
             to=flows[0].destination.host,
             ports=[flow.destination.port for flow in flows],
-            uid=flows[0].uid or 0,
-            source=source,
+            dial=dial_form(dial),
         )
         reports = [Report.of(form) for form in forms]
         self._mesh.learn(*reports)

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 
 from pytest_fsmredir.agent.forms import Report
 from pytest_fsmredir.backends.configurations import asked_for
+from pytest_fsmredir.backends.facets import MadeFacets
 from pytest_fsmredir.backends.kubernetes.mesh.fates_observed import Witnessing
 from pytest_fsmredir.backends.kubernetes.mesh.fates_recorded import Fates, Recording
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubeOutside, KubePlace
 from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
 from pytest_fsmredir.backends.kubernetes.mesh.source import MeshSource
-from pytest_fsmredir.backends.kubernetes.mesh.workloads import KubeWorkloads
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PooledPod
-from pytest_fsmredir.backends.places import (
-    is_loopback,
-    not_offered,
-    remote_subnet,
-    require_accepted,
-)
+from pytest_fsmredir.backends.places import is_loopback, remote_subnet, require_accepted
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.facets import Facet
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Fate, Flow
 from pytest_fsmredir.model.reserved import LOOPBACK
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
@@ -56,6 +51,7 @@ class KubeMesh:
         backend: MeshSource,
         family: int,
         iptables: IptablesVariant,
+        facets: Iterable[Callable[[KubeMesh], object]] = (),
         *,
         timeout_s: float,
         exhaustive: bool,
@@ -77,6 +73,7 @@ class KubeMesh:
         self.client = KubeOutside(self, world.client, of_family(world.client.addresses, family), 0)
         self.node = KubeOutside(self, own, of_family(own.addresses, family), 0)
         self._pods: list[KubePod] = []
+        self._facets = MadeFacets(self, facets)
         self._guests: list[KubeOutside] = []
 
     def pod(
@@ -85,11 +82,8 @@ class KubeMesh:
         annotations: Mapping[str, str] | None = None,
         mesh_config: Mapping[str, Sequence[object]] | None = None,
         fresh: bool = False,
-        second_interface: bool = False,
     ) -> KubePod:
         """Return a programmed pod."""
-        if second_interface:
-            not_offered("a second interface")
         order = self._order(annotations, mesh_config)
         with ONE_AT_A_TIME:
             self.backend.require_no_loop(order)
@@ -97,10 +91,8 @@ class KubeMesh:
         require_accepted(site.programming, order.configuration)
         return self._handle(site)
 
-    def bare_pod(self, *, second_interface: bool = False, single_family: bool = False) -> KubePod:
+    def bare_pod(self) -> KubePod:
         """Return a pod without rules; no check can program it here, so all checks share it."""
-        if second_interface or single_family:
-            not_offered("a second interface, or one IP version alone")
         order = Order(Configuration(), self.iptables, bare=True, node=self.pods_on)
         return self._handle(self.backend.shared_site(order))
 
@@ -116,31 +108,17 @@ class KubeMesh:
         ended = self.backend.shared_site(order).programming
         return replace(ended, configuration=order.configuration)
 
-    def programs_started(self) -> int:
-        """Not offered here."""
-        not_offered("sabotage")
+    def facet(self, kind: type[Facet]) -> Facet:
+        """Return the facet of a protocol."""
+        return self._facets.get(kind)
 
     def subnet(self, number: int) -> IPv4Network | IPv6Network:
         """Return a range of 256 remote addresses."""
         return remote_subnet(self.family, number)
 
-    def beyond_second_interface(self) -> str:
-        """Not offered here."""
-        not_offered("a second interface")
-
-    def silent_address(self) -> str:
-        """Not offered here."""
-        not_offered("packets made by hand")
-
     def loopback(self) -> str:
         """Return the loopback address."""
         return LOOPBACK[self.family]
-
-    @cached_property
-    def workloads(self) -> KubeWorkloads:
-        """What a user of the cluster can do."""
-        backend = self.backend
-        return KubeWorkloads(self, backend.pool, backend.probed_pods, backend.workload_objects)
 
     def adopt(self, site: PooledPod) -> KubePod:
         """Return a handle on a pod that this mesh did not make."""

@@ -7,16 +7,15 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from pytest_fsmredir.agent.dialling import dial_form
 from pytest_fsmredir.agent.forms import Json, Report, address_form, bytes_form
-from pytest_fsmredir.agent.preparation import preparation_form
 from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnection
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
 from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
 from pytest_fsmredir.backends.kubernetes.pods.pool import PooledPod
-from pytest_fsmredir.backends.places import BasePlace, Dial, End, OutsidePlace, not_offered
+from pytest_fsmredir.backends.places import BasePlace, End, OutsidePlace
 from pytest_fsmredir.model.flow import Address, Fate, Flow, Protocol
-from pytest_fsmredir.traffic.host import Prepare
-from pytest_fsmredir.traffic.packet import Packet
+from pytest_fsmredir.traffic.dial import Dial
 
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
@@ -45,12 +44,6 @@ class KubePlace(BasePlace):
         """The link to the place's agents."""
         return self._mesh.backend.link(self.site)
 
-    def inject(
-        self, packet: Packet, *, uid: int | None = None, interface: str | None = None
-    ) -> None:
-        """Not offered here."""
-        not_offered("packets made by hand")
-
     def reaches(self, host: str, port: int, *, within_s: float) -> bool:
         """Whether a TCP connection from here is accepted; it is not a flow of the check."""
         to = address_form(Address(host, port))
@@ -70,32 +63,18 @@ class KubePlace(BasePlace):
         return self._mesh.answerer(self, host)
 
     def _open(self, flow: Flow, dial: Dial, *, keep: bool) -> RemoteConnection:
-        how = {
-            "gid": dial.gid,
-            "source": address_form(dial.source),
-            "mapped": dial.mapped,
-            "prepare": preparation_form(dial.prepare),
-        }
-        return self._mesh.fates.open(self, flow, how, keep=keep)
+        return self._mesh.fates.open(self, flow, dial, keep=keep)
 
-    def _open_all(self, flows: Iterable[Flow], source: Address | None) -> Iterator[Fate]:
-        pending, local = iter(flows), address_form(source)
+    def _open_all(self, flows: Iterable[Flow], dial: Dial) -> Iterator[Fate]:
+        pending = iter(flows)
         while batch := list(islice(pending, _SWEEP)):
-            yield from self._mesh.fates.sweep(self, batch, local)
+            yield from self._mesh.fates.sweep(self, batch, dial)
 
-    def _send(
-        self, flow: Flow, source: Address | None, payload: bytes, prepare: Prepare | None
-    ) -> Fate:
-        return self._reported(
-            flow,
-            "datagram",
-            source=address_form(source),
-            payload=bytes_form(payload),
-            prepare=preparation_form(prepare),
-        )
+    def _send(self, flow: Flow, dial: Dial, payload: bytes) -> Fate:
+        return self._reported(flow, "datagram", payload=bytes_form(payload), dial=dial_form(dial))
 
     def _ping(self, flow: Flow, payload: bytes) -> Fate:
-        return self._reported(flow, "ping", payload=bytes_form(payload))
+        return self._reported(flow, "ping", uid=flow.uid or 0, payload=bytes_form(payload))
 
     def _hear(self, protocol: Protocol, address: Address, uid: int) -> End:
         at = address_form(address)
@@ -120,7 +99,6 @@ class KubePlace(BasePlace):
             name,
             wait_s=mesh.timeout_s,
             to=address_form(flow.destination),
-            uid=flow.uid or 0,
             **arguments,
         )
         report = Report.of(form)

@@ -1,38 +1,47 @@
 """Find out which pods the checks need, by running them on a mesh that only records orders.
 
 Nothing is sent. Every flow has the fate that its check expects, so the check goes on to its next
-order. An exception in a check ends its planning; pods that it needs later are made when it asks.
+order. An exception in a check ends its planning: pods that it needs later are made when it asks,
+one after the other, and a remark says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import cast
 
-from pytest_fsmredir.backends.base import Mesh
+from pytest_fsmredir.backends.base import Place, Pod
 from pytest_fsmredir.backends.configurations import asked_for
+from pytest_fsmredir.backends.facets import MadeFacets, Sidecars
+from pytest_fsmredir.backends.kubernetes.mesh.planned_places import (
+    Budget,
+    Hopeful,
+    PlannedPlace,
+    PlannedPod,
+)
 from pytest_fsmredir.backends.kubernetes.pods.kubelet import case_of
 from pytest_fsmredir.backends.kubernetes.pods.pool import Order
 from pytest_fsmredir.backends.kubernetes.pods.probed_pods import ProbedPod
 from pytest_fsmredir.backends.kubernetes.pods.workload_objects import Template
 from pytest_fsmredir.backends.places import remote_subnet
+from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.backends.protocols import Wanted
-from pytest_fsmredir.backends.workloads import Probe, ProbeBy
+from pytest_fsmredir.backends.workloads import Probe, ProbeBy, ProbeResult, Workload, Workloads
 from pytest_fsmredir.model.configuration import Configuration
-from pytest_fsmredir.model.flow import Address
+from pytest_fsmredir.model.facets import Facet, call
+from pytest_fsmredir.model.flow import Fate
 from pytest_fsmredir.model.reserved import LOOPBACK
 
 UNKNOWN = {4: "192.0.2.1", 6: "2001:db8::1"}
 """Placeholder for an address that is not known yet (RFC 5737, RFC 3849)."""
 
-_CALLS = 2000  # of one check: stops a check that waits for an event that never happens here
+UNKNOWN_SERVICE = {4: "192.0.2.2", 6: "2001:db8::2"}
+"""Placeholder for the address of a Service that is not known yet."""
 
-
-class _Enough(Exception):
-    """A check has made more calls than any check needs."""
+_HEADLESS = "headless-service"
 
 
 @dataclass
@@ -44,15 +53,21 @@ class Orders:
         fresh: Pods that one check uses alone.
         probed_pods: Probed applications, which checks share.
         templates: Templates of objects that one check uses alone.
+        unplanned: Why the planning of a check ended early, by the name of its function.
     """
 
     shared: dict[str, Order] = field(default_factory=dict)
     fresh: list[Order] = field(default_factory=list)
     probed_pods: list[ProbedPod] = field(default_factory=list)
     templates: list[Template] = field(default_factory=list)
+    unplanned: dict[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Order]:
         return iter([*self.shared.values(), *self.fresh])
+
+    def share(self, order: Order) -> None:
+        """Order a pod that checks share."""
+        self.shared.setdefault(order.key, order)
 
 
 def plan(
@@ -71,9 +86,12 @@ def plan(
     orders = Orders()
     for wanted in functions:
         mesh = PlanningMesh(orders, wanted, addresses(wanted.node), timeout_s)
-        with suppress(Exception, _Enough):  # a check may not accept a Hopeful
-            for _ in wanted.function(cast("Mesh", mesh)) or ():
+        try:
+            for _ in call(wanted.function, mesh):
                 pass  # a later part of the check may order further pods
+        except Exception as error:  # whatever a check raises that does not expect a Hopeful
+            name = wanted.function.__name__
+            orders.unplanned[name] = f"{type(error).__name__}: {error}"
     return orders
 
 
@@ -81,54 +99,17 @@ def is_final(order: Order) -> bool:
     """Whether all addresses in an order are known."""
     configuration = order.configuration
     text = repr((dict(configuration.annotations), dict(configuration.traffic)))
-    return not any(address in text for address in UNKNOWN.values())
-
-
-class Hopeful:
-    """A stand-in for any object: each call, attribute and comparison succeeds."""
-
-    def __init__(self, budget: list[int], **known: object) -> None:
-        self._budget, self._known = budget, known
-
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self._known.get(name, self)
-
-    def __call__(self, *_: object, **__: object) -> Hopeful:
-        """Return another stand-in."""
-        self._budget[0] -= 1
-        if self._budget[0] < 0:
-            raise _Enough
-        return Hopeful(self._budget)
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __iter__(self) -> Iterator[Hopeful]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-    def __getitem__(self, _: object) -> Hopeful:
-        return self
-
-    def __eq__(self, _: object) -> bool:
-        return True
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __enter__(self) -> Hopeful:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
+    placeholders = [*UNKNOWN.values(), *UNKNOWN_SERVICE.values()]
+    return not any(address in text for address in placeholders)
 
 
 class PlanningMesh:
-    """A mesh that records orders; see :class:`pytest_fsmredir.backends.base.Mesh`."""
+    """A mesh that records orders; see :class:`pytest_fsmredir.backends.base.Mesh`.
+
+    Attributes:
+        orders: What the checks have ordered.
+        budget: The calls that the check may still make.
+    """
 
     exhaustive = False
     highest_id = crowd = 0  # the user id and the number of flows do not change the orders
@@ -141,12 +122,13 @@ class PlanningMesh:
         timeout_s: float,
     ) -> None:
         self.family, self.iptables, self.timeout_s = wanted.family, wanted.iptables, timeout_s
-        self._orders, self._node = orders, wanted.node
-        self._budget = [_CALLS]
+        self.orders, self.budget = orders, Budget()
+        self._node = wanted.node
         self.server, self.client, self.node = (
-            self._place(addresses.get(name, {}).get(wanted.family, UNKNOWN[wanted.family]))
+            PlannedPlace(self.budget, addresses.get(name, {}).get(self.family) or self._unknown)
             for name in ("server", "client", "node")
         )
+        self._facets = MadeFacets(self, (PlannedSidecars, PlannedWorkloads))
 
     def pod(
         self,
@@ -154,33 +136,37 @@ class PlanningMesh:
         annotations: Mapping[str, str] | None = None,
         mesh_config: Mapping[str, Sequence[object]] | None = None,
         fresh: bool = False,
-        second_interface: bool = False,
-    ) -> Hopeful:
+    ) -> PlannedPod:
         """Record an order for a pod."""
-        del second_interface
-        self._take(annotations, mesh_config, fresh=fresh)
-        return self._place(UNKNOWN[self.family])
+        self.budget.spend()
+        order = self.order(annotations, mesh_config)
+        if fresh:
+            self.orders.fresh.append(order)
+        elif order.configuration.is_valid:
+            self.orders.share(order)
+        # An invalid configuration gets a pod only from an implementation that wrongly accepts it.
+        return self.planned_pod()
 
-    def bare_pod(self, *, second_interface: bool = False, single_family: bool = False) -> Hopeful:
+    def bare_pod(self) -> PlannedPod:
         """Record an order for a pod without an init container."""
-        del second_interface, single_family
-        self._share(Order(Configuration(), self.iptables, bare=True, node=self._node))
-        return self._place(UNKNOWN[self.family])
+        self.budget.spend()
+        self.orders.share(Order(Configuration(), self.iptables, bare=True, node=self._node))
+        return self.planned_pod()
 
     def try_pod(
         self,
         *,
         annotations: Mapping[str, str] | None = None,
         mesh_config: Mapping[str, Sequence[object]] | None = None,
-    ) -> Hopeful:
+    ) -> Programming:
         """Record an order for a pod that the implementation may refuse."""
-        self._share(self._order(annotations, mesh_config))
-        return Hopeful(self._budget)
+        self.budget.spend()
+        self.orders.share(self.order(annotations, mesh_config))
+        return cast("Programming", Hopeful(self.budget))
 
-    @property
-    def workloads(self) -> Hopeful:
-        """What a user of the cluster can do; probes and workloads are recorded."""
-        return Hopeful(self._budget, probe=self._probe, workload=self._workload)
+    def facet(self, kind: type[Facet]) -> Facet:
+        """Return the facet of a protocol."""
+        return self._facets.get(kind)
 
     def subnet(self, number: int) -> IPv4Network | IPv6Network:
         """Return a range of 256 remote addresses."""
@@ -190,48 +176,109 @@ class PlanningMesh:
         """Return the loopback address."""
         return LOOPBACK[self.family]
 
-    def _probe(self, probe: Probe, by: ProbeBy, *, alive: bool) -> Hopeful:
-        order = self._order()
-        self._orders.probed_pods.append(ProbedPod(order, case_of(probe, by, alive=alive)))
-        return Hopeful(self._budget)
+    def planned_pod(self) -> PlannedPod:
+        """Return a pod whose address is not known yet."""
+        return PlannedPod(self.budget, self._unknown)
 
-    def _workload(self, kind: str, *, annotations: Mapping[str, str] | None = None) -> Hopeful:
-        order = self._order(annotations)
-        self._orders.templates.append(Template(kind, order))
-        return Hopeful(self._budget)
-
-    def _order(
+    def order(
         self,
         annotations: Mapping[str, str] | None = None,
         mesh_config: Mapping[str, Sequence[object]] | None = None,
     ) -> Order:
+        """Return the order of a pod with these settings."""
         configuration = asked_for(annotations, mesh_config)
         return Order(configuration, self.iptables, node=self._node)
 
-    def _place(self, address: str) -> Hopeful:
-        own = Address(address, 0)
-        return Hopeful(self._budget, address=own.host, addresses=(own.host,))
+    @property
+    def _unknown(self) -> str:
+        return UNKNOWN[self.family]
 
-    def _take(
-        self,
-        annotations: Mapping[str, str] | None,
-        mesh_config: Mapping[str, Sequence[object]] | None,
-        *,
-        fresh: bool,
-    ) -> None:
-        order = self._order(annotations, mesh_config)
-        if fresh:
-            self._spend()
-            self._orders.fresh.append(order)
-        elif order.configuration.is_valid:
-            self._share(order)
-        # An invalid configuration gets a pod only from an implementation that wrongly accepts it.
 
-    def _share(self, order: Order) -> None:
-        self._spend()
-        self._orders.shared.setdefault(order.key, order)
+class PlannedSidecars(Sidecars):
+    """Controls no sidecar."""
 
-    def _spend(self) -> None:
-        self._budget[0] -= 1
-        if self._budget[0] < 0:
-            raise _Enough
+    def __init__(self, mesh: PlanningMesh) -> None:
+        self._mesh = mesh
+
+    def forwarding(
+        self, pod: Pod, services: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[None]:
+        """Do nothing."""
+        del pod, services
+        return nullcontext()
+
+    def stopped(self, pod: Pod) -> AbstractContextManager[None]:
+        """Do nothing."""
+        del pod
+        return nullcontext()
+
+
+class PlannedWorkload(Workload):
+    """An object that is only ordered."""
+
+    def __init__(self, mesh: PlanningMesh) -> None:
+        self._mesh = mesh
+
+    @property
+    def pod(self) -> PlannedPod:
+        """Return a pod whose address is not known yet."""
+        return self._mesh.planned_pod()
+
+    def restart(self, *, annotations: Mapping[str, str] | None = None) -> PlannedPod:
+        """Return a pod whose address is not known yet; its controller makes it."""
+        del annotations
+        return self._mesh.planned_pod()
+
+
+class PlannedWorkloads(Workloads):
+    """Records the workloads and probes that a check orders."""
+
+    def __init__(self, mesh: PlanningMesh) -> None:
+        self._mesh = mesh
+
+    def workload(
+        self, kind: str, *, annotations: Mapping[str, str] | None = None
+    ) -> PlannedWorkload:
+        """Record an order for an object with a pod template."""
+        mesh = self._mesh
+        mesh.budget.spend()
+        mesh.orders.templates.append(Template(kind, mesh.order(annotations)))
+        return PlannedWorkload(mesh)
+
+    def installed_lists(self) -> Configuration:
+        """Return lists that are not known yet."""
+        return Configuration()
+
+    def annotate(self, pod: Pod, annotations: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def mesh_config(self, lists: Mapping[str, Sequence[object]]) -> AbstractContextManager[None]:
+        """Do nothing."""
+        del lists
+        return nullcontext()
+
+    def host_network_pod(self) -> PlannedPlace:
+        """Return a place whose address is not known yet."""
+        return self._mesh.planned_pod()
+
+    def first_flow(self, to: Place, port: int) -> Fate:
+        """Return a stand-in."""
+        return self._mesh.server.connect(to, port)
+
+    def probe(self, probe: Probe, by: ProbeBy, *, alive: bool) -> ProbeResult:
+        """Record an order for a probed application."""
+        mesh = self._mesh
+        mesh.budget.spend()
+        case = case_of(probe, by, alive=alive)
+        mesh.orders.probed_pods.append(ProbedPod(mesh.order(), case))
+        return ProbeResult(probe, by, alive, alive, mesh.planned_pod())
+
+    def service(self, pod: Pod, port: int, *, headless: bool = False) -> str:
+        """Return a name."""
+        del pod, port
+        return _HEADLESS if headless else "service"
+
+    def resolve(self, pod: Pod, name: str) -> tuple[str, ...]:
+        """Return an address that is not known yet; a headless Service has that of its pod."""
+        del pod
+        return ((UNKNOWN if name == _HEADLESS else UNKNOWN_SERVICE)[self._mesh.family],)

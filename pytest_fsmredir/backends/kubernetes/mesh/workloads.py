@@ -6,38 +6,40 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pytest_fsmredir.backends.base import Place
+from pytest_fsmredir.backends.base import Place, Pod
 from pytest_fsmredir.backends.configurations import asked_for
 from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
 from pytest_fsmredir.backends.kubernetes.cluster.client import Object
 from pytest_fsmredir.backends.kubernetes.cluster.waiting import eventually
+from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace
+from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
 from pytest_fsmredir.backends.kubernetes.pods.applications import (
     FIRST,
     first_flow_container,
 )
 from pytest_fsmredir.backends.kubernetes.pods.kubelet import Kubelet, case_of
-from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool, PooledPod
-from pytest_fsmredir.backends.kubernetes.pods.probed_pods import ProbedPod, ProbedPods
+from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.probed_pods import ProbedPod
 from pytest_fsmredir.backends.kubernetes.pods.workload_objects import (
     LABEL,
     POD_OF_WORKLOAD_S,
     Template,
-    WorkloadObjects,
 )
-from pytest_fsmredir.backends.workloads import Probe, ProbeBy, ProbeResult
+from pytest_fsmredir.backends.workloads import (
+    Probe,
+    ProbeBy,
+    ProbeResult,
+    Workload,
+    Workloads,
+)
 from pytest_fsmredir.errors import BackendError, DeadlineError
 from pytest_fsmredir.model.claims import Statement, Unmet
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address, Direction, Fate, Flow
 from pytest_fsmredir.traffic.wire import from_banner
-
-if TYPE_CHECKING:
-    from pytest_fsmredir.backends.base import Pod
-    from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
-    from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
 
 SERVICE_S = 30.0
 """Seconds until a new Service has an endpoint, a DNS name, and rules on the node."""
@@ -48,7 +50,7 @@ _REACH_S = 0.5
 _DISCOVERY = "/apis/discovery.k8s.io/v1"
 
 
-class KubeWorkload:
+class KubeWorkload(Workload):
     """An object with a template for one pod, such as a Deployment.
 
     Args:
@@ -107,29 +109,17 @@ class KubeWorkload:
         return self._owner.mesh.adopt(site)
 
 
-class KubeWorkloads:
+class KubeWorkloads(Workloads):
     """What a user of the cluster can do; objects are removed at the end of the check.
 
     Args:
         mesh: The mesh of the check.
-        pool: Makes the pods.
-        probed_pods: The probed applications of the run.
-        workload_objects: Makes objects that have a pod template.
     """
 
-    def __init__(
-        self,
-        mesh: KubeMesh,
-        pool: PodPool,
-        probed_pods: ProbedPods,
-        workload_objects: WorkloadObjects,
-    ) -> None:
-        self.mesh, self.pool, self.workload_objects, self._probed_pods = (
-            mesh,
-            pool,
-            workload_objects,
-            probed_pods,
-        )
+    def __init__(self, mesh: KubeMesh) -> None:
+        self.mesh, backend = mesh, mesh.backend
+        self.pool, self.workload_objects = backend.pool, backend.workload_objects
+        self._probed_pods = backend.probed_pods
         self._lists: Mapping[str, Sequence[object]] = {}
 
     def workload(self, kind: str, *, annotations: Mapping[str, str] | None = None) -> KubeWorkload:
