@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.facets import Taps as Taps
     from pytest_fsmredir.backends.needs import Need as Need
     from pytest_fsmredir.backends.programming import Programming as Programming
+    from pytest_fsmredir.backends.shared_steps import ends as ends
+    from pytest_fsmredir.backends.shared_steps import listening_sweep as listening_sweep
+    from pytest_fsmredir.backends.shared_steps import local_sweep as local_sweep
     from pytest_fsmredir.backends.shared_steps import range_of as range_of
+    from pytest_fsmredir.backends.shared_steps import ranges_around as ranges_around
+    from pytest_fsmredir.backends.shared_steps import remote_hosts as remote_hosts
     from pytest_fsmredir.backends.workloads import Probe as Probe
     from pytest_fsmredir.backends.workloads import ProbeBy as ProbeBy
     from pytest_fsmredir.backends.workloads import Workloads as Workloads
@@ -37,7 +42,6 @@ if TYPE_CHECKING:
     from pytest_fsmredir.model.checks import SHOULD as SHOULD
     from pytest_fsmredir.model.checks import Level as Level
     from pytest_fsmredir.model.checks import Profile as Profile
-    from pytest_fsmredir.model.checks import check as check
     from pytest_fsmredir.model.configuration import Configuration as Configuration
     from pytest_fsmredir.model.features import Feature as Feature
     from pytest_fsmredir.model.flow import Acceptance as Acceptance
@@ -55,11 +59,15 @@ if TYPE_CHECKING:
     from pytest_fsmredir.model.sections import Case as Case
     from pytest_fsmredir.model.sections import Section as Section
     from pytest_fsmredir.probing.search import search as search
+    from pytest_fsmredir.probing.search_pod import search_pod as search_pod
     from pytest_fsmredir.traffic import forge as forge
     from pytest_fsmredir.traffic import protocols as protocols
     from pytest_fsmredir.traffic import syns as syns
     from pytest_fsmredir.traffic.connection import Connection as Connection
     from pytest_fsmredir.traffic.packet import Packet as Packet
+    from pytest_fsmredir.traffic.socket_options import marked as marked
+    from pytest_fsmredir.traffic.socket_options import with_ip_options as with_ip_options
+    from pytest_fsmredir.traffic.socket_options import with_number as with_number
 
 _NAMES = {
     "backends.base": ("Mesh", "Place", "Pod"),
@@ -69,10 +77,12 @@ _NAMES = {
     ),
     "backends.needs": ("Need",),
     "backends.programming": ("Programming",),
-    "backends.shared_steps": ("range_of",),
+    "backends.shared_steps": (
+        "ends", "listening_sweep", "local_sweep", "range_of", "ranges_around", "remote_hosts",
+    ),
     "backends.workloads": ("Probe", "ProbeBy", "Workloads"),
     "implementations.base": ("Completed", "Implementation", "Refused", "Target"),
-    "model.checks": ("INFO", "MUST", "SHOULD", "Level", "Profile", "check"),
+    "model.checks": ("INFO", "MUST", "SHOULD", "Level", "Profile"),
     "model.configuration": ("Configuration",),
     "model.features": ("Feature",),
     "model.flow": (
@@ -83,8 +93,10 @@ _NAMES = {
     "model.reserved": ("SIDECAR_UID",),
     "model.sections": ("Case", "Section"),
     "probing.search": ("search",),
+    "probing.search_pod": ("search_pod",),
     "traffic.connection": ("Connection",),
     "traffic.packet": ("Packet",),
+    "traffic.socket_options": ("marked", "with_ip_options", "with_number"),
 }  # fmt: skip
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES = {name: f"traffic.{name}" for name in ("forge", "protocols", "syns")}

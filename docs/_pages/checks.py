@@ -13,7 +13,8 @@ _HEAD = """\
 # The checks
 
 Generated from the code by `python -m docs.generate`. A check's id never changes its meaning and is
-never reused. An IPv6 run of a check counts under the profile `ipv6`.
+never reused; it links to the file of the check. An IPv6 run counts under the profile `ipv6`. On a
+backend that does not meet its needs, a check is "not run".
 """
 
 
@@ -32,8 +33,14 @@ def page() -> str:
 def _section(checks: Iterator[Check], spec: dict[str, Sentence]) -> Iterator[str]:
     for sentence_id, members in groupby(checks, key=lambda check: check.spec):
         yield f"**{sentence_id}** {spec[sentence_id].text}\n"
-        for check in members:
-            families = "" if check.families == (4, 6) else f", IPv{check.families[0]} only"
-            claims = f", claims {', '.join(sorted(check.features))}" if check.features else ""
-            yield f"- `{check.id}` {check.requirement} *({check.profile}{families}{claims})*"
+        yield from map(_entry, members)
         yield ""
+
+
+def _entry(check: Check) -> str:
+    families = [] if check.families == (4, 6) else [f"IPv{check.families[0]} only"]
+    claims = [f"claims {', '.join(sorted(check.features))}"] if check.features else []
+    needs = [f"needs: {'; '.join(sorted(check.needs))}"] if check.needs else []
+    facts = ", ".join([check.level, check.profile, *families, *claims, *needs])
+    file = f"../conformance/{catalogue.file_of(check).as_posix()}"
+    return f"- [`{check.id}`]({file}) {check.requirement} *({facts})*"

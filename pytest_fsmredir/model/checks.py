@@ -1,18 +1,17 @@
-"""Define a check: an id, a requirement, a level, and one short function."""
+"""A check: an id, a requirement, a level, and one short function."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from inspect import isgeneratorfunction
-from typing import Any, TypeVar
+from typing import Any
 
 from pytest_fsmredir.errors import CatalogueError
-from pytest_fsmredir.model.facets import Body, needs_of
+from pytest_fsmredir.model.facets import Body
 from pytest_fsmredir.model.features import Feature
 
 
@@ -39,11 +38,6 @@ MUST, SHOULD, INFO = Level.MUST, Level.SHOULD, Level.INFO
 
 GATE = "SELF-001"
 """Id of the check that an implementation has to pass for the others to run."""
-
-_ID = re.compile(r"[A-Z0-9]{2,6}-[0-9]{3}")
-_ATTRIBUTE = "__fsm_check__"
-
-Function = TypeVar("Function", bound=Body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +77,6 @@ class Check:
     def title(self) -> str:
         """The function's name in words, which describes the behaviour."""
         return self.function.__name__.removeprefix("test_").replace("_", " ")
-
-    @property
-    def module(self) -> str:
-        """Name of the file that defines the check, without the suffix."""
-        return self.function.__module__.rpartition(".")[2]
 
     def features_for(self, family: int) -> frozenset[Feature]:
         """Return the features that an implementation must claim for a run with an IP version."""
@@ -131,54 +120,6 @@ class Check:
         # A check of the ipv6 profile finds leaks. It also applies to an implementation without
         # IPv6, unless the implementation declares that. It names the feature if it needs it.
         return family == 6 and self.profile is not Profile.IPV6
-
-
-def check(
-    id: str,
-    *,
-    requirement: str,
-    spec: str,
-    level: Level,
-    profile: Profile,
-    features: Iterable[Feature] = (),
-    needs: Iterable[str] = (),
-    families: tuple[int, ...] = (4, 6),
-) -> Callable[[Function], Function]:
-    """Register a function as a check of the catalogue.
-
-    Its needs are those that are given here and those of the facets in its signature.
-
-    Raises:
-        CatalogueError: The id, the level or the requirement's wording is wrong, a parameter is not
-            a facet, or a need is given although a facet implies it.
-    """
-    if not _ID.fullmatch(id):
-        raise CatalogueError(f"{id!r} is not a check id such as OPX-001")
-    if level is not Level.INFO and not re.search(rf"\b{level}\b", requirement):
-        raise CatalogueError(f"{id}: the requirement does not say {level}: {requirement!r}")
-
-    def mark(function: Function) -> Function:
-        made = Check(
-            id=id,
-            requirement=requirement,
-            spec=spec,
-            level=level,
-            profile=profile,
-            features=frozenset(features),
-            needs=needs_of(id, function, needs),
-            families=families,
-            function=function,
-        )
-        setattr(function, _ATTRIBUTE, made)
-        return function
-
-    return mark
-
-
-def checks_of(module: object) -> list[Check]:
-    """Return the checks that a module defines, in the order of their definition."""
-    found = (getattr(value, _ATTRIBUTE, None) for value in vars(module).values())
-    return [made for made in found if isinstance(made, Check)]
 
 
 class Catalogue:

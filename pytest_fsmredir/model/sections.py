@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FunctionType
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack, cast
 
 from pytest_fsmredir.errors import CatalogueError
 from pytest_fsmredir.model.checks import Check, Level, Profile
@@ -28,7 +28,7 @@ class Differs(TypedDict, total=False):
         features: The features that an implementation must claim; the section's by default.
         needs: Names of the capabilities that the backend must have, in addition to the facets in
             the signature.
-        families: IP versions that the check runs with; both by default.
+        families: IP versions that the check runs with; the section's by default.
     """
 
     profile: Profile
@@ -44,16 +44,19 @@ class Case:
         id: A permanent id, such as ``OPX-001``.
         sentence: Number of the sentence of SPEC.md, such as ``10.1``.
         title: What the check shows, in words.
-        requirement: The requirement, in one sentence.
-        given: The parameters of the function, by name, and what :class:`Differs` lists.
+        given: By name, the keyword-only parameters of the function, the words in braces of its
+            docstring, and what :class:`Differs` lists. Others mean nothing, so that cases can share
+            a mapping.
     """
 
-    def __init__(
-        self, id: str, sentence: str, title: str, requirement: str, **given: object
-    ) -> None:
-        self.id, self.sentence, self.title, self.requirement = id, sentence, title, requirement
-        self.parameters = {n: v for n, v in given.items() if n not in Differs.__annotations__}
-        self.differs = Differs(**{n: v for n, v in given.items() if n not in self.parameters})  # type: ignore[typeddict-item]
+    def __init__(self, id: str, sentence: str, title: str, **given: Any) -> None:  # noqa: ANN401
+        self.id, self.sentence, self.title, self.given = id, sentence, title, given
+
+    @property
+    def differs(self) -> Differs:
+        """What differs from the other checks of the section."""
+        names = Differs.__annotations__.keys() & self.given.keys()
+        return cast("Differs", {name: self.given[name] for name in names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,13 @@ class Section:
         number: Number of the section.
         profile: The profile that the results count for.
         features: The features that an implementation must claim for the checks to apply.
+        families: IP versions that the checks run with.
     """
 
     number: int
     profile: Profile
-    features: Iterable[Feature] = field(default=())
+    features: Iterable[Feature] = ()
+    families: tuple[int, ...] = (4, 6)
 
     def check(
         self, id: str, sentence: str, **differs: Unpack[Differs]
@@ -86,8 +91,7 @@ class Section:
         """
 
         def mark(function: Function) -> Function:
-            requirement = " ".join((function.__doc__ or "").split())
-            self._register(function, id, sentence, requirement, differs)
+            self._register(function, id, sentence, _docstring(function), differs)
             return function
 
         return mark
@@ -98,7 +102,8 @@ class Section:
         """Register a function as several checks, each with its own parameters.
 
         Args:
-            cases: The checks. They give a value to each keyword-only parameter of the function.
+            cases: The checks. Each gives a value to the keyword-only parameters of the function,
+                and to the words in braces of its docstring, which is the requirement.
             differs: What differs from the other checks of the section.
 
         Raises:
@@ -111,7 +116,7 @@ class Section:
                 # A tool that pickles a function finds it in its module by its name.
                 function.__globals__[copied.__name__] = copied
                 own: Differs = {**differs, **case.differs}
-                self._register(copied, case.id, case.sentence, case.requirement, own)
+                self._register(copied, case.id, case.sentence, _requirement(function, case), own)
             return function
 
         return mark
@@ -132,7 +137,7 @@ class Section:
             "profile": differs.get("profile", self.profile),
             "features": frozenset(differs.get("features", self.features)),
             "needs": needs_of(id, function, differs.get("needs", ())),
-            "families": differs.get("families", (4, 6)),
+            "families": differs.get("families", self.families),
             "function": function,
         }
         setattr(function, _ATTRIBUTE, draft)
@@ -149,12 +154,11 @@ def checks_of(module: object, document: Mapping[str, Sentence]) -> Iterator[Chec
         CatalogueError: A check names no sentence, or its requirement does not state the level.
     """
     for value in vars(module).values():
-        draft = getattr(value, _ATTRIBUTE, None)
-        if isinstance(draft, Check):
-            yield draft
-        elif draft is not None:
+        draft: dict[str, Any] | None = getattr(value, _ATTRIBUTE, None)
+        if draft is not None:
             check = Check(**draft, level=_sentence_of(draft, document).level)
-            if check.level is not Level.INFO and check.level not in check.requirement.split():
+            said = re.search(rf"\b{check.level}\b", check.requirement)
+            if check.level is not Level.INFO and said is None:
                 raise CatalogueError(
                     f"{check.id}: the requirement does not say {check.level}: {check.requirement!r}"
                 )
@@ -167,24 +171,41 @@ def _sentence_of(draft: Mapping[str, Any], document: Mapping[str, Sentence]) -> 
     return document[draft["spec"]]
 
 
+def _docstring(function: Body) -> str:
+    return " ".join((function.__doc__ or "").split())
+
+
+def _requirement(function: Body, case: Case) -> str:
+    """Return the docstring of a function with the words of a case.
+
+    Raises:
+        CatalogueError: The case lacks a word.
+    """
+    try:
+        return _docstring(function).format(**case.given)
+    except KeyError as word:
+        raise CatalogueError(
+            f"{case.id}: the requirement needs the word {word}: give it in the case"
+        ) from None
+
+
 def _with_parameters(function: Body, case: Case) -> FunctionType:
     """Return a copy of a function that takes the parameters of a case by default.
 
     The copy is a function with the same code object, so that a failed assertion is found in it.
 
     Raises:
-        CatalogueError: The parameters are not those of the function.
+        CatalogueError: The case lacks a parameter.
     """
     code = function.__code__
     wanted = set(code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount])
-    if wanted != set(case.parameters):
+    if missing := sorted(wanted - case.given.keys()):
         raise CatalogueError(
-            f"{case.id}: {function.__name__} takes the parameters {sorted(wanted)}, not"
-            f" {sorted(case.parameters)}"
+            f"{case.id}: {function.__name__} needs the parameter {missing[0]}: give it in the case"
         )
     name = "test_" + case.title.replace(" ", "_")
     copied = FunctionType(function.__code__, function.__globals__, name, function.__defaults__)
-    copied.__kwdefaults__ = dict(case.parameters)
+    copied.__kwdefaults__ = {name: case.given[name] for name in wanted}
     copied.__module__, copied.__qualname__ = function.__module__, name
     copied.__annotations__ = function.__annotations__
     return copied

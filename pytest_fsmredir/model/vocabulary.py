@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+from pytest_fsmredir.model.checks import Profile
 from pytest_fsmredir.model.features import Feature
-from pytest_fsmredir.model.flow import Acceptor
+from pytest_fsmredir.model.flow import Acceptor, Direction, Route
 from pytest_fsmredir.model.policy import ListName
 from pytest_fsmredir.model.reserved import (
     ADMIN_PORT,
@@ -16,9 +18,9 @@ from pytest_fsmredir.model.reserved import (
     METRICS_PORT,
     OUTBOUND_PORT,
     READINESS_PORT,
-    SERVED_PORTS,
     STARTUP_PORT,
 )
+from pytest_fsmredir.model.reserved import SERVED_PORTS as SERVED_PORTS
 
 _LISTS = (
     ListName.OUTBOUND_IP_RANGE_EXCLUSION,
@@ -46,6 +48,46 @@ PORT_EXCLUSIONS: Final = frozenset(
 )
 EXCLUSIONS: Final = PORT_EXCLUSIONS | {Feature.OUTBOUND_IP_RANGE_EXCLUSION}
 ALL_LISTS: Final = EXCLUSIONS | {Feature.OUTBOUND_IP_RANGE_INCLUSION}
+
+# What twins of checks differ in: the parameters of their cases, and words of their requirements.
+EXCLUDING_RANGES: Final[Mapping[str, Any]] = {
+    "profile": Profile.EXCLUSIONS,
+    "features": {Feature.OUTBOUND_IP_RANGE_EXCLUSION},
+    "listed": EXCLUDED_RANGES,
+    "in_mesh": MESH_EXCLUDED_RANGES,
+    "inside": Route.DIRECT,
+    "outside": Route.SIDECAR_OUTBOUND,
+    "kind": "exclusion",
+    "done": "excluded",
+    "fate": "direct",
+}
+INCLUDING_RANGES: Final[Mapping[str, Any]] = {
+    "profile": Profile.INCLUSIONS,
+    "features": {Feature.OUTBOUND_IP_RANGE_INCLUSION},
+    "listed": INCLUDED_RANGES,
+    "in_mesh": MESH_INCLUDED_RANGES,
+    "inside": Route.SIDECAR_OUTBOUND,
+    "outside": Route.DIRECT,
+    "kind": "inclusion",
+    "done": "included",
+    "fate": "captured",
+}
+EXCLUDING_OUTBOUND: Final[Mapping[str, Any]] = {
+    "profile": Profile.EXCLUSIONS,
+    "features": {Feature.OUTBOUND_PORT_EXCLUSION},
+    "listed": EXCLUDED_OUTBOUND_PORTS,
+    "direction": Direction.OUTBOUND,
+    "captured": Route.SIDECAR_OUTBOUND,
+    "way": "outbound",
+}
+EXCLUDING_INBOUND: Final[Mapping[str, Any]] = {
+    "profile": Profile.EXCLUSIONS,
+    "features": {Feature.INBOUND_PORT_EXCLUSION},
+    "listed": EXCLUDED_INBOUND_PORTS,
+    "direction": Direction.INBOUND,
+    "captured": Route.SIDECAR_INBOUND,
+    "way": "inbound",
+}
 
 EVERYWHERE: Final = {4: "0.0.0.0/0", 6: "::/0"}
 """The range of every address, by IP version."""

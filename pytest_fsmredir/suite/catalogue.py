@@ -31,8 +31,7 @@ def load() -> Catalogue:
 def files() -> list[Path]:
     """Return the files of checks: one for each section of SPEC.md, or a folder of them."""
     folder = layout.conformance()
-    globs = ("test_*.py", "s[0-9][0-9]_*.py", "s[0-9][0-9]_*/*.py")
-    return sorted(file for glob in globs for file in folder.glob(glob))
+    return sorted([*folder.glob("s[0-9][0-9]_*.py"), *folder.glob("s[0-9][0-9]_*/*.py")])
 
 
 @cache

@@ -82,7 +82,7 @@ def test_settings_and_fixtures_of_the_project_do_not_matter(project: Project) ->
 
 def test_run_with_a_deselected_check_is_not_conformant(project: Project) -> None:
     """Catches: a certificate for a selection of checks."""
-    addopts = "--deselect conformance/test_uid.py --deselect test_uid.py"
+    addopts = "--deselect conformance/s04_the_sidecars_user_id --deselect s04_the_sidecars_user_id"
     ended = project.conform(
         "--fsm-profile=core", "--fsm-ip=4", "--fsm-check=UID-00[12],OUT-001", "-k", "not UID-001",
         "--fsm-require=conformant", "--fsm-report=out", PYTEST_ADDOPTS=addopts,

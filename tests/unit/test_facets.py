@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from pytest_fsmredir import MUST, Mesh, Need, Profile, Sabotage, Taps, Workloads, check
+from pytest_fsmredir import Mesh, Need, Profile, Sabotage, Section, Taps, Workloads
 from pytest_fsmredir.backends.facets import MadeFacets
 from pytest_fsmredir.backends.netns.facets import FACETS
 from pytest_fsmredir.backends.netns.packets import NetnsTaps
 from pytest_fsmredir.errors import BackendError, CatalogueError
 from pytest_fsmredir.model.checks import Check
+from pytest_fsmredir.model.document import Sentence
 from pytest_fsmredir.model.facets import Body, Facet, call, needs_met_by, needs_of
+from pytest_fsmredir.model.sections import checks_of
+
+SPEC = {"SPEC-1.1": Sentence("SPEC-1.1", "", "", "", "It MUST.")}
 
 
 class FakeMesh:
@@ -21,11 +27,9 @@ class FakeMesh:
 
 
 def marked(function: Body, *needs: Need) -> Check:
-    decorate = check(
-        "ABC-001", requirement="It MUST.", spec="SPEC-1.1", level=MUST, profile=Profile.CORE,
-        needs=needs,
-    )  # fmt: skip
-    made: Check = vars(decorate(function))["__fsm_check__"]
+    function.__doc__ = "It MUST."
+    Section(1, Profile.CORE).check("ABC-001", "1.1", needs=needs)(function)
+    (made,) = checks_of(SimpleNamespace(function=function), SPEC)
     return made
 
 

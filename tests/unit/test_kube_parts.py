@@ -27,6 +27,7 @@ from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.errors import DeadlineError, PreflightError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.vocabulary import REMOTE_HOSTS
 from pytest_fsmredir.suite import catalogue
 
 OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
@@ -253,10 +254,9 @@ def test_container_that_did_not_start_is_not_a_refusal() -> None:
 
 def test_every_address_that_a_check_dials_directly_is_answered() -> None:
     """Catches: a correct implementation that fails on kind, and packets sent to strangers."""
-    dialled = catalogue.load_module("test_outbound_sweeps").REMOTE
     for family, address in ((4, "10.111.0.7"), (6, "fd00:10:111::7")):
         ranges = unused_ranges(site(address))
         assert {Need.REMOTE_ADDRESSES, Need.PRIVATE_ADDRESSES} <= needs_met(ranges, family)
         answered = [ip_network(each) for each in ranges]
-        named = map(ip_address, dialled[family])
+        named = map(ip_address, REMOTE_HOSTS[family])
         assert [each for each in named if not any(each in network for network in answered)] == []

@@ -81,11 +81,12 @@ from pytest_fsmredir import Case, Feature, Profile, Section
 section = Section(8, Profile.EXCLUSIONS)
 
 @section.check_each(
-    Case("OIX-001", "8.1", "first port", "It MUST do.", port=1),
-    Case("OIX-002", "8.2", "second port", "It SHOULD do.", port=2, features={Feature.HAIRPIN}),
+    Case("OIX-001", "8.1", "first port", word="MUST", port=1),
+    Case("OIX-002", "8.2", "second port", word="SHOULD", port=2, features={Feature.HAIRPIN}),
     families=(6,),
 )
 def test_template(mesh, *, port):
+    '''Port {port} {word} do.'''
     assert False, port
 """
 
@@ -99,6 +100,7 @@ def test_twins_differ_in_what_their_cases_say(
     module = catalogue.load_module.__wrapped__("s08_ranges")
     first, second = checks_of(module, DOCUMENT)
     assert (first.title, second.title) == ("first port", "second port")
+    assert (first.requirement, second.requirement) == ("Port 1 MUST do.", "Port 2 SHOULD do.")
     assert (first.level, second.level) == (Level.MUST, Level.SHOULD)
     assert second.features == {Feature.HAIRPIN}
     assert first.families == second.families == (6,)
@@ -111,7 +113,7 @@ def test_twins_differ_in_what_their_cases_say(
 
 
 def with_parameter(mesh: object, *, port: int) -> None:
-    """It MUST do."""
+    """It {word} do."""
 
 
 def without_docstring(mesh: object) -> None:
@@ -140,12 +142,17 @@ def test_malformed_check_is_rejected(
         made(section.check(id, number)(function))
 
 
-@pytest.mark.parametrize("parameters", [{}, {"port": 1, "host": "x"}])
-def test_case_gives_every_parameter(parameters: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"word": "MUST"}, "OIX-001: with_parameter needs the parameter port"),
+        ({"port": 1}, "OIX-001: the requirement needs the word 'word'"),
+    ],
+)
+def test_case_gives_every_parameter_and_word(given: dict[str, object], message: str) -> None:
     """Catches: a twin that fails when it runs because its parameters are misspelt."""
-    case = Case("OIX-001", "8.1", "first port", "It MUST do.", **parameters)
-    with pytest.raises(CatalogueError, match=r"takes the parameters \['port'\]"):
-        section.check_each(case)(with_parameter)
+    with pytest.raises(CatalogueError, match=message):
+        section.check_each(Case("OIX-001", "8.1", "first port", **given))(with_parameter)
 
 
 @pytest.mark.parametrize("text", ["It loops.", "It MUST loop and SHOULD NOT end."])

@@ -1,0 +1,133 @@
+"""Network interfaces that are excluded."""
+
+from __future__ import annotations
+
+from pytest_fsmredir import (
+    SHOULD,
+    Feature,
+    ForeignPrograms,
+    KernelSettings,
+    Mesh,
+    Need,
+    Pod,
+    Profile,
+    Programmer,
+    SecondInterface,
+    Section,
+    search_pod,
+)
+from pytest_fsmredir.model.vocabulary import EXAMPLE_PORTS, MESH_EXCLUDED_INTERFACES
+
+section = Section(12, Profile.EXCLUSIONS, {Feature.NETWORK_INTERFACE_EXCLUSION})
+
+
+def _assert_captured_on_eth0(mesh: Mesh, pod: Pod) -> None:
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    assert mesh.client.connect(pod, 8080).captured_inbound
+
+
+def _assert_direct_on_eth0(mesh: Mesh, pod: Pod) -> None:
+    assert pod.connect(mesh.server, 8080).direct
+    assert mesh.client.connect(pod, 8080).direct
+
+
+def _assert_captured_on_net1(mesh: Mesh, pod: Pod, second: SecondInterface) -> None:
+    beyond, own = second.remote_address(), second.interface_address(pod)
+    assert pod.connect(beyond, 8080, interface="net1").captured_outbound
+    assert mesh.client.connect(own, 8080, interface="net1").captured_inbound
+
+
+def _assert_direct_on_net1(mesh: Mesh, pod: Pod, second: SecondInterface) -> None:
+    beyond, own = second.remote_address(), second.interface_address(pod)
+    assert pod.connect(beyond, 8080, interface="net1").direct
+    assert mesh.client.connect(own, 8080, interface="net1").direct
+
+
+@section.check("MULTI-001", "12.5")
+def test_excluded_interface_is_direct_both_ways(mesh: Mesh, second: SecondInterface) -> None:
+    """TCP in either direction on an excluded network interface SHOULD be direct, the other
+    interface staying captured."""
+    pod = second.pod(mesh_config={MESH_EXCLUDED_INTERFACES: ["net1"]})
+
+    _assert_captured_on_eth0(mesh, pod)
+    _assert_direct_on_net1(mesh, pod, second)
+
+
+@section.check("MULTI-002", "12.5")
+def test_first_interface_can_be_excluded(mesh: Mesh, second: SecondInterface) -> None:
+    """An interface exclusion SHOULD act on the interface it names and on no other, the pod's first
+    interface included."""
+    pod = second.pod(mesh_config={MESH_EXCLUDED_INTERFACES: ["net7", "eth0"]})
+
+    _assert_captured_on_net1(mesh, pod, second)
+    _assert_direct_on_eth0(mesh, pod)
+
+
+@section.check("MULTI-003", "12.5")
+def test_every_interface_of_a_list_is_direct(mesh: Mesh, second: SecondInterface) -> None:
+    """Each interface of a list SHOULD count wherever it stands, interfaces that the pod lacks
+    meaning nothing."""
+    first = second.pod(mesh_config={MESH_EXCLUDED_INTERFACES: ["net1", "net7"]})
+    last = second.pod(mesh_config={MESH_EXCLUDED_INTERFACES: ["net7", "eth0"]})
+
+    _assert_captured_on_eth0(mesh, first)
+    _assert_direct_on_net1(mesh, first, second)
+    _assert_captured_on_net1(mesh, last, second)
+    _assert_direct_on_eth0(mesh, last)
+
+
+@section.check("MULTI-004", "12.5")
+def test_interface_names_are_compared_in_full(mesh: Mesh, second: SecondInterface) -> None:
+    """An interface SHOULD stay captured when only names that begin like its own, or longer ones,
+    are excluded."""
+    pod = second.pod(mesh_config={MESH_EXCLUDED_INTERFACES: ["net", "net10", "eth", "eth01"]})
+
+    _assert_captured_on_eth0(mesh, pod)
+    _assert_captured_on_net1(mesh, pod, second)
+
+
+@section.check("MULTI-005", "12.5", families=(4,))
+def test_interface_name_too_long_is_never_half_honoured(mesh: Mesh) -> None:
+    """An interface name that is longer than the kernel allows SHOULD be refused or match
+    nothing."""
+    lists = {MESH_EXCLUDED_INTERFACES: ["eth0-and-twelve-bytes"]}
+
+    _assert_captured_on_eth0(mesh, mesh.pod())
+    if mesh.try_pod(mesh_config=lists).accepted:
+        _assert_captured_on_eth0(mesh, mesh.pod(mesh_config=lists))
+
+
+@section.check("INIT-016", "12.5", profile=Profile.LIFECYCLE, families=(4,))
+def test_second_run_replaces_the_interface_list(
+    mesh: Mesh, programmer: Programmer, second: SecondInterface
+) -> None:
+    """An interface that a second run excludes no longer SHOULD be captured again."""
+    pod = second.bare_pod()
+    beyond, own = second.remote_address(), second.interface_address(pod)
+
+    programmer.program(pod, mesh_config={MESH_EXCLUDED_INTERFACES: ["net1"]})
+    assert pod.connect(beyond, 8080, interface="net1").direct
+    assert mesh.client.connect(own, 8080, interface="net1").direct
+    if programmer.try_program(pod, mesh_config={MESH_EXCLUDED_INTERFACES: ["eth0"]}).accepted:
+        assert pod.connect(beyond, 8080, interface="net1").captured_outbound
+        assert mesh.client.connect(own, 8080, interface="net1").captured_inbound
+        assert pod.connect(mesh.server, 8080).direct
+        assert mesh.client.connect(pod, 8080).direct
+
+
+@section.check(
+    "ALL-009",
+    "12.5",
+    features={
+        Feature.OUTBOUND_PORT_EXCLUSION,
+        Feature.INBOUND_PORT_EXCLUSION,
+        Feature.NETWORK_INTERFACE_EXCLUSION,
+    },
+    needs={Need.CLIENT_ADDRESSES},
+)
+def test_every_flow_follows_the_interface_list(
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, second: SecondInterface
+) -> None:
+    """With one of two interfaces excluded, exactly the connections that use it SHOULD be direct,
+    of all that there can be."""
+    assert search_pod(mesh, programs, kernel, SHOULD, EXAMPLE_PORTS, second, ("net1",)).agrees

@@ -1,0 +1,196 @@
+"""Lists of dozens of items, in any order."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TypeVar
+
+from pytest_fsmredir import (
+    MUST,
+    Case,
+    Direction,
+    Feature,
+    ForeignPrograms,
+    KernelSettings,
+    Mesh,
+    Need,
+    Place,
+    Profile,
+    Programmer,
+    Route,
+    Section,
+    ends,
+    range_of,
+    search_pod,
+)
+from pytest_fsmredir.model.vocabulary import (
+    EXCLUDED_INBOUND_PORTS,
+    EXCLUDED_OUTBOUND_PORTS,
+    EXCLUDED_RANGES,
+    EXCLUDING_INBOUND,
+    EXCLUDING_OUTBOUND,
+    EXCLUDING_RANGES,
+    EXCLUSIONS,
+    INCLUDING_RANGES,
+    MESH_EXCLUDED_RANGES,
+)
+
+section = Section(13, Profile.EXCLUSIONS, {Feature.OUTBOUND_IP_RANGE_EXCLUSION})
+
+T = TypeVar("T")
+LENGTHS = (31, 300)  # 15 ports are all that one match of iptables holds
+# Lists are cut at such places, or dealt out in portions of such sizes.
+EDGES = frozenset(n + by for n in (0, 15, 16, 32, 64, 100, 128, 200, 256) for by in (0, 1))
+MORE_LENGTHS = (1, 15, 16, 17, 30, 31, 45, 100, 300)
+MANY = 66
+MANY_PORTS = {
+    EXCLUDED_OUTBOUND_PORTS: ",".join(str(n) for n in range(20000, 20000 + 7 * MANY, 7)),
+    EXCLUDED_INBOUND_PORTS: ",".join(str(n) for n in range(30000, 30000 + 9 * MANY, 9)),
+}
+MANY_RANGES = {
+    4: {EXCLUDED_RANGES: ",".join(f"100.0.{2 * n}.0/24" for n in range(MANY))},
+    6: {EXCLUDED_RANGES: ",".join(f"2001:db8:{n + 4096:x}::/48" for n in range(MANY))},
+}
+
+
+def _ports(length: int) -> list[int]:
+    """Return ports in threes of neighbours, each with a fourth that is one port further on."""
+    first = 20000 + 20 * length
+    return [first + 11 * (place // 4) + (0, 1, 2, 4)[place % 4] for place in range(length)]
+
+
+def _beside(ports: list[int]) -> list[int]:
+    """Return the ports that are not listed but have a neighbour at either end or in the middle."""
+    middle = len(ports) // 2
+    near = ports[:4] + ports[middle : middle + 4] + ports[-4:]
+    return sorted({port + step for port in near for step in (-1, 1)} - set(ports))
+
+
+def _telling(items: list[T]) -> list[T]:
+    """Return the items of a list that show where it was cut; of a short list all."""
+    if len(items) <= 64:
+        return items
+    return [item for n, item in enumerate(items) if n in EDGES or n == len(items) - 1]
+
+
+def _odd(place: Place) -> list[str]:
+    """Return lists that no list has to hold, and that can only mean a place's address."""
+    only, bare = range_of(place), ip_address(place.address)
+    masked = [f"{bare}/255.255.255.255"] if bare.version == 4 else []
+    return [f"{only},", f",{only}", f"{only},,{only}", str(bare), *masked]
+
+
+def _plain(network: IPv4Network | IPv6Network) -> dict[str, IPv4Network | IPv6Network]:
+    """Return odd items that can mean one range only, and that range.
+
+    RFC 1918 writes 10/8 and 192.168/16; RFC 4291 allows no such form for IPv6.
+    """
+    single = ip_network(network[7])
+    short = {} if network.version == 6 else {str(network).replace(".0/", "/"): network}
+    return {str(network[7]): single, **short}
+
+
+def _next_to(place: Place) -> str:
+    return str(ip_address(place.address) + 1)
+
+
+def _hosts(mesh: Mesh, length: int) -> list[str]:
+    """Return twice as many addresses as a list is long, of which it holds every second one."""
+    return [str(mesh.subnet(length // 16 + n // 256)[n % 256]) for n in range(2 * length)]
+
+
+@section.check_each(
+    Case("OPX-005", "13.7", "outbound port lists of any length hold", **EXCLUDING_OUTBOUND),
+    Case("IPX-005", "13.7", "inbound port lists of any length hold", **EXCLUDING_INBOUND),
+)
+def test_port_lists_of_any_length_hold(
+    mesh: Mesh, *, listed: str, direction: Direction, captured: Route
+) -> None:
+    """Every port of an {way} port exclusion list MUST be direct however long the list is,
+    neighbours included, and no port between them."""
+    for length in MORE_LENGTHS if mesh.exhaustive else LENGTHS:
+        ports = _ports(length)
+        pod = mesh.pod(annotations={listed: ",".join(map(str, ports))})
+        here, there = ends(mesh, pod, direction)
+
+        for fate in here.connect_all(there, _beside(ports)):
+            assert fate.takes(captured)
+        for fate in here.connect_all(there, _telling(ports)):
+            assert fate.refused or fate.direct
+        for port in {ports[0], ports[length // 2], ports[-1]}:
+            assert here.connect(there, port).direct
+
+
+@section.check_each(
+    Case("OIX-004", "13.7", "exclusion lists of any length hold", **EXCLUDING_RANGES),
+    Case("OII-009", "13.7", "inclusion lists of any length hold", **INCLUDING_RANGES),
+    needs={Need.REMOTE_ADDRESSES},
+)
+def test_range_lists_of_any_length_hold(
+    mesh: Mesh, *, listed: str, inside: Route, outside: Route
+) -> None:
+    """Every range of an {kind} list MUST be {fate} however long the list is, and nothing between
+    them."""
+    for length in (2, 15, 16, 17, 64, 300) if mesh.exhaustive else (16, 300):
+        hosts = _hosts(mesh, length)
+        ranges = [ip_network(host) for host in hosts[::2]]
+        pod = mesh.pod(annotations={listed: ",".join(map(str, ranges))})
+
+        for host in (hosts[1], hosts[length | 1], hosts[-1]):
+            assert pod.connect(host, 8080).takes(outside)
+        for host in _telling(hosts[::2]):
+            assert pod.connect(host, 8080).takes(inside)
+
+
+@section.check_each(
+    Case(
+        "OIX-015", "13.8", "odd exclusion items are refused or honoured", act="exempt",
+        **EXCLUDING_RANGES,
+    ),
+    Case(
+        "OII-017", "13.8", "odd inclusion items are refused or honoured", act="capture",
+        **INCLUDING_RANGES,
+    ),
+    needs={Need.REMOTE_ADDRESSES},
+)  # fmt: skip
+def test_odd_ranges_are_refused_or_honoured(
+    mesh: Mesh, programmer: Programmer, *, listed: str, inside: Route, outside: Route
+) -> None:
+    """An {kind} list with an empty item, or with an address without a prefix length, MUST be
+    refused, or {act} the addresses that it names and nothing else."""
+    pod = mesh.bare_pod()
+
+    for value in _odd(mesh.server):
+        if programmer.try_program(pod, annotations={listed: value}).accepted:
+            for host in (mesh.client, _next_to(mesh.server)):
+                assert pod.connect(host, 8080).takes(outside)
+            assert mesh.client.connect(pod, 8080).captured_inbound
+            assert pod.connect(mesh.server, 8080).takes(inside)
+
+
+@section.check("OIX-019", "13.8", needs={Need.REMOTE_ADDRESSES})
+def test_plain_exclusion_items_of_either_scope_keep_their_meaning(mesh: Mesh) -> None:
+    """An exclusion list of either scope with an address without a prefix length, or with a range
+    in short form, MUST be refused, or exempt what it names and nothing else."""
+    for item, network in _plain(mesh.subnet(40)).items():
+        for lists in (
+            {"annotations": {EXCLUDED_RANGES: item}},
+            {"mesh_config": {MESH_EXCLUDED_RANGES: [item]}},
+        ):
+            if mesh.try_pod(**lists).accepted:
+                pod = mesh.pod(**lists)
+                for host in (mesh.server.address, str(network[0] - 1), str(network[-1] + 1)):
+                    assert pod.connect(host, 8080).captured_outbound
+                for address in (network[0], network[-1]):
+                    assert pod.connect(str(address), 8080).direct
+
+
+@section.check("ALL-007", "13.7", features=EXCLUSIONS, needs={Need.CLIENT_ADDRESSES})
+def test_every_flow_follows_long_lists(
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+) -> None:
+    """With 66 items in each exclusion list, every connection that there can be MUST follow
+    them."""
+    assert search_pod(
+        mesh, programs, kernel, MUST, {**MANY_PORTS, **MANY_RANGES[mesh.family]}
+    ).agrees

@@ -1,0 +1,136 @@
+"""Lists of thousands of items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pytest_fsmredir import Feature, Mesh, Need, Pod, Profile, Programmer, Section
+from pytest_fsmredir.model.vocabulary import (
+    EXCLUDED_INBOUND_PORTS,
+    EXCLUDED_OUTBOUND_PORTS,
+    EXCLUDED_RANGES,
+    INCLUDED_RANGES,
+    PORT_EXCLUSIONS,
+)
+
+section = Section(13, Profile.EXCLUSIONS, PORT_EXCLUSIONS, families=(4,))
+
+LENGTH = 5000
+POWERS = [base**n for base in (2, 10) for n in range(13) if base**n < LENGTH]
+ONE_IN = 8  # ranges is of IPv6: that makes more than 512 of them, and more than 4096 of IPv4
+UNLISTED = (1, LENGTH + 1, 2 * LENGTH - 1)
+OF_IPV6 = "2001:db8:5000::"
+ENOUGH_S = 10.0  # an implementation that starts a program for each item is stopped, and has refused
+
+
+def _ports(first: int) -> list[int]:
+    """Return every third port, so that none has a listed neighbour."""
+    return [first + 3 * n for n in range(LENGTH)]
+
+
+def _hosts(mesh: Mesh) -> list[str]:
+    """Return addresses of both IP versions; the address after each is not among them."""
+    four = _addresses(mesh)
+    return [f"{OF_IPV6}{n:x}" if n % (2 * ONE_IN) == 0 else four[n] for n in range(0, len(four), 2)]
+
+
+def _addresses(mesh: Mesh) -> list[str]:
+    """Return twice as many IPv4 addresses as a list is long."""
+    networks = (str(mesh.subnet(40 + n)[0]).removesuffix("0") for n in range(2 * LENGTH // 256 + 1))
+    return [f"{network}{n}" for network in networks for n in range(256)][: 2 * LENGTH]
+
+
+def _ranges(hosts: Sequence[str]) -> str:
+    return ",".join(f"{host}/{128 if ':' in host else 32}" for host in hosts)
+
+
+def _places(length: int, mesh: Mesh) -> list[int]:
+    """Return the places that show where a list was cut, counted from either end."""
+    if mesh.exhaustive:
+        return list(range(length))
+    near = {power - by for power in POWERS for by in (0, 1) if power < length}
+    return sorted(near | {length - 1 - place for place in near})
+
+
+def _told(ports: Sequence[int], mesh: Mesh) -> list[int]:
+    return [ports[place] for place in _places(len(ports), mesh)]
+
+
+def _told_hosts(hosts: Sequence[str], mesh: Mesh, pod: Pod, captured: str) -> Iterator[str]:
+    """Yield hosts that show where the whole list was cut, or its part of one IP version.
+
+    Args:
+        hosts: The list.
+        mesh: Of the check.
+        pod: Whose list it is.
+        captured: An IPv6 address; hosts of IPv6 count only where this one is captured.
+    """
+    both = bool(pod.connect(captured, 8080, answer=False).captured_outbound)
+    four, six = ([host for host in hosts if (":" in host) is of_ipv6] for of_ipv6 in (False, True))
+    for each in (hosts, four, six):
+        told = (each[place] for place in _places(len(each), mesh))
+        yield from (host for host in told if both or ":" not in host)
+
+
+@section.check("CFG-026", "13.13")
+def test_port_lists_of_thousands_are_not_cut(mesh: Mesh, programmer: Programmer) -> None:
+    """Port lists of thousands of items MUST be honoured to their last items, or be refused."""
+    pod, outbound, inbound = mesh.bare_pod(), _ports(20000), _ports(40001)
+    lists = {
+        EXCLUDED_OUTBOUND_PORTS: ",".join(map(str, outbound)),
+        EXCLUDED_INBOUND_PORTS: ",".join(map(str, inbound)),
+    }
+
+    if programmer.try_program(pod, annotations=lists, kill_after_s=ENOUGH_S).accepted:
+        assert pod.connect(mesh.server, outbound[-1]).direct
+        for fate in pod.connect_all(mesh.server, _told(outbound, mesh)):
+            assert fate.refused or fate.direct
+        for fate in pod.connect_all(mesh.server, [port + 1 for port in _told(outbound, mesh)]):
+            assert fate.captured_outbound
+        assert mesh.client.connect(pod, inbound[-1]).direct
+        for fate in mesh.client.connect_all(pod, _told(inbound, mesh)):
+            assert fate.refused or fate.direct
+        for fate in mesh.client.connect_all(pod, [port + 1 for port in _told(inbound, mesh)]):
+            assert fate.captured_inbound
+
+
+@section.check(
+    "OIX-020",
+    "13.13",
+    features={Feature.OUTBOUND_IP_RANGE_EXCLUSION},
+    needs={Need.REMOTE_ADDRESSES},
+)
+def test_exclusion_list_of_thousands_is_not_cut(mesh: Mesh, programmer: Programmer) -> None:
+    """An exclusion list of thousands of ranges of both IP versions MUST be honoured to its last
+    item, or be refused."""
+    pod, hosts = mesh.bare_pod(), _hosts(mesh)
+    lists = {EXCLUDED_RANGES: _ranges(hosts)}
+
+    if programmer.try_program(pod, annotations=lists, kill_after_s=ENOUGH_S).accepted:
+        for n in UNLISTED:
+            assert pod.connect(_addresses(mesh)[n], 8080).captured_outbound
+        assert pod.connect(hosts[-1], 8081).direct
+        for host in _told_hosts(hosts, mesh, pod, f"{OF_IPV6}f:1"):
+            fate = pod.connect(host, 8080, answer=False)
+            assert fate.refused or fate.direct
+
+
+@section.check(
+    "OII-021",
+    "13.13",
+    profile=Profile.INCLUSIONS,
+    features={Feature.OUTBOUND_IP_RANGE_INCLUSION},
+    needs={Need.REMOTE_ADDRESSES},
+)
+def test_inclusion_list_of_thousands_is_not_cut(mesh: Mesh, programmer: Programmer) -> None:
+    """An inclusion list of thousands of ranges of both IP versions MUST be honoured to its last
+    item, or be refused."""
+    pod, hosts = mesh.bare_pod(), _hosts(mesh)
+    lists = {INCLUDED_RANGES: _ranges(hosts)}
+
+    if programmer.try_program(pod, annotations=lists, kill_after_s=ENOUGH_S).accepted:
+        for n in UNLISTED:
+            assert pod.connect(_addresses(mesh)[n], 8080).direct
+        assert pod.connect(hosts[-1], 8081).captured_outbound
+        for host in _told_hosts(hosts, mesh, pod, hosts[0]):
+            assert pod.connect(host, 8080, answer=False).captured_outbound

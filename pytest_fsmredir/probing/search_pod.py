@@ -1,0 +1,48 @@
+"""Make a pod with lists, and search it for flows that its rules treat wrongly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytest_fsmredir.backends.base import Mesh
+from pytest_fsmredir.backends.facets import ForeignPrograms, KernelSettings, SecondInterface
+from pytest_fsmredir.model.checks import Level
+from pytest_fsmredir.model.claims import require
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.policy import ListName
+from pytest_fsmredir.probing.search import Search, search
+
+
+def search_pod(
+    mesh: Mesh,
+    programs: ForeignPrograms,
+    kernel: KernelSettings,
+    level: Level,
+    annotations: Mapping[str, str],
+    second: SecondInterface | None = None,
+    interfaces: tuple[str, ...] = (),
+) -> Search:
+    """Search a pod with some lists, and see first that its rules are in force.
+
+    Args:
+        mesh: The mesh of the check.
+        programs: Reads the rules of the pod.
+        kernel: Asks for ECN.
+        level: The requirement level of the sentences to test.
+        annotations: The annotations of the pod.
+        second: Makes the pod, with a second interface.
+        interfaces: The interface exclusion list of the MeshConfig.
+
+    Raises:
+        Unmet: A plain connection is not captured.
+        BackendError: See :func:`pytest_fsmredir.probing.search.search`.
+    """
+    lists = {ListName.NETWORK_INTERFACE_EXCLUSION.mesh_config_key: interfaces} if interfaces else {}
+    make = mesh.pod if second is None else second.pod
+    pod = make(annotations=annotations, mesh_config=lists)
+    beyond = None if second is None else second.remote_address()
+
+    require(pod.connect(mesh.server, 8080).captured_outbound)
+    require(mesh.client.connect(pod, 8080).captured_inbound)
+    configuration = Configuration(annotations, lists)
+    return search(mesh, pod, programs, kernel, level, configuration, beyond)
