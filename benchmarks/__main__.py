@@ -2,6 +2,8 @@
 
 Each figure is the median of several rounds. If a target is a ratio, both sides are measured
 alternately in the same run, so that a slow or busy machine slows both.
+
+``python -m benchmarks profile [ARGUMENTS OF PYTEST]`` prints where the time of one run goes.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
+from benchmarks.phases import STARTED
 from pytest_fsmredir.backends.netns import privileges
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.kernel import set_owner
@@ -131,6 +135,19 @@ def fuzz() -> None:
     backend.close()
 
 
+def profile(arguments: Iterable[str]) -> int:
+    """Print where the time of one conformance run goes, and return its exit status."""
+    argv = [sys.executable, "-m", "pytest", "-p", "benchmarks.phases", "--fsm-conformance", "-q"]
+    root = str(Path(__file__).parents[1])
+    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    with tempfile.TemporaryDirectory() as empty:
+        return subprocess.call(
+            [*argv, "-p", "no:cacheprovider", *arguments],
+            cwd=empty,
+            env=os.environ | {"PYTHONPATH": paths, STARTED: str(time.monotonic())},
+        )
+
+
 def _cpu_s() -> float:
     """Return the processor time of this process and its children."""
     used = os.times()
@@ -170,6 +187,8 @@ MEASUREMENTS = {
 
 def main(names: list[str]) -> int:
     """Run the named measurements, or all."""
+    if names[:1] == ["profile"]:
+        return profile(names[1:])
     unknown = [name for name in names if name not in MEASUREMENTS]
     if unknown:
         print(f"unknown: {', '.join(unknown)}; known: {', '.join(MEASUREMENTS)}", file=sys.stderr)
