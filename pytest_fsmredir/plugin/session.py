@@ -312,3 +312,7 @@ def _collect_suite(config: pytest.Config) -> None:
     suite = str(layout.conformance())
     given = config.args_source is pytest.Config.ArgsSource.ARGS
     config.args = [*config.args, suite] if given else [suite]
+    if not given and "hypothesis" not in sys.modules:
+        # The summary of its plugin imports all of Hypothesis, which no test of this session uses
+        # and which takes longer than most checks.
+        config.pluginmanager.unregister(name="hypothesispytest")

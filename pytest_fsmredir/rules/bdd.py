@@ -78,8 +78,13 @@ class Bdd:
         key = (a, b) if a < b else (b, a)
         found = self._and.get(key)
         if found is None:
-            top, a0, a1, b0, b1 = self._split(a, b)
-            found = self.node(top, self.both(a0, b0), self.both(a1, b1))
+            # This is the innermost loop of a proof: helpers would cost as much as the work.
+            top, other = self._variable[a], self._variable[b]
+            a0, a1 = (self._low[a], self._high[a]) if top <= other else (a, a)
+            b0, b1 = (self._low[b], self._high[b]) if other <= top else (b, b)
+            low = NONE if a0 == NONE or b0 == NONE else self.both(a0, b0)
+            high = NONE if a1 == NONE or b1 == NONE else self.both(a1, b1)
+            found = low if low == high else self.node(min(top, other), low, high)
             self._and[key] = found
         return found
 

@@ -86,6 +86,8 @@ class Space:
         self._free: dict[int, Free] = {}
         self._known: dict[int, tuple[Test, Bits, int]] = {}
         self._first: dict[Field, int] = {}
+        self._symbols: dict[Field, Bits] = {}
+        self._within: dict[tuple[Bits, Intervals], int] = {}
         number = FREE_LIMIT
         for name in _ORDER:
             self._first[name] = number
@@ -98,8 +100,11 @@ class Space:
 
     def symbol(self, name: Field) -> Bits:
         """Return a field as variables, so that it can have any value."""
-        first = self._first[name]
-        return tuple(self.bdd.variable(first + i) for i in range(width_of(name, self.family)))
+        found = self._symbols.get(name)
+        if found is None:
+            numbers = range(self._first[name], self._first[name] + width_of(name, self.family))
+            found = self._symbols[name] = tuple(map(self.bdd.variable, numbers))
+        return found
 
     def constant(self, name: Field, number: int) -> Bits:
         """Return a field with a fixed value."""
@@ -123,10 +128,13 @@ class Space:
 
     def within(self, bits: Bits, intervals: Intervals) -> int:
         """Return the packets in which a number lies in one of the intervals."""
-        top = (1 << len(bits)) - 1
-        if intervals and intervals[-1][1] > top:
-            intervals = tuple((low, min(high, top)) for low, high in intervals if low <= top)
-        return self.bdd.within(bits, intervals)
+        found = self._within.get((bits, intervals))
+        if found is None:
+            top, given = (1 << len(bits)) - 1, intervals
+            if intervals and intervals[-1][1] > top:
+                intervals = tuple((low, min(high, top)) for low, high in intervals if low <= top)
+            found = self._within[bits, given] = self.bdd.within(bits, intervals)
+        return found
 
     def holds(self, test: Test, at: Environment) -> int:
         """Return the packets for which a test holds with the given field values."""

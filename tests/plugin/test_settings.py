@@ -132,6 +132,17 @@ def test_run_without_the_suite_ignores_the_options_file(project: Project) -> Non
     assert "fsm-redir" not in ended.output
 
 
+def test_suite_alone_does_not_import_hypothesis(project: Project) -> None:
+    """Catches: a run that spends its last second on the import of a library that it never uses."""
+    project.write(
+        conftest__py="import sys\n"
+        "def pytest_unconfigure():\n"
+        "    print('imported' if 'hypothesis' in sys.modules else 'not imported')\n"
+    )
+    ended = project.conform("--fsm-check=OUT-001", "--fsm-ip=4")
+    assert "not imported" in ended.output
+
+
 @pytest.mark.parametrize(
     "option",
     ["--fsm-require=conformant", "--fsm-report=out", "--fsm-check=OUT-001", "--fsm-strict"],
