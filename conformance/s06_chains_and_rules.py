@@ -6,8 +6,6 @@ from pytest_fsmredir import Acceptor, Address, Mesh, Profile, Section, Sidecars,
 
 section = Section(6, Profile.CORE)
 
-PASSED_ON = [Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN]
-
 
 @section.check("IN-012", "6.1")
 def test_sidecar_reaches_the_application_in_one_hop(mesh: Mesh, sidecars: Sidecars) -> None:
@@ -17,7 +15,7 @@ def test_sidecar_reaches_the_application_in_one_hop(mesh: Mesh, sidecars: Sideca
 
     with sidecars.forwarding(pod):
         fate = mesh.client.connect(pod, 8080)
-    assert fate.passed(*PASSED_ON)
+    assert fate.passed(Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN)
     assert fate.forwarded_to(Address(mesh.loopback(), 8080))
 
 

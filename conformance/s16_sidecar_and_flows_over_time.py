@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from pytest_fsmredir import ForeignPrograms, Mesh, Pod, Profile, Programmer, Section, Sidecars, Taps
+from pytest_fsmredir import (
+    ForeignPrograms,
+    Mesh,
+    Profile,
+    Programmer,
+    Section,
+    Sidecars,
+    Taps,
+    add_foreign_rules,
+)
 
 section = Section(16, Profile.LIFECYCLE)
 
@@ -12,14 +21,6 @@ TRACKING = """\
 -A INPUT -m conntrack --ctstate NEW
 COMMIT
 """
-
-
-def _track_connections(mesh: Mesh, pod: Pod, programs: ForeignPrograms) -> None:
-    program = "iptables-restore" if mesh.family == 4 else "ip6tables-restore"
-    done = programs.run(pod, [program, "--noflush"], TRACKING)
-    if done.status != 0:
-        message = f"connection tracking could not be switched on: {done.stderr}"
-        raise RuntimeError(message)
 
 
 @section.check("LIFE-001", "16.1")
@@ -82,7 +83,7 @@ def test_tracked_flow_outlives_the_programming(
 ) -> None:
     """Programming the pod MUST NOT break a flow that is open and known to connection tracking."""
     pod = mesh.bare_pod()
-    _track_connections(mesh, pod, programs)
+    add_foreign_rules(programs, pod, mesh.family, TRACKING)
 
     with pod.open(mesh.server, 8080) as leaving, mesh.client.open(pod, 8080) as entering:
         programmed = programmer.try_program(pod).accepted

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.facets import Taps as Taps
     from pytest_fsmredir.backends.needs import Need as Need
     from pytest_fsmredir.backends.programming import Programming as Programming
+    from pytest_fsmredir.backends.shared_steps import add_foreign_rules as add_foreign_rules
     from pytest_fsmredir.backends.shared_steps import ends as ends
     from pytest_fsmredir.backends.shared_steps import listening_sweep as listening_sweep
     from pytest_fsmredir.backends.shared_steps import local_sweep as local_sweep
     from pytest_fsmredir.backends.shared_steps import range_of as range_of
     from pytest_fsmredir.backends.shared_steps import ranges_around as ranges_around
     from pytest_fsmredir.backends.shared_steps import remote_hosts as remote_hosts
+    from pytest_fsmredir.backends.shared_steps import translate as translate
     from pytest_fsmredir.backends.workloads import Probe as Probe
     from pytest_fsmredir.backends.workloads import ProbeBy as ProbeBy
     from pytest_fsmredir.backends.workloads import Workloads as Workloads
@@ -78,7 +80,8 @@ _NAMES = {
     "backends.needs": ("Need",),
     "backends.programming": ("Programming",),
     "backends.shared_steps": (
-        "ends", "listening_sweep", "local_sweep", "range_of", "ranges_around", "remote_hosts",
+        "add_foreign_rules", "ends", "listening_sweep", "local_sweep", "range_of", "ranges_around",
+        "remote_hosts", "translate",
     ),
     "backends.workloads": ("Probe", "ProbeBy", "Workloads"),
     "implementations.base": ("Completed", "Implementation", "Refused", "Target"),

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
 from pytest_fsmredir import (
-    Acceptor,
     ForeignPrograms,
     Mesh,
     Need,
@@ -28,16 +27,9 @@ from pytest_fsmredir.model.vocabulary import (
     RESERVED_PORTS,
     SEED_INBOUND_PORTS,
     SEED_OUTBOUND_PORTS,
-    SERVED_LISTENERS,
 )
 
 section = Section(1, Profile.CORE)
-
-CLOSED = {
-    15000: (Acceptor.ADMIN, Acceptor.ORIGIN),
-    15001: (Acceptor.SIDECAR_OUTBOUND, Acceptor.ORIGIN),
-    15003: (Acceptor.SIDECAR_OUTBOUND, Acceptor.ORIGIN),
-}
 
 
 def addresses_of_routes(pod: Pod, programs: ForeignPrograms, family: int) -> set[str]:
@@ -87,7 +79,7 @@ def test_port_exclusions_exempt_no_reserved_number_outbound(mesh: Mesh) -> None:
     on a remote host."""
     for lists in (SEED_INBOUND_PORTS, SEED_OUTBOUND_PORTS):
         pod = mesh.pod(annotations=lists)
-        for port in (*CLOSED, *SERVED_LISTENERS):
+        for port in RESERVED_PORTS:
             assert pod.connect(mesh.server, port).captured_outbound
 
 

@@ -19,10 +19,10 @@ from pytest_fsmredir import (
     syns,
     with_ip_options,
 )
+from pytest_fsmredir.model.vocabulary import CLOSED_PORT
 
 section = Section(1, Profile.CORE)
 
-CLOSED = 20024  # a port on which nothing listens, in the pod or outside
 FIRST_PORT, SIDECARS_FIRST_PORT = 21000, 23000
 HOP_LIMITS = (8, 32, 63, 65, 127, 128, 129, 254, 255)
 SERVICES = range(0, 256, 4)  # every DSCP (RFC 2474)
@@ -57,7 +57,7 @@ def send_as_both(
     mesh: Mesh, taps: Taps, forged: ForgedPackets, made: Mapping[str, syns.Make]
 ) -> None:
     """Send SYNs as the application and as the sidecar, and see the sidecar's alone leave."""
-    pod, server = mesh.pod(), Address(mesh.server.address, CLOSED)
+    pod, server = mesh.pod(), Address(mesh.server.address, CLOSED_PORT)
     assert pod.connect(mesh.server, 8080).captured_outbound
     with taps.of(pod) as tap:
         for number, (name, make) in enumerate(made.items()):

@@ -15,15 +15,19 @@ from pytest_fsmredir import (
     ForgedPackets,
     Mesh,
     Need,
-    Pod,
     Profile,
     Section,
     Taps,
     forge,
     syns,
+    translate,
     with_ip_options,
 )
-from pytest_fsmredir.model.vocabulary import FIRST_OCTETS, FORWARDING_SETTING, RESERVED_PORTS
+from pytest_fsmredir.model.vocabulary import (
+    CLOSED_PORT,
+    FIRST_OCTETS,
+    RESERVED_PORTS,
+)
 
 section = Section(2, Profile.CORE)
 
@@ -45,27 +49,7 @@ CLIENTS = {
         "::2",
     ),
 }  # fmt: skip
-CLOSED = 20024  # a port on which nothing listens, in the pod or outside
 FIRST_PORT, SIDECARS_FIRST_PORT = 21000, 23000
-
-
-def publish(node: Pod, programs: ForeignPrograms, port: int, at: Address, family: int) -> None:
-    """Make a port of a pod lead to another pod, as a node port does.
-
-    Raises:
-        OSError: The rules could not be set.
-    """
-    program = "iptables-restore" if family == 4 else "ip6tables-restore"
-    rules = f"""\
-*nat
--A PREROUTING -p tcp --dport {port} -j DNAT --to-destination {at}
--A POSTROUTING -p tcp -j MASQUERADE
-COMMIT
-"""
-    script = f"echo 1 > /proc/sys/net/{FORWARDING_SETTING[family]} && {program} --noflush"
-    done = programs.run(node, ["/bin/sh", "-c", script], rules)
-    if done.status != 0:
-        raise OSError(done.stderr)
 
 
 def unusual_options(sock: socket.socket) -> None:
@@ -91,7 +75,7 @@ def send_from_outside(
         answered: Each has to be answered; else it may be dropped, and a usual one follows it.
     """
     pod = mesh.pod()
-    closed = Address(pod.address, CLOSED)
+    closed = Address(pod.address, CLOSED_PORT)
     with taps.of(pod) as tap:
         for number, (name, make) in enumerate(made.items()):
             client = Address(forged.silent_address(), FIRST_PORT + number)
@@ -115,7 +99,7 @@ def test_connection_through_a_node_port_is_captured(mesh: Mesh, programs: Foreig
     port that it arrives at."""
     pod, node = mesh.pod(), mesh.bare_pod()
     pod.listen(8080)
-    publish(node, programs, 30080, Address(pod.address, 8080), mesh.family)
+    translate(programs, node, Address(pod.address, 8080), 30080)
 
     fate = mesh.client.connect(node, 30080, answer=False)
     assert fate.captured_inbound_as(Address(pod.address, 8080))

@@ -21,8 +21,6 @@ from pytest_fsmredir.model.vocabulary import (
 
 section = Section(3, Profile.CORE)
 
-PASSED_ON = [Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN]
-
 
 def open_admin_port(pod: Pod) -> None:
     """The harness has port 15000 listen on the pod's own address too, as FSM's sidecar does."""
@@ -129,7 +127,7 @@ def test_inbound_connection_passes_the_inbound_listener_alone(
         for port in (80, 8080, 15002):
             fate = mesh.client.connect(pod, port)
             assert fate.captured_inbound
-            assert fate.passed(*PASSED_ON)
+            assert fate.passed(Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN)
 
 
 @section.check(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
-
 from pytest_fsmredir import (
     SIDECAR_UID,
     Acceptor,
@@ -13,6 +11,7 @@ from pytest_fsmredir import (
     Profile,
     SecondInterface,
     Section,
+    range_of,
 )
 from pytest_fsmredir.model.vocabulary import (
     EXCLUDED_RANGES,
@@ -32,11 +31,6 @@ CLOSED = {
     15001: (Acceptor.SIDECAR_OUTBOUND, Acceptor.ORIGIN),
     15003: (Acceptor.SIDECAR_OUTBOUND, Acceptor.ORIGIN),
 }
-
-
-def _with_server(mesh: Mesh, listed: str) -> Pod:
-    """Return a pod one of whose lists names the server's address alone."""
-    return mesh.pod(annotations={listed: str(ip_network(mesh.server.address))})
 
 
 def _assert_served(mesh: Mesh, pod: Pod) -> None:
@@ -62,7 +56,10 @@ def _assert_closed(mesh: Mesh, pod: Pod) -> None:
 def test_reserved_ports_answer_beside_outbound_exclusions(mesh: Mesh) -> None:
     """A list of excluded outbound ports or ranges MUST NOT take away from the reserved ports that
     answer for themselves: 15010, 15901, 15902, 15903 and 15904."""
-    ports, ranges = mesh.pod(annotations=SEED_OUTBOUND_PORTS), _with_server(mesh, EXCLUDED_RANGES)
+    ports, ranges = (
+        mesh.pod(annotations=SEED_OUTBOUND_PORTS),
+        mesh.pod(annotations={EXCLUDED_RANGES: range_of(mesh.server)}),
+    )
 
     assert ports.connect(mesh.server, 6379).direct
     _assert_served(mesh, ports)
@@ -73,7 +70,7 @@ def test_reserved_ports_answer_beside_outbound_exclusions(mesh: Mesh) -> None:
 @section.check("RES-017", "3.4")
 def test_reserved_ports_answer_beside_inclusions(mesh: Mesh) -> None:
     """An inclusion list MUST NOT take away from the reserved ports that answer for themselves."""
-    pod = _with_server(mesh, INCLUDED_RANGES)
+    pod = mesh.pod(annotations={INCLUDED_RANGES: range_of(mesh.server)})
 
     assert pod.connect(mesh.client, 8080).direct
     _assert_served(mesh, pod)
@@ -107,7 +104,10 @@ def test_exclusions_open_no_port_of_the_sidecar(mesh: Mesh) -> None:
     """An exclusion list that does not name 15000, 15001 or 15003 MUST NOT open these ports to the
     outside."""
     inbound = mesh.pod(annotations=SEED_INBOUND_PORTS)
-    ports, ranges = mesh.pod(annotations=SEED_OUTBOUND_PORTS), _with_server(mesh, EXCLUDED_RANGES)
+    ports, ranges = (
+        mesh.pod(annotations=SEED_OUTBOUND_PORTS),
+        mesh.pod(annotations={EXCLUDED_RANGES: range_of(mesh.server)}),
+    )
 
     assert mesh.client.connect(inbound, 6379).direct
     _assert_closed(mesh, inbound)
@@ -120,7 +120,7 @@ def test_exclusions_open_no_port_of_the_sidecar(mesh: Mesh) -> None:
 @section.check("RES-021", "3.9")
 def test_inclusions_open_no_port_of_the_sidecar(mesh: Mesh) -> None:
     """An inclusion list MUST NOT open the ports 15000, 15001 and 15003 to the outside."""
-    pod = _with_server(mesh, INCLUDED_RANGES)
+    pod = mesh.pod(annotations={INCLUDED_RANGES: range_of(mesh.server)})
 
     assert pod.connect(mesh.client, 8080).direct
     _assert_closed(mesh, pod)

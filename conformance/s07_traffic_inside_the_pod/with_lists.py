@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from pytest_fsmredir import SIDECAR_UID, Feature, Mesh, Pod, Profile, Section
+from pytest_fsmredir import SIDECAR_UID, Feature, Mesh, Profile, Section, range_of
 from pytest_fsmredir.model.vocabulary import (
     EVERYWHERE,
     EXCLUDED_RANGES,
@@ -13,11 +13,6 @@ from pytest_fsmredir.model.vocabulary import (
 )
 
 section = Section(7, Profile.INCLUSIONS, {Feature.OUTBOUND_IP_RANGE_INCLUSION})
-
-
-def _with_server(mesh: Mesh, listed: str) -> Pod:
-    """Return a pod one of whose lists names the server's address alone."""
-    return mesh.pod(annotations={listed: str(ip_network(mesh.server.address))})
 
 
 @section.check(
@@ -45,7 +40,7 @@ def test_exclusions_do_not_touch_the_sidecars_call_to_its_own_pod(mesh: Mesh) ->
 def test_inclusions_do_not_touch_the_sidecars_call_to_its_own_pod(mesh: Mesh) -> None:
     """The sidecar's connection to its pod's own address SHOULD be captured inbound under an
     inclusion list, whether or not that holds the address."""
-    outside = _with_server(mesh, INCLUDED_RANGES)
+    outside = mesh.pod(annotations={INCLUDED_RANGES: range_of(mesh.server)})
     inside = mesh.pod(annotations={INCLUDED_RANGES: EVERYWHERE[mesh.family]})
 
     assert outside.connect(mesh.client, 8080).direct
@@ -58,7 +53,7 @@ def test_inclusions_do_not_touch_the_sidecars_call_to_its_own_pod(mesh: Mesh) ->
 def test_own_address_is_direct_although_included(mesh: Mesh) -> None:
     """The application's connection to its pod's own address SHOULD be direct under an inclusion
     list, whether or not that holds the address."""
-    outside = _with_server(mesh, INCLUDED_RANGES)
+    outside = mesh.pod(annotations={INCLUDED_RANGES: range_of(mesh.server)})
     inside = mesh.pod(annotations={INCLUDED_RANGES: EVERYWHERE[mesh.family]})
 
     for pod in (outside, inside):

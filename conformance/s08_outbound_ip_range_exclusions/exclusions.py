@@ -13,8 +13,6 @@ from pytest_fsmredir import (
     KernelSettings,
     Mesh,
     Need,
-    Place,
-    Pod,
     Profile,
     Programmer,
     SecondInterface,
@@ -22,35 +20,16 @@ from pytest_fsmredir import (
     range_of,
     ranges_around,
     search_pod,
+    translate,
 )
 from pytest_fsmredir.model.vocabulary import (
     EXAMPLE_EXCLUSIONS,
     EXCLUDED_RANGES,
     FEW_PORTS,
-    FORWARDING_SETTING,
     RANGES_OF_THE_OTHER_FAMILY,
 )
 
 section = Section(8, Profile.EXCLUSIONS, {Feature.OUTBOUND_IP_RANGE_EXCLUSION})
-
-
-def _translate(service: Pod, programs: ForeignPrograms, to: Place, family: int) -> None:
-    """Make a pod's address stand for another host, as a node does with a service address.
-
-    Raises:
-        OSError: The rules could not be set.
-    """
-    rules = f"""\
-*nat
--A PREROUTING -p tcp -j DNAT --to-destination {to.address}
--A POSTROUTING -p tcp -j MASQUERADE
-COMMIT
-"""
-    program = "iptables-restore" if family == 4 else "ip6tables-restore"
-    script = f"echo 1 > /proc/sys/net/{FORWARDING_SETTING[family]} && {program} --noflush"
-    done = programs.run(service, ["/bin/sh", "-c", script], rules)
-    if done.status != 0:
-        raise OSError(done.stderr)
 
 
 @section.check("OIX-001", "8.1")
@@ -82,7 +61,7 @@ def test_excluded_service_address_is_direct(mesh: Mesh, programs: ForeignProgram
     """The address that the application dialled SHOULD decide, not the one that it is translated to
     outside the pod."""
     service, server = mesh.bare_pod(), mesh.server
-    _translate(service, programs, server, mesh.family)
+    translate(programs, service, server.address)
     server.listen(8080)
     service_excluded = mesh.pod(annotations={EXCLUDED_RANGES: range_of(service)}, fresh=True)
     server_excluded = mesh.pod(annotations={EXCLUDED_RANGES: range_of(server)})

@@ -21,7 +21,6 @@ from pytest_fsmredir.model.vocabulary import EXCLUDED_OUTBOUND_PORTS
 section = Section(17, Profile.LIFECYCLE, families=(4,))
 
 NET_ADMIN, NET_RAW = 12, 13  # linux/capability.h
-CLOSED = 20031  # a port of the pod on which nothing listens
 STRANGERS = b"not for the pod"
 SETTINGS_AND_ROUTES = """\
 cd /proc/sys/net && grep -s . ipv[46]/* ipv[46]/conf/all/* ipv[46]/conf/eth0/*
@@ -118,7 +117,7 @@ def test_network_capabilities_are_enough(mesh: Mesh, programmer: Programmer) -> 
 def test_pod_forwards_no_packets_of_others(mesh: Mesh, taps: Taps, forged: ForgedPackets) -> None:
     """Programming a pod SHOULD NOT make it forward packets of others."""
     pod, client = mesh.pod(), Address(forged.silent_address(), 20039)
-    remote, own = Address(mesh.server.address, 8080), Address(pod.address, CLOSED)
+    remote, own = Address(mesh.server.address, 8080), Address(pod.address, 20031)
 
     with taps.of(pod) as tap:
         forged.deliver(tap, forge.udp(client, remote, STRANGERS))

@@ -14,6 +14,7 @@ from pytest_fsmredir import (
     Profile,
     Programmer,
     Section,
+    add_foreign_rules,
     forge,
 )
 
@@ -68,15 +69,11 @@ WHERE_THERE_IS_NFT = "command -v nft >/dev/null || exit 0; exec nft -f -"
 
 
 def _add_rules(mesh: Mesh, pod: Pod, programs: ForeignPrograms) -> None:
-    program = "iptables-restore" if mesh.family == 4 else "ip6tables-restore"
-    for argv, text in (
-        ([program, "--noflush"], FOREIGN),
-        (["/bin/sh", "-c", WHERE_THERE_IS_NFT], FOREIGN_TABLE),
-    ):
-        done = programs.run(pod, argv, text)
-        if done.status != 0:
-            message = f"foreign rules could not be added: {done.stderr}"
-            raise RuntimeError(message)
+    add_foreign_rules(programs, pod, mesh.family, FOREIGN)
+    done = programs.run(pod, ["/bin/sh", "-c", WHERE_THERE_IS_NFT], FOREIGN_TABLE)
+    if done.status != 0:
+        message = f"a foreign table could not be added: {done.stderr}"
+        raise RuntimeError(message)
 
 
 def _is_translated(fate: Fate) -> bool:

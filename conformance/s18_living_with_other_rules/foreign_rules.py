@@ -15,6 +15,7 @@ from pytest_fsmredir import (
     Profile,
     Programmer,
     Section,
+    add_foreign_rules,
     range_of,
 )
 from pytest_fsmredir.model.vocabulary import (
@@ -54,14 +55,6 @@ COMMIT
 """
 
 
-def _add_rules(mesh: Mesh, pod: Pod, programs: ForeignPrograms, rules: str) -> None:
-    program = "iptables-restore" if mesh.family == 4 else "ip6tables-restore"
-    done = programs.run(pod, [program, "--noflush"], rules.format(denied=mesh.server.address))
-    if done.status != 0:
-        message = f"foreign rules could not be added: {done.stderr}"
-        raise RuntimeError(message)
-
-
 def _arrived_at(fate: Fate) -> int | None:
     """Return the port at which a flow was accepted."""
     return fate.accepted.local.port if fate.path else None
@@ -93,7 +86,7 @@ def test_foreign_rules_from_before_survive(
 ) -> None:
     """Rules that were in the pod before it is programmed MUST keep their effect."""
     pod = mesh.bare_pod()
-    _add_rules(mesh, pod, programs, FOREIGN)
+    add_foreign_rules(programs, pod, mesh.family, FOREIGN.format(denied=mesh.server.address))
 
     programmed = programmer.try_program(pod).accepted
     effects = _foreign_effects(mesh, pod)
@@ -111,7 +104,7 @@ def test_excluded_traffic_meets_later_rules(mesh: Mesh, programs: ForeignProgram
     pod = mesh.pod(
         annotations={EXCLUDED_OUTBOUND_PORTS: "6379", EXCLUDED_INBOUND_PORTS: "6379"}, fresh=True
     )
-    _add_rules(mesh, pod, programs, FOREIGN_AFTERWARDS)
+    add_foreign_rules(programs, pod, mesh.family, FOREIGN_AFTERWARDS)
     pod.listen(5305)
 
     assert pod.connect(mesh.server, 8080).captured_outbound
@@ -127,7 +120,7 @@ def test_foreign_rules_survive_another_run(
     """Rules that came into the pod after it was programmed MUST keep their effect when it is
     programmed again."""
     pod = mesh.pod(fresh=True)
-    _add_rules(mesh, pod, programs, FOREIGN)
+    add_foreign_rules(programs, pod, mesh.family, FOREIGN.format(denied=mesh.server.address))
     # A rule has none where one that accepts comes before it.
     before = [where for where, seen in _foreign_effects(mesh, pod).items() if seen]
 
@@ -155,7 +148,7 @@ def test_traffic_to_excluded_ranges_meets_later_rules(
     """Traffic to an excluded range SHOULD still meet the foreign rules that come after those of
     the redirection."""
     pod = mesh.pod(annotations={EXCLUDED_RANGES: range_of(mesh.server)}, fresh=True)
-    _add_rules(mesh, pod, programs, FOREIGN_AFTERWARDS)
+    add_foreign_rules(programs, pod, mesh.family, FOREIGN_AFTERWARDS)
     pod.listen(5305)
 
     assert pod.connect(mesh.client, 8080).captured_outbound

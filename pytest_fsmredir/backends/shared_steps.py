@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from itertools import islice
 
 from pytest_fsmredir.backends.base import Mesh, Place, Pod
-from pytest_fsmredir.model.flow import Direction, Fate
-from pytest_fsmredir.model.vocabulary import FIRST_OCTETS, LOCAL_PORTS, REMOTE_HOSTS, RESERVED_PORTS
+from pytest_fsmredir.backends.facets import ForeignPrograms
+from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.model.flow import Address, Direction, Fate
+from pytest_fsmredir.model.vocabulary import (
+    FIRST_OCTETS,
+    FORWARDING_SETTING,
+    LOCAL_PORTS,
+    REMOTE_HOSTS,
+    RESERVED_PORTS,
+)
 
 _AT_ONCE = 1024  # ports that a place listens on at a time: each is an open file
 
@@ -34,6 +42,53 @@ def remote_hosts(mesh: Mesh) -> tuple[str, ...]:
 def ends(mesh: Mesh, pod: Pod, direction: Direction) -> tuple[Place, Place]:
     """Return the source and the destination of flows between a pod and the outside."""
     return (pod, mesh.server) if direction is Direction.OUTBOUND else (mesh.client, pod)
+
+
+def add_foreign_rules(programs: ForeignPrograms, pod: Pod, family: int, rules: str) -> None:
+    """Add rules of others to a pod, and keep those that it has.
+
+    Args:
+        programs: Runs ``iptables-restore`` in the pod.
+        pod: The pod.
+        family: IP version of the rules.
+        rules: Input of ``iptables-restore``.
+
+    Raises:
+        BackendError: The rules could not be added.
+    """
+    program = "iptables-restore" if family == 4 else "ip6tables-restore"
+    done = programs.run(pod, [program, "--noflush"], rules)
+    if done.status != 0:
+        raise BackendError(f"foreign rules could not be added: {done.stderr}")
+
+
+def translate(
+    programs: ForeignPrograms, pod: Pod, to: Address | str, port: int | None = None
+) -> None:
+    """Make TCP to a pod lead to another place, as a node does with a service or a node port.
+
+    Args:
+        programs: Runs programs in the pod.
+        pod: The pod.
+        to: The address, or the address and port, that takes the place of the pod's own.
+        port: Destination port of the connections; None is every port.
+
+    Raises:
+        BackendError: The pod could not be set up.
+    """
+    family = ip_address(pod.address).version
+    matched = f" --dport {port}" if port else ""
+    setting = f"/proc/sys/net/{FORWARDING_SETTING[family]}"
+    done = programs.run(pod, ["/bin/sh", "-c", f"echo 1 > {setting}"])
+    if done.status != 0:
+        raise BackendError(f"forwarding could not be switched on: {done.stderr}")
+    add_foreign_rules(
+        programs,
+        pod,
+        family,
+        f"*nat\n-A PREROUTING -p tcp{matched} -j DNAT --to-destination {to}\n"
+        "-A POSTROUTING -p tcp -j MASQUERADE\nCOMMIT\n",
+    )
 
 
 def listening_sweep(

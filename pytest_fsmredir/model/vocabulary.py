@@ -128,6 +128,9 @@ SERVED_LISTENERS: Final = {
 }
 """The listeners that clients outside the pod reach, by their ports."""
 
+CLOSED_PORT: Final = 20024
+"""A port on which nothing listens, in a pod or outside."""
+
 FEW_PORTS: Final = (1, 22, 53, 80, 443, 6379, 15000, 15001, 15003, 15904, 65535)
 
 # 1500 and 15002 are numbers of FSM but not reserved ports. Other meshes skip the rest, or
