@@ -16,7 +16,7 @@ from pytest_fsmredir.backends.kubernetes.pods import kubelet
 from pytest_fsmredir.backends.kubernetes.pods.injection import HEALTH_NAME
 from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject, Manual, by_hand
 from pytest_fsmredir.backends.kubernetes.pods.manifests import Images, init_program
-from pytest_fsmredir.backends.kubernetes.pods.pool import Order
+from pytest_fsmredir.backends.kubernetes.pods.orders import Order
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.reference.programming import Reference

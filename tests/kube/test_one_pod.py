@@ -29,7 +29,8 @@ from pytest_fsmredir.backends.kubernetes.pods.images import pod_image
 from pytest_fsmredir.backends.kubernetes.pods.injection import INJECTION, MONITORED_BY
 from pytest_fsmredir.backends.kubernetes.pods.injectors import by_hand
 from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
-from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool
+from pytest_fsmredir.backends.kubernetes.pods.orders import Order
+from pytest_fsmredir.backends.kubernetes.pods.pool import PodPool
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.reference.programming import Reference

@@ -17,7 +17,8 @@ from pytest_fsmredir.backends.kubernetes.cluster import namespaces
 from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster
 from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
 from pytest_fsmredir.backends.kubernetes.pods.mesh_config import ORIGINAL, OWNER, SINCE, MeshScope
-from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool, PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.orders import Order, PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.pool import PodPool
 from pytest_fsmredir.backends.kubernetes.pods.webhook import WebhookInjection
 from pytest_fsmredir.errors import BackendError, PreflightError
 from pytest_fsmredir.implementations.base import IptablesVariant
@@ -108,14 +109,14 @@ def test_each_pod_gets_the_lists_of_its_order(reference_mesh: Cluster, image: st
     with pool_in(reference_mesh, image) as (pool, namespace):
         server = pool.place("server")
         sites = pool.make(orders)
-        pool.wait([server, *sites])
+        pool.watcher.wait([server, *sites])
         given = [list_given(reference_mesh, namespace, site) for site in sites]
-        listening = pool.link(server).ask(APP, "listen", at=["0.0.0.0", 6379])
+        listening = pool.links.of(server).ask(APP, "listen", at=["0.0.0.0", 6379])
         reports = [
-            pool.link(site).ask(APP, "open", to=[server.addresses[0], 6379], uid=1000)[1]
+            pool.links.of(site).ask(APP, "open", to=[server.addresses[0], 6379], uid=1000)[1]
             for site in sites
         ]
-        pool.link(server).ask(APP, "unlisten", number=listening)
+        pool.links.of(server).ask(APP, "unlisten", number=listening)
         outside = reference_mesh.get(f"/api/v1/namespaces/{namespace}/pods/server")
 
     # As the server saw it: a forwarded flow has another source port than the client's.
@@ -136,7 +137,7 @@ def test_refusals_at_admission_are_programmings(reference_mesh: Cluster, image: 
     ]
     with pool_in(reference_mesh, image) as (pool, _):
         sites = pool.make(orders)
-        pool.wait(sites)
+        pool.watcher.wait(sites)
         reasons = [repr(site.programming) for site in sites]
 
     assert reasons[0] == f"refused: at admission: Invalid port value '0' specified for {_of(PORTS)}"

@@ -11,7 +11,8 @@ from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster
 from pytest_fsmredir.backends.kubernetes.cluster.namespaces import ourselves
 from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
 from pytest_fsmredir.backends.kubernetes.pods.mesh_config import OWNER, MeshScope
-from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool
+from pytest_fsmredir.backends.kubernetes.pods.orders import Order
+from pytest_fsmredir.backends.kubernetes.pods.pool import PodPool
 from pytest_fsmredir.backends.kubernetes.pods.webhook import WebhookInjection
 from pytest_fsmredir.errors import BackendError, PreflightError
 from pytest_fsmredir.implementations.base import IptablesVariant

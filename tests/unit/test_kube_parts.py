@@ -20,7 +20,7 @@ from pytest_fsmredir.backends.kubernetes.mesh.planning import Orders, plan
 from pytest_fsmredir.backends.kubernetes.pods import images
 from pytest_fsmredir.backends.kubernetes.pods.causes import breakage
 from pytest_fsmredir.backends.kubernetes.pods.kubelet import CASES, case_of
-from pytest_fsmredir.backends.kubernetes.pods.pool import Order
+from pytest_fsmredir.backends.kubernetes.pods.orders import Order
 from pytest_fsmredir.backends.kubernetes.pods.states import PodStage, state_of
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.protocols import Wanted

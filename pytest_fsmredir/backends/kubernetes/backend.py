@@ -21,7 +21,8 @@ from pytest_fsmredir.backends.kubernetes.mesh.source import World
 from pytest_fsmredir.backends.kubernetes.mesh.workloads import KubeWorkloads
 from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject
 from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
-from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool, PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.orders import Order, PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.pool import PodPool
 from pytest_fsmredir.backends.kubernetes.pods.probed_pods import ProbedPods
 from pytest_fsmredir.backends.kubernetes.pods.workload_objects import WorkloadObjects
 from pytest_fsmredir.backends.places import SIDECAR_PORTS, is_loopback
@@ -166,7 +167,7 @@ class KubernetesBackend:
         if not self.pool.configure({}):  # else each check reports why the mesh refuses empty lists
             self.probed_pods.make(late.probed_pods)
             self.workload_objects.make(late.templates)
-        self.pool.wait(made)
+        self.pool.watcher.wait(made)
 
     def mesh(
         self, family: int, iptables: IptablesVariant, *, exhaustive: bool, node: str = ""
@@ -222,7 +223,7 @@ class KubernetesBackend:
 
     def link(self, site: PooledPod) -> AgentLink:
         """Return the link to a pod's agents."""
-        return self.pool.link(site)
+        return self.pool.links.of(site)
 
     def remove(self, site: PooledPod) -> None:
         """Delete a pod."""
@@ -234,7 +235,7 @@ class KubernetesBackend:
 
     def _await_world(self) -> None:
         if not self._up:
-            self.pool.wait(self.world.sites)
+            self.pool.watcher.wait(self.world.sites)
             self._remote_ranges = self._answered()
             self._up = True
 

@@ -15,7 +15,7 @@ from pytest_fsmredir.backends.kubernetes.mesh.fates_recorded import Fates, Recor
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubeOutside, KubePlace
 from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
 from pytest_fsmredir.backends.kubernetes.mesh.source import MeshSource
-from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.orders import Order, PooledPod
 from pytest_fsmredir.backends.places import is_loopback, remote_subnet, require_accepted
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError

@@ -12,7 +12,7 @@ from pytest_fsmredir.agent.forms import Json, Report, address_form, bytes_form
 from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnection
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
 from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
-from pytest_fsmredir.backends.kubernetes.pods.pool import PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.orders import PooledPod
 from pytest_fsmredir.backends.places import BasePlace, End, OutsidePlace
 from pytest_fsmredir.model.flow import Address, Fate, Flow, Protocol
 from pytest_fsmredir.traffic.dial import Dial

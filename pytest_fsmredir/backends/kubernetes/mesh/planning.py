@@ -23,7 +23,7 @@ from pytest_fsmredir.backends.kubernetes.mesh.planned_places import (
     PlannedPod,
 )
 from pytest_fsmredir.backends.kubernetes.pods.kubelet import case_of
-from pytest_fsmredir.backends.kubernetes.pods.pool import Order
+from pytest_fsmredir.backends.kubernetes.pods.orders import Order
 from pytest_fsmredir.backends.kubernetes.pods.probed_pods import ProbedPod
 from pytest_fsmredir.backends.kubernetes.pods.workload_objects import Template
 from pytest_fsmredir.backends.places import remote_subnet

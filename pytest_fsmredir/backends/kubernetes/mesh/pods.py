@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_fsmredir.backends.base import Pod
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace
-from pytest_fsmredir.backends.kubernetes.pods.pool import PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.orders import PooledPod
 from pytest_fsmredir.backends.places import APP_UID, SIDECAR_PORTS
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.flow import Acceptance

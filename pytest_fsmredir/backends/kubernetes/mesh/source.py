@@ -8,7 +8,8 @@ from typing import Protocol
 
 from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
-from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool, PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.orders import Order, PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.pool import PodPool
 from pytest_fsmredir.backends.kubernetes.pods.probed_pods import ProbedPods
 from pytest_fsmredir.backends.kubernetes.pods.workload_objects import WorkloadObjects
 from pytest_fsmredir.model.flow import Address, Fate

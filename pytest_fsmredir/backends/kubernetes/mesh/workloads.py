@@ -21,7 +21,7 @@ from pytest_fsmredir.backends.kubernetes.pods.applications import (
     first_flow_container,
 )
 from pytest_fsmredir.backends.kubernetes.pods.kubelet import Kubelet, case_of
-from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.orders import Order, PooledPod
 from pytest_fsmredir.backends.kubernetes.pods.probed_pods import ProbedPod
 from pytest_fsmredir.backends.kubernetes.pods.workload_objects import (
     LABEL,

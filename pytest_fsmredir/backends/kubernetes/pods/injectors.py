@@ -14,7 +14,7 @@ from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.implementations.base import Implementation
 
 if TYPE_CHECKING:
-    from pytest_fsmredir.backends.kubernetes.pods.pool import Order
+    from pytest_fsmredir.backends.kubernetes.pods.orders import Order
 
 Traffic = Mapping[str, Sequence[object]]
 """Lists of a MeshConfig by their key in ``spec.traffic``."""

@@ -1,119 +1,27 @@
-"""The pods of a run: created in batches, awaited together, taken one by one."""
+"""The pods of a run: created in batches, kept, taken one by one."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay
-
 from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
-from pytest_fsmredir.backends.kubernetes.agents.access import Access, Ephemeral, Relayed
-from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
+from pytest_fsmredir.backends.kubernetes.agents.access import Ephemeral
 from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
-from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, ExecStream, Object
+from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, Object
 from pytest_fsmredir.backends.kubernetes.cluster.nodes import pinned
 from pytest_fsmredir.backends.kubernetes.pods import manifests
-from pytest_fsmredir.backends.kubernetes.pods.causes import breakage, refusal
+from pytest_fsmredir.backends.kubernetes.pods.agent_links import AgentLinks, close_links
 from pytest_fsmredir.backends.kubernetes.pods.injectors import Injection
-from pytest_fsmredir.backends.kubernetes.pods.manifests import AgentIn, Images
-from pytest_fsmredir.backends.kubernetes.pods.states import (
-    PodProgress,
-    PodStage,
-    PodState,
-    state_of,
-)
+from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
+from pytest_fsmredir.backends.kubernetes.pods.orders import Order, PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.watcher import Watcher
 from pytest_fsmredir.backends.programming import Programming
-from pytest_fsmredir.errors import BackendError, DeadlineError
-from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.model.configuration import Configuration
-from pytest_fsmredir.sidecars.recorder import HEALTH_UID
-
-STUCK_S = 60.0
-"""Seconds without any change in the awaited pods after which the wait fails.
-
-A busy machine may be slow, but its pods still make progress.
-"""
-
-POD_READY_S = 600.0
-"""Seconds that a batch may take in all, even while it makes progress."""
-
-_NAMED = 5  # number of pods that a message names
-
-LOOK_S = 0.4
-"""Seconds between two looks at the pods; more if many are awaited."""
-
-_FEW = 20
-
-IDLE_S = 20.0
-"""Seconds without progress in a batch before a pod of it can count as hung."""
 
 _HANDS = 4  # concurrent requests
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A request for a pod.
-
-    Attributes:
-        configuration: Settings of the pod.
-        iptables: The iptables variant that its init container should use.
-        bare: Make no init container, so that the pod has no rules.
-        node: Name of the node to run on; empty for any node.
-    """
-
-    configuration: Configuration
-    iptables: IptablesVariant
-    bare: bool = False
-    node: str = ""
-
-    @property
-    def key(self) -> str:
-        """A key that is the same for equal orders."""
-        traffic = _said(self.configuration.traffic)
-        annotations = dict(self.configuration.annotations)
-        parts = [annotations, traffic, self.iptables, self.bare, self.node]
-        return json.dumps(parts, sort_keys=True)
-
-
-@dataclass
-class PooledPod:
-    """A pod of the run.
-
-    Attributes:
-        name: Name of the Pod object.
-        agents: Names of the agents in the pod.
-        order: The order of the pod; None for a place outside the mesh.
-        addresses: Addresses of the pod, IPv4 first.
-        programming: Result of the init container.
-        has_health: The pod has a health responder.
-        stream: The exec stream to the agents, once it is being opened.
-        link: The link to the agents, once it is open.
-    """
-
-    name: str
-    agents: tuple[str, ...]
-    order: Order | None = None
-    addresses: tuple[str, ...] = ()
-    programming: Programming = field(default_factory=lambda: Programming(accepted=True))
-    has_health: bool = False
-    stream: Future[ExecStream] | None = None
-    link: AgentLink | None = None
-
-    @property
-    def ordered(self) -> Order:
-        """The order of a pod of the mesh.
-
-        Raises:
-            ValueError: The pod is a place outside the mesh.
-        """
-        if self.order is None:
-            raise ValueError(f"no test has ordered {self.name}")
-        return self.order
 
 
 class PodPool:
@@ -132,6 +40,8 @@ class PodPool:
         cluster: The cluster to use.
         namespace: Namespace of the run.
         images: The images of the containers.
+        links: The links to the agents in the pods.
+        watcher: Waits for pods.
     """
 
     def __init__(
@@ -147,13 +57,16 @@ class PodPool:
     ) -> None:
         self.cluster, self.namespace, self.images = cluster, namespace, images
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
-        self._injection, self._init_timeout_s = injection, init_timeout_s
-        self._acceptance_log, self._timeout_s = acceptance_log, timeout_s
-        self._relayed = Relayed(cluster, namespace)
-        self._ephemeral = Ephemeral(cluster, namespace, images.pod)
+        self._injection = injection
         self._spare: dict[str, deque[PooledPod]] = defaultdict(deque)
         self._numbers = count(1)
         self._hands = ThreadPoolExecutor(_HANDS, thread_name_prefix="fsmredir-kube")
+        self.links = AgentLinks(
+            cluster, namespace, images, acceptance_log, timeout_s=timeout_s, hands=self._hands
+        )
+        self.watcher = Watcher(
+            cluster, namespace, images, self.links, init_timeout_s=init_timeout_s
+        )
         self._sites: list[PooledPod] = []
         injection.begin(namespace)
 
@@ -170,8 +83,7 @@ class PodPool:
         metadata, status = pod["metadata"], pod["status"]
         addresses = sorted((each["ip"] for each in status["podIPs"]), key=lambda each: ":" in each)
         site = PooledPod(metadata["name"], (APP,), addresses=tuple(addresses))
-        access = Ephemeral(self.cluster, metadata["namespace"], self.images.pod)
-        site.stream = self._hands.submit(access.open, site.name, site.agents)
+        self.links.dial(site, Ephemeral(self.cluster, metadata["namespace"], self.images.pod))
         self._sites.append(site)
         return site
 
@@ -249,7 +161,7 @@ class PodPool:
             BackendError: A pod cannot come up.
         """
         sites = [PooledPod(name, agents or self._injection.agents, order) for name in names]
-        self.wait(sites)
+        self.watcher.wait(sites)
         self._sites += sites
         return sites
 
@@ -264,61 +176,8 @@ class PodPool:
         if spare := self._spare[order.key]:
             return spare.popleft()
         made = self.make([order])
-        self.wait(made)
+        self.watcher.wait(made)
         return made[0]
-
-    def wait(self, sites: Sequence[PooledPod]) -> None:
-        """Wait until pods are up, or refused by the implementation.
-
-        Raises:
-            BackendError: A pod cannot come up, and the implementation is not at fault.
-            DeadlineError: Some pods are not up in time.
-        """
-        waiting = {site.name: site for site in sites if site.programming.accepted}
-        states: dict[str, PodState] = {}
-        progress = PodProgress()
-
-        def look() -> bool:
-            pods = [pod for pod in self._list() if pod["metadata"]["name"] in waiting]
-            # Pods that start together slow each other down, so progress of one counts for all.
-            progress.look([pod["status"] for pod in pods])
-            patience_s = self._init_timeout_s if progress.idle_s > IDLE_S else float("inf")
-            for pod in pods:
-                name = pod["metadata"]["name"]
-                states[name] = state_of(pod, patience_s)
-                waiting[name].has_health = _has_health(pod)
-                if self._settled(waiting[name], states[name]):
-                    del waiting[name]
-            return bool(waiting)
-
-        overall = stop_after_delay(POD_READY_S)
-        retrying = Retrying(
-            stop=lambda state: overall(state) or progress.idle_s > STUCK_S,
-            wait=lambda _: LOOK_S * (1 + len(waiting) // _FEW),
-            retry=retry_if_result(bool),
-        )
-        try:
-            retrying(look)
-        except RetryError:
-            waited_s = retrying.statistics["delay_since_first_attempt"]
-            seen = [f"{name}: {states.get(name, 'not seen')}" for name in waiting]
-            raise DeadlineError(
-                f"{len(waiting)} of {len(sites)} pods are not up after {waited_s:.0f} s;"
-                f" last seen: {'; '.join(seen[:_NAMED])}"
-            ) from None
-
-    def link(self, site: PooledPod) -> AgentLink:
-        """Return the link to a pod's agents."""
-        if site.link is None:
-            if site.stream is None:
-                site.stream = self._dial(site)
-            site.link = AgentLink(site.name, site.stream.result(), site.agents)
-            self._acceptance_log.enrol(site.link, self._timeout_s)
-            if site.order is not None and not site.has_health:
-                # FSM injects no health responder into a pod without probes. So the agent opens a
-                # socket of a third user, which is neither the sidecar nor the application.
-                site.link.ask(APP, "health", addresses=list(site.addresses), uid=HEALTH_UID)
-        return site.link
 
     def remove(self, site: PooledPod) -> None:
         """Delete a pod; do not wait for its end."""
@@ -330,33 +189,9 @@ class PodPool:
         """Close the links to all agents, and restore the mesh."""
         self._hands.shutdown(cancel_futures=True)
         try:
-            for site in self._sites:
-                if site.link is not None:
-                    site.link.close()
-                elif site.stream is not None and _came(site.stream):
-                    site.stream.result().close()
+            close_links(self._sites)
         finally:
             self._injection.end()
-
-    def _settled(self, site: PooledPod, state: PodState) -> bool:
-        if state.stage is PodStage.WAITING:
-            return False
-        if state.stage is PodStage.BROKEN:
-            image = self.images.app
-            raise BackendError(breakage(self.cluster, self.namespace, site.name, state, image))
-        if state.stage is PodStage.REFUSED:
-            reason = refusal(self.cluster, self.namespace, site.name, state)
-            site.programming = Programming(accepted=False, reason=reason)
-            return True
-        site.addresses = state.addresses
-        site.stream = self._dial(site)
-        return True
-
-    def _dial(self, site: PooledPod) -> Future[ExecStream]:
-        in_mesh = site.order is not None
-        added = in_mesh and self.images.agent_in is AgentIn.EPHEMERAL
-        access: Access = self._ephemeral if added else self._relayed
-        return self._hands.submit(access.open, site.name, site.agents)
 
     def _inject(self, site: PooledPod) -> ApiError | None:
         """Create a pod of the mesh, and return the error if it was refused."""
@@ -374,29 +209,10 @@ class PodPool:
             raise error
         site.programming = Programming(accepted=False, reason=reason)
 
-    def _list(self) -> list[Object]:
-        # resourceVersion 0 reads the API server's cache, which may be a little old.
-        items: list[Object] = self.cluster.get(self._pods, resourceVersion="0")["items"]
-        return items
-
-
-def _has_health(pod: Object) -> bool:
-    return any(each["name"] == "fsm-healthcheck" for each in pod["spec"]["containers"])
-
 
 def _by_mesh_config(sites: Iterable[PooledPod]) -> list[list[PooledPod]]:
     """Group pods by the mesh-wide lists that they need."""
     groups: dict[str, list[PooledPod]] = defaultdict(list)
     for site in sites:
-        wanted = _said(site.ordered.configuration.traffic)
-        groups[json.dumps(wanted, sort_keys=True)].append(site)
+        groups[json.dumps(site.ordered.mesh_lists, sort_keys=True)].append(site)
     return list(groups.values())
-
-
-def _said(traffic: Mapping[str, Sequence[object]]) -> dict[str, list[object]]:
-    """Return the lists of a MeshConfig without empty ones, which mean the same as none."""
-    return {key: list(values) for key, values in traffic.items() if values}
-
-
-def _came(stream: Future[ExecStream]) -> bool:
-    return not stream.cancelled() and stream.exception() is None

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pytest_fsmredir.backends.kubernetes.pods.applications import probed_container
 from pytest_fsmredir.backends.kubernetes.pods.kubelet import Case
-from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool, PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.orders import Order, PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.pool import PodPool
 from pytest_fsmredir.errors import FsmRedirError
 
 

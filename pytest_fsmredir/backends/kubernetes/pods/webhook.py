@@ -25,7 +25,7 @@ from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.errors import BackendError
 
 if TYPE_CHECKING:
-    from pytest_fsmredir.backends.kubernetes.pods.pool import Order
+    from pytest_fsmredir.backends.kubernetes.pods.orders import Order
 
 LOG_S = 3.0
 """Seconds until an error of the injector appears in its log."""

@@ -11,7 +11,8 @@ from functools import partial
 
 from pytest_fsmredir.backends.kubernetes.cluster.client import Object
 from pytest_fsmredir.backends.kubernetes.cluster.waiting import eventually
-from pytest_fsmredir.backends.kubernetes.pods.pool import Order, PodPool
+from pytest_fsmredir.backends.kubernetes.pods.orders import Order
+from pytest_fsmredir.backends.kubernetes.pods.pool import PodPool
 from pytest_fsmredir.errors import FsmRedirError
 
 POD_OF_WORKLOAD_S = 60.0
