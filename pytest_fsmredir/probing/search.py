@@ -26,7 +26,7 @@ from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.probing.aim import ANSWERED, NOT_ANSWERED
 from pytest_fsmredir.probing.judge import claim
 from pytest_fsmredir.rules import live, show
-from pytest_fsmredir.rules.bdd import Intervals, joined, outside
+from pytest_fsmredir.rules.bdd import Intervals, common, joined, outside
 from pytest_fsmredir.rules.ends import EndKind
 from pytest_fsmredir.rules.errors import RulesError
 from pytest_fsmredir.rules.forms import Field
@@ -190,7 +190,7 @@ def _taste(family: int, highest_id: int, beyond: str | None) -> Taste:
     width = 32 if family == 4 else 128
     hidden = outside(joined(NOT_ANSWERED[family]), width)
     further = [] if beyond is None else one(int(ip_address(beyond)))
-    dialled = joined([*_common(joined(ANSWERED[family]), hidden), *further])
+    dialled = joined([*common(joined(ANSWERED[family]), hidden), *further])
     able: list[tuple[Field, Intervals]] = [
         (Field.UID, ((0, highest_id),)),
         (Field.GID, ((0, highest_id),)),
@@ -201,12 +201,6 @@ def _taste(family: int, highest_id: int, beyond: str | None) -> Taste:
         (Field.DESTINATION, dialled),
     ]
     return Taste([*able, *usual_taste(family).wishes])
-
-
-def _common(left: Intervals, right: Intervals) -> Intervals:
-    return joined(
-        (max(a, c), min(b, d)) for a, b in left for c, d in right if max(a, c) <= min(b, d)
-    )
 
 
 class _Sender:

@@ -292,6 +292,13 @@ def outside(intervals: Intervals, width: int) -> Intervals:
     return tuple(found)
 
 
+def common(left: Intervals, right: Intervals) -> Intervals:
+    """Return the numbers that lie in both."""
+    return joined(
+        (max(a, c), min(b, d)) for a, b in left for c, d in right if max(a, c) <= min(b, d)
+    )
+
+
 def contains(intervals: Intervals, number: int) -> bool:
     """Whether a number lies in one of the intervals."""
     at = bisect_right(intervals, (number, 1 << 200)) - 1

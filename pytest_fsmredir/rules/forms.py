@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from pytest_fsmredir.rules.bdd import Intervals
 
@@ -55,6 +56,12 @@ class Hook(StrEnum):
     FORWARD = "forward"
     OUTPUT = "output"
     POSTROUTING = "postrouting"
+    INGRESS = "ingress"
+    EGRESS = "egress"
+
+
+DEVICE_HOOKS: Final = frozenset({Hook.INGRESS, Hook.EGRESS})
+"""Hooks of single interfaces: before and after all other hooks. nft alone has chains there."""
 
 
 class Kind(StrEnum):
@@ -304,6 +311,8 @@ class Chain:
         priority: Orders the base chains of one hook, lowest first.
         accepts: Whether the policy of a base chain is to accept.
         families: The IP versions of the packets that pass it.
+        devices: The interfaces whose packets pass a base chain of :data:`DEVICE_HOOKS`; empty if
+            the listing does not name them.
         line: The line number of its declaration.
     """
 
@@ -316,6 +325,7 @@ class Chain:
     priority: int = 0
     accepts: bool = True
     families: tuple[int, ...] = (4, 6)
+    devices: tuple[str, ...] = ()
     line: int = 0
 
 

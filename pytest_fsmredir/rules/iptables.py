@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from pytest_fsmredir.rules.forms import (
+    DEVICE_HOOKS,
     Action,
     Chain,
     Condition,
@@ -39,7 +40,7 @@ from pytest_fsmredir.rules.sets import IpSet
 Numbered = Sequence[tuple[int, str]]
 """Lines with their numbers in the file."""
 
-_HOOKS: Final[Mapping[str, Hook]] = {hook.name: hook for hook in Hook}
+_HOOKS: Final[Mapping[str, Hook]] = {hook.name: hook for hook in Hook if hook not in DEVICE_HOOKS}
 _TABLES: Final[Mapping[str, tuple[int, tuple[str, ...]]]] = {
     "raw": (-300, ("PREROUTING", "OUTPUT")),
     "mangle": (-150, ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")),

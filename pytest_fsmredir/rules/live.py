@@ -30,6 +30,9 @@ _SECTIONS: Final[Mapping[str, str]] = {
     "route4": "ip -4 route show table all",
     "route6": "ip -6 route show table all",
     "settings": "grep -H . /proc/sys/net/ipv4/conf/*/route_localnet",
+    "transforms": "ip xfrm policy",
+    "neighbours": "ip neigh show nud permanent",
+    "queues": "tc qdisc show",
     "nft": "nft -j list ruleset",
 }
 """Listings by name, and the commands that print them."""
@@ -39,6 +42,9 @@ PLAIN: Final = {
     "iptables6": "ip6tables-save -c",
 }
 """Commands that list the rules if no program has the name of its variant."""
+
+_PLAIN_QUEUES: Final = frozenset({"noqueue", "noop", "pfifo_fast", "fq_codel", "fq", "mq"})
+"""Queueing disciplines that the kernel sets by itself, without filters (tc(8))."""
 
 _MISSING: Final = 127
 
@@ -92,7 +98,7 @@ def read(printed: str) -> RuleSet:
     for name, text in sections.items():
         _sort(sorter, name, text)
     found = sorter.rules()
-    found.remarks += _unread(sections, statuses)
+    found.remarks += [*_unread(sections, statuses), *_outside_the_model(sections)]
     if statuses.get("nft", _MISSING) != 0:
         tables = sections.get("tables", "") if statuses.get("tables") == 0 else None
         found.remarks += _unlisted(tables, found)
@@ -132,6 +138,8 @@ def _sort(sorter: Sorter, name: str, text: str) -> None:
                 sorter.add_route(number, line, family)
             case "legacy" | "tables":  # names of tables, whose rules no program lists
                 return
+            case "transforms" | "neighbours" | "queues":
+                return
             case "settings":
                 path, _, value = line.partition(":")
                 sorter.settings[path.removeprefix("/proc/sys/").replace("/", ".")] = value
@@ -150,6 +158,21 @@ def _unlisted(tables: str | None, found: RuleSet) -> list[str]:
     }
     hidden = sorted(set(tables.split("\n")) - shown - {""})
     return [f"the table {name} of nft was not listed: nft is missing" for name in hidden]
+
+
+def _outside_the_model(sections: Mapping[str, str]) -> list[str]:
+    """Return remarks about what can stop a packet and is not a rule or a route."""
+    names = {"transforms": "a policy of ip xfrm", "neighbours": "a permanent neighbour"}
+    remarks = [
+        f"{what} is not modelled: {sections[name].splitlines()[0].strip()}"
+        for name, what in names.items()
+        if sections.get(name)
+    ]
+    for line in sections.get("queues", "").splitlines():
+        kind = line.split()[1:2]
+        if kind and kind[0] not in _PLAIN_QUEUES:
+            remarks.append(f"a queue of tc is not modelled: {line.strip()}")
+    return remarks
 
 
 def _unread(sections: Mapping[str, str], statuses: Mapping[str, int]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from pytest_fsmredir.rules.errors import RulesError
 from pytest_fsmredir.rules.forms import (
+    DEVICE_HOOKS,
     Accept,
     Action,
     Alter,
@@ -45,7 +46,7 @@ from pytest_fsmredir.rules.nft_values import (
 )
 from pytest_fsmredir.rules.vocabulary import address
 
-_FAMILIES: Final = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
+_FAMILIES: Final = {"ip": (4,), "ip6": (6,), "inet": (4, 6), "netdev": (4, 6)}
 _QUIET: Final = frozenset({"counter", "log", "comment", "ct helper", "ct timeout", "secmark"})
 _VARYING: Final = frozenset({"limit", "quota", "meter", "connlimit", "ct count", "last"})
 _ENDS: Final[Mapping[str, Action]] = {"accept": Accept(), "drop": Drop(), "return": Return()}
@@ -118,6 +119,11 @@ class _Reader:
             made.hook, made.kind = Hook(body["hook"]), Kind(body["type"])
             made.priority = int(body["prio"])
             made.accepts = body.get("policy", "accept") == "accept"
+            devices = body.get("dev", ())  # a name, or a list of names
+            made.devices = (devices,) if isinstance(devices, str) else tuple(devices)
+            if made.hook in DEVICE_HOOKS and not (made.devices or made.accepts):
+                self._remark(body["family"], body["table"])
+                return
         self._into.chains[made.origin, made.table, made.name] = made
 
     def _rule(self, body: Json) -> None:
@@ -129,8 +135,12 @@ class _Reader:
         text = " ".join(_words(part) for part in body["expr"])
         packets = next((p["counter"]["packets"] for p in body["expr"] if _counts(p)), None)
         statements = _Statements(self._sets, body["family"], body["table"])
+        doubt: tuple[Condition, ...] = ()
+        if chain.hook in DEVICE_HOOKS and not chain.devices:  # nft 1.0.6 leaves the device out
+            words = f"the interface of the chain {chain.name} is not listed"
+            doubt = (Condition(words, Unknown(words)),)
         for conditions, actions in statements.split(body["expr"]):
-            chain.rules.append(Rule(conditions, actions, 0, text, place, packets))
+            chain.rules.append(Rule((*doubt, *conditions), actions, 0, text, place, packets))
 
 
 def _counts(part: Json) -> bool:

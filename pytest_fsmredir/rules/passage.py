@@ -46,6 +46,8 @@ class Model:
         space: The packets of one IP version.
         surroundings: The pod.
         routing: The pod's routing.
+        unusual_routes: Destinations that the routing leads to the pod itself or to nowhere, without
+            the pod's own addresses.
         hooks: The base chains of each hook, in order.
     """
 
@@ -53,6 +55,7 @@ class Model:
         self.rules, self.space, self.surroundings = rules, space, surroundings
         self.batches = Batches(rules)
         self.routing: Routing = surroundings.routing(rules, space.family)
+        self.unusual_routes = surroundings.unusual(self.routing, space.family)
         self.hooks = {hook: rules.at(hook, space.family) for hook in Hook}
 
 

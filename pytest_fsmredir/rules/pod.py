@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
+from typing import Final
 
-from pytest_fsmredir.rules.bdd import Intervals, joined
+from pytest_fsmredir.rules.bdd import Intervals, common, joined, outside
 from pytest_fsmredir.rules.forms import Interface, Routing, RuleSet, parts
 from pytest_fsmredir.rules.routing import plain
 from pytest_fsmredir.rules.space import LOOPBACK
 from pytest_fsmredir.rules.vocabulary import address
 
+NOWHERE: Final = frozenset({"blackhole", "unreachable", "prohibit"})
+"""Types of routes whose packets are lost (ip-route(8))."""
+
 EXAMPLE_ADDRESSES = ("10.244.0.10", "fd00:10:244::a")
 """A pod's default addresses; they lie in the pod range of the document's examples."""
+
+
+_LINK_LOCAL: Final = (0xFE80 << 112, (0xFEC0 << 112) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,23 @@ class Surroundings:
         """Return every address that leads to the pod itself."""
         own = [(a, a) for owned in self.own(family).values() for a in owned]
         return joined([LOOPBACK[family], *own])
+
+    def unusual(self, routing: Routing, family: int) -> Intervals:
+        """Return the destinations of routes that lead to nowhere, or to the pod for foreign ones.
+
+        Args:
+            routing: The pod's routing.
+            family: IP version.
+        """
+        width = 32 if family == 4 else 128
+        own = self.local(family)
+        if family == 6:
+            own = joined([*own, _LINK_LOCAL])  # each interface has such an address
+        foreign = outside(own, width)
+        routes = [route for table in routing.tables.values() for route in table]
+        nowhere = [route.destination for route in routes if route.kind in NOWHERE]
+        here = joined(route.destination for route in routes if route.kind == "local")
+        return joined([*nowhere, *common(here, foreign)])
 
     def routing(self, rules: RuleSet, family: int) -> Routing:
         """Return the routing that was read, or the default routing of a pod."""

@@ -15,10 +15,11 @@ from typing import Final, NamedTuple
 
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
-from pytest_fsmredir.rules.bdd import NONE
+from pytest_fsmredir.rules.bdd import NONE, joined
 from pytest_fsmredir.rules.ends import End, EndKind, Ends, Move, Observer
-from pytest_fsmredir.rules.forms import Chain, Field, Hook, Kind, PolicyRule
+from pytest_fsmredir.rules.forms import DEVICE_HOOKS, Chain, Field, Hook, Kind, PolicyRule
 from pytest_fsmredir.rules.passage import Model, Passage
+from pytest_fsmredir.rules.pod import NOWHERE
 from pytest_fsmredir.rules.space import LOOPBACK, Bits, Environment
 from pytest_fsmredir.rules.vocabulary import INVALID, UNTRACKED
 
@@ -27,7 +28,6 @@ _TRACKING: Final = -200
 _NAT: Final = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
 _HERE: Final = frozenset({"local", "broadcast", "anycast"})
 _USUAL_TABLES: Final = frozenset({"local", "main", "default"})
-_NOWHERE: Final = frozenset({"blackhole", "unreachable", "prohibit"})
 _BROAD: Final = {4: (0xE0000000, 2**32 - 1), 6: (0xFF << 120, 2**128 - 1)}
 
 
@@ -75,12 +75,15 @@ class Walk:
             self._arrive(packets)
         else:
             packets = self._led_astray(packets)
-            stages = [*self._stages(Hook.OUTPUT), *self._stages(Hook.POSTROUTING)]
+            hooks = (Hook.OUTPUT, Hook.POSTROUTING, Hook.EGRESS)
+            stages = [stage for hook in hooks for stage in self._stages(hook)]
             self._through(stages, packets, self._leave)
         return self.way.ends
 
     def _stages(self, hook: Hook) -> list[_Stage]:
         chains = self._model.hooks[hook]
+        if hook in DEVICE_HOOKS:
+            return [_Stage(hook, (chain,), False) for chain in chains]
         turn = _NAT[hook]
         nat = tuple(chain for chain in chains if chain.kind is Kind.NAT)
         others = [_Stage(hook, (c,), False) for c in chains if c.kind is not Kind.NAT]
@@ -125,8 +128,11 @@ class Walk:
     def _pass(self, stage: _Stage, packets: int) -> int:
         """Pass a base chain other than NAT; return the packets that it accepts."""
         (chain,), way = stage.chains, self.way
+        elsewhere = self._elsewhere(chain, packets)
+        packets = self._bdd.minus(packets, elsewhere)
         mark, state = way.at[Field.MARK], way.at[Field.STATE]
         early = chain.priority <= _TRACKING and stage.hook in {Hook.PREROUTING, Hook.OUTPUT}
+        early = early or stage.hook is Hook.INGRESS
         if early:
             way.at[Field.STATE] = self._space.constant(Field.STATE, INVALID)
         elif way.untracked:
@@ -137,7 +143,16 @@ class Walk:
         if stage.hook is Hook.OUTPUT and chain.kind is Kind.ROUTE and mark != way.at[Field.MARK]:
             marked = self._bdd.both(packets, way.differing(mark, way.at[Field.MARK]))
             packets = self._bdd.either(self._bdd.minus(packets, marked), self._route(marked))
-        return packets
+        return self._bdd.either(packets, elsewhere)
+
+    def _elsewhere(self, chain: Chain, packets: int) -> int:
+        """Return the packets of other interfaces than those of a chain of a device."""
+        if chain.hook not in DEVICE_HOOKS or not chain.devices:
+            return NONE
+        name = Field.IN if chain.hook is Hook.INGRESS else Field.OUT
+        known = [self._space.index(d) for d in chain.devices if d in self._space.interfaces]
+        here = self._space.within(self.way.at[name], joined((n, n) for n in known))
+        return self._bdd.minus(packets, here)
 
     def _translate(self, stage: _Stage, packets: int) -> tuple[int, dict[Move, int]]:
         """Apply NAT; return the unchanged packets, and the others by new destination."""
@@ -180,7 +195,7 @@ class Walk:
         routed = NONE
         for kind, device, some in self._looked_up(packets):
             name = "lo" if kind in _HERE else device
-            if kind in _NOWHERE or name not in self._space.interfaces:
+            if kind in NOWHERE or name not in self._space.interfaces:
                 self.way.end(End(EndKind.LOST, f"a route of type {kind}"), some)
                 continue
             bits = self._space.constant(Field.OUT, self._space.index(name))
@@ -192,9 +207,12 @@ class Walk:
         return routed
 
     def _led_astray(self, packets: int) -> int:
-        """Route packets that match an additional routing rule, such as one for marks."""
+        """Route packets that an additional routing rule or an unusual route leads elsewhere."""
         special = [r for r in self._model.routing.rules if r.table not in _USUAL_TABLES]
         led = self._bdd.union(self._space.holds(rule.test, self.way.at) for rule in special)
+        unusual = self._model.unusual_routes
+        there = self._space.within(self.way.at[Field.DESTINATION], unusual)
+        led = self._bdd.either(led, there)
         led = self._bdd.both(packets, led)
         if led == NONE:
             return packets
@@ -243,7 +261,8 @@ class Walk:
                 self._arrive(inside)
 
     def _arrive(self, packets: int) -> None:
-        self._through(self._stages(Hook.PREROUTING), packets, self._sort)
+        stages = [*self._stages(Hook.INGRESS), *self._stages(Hook.PREROUTING)]
+        self._through(stages, packets, self._sort)
 
     def _sort(self, packets: int) -> None:
         """Separate packets for the pod itself from those that it forwards."""

@@ -27,9 +27,16 @@ from pytest_fsmredir.traffic.stream import Stream
 BACKLOG = 1024
 WINDOW = 32  # simultaneous flows of one sweep
 
-# A rule dropped the packet, or it has no route (ip-route(8): blackhole, prohibit, unreachable).
-# This is a fate of the packet, not an error of the harness.
-_KEPT_IN = {errno.EPERM, errno.EINVAL, errno.EACCES, errno.EHOSTUNREACH, errno.ENETUNREACH}
+# A rule dropped the packet, it has no route (ip-route(8): blackhole, prohibit, unreachable), or the
+# implementation made the MTU smaller. This is a fate of the packet, not an error of the harness.
+_KEPT_IN = {
+    errno.EPERM,
+    errno.EINVAL,
+    errno.EACCES,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.EMSGSIZE,
+}
 
 
 class Host:
@@ -102,7 +109,8 @@ class Host:
         """Send one UDP datagram from a given socket, and wait for its answer."""
         if source is not None:
             _bind_datagrams(sock, source)
-        sock.connect(tuple(flow.destination))
+        if lost := _aim(sock, (flow.destination.host, flow.destination.port)):
+            return Fate(flow, sockname(sock), (), lost)
         return self._ask(flow, sock, payload, lambda got: got.endswith(payload), sockname(sock))
 
     def inject(self, packet: Packet, *, uid: int = 0, interface: str | None = None) -> None:
@@ -123,8 +131,10 @@ class Host:
         version = flow.destination.family
         proto = socket.IPPROTO_ICMP if version == 4 else socket.IPPROTO_ICMPV6
         with self._sockets(version, socket.SOCK_RAW, proto, uid=flow.uid or 0) as sock:
-            emptied(sock).connect((flow.destination.host, 0))
+            lost = _aim(emptied(sock), (flow.destination.host, 0))
             own = sockname(sock)._replace(port=0)
+            if lost:
+                return Fate(flow, own, (), lost)
             identifier = len(self.engine.log) & 0xFFFF
             request = echo_request(version, identifier, payload)
 
@@ -261,6 +271,17 @@ class Host:
             self.engine.forget(sock)
         path = tuple(self.engine.log[mark:])
         return Fate(flow, own, path, ended[0] if ended else "no answer")
+
+
+def _aim(sock: socket.socket, destination: tuple[str, int]) -> str | None:
+    """Connect a socket of datagrams; return a word for the loss if the kernel has no route."""
+    try:
+        sock.connect(destination)
+    except OSError as error:
+        if error.errno not in _KEPT_IN:
+            raise
+        return loss(error.errno)
+    return None
 
 
 def _bind_datagrams(sock: socket.socket, address: Address) -> None:

@@ -32,6 +32,7 @@ _LOSSES = {
     errno.EHOSTUNREACH: "unreachable",
     errno.ENETUNREACH: "unreachable",
     errno.EPERM: "forbidden",
+    errno.EACCES: "forbidden",
     errno.EPIPE: "reset",
 }
 

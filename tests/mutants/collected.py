@@ -5,6 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from tests.mutants.catalogue import (
+    beyond_rules,
     capture,
     combined,
     doubles,
@@ -41,6 +42,7 @@ _GROUPS: tuple[tuple[tuple[Mutant, ...], str], ...] = (
     (headers.MUTANTS, "OUT IN CT"),
     (left_behind.MUTANTS, "LO INIT V6"),
     (limits.MUTANTS, "IN OUT IPX UID RES LO CT"),
+    (beyond_rules.MUTANTS, "ALL"),
     (looks.MUTANTS, "OUT IN RES UID IPX"),
     (owner.MUTANTS, "UID OUT RES"),
     (marks.MUTANTS, "UID PROTO OUT"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from itertools import pairwise
 
 import pytest
@@ -265,3 +265,42 @@ def test_rule_that_never_acts_is_explained(rule: str, why: str) -> None:
 def test_only_rules_of_the_other_direction_are_idle_in_the_reference() -> None:
     """Catches: a rule that matches some packet and is reported as unused."""
     assert idle(reference(LONG)) == []
+
+
+@pytest.mark.parametrize(
+    "route", ["unreachable 203.0.113.0/25", "local 203.0.113.0/25 dev lo table local"]
+)
+def test_route_that_takes_packets_away_is_found(route: str) -> None:
+    """Catches: a range of remote addresses that a route keeps in the pod."""
+    routes = [
+        "0:\tfrom all lookup local",
+        "32766:\tfrom all lookup main",
+        "local 10.244.0.10 dev eth0 table local",
+        "local 127.0.0.0/8 dev lo table local",
+        "default via 10.244.0.1 dev eth0",
+    ]
+    assert findings([*reference(Policy()), *routes], Policy()) == []
+    found = findings([*reference(Policy()), *routes, route], Policy())
+    assert {ip_address(f.packet.destination) for f in found} == {ip_address("203.0.113.0")}
+
+
+@pytest.mark.parametrize("device", ['"dev": "eth0", ', ""])
+@pytest.mark.parametrize("hook", ["ingress", "egress"])
+def test_drop_at_a_hook_of_an_interface_is_found(hook: str, device: str) -> None:
+    """Catches: UDP that a table of the interface drops; nft 1.0.6 does not list the interface."""
+    chain = (
+        f'{{"chain": {{"family": "netdev", "table": "x", "name": "y", {device}"type": "filter",'
+        f' "hook": "{hook}", "prio": 0, "policy": "accept"}}}}'
+    )
+    left = '{"payload": {"protocol": "udp", "field": "dport"}}'
+    match = f'{{"match": {{"op": "==", "left": {left}, "right": 7777}}}}'
+    rule = (
+        '{"rule": {"family": "netdev", "table": "x", "chain": "y",'
+        f' "expr": [{match}, {{"drop": null}}]}}}}'
+    )
+    lines = [*reference(Policy()), f'{{"nftables": [{chain}, {rule}]}}']
+    rules = read_text("\n".join(lines))
+    prover = Prover(rules, Policy(), 4)
+    proofs = [prover.prove(direction) for direction in Direction]
+    found = [f for proof in proofs for f in (proof.findings if device else proof.doubts)]
+    assert {f.packet.port for f in found} == {7777}

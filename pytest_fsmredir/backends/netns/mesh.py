@@ -167,6 +167,10 @@ class NetnsMesh:
         self.undo.close()
 
     def _handle(self, site: Sandbox) -> NetnsPod:
+        """Return the check's one handle of a pod: two would open the same listener twice."""
+        for known in self._pods:
+            if known.site is site:
+                return known
         pod = NetnsPod(self, site)
         self._pods.append(pod)
         return pod
