@@ -113,7 +113,9 @@ def test_each_pod_gets_the_lists_of_its_order(reference_mesh: Cluster, image: st
         given = [list_given(reference_mesh, namespace, site) for site in sites]
         listening = pool.links.of(server).ask(APP, "listen", at=["0.0.0.0", 6379])
         reports = [
-            pool.links.of(site).ask(APP, "open", to=[server.addresses[0], 6379], uid=1000)[1]
+            pool.links.of(site).ask(
+                APP, "open", to=[server.addresses[0], 6379], dial={"uid": 1000}
+            )[1]
             for site in sites
         ]
         pool.links.of(server).ask(APP, "unlisten", number=listening)

@@ -287,3 +287,39 @@ def test_threads_may_share_pods(project: Project) -> None:
     """Catches: "Address already in use", or a path with hops of another thread's flows."""
     project.write(test_threads__py=MANY_THREADS)
     assert "1 passed" in project.pytest("-q").output
+
+
+USES_FACETS = """
+from pytest_fsmredir import Address, forge
+
+def test_programmer(fsm_mesh, fsm_programmer):
+    pod = fsm_mesh.bare_pod()
+    assert pod.connect(fsm_mesh.server, 8080).direct
+    fsm_programmer.program(pod)
+    assert pod.connect(fsm_mesh.server, 8080).captured_outbound
+
+def test_sidecars(fsm_pod, fsm_mesh, fsm_sidecars):
+    with fsm_sidecars.stopped(fsm_pod):
+        assert fsm_pod.connect(fsm_mesh.server, 8080).unanswered
+
+def test_packets(fsm_pod, fsm_mesh, fsm_taps, fsm_forged_packets):
+    sent = forge.udp(Address(fsm_pod.address, 7), Address(fsm_mesh.server.address, 9), b"x")
+    with fsm_taps.of(fsm_pod) as tap:
+        fsm_forged_packets.inject(fsm_pod, sent)
+        tap.expect_unchanged("the datagram", sent)
+
+def test_programs(fsm_pod, fsm_foreign_programs, fsm_kernel_settings):
+    with fsm_kernel_settings.changed(fsm_pod, {"ipv4/tcp_ecn": "1"}):
+        done = fsm_foreign_programs.run(fsm_pod, ["cat", "/proc/sys/net/ipv4/tcp_ecn"])
+        assert done.stdout == "1\\n"
+
+def test_cluster(fsm_workloads): ...
+"""
+
+
+def test_facets_are_fixtures(project: Project) -> None:
+    """Catches: a facet that only the checks get, or a missing one without a name."""
+    project.write(test_facets__py=USES_FACETS)
+    ended = project.pytest("-q")
+    assert "4 passed, 1 error" in ended.output, ended.output
+    assert "this backend does not offer Workloads: workloads, services and probes" in ended.output
