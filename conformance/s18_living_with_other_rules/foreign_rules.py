@@ -9,7 +9,6 @@ from pytest_fsmredir import (
     Feature,
     ForeignPrograms,
     Mesh,
-    Need,
     NestedContainers,
     Pod,
     Profile,
@@ -97,13 +96,15 @@ def test_foreign_rules_from_before_survive(
         assert mesh.client.connect(pod, 8080).captured_inbound
 
 
-@section.check("COEX-002", "18.2", features=PORT_EXCLUSIONS, needs={Need.PROGRAMMING})
-def test_excluded_traffic_meets_later_rules(mesh: Mesh, programs: ForeignPrograms) -> None:
+@section.check("COEX-002", "18.2", features=PORT_EXCLUSIONS)
+def test_excluded_traffic_meets_later_rules(
+    mesh: Mesh, programmer: Programmer, programs: ForeignPrograms
+) -> None:
     """Excluded traffic SHOULD still meet the foreign rules that come after those of the
     redirection."""
-    pod = mesh.pod(
-        annotations={EXCLUDED_OUTBOUND_PORTS: "6379", EXCLUDED_INBOUND_PORTS: "6379"}, fresh=True
-    )
+    pod = mesh.bare_pod()
+    lists = {EXCLUDED_OUTBOUND_PORTS: "6379", EXCLUDED_INBOUND_PORTS: "6379"}
+    programmer.program(pod, annotations=lists)
     add_foreign_rules(programs, pod, mesh.family, FOREIGN_AFTERWARDS)
     pod.listen(5305)
 
@@ -139,15 +140,14 @@ def test_forwarded_traffic_is_direct(mesh: Mesh, containers: NestedContainers) -
     assert containers.inside(pod).connect(mesh.server, 8080).direct
 
 
-@section.check(
-    "COEX-007", "18.2", features={Feature.OUTBOUND_IP_RANGE_EXCLUSION}, needs={Need.PROGRAMMING}
-)
+@section.check("COEX-007", "18.2", features={Feature.OUTBOUND_IP_RANGE_EXCLUSION})
 def test_traffic_to_excluded_ranges_meets_later_rules(
-    mesh: Mesh, programs: ForeignPrograms
+    mesh: Mesh, programmer: Programmer, programs: ForeignPrograms
 ) -> None:
     """Traffic to an excluded range SHOULD still meet the foreign rules that come after those of
     the redirection."""
-    pod = mesh.pod(annotations={EXCLUDED_RANGES: range_of(mesh.server)}, fresh=True)
+    pod = mesh.bare_pod()
+    programmer.program(pod, annotations={EXCLUDED_RANGES: range_of(mesh.server)})
     add_foreign_rules(programs, pod, mesh.family, FOREIGN_AFTERWARDS)
     pod.listen(5305)
 
