@@ -1,13 +1,11 @@
-"""The commands ``python -m pytest_fsmredir doctor|reference|mesh|pod|clean|rules``."""
+"""The commands ``python -m pytest_fsmredir doctor|reference|mesh|pod|verify|clean|rules``."""
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
 
-from pytest_fsmredir.cli import doctor
 from pytest_fsmredir.errors import PreflightError
-from pytest_fsmredir.implementations.reference import command as reference
 
 _USAGE = """\
 usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
@@ -19,9 +17,18 @@ usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
                                 --fsm-inject=webhook; see --help
   pod NAMESPACE/NAME            judge a running pod, with an agent in an ephemeral container;
                                 see --help
+  verify DIR                    check a report that --fsm-report wrote; see --help
   clean                         remove what killed runs left in a cluster; see --help
   rules show|path|check|diff    ask what the rules in a file or a pod do with packets; see --help
 """
+
+
+_MODULES = {
+    "reference": "implementations.reference.command",
+    "rules": "cli.rules.command",
+    "verify": "cli.verify",
+}
+"""The module of each command that needs no extra; a command imports what it needs alone."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,17 +36,15 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     match arguments:
         case ["doctor"]:
-            return doctor.main()
-        case ["reference", *rest]:
-            return reference.main(rest)
+            return int(import_module("pytest_fsmredir.cli.doctor").main())
         case ["mesh", *rest]:
             return _with_client("pytest_fsmredir.reference_mesh.command", rest)
         case ["pod", *rest]:
             return _with_client("pytest_fsmredir.cli.pod.command", rest, lacking=2)
         case ["clean", *rest]:
             return _with_client("pytest_fsmredir.cli.clean", rest)
-        case ["rules", *rest]:
-            return int(import_module("pytest_fsmredir.cli.rules.command").main(rest))
+        case [name, *rest] if name in _MODULES:
+            return int(import_module(f"pytest_fsmredir.{_MODULES[name]}").main(rest))
         case ["-h" | "--help"]:
             print(_USAGE, end="")
             return 0

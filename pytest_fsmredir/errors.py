@@ -39,6 +39,10 @@ class SettingsError(FsmRedirError):
     """An option, environment variable or file holds an invalid value."""
 
 
+class ReportError(FsmRedirError):
+    """A report cannot be read; the message names the file."""
+
+
 class BackendError(FsmRedirError):
     """The harness could not make or use a pod. This is never the implementation's fault."""
 

@@ -216,7 +216,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             "report",
-            "write report.yaml, report.json and junit.xml into this directory",
+            "write report.yaml, report.json, junit.xml and their digests into this directory",
             "path",
             "report",
             absent="no report",

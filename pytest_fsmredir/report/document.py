@@ -15,7 +15,7 @@ from pytest_fsmredir.implementations.select import ClaimSource
 from pytest_fsmredir.model.checks import Check, Profile
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.outcomes import Outcome, Row
-from pytest_fsmredir.report.facts import suite_version
+from pytest_fsmredir.report.version import suite_version
 from pytest_fsmredir.suite.judgement import Judgement, NodeResult, ProfileResult
 from pytest_fsmredir.suite.plan import Plan
 from pytest_fsmredir.text import printable
@@ -32,8 +32,9 @@ def document(plan: Plan, judgement: Judgement, facts: Mapping[str, Any]) -> dict
     suite = {
         "name": "pytest-fsmredir",
         "version": suite_version(),
-        "catalogue": f"sha256:{plan.catalogue.digest}",
-        "checks": len(plan.catalogue.checks),
+        "catalogue": f"sha256:{plan.packaged.digest}",
+        "checks": len(plan.packaged.checks),
+        **({"generated": [check.id for check in plan.generated]} if plan.generated else {}),
     }
     subject = _implementation(plan)
     made = {
@@ -99,8 +100,9 @@ def _profile(result: ProfileResult) -> dict[str, Any]:
     return {
         "name": result.profile.value,
         "verdict": result.verdict.value,
+        "proved": result.proved,
         "total": result.total,
-        **_counts(result.counts),
+        **outcome_counts(result.counts),
     }
 
 
@@ -112,14 +114,15 @@ def _nodes(results: Iterable[NodeResult]) -> dict[str, Any]:
             "name": result.node,
             "verdict": result.verdict.value,
             "total": result.counts.total(),
-            **_counts(result.counts),
+            **outcome_counts(result.counts),
         }
         for result in results
     ]
     return {"nodes": nodes} if nodes else {}
 
 
-def _counts(counts: Counter[Outcome]) -> dict[str, int]:
+def outcome_counts(counts: Counter[Outcome]) -> dict[str, int]:
+    """Return the number of rows of each outcome, by the name of the outcome in a report."""
     return {_camel(outcome): counts[outcome] for outcome in Outcome}
 
 
@@ -148,6 +151,7 @@ def _row(check: Check, profile: Profile, row: Row) -> dict[str, Any]:
         "flow": row.flow,
         "expected": row.expected,
         "seen": _stable(row.seen),
+        **({"proof": row.proof} if row.proof else {}),
         "probes": row.probes,
         "attempts": row.attempts,
     }

@@ -5,8 +5,6 @@ from __future__ import annotations
 import platform
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -23,12 +21,6 @@ class Ended(StrEnum):
     FINISHED = "finished"
     INTERRUPTED = "interrupted"
     BROKEN = "broken"
-
-
-@cache
-def suite_version() -> str:
-    """Return the version of this package."""
-    return version("pytest-fsmredir")
 
 
 def ended(results: Results) -> Ended:

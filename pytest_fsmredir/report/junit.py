@@ -9,7 +9,7 @@ from pytest_fsmredir.model.checks import Catalogue, Profile
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.text import printable
 
-_SKIPPED = (Outcome.UNSUPPORTED, Outcome.WAIVED, Outcome.NOT_RUN)
+SKIPPED = (Outcome.UNSUPPORTED, Outcome.WAIVED, Outcome.NOT_RUN)
 
 
 def junit(catalogue: Catalogue, rows: Iterable[tuple[Profile, Row]], trouble: str = "") -> str:
@@ -32,15 +32,20 @@ def junit(catalogue: Catalogue, rows: Iterable[tuple[Profile, Row]], trouble: st
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
+def suite_name(variant: Variant) -> str:
+    """Return the name of the suite of a variant."""
+    return f"{variant.where}/{variant.iptables}-v{variant.family}"
+
+
 def _suite(catalogue: Catalogue, variant: Variant, rows: list[tuple[Profile, Row]]) -> ET.Element:
     outcomes = [row.outcome for _, row in rows]
     suite = ET.Element(
         "testsuite",
-        name=f"{variant.where}/{variant.iptables}-v{variant.family}",
+        name=suite_name(variant),
         tests=str(len(rows)),
         failures=str(outcomes.count(Outcome.FAIL)),
         errors=str(outcomes.count(Outcome.ERROR)),
-        skipped=str(sum(outcome in _SKIPPED for outcome in outcomes)),
+        skipped=str(sum(outcome in SKIPPED for outcome in outcomes)),
         time=f"{sum(row.seconds for _, row in rows):.3f}",
     )
     for profile, row in rows:
@@ -55,7 +60,7 @@ def _case(name: str, profile: Profile, row: Row) -> ET.Element:
         ET.SubElement(case, "failure", message=reason)
     elif row.outcome is Outcome.ERROR:
         ET.SubElement(case, "error", message=reason)
-    elif row.outcome in _SKIPPED:
+    elif row.outcome in SKIPPED:
         ET.SubElement(case, "skipped", message=f"{row.outcome}: {reason}".rstrip(": "))
     elif reason:
         ET.SubElement(case, "system-out").text = f"{row.outcome}: {reason}"

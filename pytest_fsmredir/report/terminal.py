@@ -13,9 +13,9 @@ import pytest
 from pytest_fsmredir.config.parsing import NETNS
 from pytest_fsmredir.model.checks import Profile
 from pytest_fsmredir.model.outcomes import IptablesVariant, Outcome
-from pytest_fsmredir.report.facts import suite_version
 from pytest_fsmredir.report.failures import failure_lines, wrapped
 from pytest_fsmredir.report.reasons import not_run
+from pytest_fsmredir.report.version import suite_version
 from pytest_fsmredir.suite.judgement import Judgement, NodeResult, ProfileResult, Verdict
 from pytest_fsmredir.suite.plan import Plan
 from pytest_fsmredir.suite.results import Results

@@ -12,6 +12,7 @@ import yaml
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.report.document import canonical, document
 from pytest_fsmredir.report.junit import junit
+from pytest_fsmredir.report.sums import SIGNATURE, SUMS, digests_of, sums_text
 from pytest_fsmredir.suite.judgement import Judgement
 from pytest_fsmredir.suite.plan import Plan
 
@@ -29,7 +30,7 @@ def prepare_directory(directory: Path) -> None:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name in _FILES:
+        for name in (*_FILES, SUMS, SIGNATURE):
             (directory / name).touch()
             (directory / name).unlink()
     except OSError as error:
@@ -53,7 +54,9 @@ def write_report(
         junit(plan.catalogue, judgement.rows, facts.get("trouble", "")),
     )
     pairs = zip(_FILES, texts, strict=True)
-    return [_written(directory / name, text) for name, text in pairs]
+    files = [_written(directory / name, text) for name, text in pairs]
+    sums = sums_text(digests_of(files, directory))
+    return [*files, _written(directory / SUMS, sums)]
 
 
 def _yaml(value: Mapping[str, Any]) -> str:

@@ -130,11 +130,9 @@ def judge_run(plan: Plan, results: Results) -> Judgement:
     )
     profiles = judge(rows, measure)
     nodes = judge_nodes(rows, measure, interrupted=results.interrupted)
-    whole = worst(profiles, interrupted=results.interrupted)
-    verdict = worst_of([whole, *(node.verdict for node in nodes)])
     bad = {Outcome.FAIL, Outcome.ERROR, *({Outcome.WARN} if measure.strict else ())}
     return Judgement(
-        verdict=Verdict.INVALID if results.trouble else verdict,
+        verdict=whole_verdict(profiles, nodes, measure, interrupted=results.interrupted),
         profiles=profiles,
         nodes=nodes,
         rows=rows,
@@ -143,6 +141,26 @@ def judge_run(plan: Plan, results: Results) -> Judgement:
         or bool(waivers)
         or any(row.outcome in bad for row in results.rows.values()),
     )
+
+
+def whole_verdict(
+    profiles: Iterable[ProfileResult],
+    nodes: Iterable[NodeResult],
+    measure: Measure,
+    *,
+    interrupted: bool,
+) -> Verdict:
+    """Return the verdict of a run: that of its worst profile or node.
+
+    Args:
+        profiles: The result of every profile.
+        nodes: The result of every named node.
+        measure: How they were judged.
+        interrupted: Whether the user ended the run early.
+    """
+    whole = worst(profiles, interrupted=interrupted)
+    verdict = worst_of([whole, *(node.verdict for node in nodes)])
+    return Verdict.INVALID if measure.broken else verdict
 
 
 def complete(

@@ -42,6 +42,11 @@ class Plan:
         return self.claims.features
 
     @property
+    def packaged(self) -> Catalogue:
+        """The checks without the generated ones, so that equal suites have equal digests."""
+        return Catalogue(check for check in self.catalogue.checks if check not in self.generated)
+
+    @property
     def declared(self) -> bool:
         """Whether the claims are declared by the user, not inferred."""
         return self.claims.source is ClaimSource.DECLARED

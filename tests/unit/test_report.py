@@ -190,8 +190,8 @@ def test_report_matches_its_schema(config: pytest.Config, tmp_path: Path) -> Non
         "command": "sh init.sh",
     }  # fmt: skip
     assert document["profiles"][0] == {
-        "name": "core", "verdict": "partial", "total": 4, "pass": 1, "fail": 0, "warn": 0,
-        "note": 0, "error": 0, "unsupported": 1, "waived": 1, "notRun": 1,
+        "name": "core", "verdict": "partial", "proved": False, "total": 4, "pass": 1, "fail": 0,
+        "warn": 0, "note": 0, "error": 0, "unsupported": 1, "waived": 1, "notRun": 1,
     }  # fmt: skip
     assert document["waivers"] == [WAIVER.as_dict()]
 

@@ -1,0 +1,105 @@
+"""Reports of runs that did not take place, with the catalogue of this version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pytest_fsmredir.config.waivers import Waiver
+from pytest_fsmredir.implementations.init_command import InitCommand
+from pytest_fsmredir.implementations.select import claims
+from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.report.document import canonical
+from pytest_fsmredir.report.known import releases
+from pytest_fsmredir.report.sums import SUMS, digests_of, sums_text
+from pytest_fsmredir.report.write import write_report
+from pytest_fsmredir.suite.judgement import judge_run
+from pytest_fsmredir.suite.plan import Plan
+from pytest_fsmredir.suite.results import Results
+
+if TYPE_CHECKING:
+    from tests.unit.conftest import Project
+
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the C version if libyaml is present
+V4 = Variant("netns", "nft", 4)
+FACTS = {
+    "ended": "finished",
+    "started": "2026-11-20T10:00:00Z",
+    "seconds": 9.5,
+    "host": {
+        "kernel": "6.1", "arch": "x86_64", "iptables": {"nft": "1.8.9"}, "python": "3.12.1",
+        "pytest": "9.0.0", "privilege": "root",
+    },
+    "argv": ["pytest", "--fsm-conformance"],
+    "options": {"init-cmd": "sh init.sh", "timeout": "9"},
+    "seed": 0,
+    "attempts": 1,
+    "hygiene": {
+        "deselected": 0, "reruns": 0, "reordered": False, "workers": 0, "plugins": ["other 1"],
+        "foreignConftests": [], "settings": {},
+    },
+}  # fmt: skip
+
+
+def write(
+    project: Project,
+    name: str = "report",
+    outcomes: Mapping[str, Outcome] = {},
+    waivers: tuple[Waiver, ...] = (),
+    **options: str,
+) -> Path:
+    """Write the report of a run in which every check passes, but for some.
+
+    Args:
+        project: Where to write.
+        name: The directory.
+        outcomes: The outcome of checks that do not pass, by id.
+        waivers: The waivers.
+        options: Options of the run.
+    """
+    settings = project.settings(init_cmd="sh init.sh", ip="4", **options)
+    settings = replace(settings, waivers=waivers)
+    (release,) = releases()
+    implementation = InitCommand(settings.init_cmd)
+    plan = Plan(
+        settings=settings,
+        catalogue=release.catalogue,
+        implementation=implementation,
+        variants=(V4,),
+        claims=claims(implementation, settings.features, inferred=True),
+    )
+    results = Results("root")
+    for check in release.catalogue.checks:
+        if plan.variants_of(check) and not plan.unclaimed(check, V4):
+            results.record(_row(check.id, outcomes.get(check.id, Outcome.PASS)))
+    directory = project.path / name
+    directory.mkdir()
+    write_report(plan, judge_run(plan, results), FACTS, directory)
+    return directory
+
+
+def _row(check: str, outcome: Outcome) -> Row:
+    row = Row(check=check, variant=V4, outcome=outcome, probes=1)
+    if outcome is Outcome.PASS:
+        return row
+    return replace(row, reason="x: expected a; seen b", flow="x", expected="a", seen="b")
+
+
+def forge(directory: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a report in all its files, with fresh digests."""
+    document = json.loads((directory / "report.json").read_text())
+    change(document)
+    (directory / "report.json").write_text(canonical(document) + "\n")
+    (directory / "report.yaml").write_text(yaml.dump(document, Dumper=DUMPER, sort_keys=False))
+    seal(directory)
+
+
+def seal(directory: Path) -> None:
+    """Write fresh digests."""
+    files = [file for file in directory.iterdir() if not file.name.startswith(SUMS)]
+    (directory / SUMS).write_text(sums_text(digests_of(files, directory)))
