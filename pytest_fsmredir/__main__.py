@@ -1,4 +1,4 @@
-"""The commands ``python -m pytest_fsmredir doctor|reference|mesh|pod|verify|clean|rules``."""
+"""The commands of ``python -m pytest_fsmredir``; each imports what it needs alone."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
   pod NAMESPACE/NAME            judge a running pod, with an agent in an ephemeral container;
                                 see --help
   verify DIR                    check a report that --fsm-report wrote; see --help
+  compare DIR DIR ...           compare reports of versions or implementations; see --help
+  summary DIR                   show a report on CI: annotations, Markdown, a badge; see --help
   clean                         remove what killed runs left in a cluster; see --help
   rules show|path|check|diff    ask what the rules in a file or a pod do with packets; see --help
 """
 
 
 _MODULES = {
+    "compare": "cli.compare",
     "reference": "implementations.reference.command",
+    "summary": "cli.summary",
     "rules": "cli.rules.command",
     "verify": "cli.verify",
 }
