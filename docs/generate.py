@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docs._pages import api, catalogue, checks, options
+from docs._pages import api, checks, options
 
 FOLDER = Path(__file__).parent
 
@@ -12,7 +12,6 @@ PAGES = {
     "api.md": api.page,
     "checks.md": checks.page,
     "options.md": options.page,
-    f"../fixtures/{catalogue.file()}": catalogue.page,
 }
 """The text of each generated page, by its file."""
 

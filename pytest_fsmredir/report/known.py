@@ -1,4 +1,7 @@
-"""The catalogues of checks that were released: data files of the package, one for each version."""
+"""The catalogues of checks that are known: one data file for each release, and the present code.
+
+A release adds its data file: ``python -m docs.release``.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from pytest_fsmredir import layout
 from pytest_fsmredir.errors import CatalogueError
 from pytest_fsmredir.model.checks import Catalogue, Check, Level, Profile
 from pytest_fsmredir.model.features import Feature
+from pytest_fsmredir.report.version import suite_version
+from pytest_fsmredir.suite import catalogue
 
 FOLDER = "catalogues"
 """The folder of the data files, below the shipped fixtures."""
@@ -46,12 +51,27 @@ def releases() -> tuple[Release, ...]:
     return tuple(_release(json.loads(file.read_text(encoding="utf-8"))) for file in files)
 
 
-def catalogue_text(version: str, catalogue: Catalogue) -> str:
+@cache
+def present() -> Release:
+    """Return the catalogue of the installed code, which may not be released yet."""
+    return Release(suite_version(), catalogue.load())
+
+
+def with_digest(digest: str) -> Release | None:
+    """Return the catalogue with a digest, as reports have it; None if none is known."""
+    found = next((each for each in releases() if each.digest == digest), None)
+    if found is None and present().digest == digest:
+        return present()
+    return found
+
+
+def data_file(release: Release) -> str:
     """Return the data file of a catalogue, one check a line."""
-    checks = ",\n".join(json.dumps(check.as_dict(), sort_keys=True) for check in catalogue.checks)
+    checks = release.catalogue.checks
+    lines = ",\n".join(json.dumps(check.as_dict(), sort_keys=True) for check in checks)
     return (
-        f'{{"version": "{version}", "digest": "sha256:{catalogue.digest}",\n'
-        f'"checks": [\n{checks}\n]}}\n'
+        f'{{"version": "{release.version}", "digest": "{release.digest}",\n'
+        f'"checks": [\n{lines}\n]}}\n'
     )
 
 

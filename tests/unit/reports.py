@@ -15,7 +15,7 @@ from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.select import claims
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.report.document import canonical
-from pytest_fsmredir.report.known import releases
+from pytest_fsmredir.report.known import present
 from pytest_fsmredir.report.sums import SUMS, digests_of, sums_text
 from pytest_fsmredir.report.write import write_report
 from pytest_fsmredir.suite.judgement import judge_run
@@ -64,7 +64,7 @@ def write(
     """
     settings = project.settings(init_cmd="sh init.sh", ip="4", **options)
     settings = replace(settings, waivers=waivers)
-    (release,) = releases()
+    release = present()
     implementation = InitCommand(settings.init_cmd)
     plan = Plan(
         settings=settings,

@@ -7,17 +7,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_fsmredir import layout
 from pytest_fsmredir.cli import verify
 from pytest_fsmredir.config.options import OPTIONS
 from pytest_fsmredir.config.waivers import Waiver
+from pytest_fsmredir.errors import CatalogueError
 from pytest_fsmredir.model.outcomes import Outcome
 from pytest_fsmredir.model.withdrawn import Withdrawn
+from pytest_fsmredir.report.known import FOLDER, data_file, present, releases
 from pytest_fsmredir.report.read import read_report
 from pytest_fsmredir.report.sums import SIGNATURE, SUMS
 from pytest_fsmredir.report.verify.circumstances import EFFECTS, check_withdrawn
@@ -273,3 +277,24 @@ def test_reports_are_read_without_pytest() -> None:
         [sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_released_catalogues_stay_as_they_were() -> None:
+    """Catches: a check that changes after its release, so that old reports no longer verify."""
+    released = {each.version: each for each in releases()}
+    assert released.get(present().version, present()).digest == present().digest
+
+
+def test_data_file_of_a_release_holds_its_catalogue(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Catches: a data file that a later version cannot read, or that was edited."""
+    (tmp_path / FOLDER).mkdir()
+    file = tmp_path / FOLDER / "0.0.1.json"
+    file.write_text(data_file(replace(present(), version="0.0.1")))
+    monkeypatch.setattr(layout, "fixtures", lambda: tmp_path)
+    found = releases.__wrapped__()
+    assert [(each.version, each.digest) for each in found] == [("0.0.1", present().digest)]
+    file.write_text(file.read_text().replace("SHOULD", "MUST", 1))
+    with pytest.raises(CatalogueError, match=r"0\.0\.1\.json does not match its digest"):
+        releases.__wrapped__()

@@ -14,7 +14,7 @@ from pytest_fsmredir.model.checks import Catalogue, Check, Level
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.outcomes import Outcome, Row
 from pytest_fsmredir.report.document import outcome_counts, results_digest
-from pytest_fsmredir.report.known import Release, releases
+from pytest_fsmredir.report.known import Release
 from pytest_fsmredir.report.read import Report
 from pytest_fsmredir.report.verify.finding import Finding
 from pytest_fsmredir.suite.judgement import (
@@ -50,12 +50,6 @@ def check_schema(report: Report) -> Iterator[Finding]:
     for error in validator.iter_errors(report.document):
         where = "/".join(map(str, error.absolute_path)) or "the document"
         yield Finding(f"report.json does not follow its schema: {where}: {error.message[:200]}")
-
-
-def release_of(report: Report) -> Release | None:
-    """Return the release whose catalogue the report names; None if none has that digest."""
-    digest = report.suite["catalogue"]
-    return next((each for each in releases() if each.digest == digest), None)
 
 
 def check_rows(report: Report, release: Release) -> Iterator[Finding]:

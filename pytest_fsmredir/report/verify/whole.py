@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from pytest_fsmredir.report.known import releases
+from pytest_fsmredir.report.known import present, releases, with_digest
 from pytest_fsmredir.report.read import Report, read_report
 from pytest_fsmredir.report.verify import circumstances, consistency, files
 from pytest_fsmredir.report.verify.finding import Finding
@@ -42,9 +42,9 @@ def findings(directory: Path, now: datetime, signers: Path | None = None) -> Ite
 
 
 def _contents(report: Report, now: datetime) -> Iterator[Finding]:
-    release = consistency.release_of(report)
+    release = with_digest(report.suite["catalogue"])
     if release is None:
-        known = ", ".join(each.version for each in releases())
+        known = ", ".join({each.version: None for each in (*releases(), present())})
         yield Finding(
             f"the catalogue {report.suite['catalogue'][:19]}... of version"
             f" {report.suite['version']} is not that of a known release ({known}): upgrade"
