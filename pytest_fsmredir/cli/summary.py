@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_fsmredir.errors import ReportError
-from pytest_fsmredir.report.publish import annotations, badge, summary
+from pytest_fsmredir.report.publish import badge, summary, workflow_commands
 from pytest_fsmredir.report.read import read_report
 
 
@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
             with arguments.append_to.open("a", encoding="utf-8") as file:
                 file.write(summary(report))
         if arguments.annotations:
-            sys.stdout.writelines(f"{line}\n" for line in annotations(report))
+            sys.stdout.writelines(f"{line}\n" for line in workflow_commands(report))
         if not (arguments.badge or arguments.append_to or arguments.annotations):
             sys.stdout.write(summary(report))
     except (ReportError, OSError) as error:

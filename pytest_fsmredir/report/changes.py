@@ -84,7 +84,7 @@ def changes(before: Report, after: Report) -> Iterator[Change]:
         if variant not in common or check in withdrawn:
             continue
         old, new = earlier.get((check, variant)), later.get((check, variant))
-        outcomes = (old and old.outcome, new and new.outcome)
-        if outcomes[0] != outcomes[1]:
+        was, now = old.outcome if old else None, new.outcome if new else None
+        if was != now:
             reason = new.reason if new else ""
-            yield Change(check, titles[check], variant, *outcomes, reason)
+            yield Change(check, titles[check], variant, was, now, reason)

@@ -22,7 +22,7 @@ _COLOURS = {
 _LABEL = "FSM redirection"
 
 
-def annotations(report: Report) -> Iterator[str]:
+def workflow_commands(report: Report) -> Iterator[str]:
     """Yield workflow commands of GitHub: one for each group of failures with one cause.
 
     Source: "Workflow commands for GitHub Actions", Setting an error message.

@@ -51,7 +51,6 @@ def write(
     name: str = "report",
     outcomes: Mapping[str, Outcome] = {},
     waivers: tuple[Waiver, ...] = (),
-    **options: str,
 ) -> Path:
     """Write the report of a run in which every check passes, but for some.
 
@@ -60,9 +59,8 @@ def write(
         name: The directory.
         outcomes: The outcome of checks that do not pass, by id.
         waivers: The waivers.
-        options: Options of the run.
     """
-    settings = project.settings(init_cmd="sh init.sh", ip="4", **options)
+    settings = project.settings(init_cmd="sh init.sh", ip="4")
     settings = replace(settings, waivers=waivers)
     release = present()
     implementation = InitCommand(settings.init_cmd)
@@ -90,7 +88,7 @@ def _row(check: str, outcome: Outcome) -> Row:
     return replace(row, reason="x: expected a; seen b", flow="x", expected="a", seen="b")
 
 
-def forge(directory: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def forge(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change a report in all its files, with fresh digests."""
     document = json.loads((directory / "report.json").read_text())
     change(document)

@@ -154,7 +154,7 @@ def test_forgery_with_fresh_digests_is_rejected(project: Project, failing: Path,
     change, reason = FORGERIES[name]
     directory = project.path / "report"
     shutil.copytree(failing, directory)
-    forge(directory, lambda document: change(document) and None)
+    forge(directory, change)
     assert re.search(reason, "\n".join(rejected(directory)))
 
 
