@@ -147,6 +147,7 @@ class Recorder:
         if not self.forwarding:
             answer(stream, acceptance)
             return
+        stream.watch()
         self._upstreams = [upstream for upstream in self._upstreams if not upstream.closed]
         # The destination of a direct connection to our listener is the listener itself: forwarding
         # it would be an endless loop.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import select
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -52,6 +53,20 @@ class End(Protocol):
         ...
 
 
+class BriefEnd(Protocol):
+    """The acceptor's end of a connection of a sweep.
+
+    Attributes:
+        watched: The engine handles its events.
+    """
+
+    watched: bool
+
+    def close(self) -> None:
+        """Abort the connection."""
+        ...
+
+
 class Watchable(Protocol):
     """A socket, or one end of a pipe."""
 
@@ -65,9 +80,11 @@ class Engine:
 
     Attributes:
         ends: The open connections that this engine accepted, by serial number.
+        brief: The connections accepted during :meth:`brief_answers`; None outside of it.
     """
 
     def __init__(self) -> None:
+        self.brief: list[BriefEnd] | None = None
         self.ends: WeakValueDictionary[int, End] = WeakValueDictionary()
         self._log: list[Acceptance] = []
         self._witnesses: list[Witness] = []
@@ -133,6 +150,22 @@ class Engine:
         for _ in range(_SETTLING_PASSES):
             if not self._serve(0):
                 break
+
+    @contextmanager
+    def brief_answers(self) -> Iterator[None]:
+        """Let acceptors answer without watching their connections, which the end of the block ends.
+
+        Handling the events of a connection costs as much as the connection itself.
+        """
+        brief: list[BriefEnd] = []
+        self.brief = brief
+        try:
+            yield
+        finally:
+            self.brief = None
+            for end in brief:
+                if not end.watched:
+                    end.close()
 
     def accepted(
         self, by: Acceptor, local: Address, peer: Address, original: Address | None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from itertools import islice
 
 from pytest_fsmredir.model.flow import Acceptor, Address, Fate, Flow
@@ -23,9 +22,10 @@ from pytest_fsmredir.traffic.services import (
 )
 from pytest_fsmredir.traffic.sockets import SocketMaker, as_seen_by, emptied, loss, sockname
 from pytest_fsmredir.traffic.stream import Stream
+from pytest_fsmredir.traffic.sweep import sweep
 
 BACKLOG = 1024
-WINDOW = 32  # simultaneous flows of one sweep
+WINDOW = 64  # simultaneous flows of one sweep
 
 # A rule dropped the packet, it has no route (ip-route(8): blackhole, prohibit, unreachable), or the
 # implementation made the MTU smaller. This is a fate of the packet, not an error of the harness.
@@ -80,12 +80,13 @@ class Host:
                 may be delayed.
         """
         pending = iter(flows)
+        self.engine.settle()
         while batch := list(islice(pending, WINDOW)):
-            with ONE_AT_A_TIME, ExitStack() as undo:
-                window = [undo.enter_context(self._dial(flow, dial)) for flow in batch]
-                self._settle(window)
-            for connection in window:
-                yield connection.fate_by_banner
+            with ONE_AT_A_TIME:
+                fates = sweep(
+                    self.engine, batch, lambda flow: self._socket(flow, dial), self.timeout_s
+                )
+            yield from fates
 
     def datagram(self, flow: Flow, dial: Dial = PLAIN, *, payload: bytes = b"") -> Fate:
         """Send one UDP datagram and wait for its answer, which repeats the payload."""
@@ -221,23 +222,6 @@ class Host:
             sock.close()
             raise
         return sock
-
-    def _settle(self, window: list[Connection]) -> None:
-        waiting = iter(window)
-        current = next(waiting)
-
-        def all_settled() -> bool:
-            nonlocal current
-            while current.is_settled():
-                following = next(waiting, None)
-                if following is None:
-                    return True
-                current = following
-            return False
-
-        self.engine.pump(all_settled, self.timeout_s)
-        for connection in window:
-            connection.give_up()
 
     def _ask(
         self,

@@ -53,18 +53,29 @@ class Listener:
             stream.close()
 
     def _ready(self, _: int) -> None:
+        brief = self._engine.brief
+        if brief is None:
+            self._accept(watched=True)
+            return
+        while (stream := self._accept(watched=False)) is not None:
+            brief.append(stream)
+
+    def _accept(self, *, watched: bool) -> Stream | None:
+        """Accept and serve one connection; None if there is none."""
         try:
             sock, peer = self._sock.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return  # the client has reset it; other queued connections trigger another call
+            return None  # the client has reset it; other queued connections trigger another call
         sock.setblocking(False)
         acceptance = self._engine.accepted(
             self._by, sockname(sock), Address(*peer[:2]), original_destination(sock, self._version)
         )
-        stream = Stream(self._engine, sock)
-        self._engine.ends[acceptance.serial] = stream
-        self._keep(stream)
+        stream = Stream(self._engine, sock, watched=watched)
+        if watched:
+            self._engine.ends[acceptance.serial] = stream
+            self._keep(stream)
         self._serve(stream, acceptance)
+        return stream
 
     def _keep(self, stream: Stream) -> None:
         if len(self._streams) >= self._room:

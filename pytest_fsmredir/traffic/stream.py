@@ -24,15 +24,17 @@ class Stream:
         feeds: The stream that receives a copy of the input; its full buffer pauses reading.
         ended: The peer has half-closed.
         closed: The socket is closed.
+        watched: The engine handles its events.
     """
 
     __slots__ = (
         "__weakref__", "_engine", "_events", "_fed_by", "_finished", "_finishing", "_out",
-        "closed", "ended", "feeds", "on_data", "on_end", "on_loss", "sock",
+        "closed", "ended", "feeds", "on_data", "on_end", "on_loss", "sock", "watched",
     )  # fmt: skip
 
-    def __init__(self, engine: Engine, sock: socket.socket) -> None:
+    def __init__(self, engine: Engine, sock: socket.socket, *, watched: bool = True) -> None:
         self.sock = sock
+        self.watched = False
         self.feeds: Stream | None = None
         self.ended = False
         self.closed = False
@@ -45,7 +47,14 @@ class Stream:
         self._finished = False
         self._fed_by: Stream | None = None
         self._events = READABLE
-        engine.watch(sock, READABLE, self._ready)
+        if watched:
+            self.watch()
+
+    def watch(self) -> None:
+        """Handle the events of the socket from now on."""
+        if not self.watched:
+            self.watched = True
+            self._engine.watch(self.sock, self._events, self._ready)
 
     def copy_to(self, other: Stream) -> None:
         """Copy all received data and the half-close to the other stream."""
@@ -136,7 +145,10 @@ class Stream:
         events = (0 if self.ended or full else READABLE) | (WRITABLE if self._out else 0)
         if events != self._events:
             self._events = events
-            self._engine.change(self.sock, events)
+            if self.watched:
+                self._engine.change(self.sock, events)
+            else:
+                self.watch()
 
     def _lose(self, code: int) -> None:
         on_loss = self.on_loss

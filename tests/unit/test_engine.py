@@ -87,6 +87,32 @@ def test_socket_that_cannot_be_used_is_closed(
     assert all(sock.fileno() == -1 for sock in made)
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_sweep_tells_fates_apart(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """Catches: a sweep that confuses its flows, or takes a late answer for none."""
+    host = ContainerHost(engine, OwnedSockets(), timeout_s=0.2)
+    at = Address("127.0.0.1", 0)
+    refusing = host.listen(at)
+    refusing.close()
+    with (
+        closing(host.listen(at)) as plain,
+        closing(host.listen(at, serve=lambda stream, _: stream.close())) as closing_at_once,
+        closing(host.listen(at, serve=lambda *_: None)) as silent,
+    ):
+        if late:  # no answer has arrived at the first look
+            monkeypatch.setattr(engine, "settle", lambda: None)
+        there = (plain, closing_at_once, refusing, silent, plain)
+        flows = [Flow(Direction.OUTBOUND, listener.address) for listener in there]
+        fates = list(host.connect_all(flows))
+    assert [fate.lost for fate in fates] == [None, "reset", "refused", "no answer", None]
+    assert [fate.flow for fate in fates] == flows
+    for fate in (fates[0], fates[4]):
+        assert fate.accepted.local == plain.address
+        assert fate.accepted.peer == fate.client
+
+
 def test_port_of_an_earlier_client_can_be_listened_on(engine: Engine) -> None:
     """Catches: a check that cannot listen on a port which an earlier flow had as its source."""
     host = ContainerHost(engine, OwnedSockets(), timeout_s=5.0)

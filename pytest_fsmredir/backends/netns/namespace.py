@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 _INTERRUPTIBLE_S = 0.5  # how long a Ctrl-C may go unnoticed at worst
 
-_LARGEST_BATCH = 64
+_LARGEST_BATCH = 256
 
 _Key = tuple[int, int, int, int, int]
 
