@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 from pytest_fsmredir.backends.base import Place, Pod
 from pytest_fsmredir.backends.needs import Need
-from pytest_fsmredir.backends.pod_parts import Idling, Steps, Tap
+from pytest_fsmredir.backends.pod_parts import Idling, Steps, Tap, Tracing
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import Completed
@@ -200,6 +200,20 @@ class ForeignPrograms(Protocol):
         """Run a program in the pod as root, for example to add foreign rules.
 
         The iptables programs are of the check's variant.
+        """
+        ...
+
+    def tracing(self, pod: Pod, *, legacy: bool) -> AbstractContextManager[Tracing]:
+        """Trace the packets that open flows through the pod's rules, for the block.
+
+        A flow must be sent alone, and its trace read before the next one is sent.
+
+        Args:
+            pod: The pod.
+            legacy: Whether the pod has rules of legacy iptables.
+
+        Raises:
+            BackendError: The kernel cannot trace packets here.
         """
         ...
 

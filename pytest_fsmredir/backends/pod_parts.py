@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.packet import Packet
@@ -32,6 +33,50 @@ class Steps(Protocol):
     @property
     def programming(self) -> Programming:
         """Wait for the end of the run, and return its result."""
+        ...
+
+
+class TracedRule(NamedTuple):
+    """A rule that a packet matched, as the kernel names it.
+
+    Attributes:
+        variant: ``nft``, also for iptables rules of that variant; or ``legacy``.
+        family: ``ip``, ``ip6`` or ``inet``: the family of its table.
+        table: Its table.
+        chain: Its chain.
+        number: Its place in the chain, from 1.
+    """
+
+    variant: str
+    family: str
+    table: str
+    chain: str
+    number: int
+
+
+class Tracing(Protocol):
+    """The kernel's trace of the first packets of flows through the rules of a pod."""
+
+    def rules(self, transport: bytes) -> frozenset[TracedRule]:
+        """Return the rules that packets matched since the last call.
+
+        Args:
+            transport: Only packets whose transport header begins with these bytes, such as the
+                source port of TCP and UDP.
+
+        Raises:
+            BackendError: The kernel dropped reports, because too many waited.
+        """
+        ...
+
+    def inject(self, place: Place, packet: Packet, *, uid: int | None = None) -> None:
+        """Send a packet made by hand, to trace one that no socket sends.
+
+        Args:
+            place: The place that sends.
+            packet: The packet.
+            uid: Owner of the socket; an application user (1000) by default in a pod.
+        """
         ...
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import NamedTuple
 
+from pytest_fsmredir.model.rule_use import RuleUse
+
 _KEPT = 64  # claims; a single statement evaluates fewer
 
 
@@ -94,9 +96,11 @@ class Proven(Statement):
 
     Attributes:
         status: ``proved``, or the reason why the claim is not proved.
+        use: What the packets of the proof showed about the rules; None if no rules were read.
     """
 
     status: str
+    use: RuleUse | None = None
 
 
 class Unmet(AssertionError):
@@ -124,9 +128,9 @@ def require(claim: BaseClaim) -> None:
         raise Unmet(claim)
 
 
-def proofs() -> list[str]:
-    """Return the proof status of each evaluated claim about every flow."""
-    return [claim.status for _, claim in _asked if isinstance(claim, Proven)]
+def proofs() -> list[Proven]:
+    """Return the evaluated claims about every flow."""
+    return [claim for _, claim in _asked if isinstance(claim, Proven)]
 
 
 def forget_claims() -> None:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from pytest_fsmredir.model.rule_use import RuleUse
+
 
 class Outcome(StrEnum):
     """How one run of one check ended."""
@@ -97,6 +99,7 @@ class Row:
             symptom share one message.
         proof: ``proved`` for a check that compared every flow, or why it could not; empty for any
             other check.
+        rules: What a check of every flow showed about the rules of its pods.
     """
 
     check: str
@@ -112,6 +115,7 @@ class Row:
     out_of_reach: bool = False
     symptom: tuple[str, ...] = ()
     proof: str = ""
+    rules: tuple[RuleUse, ...] = ()
 
     def merged(self, other: Row) -> Row:
         """Return the combined row of two runs of one check."""
@@ -135,7 +139,9 @@ class Row:
         """Return the row that :meth:`as_dict` described."""
         variant = Variant(**document["variant"])
         outcome, symptom = Outcome(document["outcome"]), tuple(document["symptom"])
-        return cls(**{**document, "variant": variant, "outcome": outcome, "symptom": symptom})
+        rules = tuple(map(RuleUse.from_dict, document["rules"]))
+        known = {"variant": variant, "outcome": outcome, "symptom": symptom, "rules": rules}
+        return cls(**{**document, **known})
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a row holds

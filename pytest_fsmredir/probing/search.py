@@ -7,13 +7,13 @@ verdict.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import ip_address
-from typing import Final
 
 from pytest_fsmredir.backends.base import Mesh, Pod
 from pytest_fsmredir.backends.facets import ForeignPrograms, KernelSettings
@@ -23,28 +23,39 @@ from pytest_fsmredir.model.claims import PROVED, Proven
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address, Direction, Fate
 from pytest_fsmredir.model.policy import Policy
+from pytest_fsmredir.model.rule_use import RuleUse
 from pytest_fsmredir.probing.aim import ANSWERED, NOT_ANSWERED
 from pytest_fsmredir.probing.judge import claim
+from pytest_fsmredir.probing.rule_use import rule_use
+from pytest_fsmredir.probing.sendable import (
+    ECN_SYN,
+    PLAIN_TOS,
+    SYN_LENGTH,
+    dialled,
+    occurring,
+    sendable,
+)
+from pytest_fsmredir.probing.validation import Ends, Trace, validate
 from pytest_fsmredir.rules import live, show
-from pytest_fsmredir.rules.bdd import Intervals, common, joined, outside
+from pytest_fsmredir.rules.bdd import Intervals
 from pytest_fsmredir.rules.ends import EndKind
 from pytest_fsmredir.rules.errors import RulesError
 from pytest_fsmredir.rules.forms import Field
+from pytest_fsmredir.rules.goals import goals
 from pytest_fsmredir.rules.packet import ICMP, ICMPV6, SYN, TCP, UDP, Packet, text_of
-from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.prove import Finding, Prover
-from pytest_fsmredir.rules.seek import Taste, one, usual_taste
+from pytest_fsmredir.rules.seek import Seeker, Taste, one, usual_taste
 from pytest_fsmredir.rules.trace import follow
 from pytest_fsmredir.traffic.dial import Prepare
 
-ECN_SYN: Final = 0xC2
+_COUNTERS = re.compile(r"(?<=\[)\d+(?=:\d)|(?<=:)\d+(?=\])|(?<=(?:ckets|bytes)\": )\d+")
+"""Values of packet counters: checks of one pod share its proof, although the values differ."""
+
 _SENT_AT_MOST = 60
 _SLOW = frozenset({EndKind.DROPPED, EndKind.LOST, EndKind.FORWARDED})
 _SLOW_AT_MOST = 12
 """Limit of unanswered flows, each of which takes a whole timeout."""
-SYN_LENGTH: Final = {4: 60, 6: 80}
-"""Length in bytes of Linux's SYN packet, by IP version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +100,9 @@ def search(
     if done.status != 0:
         return _unread(f"the rules could not be read: {done.stderr.strip()[:200]}")
     try:
+        printed = _COUNTERS.sub("0", done.stdout)
         found = _compared(
-            done.stdout, policy, mesh.family, tuple(pod.addresses), mesh.highest_id, beyond
+            printed, policy, mesh.family, tuple(pod.addresses), mesh.highest_id, beyond
         )
     except RulesError as why:
         return _unread(f"the rules were not understood: {why}")
@@ -113,17 +125,36 @@ def search(
             raise BackendError(_contradiction(finding, fate))
         else:
             open_.append(f"the packet that was sent differs from: {finding.packet}")
-    return Search(_agreement(wrong, "; ".join(open_) or PROVED))
+    use = None if wrong else _validated(mesh, partial(programs.tracing, pod), found, sender)
+    return Search(_agreement(wrong, "; ".join(open_) or PROVED, use))
+
+
+def _validated(mesh: Mesh, trace: Trace, found: _Compared, sender: _Sender) -> RuleUse:
+    """Validate the model of a pod's rules by packets; checks that share a pod do it once.
+
+    Raises:
+        BackendError: The kernel treats a packet differently from what the model predicts.
+    """
+    if found.use is None:
+        seeker = found.seeker
+        able = sendable(seeker, mesh.client.address, mesh.highest_id, sender.beyond)
+        wanted = goals(seeker, occurring(seeker))
+        ends = Ends(sender.pod, mesh.client, sender.send)
+        done = validate(trace, seeker, wanted, able, ends)
+        found.use = rule_use(seeker, wanted, done)
+    return found.use
 
 
 def _unread(why: str) -> Search:
     return Search(_agreement([], why))
 
 
-def _agreement(wrong: list[str], status: str) -> Proven:
+def _agreement(wrong: list[str], status: str, use: RuleUse | None = None) -> Proven:
     count = f"{len(wrong)} kinds of flows are treated differently" if len(wrong) > 1 else ""
     seen = "\n  ".join(filter(None, [count, *wrong])) or "no flow that is treated differently"
-    return Proven(not wrong, "every flow treated as the document requires", seen, status=status)
+    return Proven(
+        not wrong, "every flow treated as the document requires", seen, status=status, use=use
+    )
 
 
 def _contradiction(finding: Finding, fate: Fate) -> str:
@@ -134,13 +165,21 @@ def _contradiction(finding: Finding, fate: Fate) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Compared:
-    """The differences between the rules of a pod and the document."""
+    """The differences between the rules of a pod and the document.
+
+    Attributes:
+        findings: The differences.
+        remarks: What was not compared.
+        seeker: Finds packets for the rules.
+        use: What packets showed about the rules; None until they were sent.
+    """
 
     findings: tuple[Finding, ...]
     remarks: tuple[str, ...]
-    model: Model
+    seeker: Seeker
+    use: RuleUse | None = None
 
     def predicts(self, finding: Finding, fate: Fate) -> bool:
         """Whether the model predicts the finding's fate for the packet that was actually sent.
@@ -153,7 +192,7 @@ class _Compared:
             return False
         source, port = fate.client
         sent = replace(packet, source=int(ip_address(source)), source_port=port)
-        return follow(self.model, sent).ends == finding.path.ends
+        return follow(self.seeker.model, sent).ends == finding.path.ends
 
 
 @lru_cache(maxsize=32)
@@ -176,7 +215,7 @@ def _compared(
         *rules.remarks,
         *("further differences were skipped" for p in proofs if p.more),
     ]
-    return _Compared(tuple(findings), tuple(remarks), prover.model)
+    return _Compared(tuple(findings), tuple(remarks), prover.seeker)
 
 
 def _taste(family: int, highest_id: int, beyond: str | None) -> Taste:
@@ -187,18 +226,14 @@ def _taste(family: int, highest_id: int, beyond: str | None) -> Taste:
         highest_id: The highest user and group id that a process can have here.
         beyond: An address that the pod's second interface leads to; None if it has none.
     """
-    width = 32 if family == 4 else 128
-    hidden = outside(joined(NOT_ANSWERED[family]), width)
-    further = [] if beyond is None else one(int(ip_address(beyond)))
-    dialled = joined([*common(joined(ANSWERED[family]), hidden), *further])
     able: list[tuple[Field, Intervals]] = [
         (Field.UID, ((0, highest_id),)),
         (Field.GID, ((0, highest_id),)),
         (Field.LENGTH, one(SYN_LENGTH[family])),
-        (Field.TOS, tuple((n, n) for n in range(0, 256, 4))),  # TCP itself sets the ECN bits
+        (Field.TOS, PLAIN_TOS),
         (Field.TCP_FLAGS, one(SYN)),
         (Field.TCP_FLAGS, one(ECN_SYN)),
-        (Field.DESTINATION, dialled),
+        (Field.DESTINATION, dialled(family, beyond)),
     ]
     return Taste([*able, *usual_taste(family).wishes])
 
@@ -207,7 +242,7 @@ class _Sender:
     """Sends packets of the model as real flows."""
 
     def __init__(self, mesh: Mesh, pod: Pod, kernel: KernelSettings, beyond: str | None) -> None:
-        self._mesh, self._pod, self._kernel, self._beyond = mesh, pod, kernel, beyond
+        self._mesh, self.pod, self._kernel, self.beyond = mesh, pod, kernel, beyond
 
     def send(self, packet: Packet) -> Fate | None:
         """Send a flow whose first packet equals the given one; None if that is impossible here."""
@@ -215,15 +250,20 @@ class _Sender:
             return None
         to = text_of(packet.destination, packet.family)
         outbound = packet.direction is Direction.OUTBOUND
-        place = self._pod if outbound else self._mesh.client
+        place = self.pod if outbound else self._mesh.client
         uid = packet.uid if outbound else None
         source = self._source(packet)
         if packet.protocol == UDP:
             return place.datagram(
-                to, packet.port, uid=uid, source=source, prepare=_prepared(packet)
+                to,
+                packet.port,
+                uid=uid,
+                source=source,
+                payload=_payload(packet),
+                prepare=_prepared(packet),
             )
         if packet.protocol in {ICMP, ICMPV6}:
-            return place.ping(to, uid=uid)
+            return place.ping(to, uid=uid, payload=_payload(packet))
         with self._ecn(packet):
             return place.connect(
                 to, packet.port, uid=uid, gid=packet.gid, source=source,
@@ -255,9 +295,9 @@ class _Sender:
         outbound = packet.direction is Direction.OUTBOUND
         remote = packet.destination if outbound else packet.source
         host = ip_address(text_of(remote, packet.family))
-        if outbound and (host.is_loopback or str(host) in self._pod.addresses):
+        if outbound and (host.is_loopback or str(host) in self.pod.addresses):
             return packet.interface == "lo"
-        if outbound and str(host) == self._beyond:
+        if outbound and str(host) == self.beyond:
             return packet.interface == "net1"
         if outbound and packet.interface != "eth0":
             return False
@@ -272,7 +312,7 @@ class _Sender:
         """Return the source to bind; None if the kernel's choice is sufficient."""
         port = 0 if packet.source_port == 40000 else packet.source_port
         source = text_of(packet.source, packet.family)
-        usual = {self._pod.address, self._mesh.loopback()}
+        usual = {self.pod.address, self._mesh.loopback()}
         if packet.direction is Direction.OUTBOUND and source in usual and not port:
             return None
         return Address(source, port)
@@ -283,8 +323,14 @@ class _Sender:
             and packet.tcp_flags == ECN_SYN
             and packet.direction is Direction.OUTBOUND
         ):
-            return self._kernel.changed(self._pod, {"ipv4/tcp_ecn": "1"})  # of both IP versions
+            return self._kernel.changed(self.pod, {"ipv4/tcp_ecn": "1"})  # of both IP versions
         return nullcontext()
+
+
+def _payload(packet: Packet) -> bytes:
+    """Return the payload of a datagram or an echo request of the packet's length."""
+    headers = {UDP: 8, ICMP: 16, ICMPV6: 16}[packet.protocol] + (20 if packet.family == 4 else 40)
+    return bytes(max(packet.length - headers, 0))
 
 
 def _prepared(packet: Packet) -> Prepare | None:

@@ -15,6 +15,7 @@ from pytest_fsmredir.implementations.select import ClaimSource
 from pytest_fsmredir.model.checks import Check, Profile
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.outcomes import Outcome, Row
+from pytest_fsmredir.report.rules import rules_document
 from pytest_fsmredir.report.version import suite_version
 from pytest_fsmredir.suite.judgement import Judgement, NodeResult, ProfileResult
 from pytest_fsmredir.suite.plan import Plan
@@ -49,6 +50,7 @@ def document(plan: Plan, judgement: Judgement, facts: Mapping[str, Any]) -> dict
         "features": _features(plan.claims.features, plan.claims.source),
         "waivers": [waiver.as_dict() for waiver in plan.settings.waivers],
         "staleWaivers": [waiver.id for waiver in judgement.stale_waivers],
+        **({"rules": rules} if (rules := rules_document(row for _, row in rows)) else {}),
         "checks": [_row(plan.catalogue[row.check], profile, row) for profile, row in rows],
         "resultsDigest": results_digest(suite, subject, (row for _, row in rows)),
         "run": dict(facts),
@@ -103,6 +105,7 @@ def _profile(result: ProfileResult) -> dict[str, Any]:
         "proved": result.proved,
         "total": result.total,
         **outcome_counts(result.counts),
+        **({"proof": result.proof} if result.proof else {}),
     }
 
 
@@ -151,7 +154,7 @@ def _row(check: Check, profile: Profile, row: Row) -> dict[str, Any]:
         "flow": row.flow,
         "expected": row.expected,
         "seen": _stable(row.seen),
-        **({"proof": row.proof} if row.proof else {}),
+        **({"proof": _stable(row.proof)} if row.proof else {}),
         "probes": row.probes,
         "attempts": row.attempts,
     }

@@ -7,6 +7,7 @@ import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from textwrap import shorten
 
 import pytest
 
@@ -15,6 +16,7 @@ from pytest_fsmredir.model.checks import Profile
 from pytest_fsmredir.model.outcomes import IptablesVariant, Outcome
 from pytest_fsmredir.report.failures import failure_lines, wrapped
 from pytest_fsmredir.report.reasons import not_run
+from pytest_fsmredir.report.rules import rule_lines
 from pytest_fsmredir.report.version import suite_version
 from pytest_fsmredir.suite.judgement import Judgement, NodeResult, ProfileResult, Verdict
 from pytest_fsmredir.suite.plan import Plan
@@ -37,6 +39,7 @@ _WORDS = {
     Outcome.NOT_RUN: "not run",
 }
 
+_PROOF_WIDTH = 160  # characters; the report has the whole text
 _NO_IPV6 = (
     "IPv6 is not covered: TCP over IPv6 bypasses the sidecar in both directions (V6-001, V6-002)."
     " The other checks of IPv6 fail for this reason. Cover IPv6, or declare that it is not claimed:"
@@ -120,6 +123,8 @@ def summary(
         reporter.write_line(line)
     for result in judgement.profiles:
         reporter.write_line(_profile(result), **_MARKUP.get(result.verdict, {}))
+    for line in rule_lines(row for _, row in judgement.rows):
+        reporter.write_line(f"{'rules':<12} {line}")
     for reason in not_run(row for _, row in judgement.rows):
         reporter.write_line(f"{'not run':<8} {reason}")
     for name, text in _notices(results, judgement, remarks):
@@ -149,8 +154,8 @@ def _named(results: Results, *, verbose: bool) -> Iterator[str]:
 
 def _profile(result: ProfileResult) -> str:
     counts = _counted(result.counts)
-    proved = "  proved for every address, port and user" if result.proved else ""
-    return f"{result.profile:<12} {result.verdict:<14} {counts:<36} {result.seconds:.1f}s{proved}"
+    proof = f"  {shorten(result.proof, _PROOF_WIDTH)}" if result.proof else ""
+    return f"{result.profile:<12} {result.verdict:<14} {counts:<36} {result.seconds:.1f}s{proof}"
 
 
 def _node(result: NodeResult) -> str:

@@ -8,7 +8,7 @@ the product of the sizes of its operands, and in practice their sum.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from pytest_fsmredir.rules.errors import TooComplexError
@@ -204,6 +204,12 @@ class Bdd:
         """Whether a set contains the packet with these values of all variables."""
         while of > ALL:
             of = self._high[of] if values[self._variable[of]] else self._low[of]
+        return of == ALL
+
+    def holds_in(self, of: int, example: Mapping[int, bool]) -> bool:
+        """Whether a set contains an example; variables that it leaves open are not set."""
+        while of > ALL:
+            of = self._high[of] if example.get(self._variable[of], False) else self._low[of]
         return of == ALL
 
     def support(self, of: int) -> set[int]:

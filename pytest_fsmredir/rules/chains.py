@@ -62,6 +62,10 @@ class Batches:
         self._writes: dict[int, frozenset[Field]] = {}
         self._wants: dict[int, frozenset[Field]] = {}
 
+    def adopt(self, other: Batches) -> None:
+        """Use the batches that were made for a rule set with many chains in common."""
+        self._joined.update(other._joined)
+
     def of(self, chain: Chain, *, single: bool) -> list[Batch]:
         """Return the batches of a chain, in order."""
         store = self._single if single else self._joined

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pytest_fsmredir.model.flow import Direction
-from pytest_fsmredir.rules.bdd import ALL, NONE
+from pytest_fsmredir.rules.bdd import ALL, NONE, contains
 from pytest_fsmredir.rules.ends import Asked
-from pytest_fsmredir.rules.forms import Chain, Field, Rule, RuleSet
+from pytest_fsmredir.rules.forms import AllOf, Chain, Field, Number, Rule, RuleSet, Test
 from pytest_fsmredir.rules.packet import environment
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import Surroundings
@@ -25,11 +26,14 @@ class IdleRule:
         rule: The rule.
         chain: The chain that contains it.
         why: The reason, in words.
+        behind: An earlier rule of the chain that matches all of its packets; None if there is not
+            one alone.
     """
 
     rule: Rule
     chain: Chain
     why: str
+    behind: Rule | None = None
 
 
 def idle_rules(rules: RuleSet, family: int, surroundings: Surroundings) -> list[IdleRule]:
@@ -43,29 +47,58 @@ def idle_rules(rules: RuleSet, family: int, surroundings: Surroundings) -> list[
     space = Space(family, surroundings.interfaces(rules), surroundings.local(family))
     model = Model(rules, space, surroundings)
     seen = _Seen(space)
-    for direction, at in _starts(space):
-        Walk(model, at, observer=seen.note).send(direction, ALL)
+    for start in starts(space):
+        Walk(model, start.at, observer=seen.note).send(start.direction, start.packets)
     return [
-        IdleRule(rule, chain, seen.why_not(chain, rule))
+        IdleRule(rule, chain, *seen.why_not(chain, rule))
         for chain in rules.chains.values()
         if family in chain.families
         for rule in chain.rules
-        if rule.actions and not seen.acts(rule)
+        if rule.actions and not seen.acts(rule) and concerns(rule, family)
     ]
 
 
-def _starts(space: Space) -> Iterator[tuple[Direction, Environment]]:
+def concerns(rule: Rule, family: int) -> bool:
+    """Whether a rule can be about packets of an IP version; an nft table can hold both."""
+    return all(_permits(condition.test, family) for condition in rule.conditions)
+
+
+def _permits(test: Test, family: int) -> bool:
+    if isinstance(test, AllOf):
+        return all(_permits(part, family) for part in test.tests)
+    if isinstance(test, Number) and test.field is Field.FAMILY:
+        return contains(test.values, family)
+    return True
+
+
+class Start(NamedTuple):
+    """All packets of one direction, with connections in one state.
+
+    Attributes:
+        direction: Seen from the pod.
+        at: Their fields.
+        packets: The packets.
+    """
+
+    direction: Direction
+    at: Environment
+    packets: int
+
+
+def starts(space: Space) -> Iterator[Start]:
+    """Yield all packets, by direction and state."""
+    lo = space.index("lo")
+    remote = space.bdd.opposite(space.within(space.symbol(Field.IN), ((lo, lo),)))
     for direction in Direction:
         for state in (NEW, ESTABLISHED, RELATED, INVALID):
-            at = environment(space, direction, {})
-            at[Field.STATE] = space.constant(Field.STATE, state)
+            at = environment(space, direction, {}, state)
             if state != NEW:  # an earlier packet can have left any mark
                 at[Field.CONNECTION_MARK] = at[Field.MARK]
-            yield direction, at
+            yield Start(direction, at, ALL if direction is Direction.OUTBOUND else remote)
     # Packets that the kernel sends by itself, such as a reset, have no owner.
     alone = environment(space, Direction.OUTBOUND, {})
     alone[Field.HAS_SOCKET] = space.constant(Field.HAS_SOCKET, 0)
-    yield Direction.OUTBOUND, alone
+    yield Start(Direction.OUTBOUND, alone, ALL)
 
 
 class _Seen:
@@ -86,25 +119,27 @@ class _Seen:
         """Whether any packet matches the rule."""
         return id(rule) in self._hit
 
-    def why_not(self, chain: Chain, rule: Rule) -> str:
-        """Return why no packet matches a rule."""
+    def why_not(self, chain: Chain, rule: Rule) -> tuple[str, Rule | None]:
+        """Return why no packet matches a rule, and the rule that takes its packets."""
         before = chain.rules[: chain.rules.index(rule)]
         if not any(id(other) in self._asked for other in (*before, rule)):
-            return f"no packet reaches the chain {chain.name}"
-        met = [self._met(asked) for asked in self._asked.get(id(rule), ())]
+            return f"no packet reaches the chain {chain.name}", None
+        entered = [asked.reached for asked in self._asked.get(id(chain.rules[0]), ())]
+        inside = self._space.bdd.union(entered)
+        met = [self._met(asked, inside) for asked in self._asked.get(id(rule), ())]
         if met and not any(met):
-            return "no packet meets its conditions in this chain"
+            return "no packet meets its conditions in this chain", None
         at = environment(self._space, Direction.OUTBOUND, {})
         own = self._conditions(rule, at)
         for other in before:
             covers = self._space.bdd.minus(own, self._conditions(other, at)) == NONE
             if covers and self.acts(other):
                 where = f"line {other.line}" if other.line else f"rule {other.number}"
-                return f"{where} matches all of its packets first"
-        return "earlier rules match all of its packets"
+                return f"{where} matches all of its packets first", other
+        return "earlier rules match all of its packets", None
 
-    def _met(self, asked: Asked) -> int:
-        found = ALL
+    def _met(self, asked: Asked, inside: int) -> int:
+        found = inside
         for holds in asked.conditions:
             found = self._space.bdd.both(found, holds)
         return found

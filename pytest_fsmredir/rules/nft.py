@@ -193,7 +193,7 @@ class _Statements:
         if isinstance(right, str) and right.startswith("@"):
             found = self._named(right)
             if found is None:
-                return Unknown(words, varies=True)
+                return Unknown(f"nft set {right}, which is dynamic", varies=True)
             right = {"set": found}
             if not found:
                 return AnyOf(()) if operator != "!=" else matched(left, operator, right, words)

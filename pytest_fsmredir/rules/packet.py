@@ -40,6 +40,7 @@ class Packet:
         protocol: The IANA protocol number.
         tos: The whole TOS or traffic class byte: DSCP and ECN.
         length: The length of the IP packet, in bytes.
+        state: The state of its connection, as one of the bits of the vocabulary.
     """
 
     direction: Direction
@@ -61,6 +62,7 @@ class Packet:
     icmp_code: int = 0
     fragment: int = 0
     link_type: int = 0
+    state: int = NEW
 
     def fields(self, space: Space) -> dict[Field, int]:
         """Return the value of each field."""
@@ -87,7 +89,8 @@ class Packet:
             names["tcp_flags"] = "tcp flags {:#x}"
         if self.protocol in {ICMP, ICMPV6}:
             names |= {"icmp_type": "type {}", "icmp_code": "code {}"}
-        return [
+        state = [] if self.state == NEW else ["of no connection"]
+        return state + [
             words.format(getattr(self, name))
             for name, words in names.items()
             if getattr(self, name) != USUAL[name]
@@ -126,13 +129,16 @@ def text_of(address: int, family: int) -> str:
     return str(IPv4Address(address) if family == 4 else IPv6Address(address))
 
 
-def environment(space: Space, direction: Direction, given: Mapping[Field, int]) -> Environment:
+def environment(
+    space: Space, direction: Direction, given: Mapping[Field, int], state: int = NEW
+) -> Environment:
     """Return the fields of packets before they pass any rule.
 
     Args:
         space: The packets of one IP version.
         direction: Their direction, seen from the pod.
         given: Fields with a fixed value; every other field can have any value.
+        state: The state of their connections.
     """
     at: Environment = {}
     for name in (Field.IN, *ATTRIBUTES):
@@ -141,7 +147,7 @@ def environment(space: Space, direction: Direction, given: Mapping[Field, int]) 
     none = space.constant(Field.IN, 0)
     at[Field.IN], at[Field.OUT] = (none, at[Field.IN]) if outbound else (at[Field.IN], none)
     fixed = {
-        Field.HAS_SOCKET: int(outbound), Field.CONNECTION_MARK: 0, Field.STATE: NEW,
+        Field.HAS_SOCKET: int(outbound), Field.CONNECTION_MARK: 0, Field.STATE: state,
         Field.REPLY: 0, Field.TRANSLATED: 0, Field.FAMILY: space.family, Field.TPROXY_PORT: 0,
     }  # fmt: skip
     for name, number in fixed.items():

@@ -24,6 +24,7 @@ from pytest_fsmredir.rules.packet import (
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.space import LOOPBACK
 from pytest_fsmredir.rules.trace import Path
+from pytest_fsmredir.rules.vocabulary import NEW
 from pytest_fsmredir.rules.walk import Walk
 
 
@@ -83,11 +84,12 @@ class Seeker:
         self.model, self.space = model, model.space
         self.domain = Domain(self.space, model.surroundings)
         self._taste = taste or usual_taste(self.space.family)
+        self._wished: dict[Direction, list[int]] = {}
 
-    def shown(self, direction: Direction, flows: int) -> list[Asked]:
+    def shown(self, direction: Direction, flows: int, state: int = NEW) -> list[Asked]:
         """Return every rule that flows reach, with the flows that match it."""
         shown: list[Asked] = []
-        at = environment(self.space, direction, {})
+        at = environment(self.space, direction, {}, state)
         Walk(self.model, at, observer=shown.append).send(direction, flows)
         return shown
 
@@ -105,22 +107,34 @@ class Seeker:
             if other.rule is asked.rule
         )
 
-    def plainest(self, direction: Direction, flows: int) -> Packet:
+    def plainest(self, direction: Direction, flows: int, state: int = NEW) -> Packet:
         """Return the simplest of some flows.
 
         Raises:
             ValueError: The set is empty.
         """
-        bdd = self.space.bdd
-        likely = bdd.both(flows, self.domain.likely(direction, self.model.routing))
-        flows = likely if likely != NONE else flows
-        for name, spans in (*self._places(direction), *self._taste.wishes):
-            narrowed = bdd.both(flows, self.domain.only(name, spans))
-            flows = narrowed if narrowed != NONE else flows
-        example = bdd.example(flows)
+        example = self.space.bdd.example(self.narrowed(direction, flows))
         values = {a: self.space.value(example, name) for name, a in ATTRIBUTES.items()}
         interface = self.space.interfaces[self.space.value(example, Field.IN)]
-        return Packet(direction=direction, family=self.space.family, interface=interface, **values)
+        return Packet(
+            direction=direction,
+            family=self.space.family,
+            interface=interface,
+            state=state,
+            **values,
+        )
+
+    def narrowed(self, direction: Direction, flows: int) -> int:
+        """Return the flows that meet the preferences, as far as any of them can."""
+        if direction not in self._wished:
+            wishes = (*self._places(direction), *self._taste.wishes)
+            likely = self.domain.likely(direction, self.model.routing)
+            narrower = (self.domain.only(name, spans) for name, spans in wishes)
+            self._wished[direction] = [likely, *narrower]
+        for wished in self._wished[direction]:
+            narrowed = self.space.bdd.both(flows, wished)
+            flows = narrowed if narrowed != NONE else flows
+        return flows
 
     def _places(self, direction: Direction) -> list[tuple[Field, Intervals]]:
         """Return the preferences for the pod's first interface and address."""

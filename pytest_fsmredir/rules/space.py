@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_fsmredir.rules.bdd import ALL, NONE, Bdd, Intervals, joined, outside
+from pytest_fsmredir.rules.bdd import ALL, NONE, Bdd, Intervals, contains, joined, outside
 from pytest_fsmredir.rules.errors import TooComplexError
 from pytest_fsmredir.rules.forms import (
     AddressType,
@@ -128,6 +128,9 @@ class Space:
 
     def within(self, bits: Bits, intervals: Intervals) -> int:
         """Return the packets in which a number lies in one of the intervals."""
+        number = _fixed(bits)
+        if number is not None:  # a single packet, or a field that NAT wrote
+            return ALL if contains(intervals, number) else NONE
         found = self._within.get((bits, intervals))
         if found is None:
             top, given = (1 << len(bits)) - 1, intervals
@@ -216,6 +219,16 @@ class Space:
             self._free[id(test)] = found
             self._known[-id(test)] = (test, (), NONE)
         return found.variable
+
+
+def _fixed(bits: Bits) -> int | None:
+    """Return the number that constant bits stand for; None if any bit varies."""
+    number = 0
+    for bit in bits:
+        if bit > ALL:
+            return None
+        number = number << 1 | bit
+    return number
 
 
 def _masked(bits: Bits, mask: int) -> Bits:

@@ -83,7 +83,7 @@ class Path:
 def follow(model: Model, packet: Packet) -> Path:
     """Return the path of one packet."""
     asked: list[Asked] = []
-    at = environment(model.space, packet.direction, packet.fields(model.space))
+    at = environment(model.space, packet.direction, packet.fields(model.space), packet.state)
     walk = Walk(model, at, observer=asked.append)
     ends = walk.send(packet.direction, ALL)
     return Path(packet, tuple(ends), tuple(asked))

@@ -21,11 +21,12 @@ from pytest_fsmredir.rules.forms import DEVICE_HOOKS, Chain, Field, Hook, Kind, 
 from pytest_fsmredir.rules.passage import Model, Passage
 from pytest_fsmredir.rules.pod import NOWHERE
 from pytest_fsmredir.rules.space import LOOPBACK, Bits, Environment
-from pytest_fsmredir.rules.vocabulary import INVALID, UNTRACKED
+from pytest_fsmredir.rules.vocabulary import INVALID, NEW, RELATED, UNTRACKED
 
 _TRACKING: Final = -200
 """Priority of connection tracking (linux/netfilter_ipv4.h): before it, no packet has a state."""
 _NAT: Final = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
+_OF_DESTINATION: Final = frozenset({Hook.PREROUTING, Hook.OUTPUT})
 _HERE: Final = frozenset({"local", "broadcast", "anycast"})
 _USUAL_TABLES: Final = frozenset({"local", "main", "default"})
 _BROAD: Final = {4: (0xE0000000, 2**32 - 1), 6: (0xFF << 120, 2**128 - 1)}
@@ -67,10 +68,12 @@ class Walk:
         self.moves: list[tuple[Hook, Move, int]] = []
         self._model, self._space, self._bdd = model, model.space, model.space.bdd
         self._start, self._earlier = dict(at), earlier
-        self._moved = False
+        self._moved = self._leaves = False
+        self._opening = {self._space.constant(Field.STATE, state) for state in (NEW, RELATED)}
 
     def send(self, direction: Direction, packets: int) -> Ends:
         """Send packets from a process of the pod, or to the pod, and return their fates."""
+        self._leaves = direction is Direction.OUTBOUND
         if direction is Direction.INBOUND:
             self._arrive(packets)
         else:
@@ -157,7 +160,7 @@ class Walk:
     def _translate(self, stage: _Stage, packets: int) -> tuple[int, dict[Move, int]]:
         """Apply NAT; return the unchanged packets, and the others by new destination."""
         bdd, way = self._bdd, self.way
-        if self._moved or self._decided(stage.hook):
+        if self._decided(stage.hook):
             return packets, {}
         if self._earlier is not None:
             return self._repeat(stage.hook, packets)
@@ -176,8 +179,16 @@ class Walk:
         return bdd.either(passed, waiting), found
 
     def _decided(self, hook: Hook) -> bool:
-        """Whether NAT has already decided, as for packets that arrive on ``lo``."""
-        return hook in {Hook.PREROUTING, Hook.INPUT} and self._start[Field.HAS_SOCKET] != (NONE,)
+        """Whether NAT does not ask its rules: it decides once for each connection and each end.
+
+        It has decided on packets that arrive on ``lo``, and it leaves packets without a connection
+        alone (linux/net/netfilter/nf_nat_core.c, nf_nat_inet_fn).
+        """
+        if self._earlier is None and self._start[Field.STATE] not in self._opening:
+            return True
+        if hook in _OF_DESTINATION and self._moved:
+            return True
+        return hook in {Hook.PREROUTING, Hook.INPUT} and self._leaves
 
     def _repeat(self, hook: Hook, packets: int) -> tuple[int, dict[Move, int]]:
         found: dict[Move, int] = {}
@@ -277,7 +288,7 @@ class Walk:
 
     def _martian(self, packets: int) -> int:
         """Return the packets that NAT sends from outside to loopback: the kernel drops them."""
-        if not self._moved or self._decided(Hook.PREROUTING):
+        if not self._moved or self._leaves:
             return NONE
         settings = self._model.rules.settings
         names = [n for n in settings if n.endswith(".route_localnet") and settings[n] == "1"]

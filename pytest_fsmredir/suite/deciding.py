@@ -141,7 +141,9 @@ def deciding(check: Check, variant: Variant, mesh: JudgedMesh) -> Course:
         return Result(_with_remark(violated, losses), claim=claim)
     if mesh.observed == 0:
         return _undecided(row, "the check sent nothing")
-    return Result(replace(row, probes=mesh.observed, proof="; ".join(dict.fromkeys(proofs()))))
+    proof = "; ".join(dict.fromkeys(claim.status for claim in proofs()))
+    rules = tuple(claim.use for claim in proofs() if claim.use is not None)
+    return Result(replace(row, probes=mesh.observed, proof=proof, rules=rules))
 
 
 def undecided(check: Check, variant: Variant, cause: BaseException) -> Result:

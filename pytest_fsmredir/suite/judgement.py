@@ -12,6 +12,7 @@ from pytest_fsmredir.model.checks import Catalogue, Check, Profile
 from pytest_fsmredir.model.claims import PROVED
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.model.rule_use import RuleUse
 from pytest_fsmredir.suite.plan import Plan, concerns
 from pytest_fsmredir.suite.results import Results
 
@@ -43,14 +44,20 @@ class ProfileResult:
         verdict: Its verdict.
         counts: Rows per outcome.
         seconds: How long its checks took.
-        proved: Whether all its checks of every flow ran and proved their claims.
+        proof: Whether its checks of every flow proved their claims, or why not; empty if some of
+            them did not run or failed.
     """
 
     profile: Profile
     verdict: Verdict
     counts: Counter[Outcome]
     seconds: float = 0.0
-    proved: bool = False
+    proof: str = ""
+
+    @property
+    def proved(self) -> bool:
+        """Whether all its checks of every flow ran and proved their claims."""
+        return self.proof.startswith(PROVED)
 
     @property
     def total(self) -> int:
@@ -221,8 +228,8 @@ def judge(
         invalid = measure.broken or any(row.check in measure.stale for row in of_profile)
         verdict = Verdict.INVALID if invalid else _verdict(of_profile, ran, strict=measure.strict)
         seconds = sum(row.seconds for row in of_profile)
-        counts, proved = _counts(of_profile), _proved(of_profile)
-        results.append(ProfileResult(profile, verdict, counts, seconds, proved))
+        counts, proof = _counts(of_profile), _proof(of_profile)
+        results.append(ProfileResult(profile, verdict, counts, seconds, proof))
     return results
 
 
@@ -286,9 +293,16 @@ def _absent(
     return Row(check=check.id, variant=variant, outcome=outcome, reason=reason)
 
 
-def _proved(rows: list[Row]) -> bool:
+def _proof(rows: list[Row]) -> str:
     about_all = [row for row in rows if row.check.startswith(EVERY_FLOW)]
-    return bool(about_all) and all(row.proof == PROVED for row in about_all)
+    if not about_all or not all(row.proof for row in about_all):
+        return ""
+    reasons = list(dict.fromkeys(row.proof for row in about_all if row.proof != PROVED))
+    if reasons:
+        return f"not proved: {'; '.join(reasons)}"
+    use = RuleUse.joined(use for row in about_all for use in row.rules)
+    validated = f"{use.shown} of {use.conditions} conditions validated"
+    return f"proved for every address, port and user ({validated})"
 
 
 def _counts(rows: list[Row]) -> Counter[Outcome]:

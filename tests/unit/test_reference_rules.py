@@ -145,7 +145,6 @@ def test_inbound_exceptions_come_before_the_capture() -> None:
     policy = Policy(inbound_port_exclusion_list=(6379,), network_interface_exclusion_list=("eth1",))
 
     assert in_chain(rules(policy), "FSMREDIR_IN") == [
-        "-i lo -j RETURN",
         "-i eth1 -j RETURN",
         "-p tcp -m multiport --dports 15010,15901,15902,15903,15904,6379 -j RETURN",
         "-j FSMREDIR_TO_INBOUND",

@@ -73,7 +73,7 @@ class Netlink:
                 self._serial += 1
                 # Request an answer to the last one; the kernel reports errors of the others anyway.
                 flags = request.flags | (_ACK if request is requests[-1] else 0)
-                data += _message(request.kind, flags, self._serial, request.body)
+                data += message(request.kind, flags, self._serial, request.body)
             self._sock.send(data)
             failures = list(self._failures(self._serial))
         for serial, code in failures:
@@ -89,7 +89,7 @@ class Netlink:
         name = attribute(IFLA_IFNAME, interface.encode() + b"\0")
         with self._lock:
             self._serial += 1
-            self._sock.send(_message(RTM_GETLINK, 0, self._serial, LINK.pack(0, 0, 0, 0, 0) + name))
+            self._sock.send(message(RTM_GETLINK, 0, self._serial, LINK.pack(0, 0, 0, 0, 0) + name))
             kind, _, body = next(messages(self._sock.recv(_ANSWER_SIZE)))
         if kind != RTM_NEWLINK:
             raise BackendError(f"there is no interface {interface}")
@@ -147,7 +147,8 @@ def number(kind: int, value: int) -> bytes:
     return attribute(kind, struct.pack("=I", value))
 
 
-def _message(kind: int, flags: int, serial: int, body: bytes) -> bytes:
+def message(kind: int, flags: int, serial: int, body: bytes) -> bytes:
+    """Return an encoded request."""
     head = _HEADER.pack(_HEADER.size + len(body), kind, flags | _REQUEST, serial, 0)
     return head + body + bytes(_aligned(len(body)) - len(body))
 

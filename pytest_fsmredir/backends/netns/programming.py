@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import replace
 
-from pytest_fsmredir.backends.base import Pod
+from pytest_fsmredir.backends.base import Place, Pod
 from pytest_fsmredir.backends.facets import (
     ForeignPrograms,
     KernelSettings,
@@ -14,14 +15,18 @@ from pytest_fsmredir.backends.facets import (
     Sabotage,
 )
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
-from pytest_fsmredir.backends.netns.pods import own_pod
+from pytest_fsmredir.backends.netns.pods import own_place, own_pod
 from pytest_fsmredir.backends.netns.programs import no_limit
 from pytest_fsmredir.backends.netns.sabotage import Disturbance, held_lock
 from pytest_fsmredir.backends.netns.steps import Steps
+from pytest_fsmredir.backends.netns.tracing import LOGGER, Tracer
 from pytest_fsmredir.backends.netns.wiring import forget_gateway
 from pytest_fsmredir.backends.places import require_accepted
+from pytest_fsmredir.backends.pod_parts import TracedRule, Tracing
 from pytest_fsmredir.backends.programming import Programming
+from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import Completed
+from pytest_fsmredir.traffic.packet import Packet
 
 
 class NetnsProgrammer(Programmer):
@@ -92,6 +97,21 @@ class NetnsSabotage(Sabotage):
         return held_lock(own_pod(pod).site.lock)
 
 
+class NetnsTracing(Tracing):
+    """The kernel's trace of the first packets of flows through the rules of a pod."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def rules(self, transport: bytes) -> frozenset[TracedRule]:
+        """Return the rules that packets matched since the last call."""
+        return self._tracer.rules(transport)
+
+    def inject(self, place: Place, packet: Packet, *, uid: int | None = None) -> None:
+        """Send a packet made by hand."""
+        own_place(place).inject(packet, uid, None)
+
+
 class NetnsForeignPrograms(ForeignPrograms):
     """Runs programs in pods that do not belong to the implementation."""
 
@@ -104,6 +124,22 @@ class NetnsForeignPrograms(ForeignPrograms):
         # A program of the node, which has no limits, may have loaded foreign rules.
         confinement = replace(self._mesh.confinement, limit=no_limit)
         return own_pod(pod).site.init_run(toolbox, confinement).run(argv, stdin)
+
+    @contextmanager
+    def tracing(self, pod: Pod, *, legacy: bool) -> Iterator[NetnsTracing]:
+        """Trace the packets that open flows through the pod's rules."""
+        namespace = own_pod(pod).site.namespace
+        family = socket.AF_INET if self._mesh.family == 4 else socket.AF_INET6
+        logger = {f"netfilter/nf_log/{family:d}": LOGGER} if legacy else {}
+        with ExitStack() as undo:
+            try:
+                undo.callback(namespace.sysctl, namespace.changed_sysctl(logger))
+                tracer = undo.enter_context(closing(namespace.run(Tracer)))
+            except OSError as why:
+                raise BackendError(f"the kernel cannot trace packets here: {why}") from None
+            if legacy:
+                tracer.read_log()
+            yield NetnsTracing(tracer)
 
 
 class NetnsKernelSettings(KernelSettings):

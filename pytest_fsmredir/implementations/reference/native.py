@@ -66,6 +66,7 @@ def transaction(policy: Policy, sidecar: SidecarPorts, families: Collection[Fami
     rules = {
         "stray": [
             "ct state != invalid return",
+            'iifname "lo" return',
             *_left_alone_inbound(policy, families),
             "meta l4proto tcp drop",
         ],
@@ -98,7 +99,6 @@ def _left_alone_inbound(policy: Policy, families: Collection[Family]) -> list[st
     ports = (*SERVED_PORTS, *policy.inbound_port_exclusion_list)
     return [
         *_other_families(families),
-        'iifname "lo" return',
         *_interfaces("iifname", policy),
         *_ports(ports),
     ]

@@ -133,12 +133,17 @@ def _dropping(policy: Policy) -> RuleSet:
     """
     return RuleSet(
         chains=(Chain.STRAY,),
-        rules=_appended(Chain.STRAY, [*_left_alone_inbound(policy), "-j DROP"]),
+        rules=_appended(Chain.STRAY, ["-i lo -j RETURN", *_left_alone_inbound(policy), "-j DROP"]),
         jumps=(f"-A INPUT -p tcp -m conntrack --ctstate INVALID -j {Chain.STRAY}",),
     )
 
 
 def _redirecting(policy: Policy, sidecar: SidecarPorts, family: Family) -> RuleSet:
+    """Return the rules that redirect connections.
+
+    The inbound rules need no exemption of ``lo``: NAT decides on those packets in OUTPUT, and
+    PREROUTING does not ask it again.
+    """
     to_inbound = f"-p tcp -j REDIRECT --to-ports {sidecar.inbound_port}"
     to_outbound = f"-p tcp -j REDIRECT --to-ports {sidecar.outbound_port}"
     return RuleSet(
@@ -217,7 +222,6 @@ def multiport_groups(ports: Iterable[int]) -> list[tuple[int, ...]]:
 
 def _left_alone_inbound(policy: Policy) -> list[str]:
     return [
-        "-i lo -j RETURN",
         *_interfaces_left_alone("-i", policy),
         *_ports_left_alone((*SERVED_PORTS, *policy.inbound_port_exclusion_list)),
     ]

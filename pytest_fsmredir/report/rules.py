@@ -1,0 +1,69 @@
+"""Report the use of the rules: hit, never hit, unreachable, redundant, and validated conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from pytest_fsmredir.model.outcomes import Row, Variant
+from pytest_fsmredir.model.rule_use import NamedRule, RuleUse
+
+_NAMED_AT_MOST = 3
+
+
+def uses(rows: Iterable[Row]) -> dict[Variant, RuleUse]:
+    """Return the use of the rules of each variant whose rules were read, in order."""
+    found: dict[Variant, list[RuleUse]] = {}
+    for row in rows:
+        if row.rules:
+            found.setdefault(row.variant, []).extend(row.rules)
+    return {variant: RuleUse.joined(found[variant]) for variant in sorted(found)}
+
+
+def rule_lines(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield one line for each variant whose rules were read."""
+    for variant, use in uses(rows).items():
+        parts = [f"{len(use.hit)} of {use.rules} hit"]
+        if use.missed:
+            parts.append(f"{len(use.missed)} not hit ({_places(use.missed)})")
+        if use.idle:
+            verb = "acts" if len(use.idle) == 1 else "act"
+            parts.append(f"{len(use.idle)} never {verb} ({_places(use.idle)})")
+        if use.redundant:
+            parts.append(f"{len(use.redundant)} redundant ({_places(use.redundant)})")
+        if use.unshown:
+            parts.append(f"{use.shown} of {use.conditions} conditions validated")
+        name = f"{variant.where} {variant.iptables} IPv{variant.family}"
+        yield f"{name}: {'; '.join(parts)}"
+
+
+def rules_document(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Return the use of the rules as plain values, for the report."""
+    return [
+        {
+            "backend": variant.backend,
+            **({"node": variant.node} if variant.node else {}),
+            "variant": f"{variant.iptables}/v{variant.family}",
+            "total": use.rules,
+            "hit": len(use.hit),
+            "notHit": [_plain(rule) for rule in use.missed],
+            "unreachable": [{**_plain(rule), "why": rule.why} for rule in use.idle],
+            "redundant": [_plain(rule) for rule in use.redundant],
+            "conditions": use.conditions,
+            "validated": use.shown,
+            "notValidated": list(use.unshown),
+        }
+        for variant, use in uses(rows).items()
+    ]
+
+
+def _places(rules: Sequence[NamedRule]) -> str:
+    named = [
+        f"{rule.place}: {rule.why}" if rule.why else rule.place for rule in rules[:_NAMED_AT_MOST]
+    ]
+    more = len(rules) - len(named)
+    return ", ".join([*named, f"and {more} more"] if more else named)
+
+
+def _plain(rule: NamedRule) -> dict[str, Any]:
+    return {"chain": rule.chain, "number": rule.number, "rule": rule.text}

@@ -1,0 +1,112 @@
+"""Packets validate the model of the rules, and a wrong model is an error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+
+from pytest_fsmredir.backends.facets import ForeignPrograms, KernelSettings
+from pytest_fsmredir.backends.netns.backend import NetnsBackend
+from pytest_fsmredir.backends.netns.mesh import NetnsMesh
+from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.implementations.reference.programming import Reference
+from pytest_fsmredir.model.checks import MUST
+from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.rule_use import RuleUse
+from pytest_fsmredir.probing import search as searching
+from pytest_fsmredir.probing.search import Search
+from pytest_fsmredir.rules import live
+from pytest_fsmredir.rules.forms import RuleSet
+from pytest_fsmredir.rules.prove import Proof, Prover
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
+]
+
+LISTS = Configuration(
+    {
+        "flomesh.io/outbound-port-exclusion-list": "6379,7070",
+        "flomesh.io/inbound-port-exclusion-list": "8443",
+        "flomesh.io/outbound-ip-range-exclusion-list": "1.1.1.0/24,2001:db8:100::/56",
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[NetnsBackend]:
+    """One backend for all tests; each test has its own mesh."""
+    with closing(NetnsBackend(Reference(), families=(4, 6), timeout_s=5.0)) as made:
+        yield made
+
+
+@contextmanager
+def mesh_of(backend: NetnsBackend, variant: str, family: int) -> Iterator[NetnsMesh]:
+    mesh = backend.mesh(family, IptablesVariant(variant), exhaustive=False)
+    try:
+        yield mesh
+    finally:
+        mesh.close()
+
+
+def searched(mesh: NetnsMesh) -> Search:
+    pod = mesh.pod(annotations=LISTS.annotations)
+    programs, kernel = mesh.facet(ForeignPrograms), mesh.facet(KernelSettings)
+    return searching.search(mesh, pod, programs, kernel, MUST, LISTS)
+
+
+def use_of(mesh: NetnsMesh) -> RuleUse:
+    found = searched(mesh).agrees
+    assert found.holds, found.seen
+    assert found.use is not None
+    return found.use
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("variant", ["nft", "legacy", "native"])
+def test_every_condition_of_the_reference_is_validated(
+    backend: NetnsBackend, variant: str, family: int
+) -> None:
+    """Catches: a trace that cannot be read, and a condition that no packet shows."""
+    with mesh_of(backend, variant, family) as mesh:
+        use = use_of(mesh)
+    assert use.unshown == ()
+    assert (use.missed, use.idle, use.redundant) == ((), (), ())
+    assert use.shown == use.conditions >= 14
+
+
+WRONG = {
+    "other user": ("--uid-owner 1500", "--uid-owner 1501"),
+    "other port": ("6379,7070", "6378,7071"),
+    "other range": ("1.1.1.0/24", "1.1.2.0/24"),
+    "negated": ("-d 1.1.1.0/24", "! -d 1.1.1.0/24"),
+    "other interface": ("-o lo -j RETURN", "-o eth0 -j RETURN"),
+    "other state": ("--ctstate INVALID", "--ctstate NEW"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("variant", ["nft", "legacy"])
+def test_wrong_model_is_an_error(
+    backend: NetnsBackend, variant: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches: a model that differs from the kernel, and that packets do not contradict."""
+    old, new = WRONG[wrong]
+
+    read = live.read
+
+    def misread(printed: str) -> RuleSet:
+        assert old in printed
+        return read(printed.replace(old, new))
+
+    monkeypatch.setattr(live, "read", misread)
+    monkeypatch.setattr(Prover, "prove", lambda _, direction: Proof(direction, 4))
+    searching._compared.cache_clear()
+    wrong_model = pytest.raises(BackendError, match=r"wrong model of the rules: .* match")
+    with mesh_of(backend, variant, 4) as mesh, wrong_model:
+        searched(mesh)
+    searching._compared.cache_clear()
