@@ -105,7 +105,6 @@ def _profile(result: ProfileResult) -> dict[str, Any]:
         "proved": result.proved,
         "total": result.total,
         **outcome_counts(result.counts),
-        **({"proof": result.proof} if result.proof else {}),
     }
 
 

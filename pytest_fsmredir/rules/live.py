@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -162,12 +163,18 @@ def _unlisted(tables: str | None, found: RuleSet) -> list[str]:
 
 def _outside_the_model(sections: Mapping[str, str]) -> list[str]:
     """Return remarks about what can stop a packet and is not a rule or a route."""
-    names = {"transforms": "a policy of ip xfrm", "neighbours": "a permanent neighbour"}
     remarks = [
-        f"{what} is not modelled: {sections[name].splitlines()[0].strip()}"
-        for name, what in names.items()
-        if sections.get(name)
+        f"a policy of ip xfrm is not modelled: {line.strip()}"
+        for line in sections.get("transforms", "").splitlines()[:1]
     ]
+    routes = f"{sections.get('route4', '')} {sections.get('route6', '')}".split()
+    gateways = {address for via, address in pairwise(routes) if via == "via"}
+    # A wrong entry of a gateway stops every flow, which packets show.
+    remarks += [
+        f"a permanent neighbour is not modelled: {line.strip()}"
+        for line in sections.get("neighbours", "").splitlines()
+        if line.split()[:1] and line.split()[0] not in gateways
+    ][:1]
     for line in sections.get("queues", "").splitlines():
         kind = line.split()[1:2]
         if kind and kind[0] not in _PLAIN_QUEUES:

@@ -95,3 +95,11 @@ def test_default_queues_are_not_named() -> None:
     """Catches: a pod whose queues nobody changed, and that is never proved."""
     queues = "qdisc noqueue 0: dev lo root refcnt 2\nqdisc fq_codel 0: dev eth0 root"
     assert live.read(printed(0, '{"nftables": []}', queues=queues)).remarks == []
+
+
+def test_entry_of_the_gateway_is_not_named() -> None:
+    """Catches: a pod that is never proved, because its network makes the entry of its gateway."""
+    entry = "169.254.1.1 dev eth0 lladdr 02:00:02:00:00:02 PERMANENT"
+    route = "default via 169.254.1.1 dev eth0 onlink"
+    found = live.read(printed(0, '{"nftables": []}', neighbours=entry, route4=route))
+    assert found.remarks == []
