@@ -31,7 +31,9 @@ ALLOWED = {
     "probing": {"backends", "rules", "traffic", "model", "errors"},
     "fuzz": {"probing", "backends", "traffic", "model", "errors"},
     "config": {"model", "text", "errors"},
-    "suite": {"config", "backends", "implementations", "model", "layout", "text", "errors"},
+    "suite": {
+        "rules", "config", "backends", "implementations", "model", "layout", "text", "errors",
+    },
     "report": {
         "suite", "config", "implementations", "model", "procs", "layout", "text", "errors",
     },

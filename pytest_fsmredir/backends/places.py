@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -273,6 +273,21 @@ def _is_ip_address(host: object) -> bool:
         return isinstance(host, str) and bool(ip_address(host))
     except ValueError:
         return False
+
+
+Pod = typing.TypeVar("Pod", bound=BasePlace)
+
+
+def suspects_of(fate: Fate, pods: Sequence[Pod]) -> list[Pod]:
+    """Return the pods that a flow left and reached; the newest pod for a flow on loopback."""
+    flow = fate.flow
+    ends = [flow.destination.host]
+    if flow.direction is Direction.OUTBOUND and fate.client is not None:
+        ends.insert(0, fate.client.host)
+    found = [pod for host in ends for pod in pods if pod.is_own(host)]
+    if not found and flow.direction is Direction.OUTBOUND:
+        found = [*pods[-1:]]
+    return list({id(pod): pod for pod in found}.values())
 
 
 def is_loopback(host: str) -> bool:

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from pytest_fsmredir.backends.base import Mesh
+from pytest_fsmredir.backends.base import Mesh, Pod
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.facets import Body, FacetSource
+from pytest_fsmredir.model.flow import Fate
+
+
+class Suspect(Pod, Protocol):
+    """A pod whose rules may have decided the fate of a flow."""
+
+    @property
+    def interfaces(self) -> Mapping[str, Sequence[str]]:
+        """The pod's addresses, by interface, without loopback; the primary interface first."""
+        ...
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration of the last programming."""
+        ...
+
+    @property
+    def earlier(self) -> Sequence[Configuration]:
+        """The configurations of earlier programmings."""
+        ...
 
 
 class JudgedMesh(Mesh, FacetSource, Protocol):
@@ -33,6 +53,14 @@ class JudgedMesh(Mesh, FacetSource, Protocol):
         """Return what the implementation removed from the check's pods: links, addresses, routes.
 
         One phrase for each. If the check then breaks, the harness is not at fault.
+        """
+        ...
+
+    def suspects(self, fate: Fate | None) -> Sequence[Suspect]:
+        """Return the pods of the check that a flow left and reached, in this order.
+
+        Args:
+            fate: The fate of the flow; None for every pod of the check.
         """
         ...
 

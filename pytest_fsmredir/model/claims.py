@@ -71,10 +71,12 @@ class Statement(BaseClaim):
     Attributes:
         observed: The actual observation.
         about: The flow that the claim is about; empty if it is not about a flow.
+        cause: The false claim about one flow that this claim reports, if there is one.
     """
 
     observed: str
     about: str = ""
+    cause: BaseClaim | None = None
 
     @property
     def seen(self) -> str:

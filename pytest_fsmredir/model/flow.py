@@ -114,6 +114,25 @@ class Flow:
         return f"{self.protocol.value} from {who} to {self.destination}"
 
 
+class Sent(NamedTuple):
+    """What else a rule can match in the first packet of a flow.
+
+    Attributes:
+        gid: The group that owns the client socket.
+        mark: The socket's mark (``SO_MARK``).
+        tos: The TOS or traffic class byte.
+        ttl: The TTL or hop limit.
+    """
+
+    gid: int = 0
+    mark: int = 0
+    tos: int = 0
+    ttl: int = 64
+
+
+PLAIN = Sent()
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Claim(BaseClaim):
     """Whether a fate is the one that a check requires.
@@ -155,6 +174,7 @@ class Fate:
             "unreachable", "closed"); None when it was answered. If a foreign
             sidecar was seen to accept the flow, that counts as an answer.
         remark: Further observations for the reader of the report.
+        sent: Further properties of the flow's packets.
     """
 
     flow: Flow
@@ -162,6 +182,7 @@ class Fate:
     path: tuple[Acceptance, ...]
     lost: str | None = None
     remark: str = ""
+    sent: Sent = PLAIN
 
     @property
     def accepted(self) -> Acceptance:

@@ -90,6 +90,8 @@ class Row:
         flow: The flow that decided the outcome; empty if none did.
         expected: The expected fate.
         seen: The actual fate.
+        path: The path of the flow through the rules in the pod; empty if it is not known.
+        why: The rule that is at fault, or why the rules do not explain the fate.
         probes: Flows sent and programming attempts made.
         attempts: How often the check ran.
         seconds: How long the check took.
@@ -109,6 +111,8 @@ class Row:
     flow: str = ""
     expected: str = ""
     seen: str = ""
+    path: str = ""
+    why: str = ""
     probes: int = 0
     attempts: int = 1
     seconds: float = 0.0

@@ -21,7 +21,7 @@ from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.checks import Level
 from pytest_fsmredir.model.claims import PROVED, Proven
 from pytest_fsmredir.model.configuration import Configuration
-from pytest_fsmredir.model.flow import Address, Direction, Fate
+from pytest_fsmredir.model.flow import Address, Claim, Direction, Fate
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.rule_use import RuleUse
 from pytest_fsmredir.probing.aim import ANSWERED, NOT_ANSWERED
@@ -108,6 +108,7 @@ def search(
         return _unread(f"the rules were not understood: {why}")
     sender = _Sender(mesh, pod, kernel, beyond)
     wrong: list[str] = []
+    cause: Claim | None = None
     open_, unanswered = list(found.remarks), 0
     for finding in [f for f in found.findings if f.duty.level is level][:_SENT_AT_MOST]:
         unseen = finding.later or finding.end.kind is EndKind.CHANGED  # not visible in a fate
@@ -118,6 +119,7 @@ def search(
             continue
         judged = claim(finding.duty.route, fate)
         if not judged.holds:
+            cause = cause or judged
             wrong.append(f"{finding.packet}: {fate.seen}; {show.reason(finding.path)}")
         elif finding.depends:
             open_.append(f"it depends on {finding.depends[0]}")
@@ -126,7 +128,7 @@ def search(
         else:
             open_.append(f"the packet that was sent differs from: {finding.packet}")
     use = None if wrong else _validated(mesh, partial(programs.tracing, pod), found, sender)
-    return Search(_agreement(wrong, "; ".join(open_) or PROVED, use))
+    return Search(_agreement(wrong, "; ".join(open_) or PROVED, use, cause))
 
 
 def _validated(mesh: Mesh, trace: Trace, found: _Compared, sender: _Sender) -> RuleUse:
@@ -149,11 +151,18 @@ def _unread(why: str) -> Search:
     return Search(_agreement([], why))
 
 
-def _agreement(wrong: list[str], status: str, use: RuleUse | None = None) -> Proven:
+def _agreement(
+    wrong: list[str], status: str, use: RuleUse | None = None, cause: Claim | None = None
+) -> Proven:
     count = f"{len(wrong)} kinds of flows are treated differently" if len(wrong) > 1 else ""
     seen = "\n  ".join(filter(None, [count, *wrong])) or "no flow that is treated differently"
     return Proven(
-        not wrong, "every flow treated as the document requires", seen, status=status, use=use
+        not wrong,
+        "every flow treated as the document requires",
+        seen,
+        status=status,
+        use=use,
+        cause=cause,
     )
 
 

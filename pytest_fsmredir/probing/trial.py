@@ -37,6 +37,7 @@ class Disagreement:
         probe: The flow; None when the implementation refused the configuration.
         expected: The fate that the specification requires.
         seen: The fate that was observed.
+        cause: The false claim about the flow, if there is one.
     """
 
     configuration: Configuration
@@ -44,6 +45,7 @@ class Disagreement:
     probe: ProbeFlow | None
     expected: str
     seen: str
+    cause: Claim | None = None
 
     @property
     def is_silence(self) -> bool:
@@ -55,7 +57,7 @@ class Disagreement:
         """The claim that the implementation agrees with the specification; it does not hold."""
         what = "programming a pod" if self.probe is None else str(self.probe)
         seen = f"{self.seen}; under {settings_text(self.configuration)}"
-        return Statement(holds=False, expected=self.expected, observed=seen, about=what)
+        return Statement(False, self.expected, seen, what, self.cause)
 
     def __str__(self) -> str:
         return repr(self.claim)
@@ -115,6 +117,7 @@ class Trials:
                 probe=probe,
                 expected=verdict.expected,
                 seen=verdict.fate.seen,
+                cause=verdict,
             )
             silent += verdict.fate.lost == SILENCE
             if silent >= SILENT_ENOUGH:

@@ -24,7 +24,7 @@ from pytest_fsmredir.text import printable
 API_VERSION = "fsmredir/v1"
 
 # The kernel chooses the client's port, which differs between otherwise equal runs.
-_SOURCE_PORT = re.compile(r"(source [^\s(),]+):\d+")
+_SOURCE_PORT = re.compile(r"(source [^\s(),]+:|\bsport )\d+")
 
 
 def document(plan: Plan, judgement: Judgement, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,6 +153,8 @@ def _row(check: Check, profile: Profile, row: Row) -> dict[str, Any]:
         "flow": row.flow,
         "expected": row.expected,
         "seen": _stable(row.seen),
+        **({"path": _stable(row.path)} if row.path else {}),
+        **({"why": _stable(row.why)} if row.why else {}),
         **({"proof": _stable(row.proof)} if row.proof else {}),
         "probes": row.probes,
         "attempts": row.attempts,
@@ -169,7 +171,7 @@ def _writable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _stable(text: str) -> str:
-    return _SOURCE_PORT.sub(r"\1:*", text)
+    return _SOURCE_PORT.sub(r"\1*", text)
 
 
 def _camel(outcome: Outcome) -> str:

@@ -56,6 +56,8 @@ def _lines(group: Group, *, verbose: bool) -> Iterator[str]:
     variants = " ".join(str(row.variant) for row in group.first)
     head = f"{group.outcome.upper():<6} {plainest.check} [{variants}] {plainest.reason}"
     yield from wrapped(head, _INDENT)
+    if plainest.why:
+        yield from wrapped(f"{_INDENT}why: {plainest.why}", _INDENT)
     parts = [
         f"{counted(len(ids), 'more check')} {verb[len(ids) > 1]}: {_some(ids, verbose=verbose)}"
         for outcome, verb in _VERBS.items()

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 
 from pytest_fsmredir.model.checks import Catalogue, Profile
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.suite.deciding import explanation
 from pytest_fsmredir.text import printable
 
 SKIPPED = (Outcome.UNSUPPORTED, Outcome.WAIVED, Outcome.NOT_RUN)
@@ -57,7 +58,7 @@ def _case(name: str, profile: Profile, row: Row) -> ET.Element:
     case = ET.Element("testcase", name=name, classname=profile.value, time=f"{row.seconds:.3f}")
     reason = printable(row.reason)
     if row.outcome is Outcome.FAIL:
-        ET.SubElement(case, "failure", message=reason)
+        ET.SubElement(case, "failure", message=reason).text = _reasons(row)
     elif row.outcome is Outcome.ERROR:
         ET.SubElement(case, "error", message=reason)
     elif row.outcome in SKIPPED:
@@ -65,6 +66,12 @@ def _case(name: str, profile: Profile, row: Row) -> ET.Element:
     elif reason:
         ET.SubElement(case, "system-out").text = f"{row.outcome}: {reason}"
     return case
+
+
+def _reasons(row: Row) -> str | None:
+    """Return what the rules say about the flow of a failed check, as the terminal shows it."""
+    lines = [f"{name:<12} {text}" for name, text in explanation(row)]
+    return printable("\n".join(lines)) or None
 
 
 def _trouble(trouble: str) -> ET.Element:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ import pytest
 from pytest_fsmredir.backends.protocols import JudgedMesh
 from pytest_fsmredir.errors import FsmRedirError, PodStoppedError
 from pytest_fsmredir.model.checks import GATE, Check, Level
-from pytest_fsmredir.model.claims import Statement, Unmet, forget_claims, proofs
+from pytest_fsmredir.model.claims import BaseClaim, Statement, Unmet, forget_claims, proofs
 from pytest_fsmredir.model.facets import call
 from pytest_fsmredir.model.flow import Claim
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
@@ -19,6 +20,7 @@ from pytest_fsmredir.suite.gate import SHUT
 from pytest_fsmredir.text import printable
 
 _LACKS, _AND = "the backend lacks: ", "; "
+_PATH_WIDTH = 100  # of a path; a chain or a rule is not split
 _VIOLATED = {Level.MUST: Outcome.FAIL, Level.SHOULD: Outcome.WARN, Level.INFO: Outcome.NOTE}
 
 
@@ -136,7 +138,7 @@ def deciding(check: Check, variant: Variant, mesh: JudgedMesh) -> Course:
         violation = violation_of(check, error) or (_broken_pod(losses) if losses else None)
         if violation is None:
             return undecided(check, variant, error)
-        claim = violation.claim if isinstance(violation.claim, Claim) else None
+        claim = _about_flow(violation.claim)
         violated = _violated(row, check, mesh.observed, violation)
         return Result(_with_remark(violated, losses), claim=claim)
     if mesh.observed == 0:
@@ -166,10 +168,32 @@ def as_failure(row: Row, check: Check, again: str) -> Result:
         *([("flow", row.flow)] if row.flow else []),
         *([("expected", row.expected), ("seen", row.seen)] if row.expected else []),
         *([("what", row.reason)] if not row.expected else []),
+        *explanation(row),
         ("again", again),
     ]
     lines = [f"{check.id} {check.title}", *(f"  {name:<12} {text}" for name, text in what)]
     return Result(row, error=Violated("\n".join(lines)))
+
+
+def explanation(row: Row) -> list[tuple[str, str]]:
+    """Return what the rules say about the flow of a row: (name, text) of each line."""
+    pieces = row.path.split(" · ")
+    lines = textwrap.wrap(
+        " · ".join(piece.replace(" ", "\0") for piece in pieces),
+        _PATH_WIDTH,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    names = ("path", *("" for _ in lines))
+    path = [(name, line.replace("\0", " ")) for name, line in zip(names, lines, strict=False)]
+    return [*path, *([("why", row.why)] if row.why else [])]
+
+
+def _about_flow(claim: BaseClaim | None) -> Claim | None:
+    """Return the claim about one flow that a claim is or reports; None if there is none."""
+    if isinstance(claim, Statement):
+        claim = claim.cause
+    return claim if isinstance(claim, Claim) else None
 
 
 def _broken_pod(losses: Sequence[str]) -> Violation:

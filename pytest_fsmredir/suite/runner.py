@@ -32,12 +32,15 @@ from pytest_fsmredir.suite.deciding import (
     undecided,
     unsupported,
 )
+from pytest_fsmredir.suite.explaining import explained
 from pytest_fsmredir.suite.gate import SHUT, Gate
 from pytest_fsmredir.suite.plan import Plan
 from pytest_fsmredir.suite.results import Results
 from pytest_fsmredir.suite.symptoms import symptom_of
 from pytest_fsmredir.suite.uncovered import UNCLAIMED, open_over_ipv6
+from pytest_fsmredir.text import printable
 
+_EXPLAINED = frozenset({Outcome.FAIL, Outcome.WARN})
 RUNNER = pytest.StashKey["Runner"]()
 
 Watch = Callable[[str, int, int | None], None]
@@ -161,7 +164,7 @@ class Runner:
         try:
             if (unmet := self._gate.refusal(variant, mesh)) is not None:
                 return self._with_consequence(not_judged(check, variant, unmet), check)
-            result = _with_symptom((yield from deciding(check, variant, mesh)), mesh)
+            result = _with_reasons((yield from deciding(check, variant, mesh)), check, mesh)
         finally:
             mesh.close()
         return self._with_consequence(result, check)
@@ -206,12 +209,15 @@ class Runner:
         return as_failure(row, check, self.plan.settings.again(check.id, row.variant))
 
 
-def _with_symptom(result: Result, mesh: JudgedMesh) -> Result:
-    claim = result.claim
-    if claim is None:
-        return result
-    symptom = symptom_of(claim.fate, claim.expected, mesh)
-    return replace(result, row=replace(result.row, symptom=symptom))
+def _with_reasons(result: Result, check: Check, mesh: JudgedMesh) -> Result:
+    """Return a result with its symptom and with what the rules in the pod say about the flow."""
+    row, claim = result.row, result.claim
+    if claim is not None:
+        row = replace(row, symptom=symptom_of(claim.fate, claim.expected, mesh))
+    found = explained(check, claim, mesh) if row.outcome in _EXPLAINED else None
+    if found is not None:
+        row = replace(row, path=printable(found.path), why=printable(found.why))
+    return replace(result, row=row)
 
 
 def _lacking(backend: Backend, check: Check, variant: Variant) -> list[str]:

@@ -7,7 +7,7 @@ import socket
 from typing import Self
 
 from pytest_fsmredir.model.claims import Statement
-from pytest_fsmredir.model.flow import Acceptance, Address, Fate, Flow
+from pytest_fsmredir.model.flow import PLAIN, Acceptance, Address, Fate, Flow, Sent
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME, End, Engine
 from pytest_fsmredir.traffic.sockets import as_seen_by, loss, sockname
 from pytest_fsmredir.traffic.stream import Stream
@@ -25,7 +25,9 @@ class Connection:
         answered_by: The acceptance in the banner; None without one.
     """
 
-    def __init__(self, engine: Engine, flow: Flow, sock: socket.socket, mark: int) -> None:
+    def __init__(
+        self, engine: Engine, flow: Flow, sock: socket.socket, mark: int, sent: Sent = PLAIN
+    ) -> None:
         """Start to connect.
 
         Args:
@@ -33,8 +35,9 @@ class Connection:
             flow: The flow to open.
             sock: The client socket.
             mark: Length of the engine's log before the socket was used.
+            sent: Further properties of the flow's packets.
         """
-        self.flow = flow
+        self.flow, self._sent = flow, sent
         self.client: Address | None = None
         self.lost: str | None = None
         self.received = bytearray()
@@ -78,13 +81,13 @@ class Connection:
     @property
     def fate(self) -> Fate:
         """The fate of the attempt."""
-        return Fate(self.flow, self.client, self.path, self.lost)
+        return Fate(self.flow, self.client, self.path, self.lost, sent=self._sent)
 
     @property
     def fate_by_banner(self) -> Fate:
         """The fate according to the banner; use it if several flows run at once."""
         path = (self.answered_by,) if self.answered_by is not None else ()
-        return Fate(self.flow, self.client, path, self.lost)
+        return Fate(self.flow, self.client, path, self.lost, sent=self._sent)
 
     def exchange(self, payload: bytes, within_s: float) -> bytes:
         """Send the payload and return what comes back, up to the payload's length."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 
-from pytest_fsmredir.model.flow import Acceptor, Address, Fate, Flow
+from pytest_fsmredir.model.flow import Acceptor, Address, Fate, Flow, Sent
 from pytest_fsmredir.traffic.connection import Connection, LocalConnection
 from pytest_fsmredir.traffic.dial import PLAIN, Dial, Prepare
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME, READABLE, Engine
@@ -20,7 +21,14 @@ from pytest_fsmredir.traffic.services import (
     answer,
     echo_request,
 )
-from pytest_fsmredir.traffic.sockets import SocketMaker, as_seen_by, emptied, loss, sockname
+from pytest_fsmredir.traffic.sockets import (
+    SocketMaker,
+    as_seen_by,
+    emptied,
+    loss,
+    sent_by,
+    sockname,
+)
 from pytest_fsmredir.traffic.stream import Stream
 from pytest_fsmredir.traffic.sweep import sweep
 
@@ -91,9 +99,11 @@ class Host:
     def datagram(self, flow: Flow, dial: Dial = PLAIN, *, payload: bytes = b"") -> Fate:
         """Send one UDP datagram and wait for its answer, which repeats the payload."""
         with self.datagram_socket(flow) as sock:
-            if dial.prepare is not None:
-                dial.prepare(sock)
-            return self.datagram_on(sock, flow, source=dial.source, payload=payload)
+            if dial.prepare is None:
+                return self.datagram_on(sock, flow, source=dial.source, payload=payload)
+            dial.prepare(sock)
+            fate = self.datagram_on(sock, flow, source=dial.source, payload=payload)
+            return replace(fate, sent=sent_by(sock, 0))
 
     def datagram_socket(self, flow: Flow) -> socket.socket:
         """Return a UDP socket of the flow's owner, which the caller closes."""
@@ -202,7 +212,10 @@ class Host:
         mark = len(self.engine.log)  # the caller's preparation may already send the SYN
         sock = self._socket(flow, dial)
         try:
-            return LocalConnection(self.engine, flow, sock, mark)
+            # Plain sockets need no system calls to find out what they send.
+            plain = not dial.gid and dial.prepare is None
+            sent = Sent() if plain else sent_by(sock, dial.gid)
+            return LocalConnection(self.engine, flow, sock, mark, sent)
         except BaseException:
             sock.close()
             raise

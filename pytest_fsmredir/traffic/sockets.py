@@ -8,7 +8,7 @@ import struct
 from contextlib import suppress
 from typing import Protocol
 
-from pytest_fsmredir.model.flow import Address
+from pytest_fsmredir.model.flow import Address, Sent
 
 SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; IP6T_SO_ORIGINAL_DST has the same number
 IP_TRANSPARENT = 19  # linux/in.h
@@ -87,6 +87,15 @@ def original_destination(sock: socket.socket, version: int) -> Address | None:
     except OSError:
         return None  # ENOENT: not tracked; ENOPROTOOPT: no NAT in this namespace
     return Address(host, int.from_bytes(raw[2:4], "big"))
+
+
+def sent_by(sock: socket.socket, gid: int) -> Sent:
+    """Return what rules can match in the packets of a socket that a check has prepared."""
+    v4 = _kernel_family(sock) == socket.AF_INET
+    level = socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6
+    ttl = sock.getsockopt(level, socket.IP_TTL if v4 else socket.IPV6_UNICAST_HOPS)
+    tos = sock.getsockopt(level, socket.IP_TOS if v4 else socket.IPV6_TCLASS)
+    return Sent(gid, sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK), tos, ttl)
 
 
 def set_transparent(sock: socket.socket, *, on: bool = True) -> None:

@@ -50,7 +50,9 @@ def _sample(names: Sequence[str], size: int, seed: str) -> list[str]:
 def _judge(names: Sequence[str], arguments: argparse.Namespace) -> int:
     began = time.perf_counter()
     verdicts: list[Verdict] = []
-    work = partial(judge_mutant, timeout_s=arguments.timeout, full=arguments.full)
+    work = partial(
+        judge_mutant, timeout_s=arguments.timeout, full=arguments.full, why=arguments.why
+    )
     for verdict in spread(work, sorted(names, key=_turn), arguments.jobs):
         verdicts.append(verdict)
         if arguments.verbose or not verdict.as_expected:
@@ -86,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts to a file")
     parser.add_argument(
         "--matrix", action="store_true", help="run every check on each mutant, and print who kills"
+    )
+    parser.add_argument(
+        "--why",
+        action="store_true",
+        help="explain each failure, and count the explanations that name the changed rule",
     )
     parser.add_argument(
         "--timeout",

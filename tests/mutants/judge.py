@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.model.checks import Check
-from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.model.outcomes import Outcome, Variant
 from pytest_fsmredir.suite.deciding import decide
+from tests.mutants.naming import naming
 
 VARIANTS = ("nft", "legacy")
 FAMILIES = (4, 6)
@@ -43,6 +44,9 @@ class Trial:
         outcome: Its outcome.
         detail: What was expected and seen, or the error; empty for a pass.
         seconds: Its duration.
+        naming: Whether its explanation names the rule that is wrong; None if no rule is, or if that
+            was not asked.
+        why: The explanation.
     """
 
     check: str
@@ -50,6 +54,8 @@ class Trial:
     outcome: Outcome
     detail: str
     seconds: float
+    naming: bool | None = None
+    why: str = ""
 
     def __str__(self) -> str:
         return f"{self.check}[{self.point}]"
@@ -63,10 +69,23 @@ class Judge:
     """
 
     def __init__(
-        self, implementation: Implementation, backend: NetnsBackend, timeout_s: float
+        self,
+        implementation: Implementation,
+        backend: NetnsBackend,
+        timeout_s: float,
+        original: Implementation | None = None,
     ) -> None:
+        """Prepare to run checks.
+
+        Args:
+            implementation: The implementation.
+            backend: A backend that runs it.
+            timeout_s: Seconds after which a flow counts as unanswered.
+            original: The correct implementation, to find out which rules the explanation of a
+                failure has to name; None to explain nothing.
+        """
         self._implementation, self._backend = implementation, backend
-        self._timeout_s = timeout_s
+        self._timeout_s, self._original = timeout_s, original
         self.pods: set[str] = set()
 
     def applies(self, check: Check, point: Point) -> bool:
@@ -93,14 +112,16 @@ class Judge:
 
     def _run(self, check: Check, point: Point) -> Trial:
         began = time.perf_counter()
-        row = self._decide(check, point)
-        return Trial(check.id, point, row.outcome, row.reason, time.perf_counter() - began)
-
-    def _decide(self, check: Check, point: Point) -> Row:
         iptables = IptablesVariant(point.iptables)
         mesh = self._backend.mesh(point.family, iptables, exhaustive=False)
         try:
-            return decide(check, Variant(self._backend.name, iptables, point.family), mesh).row
+            result = decide(check, Variant(self._backend.name, iptables, point.family), mesh)
+            row, seconds = result.row, time.perf_counter() - began
+            trial = Trial(check.id, point, row.outcome, row.reason, seconds)
+            if row.outcome not in _VIOLATED or self._original is None:
+                return trial
+            named = naming(check, result.claim, mesh, self._backend, self._original)
+            return replace(trial, naming=named.names, why=named.why)
         finally:
             self.pods = mesh.pod_names()
             mesh.close()

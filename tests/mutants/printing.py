@@ -46,6 +46,7 @@ def summary(verdicts: Sequence[Verdict], checks: Catalogue, seconds: float) -> s
             _names("false alarms", [v for v in equivalent if v.killer is not None]),
             *(f"not decided: {trial}: {trial.detail}" for v in erring for trial in v.errors[:3]),
             f"busiest killers: {_busiest(killed)}",
+            *_explained(killed),
         ]
     )
 
@@ -61,12 +62,29 @@ def as_document(verdicts: Sequence[Verdict], seconds: float) -> dict[str, Any]:
                 "killer": str(verdict.killer) if verdict.killer else None,
                 "detail": verdict.killer.detail if verdict.killer else "",
                 "errors": [f"{trial}: {trial.detail}" for trial in verdict.errors],
+                "naming": verdict.killer.naming if verdict.killer else None,
+                "why": verdict.killer.why if verdict.killer else "",
                 "seconds": verdict.seconds,
                 "trials": verdict.trials,
             }
             for verdict in verdicts
         },
     }
+
+
+def _explained(killed: Sequence[Verdict]) -> list[str]:
+    """Return how many failures name the changed rule; empty if they were not explained."""
+    visible = [v for v in killed if v.killer and v.killer.naming is not None]
+    if not visible:
+        return []
+    named = [verdict for verdict in visible if verdict.killer and verdict.killer.naming]
+    share = 100 * len(named) / len(visible)
+    others = [verdict for verdict in visible if verdict not in named]
+    return [
+        f"the failure names the changed rule: {len(named)} of {len(visible)} mutants whose rules"
+        f" differ ({share:.1f} %)",
+        _names("not named", others),
+    ]
 
 
 def _names(what: str, verdicts: Sequence[Verdict]) -> str:

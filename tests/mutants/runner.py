@@ -60,7 +60,7 @@ class Verdict:
             self.killer = trial
 
 
-def judge_mutant(name: str, timeout_s: float, *, full: bool) -> Verdict:
+def judge_mutant(name: str, timeout_s: float, *, full: bool, why: bool = False) -> Verdict:
     """Run the checks on a mutant until one kills it.
 
     The checks about the part that the mutant breaks run first, then the others.
@@ -69,11 +69,12 @@ def judge_mutant(name: str, timeout_s: float, *, full: bool) -> Verdict:
         name: The mutant's.
         timeout_s: Seconds after which a flow counts as unanswered.
         full: Judge an equivalent mutant by every check on every point.
+        why: Explain the failure, and find out whether that names the changed rule.
     """
     began = time.perf_counter()
     mutant = by_name(name)
     verdict = Verdict(name, mutant.killable)
-    judge = _judge(MutantImplementation(mutant), timeout_s, privileged=mutant.privileged)
+    judge = _judge(MutantImplementation(mutant), timeout_s, privileged=mutant.privileged, why=why)
     for check, point in _order(name):
         if not judge.applies(check, point):
             continue
@@ -117,10 +118,13 @@ def matrix_row(name: str, points: Sequence[Point], timeout_s: float) -> list[Tri
     return list(judge.run_all(checks, points))
 
 
-def _judge(implementation: Implementation, timeout_s: float, *, privileged: bool = False) -> Judge:
+def _judge(
+    implementation: Implementation, timeout_s: float, *, privileged: bool = False, why: bool = False
+) -> Judge:
     backend = _backend(timeout_s)
     backend.judge_next(implementation, privileged=privileged)
-    return Judge(implementation, backend, timeout_s)
+    original = MutantImplementation(by_name(ORIGINAL)) if why else None
+    return Judge(implementation, backend, timeout_s, original)
 
 
 @cache

@@ -17,11 +17,17 @@ from pytest_fsmredir.backends.netns.sabotage import Disturbance
 from pytest_fsmredir.backends.netns.sandbox import Sandbox
 from pytest_fsmredir.backends.netns.source import NetnsSource
 from pytest_fsmredir.backends.netns.wiring import CLIENT, NODE, SERVER
-from pytest_fsmredir.backends.places import is_loopback, remote_subnet, require_accepted
+from pytest_fsmredir.backends.places import (
+    is_loopback,
+    remote_subnet,
+    require_accepted,
+    suspects_of,
+)
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.facets import Facet
+from pytest_fsmredir.model.flow import Fate
 from pytest_fsmredir.model.reserved import LOOPBACK
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
 
@@ -157,6 +163,10 @@ class NetnsMesh:
     def losses(self) -> list[str]:
         """Return what the implementation removed from the check's pods."""
         return list(dict.fromkeys(loss for pod in self._pods for loss in pod.losses()))
+
+    def suspects(self, fate: Fate | None) -> list[NetnsPod]:
+        """Return the pods that a flow left and reached; every pod without a flow."""
+        return list(self._pods) if fate is None else suspects_of(fate, self._pods)
 
     def pod_names(self) -> set[str]:
         """Return the names of the pods that the check used."""

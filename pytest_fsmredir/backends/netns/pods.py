@@ -36,6 +36,16 @@ class NetnsPod(NetnsPlace):
         """The configuration of the last programming."""
         return self.site.configuration
 
+    @property
+    def interfaces(self) -> dict[str, tuple[str, ...]]:
+        """The pod's addresses by interface."""
+        return {link.interface: link.addresses for link in self.site.links}
+
+    @property
+    def earlier(self) -> tuple[Configuration, ...]:
+        """The configurations of earlier programmings."""
+        return tuple(self.site.history[:-1])
+
     def losses(self) -> list[str]:
         """Return the links, addresses and routes that the implementation removed."""
         return self.site.losses()

@@ -97,6 +97,7 @@ class Sandbox:
         namespace: Its network namespace.
         sidecar: Its sidecar.
         was_programmed: The implementation has run on it.
+        history: The configuration of each run, the last one last.
         programming: The result of the last run of the implementation.
     """
 
@@ -111,6 +112,7 @@ class Sandbox:
         self.links = links
         self.configuration = Configuration()
         self.was_programmed = False
+        self.history: list[Configuration] = []
         self.programming = Programming(accepted=False, reason="it was never programmed")
         self._scratch = scratch.directory(self.link.outside)
         with ExitStack() as undo:
@@ -158,6 +160,7 @@ class Sandbox:
         """Run the implementation, and store the result."""
         asked = self.configuration
         self.was_programmed = True
+        self.history.append(asked)
         try:
             implementation.program(run)
         except Refused as why:

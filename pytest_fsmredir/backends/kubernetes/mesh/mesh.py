@@ -16,7 +16,12 @@ from pytest_fsmredir.backends.kubernetes.mesh.places import KubeOutside, KubePla
 from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
 from pytest_fsmredir.backends.kubernetes.mesh.source import MeshSource
 from pytest_fsmredir.backends.kubernetes.pods.orders import Order, PooledPod
-from pytest_fsmredir.backends.places import is_loopback, remote_subnet, require_accepted
+from pytest_fsmredir.backends.places import (
+    is_loopback,
+    remote_subnet,
+    require_accepted,
+    suspects_of,
+)
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant
@@ -169,6 +174,10 @@ class KubeMesh:
     def losses(self) -> list[str]:
         """Return nothing: a pod that loses its network becomes not ready, which is detected."""
         return []
+
+    def suspects(self, fate: Fate | None) -> list[KubePod]:
+        """Return the pods that a flow left and reached; every pod without a flow."""
+        return list(self._pods) if fate is None else suspects_of(fate, self._pods)
 
     def mark(self) -> int:
         """Return the number of known acceptances."""

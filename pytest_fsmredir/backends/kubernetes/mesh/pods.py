@@ -9,6 +9,7 @@ from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace
 from pytest_fsmredir.backends.kubernetes.pods.orders import PooledPod
 from pytest_fsmredir.backends.places import APP_UID, SIDECAR_PORTS
 from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Acceptance
 
 if TYPE_CHECKING:
@@ -25,6 +26,22 @@ class KubePod(KubePlace):
     def addresses(self) -> tuple[str, ...]:
         """Every address of the pod, IPv4 first."""
         return self.site.addresses
+
+    @property
+    def interfaces(self) -> dict[str, tuple[str, ...]]:
+        """The pod's addresses by interface."""
+        return {"eth0": self.site.addresses}
+
+    @property
+    def configuration(self) -> Configuration:
+        """The pod's configuration."""
+        order = self.site.order
+        return Configuration() if order is None else order.configuration
+
+    @property
+    def earlier(self) -> tuple[Configuration, ...]:
+        """Nothing: a pod is programmed once."""
+        return ()
 
     def acceptances(self) -> tuple[Acceptance, ...]:
         """Every acceptance of the run so far."""

@@ -1,0 +1,153 @@
+"""Explain a flow that has to be redirected and is direct: which rule exempts it, or did not act."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_fsmredir.model.flow import Direction
+from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
+from pytest_fsmredir.rules.ends import Asked, EndKind
+from pytest_fsmredir.rules.forms import Chain, Field, Hook, Kind, Redirect, Rule, Untrack
+from pytest_fsmredir.rules.why.blame import (
+    Blame,
+    Near,
+    Place,
+    jumps_to,
+    named,
+    nears,
+    of,
+    removable,
+    rules_named,
+    unreached_chains,
+)
+from pytest_fsmredir.rules.why.case import Case
+from pytest_fsmredir.rules.why.topics import Topic, capturing
+from pytest_fsmredir.rules.why.withdrawn import history
+from pytest_fsmredir.rules.why.words import label, matched, unmet
+
+
+def missed(case: Case) -> Blame:
+    """Return why a flow is direct that has to be redirected."""
+    return next(_explanations(case), None) or _missing(case)
+
+
+def _explanations(case: Case) -> Iterator[Blame]:
+    wrong = removable(case)
+    if wrong:
+        yield _exempted(case, wrong)
+    close = nears(case)
+    topics = list(capturing(case))
+    yield from _too_narrow(case, close, topics)
+    yield from _empty(case)
+    yield from _no_jump(case)
+    yield from _other_family(case)
+
+
+def _exempted(case: Case, wrong: list[Asked]) -> Blame:
+    first = wrong[0]
+    what = matched(first.rule, case.family, without=(Field.PROTOCOL,)) or "every packet"
+    verb = "untracks" if any(isinstance(a, Untrack) for a in first.rule.actions) else "exempts"
+    why = f"{named(first)} {verb} {what}{history(case, first.rule)}"
+    if len(wrong) > 1:
+        why += f"; so does {rules_named(wrong[1:])}"
+    return Blame(why, tuple(of(asked) for asked in wrong))
+
+
+def _too_narrow(case: Case, close: list[Near], topics: list[Topic]) -> Iterator[Blame]:
+    """Explain a redirect with a condition too many, and a range that is missing."""
+    siblings = [near for near in close if any(_is_item(topic, near) for topic in topics)]
+    others = [near for near in close if near not in siblings]
+    for near in others[:1]:
+        only = unmet(near.failing[0], case.sending.packet)
+        does = f"leads to {jumps_to(near.spot.rule)}" if near.spot.chain.hook else "captures"
+        why = f"{named(near.spot)} {does}, but not for this flow: {only}"
+        yield Blame(why, (of(near.spot),))
+    for near in siblings[:1]:
+        what = topics[0].what
+        why = f"no rule of {label(near.spot.chain)} captures the included range {what}"
+        yield Blame(why, (Place(near.spot.chain), of(near.spot)))
+
+
+def _is_item(topic: Topic, near: Near) -> bool:
+    values = topic.value_in(near.spot.rule)
+    return values is not None and topic.is_item(values) and len(near.failing) == 1
+
+
+def _empty(case: Case) -> Iterator[Blame]:
+    """Explain a chain that a packet returns from without a verdict."""
+    for asked in reversed(case.hits):
+        name = jumps_to(asked.rule)
+        target = case.rules.target(asked.chain, name) if name else None
+        if target is None or any(a.chain is target and a.hit for a in case.path.asked):
+            continue
+        if case.with_rule(target, len(target.rules), _redirect(case)) is case.sending.wanted:
+            if len(target.rules) == 0:
+                why = f"{named(asked)} leads to {label(target)}, which has no rule"
+            else:
+                why = f"no rule of {label(target)} takes this flow"
+            last = [Place(target, len(target.rules))] if target.rules else []
+            yield Blame(why, (Place(target), of(asked), *last))
+
+
+def _no_jump(case: Case) -> Iterator[Blame]:
+    ranked = sorted(unreached_chains(case), key=lambda pair: -len(pair[1].rules))
+    hit = {jumps_to(asked.rule) for asked in case.hits}
+    for base, chain in ranked:
+        if chain.name in hit:
+            continue
+        yield Blame(f"no rule of {label(base)} jumps to {label(chain)}", (Place(base),))
+
+
+def _other_family(case: Case) -> Iterator[Blame]:
+    """Explain that only the other IP version, or the other variant, has rules."""
+    if any(_redirects(spot.rule) for spot in case.every()):
+        return
+    for chain in case.rules.chains.values():
+        if any(_redirects(rule) for rule in chain.rules):
+            why = f"no rule for IPv{case.family} redirects: only {chain.origin} has such rules"
+            yield Blame(why, (Place(_base(case)),))
+            return
+    yield Blame("no rule of any table redirects", (Place(_base(case)),))
+
+
+def _missing(case: Case) -> Blame:
+    chain = _last_chain(case)
+    why = f"no rule of {label(chain)} sends this flow to port {_port(case)}"
+    return Blame(why, (Place(chain),))
+
+
+def _last_chain(case: Case) -> Chain:
+    """Return the chain in which a redirect is missing."""
+    candidates: dict[int, Chain] = {}
+    for asked in case.path.asked:
+        candidates[id(asked.chain)] = asked.chain
+        name = jumps_to(asked.rule) if asked.hit else ""
+        target = case.rules.target(asked.chain, name) if name else None
+        if target is not None:
+            candidates[id(target)] = target
+    for chain in reversed(candidates.values()):
+        for place in range(len(chain.rules), -1, -1):
+            if case.with_rule(chain, place, _redirect(case)) is case.sending.wanted:
+                return chain
+    return _base(case)
+
+
+def _base(case: Case) -> Chain:
+    inbound = case.sending.packet.direction is Direction.INBOUND
+    hook = Hook.PREROUTING if inbound else Hook.OUTPUT
+    bases = case.rules.at(hook, case.family)
+    nat = [chain for chain in bases if chain.kind is Kind.NAT]
+    return next(iter(nat or bases), Chain(hook.value.upper(), "nat", "", families=(case.family,)))
+
+
+def _redirect(case: Case) -> Rule:
+    return Rule((), (Redirect(_port(case)),), 0, "", 0)
+
+
+def _port(case: Case) -> int:
+    inbound = case.sending.wanted is EndKind.CAPTURED_INBOUND
+    return INBOUND_PORT if inbound else OUTBOUND_PORT
+
+
+def _redirects(rule: Rule) -> bool:
+    return any(isinstance(action, Redirect) for action in rule.actions)

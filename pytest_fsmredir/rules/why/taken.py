@@ -1,0 +1,264 @@
+"""Explain a flow that has to be direct and is redirected: which exemption did not act."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_fsmredir.model.flow import Direction
+from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT, SERVED_PORTS
+from pytest_fsmredir.rules.bdd import Intervals, contains, joined
+from pytest_fsmredir.rules.ends import Asked, EndKind
+from pytest_fsmredir.rules.forms import Field, Rule
+from pytest_fsmredir.rules.packet import TCP, protocol_name
+from pytest_fsmredir.rules.space import LOOPBACK
+from pytest_fsmredir.rules.why.blame import (
+    Blame,
+    Near,
+    Place,
+    behind,
+    elsewhere,
+    exempting_level,
+    named,
+    nears,
+    of,
+    redirects_to,
+    removable,
+)
+from pytest_fsmredir.rules.why.case import Case, Spot
+from pytest_fsmredir.rules.why.topics import Topic, covered, exempting
+from pytest_fsmredir.rules.why.words import (
+    effect,
+    label,
+    leaves,
+    listed,
+    matched,
+    span_words,
+    unmet,
+)
+
+_MISTAKEN = {
+    Field.GID: "group, not the user",
+    Field.IN: "incoming interface",
+    Field.OUT: "outgoing interface",
+}
+_MULTIPORT = 15  # ports of one match (linux/netfilter/xt_multiport.h, XT_MULTI_PORTS)
+
+
+def taken(case: Case) -> Blame:
+    """Return why a flow is redirected that has to be direct."""
+    for found in _explanations(case):
+        return found
+    return _missing(case, None)
+
+
+def _explanations(case: Case) -> Iterator[Blame]:
+    if case.sending.packet.protocol != TCP:
+        yield from _other_protocol(case)
+        return
+    if case.end is EndKind.ELSEWHERE:
+        yield from _astray(case)
+    close = nears(case)
+    topics = list(exempting(case))
+    for topic in topics:
+        yield from _too_narrow(case, topic, close)
+    late = list(behind(case))
+    for topic in topics:
+        yield from _late(case, [spot for spot in late if topic.value_in(spot.rule) is not None])
+    for topic in topics:
+        yield from _wrong_field(case, topic, close)
+        yield from _incomplete(case, topic, close)
+    yield from _late(case, late)
+    for topic in topics:
+        yield from _elsewhere(case, topic)
+    yield from _extra(case)
+    if not topics:
+        yield from _not_included(case)
+    for topic in topics:
+        yield _missing(case, topic)
+    if close:
+        yield _nearest(case, close[0])
+
+
+def _other_protocol(case: Case) -> Iterator[Blame]:
+    name = protocol_name(case.sending.packet.protocol)
+    for asked in case.stack:
+        if case.without(asked.rule) is case.sending.wanted:
+            yield Blame(
+                f"{named(asked)} takes {name} as well: only TCP is redirected", (of(asked),)
+            )
+
+
+def _astray(case: Case) -> Iterator[Blame]:
+    """Explain a redirect to a port of no listener, which never is the sidecar's."""
+    last = case.stack[-1]
+    if redirects_to(last.rule) not in (OUTBOUND_PORT, INBOUND_PORT):
+        what = matched(last.rule, case.family, without=(Field.PROTOCOL,)) or "every packet"
+        yield Blame(f"{named(last)} redirects {what} to {_target(case)}", (of(last),))
+
+
+def _too_narrow(case: Case, topic: Topic, close: list[Near]) -> Iterator[Blame]:
+    """Explain an exemption that has a condition too many, or that is inverted."""
+    for near in close:
+        values = topic.value_in(near.spot.rule)
+        if values is None:
+            continue
+        fields = {t.field for c in near.failing for t, _ in leaves(c.test)}
+        if topic.field in fields:
+            if fields == {topic.field} and _negated(near, topic):
+                but = _span(case, topic, values)
+                why = f"{named(near.spot)} is inverted: it exempts all but {but}"
+                yield Blame(why, (of(near.spot),))
+            continue
+        packet = case.sending.packet
+        only = listed([unmet(condition, packet) for condition in near.failing])
+        why = f"{named(near.spot)} exempts {topic.what}, but not this flow: {only}"
+        yield Blame(why, (of(near.spot),))
+
+
+def _negated(near: Near, topic: Topic) -> bool:
+    return any(
+        test.field is topic.field and negated
+        for condition in near.failing
+        for test, negated in leaves(condition.test)
+    )
+
+
+def _late(case: Case, late: list[Spot]) -> Iterator[Blame]:
+    for spot in late[:1]:
+        first = next(asked for asked in case.stack if asked.chain is spot.chain)
+        takes = matched(first.rule, case.family) or "every packet"
+        why = f"{named(spot)} exempts this flow, but stands behind rule #{first.rule.number}"
+        yield Blame(f"{why}, which takes {takes}", (of(spot), of(first)))
+
+
+def _wrong_field(case: Case, topic: Topic, close: list[Near]) -> Iterator[Blame]:
+    if topic.mistaken is None:
+        return
+    for near in close:
+        values = topic.value_in(near.spot.rule, topic.mistaken)
+        if values is not None and topic.value_in(near.spot.rule) is None and _fits(topic, values):
+            name = _MISTAKEN.get(topic.mistaken, "source, not the destination")
+            yield Blame(f"{named(near.spot)} compares the {name}", (of(near.spot),))
+
+
+def _fits(topic: Topic, values: tuple[tuple[int, int], ...]) -> bool:
+    return not topic.items or covered(values, topic.items) > 0
+
+
+def _incomplete(case: Case, topic: Topic, close: list[Near]) -> Iterator[Blame]:
+    """Explain a list without an item, and a rule with another value."""
+    alike = [(near, topic.value_in(near.spot.rule)) for near in close]
+    wrong = [(n, v) for n, v in alike if v is not None and not _is_listed(case, topic, v)]
+    for near, values in wrong[:1]:
+        if len(near.failing) > 1:
+            continue
+        has = _span(case, topic, values)
+        why = f"{named(near.spot)} exempts {_name(topic)} {has}, not {topic.what}"
+        yield Blame(why, (of(near.spot), Place(near.spot.chain)))
+    legal = [(n, v) for n, v in alike if v is not None and topic.items and topic.is_item(v)]
+    legal = [(n, v) for n, v in legal if covered(v, topic.items)]
+    if legal and topic.field is Field.PORT:
+        near, values = max(legal, key=lambda each: covered(each[1], topic.items))
+        count, total = covered(values, topic.items), len(topic.items)
+        why = f"no rule of {label(near.spot.chain)} exempts {topic.what}: {_short(near.spot)} lists"
+        why += f" {count} of the {total} {topic.kind}"
+        if count == _MULTIPORT and "multiport" in near.spot.rule.text:
+            why += ", and one multiport match takes 15"
+        yield Blame(why, (of(near.spot), Place(near.spot.chain)))
+
+
+def _is_listed(case: Case, topic: Topic, values: Intervals) -> bool:
+    """Whether a rule's values are items of a list, reserved ports, or the loopback range."""
+    if topic.names or (topic.items and topic.is_item(values)):
+        return True
+    if topic.field is Field.DESTINATION and covered((LOOPBACK[case.family],), values):
+        return True
+    inbound = case.sending.packet.direction is Direction.INBOUND
+    reserved = joined((port, port) for port in SERVED_PORTS)
+    served = all(contains(reserved, low) and contains(reserved, high) for low, high in values)
+    return topic.field is Field.PORT and inbound and served
+
+
+def _elsewhere(case: Case, topic: Topic) -> Iterator[Blame]:
+    """Explain an exemption in another chain, or for the other IP version only."""
+    level = _level(case)
+    for spot in elsewhere(case):
+        if topic.value_in(spot.rule) is not None:
+            why = f"{named(spot)} exempts {topic.what}, but this flow passes {label(level.chain)}"
+            yield Blame(why, (of(spot), Place(level.chain)))
+    for chain in case.rules.chains.values():
+        if case.family in chain.families or chain.name != level.chain.name:
+            continue
+        for rule in chain.rules:
+            if topic.field is not Field.DESTINATION and _exempts(topic, rule, case):
+                why = f"no rule of {label(level.chain)} for IPv{case.family} exempts {topic.what}"
+                there = Place(chain, rule.number)
+                yield Blame(f"{why}: only {chain.origin} does", (Place(level.chain), there))
+
+
+def _exempts(topic: Topic, rule: Rule, case: Case) -> bool:
+    values = topic.value_in(rule)
+    if values is None:
+        return False
+    if topic.field is Field.PORT:
+        number = case.sending.packet.port
+        return any(low <= number <= high for low, high in values)
+    return values == topic.items
+
+
+def _extra(case: Case) -> Iterator[Blame]:
+    """Explain a rule for some flows only, which redirects more than the document says."""
+    for asked in removable(case)[:1]:
+        for level in case.stack:
+            special = matched(level.rule, case.family, without=(Field.PROTOCOL,))
+            if special and case.without(level.rule) is case.sending.wanted:
+                why = f"{named(level)} redirects {special} to {_target(case)}"
+                yield Blame(why, (of(level), *([of(asked)] if asked is not level else [])))
+
+
+def _target(case: Case) -> str:
+    return effect(case.stack[-1].rule.actions)
+
+
+def _not_included(case: Case) -> Iterator[Blame]:
+    """Explain that destinations are captured that no inclusion list names."""
+    if not case.policy.outbound_ip_range_inclusion_list:
+        return
+    for asked in reversed(case.stack):
+        if case.without(asked.rule) is case.sending.wanted:
+            what = matched(asked.rule, case.family, without=(Field.PROTOCOL,))
+            why = (
+                f"{named(asked)} captures {what or 'every destination'}, not only what is included"
+            )
+            yield Blame(why, (of(asked),))
+
+
+def _missing(case: Case, topic: Topic | None) -> Blame:
+    level = _level(case)
+    what = topic.what if topic else "this flow"
+    why = f"no rule of {label(level.chain)} exempts {what} before rule #{level.rule.number}"
+    return Blame(why, (Place(level.chain),))
+
+
+def _nearest(case: Case, near: Near) -> Blame:
+    why = f"{named(near.spot)} is nearest: {unmet(near.failing[0], case.sending.packet)}"
+    return Blame(why, (of(near.spot),))
+
+
+def _level(case: Case) -> Asked:
+    """Return the rule before which an exemption belongs."""
+    return exempting_level(case) or case.hits[-1]
+
+
+def _short(spot: Spot) -> str:
+    return f"rule #{spot.rule.number}"
+
+
+def _span(case: Case, topic: Topic, values: tuple[tuple[int, int], ...]) -> str:
+    return span_words(topic.field, values, case.family)
+
+
+def _name(topic: Topic) -> str:
+    return {
+        Field.PORT: "port", Field.UID: "uid", Field.DESTINATION: "destination",
+    }.get(topic.field, topic.field.value)  # fmt: skip
