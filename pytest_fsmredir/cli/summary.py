@@ -29,9 +29,12 @@ def main(argv: Sequence[str]) -> int:
             # A job's steps share the file of its summary.
             with arguments.append_to.open("a", encoding="utf-8") as file:
                 file.write(summary(report))
+        if arguments.output:
+            with arguments.output.open("a", encoding="utf-8") as file:
+                file.write(f"verdict={report.verdict}\n")
         if arguments.annotations:
             sys.stdout.writelines(f"{line}\n" for line in workflow_commands(report))
-        if not (arguments.badge or arguments.append_to or arguments.annotations):
+        if not any((arguments.badge, arguments.append_to, arguments.output, arguments.annotations)):
             sys.stdout.write(summary(report))
     except (ReportError, OSError) as error:
         sys.stderr.write(f"not done: {error}\n")
@@ -55,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="append the summary to a file, such as $GITHUB_STEP_SUMMARY",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="append verdict=... to a file: $GITHUB_OUTPUT"
     )
     parser.add_argument("--badge", type=Path, metavar="FILE", help="write a badge in SVG")
     return parser

@@ -36,9 +36,10 @@ def as_markdown(comparison: Comparison) -> str:
 
 def as_html(comparison: Comparison) -> str:
     """Return a comparison as one HTML file that needs no network."""
-    return template("compare.html").render(
+    page = template("compare.html").render(
         it=comparison, kinds=list(Kind), conclusion=conclusion(comparison)
     )
+    return printable(page)
 
 
 FORMATS: dict[str, Callable[[Comparison], str]] = {

@@ -101,3 +101,9 @@ def seal(directory: Path) -> None:
     """Write fresh digests."""
     files = [file for file in directory.iterdir() if not file.name.startswith(SUMS)]
     (directory / SUMS).write_text(sums_text(digests_of(files, directory)))
+
+
+def row_of(document: dict[str, Any], check: str) -> dict[str, Any]:
+    """Return the first row of a check."""
+    row: dict[str, Any] = next(each for each in document["checks"] if each["id"] == check)
+    return row

@@ -28,7 +28,7 @@ from pytest_fsmredir.report.verify.circumstances import EFFECTS, check_withdrawn
 from pytest_fsmredir.report.verify.files import check_digests
 from pytest_fsmredir.report.verify.whole import findings
 from tests.unit.conftest import Project
-from tests.unit.reports import forge, seal, write
+from tests.unit.reports import forge, row_of, seal, write
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 WAIVER = Waiver(
@@ -102,11 +102,6 @@ def test_file_that_is_not_of_the_report_is_noticed(project: Project) -> None:
         "link is a symbolic link: a report has files only",
         f"more/notes.txt is not part of the report: {SUMS} does not list it",
     ]
-
-
-def row_of(document: dict[str, Any], check: str) -> dict[str, Any]:
-    row: dict[str, Any] = next(each for each in document["checks"] if each["id"] == check)
-    return row
 
 
 FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
