@@ -107,7 +107,10 @@ def _facts(reports: Sequence[Report]) -> tuple[Fact, ...]:
         *(_of_profile(profile, reports) for profile in Profile),
         Fact("not claimed", tuple(_series(each, "features", "notClaimed") for each in reports)),
         Fact("waived", tuple(_waived(each) for each in reports)),
-        Fact("rules", tuple(_text(each.implementation, "rulesDigest")[:19] for each in reports)),
+        Fact(
+            "rules file", tuple(_text(each.implementation, "rulesDigest")[:19] for each in reports)
+        ),
+        *_of_rules(reports),
         Fact("suite", tuple(each.suite["version"] for each in reports)),
         Fact("catalogue", tuple(each.suite["catalogue"][:19] for each in reports)),
         Fact("kernel", tuple(_text(each.run["host"], "kernel") for each in reports)),
@@ -118,6 +121,30 @@ def _facts(reports: Sequence[Report]) -> tuple[Fact, ...]:
 
 def _of_profile(profile: Profile, reports: Sequence[Report]) -> Fact:
     return Fact(f"profile {profile}", tuple(_profile_in(each, profile) for each in reports))
+
+
+def _of_rules(reports: Sequence[Report]) -> list[Fact]:
+    """Return how many rules packets hit, by variant; empty if no report has that."""
+    uses = [_rule_uses(report) for report in reports]
+    variants = sorted({variant for each in uses for variant in each})
+    return [
+        Fact(f"rules hit, {variant}", tuple(each.get(variant, ABSENT) for each in uses))
+        for variant in variants
+    ]
+
+
+def _rule_uses(report: Report) -> dict[str, str]:
+    found = {}
+    for use in report.document.get("rules", ()):
+        where = f"{use['backend']}:{use['node']}" if "node" in use else use["backend"]
+        also = {
+            "never act": len(use["unreachable"]),
+            "redundant": len(use["redundant"]),
+        }
+        parts = [f"{use['hit']} of {use['total']}"]
+        parts += [f"{number} {what}" for what, number in also.items() if number]
+        found[f"{where} {use['variant']}"] = ", ".join(parts)
+    return found
 
 
 def _profile_in(report: Report, profile: Profile) -> str:
@@ -138,6 +165,10 @@ def _lines(reports: Sequence[Report]) -> tuple[Line, ...]:
         if len(set(outcomes)) > 1:
             lines.append(Line(check, titles[check], variant, outcomes))
     return tuple(lines)
+
+
+def _rules_digest(report: Report) -> str:
+    return _text(report.implementation, "rulesDigest")[:19]
 
 
 def _series(report: Report, *path: str) -> str:

@@ -45,8 +45,8 @@ def document(plan: Plan, judgement: Judgement, facts: Mapping[str, Any]) -> dict
         "implementation": subject,
         "verdict": judgement.verdict.value,
         "strict": plan.settings.strict,
-        "profiles": [_profile(result) for result in judgement.profiles],
-        **_nodes(judgement.nodes),
+        "profiles": [profile_document(result) for result in judgement.profiles],
+        **({"nodes": nodes} if (nodes := nodes_document(judgement.nodes)) else {}),
         "features": _features(plan.claims.features, plan.claims.source),
         "waivers": [waiver.as_dict() for waiver in plan.settings.waivers],
         "staleWaivers": [waiver.id for waiver in judgement.stale_waivers],
@@ -98,33 +98,32 @@ def _implementation(plan: Plan) -> dict[str, Any]:
     return {key: value for key, value in told.items() if value}
 
 
-def _profile(result: ProfileResult) -> dict[str, Any]:
+def profile_document(result: ProfileResult) -> dict[str, Any]:
+    """Return the result of a profile as plain values."""
     return {
         "name": result.profile.value,
         "verdict": result.verdict.value,
         "proved": result.proved,
         "total": result.total,
-        **outcome_counts(result.counts),
+        **_counts(result.counts),
     }
 
 
-def _nodes(results: Iterable[NodeResult]) -> dict[str, Any]:
-    """Return the results of the named nodes; empty if none is named."""
-    nodes = [
+def nodes_document(results: Iterable[NodeResult]) -> list[dict[str, Any]]:
+    """Return the results of the named nodes as plain values; empty if none is named."""
+    return [
         {
             "backend": result.backend,
             "name": result.node,
             "verdict": result.verdict.value,
             "total": result.counts.total(),
-            **outcome_counts(result.counts),
+            **_counts(result.counts),
         }
         for result in results
     ]
-    return {"nodes": nodes} if nodes else {}
 
 
-def outcome_counts(counts: Counter[Outcome]) -> dict[str, int]:
-    """Return the number of rows of each outcome, by the name of the outcome in a report."""
+def _counts(counts: Counter[Outcome]) -> dict[str, int]:
     return {_camel(outcome): counts[outcome] for outcome in Outcome}
 
 

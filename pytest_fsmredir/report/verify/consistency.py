@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from typing import Any
 
@@ -13,7 +13,7 @@ from pytest_fsmredir.errors import PreflightError
 from pytest_fsmredir.model.checks import Catalogue, Check, Level
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.outcomes import Outcome, Row
-from pytest_fsmredir.report.document import outcome_counts, results_digest
+from pytest_fsmredir.report.document import nodes_document, profile_document, results_digest
 from pytest_fsmredir.report.known import Release
 from pytest_fsmredir.report.read import Report
 from pytest_fsmredir.report.verify.finding import Finding
@@ -148,44 +148,30 @@ def check_judgement(report: Report) -> Iterator[Finding]:
         yield Finding(f"the verdict is {report.verdict}, but the rows give {verdict}")
     if document["staleWaivers"] != found:
         yield Finding(f"the stale waivers are {found}, not {document['staleWaivers']}")
-    expected = [
-        {
-            "name": result.profile.value,
-            "verdict": result.verdict.value,
-            "proved": result.proved,
-            "total": result.total,
-            **outcome_counts(result.counts),
-        }
-        for result in profiles
-    ]
-    yield from _differing("profile", document["profiles"], expected)
-    of_nodes = [
-        {
-            "backend": result.backend,
-            "name": result.node,
-            "verdict": result.verdict.value,
-            "total": result.counts.total(),
-            **outcome_counts(result.counts),
-        }
-        for result in nodes
-    ]
-    yield from _differing("node", document.get("nodes", []), of_nodes)
+    yield from _differing("profile", document["profiles"], map(profile_document, profiles))
+    yield from _differing("node", document.get("nodes", []), nodes_document(nodes))
     digest = results_digest(report.suite, report.implementation, (row for _, row in report.rows))
     if document["resultsDigest"] != digest:
         yield Finding("resultsDigest is not the digest of the rows")
 
 
 def _differing(
-    noun: str, stated: list[dict[str, Any]], computed: list[dict[str, Any]]
+    noun: str, stated: list[dict[str, Any]], computed: Iterable[dict[str, Any]]
 ) -> Iterator[Finding]:
-    if len(stated) != len(computed):
-        yield Finding(f"{counted(len(stated), noun)} instead of {len(computed)}")
-    by_name = {each["name"]: each for each in stated}
-    for each in computed:
-        if by_name.pop(each["name"], None) != each:
+    expected = list(computed)
+    if len(stated) != len(expected):
+        yield Finding(f"{counted(len(stated), noun)} instead of {len(expected)}")
+    by_name = {_key(each): each for each in stated}
+    for each in expected:
+        if by_name.pop(_key(each), None) != each:
             yield Finding(
                 f"the {noun} {each['name']}: its verdict or its counts do not follow from the rows,"
                 f" which give {each['verdict']} ({each['total']} rows)"
             )
-    for name in by_name:
+    for _, name in by_name:
         yield Finding(f"the {noun} {name} has no rows")
+
+
+def _key(document: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what names a profile, or a node: two backends can have nodes of one name."""
+    return document.get("backend", ""), document["name"]
