@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import textwrap
+from collections.abc import Iterator
 
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.model.checks import Catalogue, Check
@@ -53,6 +55,7 @@ def explanation(catalogue: Catalogue, check_id: str) -> str:
         _field("applies to", _conditions(check)),
         "topology\n" + textwrap.indent(_TOPOLOGY, "  "),
         "pods, flows and expected fates\n" + textwrap.indent(table(recorded(check)), "  "),
+        *(_field("  where", text) for text in _helpers(check)),
         _field("file", str(file_of(check))),
         _field("run it", f"pytest --fsm-conformance --fsm-check {check.id}"),
     ]
@@ -76,3 +79,14 @@ def _conditions(check: Check) -> str:
     claims = f"; implementations that claim {', '.join(sorted(check.features))}"
     needs = f"; backends with: {', '.join(sorted(check.needs))}"
     return families + (claims if check.features else "") + (needs if check.needs else "")
+
+
+def _helpers(check: Check) -> Iterator[str]:
+    """Yield a description of each function in the check's file that the check uses."""
+    function = check.function
+    for name in function.__code__.co_names:
+        helper = function.__globals__.get(name)
+        if not inspect.isfunction(helper) or helper.__module__ != function.__module__:
+            continue
+        if summary := inspect.getdoc(helper):
+            yield f"{name}: {summary.splitlines()[0]}"
