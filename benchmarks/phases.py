@@ -222,13 +222,14 @@ class Profile:
 
     def _count_threads(self) -> None:
         """Count a thread that enters a namespace for the phase that starts it."""
-        start = namespace.in_thread
+        for name in ("in_thread", "visiting"):
+            setattr(namespace, name, self._inherited(getattr(namespace, name)))
 
+    def _inherited(self, start: Callable[..., Any]) -> Callable[..., Any]:
         def measured(work: Callable[[], Any]) -> object:
-            phase = self.clock.phase
-            return start(self._counted(work, phase))
+            return start(self._counted(work, self.clock.phase))
 
-        setattr(namespace, "in_thread", measured)  # noqa: B010
+        return measured
 
     def _count_programs(self) -> None:
         run = procs.run_any

@@ -7,9 +7,11 @@ import socket
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from queue import Empty, SimpleQueue
+from typing import TypeVar, cast
 
 from pytest_fsmredir.backends.netns.kernel import CLONE_NEWNET, set_owner, setns, unshare
 from pytest_fsmredir.backends.netns.netlink import Netlink
@@ -34,7 +36,7 @@ class Namespace:
     """
 
     def __init__(self) -> None:
-        self.descriptor = in_thread(_unshared)
+        self.descriptor = visiting(_unshared)
         self._inside: set[int] = set()
         self._stock: dict[_Key, list[socket.socket]] = defaultdict(list)
         self._batch: dict[_Key, int] = defaultdict(lambda: 1)
@@ -42,26 +44,28 @@ class Namespace:
     def run(self, work: Callable[[], T]) -> T:
         """Call a function inside the namespace and return its result.
 
-        It runs in this thread if the thread is already inside, else in a new one.
+        It runs in this thread if the thread is already inside, else in a visitor, which must keep
+        its privileges.
         """
-        return work() if threading.get_ident() in self._inside else self.run_apart(work)
+        if threading.get_ident() in self._inside:
+            return work()
+        return visiting(lambda: self._enter(work))
 
     def run_apart(self, work: Callable[[], T]) -> T:
         """Call a function in a new thread inside the namespace, and return its result.
 
         The thread may drop privileges: this does not affect other threads.
         """
+        return in_thread(lambda: self._enter(work))
 
-        def inside() -> T:
-            setns(self.descriptor, CLONE_NEWNET)
-            visitor = threading.get_ident()
-            self._inside.add(visitor)
-            try:
-                return work()
-            finally:
-                self._inside.discard(visitor)
-
-        return in_thread(inside)
+    def _enter(self, work: Callable[[], T]) -> T:
+        setns(self.descriptor, CLONE_NEWNET)
+        visitor = threading.get_ident()
+        self._inside.add(visitor)
+        try:
+            return work()
+        finally:
+            self._inside.discard(visitor)
 
     def socket(
         self, family: int, kind: int, proto: int = 0, *, uid: int = 0, gid: int = 0
@@ -133,6 +137,59 @@ def in_thread(work: Callable[[], T]) -> T:
     return results[0]
 
 
+class _Visitor:
+    """A thread that enters namespaces for others: to start a thread costs as much as a flow."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._ended: SimpleQueue[tuple[object, BaseException | None]] = SimpleQueue()
+        threading.Thread(target=self._serve, name="fsmredir-visitor", daemon=True).start()
+
+    def call(self, work: Callable[[], object]) -> tuple[object, BaseException | None]:
+        """Call a function in the thread, and return its result and its error."""
+        self._work.put(work)
+        while True:
+            with suppress(Empty):  # a signal is handled only when the wait returns
+                return self._ended.get(timeout=_INTERRUPTIBLE_S)
+
+    def _serve(self) -> None:
+        home = _unshared()  # without root, it could not return to the namespace of the machine
+        while True:
+            self._ended.put(self._visit(self._work.get(), home))
+
+    @staticmethod
+    def _visit(work: Callable[[], object], home: int) -> tuple[object, BaseException | None]:
+        try:
+            return work(), None
+        except BaseException as error:  # raised again in the caller's thread
+            return None, error
+        finally:
+            setns(home, CLONE_NEWNET)  # a thread that stays inside would keep the namespace
+
+
+_visitors: list[_Visitor] = []
+"""Those without work."""
+
+# A new process has none of the threads of its parent.
+os.register_at_fork(after_in_child=_visitors.clear)
+
+
+def visiting(work: Callable[[], T]) -> T:
+    """Call a function in a thread that may enter namespaces, and return its result.
+
+    The thread is used again, so the function must not drop privileges.
+    """
+    try:
+        visitor = _visitors.pop()
+    except IndexError:
+        visitor = _Visitor()
+    result, error = visitor.call(work)
+    _visitors.append(visitor)  # not after a signal, which leaves it at work
+    if error is not None:
+        raise error
+    return cast("T", result)
+
+
 def write_settings(values: Mapping[str, str]) -> None:
     """Write kernel settings of the calling thread's namespace, by their path."""
     for name, value in values.items():
@@ -155,9 +212,10 @@ def _make(
     # Raw sockets need capabilities, which do not depend on the owner. Create only sockets under the
     # changed owner: even an import could be refused.
     set_owner(uid, gid)
-    made = [
-        socket.socket(address_family(family), kind | socket.SOCK_NONBLOCK, proto)
-        for _ in range(count)
-    ]
-    set_owner(0, 0)
-    return made
+    try:
+        return [
+            socket.socket(address_family(family), kind | socket.SOCK_NONBLOCK, proto)
+            for _ in range(count)
+        ]
+    finally:
+        set_owner(0, 0)
