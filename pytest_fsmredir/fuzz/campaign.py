@@ -37,6 +37,9 @@ class CampaignResult:
         pods: Pods created, including those to shrink a disagreement.
         flows: Number of flows judged on them.
         seconds: How long it took.
+        different: Number of different configurations among them that were accepted.
+        proved: Number of those whose rules are proved for every flow.
+        unproved: Why one is not proved; empty if all are.
         disagreement: The smallest found; None when implementation and specification agree.
     """
 
@@ -45,13 +48,16 @@ class CampaignResult:
     pods: int
     flows: int
     seconds: float
+    different: int
+    proved: int
+    unproved: str
     disagreement: Disagreement | None
 
     def __str__(self) -> str:
         how = "agreed" if self.disagreement is None else f"disagreed: {self.disagreement}"
         return (
-            f"{self.policies} policies of seed {self.seed}, {self.pods} pods, {self.flows} flows in"
-            f" {self.seconds:.1f} s: {how}"
+            f"{self.policies} policies of seed {self.seed}, {self.proved} proved, {self.pods} pods,"
+            f" {self.flows} flows in {self.seconds:.1f} s: {how}"
         )
 
 
@@ -108,6 +114,9 @@ class Campaign:
 
         drawn = Draws(self._strategy, seed, shows_one)
         tried = drawn.first(policies)
+        unproved = [why for why in self._trials.unproved.values() if why]
+        different = len(self._trials.unproved)
+        proved = different - len(unproved)
         found: Disagreement | None = None
         if drawn.wanted:
             self._effort_left = self._shrink_effort
@@ -118,6 +127,9 @@ class Campaign:
             pods=self._trials.pods - pods,
             flows=self._trials.flows - flows,
             seconds=time.monotonic() - started,
+            different=different,
+            proved=proved,
+            unproved=next(iter(unproved), ""),
             disagreement=found,
         )
 
@@ -145,7 +157,7 @@ class Campaign:
         every = self._trials.disagreements(configuration, listening=True)
         again = [each for each in every if each.level is level]
         if again:
-            return min(again, key=lambda each: simplicity(each.probe))
+            return min(again, key=lambda each: (each.probe is None, simplicity(each.probe)))
         once = self._known[settings_text(configuration)][level]
         return replace(once, seen=f"{once.seen}, but not when tried again")
 

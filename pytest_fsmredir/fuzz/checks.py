@@ -6,10 +6,10 @@ from contextlib import closing
 
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
-from pytest_fsmredir.fuzz.campaign import Campaign
+from pytest_fsmredir.fuzz.campaign import Campaign, CampaignResult
 from pytest_fsmredir.fuzz.network import NetnsTrialNetwork
 from pytest_fsmredir.model.checks import Check, Level, Profile
-from pytest_fsmredir.model.claims import Unmet
+from pytest_fsmredir.model.claims import Proven, Unmet
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.outcomes import IptablesVariant
 
@@ -44,6 +44,9 @@ class GeneratedChecks:
             mesh.observed += campaign.flows
             if found.disagreement is not None:
                 raise Unmet(found.disagreement.claim)
+            proof = _proven(found)
+            if not proof:  # the question records the proof in the result of the check
+                raise Unmet(proof)
 
         return Check(
             id=check_id,
@@ -64,6 +67,13 @@ class GeneratedChecks:
         if key not in self._campaigns:
             self._campaigns[key] = campaign_on(mesh, self._features)
         return self._campaigns[key]
+
+
+def _proven(found: CampaignResult) -> Proven:
+    """Return the claim that the policies are followed, and how many of them are proved."""
+    counts = f"{found.proved} of {found.different} different policies are proved for every flow"
+    why = f", one not because: {found.unproved}" if found.unproved else ""
+    return Proven(True, "every policy followed", "every policy followed", status=counts + why)
 
 
 def campaign_on(mesh: NetnsMesh, features: frozenset[Feature]) -> Campaign:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from ipaddress import ip_address, ip_network
 from itertools import groupby
 
 from pytest_fsmredir.backends.netns.source import NetnsSource
 from pytest_fsmredir.backends.netns.wiring import BEHIND_SECOND_INTERFACE, CLIENT, SERVER, SILENT
 from pytest_fsmredir.backends.programming import Programming
+from pytest_fsmredir.model.checks import Level
+from pytest_fsmredir.model.claims import Proven
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address, Fate, Flow
 from pytest_fsmredir.model.flow import Protocol as Transport
 from pytest_fsmredir.model.outcomes import IptablesVariant
 from pytest_fsmredir.model.reserved import ANY, LOOPBACK
+from pytest_fsmredir.probing import search as every_flow
 from pytest_fsmredir.probing.aim import RESERVED_PORTS, ProbeFlow, ProbeTargets
 from pytest_fsmredir.traffic.dial import Dial
 from pytest_fsmredir.traffic.host import Host
@@ -34,6 +37,7 @@ class NetnsTrialNetwork:
         configuration: Configuration,
     ) -> None:
         self._backend, self._family, self._iptables = backend, family, iptables
+        self._configuration = configuration
         self._listening: set[tuple[bool, Transport, Address]] = set()
         self._undo = ExitStack()
         with_second = bool(configuration.policy().network_interface_exclusion_list)
@@ -54,6 +58,13 @@ class NetnsTrialNetwork:
     def program(self) -> Programming:
         """Run the implementation on the pod."""
         return self._backend.program(self._site, self._iptables, self._backend.confinement)
+
+    def search(self, level: Level) -> Proven:
+        """Compare every flow of a level with the rules in the pod, and send those that differ."""
+        mesh = self._backend.mesh(self._family, self._iptables, exhaustive=False)
+        with closing(mesh):
+            pod = mesh.adopt(self._site)
+            return every_flow.search(mesh, pod, level, self._configuration).agrees
 
     def listen(self, flow: Flow) -> None:
         """Make the destination of a flow answer, if it does not already."""

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from pytest_fsmredir.backends.programming import Programming
+from pytest_fsmredir.model.checks import Level
+from pytest_fsmredir.model.claims import Proven
 from pytest_fsmredir.model.flow import Fate, Flow
 from pytest_fsmredir.probing.aim import ProbeFlow, ProbeTargets
 
@@ -35,4 +37,8 @@ class TrialNetwork(Hosts, Protocol):
 
     def program(self) -> Programming:
         """Run the implementation on the pod."""
+        ...
+
+    def search(self, level: Level) -> Proven:
+        """Compare every flow of a level with the rules in the pod; call it before :meth:`send`."""
         ...

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from pytest_fsmredir.model.checks import Level
-from pytest_fsmredir.model.claims import Statement
+from pytest_fsmredir.model.claims import PROVED, Statement
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.flow import Claim, Fate, Flow, Protocol, Route
@@ -34,10 +34,12 @@ class Disagreement:
     Attributes:
         configuration: The configuration of the pod.
         level: The level of the violated sentence.
-        probe: The flow; None when the implementation refused the configuration.
+        probe: The flow; None when the implementation refused the configuration, or when the flow
+            is named in ``seen``.
         expected: The fate that the specification requires.
         seen: The fate that was observed.
         cause: The false claim about the flow, if there is one.
+        about: What is wrong, if there is no probe.
     """
 
     configuration: Configuration
@@ -46,6 +48,7 @@ class Disagreement:
     expected: str
     seen: str
     cause: Claim | None = None
+    about: str = "programming a pod"
 
     @property
     def is_silence(self) -> bool:
@@ -55,7 +58,7 @@ class Disagreement:
     @property
     def claim(self) -> Statement:
         """The claim that the implementation agrees with the specification; it does not hold."""
-        what = "programming a pod" if self.probe is None else str(self.probe)
+        what = self.about if self.probe is None else str(self.probe)
         seen = f"{self.seen}; under {settings_text(self.configuration)}"
         return Statement(False, self.expected, seen, what, self.cause)
 
@@ -69,11 +72,13 @@ class Trials:
     Attributes:
         flows: Number of flows judged so far.
         pods: Number of pods made so far.
+        unproved: For each configuration tried, why it is not proved; empty if it is.
     """
 
     def __init__(self, new_network: NewTrialNetwork, features: frozenset[Feature]) -> None:
         self.flows = 0
         self.pods = 0
+        self.unproved: dict[str, str] = {}
         self._new_network = new_network
         self._claims_hairpin = Feature.HAIRPIN in features
 
@@ -94,7 +99,28 @@ class Trials:
             if programming.refused:
                 yield _refusal(configuration, policy, programming.reason)
                 return
+            searched = list(self._search(configuration, network))  # before any host listens
             yield from self._judge_flows(configuration, policy, network, listening)
+            yield from searched
+
+    def _search(
+        self, configuration: Configuration, network: TrialNetwork
+    ) -> Iterator[Disagreement]:
+        """Compare every flow with the rules in the pod."""
+        whys = []
+        for level in (Level.MUST, Level.SHOULD):
+            found = network.search(level)
+            whys.append("" if found.status == PROVED else found.status)
+            if not found.holds:
+                yield Disagreement(
+                    configuration=configuration,
+                    level=level,
+                    probe=None,
+                    expected=found.expected,
+                    seen=found.seen,
+                    about="every flow",
+                )
+        self.unproved[settings_text(configuration)] = next(filter(None, whys), "")
 
     def _judge_flows(
         self, configuration: Configuration, policy: Policy, network: TrialNetwork, listening: bool

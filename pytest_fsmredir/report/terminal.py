@@ -13,7 +13,7 @@ import pytest
 
 from pytest_fsmredir.config.parsing import NETNS
 from pytest_fsmredir.model.checks import Profile
-from pytest_fsmredir.model.outcomes import IptablesVariant, Outcome
+from pytest_fsmredir.model.outcomes import IptablesVariant, Outcome, Row
 from pytest_fsmredir.report.failures import failure_lines, wrapped
 from pytest_fsmredir.report.reasons import not_run
 from pytest_fsmredir.report.rules import rule_lines
@@ -125,6 +125,8 @@ def summary(
         reporter.write_line(_profile(result), **_MARKUP.get(result.verdict, {}))
     for line in rule_lines(row for _, row in judgement.rows):
         reporter.write_line(f"{'rules':<12} {line}")
+    for proof in dict.fromkeys(row.proof for row in results.rows.values() if _generated(row)):
+        reporter.write_line(f"{'generated':<12} {proof}")
     for reason in not_run(row for _, row in judgement.rows):
         reporter.write_line(f"{'not run':<8} {reason}")
     for name, text in _notices(results, judgement, remarks):
@@ -156,6 +158,11 @@ def _profile(result: ProfileResult) -> str:
     counts = _counted(result.counts)
     proof = f"  {shorten(result.proof, _PROOF_WIDTH)}" if result.proof else ""
     return f"{result.profile:<12} {result.verdict:<14} {counts:<36} {result.seconds:.1f}s{proof}"
+
+
+def _generated(row: Row) -> bool:
+    """Whether a row has the proof of generated policies."""
+    return row.check.startswith("FUZ-") and bool(row.proof)
 
 
 def _node(result: NodeResult) -> str:

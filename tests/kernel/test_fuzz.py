@@ -109,6 +109,7 @@ def test_reference_agrees(family: int, policies: int) -> None:
         ]
 
     assert [result.disagreement for result in results] == [None, None]
+    assert results[0].proved == results[0].different > 0
     assert results[0].flows > policies * 100
 
 

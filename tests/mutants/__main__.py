@@ -14,6 +14,7 @@ from random import Random
 from pytest_fsmredir.backends.netns import privileges
 from pytest_fsmredir.suite import catalogue
 from tests.mutants.collected import by_name, matching
+from tests.mutants.every_flow import print_found
 from tests.mutants.matrix import print_matrix
 from tests.mutants.parallel import cores, spread
 from tests.mutants.printing import as_document, line, summary
@@ -34,6 +35,9 @@ def main(argv: Sequence[str]) -> int:
             sys.stdout.write(f"{name}: {by_name(name).what} [{by_name(name).source}]\n")
         return 0
     privileges.acquire("auto")
+    if arguments.all_checks_only:
+        print_found(names, arguments.jobs, arguments.timeout)
+        return 0
     if arguments.matrix:
         print_matrix(names, arguments.jobs, arguments.timeout)
         return 0
@@ -86,6 +90,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="list the mutants and exit")
     parser.add_argument("--verbose", "-v", action="store_true", help="a line for each mutant")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts to a file")
+    parser.add_argument(
+        "--all-checks-only",
+        action="store_true",
+        help="judge by the checks ALL-* alone, and say why they miss what they miss",
+    )
     parser.add_argument(
         "--matrix", action="store_true", help="run every check on each mutant, and print who kills"
     )

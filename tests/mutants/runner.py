@@ -15,6 +15,7 @@ from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.model.checks import Check, Level
 from pytest_fsmredir.model.outcomes import Outcome
 from pytest_fsmredir.suite import catalogue
+from pytest_fsmredir.suite.judgement import EVERY_FLOW
 from tests.mutants.collected import by_name, own_prefixes
 from tests.mutants.judge import MATRIX, VARIANTS, Judge, Point, Trial, new_backend
 from tests.mutants.loading import loads_correctly
@@ -108,6 +109,21 @@ def _is_worth_a_trial(mutant: Mutant, check: Check, point: Point) -> bool:
             or bool(check.needs & _DIFFER_BY_VARIANT)
         )
     )
+
+
+def judge_by_every_flow(name: str, timeout_s: float) -> Verdict:
+    """Run the checks of every flow alone on a mutant, until one kills it."""
+    began = time.perf_counter()
+    mutant = by_name(name)
+    verdict = Verdict(name, mutant.killable)
+    judge = _judge(MutantImplementation(mutant), timeout_s, privileged=mutant.privileged)
+    checks = [check for check in catalogue.load().checks if check.id.startswith(EVERY_FLOW)]
+    for point in MATRIX[:2]:
+        for check in checks:
+            if verdict.killer is None and judge.applies(check, point):
+                verdict.count(judge.run(check, point), check.level)
+    verdict.seconds = time.perf_counter() - began
+    return verdict
 
 
 def matrix_row(name: str, points: Sequence[Point], timeout_s: float) -> list[Trial]:

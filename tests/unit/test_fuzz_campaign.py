@@ -13,6 +13,7 @@ from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.fuzz.campaign import Campaign, CampaignResult
 from pytest_fsmredir.fuzz.pruning import parts
 from pytest_fsmredir.model.checks import MUST, SHOULD, Level
+from pytest_fsmredir.model.claims import Proven
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.features import ALL_FEATURES, Feature
 from pytest_fsmredir.model.flow import (
@@ -67,6 +68,10 @@ class Paper:
         )
         accepted = max(map(len, lists)) <= self._limit
         return Programming(accepted, "" if accepted else "too many\nports")
+
+    def search(self, level: Level) -> Proven:
+        """Prove nothing: there are no rules."""
+        return Proven(True, "", "", status=f"no rules for {level}")
 
     def listen(self, flow: Flow) -> None:
         """Do nothing: every listener is already there."""

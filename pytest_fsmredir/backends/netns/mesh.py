@@ -92,7 +92,7 @@ class NetnsMesh:
         with ONE_AT_A_TIME:
             site = self.backend.shared_site(configuration, self.iptables, second_interface)
         require_accepted(site.programming, configuration)
-        return self._handle(site)
+        return self.adopt(site)
 
     def bare_pod(self) -> NetnsPod:
         """Return an unprogrammed pod."""
@@ -134,7 +134,7 @@ class NetnsMesh:
         only = self.family if single_family else None
         site = self.backend.new_site(configuration or Configuration(), second_interface, only)
         self.undo.callback(site.close)
-        return self._handle(site)
+        return self.adopt(site)
 
     @cached_property
     def highest_id(self) -> int:
@@ -176,7 +176,7 @@ class NetnsMesh:
         """Close everything that the check opened."""
         self.undo.close()
 
-    def _handle(self, site: Sandbox) -> NetnsPod:
+    def adopt(self, site: Sandbox) -> NetnsPod:
         """Return the check's one handle of a pod: two would open the same listener twice."""
         for known in self._pods:
             if known.site is site:
