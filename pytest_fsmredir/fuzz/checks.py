@@ -78,9 +78,9 @@ def _proven(found: CampaignResult) -> Proven:
 
 def campaign_on(mesh: NetnsMesh, features: frozenset[Feature]) -> Campaign:
     """Return a campaign on pods like those of a mesh; most ranges are of its family."""
-    backend, family, iptables = mesh.backend, mesh.family, mesh.iptables
+    family, spare = mesh.family, mesh.another()  # the mesh itself ends with its check
     return Campaign(
-        lambda configuration: closing(NetnsTrialNetwork(backend, family, iptables, configuration)),
+        lambda configuration: closing(NetnsTrialNetwork(spare, configuration)),
         features=features,
         families=(family, family, 10 - family),
     )

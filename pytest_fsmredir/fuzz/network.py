@@ -7,7 +7,8 @@ from contextlib import ExitStack, closing
 from ipaddress import ip_address, ip_network
 from itertools import groupby
 
-from pytest_fsmredir.backends.netns.source import NetnsSource
+from pytest_fsmredir.backends.facets import ForeignPrograms, KernelSettings
+from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.wiring import BEHIND_SECOND_INTERFACE, CLIENT, SERVER, SILENT
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.model.checks import Level
@@ -15,7 +16,6 @@ from pytest_fsmredir.model.claims import Proven
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address, Fate, Flow
 from pytest_fsmredir.model.flow import Protocol as Transport
-from pytest_fsmredir.model.outcomes import IptablesVariant
 from pytest_fsmredir.model.reserved import ANY, LOOPBACK
 from pytest_fsmredir.probing import search as every_flow
 from pytest_fsmredir.probing.aim import RESERVED_PORTS, ProbeFlow, ProbeTargets
@@ -27,17 +27,13 @@ _PAYLOAD = b"fsmredir"
 
 
 class NetnsTrialNetwork:
-    """A pod in a network namespace. It has no mesh: that would slow down trials of many flows."""
+    """A pod in a network namespace. Its flows pass no mesh: that would slow down many of them."""
 
-    def __init__(
-        self,
-        backend: NetnsSource,
-        family: int,
-        iptables: IptablesVariant,
-        configuration: Configuration,
-    ) -> None:
-        self._backend, self._family, self._iptables = backend, family, iptables
-        self._configuration = configuration
+    def __init__(self, kind: NetnsMesh, configuration: Configuration) -> None:
+        """Make a pod like those of a mesh."""
+        backend, family = kind.backend, kind.family
+        self._kind, self._configuration = kind, configuration
+        self._backend, self._family, self._iptables = backend, family, kind.iptables
         self._listening: set[tuple[bool, Transport, Address]] = set()
         self._undo = ExitStack()
         with_second = bool(configuration.policy().network_interface_exclusion_list)
@@ -61,10 +57,16 @@ class NetnsTrialNetwork:
 
     def search(self, level: Level) -> Proven:
         """Compare every flow of a level with the rules in the pod, and send those that differ."""
-        mesh = self._backend.mesh(self._family, self._iptables, exhaustive=False)
-        with closing(mesh):
-            pod = mesh.adopt(self._site)
-            return every_flow.search(mesh, pod, level, self._configuration).agrees
+        with closing(self._kind.another()) as mesh:
+            return every_flow.search(
+                mesh,
+                mesh.adopt(self._site),
+                mesh.facet(ForeignPrograms),
+                mesh.facet(KernelSettings),
+                level,
+                self._configuration,
+                self.scene.beyond,
+            ).agrees
 
     def listen(self, flow: Flow) -> None:
         """Make the destination of a flow answer, if it does not already."""

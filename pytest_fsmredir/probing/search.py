@@ -106,7 +106,7 @@ def search(
         )
     except RulesError as why:
         return _unread(f"the rules were not understood: {why}")
-    sender = _Sender(mesh, pod, kernel, beyond)
+    sender = _Sender(mesh, pod, kernel, beyond, found.model.surroundings)
     wrong: list[str] = []
     cause: Claim | None = None
     open_, unanswered = list(found.remarks), 0
@@ -250,8 +250,17 @@ def _taste(family: int, highest_id: int, beyond: str | None) -> Taste:
 class _Sender:
     """Sends packets of the model as real flows."""
 
-    def __init__(self, mesh: Mesh, pod: Pod, kernel: KernelSettings, beyond: str | None) -> None:
+    def __init__(
+        self,
+        mesh: Mesh,
+        pod: Pod,
+        kernel: KernelSettings,
+        beyond: str | None,
+        surroundings: Surroundings,
+    ) -> None:
         self._mesh, self.pod, self._kernel, self.beyond = mesh, pod, kernel, beyond
+        own = surroundings.own(mesh.family)
+        self._devices = {address: name for name, owned in own.items() for address in owned}
 
     def send(self, packet: Packet) -> Fate | None:
         """Send a flow whose first packet equals the given one; None if that is impossible here."""
@@ -302,6 +311,8 @@ class _Sender:
     def _reachable(self, packet: Packet) -> bool:
         """Whether the outside answers for the remote address of a packet."""
         outbound = packet.direction is Direction.OUTBOUND
+        if not outbound and packet.interface != self._devices.get(packet.destination):
+            return False  # the outside sends to an address by the link of its interface
         remote = packet.destination if outbound else packet.source
         host = ip_address(text_of(remote, packet.family))
         if outbound and (host.is_loopback or str(host) in self.pod.addresses):

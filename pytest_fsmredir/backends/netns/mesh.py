@@ -63,7 +63,19 @@ class NetnsMesh:
         self.client = NetnsOutside(self, backend.outside, CLIENT[family], 0)
         self.node = NetnsOutside(self, backend.outside, NODE[family], 0)
         self._pods: list[NetnsPod] = []
-        self._facets = MadeFacets(self, facets)
+        self._makers = tuple(facets)
+        self._facets = MadeFacets(self, self._makers)
+
+    def another(self) -> NetnsMesh:
+        """Return a further mesh of the same kind, with no pods yet; the caller closes it."""
+        return NetnsMesh(
+            self.backend,
+            self.family,
+            self.iptables,
+            self._makers,
+            timeout_s=self.timeout_s,
+            exhaustive=self.exhaustive,
+        )
 
     def pod(
         self,
