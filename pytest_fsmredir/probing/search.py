@@ -106,7 +106,7 @@ def search(
         )
     except RulesError as why:
         return _unread(f"the rules were not understood: {why}")
-    sender = _Sender(mesh, pod, kernel, beyond, found.model.surroundings)
+    sender = _Sender(mesh, pod, kernel, beyond, found.seeker.model.surroundings)
     wrong: list[str] = []
     cause: Claim | None = None
     open_, unanswered = list(found.remarks), 0
