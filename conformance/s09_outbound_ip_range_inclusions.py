@@ -9,6 +9,7 @@ from pytest_fsmredir import (
     Address,
     Feature,
     ForeignPrograms,
+    ForgedPackets,
     KernelSettings,
     Mesh,
     Need,
@@ -16,6 +17,7 @@ from pytest_fsmredir import (
     Programmer,
     SecondInterface,
     Section,
+    Taps,
     range_of,
     ranges_around,
     search_pod,
@@ -102,8 +104,10 @@ def test_inclusion_of_the_own_address_captures_nothing_else(
 
 @section.check("ALL-005", "9.2", needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_follows_the_included_ranges(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
 ) -> None:
     """With IP range inclusions, exactly the connections to listed addresses MUST be captured, of
     all that there can be."""
-    assert search_pod(mesh, programs, kernel, MUST, EXAMPLE_INCLUSIONS[mesh.family]).agrees
+    assert search_pod(
+        mesh, programs, kernel, taps, forged, MUST, EXAMPLE_INCLUSIONS[mesh.family]
+    ).agrees

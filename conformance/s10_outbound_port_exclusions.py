@@ -7,6 +7,7 @@ from pytest_fsmredir import (
     Address,
     Feature,
     ForeignPrograms,
+    ForgedPackets,
     KernelSettings,
     Mesh,
     Need,
@@ -14,6 +15,7 @@ from pytest_fsmredir import (
     Programmer,
     SecondInterface,
     Section,
+    Taps,
     search_pod,
 )
 from pytest_fsmredir.model.vocabulary import (
@@ -98,17 +100,19 @@ def test_reserved_numbers_can_be_excluded_outbound(mesh: Mesh, programmer: Progr
 
 @section.check("ALL-003", "10.1", features=PORT_EXCLUSIONS, needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_follows_the_port_lists(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
 ) -> None:
     """With port exclusions, exactly the connections to the listed ports MUST be direct, of all
     that there can be."""
-    assert search_pod(mesh, programs, kernel, MUST, EXAMPLE_PORTS).agrees
+    assert search_pod(mesh, programs, kernel, taps, forged, MUST, EXAMPLE_PORTS).agrees
 
 
 @section.check("ALL-010", "10.1", needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_follows_the_outbound_port_list(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
 ) -> None:
     """With an outbound port exclusion alone, exactly the connections to its port MUST be direct,
     of all that there can be."""
-    assert search_pod(mesh, programs, kernel, MUST, {EXCLUDED_OUTBOUND_PORTS: "5432"}).agrees
+    assert search_pod(
+        mesh, programs, kernel, taps, forged, MUST, {EXCLUDED_OUTBOUND_PORTS: "5432"}
+    ).agrees

@@ -7,6 +7,7 @@ from pytest_fsmredir import (
     Address,
     Feature,
     ForeignPrograms,
+    ForgedPackets,
     KernelSettings,
     Mesh,
     Need,
@@ -14,6 +15,7 @@ from pytest_fsmredir import (
     SecondInterface,
     Section,
     Sidecars,
+    Taps,
     search_pod,
 )
 from pytest_fsmredir.model.vocabulary import EXCLUDED_INBOUND_PORTS, SEED_INBOUND_PORTS
@@ -83,8 +85,10 @@ def test_excluded_inbound_port_is_direct_at_every_address(
 
 @section.check("ALL-011", "11.1", needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_follows_the_inbound_port_list(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
 ) -> None:
     """With an inbound port exclusion alone, exactly the connections to its port MUST be direct, of
     all that there can be."""
-    assert search_pod(mesh, programs, kernel, MUST, {EXCLUDED_INBOUND_PORTS: "9443"}).agrees
+    assert search_pod(
+        mesh, programs, kernel, taps, forged, MUST, {EXCLUDED_INBOUND_PORTS: "9443"}
+    ).agrees

@@ -9,6 +9,7 @@ from pytest_fsmredir import (
     Acceptor,
     Address,
     ForeignPrograms,
+    ForgedPackets,
     KernelSettings,
     Mesh,
     Need,
@@ -16,6 +17,7 @@ from pytest_fsmredir import (
     SecondInterface,
     Section,
     Sidecars,
+    Taps,
     Workloads,
     search_pod,
 )
@@ -131,17 +133,22 @@ def test_ipv4_mapped_connection_is_captured(mesh: Mesh) -> None:
 
 @section.check("ALL-001", "1.1", needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_is_treated_as_required(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
 ) -> None:
     """Every TCP connection, whatever its addresses, ports, user, group and header, MUST go where
     it has to in a pod without lists, and UDP and ICMP MUST pass untouched."""
-    assert search_pod(mesh, programs, kernel, MUST, {}).agrees
+    assert search_pod(mesh, programs, kernel, taps, forged, MUST, {}).agrees
 
 
 @section.check("ALL-008", "1.1", needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_of_two_interfaces_is_treated_as_required(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, second: SecondInterface
+    mesh: Mesh,
+    programs: ForeignPrograms,
+    kernel: KernelSettings,
+    taps: Taps,
+    forged: ForgedPackets,
+    second: SecondInterface,
 ) -> None:
     """In a pod with two interfaces and several addresses, every TCP connection MUST go where it
     has to."""
-    assert search_pod(mesh, programs, kernel, MUST, {}, second).agrees
+    assert search_pod(mesh, programs, kernel, taps, forged, MUST, {}, second).agrees

@@ -8,6 +8,7 @@ from pytest_fsmredir import (
     Address,
     Feature,
     ForeignPrograms,
+    ForgedPackets,
     KernelSettings,
     Mesh,
     Need,
@@ -15,6 +16,7 @@ from pytest_fsmredir import (
     SecondInterface,
     Section,
     Sidecars,
+    Taps,
     Workloads,
     search_pod,
 )
@@ -152,8 +154,8 @@ def test_own_address_is_direct_on_an_excluded_outbound_port(mesh: Mesh) -> None:
 
 @section.check("ALL-002", "7.3", needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_is_treated_as_recommended(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
 ) -> None:
     """Every connection inside the pod, and every rarer packet, SHOULD go where it has to in a pod
     without lists."""
-    assert search_pod(mesh, programs, kernel, SHOULD, {}).agrees
+    assert search_pod(mesh, programs, kernel, taps, forged, SHOULD, {}).agrees

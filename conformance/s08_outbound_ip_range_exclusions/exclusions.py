@@ -10,6 +10,7 @@ from pytest_fsmredir import (
     Address,
     Feature,
     ForeignPrograms,
+    ForgedPackets,
     KernelSettings,
     Mesh,
     Need,
@@ -17,6 +18,7 @@ from pytest_fsmredir import (
     Programmer,
     SecondInterface,
     Section,
+    Taps,
     range_of,
     ranges_around,
     search_pod,
@@ -121,8 +123,10 @@ def test_exclusion_of_the_own_address_exempts_nothing_else(
 
 @section.check("ALL-004", "8.2", needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_follows_the_excluded_ranges(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
 ) -> None:
     """With IP range exclusions, exactly the connections to listed addresses MUST be direct, of all
     that there can be."""
-    assert search_pod(mesh, programs, kernel, MUST, EXAMPLE_EXCLUSIONS[mesh.family]).agrees
+    assert search_pod(
+        mesh, programs, kernel, taps, forged, MUST, EXAMPLE_EXCLUSIONS[mesh.family]
+    ).agrees

@@ -6,6 +6,7 @@ from pytest_fsmredir import (
     SHOULD,
     Feature,
     ForeignPrograms,
+    ForgedPackets,
     KernelSettings,
     Mesh,
     Need,
@@ -14,6 +15,7 @@ from pytest_fsmredir import (
     Programmer,
     SecondInterface,
     Section,
+    Taps,
     search_pod,
 )
 from pytest_fsmredir.model.vocabulary import EXAMPLE_PORTS, MESH_EXCLUDED_INTERFACES
@@ -126,8 +128,15 @@ def test_second_run_replaces_the_interface_list(
     needs={Need.CLIENT_ADDRESSES},
 )
 def test_every_flow_follows_the_interface_list(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, second: SecondInterface
+    mesh: Mesh,
+    programs: ForeignPrograms,
+    kernel: KernelSettings,
+    taps: Taps,
+    forged: ForgedPackets,
+    second: SecondInterface,
 ) -> None:
     """With one of two interfaces excluded, exactly the connections that use it SHOULD be direct,
     of all that there can be."""
-    assert search_pod(mesh, programs, kernel, SHOULD, EXAMPLE_PORTS, second, ("net1",)).agrees
+    assert search_pod(
+        mesh, programs, kernel, taps, forged, SHOULD, EXAMPLE_PORTS, second, ("net1",)
+    ).agrees

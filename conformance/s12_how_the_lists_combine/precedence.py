@@ -8,6 +8,7 @@ from pytest_fsmredir import (
     SHOULD,
     Feature,
     ForeignPrograms,
+    ForgedPackets,
     KernelSettings,
     Mesh,
     Need,
@@ -15,6 +16,7 @@ from pytest_fsmredir import (
     Profile,
     Programmer,
     Section,
+    Taps,
     range_of,
     search_pod,
 )
@@ -200,13 +202,15 @@ def test_exclusions_of_the_mesh_win_over_a_pods_inclusions(
 
 @section.check("ALL-006", "12.3", features=ALL_LISTS, needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_follows_all_lists(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
 ) -> None:
     """With all four lists at once, every connection SHOULD follow them, and exclusions first."""
     assert search_pod(
         mesh,
         programs,
         kernel,
+        taps,
+        forged,
         SHOULD,
         {**EXAMPLE_PORTS, **EXAMPLE_EXCLUSIONS[mesh.family], **EXAMPLE_INCLUSIONS[mesh.family]},
     ).agrees

@@ -11,6 +11,7 @@ from pytest_fsmredir import (
     Direction,
     Feature,
     ForeignPrograms,
+    ForgedPackets,
     KernelSettings,
     Mesh,
     Need,
@@ -19,6 +20,7 @@ from pytest_fsmredir import (
     Programmer,
     Route,
     Section,
+    Taps,
     ends,
     range_of,
     search_pod,
@@ -187,10 +189,10 @@ def test_plain_exclusion_items_of_either_scope_keep_their_meaning(mesh: Mesh) ->
 
 @section.check("ALL-007", "13.7", features=EXCLUSIONS, needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_follows_long_lists(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
 ) -> None:
     """With 66 items in each exclusion list, every connection that there can be MUST follow
     them."""
     assert search_pod(
-        mesh, programs, kernel, MUST, {**MANY_PORTS, **MANY_RANGES[mesh.family]}
+        mesh, programs, kernel, taps, forged, MUST, {**MANY_PORTS, **MANY_RANGES[mesh.family]}
     ).agrees

@@ -7,7 +7,12 @@ from contextlib import ExitStack, closing
 from ipaddress import ip_address, ip_network
 from itertools import groupby
 
-from pytest_fsmredir.backends.facets import ForeignPrograms, KernelSettings
+from pytest_fsmredir.backends.facets import (
+    ForeignPrograms,
+    ForgedPackets,
+    KernelSettings,
+    Taps,
+)
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.wiring import BEHIND_SECOND_INTERFACE, CLIENT, SERVER, SILENT
 from pytest_fsmredir.backends.programming import Programming
@@ -63,6 +68,8 @@ class NetnsTrialNetwork:
                 mesh.adopt(self._site),
                 mesh.facet(ForeignPrograms),
                 mesh.facet(KernelSettings),
+                mesh.facet(Taps),
+                mesh.facet(ForgedPackets),
                 level,
                 self._configuration,
                 self.scene.beyond,

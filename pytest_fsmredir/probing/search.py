@@ -8,23 +8,21 @@ verdict.
 from __future__ import annotations
 
 import re
-import socket
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from ipaddress import ip_address
 
 from pytest_fsmredir.backends.base import Mesh, Pod
-from pytest_fsmredir.backends.facets import ForeignPrograms, KernelSettings
+from pytest_fsmredir.backends.facets import ForeignPrograms, ForgedPackets, KernelSettings, Taps
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.checks import Level
 from pytest_fsmredir.model.claims import PROVED, Proven
 from pytest_fsmredir.model.configuration import Configuration
-from pytest_fsmredir.model.flow import Address, Claim, Direction, Fate
+from pytest_fsmredir.model.flow import Claim, Direction, Fate
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.rule_use import RuleUse
-from pytest_fsmredir.probing.aim import ANSWERED, NOT_ANSWERED
+from pytest_fsmredir.probing.forging import Forger, Means
 from pytest_fsmredir.probing.judge import claim
 from pytest_fsmredir.probing.rule_use import rule_use
 from pytest_fsmredir.probing.sendable import (
@@ -35,19 +33,20 @@ from pytest_fsmredir.probing.sendable import (
     occurring,
     sendable,
 )
+from pytest_fsmredir.probing.sending import Sender
 from pytest_fsmredir.probing.validation import Ends, Trace, validate
 from pytest_fsmredir.rules import live, show
 from pytest_fsmredir.rules.bdd import Intervals
+from pytest_fsmredir.rules.counting import HELD, flows_to_cross
 from pytest_fsmredir.rules.ends import EndKind
 from pytest_fsmredir.rules.errors import RulesError
 from pytest_fsmredir.rules.forms import Field
 from pytest_fsmredir.rules.goals import goals
-from pytest_fsmredir.rules.packet import ICMP, ICMPV6, SYN, TCP, UDP, Packet, text_of
+from pytest_fsmredir.rules.packet import SYN
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.prove import Finding, Prover
 from pytest_fsmredir.rules.seek import Seeker, Taste, one, usual_taste
 from pytest_fsmredir.rules.trace import follow
-from pytest_fsmredir.traffic.dial import Prepare
 
 _COUNTERS = re.compile(r"(?<=\[)\d+(?=:\d)|(?<=:)\d+(?=\])|(?<=(?:ckets|bytes)\": )\d+")
 """Values of packet counters: checks of one pod share its proof, although the values differ."""
@@ -56,6 +55,8 @@ _SENT_AT_MOST = 60
 _SLOW = frozenset({EndKind.DROPPED, EndKind.LOST, EndKind.FORWARDED})
 _SLOW_AT_MOST = 12
 """Limit of unanswered flows, each of which takes a whole timeout."""
+_CROSSED_AT_MOST = 200
+"""Limit of flows that are sent to cross a condition that counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ def search(
     pod: Pod,
     programs: ForeignPrograms,
     kernel: KernelSettings,
+    taps: Taps,
+    forged: ForgedPackets,
     level: Level,
     configuration: Configuration | None = None,
     beyond: str | None = None,
@@ -87,6 +90,8 @@ def search(
         pod: A pod that the implementation has programmed.
         programs: Read the rules.
         kernel: Makes connections request ECN.
+        taps: Show packets that no socket sends.
+        forged: Sends them.
         level: The requirement level of the sentences to test.
         configuration: The configuration of the pod; the default has no lists.
         beyond: A remote address that the pod's second interface leads to, if it has one.
@@ -106,32 +111,16 @@ def search(
         )
     except RulesError as why:
         return _unread(f"the rules were not understood: {why}")
-    sender = _Sender(mesh, pod, kernel, beyond, found.seeker.model.surroundings)
-    wrong: list[str] = []
-    cause: Claim | None = None
-    open_, unanswered = list(found.remarks), 0
+    sender = Sender(mesh, pod, kernel, beyond, found.seeker.model.surroundings)
+    hunt = _Hunt(found, sender, Forger(Means(mesh, pod, taps, forged)), mesh.timeout_s)
+    hunt.open += found.remarks
     for finding in [f for f in found.findings if f.duty.level is level][:_SENT_AT_MOST]:
-        unseen = finding.later or finding.end.kind is EndKind.CHANGED  # not visible in a fate
-        unanswered += finding.end.kind in _SLOW
-        fate = None if unseen or unanswered > _SLOW_AT_MOST else sender.send(finding.packet)
-        if fate is None:
-            open_.append(f"not sent: {finding.packet}, {show.reason(finding.path)}")
-            continue
-        judged = claim(finding.duty.route, fate)
-        if not judged.holds:
-            cause = cause or judged
-            wrong.append(f"{finding.packet}: {fate.seen}; {show.reason(finding.path)}")
-        elif finding.depends:
-            open_.append(f"it depends on {finding.depends[0]}")
-        elif found.predicts(finding, fate):
-            raise BackendError(_contradiction(finding, fate))
-        else:
-            open_.append(f"the packet that was sent differs from: {finding.packet}")
-    use = None if wrong else _validated(mesh, partial(programs.tracing, pod), found, sender)
-    return Search(_agreement(wrong, "; ".join(open_) or PROVED, use, cause))
+        hunt.judge(finding)
+    use = None if hunt.wrong else _validated(mesh, partial(programs.tracing, pod), found, sender)
+    return Search(_agreement(hunt.wrong, "; ".join(hunt.open) or PROVED, use, hunt.cause))
 
 
-def _validated(mesh: Mesh, trace: Trace, found: _Compared, sender: _Sender) -> RuleUse:
+def _validated(mesh: Mesh, trace: Trace, found: _Compared, sender: Sender) -> RuleUse:
     """Validate the model of a pod's rules by packets; checks that share a pod do it once.
 
     Raises:
@@ -204,6 +193,106 @@ class _Compared:
         return follow(self.seeker.model, sent).ends == finding.path.ends
 
 
+@dataclass(slots=True)
+class _Hunt:
+    """Sends the flows of findings.
+
+    Attributes:
+        found: The findings.
+        sender: Sends by sockets.
+        forger: Sends what no socket sends.
+        timeout_s: When an answer counts as missing, in seconds.
+        wrong: The flows that were treated wrongly.
+        cause: The first false claim about one of them.
+        open: What is not proved, and why.
+        unanswered: Flows without an answer so far.
+    """
+
+    found: _Compared
+    sender: Sender
+    forger: Forger
+    timeout_s: float
+    wrong: list[str] = field(default_factory=list)
+    cause: Claim | None = None
+    open: list[str] = field(default_factory=list)
+    unanswered: int = 0
+
+    def judge(self, finding: Finding) -> None:
+        """Send the flow of a finding; record what it shows.
+
+        Raises:
+            BackendError: The model predicts another fate than the required one that was seen.
+        """
+        self.unanswered += finding.end.kind in _SLOW
+        unseen = finding.later or finding.end.kind is EndKind.CHANGED  # not visible in a fate
+        late = self.unanswered > _SLOW_AT_MOST
+        fate = None if unseen or late else self.sender.send(finding.packet)
+        if fate is None:
+            self._send_otherwise(finding)
+            return
+        judged = claim(finding.duty.route, fate)
+        if not judged.holds:
+            self.cause = self.cause or judged
+            self._blame(finding, fate.seen)
+        elif finding.depends:
+            self._doubt(finding)
+        elif self.found.predicts(finding, fate):
+            raise BackendError(_contradiction(finding, fate))
+        else:
+            self.open.append(f"the packet that was sent differs from: {finding.packet}")
+
+    def _blame(self, finding: Finding, seen: str) -> None:
+        self.wrong.append(f"{finding.packet}: {seen}; {show.reason(finding.path)}")
+
+    def _send_otherwise(self, finding: Finding) -> None:
+        """Send a packet that no socket sends, or send more than the first one."""
+        if finding.later:
+            seen = self._exchanged(finding)
+        else:
+            seen = self.forger.wrong(finding.packet, finding.duty.route)
+        if seen:
+            self._blame(finding, seen)
+        else:
+            self.open.append(f"not sent: {finding.packet}, {show.reason(finding.path)}")
+
+    def _exchanged(self, finding: Finding) -> str | None:
+        """Send data on a connection; return what is wrong with the answer."""
+        connection = self.sender.open(finding.packet)
+        if connection is None or connection.fate.lost:
+            return None
+        echoed = connection.echoes(b"every flow", self.timeout_s)
+        return "" if echoed.holds else f"its later packets: {echoed.seen}"
+
+    def _doubt(self, finding: Finding) -> None:
+        """Look for a flow for which a condition that is not understood has the other result."""
+        what = finding.depends[0]
+        crossing = max(filter(None, map(flows_to_cross, finding.depends)), default=None)
+        if crossing is None:
+            seen = self.forger.wrong_header(finding.packet, finding.duty.route)
+        elif crossing > _CROSSED_AT_MOST:
+            self.open.append(f"it depends on {what}, which takes {crossing} flows to cross")
+            return
+        else:
+            seen = self._repeated(finding, crossing)
+        if seen:
+            self._blame(finding, seen)
+        else:
+            self.open.append(f"it depends on {what}")
+
+    def _repeated(self, finding: Finding, times: int) -> str:
+        """Send a flow repeatedly; return the first fate that is wrong, empty if there is none."""
+        held = any(HELD.search(text) for text in finding.depends)
+        with ExitStack() as kept:
+            for number in range(2, times + 2):
+                connection = self.sender.open(finding.packet) if held else None
+                if connection is not None:
+                    kept.callback(connection.close)
+                fate = connection.fate if connection else self.sender.send(finding.packet)
+                if fate is not None and not claim(finding.duty.route, fate).holds:
+                    return f"number {number} of equal flows: {fate.seen}"
+        return ""
+
+
 @lru_cache(maxsize=32)
 def _compared(
     printed: str,
@@ -245,130 +334,3 @@ def _taste(family: int, highest_id: int, beyond: str | None) -> Taste:
         (Field.DESTINATION, dialled(family, beyond)),
     ]
     return Taste([*able, *usual_taste(family).wishes])
-
-
-class _Sender:
-    """Sends packets of the model as real flows."""
-
-    def __init__(
-        self,
-        mesh: Mesh,
-        pod: Pod,
-        kernel: KernelSettings,
-        beyond: str | None,
-        surroundings: Surroundings,
-    ) -> None:
-        self._mesh, self.pod, self._kernel, self.beyond = mesh, pod, kernel, beyond
-        own = surroundings.own(mesh.family)
-        self._devices = {address: name for name, owned in own.items() for address in owned}
-
-    def send(self, packet: Packet) -> Fate | None:
-        """Send a flow whose first packet equals the given one; None if that is impossible here."""
-        if not self._can(packet):
-            return None
-        to = text_of(packet.destination, packet.family)
-        outbound = packet.direction is Direction.OUTBOUND
-        place = self.pod if outbound else self._mesh.client
-        uid = packet.uid if outbound else None
-        source = self._source(packet)
-        if packet.protocol == UDP:
-            return place.datagram(
-                to,
-                packet.port,
-                uid=uid,
-                source=source,
-                payload=_payload(packet),
-                prepare=_prepared(packet),
-            )
-        if packet.protocol in {ICMP, ICMPV6}:
-            return place.ping(to, uid=uid, payload=_payload(packet))
-        with self._ecn(packet):
-            return place.connect(
-                to, packet.port, uid=uid, gid=packet.gid, source=source,
-                prepare=_prepared(packet),
-                interface="eth0" if packet.interface == "lo" else packet.interface,
-            )  # fmt: skip
-
-    def _can(self, packet: Packet) -> bool:
-        echo = {ICMP: 8, ICMPV6: 128}
-        if packet.protocol in echo:
-            plain = packet.icmp_type == echo[packet.protocol] and packet.icmp_code == 0
-            plain = plain and not (packet.tos or packet.mark) and packet.ttl == 64
-            return plain and (packet.direction is Direction.OUTBOUND or not self._foreign(packet))
-        if packet.protocol not in {TCP, UDP}:
-            return False
-        outbound = packet.direction is Direction.OUTBOUND
-        if packet.protocol == TCP and packet.tcp_flags not in (
-            {SYN, ECN_SYN} if outbound else {SYN}
-        ):
-            return False
-        if packet.protocol == UDP and packet.gid:
-            return False
-        if packet.length != SYN_LENGTH[packet.family] or packet.tos & 3:
-            return False
-        return self._reachable(packet)
-
-    def _reachable(self, packet: Packet) -> bool:
-        """Whether the outside answers for the remote address of a packet."""
-        outbound = packet.direction is Direction.OUTBOUND
-        if not outbound and packet.interface != self._devices.get(packet.destination):
-            return False  # the outside sends to an address by the link of its interface
-        remote = packet.destination if outbound else packet.source
-        host = ip_address(text_of(remote, packet.family))
-        if outbound and (host.is_loopback or str(host) in self.pod.addresses):
-            return packet.interface == "lo"
-        if outbound and str(host) == self.beyond:
-            return packet.interface == "net1"
-        if outbound and packet.interface != "eth0":
-            return False
-        return any(a <= remote <= b for a, b in ANSWERED[packet.family]) and not any(
-            a <= remote <= b for a, b in NOT_ANSWERED[packet.family]
-        )
-
-    def _foreign(self, packet: Packet) -> bool:
-        return text_of(packet.source, packet.family) != self._mesh.client.address
-
-    def _source(self, packet: Packet) -> Address | None:
-        """Return the source to bind; None if the kernel's choice is sufficient."""
-        port = 0 if packet.source_port == 40000 else packet.source_port
-        source = text_of(packet.source, packet.family)
-        usual = {self.pod.address, self._mesh.loopback()}
-        if packet.direction is Direction.OUTBOUND and source in usual and not port:
-            return None
-        return Address(source, port)
-
-    def _ecn(self, packet: Packet) -> AbstractContextManager[None]:
-        if (
-            packet.protocol == TCP
-            and packet.tcp_flags == ECN_SYN
-            and packet.direction is Direction.OUTBOUND
-        ):
-            return self._kernel.changed(self.pod, {"ipv4/tcp_ecn": "1"})  # of both IP versions
-        return nullcontext()
-
-
-def _payload(packet: Packet) -> bytes:
-    """Return the payload of a datagram or an echo request of the packet's length."""
-    headers = {UDP: 8, ICMP: 16, ICMPV6: 16}[packet.protocol] + (20 if packet.family == 4 else 40)
-    return bytes(max(packet.length - headers, 0))
-
-
-def _prepared(packet: Packet) -> Prepare | None:
-    v4 = packet.family == 4
-    level = socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6
-    options: list[tuple[int, int, int]] = []
-    if packet.mark:
-        options.append((socket.SOL_SOCKET, socket.SO_MARK, packet.mark))
-    if packet.tos:
-        options.append((level, socket.IP_TOS if v4 else socket.IPV6_TCLASS, packet.tos))
-    if packet.ttl != 64:
-        options.append((level, socket.IP_TTL if v4 else socket.IPV6_UNICAST_HOPS, packet.ttl))
-    return _setter(options) if options else None
-
-
-def _setter(options: Iterable[tuple[int, int, int]]) -> Prepare:
-    def prepare(sock: socket.socket) -> None:
-        for option in options:
-            sock.setsockopt(*option)
-
-    return prepare

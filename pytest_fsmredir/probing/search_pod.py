@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytest_fsmredir.backends.base import Mesh
-from pytest_fsmredir.backends.facets import ForeignPrograms, KernelSettings, SecondInterface
+from pytest_fsmredir.backends.facets import (
+    ForeignPrograms,
+    ForgedPackets,
+    KernelSettings,
+    SecondInterface,
+    Taps,
+)
 from pytest_fsmredir.model.checks import Level
 from pytest_fsmredir.model.claims import require
 from pytest_fsmredir.model.configuration import Configuration
@@ -17,6 +23,8 @@ def search_pod(
     mesh: Mesh,
     programs: ForeignPrograms,
     kernel: KernelSettings,
+    taps: Taps,
+    forged: ForgedPackets,
     level: Level,
     annotations: Mapping[str, str],
     second: SecondInterface | None = None,
@@ -28,6 +36,8 @@ def search_pod(
         mesh: The mesh of the check.
         programs: Reads the rules of the pod.
         kernel: Asks for ECN.
+        taps: Show packets that no socket sends.
+        forged: Sends them.
         level: The requirement level of the sentences to test.
         annotations: The annotations of the pod.
         second: Makes the pod, with a second interface.
@@ -45,4 +55,4 @@ def search_pod(
     require(pod.connect(mesh.server, 8080).captured_outbound)
     require(mesh.client.connect(pod, 8080).captured_inbound)
     configuration = Configuration(annotations, lists)
-    return search(mesh, pod, programs, kernel, level, configuration, beyond)
+    return search(mesh, pod, programs, kernel, taps, forged, level, configuration, beyond)

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from pytest_fsmredir.backends.facets import ForeignPrograms, KernelSettings
+from pytest_fsmredir.backends.facets import ForeignPrograms, ForgedPackets, KernelSettings, Taps
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.errors import BackendError
@@ -56,7 +56,8 @@ def mesh_of(backend: NetnsBackend, variant: str, family: int) -> Iterator[NetnsM
 def searched(mesh: NetnsMesh) -> Search:
     pod = mesh.pod(annotations=LISTS.annotations)
     programs, kernel = mesh.facet(ForeignPrograms), mesh.facet(KernelSettings)
-    return searching.search(mesh, pod, programs, kernel, MUST, LISTS)
+    taps, forged = mesh.facet(Taps), mesh.facet(ForgedPackets)
+    return searching.search(mesh, pod, programs, kernel, taps, forged, MUST, LISTS)
 
 
 def use_of(mesh: NetnsMesh) -> RuleUse:

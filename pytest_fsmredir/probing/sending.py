@@ -1,0 +1,162 @@
+"""Send packets of the model as real flows, by sockets."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from ipaddress import ip_address
+
+from pytest_fsmredir.backends.base import Mesh, Place, Pod
+from pytest_fsmredir.backends.facets import KernelSettings
+from pytest_fsmredir.model.flow import Address, Direction, Fate
+from pytest_fsmredir.probing.aim import ANSWERED, NOT_ANSWERED
+from pytest_fsmredir.probing.sendable import ECN_SYN, SYN_LENGTH
+from pytest_fsmredir.rules.packet import ICMP, ICMPV6, SYN, TCP, UDP, Packet, text_of
+from pytest_fsmredir.rules.pod import Surroundings
+from pytest_fsmredir.traffic.connection import Connection
+from pytest_fsmredir.traffic.dial import Dialling, Prepare
+
+
+class Sender:
+    """Sends packets of the model as real flows."""
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        pod: Pod,
+        kernel: KernelSettings,
+        beyond: str | None,
+        surroundings: Surroundings,
+    ) -> None:
+        self._mesh, self.pod, self._kernel, self.beyond = mesh, pod, kernel, beyond
+        own = surroundings.own(mesh.family)
+        self._devices = {address: name for name, owned in own.items() for address in owned}
+
+    def send(self, packet: Packet) -> Fate | None:
+        """Send a flow whose first packet equals the given one; None if that is impossible here."""
+        if not self._can(packet):
+            return None
+        if packet.protocol == TCP:
+            with self._ecn(packet):
+                place, to, how = self._dialled(packet)
+                return place.connect(to, packet.port, **how)
+        outbound = packet.direction is Direction.OUTBOUND
+        place, to = self.pod if outbound else self._mesh.client, _host(packet)
+        uid = packet.uid if outbound else None
+        if packet.protocol != UDP:
+            return place.ping(to, uid=uid, payload=_payload(packet))
+        return place.datagram(
+            to,
+            packet.port,
+            uid=uid,
+            source=self._source(packet),
+            payload=_payload(packet),
+            prepare=_prepared(packet),
+        )
+
+    def open(self, packet: Packet) -> Connection | None:
+        """Open a connection whose first packet equals the given one; None if impossible here."""
+        if packet.protocol != TCP or packet.tcp_flags != SYN or not self._can(packet):
+            return None
+        place, to, how = self._dialled(packet)
+        return place.open(to, packet.port, **how)
+
+    def _dialled(self, packet: Packet) -> tuple[Place, str, Dialling]:
+        outbound = packet.direction is Direction.OUTBOUND
+        how: Dialling = {
+            "uid": packet.uid if outbound else None,
+            "gid": packet.gid,
+            "source": self._source(packet),
+            "prepare": _prepared(packet),
+            "interface": "eth0" if packet.interface == "lo" else packet.interface,
+        }
+        return self.pod if outbound else self._mesh.client, _host(packet), how
+
+    def _can(self, packet: Packet) -> bool:
+        echo = {ICMP: 8, ICMPV6: 128}
+        if packet.protocol in echo:
+            plain = packet.icmp_type == echo[packet.protocol] and packet.icmp_code == 0
+            plain = plain and not (packet.tos or packet.mark) and packet.ttl == 64
+            return plain and (packet.direction is Direction.OUTBOUND or not self._foreign(packet))
+        if packet.protocol not in {TCP, UDP}:
+            return False
+        outbound = packet.direction is Direction.OUTBOUND
+        if packet.protocol == TCP and packet.tcp_flags not in (
+            {SYN, ECN_SYN} if outbound else {SYN}
+        ):
+            return False
+        if packet.protocol == UDP and packet.gid:
+            return False
+        if packet.length != SYN_LENGTH[packet.family] or packet.tos & 3:
+            return False
+        return self._reachable(packet)
+
+    def _reachable(self, packet: Packet) -> bool:
+        """Whether the outside answers for the remote address of a packet."""
+        outbound = packet.direction is Direction.OUTBOUND
+        if not outbound and packet.interface != self._devices.get(packet.destination):
+            return False  # the outside sends to an address by the link of its interface
+        remote = packet.destination if outbound else packet.source
+        host = ip_address(text_of(remote, packet.family))
+        if outbound and (host.is_loopback or str(host) in self.pod.addresses):
+            return packet.interface == "lo"
+        if outbound and str(host) == self.beyond:
+            return packet.interface == "net1"
+        if outbound and packet.interface != "eth0":
+            return False
+        return any(a <= remote <= b for a, b in ANSWERED[packet.family]) and not any(
+            a <= remote <= b for a, b in NOT_ANSWERED[packet.family]
+        )
+
+    def _foreign(self, packet: Packet) -> bool:
+        return text_of(packet.source, packet.family) != self._mesh.client.address
+
+    def _source(self, packet: Packet) -> Address | None:
+        """Return the source to bind; None if the kernel's choice is sufficient."""
+        port = 0 if packet.source_port == 40000 else packet.source_port
+        source = text_of(packet.source, packet.family)
+        usual = {self.pod.address, self._mesh.loopback()}
+        if packet.direction is Direction.OUTBOUND and source in usual and not port:
+            return None
+        return Address(source, port)
+
+    def _ecn(self, packet: Packet) -> AbstractContextManager[None]:
+        if (
+            packet.protocol == TCP
+            and packet.tcp_flags == ECN_SYN
+            and packet.direction is Direction.OUTBOUND
+        ):
+            return self._kernel.changed(self.pod, {"ipv4/tcp_ecn": "1"})  # of both IP versions
+        return nullcontext()
+
+
+def _host(packet: Packet) -> str:
+    return text_of(packet.destination, packet.family)
+
+
+def _payload(packet: Packet) -> bytes:
+    """Return the payload of a datagram or an echo request of the packet's length."""
+    headers = {UDP: 8, ICMP: 16, ICMPV6: 16}[packet.protocol] + (20 if packet.family == 4 else 40)
+    return bytes(max(packet.length - headers, 0))
+
+
+def _prepared(packet: Packet) -> Prepare | None:
+    v4 = packet.family == 4
+    level = socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6
+    options: list[tuple[int, int, int]] = []
+    if packet.mark:
+        options.append((socket.SOL_SOCKET, socket.SO_MARK, packet.mark))
+    if packet.tos:
+        options.append((level, socket.IP_TOS if v4 else socket.IPV6_TCLASS, packet.tos))
+    if packet.ttl != 64:
+        options.append((level, socket.IP_TTL if v4 else socket.IPV6_UNICAST_HOPS, packet.ttl))
+    return _setter(options) if options else None
+
+
+def _setter(options: Iterable[tuple[int, int, int]]) -> Prepare:
+    def prepare(sock: socket.socket) -> None:
+        for option in options:
+            sock.setsockopt(*option)
+
+    return prepare
