@@ -83,6 +83,11 @@ class Comparison:
     facts: tuple[Fact, ...]
     lines: tuple[Line, ...]
 
+    def label(self, report: Report) -> str:
+        """Return the name of a report; with its directory if another report has that name."""
+        alone = [each.name for each in self.reports].count(report.name) == 1
+        return report.name if alone else f"{report.name} ({report.file.parent.name})"
+
     @property
     def regressed(self) -> bool:
         """Whether a project has a change for the worse."""

@@ -57,7 +57,7 @@ def conclusion(comparison: Comparison) -> str:
     worse = [step for step in comparison.steps if step.regressed]
     if not worse:
         return "No regression."
-    return "Regression: " + ", ".join(f"{s.before.name} to {s.after.name}" for s in worse) + "."
+    return "Regression: " + ", ".join(_named(comparison, step, "to") for step in worse) + "."
 
 
 def markdown(text: object) -> str:
@@ -66,7 +66,7 @@ def markdown(text: object) -> str:
 
 
 def _facts(comparison: Comparison) -> Iterator[str]:
-    names = [report.name for report in comparison.reports]
+    names = [comparison.label(report) for report in comparison.reports]
     rows = [("", *names), *((fact.name, *fact.values) for fact in comparison.facts)]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     for row in rows:
@@ -76,10 +76,14 @@ def _facts(comparison: Comparison) -> Iterator[str]:
 
 def _steps(comparison: Comparison) -> Iterator[str]:
     for step in comparison.steps:
-        yield from ["", f"{step.before.name} -> {step.after.name}"]
+        yield from ["", _named(comparison, step, "->")]
         if not step.changes:
             yield "  every outcome is the same"
         yield from _changes(step)
+
+
+def _named(comparison: Comparison, step: Step, sign: str) -> str:
+    return f"{comparison.label(step.before)} {sign} {comparison.label(step.after)}"
 
 
 def _changes(step: Step) -> Iterator[str]:
