@@ -30,6 +30,11 @@ class Suspect(Pod, Protocol):
         """The configurations of earlier programmings."""
         ...
 
+    @property
+    def outcome(self) -> str:
+        """How the last run of the implementation on it ended, in words."""
+        ...
+
 
 class JudgedMesh(Mesh, FacetSource, Protocol):
     """A mesh as the runner of the checks sees it; it makes the facets that checks ask for.
@@ -61,6 +66,14 @@ class JudgedMesh(Mesh, FacetSource, Protocol):
 
         Args:
             fate: The fate of the flow; None for every pod of the check.
+        """
+        ...
+
+    def sent_again(self, pod: Pod, fate: Fate) -> Mapping[str, bytes]:
+        """Send a flow once more, and return what both sides saw, as pcap files by name.
+
+        Raises:
+            BackendError: The backend cannot capture packets.
         """
         ...
 

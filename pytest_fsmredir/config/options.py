@@ -223,6 +223,16 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             metavar="DIR",
             suite=True,
         ),
+        Option(
+            "evidence",
+            "which checks leave a directory of evidence, in evidence/ of the report or else in"
+            " .fsm-evidence/",
+            "text",
+            "evidence",
+            choices=("on-failure", "all", "off"),
+            default="on-failure",
+            suite=True,
+        ),
     ),
     "The sidecar": (
         Option(

@@ -97,6 +97,7 @@ class Settings:
         require: The verdict that exit status 0 requires.
         pipy_bin: The Pipy program for network namespaces; None if no option names one.
         report: The directory of the report; None for no report.
+        evidence: Which checks leave a directory of evidence: ``on-failure``, ``all`` or ``off``.
         privilege: ``auto``, ``rootless`` or ``root``.
         timeout_s: Seconds after which a flow counts as unanswered.
         init_timeout_s: Seconds after which an init command is killed.
@@ -127,6 +128,7 @@ class Settings:
     require: str
     pipy_bin: Path | None
     report: Path | None
+    evidence: str
     privilege: str
     timeout_s: float
     init_timeout_s: float

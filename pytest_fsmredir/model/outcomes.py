@@ -92,6 +92,7 @@ class Row:
         seen: The actual fate.
         path: The path of the flow through the rules in the pod; empty if it is not known.
         why: The rule that is at fault, or why the rules do not explain the fate.
+        evidence: The directory with the evidence; empty if there is none.
         probes: Flows sent and programming attempts made.
         attempts: How often the check ran.
         seconds: How long the check took.
@@ -113,6 +114,7 @@ class Row:
     seen: str = ""
     path: str = ""
     why: str = ""
+    evidence: str = ""
     probes: int = 0
     attempts: int = 1
     seconds: float = 0.0

@@ -58,6 +58,8 @@ def _lines(group: Group, *, verbose: bool) -> Iterator[str]:
     yield from wrapped(head, _INDENT)
     if plainest.why:
         yield from wrapped(f"{_INDENT}why: {plainest.why}", _INDENT)
+    if plainest.evidence:
+        yield f"{_INDENT}evidence: {plainest.evidence}"
     parts = [
         f"{counted(len(ids), 'more check')} {verb[len(ids) > 1]}: {_some(ids, verbose=verbose)}"
         for outcome, verb in _VERBS.items()

@@ -107,6 +107,11 @@ def read(printed: str) -> RuleSet:
     return found
 
 
+def sections(printed: str) -> dict[str, str]:
+    """Return the output of each program that the command started, by name."""
+    return _divided(printed)[0]
+
+
 def _divided(printed: str) -> tuple[dict[str, str], dict[str, int]]:
     sections: dict[str, str] = {}
     statuses: dict[str, int] = {}

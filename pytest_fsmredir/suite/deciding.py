@@ -186,7 +186,7 @@ def explanation(row: Row) -> list[tuple[str, str]]:
     )
     names = ("path", *("" for _ in lines))
     path = [(name, line.replace("\0", " ")) for name, line in zip(names, lines, strict=False)]
-    return [*path, *([("why", row.why)] if row.why else [])]
+    return [*path, *((n, t) for n, t in (("why", row.why), ("evidence", row.evidence)) if t)]
 
 
 def _about_flow(claim: BaseClaim | None) -> Claim | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from pytest_fsmredir.backends.facets import ForeignPrograms
 from pytest_fsmredir.backends.protocols import JudgedMesh, Suspect
@@ -42,9 +43,11 @@ def _answer(
     pod: Suspect, mesh: JudgedMesh, ask: Callable[[Scene], Explanation | None]
 ) -> Explanation | None:
     try:
-        return ask(scene_of(pod, mesh))
+        scene = scene_of(pod, mesh)
+        found = ask(scene)
     except FsmRedirError as error:
         return Explanation("", f"the rules do not explain this: {error}")
+    return None if found is None else replace(found, printed=scene.printed)
 
 
 def scene_of(pod: Suspect, mesh: JudgedMesh) -> Scene:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -32,6 +33,7 @@ from pytest_fsmredir.suite.deciding import (
     undecided,
     unsupported,
 )
+from pytest_fsmredir.suite.evidence import Evidence
 from pytest_fsmredir.suite.explaining import explained
 from pytest_fsmredir.suite.gate import SHUT, Gate
 from pytest_fsmredir.suite.plan import Plan
@@ -58,11 +60,13 @@ class Runner:
         plan: The plan of the run.
         results: Collects remarks about backends. The caller records the rows.
         watch: Receives the progress of sweeps.
+        evidence: Writes the evidence of failures.
     """
 
     def __init__(self, plan: Plan, results: Results) -> None:
         self.plan, self.results = plan, results
         self.watch: Watch = _ignore
+        self.evidence = Evidence(plan.settings)
         self._gate = Gate()
         self._backends: dict[str, Backend] = {}
         self._failed: dict[str, FsmRedirError] = {}
@@ -164,10 +168,24 @@ class Runner:
         try:
             if (unmet := self._gate.refusal(variant, mesh)) is not None:
                 return self._with_consequence(not_judged(check, variant, unmet), check)
-            result = _with_reasons((yield from deciding(check, variant, mesh)), check, mesh)
+            result = self._with_reasons((yield from deciding(check, variant, mesh)), check, mesh)
         finally:
             mesh.close()
         return self._with_consequence(result, check)
+
+    def _with_reasons(self, result: Result, check: Check, mesh: JudgedMesh) -> Result:
+        """Return a result with its symptom, its explanation by the rules, and its evidence."""
+        row, claim, found = result.row, result.claim, None
+        failed = row.outcome in _EXPLAINED
+        if claim is not None:
+            row = replace(row, symptom=symptom_of(claim.fate, claim.expected, mesh))
+        if failed and (found := explained(check, claim, mesh)) is not None:
+            row = replace(row, path=printable(found.path), why=printable(found.why))
+        if self.evidence.wants(failed=failed):
+            written = self.evidence.take(check, row, claim, mesh, found)
+            if failed and written is not None:
+                row = replace(row, evidence=f"{os.path.relpath(written)}/")
+        return replace(result, row=row)
 
     def _mesh(self, backend: Backend, variant: Variant) -> JudgedMesh:
         return backend.mesh(
@@ -207,17 +225,6 @@ class Runner:
                 waived = replace(row, outcome=Outcome.WAIVED)
                 return Result(waived, skipped=f"waived: {waiver.reason} ({waiver.link})")
         return as_failure(row, check, self.plan.settings.again(check.id, row.variant))
-
-
-def _with_reasons(result: Result, check: Check, mesh: JudgedMesh) -> Result:
-    """Return a result with its symptom and with what the rules in the pod say about the flow."""
-    row, claim = result.row, result.claim
-    if claim is not None:
-        row = replace(row, symptom=symptom_of(claim.fate, claim.expected, mesh))
-    found = explained(check, claim, mesh) if row.outcome in _EXPLAINED else None
-    if found is not None:
-        row = replace(row, path=printable(found.path), why=printable(found.why))
-    return replace(result, row=row)
 
 
 def _lacking(backend: Backend, check: Check, variant: Variant) -> list[str]:

@@ -7,11 +7,13 @@ from contextlib import ExitStack
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 
+from pytest_fsmredir.backends.base import Pod
 from pytest_fsmredir.backends.configurations import asked_for
 from pytest_fsmredir.backends.facets import MadeFacets
+from pytest_fsmredir.backends.netns.capturing import captured
 from pytest_fsmredir.backends.netns.kernel import highest_id
 from pytest_fsmredir.backends.netns.places import NetnsOutside, NetnsPlace
-from pytest_fsmredir.backends.netns.pods import NetnsPod
+from pytest_fsmredir.backends.netns.pods import NetnsPod, own_pod
 from pytest_fsmredir.backends.netns.programs import Confinement
 from pytest_fsmredir.backends.netns.sabotage import Disturbance
 from pytest_fsmredir.backends.netns.sandbox import Sandbox
@@ -179,6 +181,10 @@ class NetnsMesh:
     def suspects(self, fate: Fate | None) -> list[NetnsPod]:
         """Return the pods that a flow left and reached; every pod without a flow."""
         return list(self._pods) if fate is None else suspects_of(fate, self._pods)
+
+    def sent_again(self, pod: Pod, fate: Fate) -> dict[str, bytes]:
+        """Send a flow once more, and return what both sides saw, as pcap files by name."""
+        return captured(self.backend, self.client, own_pod(pod), fate)
 
     def pod_names(self) -> set[str]:
         """Return the names of the pods that the check used."""

@@ -46,6 +46,11 @@ class NetnsPod(NetnsPlace):
         """The configurations of earlier programmings."""
         return tuple(self.site.history[:-1])
 
+    @property
+    def outcome(self) -> str:
+        """How the last run of the implementation ended."""
+        return repr(self.site.programming)
+
     def losses(self) -> list[str]:
         """Return the links, addresses and routes that the implementation removed."""
         return self.site.losses()

@@ -49,11 +49,15 @@ class Explanation:
         path: The path through the rules, in one line.
         why: The cause, in one sentence.
         places: The rules that the sentence names, and the chains in which one is missing.
+        case: The packet in its pod; None if the rules were not read.
+        printed: What the command printed that read the rules.
     """
 
     path: str
     why: str
     places: tuple[Place, ...] = ()
+    case: Case | None = None
+    printed: str = ""
 
 
 def explain(claim: Claim, scene: Scene) -> Explanation:
@@ -72,8 +76,8 @@ def explain(claim: Claim, scene: Scene) -> Explanation:
         return _explanation(case, Blame(f"{expects}; {blame.why}", blame.places))
     found = searched(scene, case.family, like=case) if claim.fate.lost else None
     if found is not None:
-        return Explanation(path_line(case), f"{expects}; {found.why}", found.places)
-    return Explanation(path_line(case), f"{expects}: the rules do not explain this")
+        return _explanation(case, Blame(f"{expects}; {found.why}", found.places))
+    return _explanation(case, Blame(f"{expects}: the rules do not explain this", ()))
 
 
 def searched(
@@ -101,8 +105,7 @@ def searched(
     for finding in sorted(found, key=lambda each: _distance(each, spec, like)):
         case = scene.case(of_packet(finding.packet, KINDS[finding.duty.route]))
         blame = _of_finding(finding, case)
-        why = f"{blame.why} (such as {finding.packet})"
-        return Explanation(path_line(case, blame.places), why, blame.places)
+        return _explanation(case, Blame(f"{blame.why} (such as {finding.packet})", blame.places))
     return None
 
 
@@ -131,7 +134,7 @@ def _of_finding(finding: Finding, case: Case) -> Blame:
 
 
 def _explanation(case: Case, blame: Blame) -> Explanation:
-    return Explanation(path_line(case, blame.places), blame.why, blame.places)
+    return Explanation(path_line(case, blame.places), blame.why, blame.places, case)
 
 
 def blamed(case: Case) -> Blame:

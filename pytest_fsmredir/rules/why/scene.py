@@ -22,12 +22,14 @@ class Scene:
         pod: Its interfaces and addresses.
         policy: The policy that it has to honour.
         earlier: The policies that it was programmed with before.
+        printed: What the command printed that read the rules.
     """
 
     rules: RuleSet
     pod: Surroundings
     policy: Policy
     earlier: tuple[Policy, ...] = ()
+    printed: str = ""
 
     @classmethod
     def read(
@@ -49,7 +51,13 @@ class Scene:
             RulesError: The rules cannot be read.
         """
         pod = Surroundings(dict(interfaces), closed=True)
-        return cls(rules=live.read(printed), pod=pod, policy=policy, earlier=tuple(earlier))
+        return cls(
+            rules=live.read(printed),
+            pod=pod,
+            policy=policy,
+            earlier=tuple(earlier),
+            printed=printed,
+        )
 
     def case(self, sending: SentPacket) -> Case:
         """Return a packet in this pod."""
@@ -59,3 +67,8 @@ class Scene:
 def reading() -> list[str]:
     """Return the command to run in a pod; it prints the rules and the routes."""
     return live.command()
+
+
+def listings(printed: str) -> dict[str, str]:
+    """Return the output of each program that the command started, by name."""
+    return live.sections(printed)

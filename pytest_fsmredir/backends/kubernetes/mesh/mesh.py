@@ -8,6 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
 from pytest_fsmredir.agent.forms import Report
+from pytest_fsmredir.backends.base import Pod
 from pytest_fsmredir.backends.configurations import asked_for
 from pytest_fsmredir.backends.facets import MadeFacets
 from pytest_fsmredir.backends.kubernetes.mesh.fates_observed import Witnessing
@@ -178,6 +179,10 @@ class KubeMesh:
     def suspects(self, fate: Fate | None) -> list[KubePod]:
         """Return the pods that a flow left and reached; every pod without a flow."""
         return list(self._pods) if fate is None else suspects_of(fate, self._pods)
+
+    def sent_again(self, pod: Pod, fate: Fate) -> dict[str, bytes]:
+        """Not offered here: no container may capture the packets of a pod."""
+        raise BackendError(f"no packets were captured: {pod.address} is a pod of a cluster")
 
     def mark(self) -> int:
         """Return the number of known acceptances."""

@@ -43,6 +43,11 @@ class KubePod(KubePlace):
         """Nothing: a pod is programmed once."""
         return ()
 
+    @property
+    def outcome(self) -> str:
+        """How the run of the implementation ended."""
+        return repr(self.site.programming)
+
     def acceptances(self) -> tuple[Acceptance, ...]:
         """Every acceptance of the run so far."""
         self._mesh.fetch()

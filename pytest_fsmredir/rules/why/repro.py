@@ -1,0 +1,202 @@
+"""Write ``repro.sh``: one failed flow and the rules of its pod, in namespaces of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from pytest_fsmredir.model.flow import Direction
+from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
+from pytest_fsmredir.rules.ends import EndKind
+from pytest_fsmredir.rules.packet import TCP, UDP, Packet, text_of
+from pytest_fsmredir.rules.why.case import Case
+
+_SERVICES: Final = {
+    TCP: ("SOCK_STREAM", "sock.listen()\n    ", "sock.accept()[0].sendall(who.encode())"),
+    UDP: ("SOCK_DGRAM", "", "sock.sendto(who.encode(), sock.recvfrom(99)[1])"),
+}
+"""The kind of a socket, how it starts to listen, and how it answers, by protocol."""
+_BUILT_IN: Final = re.compile(
+    r"^:(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) ACCEPT .*\n", re.MULTILINE
+)
+_COUNTERS: Final = re.compile(r"^\[\d+:\d+\] ", re.MULTILINE)
+_CHAIN_COUNTERS: Final = re.compile(r"^(:\S+ \S+) \[\d+:\d+\]$", re.MULTILINE)
+_GENERATED: Final = re.compile(r"^#.*(?:\n|$)", re.MULTILINE)
+
+_SCRIPT: Final = r"""#!/bin/sh
+# {title}
+# {why}
+# Loads the rules into a network namespace and sends one flow. Exit status: 1 the bug is there,
+# 0 it is gone, 2 no result. Needs root, or a range in /etc/subuid; {restore}, python3.
+set -eu
+self=$(readlink -f "$0")
+[ "$(id -u)" = 0 ] || rootless='-r --map-auto'
+[ "${{1:-}}" = inside ] || exec unshare ${{rootless:-}} -mn sh "$self" inside
+trap 'kill $(cat /run/pids) 2>/dev/null; exit ${{status:-2}}' EXIT
+mount -t tmpfs tmpfs /run
+export XTABLES_LOCKFILE=/run/xtables.lock
+ip netns add world  # the other end of the link; the pod is this namespace
+ip link add {device} type veth peer name pod netns world
+{addresses}
+ip link set lo up; ip link set {device} up; ip -n world link set pod up
+{routes}
+{restore} <<'RULES'
+{rules}
+RULES
+cat >/run/flow.py <<'PYTHON'
+import os, socket, sys
+version, kind = socket.{version}, socket.{kind}
+def listen(who, host, port):
+    sock = socket.socket(version, kind)
+    sock.bind((host, int(port)))
+    {listen}if pid := os.fork():
+        return print(pid, file=open("/run/pids", "a"))
+    while True:
+        {answer}
+def send(host, port, source, uid, gid):
+    os.setgroups([]), os.setgid(int(gid)), os.setuid(int(uid))
+    sock = socket.socket(version, kind)
+    sock.settimeout(2)
+    try:
+        {settings}sock.bind((source, 0))
+        sock.connect((host, int(port)))
+        sock.send(b"?")
+        print(sock.recv(99).decode())
+    except OSError as error:
+        print(error)
+dict(listen=listen, send=send)[sys.argv[1]](*sys.argv[2:])
+PYTHON
+{listeners}
+seen=$({sender})
+echo "flow: {flow}; expected: {expected}; seen: $seen"
+status=0; [ "$seen" = '{expected}' ] || status=1
+"""
+
+
+def repro(case: Case, why: str, listings: Mapping[str, str], title: str) -> str | None:
+    """Return the script that shows a failure without this package.
+
+    Args:
+        case: The flow, its pod and the required fate.
+        why: Why the flow fails, in one sentence.
+        listings: The output of the save programs in the pod, by name, such as ``iptables4 nft``.
+        title: The check and its title.
+
+    Returns:
+        The script; None for a flow that it cannot send, or for rules that are not of iptables.
+    """
+    packet = case.sending.packet
+    listing = _listing(listings, packet.family)
+    wanted = case.sending.wanted
+    visible = case.end is not wanted and EndKind.CHANGED is not case.end
+    usual = packet.protocol in (TCP, UDP) and not packet.mark and wanted is not EndKind.ELSEWHERE
+    if listing is None or not (visible and usual):
+        return None
+    restore, rules = listing
+    kind, listen, answer = _SERVICES[packet.protocol]
+    return _SCRIPT.format(
+        title=_comment(title),
+        why=_comment(why),
+        restore=restore,
+        rules=rules,
+        device=_device(case),
+        version="AF_INET" if packet.family == 4 else "AF_INET6",
+        kind=kind,
+        listen=listen,
+        answer=answer,
+        **_network(case),
+        **_traffic(case),
+        flow=_comment(str(packet)).replace('"', ""),
+        expected=wanted.value,
+    )
+
+
+def _listing(listings: Mapping[str, str], family: int) -> tuple[str, str] | None:
+    """Return the restore program and its input for the only variant that has rules."""
+    program = "iptables" if family == 4 else "ip6tables"
+    found = []
+    for variant in ("nft", "legacy"):
+        text = listings.get(f"iptables{family} {variant}", "")
+        if "\n-A " in f"\n{_plain(text)}":
+            found.append((f"{program}-{variant}-restore", _plain(text)))
+    return found[0] if len(found) == 1 else None
+
+
+def _plain(text: str) -> str:
+    """Return a listing without counters, comments, and built-in chains of the usual policy."""
+    bare = _COUNTERS.sub("", _CHAIN_COUNTERS.sub(r"\1 [0:0]", text))
+    return _BUILT_IN.sub("", _GENERATED.sub("", bare)).strip()
+
+
+def _comment(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _device(case: Case) -> str:
+    packet = case.sending.packet
+    return next(iter(case.pod.addresses)) if packet.interface == "lo" else packet.interface
+
+
+def _network(case: Case) -> dict[str, str]:
+    """Return the commands that give addresses and routes to both ends of the link."""
+    packet, device = case.sending.packet, _device(case)
+    width = 32 if packet.family == 4 else 128
+    nodad = " nodad" if packet.family == 6 else ""
+    own = [a for a in case.pod.addresses.get(device, ()) if (":" in a) == (packet.family == 6)]
+    remote = _remote(packet)
+    version = f"-{packet.family}"
+    addresses = [f"ip addr add {text}/{width} dev {device}{nodad}" for text in own]
+    addresses.append(f"ip -n world addr add {remote}/{width} dev pod{nodad}")
+    routes = [f"ip {version} route add {remote}/{width} dev {device}"]
+    routes += [f"ip -n world {version} route add {text}/{width} dev pod" for text in own]
+    return {"addresses": "\n".join(addresses), "routes": "\n".join(routes)}
+
+
+def _remote(packet: Packet) -> str:
+    """Return the address at the other end of the link."""
+    if packet.interface == "lo":
+        return "203.0.113.20" if packet.family == 4 else "2001:db8:c::20"
+    outbound = packet.direction is Direction.OUTBOUND
+    return text_of(packet.destination if outbound else packet.source, packet.family)
+
+
+def _traffic(case: Case) -> dict[str, str]:
+    """Return the commands that listen and send."""
+    packet = case.sending.packet
+    anywhere = "0.0.0.0" if packet.family == 4 else "::"  # noqa: S104 - of a script
+    to = text_of(packet.destination, packet.family)
+    outbound = packet.direction is Direction.OUTBOUND
+    inside = packet.interface == "lo" or not outbound
+    world = "ip netns exec world "
+    python = "python3 /run/flow.py"
+    listeners = [f"{'' if inside else world}{python} listen direct {to} {packet.port}"]
+    if packet.port not in (OUTBOUND_PORT, INBOUND_PORT):
+        listeners += [
+            f"{python} listen '{kind.value}' {anywhere} {port}"
+            for kind, port in (
+                (EndKind.CAPTURED_OUTBOUND, OUTBOUND_PORT),
+                (EndKind.CAPTURED_INBOUND, INBOUND_PORT),
+            )
+        ]
+    source = "" if outbound else text_of(packet.source, packet.family)
+    uid, gid = (packet.uid, packet.gid) if outbound else (0, 0)
+    sender = f"{'' if outbound else world}{python} send {to} {packet.port} '{source}' {uid} {gid}"
+    return {
+        "listeners": "\n".join(listeners),
+        "sender": sender,
+        "settings": _settings(packet),
+    }
+
+
+def _settings(packet: Packet) -> str:
+    """Return the line that gives a socket its service class and its TTL."""
+    v4 = packet.family == 4
+    level = "socket.IPPROTO_IP" if v4 else "socket.IPPROTO_IPV6"
+    options = []
+    if packet.tos:
+        options.append((level, "socket.IP_TOS" if v4 else "socket.IPV6_TCLASS", packet.tos))
+    if packet.ttl != 64:
+        options.append((level, "socket.IP_TTL" if v4 else "socket.IPV6_UNICAST_HOPS", packet.ttl))
+    lines = [f"sock.setsockopt({a}, {b}, {value})" for a, b, value in options]
+    return "".join(f"{line}; " for line in lines)

@@ -1,0 +1,162 @@
+"""The evidence of a failure, taken in pods, and its stand-alone script."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+import yaml
+
+from pytest_fsmredir.backends.netns.backend import NetnsBackend
+from pytest_fsmredir.backends.netns.mesh import NetnsMesh
+from pytest_fsmredir.config.settings import Settings
+from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.model.flow import Claim
+from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.suite import catalogue
+from pytest_fsmredir.suite.evidence import ALIKE, Evidence
+from pytest_fsmredir.suite.explaining import explained
+from tests.mutants.collected import by_name
+from tests.mutants.mutant import MutantImplementation
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
+]
+
+OUT = "flomesh.io/outbound-port-exclusion-list"
+IN = "flomesh.io/inbound-port-exclusion-list"
+MENDED = {"--sports": "--dports", "--sport": "--dport"}
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[NetnsBackend]:
+    """A backend whose implementation compares the source port with both lists."""
+    implementation = MutantImplementation(by_name("outbound-ports-by-source"))
+    with closing(NetnsBackend(implementation, families=(4, 6), timeout_s=5.0)) as made:
+        yield made
+
+
+@dataclass
+class Failure:
+    """A failed flow, with its open mesh."""
+
+    mesh: NetnsMesh
+    claim: Claim
+    row: Row
+
+    def leave(self, evidence: Evidence) -> Path | None:
+        """Explain the failure, and write its evidence."""
+        check = catalogue.load()["OPX-001"]
+        found = explained(check, self.claim, self.mesh)
+        assert found is not None
+        row = Row(
+            check=check.id, variant=self.row.variant, outcome=Outcome.FAIL, why=found.why,
+            path=found.path, flow=self.claim.flow,
+        )  # fmt: skip
+        return evidence.take(check, row, self.claim, self.mesh, found)
+
+
+def evidence_in(directory: Path) -> Evidence:
+    return Evidence(cast("Settings", SimpleNamespace(report=directory, evidence="on-failure")))
+
+
+def failure(backend: NetnsBackend, iptables: str, family: int, way: str, mutant: str) -> Failure:
+    """Send a flow that a mutant treats wrongly."""
+    backend.judge_next(MutantImplementation(by_name(mutant)))
+    variant = IptablesVariant(iptables)
+    mesh = backend.mesh(family, variant, exhaustive=False)
+    pod = mesh.pod(annotations={OUT: "6379", IN: "7070"})
+    fate = pod.connect(mesh.server, 6379) if way == "outbound" else mesh.client.connect(pod, 7070)
+    assert not fate.direct.holds
+    row = Row(check="OPX-001", variant=Variant("netns", iptables, family), outcome=Outcome.FAIL)
+    return Failure(mesh, fate.direct, row)
+
+
+@pytest.mark.parametrize(
+    ("iptables", "family", "way"),
+    [
+        ("nft", 4, "outbound"),
+        ("legacy", 6, "inbound"),
+        *(
+            pytest.param(*point, marks=pytest.mark.slow)
+            for point in product(("nft", "legacy"), (4, 6), ("outbound", "inbound"))
+            if point not in {("nft", 4, "outbound"), ("legacy", 6, "inbound")}
+        ),
+    ],
+)
+def test_the_script_shows_the_bug_until_it_is_mended(
+    backend: NetnsBackend, tmp_path: Path, iptables: str, family: int, way: str
+) -> None:
+    """Catches: a script that needs our package, or that is red or green whatever the rules are."""
+    failed = failure(backend, iptables, family, way, f"{way}-ports-by-source")
+    with closing(failed.mesh):
+        directory = failed.leave(evidence_in(tmp_path))
+    assert directory is not None
+    script = directory / "repro.sh"
+    text = script.read_text()
+    assert len(text.splitlines()) < 80
+    assert "pytest_fsmredir" not in text
+    assert _status(script) == 1
+    for wrong, right in MENDED.items():
+        text = text.replace(f"{wrong} ", f"{right} ")
+    script.write_text(text)
+    assert _status(script) == 0
+
+
+def _status(script: Path) -> int:
+    done = subprocess.run(["/bin/sh", script], capture_output=True, text=True, timeout=60)
+    assert not done.stderr
+    return done.returncode
+
+
+def test_the_directory_holds_rules_counters_packets_and_tables(
+    backend: NetnsBackend, tmp_path: Path
+) -> None:
+    """Catches: empty files, or packets of no flow."""
+    failed = failure(backend, "nft", 4, "outbound", "outbound-ports-by-source")
+    with closing(failed.mesh):
+        directory = failed.leave(evidence_in(tmp_path))
+    assert directory == tmp_path / "evidence" / "OPX-001-netns-nft-v4"
+    told = yaml.safe_load((directory / "README.yaml").read_text())
+    assert told["annotations"] == {OUT: "6379", IN: "7070"}
+    assert set(told["files"]) == {file.name for file in directory.iterdir()} - {"README.yaml"}
+    assert "notTaken" not in told
+    assert "+1 " in (directory / "counted.txt").read_text()
+    assert "REDIRECT --to-ports 15001" in (directory / "walk.txt").read_text()
+    assert "198.51.100.10" in (directory / "tables.txt").read_text()
+    # The redirect has already changed the destination of the packets on lo.
+    assert 15001 in _ports((directory / "packets-in-pod.pcap").read_bytes())
+
+
+def _ports(raw: bytes) -> set[int]:
+    """Return the destination ports in a pcap file of IPv4 packets without options."""
+    magic, *_, link_type = struct.unpack("<IHHiIII", raw[:24])
+    assert (magic, link_type) == (0xA1B23C4D, 101)
+    found, at = set(), 24
+    while at < len(raw):
+        length = struct.unpack("<I", raw[at + 8 : at + 12])[0]
+        found.add(int.from_bytes(raw[at + 16 + 22 : at + 16 + 24], "big"))
+        at += 16 + length
+    return found
+
+
+def test_failures_with_one_explanation_leave_few_directories(
+    backend: NetnsBackend, tmp_path: Path
+) -> None:
+    """Catches: a disk that one bug fills, because hundreds of checks find it."""
+    evidence = evidence_in(tmp_path)
+    failed = failure(backend, "nft", 4, "outbound", "outbound-ports-by-source")
+    with closing(failed.mesh):
+        written = [failed.leave(evidence) for _ in range(ALIKE + 2)]
+    assert written[ALIKE:] == [None, None]
+    assert all(written[:ALIKE])
