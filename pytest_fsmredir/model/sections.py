@@ -113,6 +113,8 @@ class Section:
         def mark(function: Function) -> Function:
             for case in cases:
                 copied = _with_parameters(function, case)
+                if copied.__name__ in function.__globals__:
+                    raise CatalogueError(f"{case.id}: another check has the title {case.title!r}")
                 # A tool that pickles a function finds it in its module by its name.
                 function.__globals__[copied.__name__] = copied
                 own: Differs = {**differs, **case.differs}

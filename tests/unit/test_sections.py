@@ -155,6 +155,14 @@ def test_case_gives_every_parameter_and_word(given: dict[str, object], message: 
         section.check_each(Case("OIX-001", "8.1", "first port", **given))(with_parameter)
 
 
+def test_two_cases_have_two_titles() -> None:
+    """Catches: a twin that replaces another one, which then never runs."""
+    given = {"word": "MUST", "port": 1}
+    case = Case("OIX-001", "8.1", "malformed check is rejected", **given)
+    with pytest.raises(CatalogueError, match="another check has the title"):
+        section.check_each(case)(with_parameter)
+
+
 @pytest.mark.parametrize("text", ["It loops.", "It MUST loop and SHOULD NOT end."])
 def test_sentence_without_one_keyword_has_no_level(text: str) -> None:
     """Catches: a level that is guessed."""
