@@ -81,7 +81,10 @@ def test_room_of_the_kubernetes_backend_imports_what_its_rule_allows(room: str) 
     assert graph(KUBERNETES)[room] <= IN_KUBERNETES[room]
 
 
-@pytest.mark.parametrize("folder", ["", "netns"])
+@pytest.mark.parametrize(
+    "folder",
+    ["", "netns", "kubernetes/agents", "kubernetes/cluster", "kubernetes/mesh", "kubernetes/pods"],
+)
 def test_modules_of_a_backend_form_no_circle(folder: str) -> None:
     """Catches: a mesh that imports its backend, for its types or to use it."""
     floors(graph(PACKAGE / "backends" / folder))  # raises for a circle

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
 from pytest_fsmredir.agent.dialling import dial_form
 from pytest_fsmredir.agent.forms import (
@@ -25,17 +25,14 @@ from pytest_fsmredir.agent.looking import ACCEPT_S
 from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnection
 from pytest_fsmredir.backends.kubernetes.agents.link import Command
 from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
+from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
+from pytest_fsmredir.backends.kubernetes.mesh.surroundings import Acceptances, Dialler
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Fate, Flow, loops
 from pytest_fsmredir.model.reserved import ADMIN_PORT, SERVED_PORTS
 from pytest_fsmredir.traffic.dial import Dial
 from pytest_fsmredir.traffic.witness import Question, Sighting
-
-if TYPE_CHECKING:
-    from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
-    from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace
-    from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
 
 PATIENCE_S = 1.0
 """Seconds that a connection may stay silent before the socket tables are read."""
@@ -44,6 +41,26 @@ WINDOW = 32
 """Number of flows of a sweep that are held open at once."""
 
 _SILENT_PORTS = {ADMIN_PORT, *SERVED_PORTS}  # servers at these ports wait for a request
+
+
+class ObservedMesh(Acceptances, Protocol):
+    """The part of a mesh that observation uses."""
+
+    def loopback(self) -> str:
+        """Return the loopback address."""
+        ...
+
+    def pod_of(self, host: str) -> KubePod | None:
+        """Return the pod of the mesh that has an address."""
+        ...
+
+    def pod_at(self, place: Dialler) -> KubePod | None:
+        """Return the place if it is a pod of the mesh, else None."""
+        ...
+
+    def abandon(self, pod: KubePod, fate: Fate) -> None:
+        """Stop a pod whose sidecar dials itself, as this flow shows; the check fails."""
+        ...
 
 
 @dataclass
@@ -87,7 +104,7 @@ class HeldFlow:
 class WitnessedConnection(RemoteConnection):
     """A connection attempt whose fate was determined when it was made."""
 
-    def __init__(self, place: KubePlace, number: int, fate: Fate) -> None:
+    def __init__(self, place: Dialler, number: int, fate: Fate) -> None:
         super().__init__(fate.flow, place.link, number, lambda: fate.path)
         self._seen = fate
 
@@ -108,10 +125,10 @@ class Witnessing:
     offers: ClassVar = frozenset[Need]()
     sees_others: ClassVar = True
 
-    def __init__(self, mesh: KubeMesh) -> None:
+    def __init__(self, mesh: ObservedMesh) -> None:
         self._mesh = mesh
 
-    def open(self, place: KubePlace, flow: Flow, dial: Dial, *, keep: bool) -> RemoteConnection:
+    def open(self, place: Dialler, flow: Flow, dial: Dial, *, keep: bool) -> RemoteConnection:
         """Dial from a place."""
         (held,) = self._hold(place, [flow], dial)
         fate = self._fate(held)
@@ -124,7 +141,7 @@ class Witnessing:
             _let_go(place, [held])
         return connection
 
-    def sweep(self, place: KubePlace, flows: Sequence[Flow], dial: Dial) -> Iterator[Fate]:
+    def sweep(self, place: Dialler, flows: Sequence[Flow], dial: Dial) -> Iterator[Fate]:
         """Dial several ports of one destination at once."""
         # Dial one flow first. In a pod whose sidecar dials itself, many flows at once all loop.
         starts = [0, *range(1, len(flows), WINDOW)]
@@ -137,7 +154,7 @@ class Witnessing:
             _let_go(place, holding)
             yield from fates
 
-    def _hold(self, place: KubePlace, flows: Sequence[Flow], dial: Dial) -> list[HeldFlow]:
+    def _hold(self, place: Dialler, flows: Sequence[Flow], dial: Dial) -> list[HeldFlow]:
         ours = self._mesh.pod_at(place)
         mark = self._mesh.mark()
         forms = place.link.ask(
@@ -157,7 +174,7 @@ class Witnessing:
             self._log(held, mark)
         return holding
 
-    def _wait(self, place: KubePlace, ours: KubePod | None, silent: Sequence[HeldFlow]) -> None:
+    def _wait(self, place: Dialler, ours: KubePod | None, silent: Sequence[HeldFlow]) -> None:
         """Wait the full timeout of a flow for flows without a known acceptance."""
         forms = place.link.ask(
             APP,
@@ -171,7 +188,7 @@ class Witnessing:
             held.report, held.seen, held.looping = later.report, later.seen, later.looping
         self._look_at_destination(place, silent)
 
-    def _look_at_destination(self, place: KubePlace, holding: Sequence[HeldFlow]) -> None:
+    def _look_at_destination(self, place: Dialler, holding: Sequence[HeldFlow]) -> None:
         """Read the tables of the destination pod, unless the flows also start there."""
         pod = self._mesh.pod_of(holding[0].flow.destination.host)
         if pod is None or pod.site is place.site:
@@ -240,7 +257,7 @@ def _questions(held: HeldFlow) -> Iterator[Question]:
             yield Question(end, held.flow.destination, connected=True)
 
 
-def _let_go(place: KubePlace, holding: Iterable[HeldFlow]) -> None:
+def _let_go(place: Dialler, holding: Iterable[HeldFlow]) -> None:
     numbers = [held.number for held in holding]
     place.link.defer(Command(APP, "close_all", {"numbers": numbers}))
 

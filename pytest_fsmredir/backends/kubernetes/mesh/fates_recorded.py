@@ -3,46 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar
 
 from pytest_fsmredir.agent.dialling import dial_form
 from pytest_fsmredir.agent.forms import Report, address_form
 from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnection
 from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
+from pytest_fsmredir.backends.kubernetes.mesh.surroundings import Acceptances, Dialler
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.model.flow import Fate, Flow
 from pytest_fsmredir.traffic.dial import Dial
-
-if TYPE_CHECKING:
-    from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
-    from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace
-
-
-class Fates(Protocol):
-    """How a mesh determines the fate of a TCP flow.
-
-    Attributes:
-        offers: The needs of checks that only this way meets.
-        sees_others: Acceptances of foreign programs are seen too.
-    """
-
-    offers: ClassVar[frozenset[Need]]
-    sees_others: ClassVar[bool]
-
-    def open(self, place: KubePlace, flow: Flow, dial: Dial, *, keep: bool) -> RemoteConnection:
-        """Dial from a place.
-
-        Args:
-            place: The place that dials.
-            flow: The flow to open.
-            dial: How to open it.
-            keep: Leave the connection open; the caller closes it.
-        """
-        ...
-
-    def sweep(self, place: KubePlace, flows: Sequence[Flow], dial: Dial) -> Iterator[Fate]:
-        """Dial several ports of one destination at once."""
-        ...
 
 
 class Recording:
@@ -51,10 +21,10 @@ class Recording:
     offers: ClassVar = frozenset({Need.ANSWERING_SIDECAR})
     sees_others: ClassVar = False
 
-    def __init__(self, mesh: KubeMesh) -> None:
+    def __init__(self, mesh: Acceptances) -> None:
         self._mesh = mesh
 
-    def open(self, place: KubePlace, flow: Flow, dial: Dial, *, keep: bool) -> RemoteConnection:
+    def open(self, place: Dialler, flow: Flow, dial: Dial, *, keep: bool) -> RemoteConnection:
         """Dial from a place."""
         mesh = self._mesh
         mark = mesh.mark()
@@ -72,7 +42,7 @@ class Recording:
         mesh.learn(report)
         return connection
 
-    def sweep(self, place: KubePlace, flows: Sequence[Flow], dial: Dial) -> Iterator[Fate]:
+    def sweep(self, place: Dialler, flows: Sequence[Flow], dial: Dial) -> Iterator[Fate]:
         """Dial several ports of one destination at once."""
         forms = place.link.ask(
             APP,

@@ -12,10 +12,11 @@ from pytest_fsmredir.backends.base import Pod
 from pytest_fsmredir.backends.configurations import asked_for
 from pytest_fsmredir.backends.facets import MadeFacets
 from pytest_fsmredir.backends.kubernetes.mesh.fates_observed import Witnessing
-from pytest_fsmredir.backends.kubernetes.mesh.fates_recorded import Fates, Recording
+from pytest_fsmredir.backends.kubernetes.mesh.fates_recorded import Recording
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubeOutside, KubePlace
 from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
 from pytest_fsmredir.backends.kubernetes.mesh.source import MeshSource
+from pytest_fsmredir.backends.kubernetes.mesh.surroundings import Dialler, Fates
 from pytest_fsmredir.backends.kubernetes.pods.orders import Order, PooledPod
 from pytest_fsmredir.backends.places import (
     is_loopback,
@@ -162,7 +163,7 @@ class KubeMesh:
         """Return the pod of the mesh that has an address."""
         return next((pod for pod in self._pods if pod.is_own(host)), None)
 
-    def pod_at(self, place: KubePlace) -> KubePod | None:
+    def pod_at(self, place: Dialler) -> KubePod | None:
         """Return the place if it is a pod of the mesh, else None."""
         return place if isinstance(place, KubePod) else None
 
@@ -222,7 +223,7 @@ class KubeMesh:
         return [*self._pods, self.server, self.client, self.node, *self._guests]
 
     def _handle(self, site: PooledPod) -> KubePod:
-        pod = KubePod(self, site)
+        pod = KubePod(self, site, self.own_address(site))
         self._pods.append(pod)
         return pod
 

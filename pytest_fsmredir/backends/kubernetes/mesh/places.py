@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from pytest_fsmredir.agent.dialling import dial_form
 from pytest_fsmredir.agent.forms import Json, Report, address_form, bytes_form
 from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnection
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
 from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
+from pytest_fsmredir.backends.kubernetes.mesh.surroundings import Acceptances, Fates
 from pytest_fsmredir.backends.kubernetes.pods.orders import PooledPod
-from pytest_fsmredir.backends.places import BasePlace, End, OutsidePlace
+from pytest_fsmredir.backends.places import BasePlace, End, OutsidePlace, Surroundings
 from pytest_fsmredir.model.flow import Address, Fate, Flow, Protocol
 from pytest_fsmredir.traffic.dial import Dial
-
-if TYPE_CHECKING:
-    from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
 
 RESOLVE_S = 20.0
 """Seconds that a resolver may take: four times its timeout for one server (resolv.conf(5))."""
 
 _SWEEP = 256  # ports of a sweep in one command
+
+
+class KubeSurroundings(Acceptances, Surroundings, typing.Protocol):
+    """The part of a mesh that its places use.
+
+    Attributes:
+        fates: Determines the fate of a flow.
+    """
+
+    fates: Fates
+
+    def answerer(self, dialler: KubePlace, host: str) -> KubePlace:
+        """Return the place that has an address, as seen from the dialling place."""
+        ...
 
 
 class KubePlace(BasePlace):
@@ -33,9 +45,11 @@ class KubePlace(BasePlace):
         site: The pod behind this handle.
     """
 
-    _mesh: KubeMesh
+    _mesh: KubeSurroundings
 
-    def __init__(self, mesh: KubeMesh, site: PooledPod, address: str, default_uid: int) -> None:
+    def __init__(
+        self, mesh: KubeSurroundings, site: PooledPod, address: str, default_uid: int
+    ) -> None:
         super().__init__(mesh, address, default_uid)
         self.site = site
 

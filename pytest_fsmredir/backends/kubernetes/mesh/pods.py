@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pytest_fsmredir.backends.base import Pod
-from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace
+from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace, KubeSurroundings
 from pytest_fsmredir.backends.kubernetes.pods.orders import PooledPod
 from pytest_fsmredir.backends.places import APP_UID, SIDECAR_PORTS
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Acceptance
 
-if TYPE_CHECKING:
-    from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
-
 
 class KubePod(KubePlace):
     """A handle on a pod for one check."""
 
-    def __init__(self, mesh: KubeMesh, site: PooledPod) -> None:
-        super().__init__(mesh, site, mesh.own_address(site), APP_UID)
+    def __init__(self, mesh: KubeSurroundings, site: PooledPod, address: str) -> None:
+        super().__init__(mesh, site, address, APP_UID)
 
     @property
     def addresses(self) -> tuple[str, ...]:
