@@ -7,11 +7,15 @@ import sys
 import zipfile
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from pytest_fsmredir import Mesh, Probe, ProbeBy
+from pytest_fsmredir.agent.forms import Report
 from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive
+from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnection
+from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
 from pytest_fsmredir.backends.kubernetes.cluster import remote
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
 from pytest_fsmredir.backends.kubernetes.cluster.kind import KindSite
@@ -27,6 +31,7 @@ from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.errors import DeadlineError, PreflightError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.flow import Address, Direction, Flow
 from pytest_fsmredir.model.vocabulary import REMOTE_HOSTS
 from pytest_fsmredir.suite import catalogue
 
@@ -260,3 +265,13 @@ def test_every_address_that_a_check_dials_directly_is_answered() -> None:
         answered = [ip_network(each) for each in ranges]
         named = map(ip_address, REMOTE_HOSTS[family])
         assert [each for each in named if not any(each in network for network in answered)] == []
+
+
+def test_connection_of_an_agent_has_all_that_a_connection_has() -> None:
+    """Catches: an attribute that only connections of this process have, found on kind alone."""
+    flow = Flow(Direction.OUTBOUND, Address("192.0.2.1", 80))
+    connection = RemoteConnection(flow, cast("AgentLink", None), 0, tuple)
+    connection.take(Report(lost="refused"))
+
+    assert connection.fate == connection.fate_by_banner
+    assert not connection.has_received(b"x").holds

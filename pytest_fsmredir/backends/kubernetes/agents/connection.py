@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pytest_fsmredir.agent.forms import Json, Report, bytes_form, bytes_of
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
 from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
-from pytest_fsmredir.model.flow import Acceptance, Fate, Flow
+from pytest_fsmredir.model.flow import PLAIN, Acceptance, Fate, Flow
 from pytest_fsmredir.traffic.connection import Connection
 
 
@@ -21,7 +21,7 @@ class RemoteConnection(Connection):
         number: int,
         path: Callable[[], tuple[Acceptance, ...]],
     ) -> None:
-        self.flow = flow
+        self.flow, self._sent = flow, PLAIN  # the agent does not report what else was sent
         self.client = None
         self.lost = None
         self.received = bytearray()
