@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from pytest_fsmredir import procs
-from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
+from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
 from pytest_fsmredir.backends.kubernetes.cluster.kind import COMMAND_S, KindSite, in_node
 from pytest_fsmredir.backends.kubernetes.cluster.namespaces import runs
 from pytest_fsmredir.backends.kubernetes.cluster.waiting import eventually
@@ -112,7 +112,9 @@ def unused_ranges(site: KindSite) -> Sequence[str]:
     """Return the ranges that nodes can answer for, because the cluster does not use them.
 
     Addresses of pods count too, because a network plugin may ignore the podCIDRs of nodes. In a new
-    cluster no pod has an address yet, so wait for one.
+    cluster no pod has an address yet, so wait for one. The addresses of all interfaces of the nodes
+    count, because the first address of a node's network is a broadcast address there, which no flow
+    reaches (fib_add_ifaddr, Linux).
     """
     cluster = site.cluster
     try:
@@ -122,7 +124,7 @@ def unused_ranges(site: KindSite) -> Sequence[str]:
     nodes = cluster.get("/api/v1/nodes")["items"]
     pods.update(each for node in nodes for each in node["spec"].get("podCIDRs", ()))
     families = {ip_network(each).version for each in pods}
-    return free_ranges([*pods, *_addresses(nodes), _service(cluster)], families)
+    return free_ranges([*pods, *_addresses(site), _service(cluster)], families)
 
 
 def _every_range() -> tuple[str, ...]:
@@ -154,11 +156,13 @@ def _ip_command(node: str, commands: Sequence[str]) -> list[str]:
     return ["docker", "exec", node, "/bin/sh", "-c", script, "sh", *commands]
 
 
-def _addresses(nodes: Iterable[Object]) -> Iterator[str]:
-    """Yield the addresses of nodes."""
-    for node in nodes:
-        own = (each for each in node["status"]["addresses"] if each["type"].endswith("IP"))
-        yield from (each["address"] for each in own)
+def _addresses(site: KindSite) -> Iterator[str]:
+    """Yield the addresses of the nodes' interfaces, without loopback and link-local ones."""
+    for node in site.nodes:
+        for link in json.loads(in_node(node, ["ip", "-json", "addr", "show", "scope", "global"])):
+            # ip(8) prints an empty object for what it does not show.
+            shown = filter(None, link.get("addr_info", ()))
+            yield from (each["local"] for each in shown)
 
 
 def _service(cluster: Cluster) -> str:
