@@ -57,15 +57,14 @@ class TracedRule(NamedTuple):
 class Tracing(Protocol):
     """The kernel's trace of the first packets of flows through the rules of a pod."""
 
-    def rules(self, transport: bytes) -> frozenset[TracedRule]:
+    def rules(self, transport: bytes) -> frozenset[TracedRule] | None:
         """Return the rules that packets matched since the last call.
+
+        None if the kernel dropped reports, because too many waited.
 
         Args:
             transport: Only packets whose transport header begins with these bytes, such as the
                 source port of TCP and UDP.
-
-        Raises:
-            BackendError: The kernel dropped reports, because too many waited.
         """
         ...
 

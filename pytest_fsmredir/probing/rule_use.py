@@ -19,13 +19,12 @@ from pytest_fsmredir.rules.seek import Seeker
 _PREFIX = re.compile(r"(\[\d+:\d+\] )?-A \S+ ")
 
 
-def rule_use(seeker: Seeker, wanted: list[Goal], done: Validation) -> RuleUse:
+def rule_use(seeker: Seeker, done: Validation) -> RuleUse:
     """Return the use of the rules of a pod.
 
     Args:
         seeker: The pod's rules.
-        wanted: The goals of its rules.
-        done: The goals that packets reached.
+        done: The goals of its rules, and those that packets reached.
     """
     rules, family = seeker.model.rules, seeker.space.family
     # Rules about interfaces that this pod lacks act in other pods.
@@ -36,7 +35,7 @@ def rule_use(seeker: Seeker, wanted: list[Goal], done: Validation) -> RuleUse:
     except TooComplexError:
         idle, redundant = [], []
     never = {id(each.rule) for each in idle}
-    hit = {goal.key[:2] for goal in wanted if _is_hit(goal, done)}
+    hit = {goal.key[:2] for goal in done.wanted if _is_hit(goal, done)}
     acting = [
         (chain, rule, (id(chain), rule.number) in hit)
         for chain in rules.chains.values()
@@ -44,7 +43,7 @@ def rule_use(seeker: Seeker, wanted: list[Goal], done: Validation) -> RuleUse:
         for rule in chain.rules
         if id(rule) not in never and concerns(rule, family)
     ]
-    pairs = list(_pairs(wanted))
+    pairs = list(_pairs(done.wanted))
     open_ = [pair for pair in pairs if not pair.shown(done)]
     return RuleUse(
         hit=_named((chain, rule) for chain, rule, matched in acting if matched),

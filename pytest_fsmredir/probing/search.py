@@ -41,7 +41,6 @@ from pytest_fsmredir.rules.counting import HELD, flows_to_cross
 from pytest_fsmredir.rules.ends import EndKind
 from pytest_fsmredir.rules.errors import RulesError
 from pytest_fsmredir.rules.forms import Field
-from pytest_fsmredir.rules.goals import goals
 from pytest_fsmredir.rules.packet import SYN
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.prove import Finding, Prover
@@ -129,10 +128,9 @@ def _validated(mesh: Mesh, trace: Trace, found: _Compared, sender: Sender) -> Ru
     if found.use is None:
         seeker = found.seeker
         able = sendable(seeker, mesh.client.address, mesh.highest_id, sender.beyond)
-        wanted = goals(seeker, occurring(seeker))
         ends = Ends(sender.pod, mesh.client, sender.send)
-        done = validate(trace, seeker, wanted, able, ends)
-        found.use = rule_use(seeker, wanted, done)
+        done = validate(trace, seeker, occurring(seeker), able, ends)
+        found.use = rule_use(seeker, done)
     return found.use
 
 

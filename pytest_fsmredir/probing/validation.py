@@ -33,7 +33,7 @@ from pytest_fsmredir.rules.packet import (
     environment,
     text_of,
 )
-from pytest_fsmredir.rules.seek import Seeker, Taste, one
+from pytest_fsmredir.rules.seek import Seeker, one
 from pytest_fsmredir.rules.trace import Path, follow
 from pytest_fsmredir.rules.vocabulary import INVALID, NEW
 from pytest_fsmredir.rules.walk import Walk
@@ -76,7 +76,6 @@ _CAPTURING: Final = {
     EndKind.CAPTURED_INBOUND: Acceptor.SIDECAR_INBOUND,
 }
 _USERS: Final = ((APPLICATION_UID, APPLICATION_UID), (SIDECAR_UID, SIDECAR_UID))
-_SIMPLE: Final = Taste([(Field.UID, one(APPLICATION_UID)), (Field.PORT, one(8080))])
 _PLAIN: Final = (
     (Field.PROTOCOL, one(TCP)),
     (Field.TCP_FLAGS, one(SYN)),
@@ -92,24 +91,24 @@ class Validation:
     """What the packets showed.
 
     Attributes:
-        reached: The goals that packets reached, and the kernel confirmed.
+        wanted: The goals of all rules.
+        reached: Those that packets reached, and the kernel confirmed.
         without: Why no packet was traced; empty if packets were traced.
     """
 
+    wanted: list[Goal]
     reached: frozenset[Key]
     without: str = ""
 
 
-def validate(
-    trace: Trace, seeker: Seeker, wanted: list[Goal], able: Sets, ends: Ends
-) -> Validation:
-    """Send packets that reach goals, and compare their paths with the kernel's trace.
+def validate(trace: Trace, seeker: Seeker, every: Sets, able: Sets, ends: Ends) -> Validation:
+    """Send packets that reach the goals of rules, and compare their paths with the kernel's trace.
 
     Args:
         trace: Traces packets through the rules.
         seeker: Finds packets; it has the model of the rules.
-        wanted: The goals.
-        able: The packets that can be sent, by direction.
+        every: The packets that the rules have to be shown for.
+        able: Those that can be sent.
         ends: Sends them.
 
     Raises:
@@ -120,11 +119,13 @@ def validate(
         try:
             tracing = undo.enter_context(trace(legacy=legacy))
         except BackendError as why:
-            return Validation(frozenset(), str(why))
+            return Validation(goals(seeker, every), frozenset(), str(why))
         run = _Run(seeker, able, ends, tracing)
+        run.reach_plainly()
+        wanted = goals(seeker, every, run.reached)
         for goal in wanted:
             run.reach(goal)
-    return Validation(frozenset(run.reached))
+    return Validation(wanted, frozenset(run.reached))
 
 
 @dataclass
@@ -141,25 +142,38 @@ class _Run:
     tracing: Tracing
     reached: set[Key] = field(default_factory=set)
     _answered: Sets = field(init=False)
-    _quick: Seeker = field(init=False)
-    _plain_goals: dict[Key, Goal] = field(init=False)
     _conditions: dict[int, dict[int, int]] = field(default_factory=dict)
     _unanswered: int = 0
 
     def __post_init__(self) -> None:
-        """Find the packets that are answered, and the plain ones among them."""
-        answered = {way: self._without_silent(way, some) for way, some in self.able.items()}
-        plain = {way: self._plain(way, some) for way, some in answered.items()}
-        self._answered = answered
-        self._quick = Seeker(self.seeker.model, _SIMPLE)
-        self._plain_goals = {goal.key: goal for goal in goals(self._quick, plain)}
+        """Find the packets that are answered."""
+        self._answered = {way: self._without_silent(way, some) for way, some in self.able.items()}
+
+    def reach_plainly(self) -> None:
+        """Send the packets that reach goals and differ in ports, addresses and the user alone.
+
+        They reach most goals, and their sets are small. Any of them will do.
+        """
+        plain = {way: self._plain(way, some) for way, some in self._answered.items()}
+        for goal in goals(self.seeker, plain):
+            for (direction, state), some in goal.flows.items():
+                if goal.key not in self.reached:
+                    self._send(self.seeker.example(direction, some, state))
 
     def reach(self, goal: Goal) -> None:
         """Send a packet that reaches a goal, if no earlier packet did."""
-        if goal.key in self.reached:
+        packet = None if goal.key in self.reached else self._chosen(goal)
+        if packet is None:
             return
-        packet = self._chosen(goal)
-        path = self._confirmed(packet) if packet else None
+        silent = follow(self.seeker.model, packet).end.kind in _UNANSWERED
+        if silent and packet.state == NEW:
+            self._unanswered += 1
+            if self._unanswered > _UNANSWERED_LIMIT:
+                return
+        self._send(packet)
+
+    def _send(self, packet: Packet) -> None:
+        path = self._confirmed(packet)
         for asked in path.asked if path else ():
             key = reached(asked)
             if key is not None:
@@ -176,10 +190,7 @@ class _Run:
         return self.seeker.space.bdd.minus(packets, silent)
 
     def _plain(self, way: Way, packets: int) -> int:
-        """Return TCP packets in which only ports, addresses and the user are not usual.
-
-        Most goals are among them, and sets of them are small.
-        """
+        """Return TCP packets in which only ports, addresses and the user are not usual."""
         seeker = self.seeker
         usual = one(APPLICATION_UID) if way[0] is Direction.INBOUND else _USERS
         for name, spans in ((Field.UID, usual), *_PLAIN):
@@ -187,9 +198,6 @@ class _Run:
         return packets
 
     def _chosen(self, goal: Goal) -> Packet | None:
-        plain = self._plain_goals.get(goal.key)
-        for (direction, state), some in plain.flows.items() if plain else ():
-            return self._quick.plainest(direction, some, state)
         bdd = self.seeker.space.bdd
         for able in (self._answered, self.able):
             for way, some in goal.flows.items():
@@ -203,11 +211,6 @@ class _Run:
 
         A contradiction counts if it occurs again: another flow may have disturbed the first try.
         """
-        end = follow(self.seeker.model, packet).end
-        if end.kind in _UNANSWERED and packet.state == NEW:
-            self._unanswered += 1
-            if self._unanswered > _UNANSWERED_LIMIT:
-                return None
         for _ in range(2):
             tried = self._tried(packet)
             if tried is None:
@@ -225,7 +228,7 @@ class _Run:
         self.tracing.rules(b"")  # forget what came before
         try:
             fate = self.ends.send(packet) if packet.state == NEW else self._stray(packet)
-        except Unmet:  # it loops, which other checks judge
+        except (Unmet, OSError):  # it loops, or its source is taken
             return None
         if fate is None or fate.client is None:
             return None
@@ -235,7 +238,10 @@ class _Run:
         begins = sent.source_port.to_bytes(2, "big")
         if sent.protocol in {ICMP, ICMPV6}:
             begins = bytes([sent.icmp_type])
-        return path, self._difference(path, self.tracing.rules(begins)) or _other_fate(path, fate)
+        traced = self.tracing.rules(begins)
+        if traced is None:
+            return None
+        return path, self._difference(path, traced) or _other_fate(path, fate)
 
     def _stray(self, packet: Packet) -> Fate:
         """Send an answer to nothing, and return the fate of a flow that follows it.

@@ -6,7 +6,7 @@ that a rule matches; for each of its conditions, another packet meets all others
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pytest_fsmredir.model.flow import Direction
@@ -47,21 +47,26 @@ class Goal:
         return _key(self.chain, self.rule, self.condition)
 
 
-def goals(seeker: Seeker, every: Sets) -> list[Goal]:
+def goals(seeker: Seeker, every: Sets, done: Collection[Key] = frozenset()) -> list[Goal]:
     """Return the goals of all rules that packets of some sets reach, in the kernel's order.
 
     A goal that no packet reaches for certain has no flows: the condition always holds, or it
     depends on conditions that are not understood.
+
+    Args:
+        seeker: The rules.
+        every: The packets.
+        done: Goals that packets have reached; their flows are not computed.
     """
     found: dict[Key, Goal] = {}
     for way, flows in every.items():
         for asked in seeker.shown(way[0], flows, way[1]):
-            for condition, some in _wanted(seeker, asked):
+            for condition in (None, *asked.rule.conditions):
                 goal = Goal(asked.chain, asked.rule, condition)
                 goal = found.setdefault(goal.key, goal)
-                certain = _certain(seeker, some)
+                some = ALL if goal.key in done else _wanted(seeker, asked, condition)
                 old = goal.flows.get(way, NONE)
-                goal.flows[way] = seeker.space.bdd.either(old, certain)
+                goal.flows[way] = seeker.space.bdd.either(old, some)
     for goal in found.values():
         goal.flows = {way: some for way, some in goal.flows.items() if some != NONE}
     return list(found.values())
@@ -82,14 +87,14 @@ def _key(chain: Chain, rule: Rule, condition: Condition | None) -> Key:
     return id(chain), rule.number, id(condition or rule)
 
 
-def _wanted(seeker: Seeker, asked: Asked) -> Iterator[tuple[Condition | None, int]]:
-    bdd = seeker.space.bdd
-    yield None, asked.hit
-    for place, condition in enumerate(asked.rule.conditions):
-        rest = asked.reached
-        for other, holds in enumerate(asked.conditions):
-            rest = bdd.minus(rest, holds) if other == place else bdd.both(rest, holds)
-        yield condition, rest
+def _wanted(seeker: Seeker, asked: Asked, condition: Condition | None) -> int:
+    """Return the packets that match a rule, or that fail one of its conditions alone."""
+    if condition is None:
+        return _certain(seeker, asked.hit)
+    bdd, rest = seeker.space.bdd, asked.reached
+    for other, holds in zip(asked.rule.conditions, asked.conditions, strict=True):
+        rest = bdd.minus(rest, holds) if other is condition else bdd.both(rest, holds)
+    return _certain(seeker, rest)
 
 
 def _certain(seeker: Seeker, flows: int) -> int:

@@ -113,7 +113,15 @@ class Seeker:
         Raises:
             ValueError: The set is empty.
         """
-        example = self.space.bdd.example(self.narrowed(direction, flows))
+        return self.example(direction, self.narrowed(direction, flows), state)
+
+    def example(self, direction: Direction, flows: int, state: int = NEW) -> Packet:
+        """Return one of some flows.
+
+        Raises:
+            ValueError: The set is empty.
+        """
+        example = self.space.bdd.example(flows)
         values = {a: self.space.value(example, name) for name, a in ATTRIBUTES.items()}
         interface = self.space.interfaces[self.space.value(example, Field.IN)]
         return Packet(

@@ -103,7 +103,7 @@ class NetnsTracing(Tracing):
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
 
-    def rules(self, transport: bytes) -> frozenset[TracedRule]:
+    def rules(self, transport: bytes) -> frozenset[TracedRule] | None:
         """Return the rules that packets matched since the last call."""
         return self._tracer.rules(transport)
 

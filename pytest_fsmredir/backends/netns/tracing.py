@@ -39,7 +39,7 @@ _HOOKS: Final = {0: "incoming", 3: "outgoing"}  # linux/netfilter.h
 _SYN, _FLAGS_AT = b"\x02", 13
 _TCP: Final = b"\x06"
 _LOGGED: Final = 96  # bytes of a packet: the IP header and the ports
-_LARGEST: Final = 65536
+_LARGEST, _BUFFER = 65536, 1 << 22
 
 
 class Tracer:
@@ -54,9 +54,12 @@ class Tracer:
         Raises:
             BackendError: The kernel refuses.
         """
+        self._dropped = False
         self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETFILTER)
         try:
             self._sock.bind((0, 0))
+            # The kernel lowers it to its limit without an error (net.core.rmem_max).
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             self._places = dict(self._numbered())
             self._sock.send(_marking())
             self._require_accepted("trace packets")
@@ -80,16 +83,17 @@ class Tracer:
             self._sock.send(_request(_ULOG, 1, _ACK, socket.AF_UNSPEC, setting))
             self._require_accepted("log packets")
 
-    def rules(self, transport: bytes) -> frozenset[TracedRule]:
+    def rules(self, transport: bytes) -> frozenset[TracedRule] | None:
         """Return the rules that packets matched since the last call.
+
+        None if the kernel dropped reports, because too many waited.
 
         Args:
             transport: Only packets whose transport header begins with these bytes.
-
-        Raises:
-            BackendError: The kernel dropped reports, because too many waited.
         """
-        return frozenset(self._matched(transport))
+        self._dropped = False
+        found = frozenset(self._matched(transport))
+        return None if self._dropped else found
 
     def close(self) -> None:
         """End the trace."""
@@ -120,9 +124,10 @@ class Tracer:
             except BlockingIOError:
                 return
             except OSError as why:
-                if why.errno == errno.ENOBUFS:
-                    raise BackendError("the kernel dropped reports of traced packets") from None
-                raise
+                if why.errno != errno.ENOBUFS:
+                    raise
+                self._dropped = True
+                continue
             for kind, _, body in messages(data):
                 yield kind, body
 
