@@ -120,11 +120,14 @@ def validate(trace: Trace, seeker: Seeker, every: Sets, able: Sets, ends: Ends) 
             tracing = undo.enter_context(trace(legacy=legacy))
         except BackendError as why:
             return Validation(goals(seeker, every), frozenset(), str(why))
+        # Sets are smallest if all packets are followed, and are cut to some of them later.
+        wanted = goals(seeker, dict.fromkeys(every, ALL))
         run = _Run(seeker, able, ends, tracing)
-        run.reach_plainly()
-        wanted = goals(seeker, every, run.reached)
         for goal in wanted:
             run.reach(goal)
+    for goal in wanted:
+        if goal.key not in run.reached:
+            goal.keep(seeker, every)
     return Validation(wanted, frozenset(run.reached))
 
 
@@ -142,23 +145,14 @@ class _Run:
     tracing: Tracing
     reached: set[Key] = field(default_factory=set)
     _answered: Sets = field(init=False)
+    _usual: Sets = field(init=False)
     _conditions: dict[int, dict[int, int]] = field(default_factory=dict)
     _unanswered: int = 0
 
     def __post_init__(self) -> None:
-        """Find the packets that are answered."""
+        """Find the packets that are answered, and the plain ones among them."""
         self._answered = {way: self._without_silent(way, some) for way, some in self.able.items()}
-
-    def reach_plainly(self) -> None:
-        """Send the packets that reach goals and differ in ports, addresses and the user alone.
-
-        They reach most goals, and their sets are small. Any of them will do.
-        """
-        plain = {way: self._plain(way, some) for way, some in self._answered.items()}
-        for goal in goals(self.seeker, plain):
-            for (direction, state), some in goal.flows.items():
-                if goal.key not in self.reached:
-                    self._send(self.seeker.example(direction, some, state))
+        self._usual = {way: self._plain(way, some) for way, some in self._answered.items()}
 
     def reach(self, goal: Goal) -> None:
         """Send a packet that reaches a goal, if no earlier packet did."""
@@ -198,12 +192,11 @@ class _Run:
         return packets
 
     def _chosen(self, goal: Goal) -> Packet | None:
-        bdd = self.seeker.space.bdd
+        for (direction, state), some in goal.within(self.seeker, self._usual):
+            return self.seeker.example(direction, some, state)
         for able in (self._answered, self.able):
-            for way, some in goal.flows.items():
-                possible = bdd.both(some, able[way])
-                if possible != NONE:
-                    return self.seeker.plainest(way[0], possible, way[1])
+            for (direction, state), some in goal.within(self.seeker, able):
+                return self.seeker.plainest(direction, some, state)
         return None
 
     def _confirmed(self, packet: Packet) -> Path | None:

@@ -6,7 +6,7 @@ that a rule matches; for each of its conditions, another packet meets all others
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pytest_fsmredir.model.flow import Direction
@@ -46,17 +46,23 @@ class Goal:
         """Identifies the goal; rules that one rule of nft was split into share conditions."""
         return _key(self.chain, self.rule, self.condition)
 
+    def within(self, seeker: Seeker, packets: Sets) -> Iterator[tuple[Way, int]]:
+        """Yield the packets of some sets that reach the goal, by way, where there are any."""
+        for way, flows in self.flows.items():
+            some = seeker.space.bdd.both(flows, packets.get(way, NONE))
+            if some != NONE:
+                yield way, some
 
-def goals(seeker: Seeker, every: Sets, done: Collection[Key] = frozenset()) -> list[Goal]:
+    def keep(self, seeker: Seeker, packets: Sets) -> None:
+        """Leave out packets that are not in some sets."""
+        self.flows = dict(self.within(seeker, packets))
+
+
+def goals(seeker: Seeker, every: Sets) -> list[Goal]:
     """Return the goals of all rules that packets of some sets reach, in the kernel's order.
 
     A goal that no packet reaches for certain has no flows: the condition always holds, or it
     depends on conditions that are not understood.
-
-    Args:
-        seeker: The rules.
-        every: The packets.
-        done: Goals that packets have reached; their flows are not computed.
     """
     found: dict[Key, Goal] = {}
     for way, flows in every.items():
@@ -64,11 +70,11 @@ def goals(seeker: Seeker, every: Sets, done: Collection[Key] = frozenset()) -> l
             for condition in (None, *asked.rule.conditions):
                 goal = Goal(asked.chain, asked.rule, condition)
                 goal = found.setdefault(goal.key, goal)
-                some = ALL if goal.key in done else _wanted(seeker, asked, condition)
+                some = _wanted(seeker, asked, condition)
                 old = goal.flows.get(way, NONE)
                 goal.flows[way] = seeker.space.bdd.either(old, some)
     for goal in found.values():
-        goal.flows = {way: some for way, some in goal.flows.items() if some != NONE}
+        goal.keep(seeker, every)
     return list(found.values())
 
 
