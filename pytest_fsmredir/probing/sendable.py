@@ -32,7 +32,10 @@ STRAY_LENGTH: Final = {4: 40, 6: 60}
 """Length in bytes of the forged packets, by IP version."""
 
 SYN_LENGTH: Final = {4: 60, 6: 80}
-"""Length in bytes of Linux's SYN packet, by IP version; the suite sends no other length."""
+"""Length in bytes of Linux's SYN packet, by IP version; the suite sends SYNs of no other length."""
+
+LONGEST: Final = 1400
+"""Limit in bytes of a packet that is sent: longer ones may be fragmented."""
 
 PLAIN_TOS: Final = tuple((n, n) for n in range(0, 256, 4))
 """TCP itself sets the ECN bits."""

@@ -11,7 +11,7 @@ from pytest_fsmredir.backends.base import Mesh, Place, Pod
 from pytest_fsmredir.backends.facets import KernelSettings
 from pytest_fsmredir.model.flow import Address, Direction, Fate
 from pytest_fsmredir.probing.aim import ANSWERED, NOT_ANSWERED
-from pytest_fsmredir.probing.sendable import ECN_SYN, SYN_LENGTH
+from pytest_fsmredir.probing.sendable import ECN_SYN, LONGEST, SYN_LENGTH
 from pytest_fsmredir.rules.packet import ICMP, ICMPV6, SYN, TCP, UDP, Packet, text_of
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.traffic.connection import Connection
@@ -76,6 +76,8 @@ class Sender:
     def _can(self, packet: Packet) -> bool:
         echo = {ICMP: 8, ICMPV6: 128}
         if packet.protocol in echo:
+            if packet.length > LONGEST:
+                return False
             plain = packet.icmp_type == echo[packet.protocol] and packet.icmp_code == 0
             plain = plain and not (packet.tos or packet.mark) and packet.ttl == 64
             return plain and (packet.direction is Direction.OUTBOUND or not self._foreign(packet))
@@ -88,7 +90,9 @@ class Sender:
             return False
         if packet.protocol == UDP and packet.gid:
             return False
-        if packet.length != SYN_LENGTH[packet.family] or packet.tos & 3:
+        if packet.protocol == TCP and packet.length != SYN_LENGTH[packet.family]:
+            return False
+        if packet.length > LONGEST or packet.tos & 3:
             return False
         return self._reachable(packet)
 

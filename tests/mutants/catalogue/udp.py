@@ -70,6 +70,12 @@ MUTANTS = (
         last(Rule("", "PREROUTING", "-p udp --dport 16384:20000", "REDIRECT --to-ports 15003")),
     ),
     _udp(
+        "udp-of-a-length-dropped",
+        "outbound UDP of 700 to 710 bytes is dropped",
+        "B34: istio/istio PR 33572",
+        _filtered("OUTPUT", "-m length --length 700:710"),
+    ),
+    _udp(
         "udp-on-second-interface-dropped-out",
         "UDP that leaves by the second interface is dropped",
         "B40: istio/istio 7182",
