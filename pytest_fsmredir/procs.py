@@ -245,6 +245,32 @@ def spawn(
     return Running(process, errors)
 
 
+class Interactive:
+    """A program that uses the terminal of this process."""
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
+        """Start it.
+
+        Raises:
+            CommandError: It could not be started.
+        """
+        try:
+            self._process = subprocess.Popen(list(argv), env=env)
+        except OSError as error:
+            raise CommandError(argv, 127, str(error)) from None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
+    def stop(self) -> None:
+        """Kill it if it has not ended."""
+        if not self.ended:
+            self._process.kill()
+            self._process.wait()
+
+
 class HeldProgram:
     """A started program that waits for one line on its standard input."""
 

@@ -77,6 +77,14 @@ class JudgedMesh(Mesh, FacetSource, Protocol):
         """
         ...
 
+    def enter(self, pod: Pod) -> None:
+        """Run a shell in a pod on the terminal of this process, until it ends.
+
+        Raises:
+            BackendError: The backend cannot.
+        """
+        ...
+
     def close(self) -> None:
         """Close everything that the check opened."""
         ...

@@ -224,6 +224,14 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             suite=True,
         ),
         Option(
+            "pause-on-fail",
+            "open a shell in the pod of each failed check, and go on when it ends",
+            "flag",
+            "pause_on_fail",
+            in_file=False,
+            suite=True,
+        ),
+        Option(
             "evidence",
             "which checks leave a directory of evidence, in evidence/ of the report or else in"
             " .fsm-evidence/",

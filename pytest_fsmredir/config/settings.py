@@ -97,6 +97,7 @@ class Settings:
         require: The verdict that exit status 0 requires.
         pipy_bin: The Pipy program for network namespaces; None if no option names one.
         report: The directory of the report; None for no report.
+        pause_on_fail: Whether to open a shell in the pod of each failed check.
         evidence: Which checks leave a directory of evidence: ``on-failure``, ``all`` or ``off``.
         privilege: ``auto``, ``rootless`` or ``root``.
         timeout_s: Seconds after which a flow counts as unanswered.
@@ -128,6 +129,7 @@ class Settings:
     require: str
     pipy_bin: Path | None
     report: Path | None
+    pause_on_fail: bool
     evidence: str
     privilege: str
     timeout_s: float

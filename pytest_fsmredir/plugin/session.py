@@ -28,6 +28,7 @@ from pytest_fsmredir.model.checks import Catalogue, Check, Profile
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.withdrawn import reject_withdrawn
 from pytest_fsmredir.plugin.hooks import NODES, ConformanceHooks, is_worker
+from pytest_fsmredir.plugin.pause import Pause, require_terminal
 from pytest_fsmredir.report.describe import explanation, listing
 from pytest_fsmredir.suite import catalogue
 from pytest_fsmredir.suite.backends import nodes_to_run_on
@@ -104,6 +105,9 @@ def prepare(config: pytest.Config) -> ConformanceHooks | None:
         versions = preflight.iptables_versions(plan.variants)
         runner = Runner(plan, Results(privilege, versions))
         hooks = ConformanceHooks(config, runner)
+        if settings.pause_on_fail:
+            require_terminal(settings, config)
+            runner.pause = Pause(config)
         if not config.option.collectonly and not is_worker(config):
             _make_ready(hooks)
     except FsmRedirError as error:

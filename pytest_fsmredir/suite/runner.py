@@ -11,7 +11,7 @@ from time import monotonic
 
 import pytest
 
-from pytest_fsmredir.backends.protocols import Backend, JudgedMesh, Wanted
+from pytest_fsmredir.backends.protocols import Backend, JudgedMesh, Suspect, Wanted
 from pytest_fsmredir.config.parsing import NETNS
 from pytest_fsmredir.config.settings import BY_WEBHOOK
 from pytest_fsmredir.errors import FsmRedirError
@@ -45,11 +45,18 @@ from pytest_fsmredir.text import printable
 _EXPLAINED = frozenset({Outcome.FAIL, Outcome.WARN})
 RUNNER = pytest.StashKey["Runner"]()
 
+Pause = Callable[[Row, JudgedMesh, Suspect], None]
+"""A callback for each failure: the row, the mesh of the check, and the pod of the flow."""
+
 Watch = Callable[[str, int, int | None], None]
 """A callback for each flow of a sweep: the check's name, flows so far, total flows if known."""
 
 
 def _ignore(_name: str, _done: int, _total: int | None) -> None:
+    pass
+
+
+def _go_on(_row: Row, _mesh: JudgedMesh, _pod: Suspect) -> None:
     pass
 
 
@@ -61,11 +68,13 @@ class Runner:
         results: Collects remarks about backends. The caller records the rows.
         watch: Receives the progress of sweeps.
         evidence: Writes the evidence of failures.
+        pause: Called at each failure, before the pods of the check are removed.
     """
 
     def __init__(self, plan: Plan, results: Results) -> None:
         self.plan, self.results = plan, results
         self.watch: Watch = _ignore
+        self.pause: Pause = _go_on
         self.evidence = Evidence(plan.settings)
         self._gate = Gate()
         self._backends: dict[str, Backend] = {}
@@ -185,6 +194,9 @@ class Runner:
             written = self.evidence.take(check, row, claim, mesh, found)
             if failed and written is not None:
                 row = replace(row, evidence=f"{os.path.relpath(written)}/")
+        pods = mesh.suspects(None if claim is None else claim.fate)
+        if pods and self._fails(row):
+            self.pause(row, mesh, pods[-1])
         return replace(result, row=row)
 
     def _mesh(self, backend: Backend, variant: Variant) -> JudgedMesh:
@@ -212,13 +224,15 @@ class Runner:
         except (FsmRedirError, Unmet, OSError) as error:
             self.results.remark([f"{UNCLAIMED}: the search for leaks over IPv6 failed: {error}"])
 
+    def _fails(self, row: Row) -> bool:
+        """Whether a result is a failure, unless it is waived."""
+        strict = self.plan.settings.strict
+        return row.outcome is Outcome.FAIL or (row.outcome is Outcome.WARN and strict)
+
     def _with_consequence(self, result: Result, check: Check) -> Result:
         """Turn a violated requirement into a failure or a waiver, as the settings say."""
         row = result.row
-        fails = row.outcome is Outcome.FAIL or (
-            row.outcome is Outcome.WARN and self.plan.settings.strict
-        )
-        if not fails:
+        if not self._fails(row):
             return result
         for waiver in self.plan.settings.waivers:
             if waiver.id == check.id:

@@ -12,6 +12,7 @@ from pytest_fsmredir.backends.configurations import asked_for
 from pytest_fsmredir.backends.facets import MadeFacets
 from pytest_fsmredir.backends.netns.capturing import captured
 from pytest_fsmredir.backends.netns.kernel import highest_id
+from pytest_fsmredir.backends.netns.pausing import enter
 from pytest_fsmredir.backends.netns.places import NetnsOutside, NetnsPlace
 from pytest_fsmredir.backends.netns.pods import NetnsPod, own_pod
 from pytest_fsmredir.backends.netns.programs import Confinement
@@ -185,6 +186,10 @@ class NetnsMesh:
     def sent_again(self, pod: Pod, fate: Fate) -> dict[str, bytes]:
         """Send a flow once more, and return what both sides saw, as pcap files by name."""
         return captured(self.backend, self.client, own_pod(pod), fate)
+
+    def enter(self, pod: Pod) -> None:
+        """Run a shell in a pod on the terminal of this process, until it ends."""
+        enter(own_pod(pod), self.backend.foreign_toolbox(self.iptables))
 
     def pod_names(self) -> set[str]:
         """Return the names of the pods that the check used."""

@@ -185,6 +185,10 @@ class KubeMesh:
         """Not offered here: no container may capture the packets of a pod."""
         raise BackendError(f"no packets were captured: {pod.address} is a pod of a cluster")
 
+    def enter(self, pod: Pod) -> None:
+        """Not offered here: kubectl exec opens a shell."""
+        raise BackendError(f"no shell was opened in the pod {pod.address}: use kubectl exec")
+
     def mark(self) -> int:
         """Return the number of known acceptances."""
         return len(self.backend.acceptance_log.log)
