@@ -29,9 +29,11 @@ from pytest_fsmredir.model.flow import (
 )
 from pytest_fsmredir.suite.assertions import ASSERTED, recording_code
 from pytest_fsmredir.suite.recording import (
+    NOT_PROGRAMMED,
     RecordedFlow,
     Recording,
     lists_in_words,
+    runs_in_words,
     socket_in_words,
 )
 
@@ -211,6 +213,7 @@ class _Mesh:
         self.family, self.recording = family, Recording()
         self.names = {_LOOPBACK[family]: "loopback"}
         self.conditions: list[str] = []
+        self.runs: dict[str, list[str]] = {}
         self._addresses, self._alternative, self._claims, self._left = 0, False, 0, _FLOWS_AT_MOST
         self.server, self.client, self.node = (
             _Thing(self, name) for name in ("server", "client", "node")
@@ -232,7 +235,8 @@ class _Mesh:
     def bare_pod(self, **_: object) -> _Thing:
         """Record a pod that is not programmed yet."""
         thing = self.pod()
-        self.recording.pods[thing._name] = "not programmed yet"
+        self.runs[thing._name] = [NOT_PROGRAMMED]
+        self.recording.pods[thing._name] = NOT_PROGRAMMED
         return thing
 
     def facet(self, kind: type[Facet]) -> Facet:
@@ -260,7 +264,12 @@ class _Mesh:
     def programmed(self, pod: str, settings: Mapping[str, Any]) -> None:
         """Record the lists of a pod."""
         lists = {**(settings.get("annotations") or {}), **(settings.get("mesh_config") or {})}
-        self.recording.pods[pod] = self.named(lists_in_words(lists))
+        runs = self.runs.setdefault(pod, [])
+        if (
+            runs in ([], [NOT_PROGRAMMED]) or settings
+        ):  # a further run without arguments changes no list
+            runs.append(self.named(lists_in_words(lists)) or "no lists")
+        self.recording.pods[pod] = runs_in_words(runs)
 
     def new_address(self, name: str) -> str:
         """Return an address for a place; the places of a check are few."""
@@ -296,13 +305,14 @@ class _Mesh:
         in_pod = source.startswith("pod")
         uid = how.get("uid") or (APP_UID if in_pod and how.get("uid") is None else how.get("uid"))
         host = to if isinstance(to, str) else to.address
+        runs = [run for each in (source, self.names.get(host)) for run in self._run_of(each)]
         row = RecordedFlow(
             source=source + socket_in_words(how),
             uid=uid,
             host=self.names.get(host, host),
             port=port,
             protocol=protocol,
-            conditions=tuple(filter(None, self.conditions)),
+            conditions=tuple(dict.fromkeys(filter(None, (*self.conditions, *runs)))),
         )
         self.recording.flows.append(row)
         direction = Direction.OUTBOUND if in_pod else Direction.INBOUND
@@ -310,6 +320,11 @@ class _Mesh:
         acceptance = Acceptance(0, Acceptor.ORIGIN, there, here, there)
         flow = Flow(direction, there, protocol, uid)
         return _RecordedFate(self, row, Fate(flow, here, (acceptance,)))
+
+    def _run_of(self, pod: str | None) -> list[str]:
+        """Return which run programmed a pod last, if there are several states of it."""
+        runs = self.runs.get(pod or "", [])
+        return [f"run {len(runs) - (runs[0] == NOT_PROGRAMMED)}"] if len(runs) > 1 else []
 
     def claim(self, row: RecordedFlow, expected: str) -> None:
         """Record what a check expects of a flow."""

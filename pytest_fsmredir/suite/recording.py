@@ -8,6 +8,9 @@ from typing import Any
 
 from pytest_fsmredir.model.flow import Protocol
 
+NOT_PROGRAMMED = "not programmed"
+_RUNS = 4  # shown for one pod
+
 
 @dataclass(slots=True)
 class RecordedFlow:
@@ -66,9 +69,20 @@ def socket_in_words(how: Mapping[str, Any]) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
+def runs_in_words(runs: Sequence[str]) -> str:
+    """Return the states of a pod in words, one for each run that programmed it."""
+    before = [run for run in runs if run == NOT_PROGRAMMED]
+    after = [run for run in runs if run != NOT_PROGRAMMED]
+    if len(runs) == 1:
+        return runs[0]
+    numbered = [f"run {number}: {lists}" for number, lists in enumerate(after[:_RUNS], 1)]
+    more = ["..."] if len(after) > _RUNS else []
+    return "; ".join([*before, *numbered, *more])
+
+
 def lists_in_words(lists: Mapping[str, object]) -> str:
     """Return the lists of a pod in words."""
-    return "; ".join(
+    return ", ".join(
         f"{name.removeprefix('flomesh.io/')} {_short(value)}" for name, value in lists.items()
     )
 

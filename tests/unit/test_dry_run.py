@@ -55,6 +55,16 @@ def test_addresses_have_names() -> None:
     assert shown("OIX-001")[0] == "pod outbound-ip-range-exclusion-list server/32"
 
 
+def test_each_configuration_of_a_pod_is_shown() -> None:
+    """Catches: a flow with two fates, and no word of the second run that changes its fate."""
+    lines = shown("LIFE-005")
+    assert lines[0] == "pod not programmed; run 1: no lists"
+    assert "pod uid 1000 -> server:8080 TCP captured outbound [run 1]" in lines
+    assert shown("OII-017")[0].startswith(
+        "pod not programmed; run 1: outbound-ip-range-inclusion-list server/32,; run 2:"
+    )
+
+
 def test_every_check_is_recorded() -> None:
     """Catches: a check that the recording mesh cannot run, and a recording that does not say so."""
     recordings = {check.id: recorded(check) for check in CHECKS.checks}
