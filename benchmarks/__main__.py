@@ -1,6 +1,6 @@
 """Measure the performance targets: ``python -m benchmarks [NAMES]``.
 
-The names are bare, flows, fuzz, import, runs and exhaustive; none means all.
+The names are bare, flows, fuzz, import, runs, exhaustive and scale; none means all.
 
 Each figure is the median of several rounds. If a target is a ratio, both sides are measured
 alternately in the same run, so that a slow or busy machine slows both.
@@ -11,6 +11,7 @@ alternately in the same run, so that a slow or busy machine slows both.
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import statistics
 import subprocess
@@ -31,12 +32,17 @@ from pytest_fsmredir.implementations.reference.programming import Reference
 from pytest_fsmredir.model.checks import MUST
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.features import ALL_FEATURES
+from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.reserved import OUTBOUND_PORT
+from pytest_fsmredir.rules import live
+from pytest_fsmredir.rules.pod import Surroundings
+from pytest_fsmredir.rules.prove import Prover
 from pytest_fsmredir.traffic.sockets import SO_ORIGINAL_DST
 
 ROUNDS = 7
 FLOWS = 2000
 BARE_FLOWS = 10_000
+LONG = 10_000
 _NO_CACHE = "PYTHONDONTWRITEBYTECODE"
 _AGAIN = (sys.executable, "-m", "benchmarks")
 PORT = 8080
@@ -161,6 +167,40 @@ def exhaustive() -> None:
     )
 
 
+def scale() -> None:
+    """Measure a pod with long lists: how long it takes to program it, and to prove its rules."""
+    ports = ",".join(str(1024 + 3 * n) for n in range(LONG))
+    ranges = {
+        4: ",".join(f"100.{n // 256}.{n % 256}.0/25" for n in range(LONG)),
+        6: ",".join(f"2001:db8:{n:x}::/49" for n in range(LONG)),
+    }
+    backend = NetnsBackend(Reference(), families=(4, 6), timeout_s=5.0)
+    for family, listed in ranges.items():
+        lists = {
+            "flomesh.io/outbound-ip-range-exclusion-list": listed,
+            "flomesh.io/outbound-port-exclusion-list": ports,
+        }
+        start = _cpu_s()
+        mesh = backend.mesh(family, default_variant(), exhaustive=False)
+        pod = mesh.pod(annotations=lists)
+        programmed = _cpu_s()
+        site = backend.shared_site(pod.configuration, default_variant(), second_interface=False)
+        run = site.init_run(backend.toolbox(default_variant()), backend.confinement)
+        rules = live.read(run.run(live.command()).stdout)
+        prover = Prover(
+            rules, pod.configuration.policy(), family, Surroundings({"eth0": pod.addresses})
+        )
+        proved = all([prover.prove(direction).proved for direction in Direction])
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            f"{LONG} ranges, {LONG} ports, IPv{family}   programmed in {programmed - start:.2f} s,"
+            f" {'proved' if proved else 'NOT PROVED'} in {_cpu_s() - programmed:.2f} s of processor"
+            f" time (target: 10), {memory:.0f} MB (target: 400)"
+        )
+        mesh.close()
+    backend.close()
+
+
 def fuzz() -> None:
     """Measure generated policies: flows judged per second, including the creation of pods."""
     from pytest_fsmredir.fuzz.checks import campaign_on
@@ -242,6 +282,7 @@ MEASUREMENTS = {
     "runs": runs,
     "exhaustive": exhaustive,
     "fuzz": fuzz,
+    "scale": scale,
     "flows": flows,
 }
 
@@ -254,7 +295,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"unknown: {', '.join(unknown)}; known: {', '.join(MEASUREMENTS)}", file=sys.stderr)
         return 2
-    if {"bare", "flows", "fuzz"} & set(names or MEASUREMENTS):
+    if {"bare", "flows", "fuzz", "scale"} & set(names or MEASUREMENTS):
         privileges.acquire("auto")
     for name in names or MEASUREMENTS:
         MEASUREMENTS[name]()

@@ -23,7 +23,8 @@ def lines_of(text: str) -> list[str]:
         raise RulesError(f"the file is longer than {SIZE_LIMIT} characters")
     lines = text.replace("\r\n", "\n").split("\n")
     for number, line in enumerate(lines, 1):
-        if len(line) > LINE_LIMIT:
+        # "nft -j" prints a whole ruleset in one line; the limit of the file applies to it.
+        if len(line) > LINE_LIMIT and not line.startswith("{"):
             raise fault(number, f"the line is longer than {LINE_LIMIT} characters", line)
         found = _CONTROL.search(line)
         if found:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pytest_fsmredir.rules import live
@@ -34,6 +36,13 @@ def test_listings_are_read_by_their_headings() -> None:
     assert [len(chain.rules) for chain in rules.at(Hook.OUTPUT, 4)] == [1]
     assert [rule.table for rule in rules.routing[4].rules] == ["local", "7"]
     assert rules.remarks == []
+
+
+def test_listing_of_many_rules_in_one_line_is_read() -> None:
+    """Catches: long lists whose rules are not proved, because nft prints them in one long line."""
+    rule = {"rule": {"family": "ip", "table": "nat", "chain": "OUTPUT", "comment": 1000 * "x"}}
+    long = json.dumps({"nftables": 1100 * [rule]})
+    assert live.read(printed(0, long)).remarks == []
 
 
 @pytest.mark.parametrize(
