@@ -57,12 +57,13 @@ class TracedRule(NamedTuple):
 class Tracing(Protocol):
     """The kernel's trace of the first packets of flows through the rules of a pod."""
 
-    def rules(self, transport: bytes) -> frozenset[TracedRule] | None:
+    def rules(self, protocol: int, transport: bytes) -> frozenset[TracedRule] | None:
         """Return the rules that packets matched since the last call.
 
         None if the kernel dropped reports, because too many waited.
 
         Args:
+            protocol: Only packets of this protocol.
             transport: Only packets whose transport header begins with these bytes, such as the
                 source port of TCP and UDP.
         """

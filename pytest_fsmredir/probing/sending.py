@@ -150,7 +150,9 @@ def _prepared(packet: Packet) -> Prepare | None:
     level = socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6
     options: list[tuple[int, int, int]] = []
     if packet.mark:
-        options.append((socket.SOL_SOCKET, socket.SO_MARK, packet.mark))
+        # Python takes a signed number.
+        mark = packet.mark - (packet.mark >> 31 << 32)
+        options.append((socket.SOL_SOCKET, socket.SO_MARK, mark))
     if packet.tos:
         options.append((level, socket.IP_TOS if v4 else socket.IPV6_TCLASS, packet.tos))
     if packet.ttl != 64:

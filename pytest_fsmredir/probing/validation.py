@@ -218,7 +218,7 @@ class _Run:
 
     def _tried(self, packet: Packet) -> tuple[Path, str] | None:
         """Send a packet; return its path, and how the kernel contradicts it."""
-        self.tracing.rules(b"")  # forget what came before
+        self.tracing.rules(packet.protocol, b"")  # forget what came before
         try:
             fate = self.ends.send(packet) if packet.state == NEW else self._stray(packet)
         except (Unmet, OSError):  # it loops, or its source is taken
@@ -230,8 +230,8 @@ class _Run:
         path = follow(self.seeker.model, sent)
         begins = sent.source_port.to_bytes(2, "big")
         if sent.protocol in {ICMP, ICMPV6}:
-            begins = bytes([sent.icmp_type])
-        traced = self.tracing.rules(begins)
+            begins = bytes([sent.icmp_type, sent.icmp_code])
+        traced = self.tracing.rules(sent.protocol, begins)
         if traced is None:
             return None
         return path, self._difference(path, traced) or _other_fate(path, fate)

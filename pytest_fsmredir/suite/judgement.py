@@ -295,11 +295,11 @@ def _absent(
 
 def _proof(rows: list[Row]) -> str:
     about_all = [row for row in rows if row.check.startswith(EVERY_FLOW)]
-    if not about_all or not all(row.proof for row in about_all):
-        return ""
-    reasons = list(dict.fromkeys(row.proof for row in about_all if row.proof != PROVED))
+    reasons = list(dict.fromkeys(row.proof for row in about_all if row.proof not in {"", PROVED}))
     if reasons:
         return f"not proved: {'; '.join(reasons)}"
+    if not about_all or not all(row.proof for row in about_all):
+        return ""
     use = RuleUse.joined(use for row in about_all for use in row.rules)
     validated = f"{use.shown} of {use.conditions} conditions validated"
     return f"proved for every address, port and user ({validated})"

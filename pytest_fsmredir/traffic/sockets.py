@@ -95,7 +95,8 @@ def sent_by(sock: socket.socket, gid: int) -> Sent:
     level = socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6
     ttl = sock.getsockopt(level, socket.IP_TTL if v4 else socket.IPV6_UNICAST_HOPS)
     tos = sock.getsockopt(level, socket.IP_TOS if v4 else socket.IPV6_TCLASS)
-    return Sent(gid, sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK), tos, ttl)
+    mark = sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) & 0xFFFFFFFF  # Python reads it signed
+    return Sent(gid, mark, tos, ttl)
 
 
 def set_transparent(sock: socket.socket, *, on: bool = True) -> None:

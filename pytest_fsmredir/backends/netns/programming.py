@@ -103,9 +103,9 @@ class NetnsTracing(Tracing):
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
 
-    def rules(self, transport: bytes) -> frozenset[TracedRule] | None:
+    def rules(self, protocol: int, transport: bytes) -> frozenset[TracedRule] | None:
         """Return the rules that packets matched since the last call."""
-        return self._tracer.rules(transport)
+        return self._tracer.rules(protocol, transport)
 
     def inject(self, place: Place, packet: Packet, *, uid: int | None = None) -> None:
         """Send a packet made by hand."""

@@ -83,16 +83,17 @@ class Tracer:
             self._sock.send(_request(_ULOG, 1, _ACK, socket.AF_UNSPEC, setting))
             self._require_accepted("log packets")
 
-    def rules(self, transport: bytes) -> frozenset[TracedRule] | None:
+    def rules(self, protocol: int, transport: bytes) -> frozenset[TracedRule] | None:
         """Return the rules that packets matched since the last call.
 
         None if the kernel dropped reports, because too many waited.
 
         Args:
+            protocol: Only packets of this protocol.
             transport: Only packets whose transport header begins with these bytes.
         """
         self._dropped = False
-        found = frozenset(self._matched(transport))
+        found = frozenset(self._matched(protocol, transport))
         return None if self._dropped else found
 
     def close(self) -> None:
@@ -100,21 +101,23 @@ class Tracer:
         self._sock.send(_batch(_request(_NFTABLES, _DELETE_TABLE, 0, 1, _text(1, _TABLE))))
         self._sock.close()
 
-    def _matched(self, wanted: bytes) -> Iterator[TracedRule]:
+    def _matched(self, protocol: int, transport: bytes) -> Iterator[TracedRule]:
         ours = False
         for kind, body in self._waiting():
             if kind == _NFTABLES << 8 | _TRACE:
-                found = attributes(body, 4, 1, 2, 3, 9)
+                found = attributes(body, 4, 1, 2, 3, 8, 9)
                 # The report of the first rule of a base chain contains the packet's headers.
                 if 9 in found:
-                    ours = found[9].startswith(wanted)
+                    ours = _protocol(found.get(8, b"")) == protocol
+                    ours = ours and found[9].startswith(transport)
                 place = _place(body[0], found)
                 if ours and place in self._places:
                     yield TracedRule("nft", *place[:3], self._places[place])
             elif kind == _ULOG << 8:
                 found = attributes(body, 4, 9, 10)
                 packet = found.get(9, b"")
-                if packet[_length(packet) :].startswith(wanted):
+                of_protocol = _protocol(packet) == protocol
+                if of_protocol and packet[_length(packet) :].startswith(transport):
                     yield from _logged(body[0], found.get(10, b""))
 
     def _waiting(self) -> Iterator[tuple[int, bytes]]:
@@ -153,6 +156,12 @@ class Tracer:
 def _place(family: int, found: dict[int, bytes]) -> tuple[str, str, str, bytes]:
     table, chain = (found.get(n, b"").rstrip(b"\0").decode(errors="replace") for n in (1, 2))
     return _FAMILIES.get(family, str(family)), table, chain, found.get(3, b"")
+
+
+def _protocol(packet: bytes) -> int | None:
+    """Return the protocol in an IP header; None without a header."""
+    at = 6 if packet[:1] >= b"\x60" else 9
+    return packet[at] if len(packet) > at else None
 
 
 def _length(packet: bytes) -> int:
