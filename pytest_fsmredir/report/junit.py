@@ -7,10 +7,9 @@ from xml.etree import ElementTree as ET
 
 from pytest_fsmredir.model.checks import Catalogue, Profile
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.report.suites import SKIPPED, suite_name
 from pytest_fsmredir.suite.deciding import explanation
 from pytest_fsmredir.text import printable
-
-SKIPPED = (Outcome.UNSUPPORTED, Outcome.WAIVED, Outcome.NOT_RUN)
 
 
 def junit(catalogue: Catalogue, rows: Iterable[tuple[Profile, Row]], trouble: str = "") -> str:
@@ -31,11 +30,6 @@ def junit(catalogue: Catalogue, rows: Iterable[tuple[Profile, Row]], trouble: st
         root.append(_trouble(trouble))
     ET.indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
-
-
-def suite_name(variant: Variant) -> str:
-    """Return the name of the suite of a variant."""
-    return f"{variant.where}/{variant.iptables}-v{variant.family}"
 
 
 def _suite(catalogue: Catalogue, variant: Variant, rows: list[tuple[Profile, Row]]) -> ET.Element:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import yaml
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.report.document import canonical, document
 from pytest_fsmredir.report.junit import junit
-from pytest_fsmredir.report.sums import SIGNATURE, SUMS, digests_of, sums_text
+from pytest_fsmredir.report.sums import EVIDENCE, SIGNATURE, SUMS, digests_of, sums_text
 from pytest_fsmredir.suite.judgement import Judgement
 from pytest_fsmredir.suite.plan import Plan
 
@@ -33,6 +34,8 @@ def prepare_directory(directory: Path) -> None:
         for name in (*_FILES, SUMS, SIGNATURE):
             (directory / name).touch()
             (directory / name).unlink()
+        for readme in (directory / EVIDENCE).glob("*/README.yaml"):  # leaves what is not ours
+            shutil.rmtree(readme.parent)
     except OSError as error:
         raise SettingsError(f"--fsm-report: {directory}: {error.strerror}") from None
 
@@ -55,7 +58,8 @@ def write_report(
     )
     pairs = zip(_FILES, texts, strict=True)
     files = [_written(directory / name, text) for name, text in pairs]
-    sums = sums_text(digests_of(files, directory))
+    evidence = [each for each in (directory / EVIDENCE).rglob("*") if each.is_file()]
+    sums = sums_text(digests_of([*files, *evidence], directory))
     return [*files, _written(directory / SUMS, sums)]
 
 

@@ -99,7 +99,8 @@ def forge(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 def seal(directory: Path) -> None:
     """Write fresh digests."""
-    files = [file for file in directory.iterdir() if not file.name.startswith(SUMS)]
+    every = [file for file in directory.rglob("*") if file.is_file()]
+    files = [file for file in every if not file.name.startswith(SUMS)]
     (directory / SUMS).write_text(sums_text(digests_of(files, directory)))
 
 

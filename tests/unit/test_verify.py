@@ -27,6 +27,7 @@ from pytest_fsmredir.report.sums import SIGNATURE, SUMS
 from pytest_fsmredir.report.verify.circumstances import EFFECTS, check_withdrawn
 from pytest_fsmredir.report.verify.files import check_digests
 from pytest_fsmredir.report.verify.whole import findings
+from pytest_fsmredir.report.write import prepare_directory
 from tests.unit.conftest import Project
 from tests.unit.reports import forge, row_of, seal, write
 
@@ -175,6 +176,31 @@ def test_junit_with_entities_is_not_expanded(project: Project) -> None:
     file.write_text('<!DOCTYPE x [<!ENTITY a "b">]>' + file.read_text().partition("?>")[2])
     seal(directory)
     assert rejected(directory) == ["junit.xml cannot be read as XML without a document type"]
+
+
+def test_evidence_belongs_to_the_report(project: Project) -> None:
+    """Catches: evidence that is edited or lost after the run."""
+    directory = write(project, outcomes={"OUT-001": Outcome.FAIL})
+    folder = directory / "evidence" / "OUT-001-netns-nft-v4"
+    folder.mkdir(parents=True)
+    (folder / "README.yaml").write_text("check: OUT-001\n")
+    forge(
+        directory, lambda document: document["run"].update(evidence=[f"x/evidence/{folder.name}/"])
+    )
+    assert rejected(directory) == []
+    (folder / "README.yaml").write_text("check: OUT-002\n")
+    assert "README.yaml was changed" in rejected(directory)[0]
+    prepare_directory(directory)
+    assert not folder.exists()
+
+
+def test_lost_evidence_is_noticed(project: Project) -> None:
+    """Catches: a failure whose evidence is left out of the submission."""
+    directory = write(project, outcomes={"OUT-001": Outcome.FAIL})
+    forge(directory, lambda document: document["run"].update(evidence=["r/evidence/OUT-001-x/"]))
+    assert rejected(directory) == [
+        "the evidence r/evidence/OUT-001-x/ is named, but it is not in evidence/"
+    ]
 
 
 def test_withdrawn_check_is_named(project: Project) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -11,9 +11,9 @@ import yaml
 
 from pytest_fsmredir.model.checks import Catalogue
 from pytest_fsmredir.model.outcomes import Outcome
-from pytest_fsmredir.report.junit import SKIPPED, suite_name
 from pytest_fsmredir.report.read import Report
-from pytest_fsmredir.report.sums import SIGNATURE, SUMS, digests_of, sums_text
+from pytest_fsmredir.report.suites import SKIPPED, suite_name
+from pytest_fsmredir.report.sums import EVIDENCE, SIGNATURE, SUMS, digests_of, sums_text
 from pytest_fsmredir.report.verify.finding import Finding
 
 _ELEMENTS = {Outcome.FAIL: "failure", Outcome.ERROR: "error"}
@@ -55,6 +55,15 @@ def check_digests(directory: Path) -> Iterator[Finding]:
 def _listed(text: str) -> dict[str, str]:
     pairs = (line.partition("  ") for line in text.splitlines())
     return {name: digest for digest, _, name in pairs}
+
+
+def check_evidence(report: Report) -> Iterator[Finding]:
+    """Check that the directories of evidence that the report names are there."""
+    folder = report.file.parent / EVIDENCE
+    for named in report.run.get("evidence", ()):
+        # The report has the path from the directory of the run.
+        if not (folder / PurePosixPath(named).name).is_dir():
+            yield Finding(f"the evidence {named} is named, but it is not in {EVIDENCE}/")
 
 
 def check_yaml(report: Report) -> Iterator[Finding]:
