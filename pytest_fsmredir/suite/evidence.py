@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from pytest_fsmredir.config.settings import Settings
 from pytest_fsmredir.errors import BackendError, FsmRedirError, tail
 from pytest_fsmredir.model.checks import Check
 from pytest_fsmredir.model.flow import Claim
-from pytest_fsmredir.model.outcomes import Row
+from pytest_fsmredir.model.outcomes import Outcome, Row
 from pytest_fsmredir.rules import show
 from pytest_fsmredir.rules.why.counters import counted
 from pytest_fsmredir.rules.why.explain import Explanation
@@ -27,7 +27,7 @@ from pytest_fsmredir.text import printable
 ALIKE: Final = 3
 """Directories of failures with the same explanation."""
 AT_MOST: Final = 60
-"""Directories of one process."""
+"""Directories of failures of one process."""
 LONGEST: Final = 512 * 1024
 """Bytes of one file."""
 DEFAULT: Final = Path(".fsm-evidence")
@@ -65,6 +65,7 @@ class Evidence:
     settings: Settings
     written: list[Path] = field(default_factory=list)
     _alike: Counter[str] = field(default_factory=Counter)
+    _passed: dict[tuple[tuple[str, ...], int], Path] = field(default_factory=dict)
 
     @property
     def directory(self) -> Path:
@@ -75,7 +76,7 @@ class Evidence:
     def wants(self, *, failed: bool) -> bool:
         """Whether a result leaves evidence."""
         mode = self.settings.evidence
-        return (mode == "all" or (mode == "on-failure" and failed)) and len(self.written) < AT_MOST
+        return mode == "all" or (mode == "on-failure" and failed and len(self.written) < AT_MOST)
 
     def take(
         self,
@@ -104,15 +105,29 @@ class Evidence:
         if not pods or (row.why and self._alike[row.why] > ALIKE):
             return None
         pod = _explained_pod(pods, found)
-        files, missing = _Taking(check, claim, mesh, pod, found).all()
-        files["README.yaml"] = _readme(check, row, pod, list(files), missing)
         directory = self.directory / f"{check.id}-{row.variant}".replace(":", "-")
+        taking = _Taking(check, claim, mesh, pod, found)
+        if row.outcome is Outcome.PASS:
+            files, missing = self._of_pass(taking, directory)
+        else:
+            files, missing = taking.all()
+        files["README.yaml"] = _readme(check, row, pod, list(files), missing)
         try:
             _write(directory, files)
         except OSError:
             return None  # such as a full disk; the verdict does not depend on it
         self.written.append(directory)
         return directory
+
+    def _of_pass(
+        self, taking: _Taking, directory: Path
+    ) -> tuple[dict[str, str | bytes], dict[str, str]]:
+        """Return the rules of a pod in which a check passed; checks that share a pod do it once."""
+        pod = taking.pod
+        key = (pod.addresses, len(pod.earlier))
+        if (first := self._passed.setdefault(key, directory)) != directory:
+            return {"rules.txt": f"# the rules of the same pod are in ../{first.name}\n"}, {}
+        return taking.taken([("rules", taking.rules)])
 
 
 def _explained_pod(pods: Sequence[Suspect], found: Explanation | None) -> Suspect:
@@ -135,9 +150,15 @@ class _Taking:
 
     def all(self) -> tuple[dict[str, str | bytes], dict[str, str]]:
         """Return the files by name, and what could not be taken with the reasons."""
+        return self.taken(self._parts())
+
+    def taken(
+        self, parts: Iterable[tuple[str, Take]]
+    ) -> tuple[dict[str, str | bytes], dict[str, str]]:
+        """Take some kinds of evidence; return the files, and what could not be taken."""
         files: dict[str, str | bytes] = {}
         missing: dict[str, str] = {}
-        for name, take in self._parts():
+        for name, take in parts:
             try:
                 files |= take()
             except FsmRedirError as error:
@@ -148,7 +169,7 @@ class _Taking:
         """Yield the kinds of evidence, in the order in which they are taken."""
         if self.claim is not None:
             yield "packets", self._packets
-        yield "rules", self._rules
+        yield "rules", self.rules
         yield "tables", lambda: {"tables.txt": self._run(["/bin/sh", "-c", _TABLES])}
         if self.claim is not None:
             yield "repro.sh", self._script
@@ -158,7 +179,7 @@ class _Taking:
             raise BackendError("the flow loops, so it is not sent again")
         return self.mesh.sent_again(self.pod, self.claim.fate)
 
-    def _rules(self) -> Files:
+    def rules(self) -> Files:
         """Return the rules, and what the flow's second try has counted."""
         after = self._run(reading())
         case = None if self.found is None else self.found.case

@@ -160,3 +160,22 @@ def test_failures_with_one_explanation_leave_few_directories(
         written = [failed.leave(evidence) for _ in range(ALIKE + 2)]
     assert written[ALIKE:] == [None, None]
     assert all(written[:ALIKE])
+
+
+def test_checks_that_pass_in_one_pod_list_its_rules_once(
+    backend: NetnsBackend, tmp_path: Path
+) -> None:
+    """Catches: a run with all evidence that takes many times as long as one without."""
+    evidence = evidence_in(tmp_path)
+    checks = catalogue.load()
+    with closing(backend.mesh(4, IptablesVariant.NFT, exhaustive=False)) as mesh:
+        mesh.pod()
+        for id in ("OUT-001", "OUT-002"):
+            row = Row(check=id, variant=Variant("netns", "nft", 4), outcome=Outcome.PASS)
+            evidence.take(checks[id], row, None, mesh, None)
+    first, second = (
+        (tmp_path / "evidence" / f"{id}-netns-nft-v4" / "rules.txt").read_text()
+        for id in ("OUT-001", "OUT-002")
+    )
+    assert "REDIRECT --to-ports 15001" in first
+    assert second == "# the rules of the same pod are in ../OUT-001-netns-nft-v4\n"
