@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from pytest_fsmredir.rules.bdd import joined
 from pytest_fsmredir.rules.errors import RulesError, TooComplexError
@@ -33,6 +34,8 @@ _LISTED = (
     Field.DESTINATION, Field.PORT, Field.SOURCE, Field.SOURCE_PORT, Field.UID, Field.GID,
     Field.MARK,
 )  # fmt: skip
+NESTING_LIMIT: Final = 64
+"""Limit of nested jumps; the kernel permits 16 in nf_tables (NFT_JUMP_STACK_SIZE)."""
 WORK_LIMIT = 6_000_000
 """Limit of cached results of set operations: about 1 GB and half a minute."""
 
@@ -170,12 +173,13 @@ def _listed_at(conditions: Sequence[Test]) -> tuple[int, Number] | None:
 
 
 def reject_cycles(rules: RuleSet) -> None:
-    """Reject chains that jump back to themselves, and jumps to chains that do not exist.
+    """Reject chains that jump back to themselves, and jumps that are nested too deeply.
 
     Raises:
         RulesError: The message names the line of the jump.
     """
     done: set[int] = set()
+    heights: dict[int, int] = {}
     for start in rules.chains.values():
         path: dict[int, None] = {}
         stack: list[tuple[Chain, Iterator[tuple[Chain, Rule]]]] = []
@@ -187,6 +191,7 @@ def reject_cycles(rules: RuleSet) -> None:
                 stack.pop()
                 path.pop(id(chain), None)
                 done.add(id(chain))
+                heights[id(chain)] = _height(chain, rules, heights)
                 continue
             target, rule = following
             if id(target) in path:
@@ -195,6 +200,19 @@ def reject_cycles(rules: RuleSet) -> None:
                     f"{where}: the jump to {target.name!r} closes a cycle: {rule.text[:120]}"
                 )
             _enter(target, rules, path, stack, done)
+
+
+def _height(chain: Chain, rules: RuleSet, heights: Mapping[int, int]) -> int:
+    """Return how many chains are nested below a chain, from the heights of its targets."""
+    highest = 0
+    for target, rule in _targets(chain, rules):
+        highest = max(highest, 1 + heights.get(id(target), 0))
+        if highest > NESTING_LIMIT:
+            where = f"line {rule.line}" if rule.line else f"rule {rule.number}"
+            raise RulesError(
+                f"{where}: jumps are nested more than {NESTING_LIMIT} deep: {rule.text[:120]}"
+            )
+    return highest
 
 
 def _enter(

@@ -30,7 +30,9 @@ _SECTIONS: Final[Mapping[str, str]] = {
     "rule6": "ip -6 rule show",
     "route4": "ip -4 route show table all",
     "route6": "ip -6 route show table all",
-    "settings": "grep -H . /proc/sys/net/ipv4/conf/*/route_localnet",
+    "settings": "grep -H . /proc/sys/net/ipv4/conf/*/route_localnet"
+    " /proc/sys/net/ipv4/conf/*/rp_filter",
+    "links": "ip link show",
     "transforms": "ip xfrm policy",
     "neighbours": "ip neigh show nud permanent",
     "queues": "tc qdisc show",
@@ -144,7 +146,7 @@ def _sort(sorter: Sorter, name: str, text: str) -> None:
                 sorter.add_route(number, line, family)
             case "legacy" | "tables":  # names of tables, whose rules no program lists
                 return
-            case "transforms" | "neighbours" | "queues":
+            case "transforms" | "neighbours" | "queues" | "links":
                 return
             case "settings":
                 path, _, value = line.partition(":")
@@ -180,6 +182,17 @@ def _outside_the_model(sections: Mapping[str, str]) -> list[str]:
         for line in sections.get("neighbours", "").splitlines()
         if line.split()[:1] and line.split()[0] not in gateways
     ][:1]
+    remarks += [
+        f"an eBPF program at an interface is not modelled: {line.strip()}"
+        for line in sections.get("links", "").splitlines()
+        if re.search(r"\bprog/xdp\b|\bxdp", line)
+    ]
+    remarks += [
+        f"a route that changes its packets is not modelled: {line.strip()}"
+        for name in ("route4", "route6")
+        for line in sections.get(name, "").splitlines()
+        if " encap " in line
+    ]
     for line in sections.get("queues", "").splitlines():
         kind = line.split()[1:2]
         if kind and kind[0] not in _PLAIN_QUEUES:

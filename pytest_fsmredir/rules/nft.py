@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -51,6 +52,8 @@ _QUIET: Final = frozenset({"counter", "log", "comment", "ct helper", "ct timeout
 _VARYING: Final = frozenset({"limit", "quota", "meter", "connlimit", "ct count", "last"})
 _ENDS: Final[Mapping[str, Action]] = {"accept": Accept(), "drop": Drop(), "return": Return()}
 _ALL = 2**32 - 1
+_ESCAPED = re.compile(r"(?<!\\)(?:\\\\)*(\\u00(?:[01]\w|7[fF]|[89]\w)|\\[bfnrt])")
+"""A control character in JSON. A name that holds one could write to a terminal."""
 IPTABLES_TABLES: Final = frozenset({"filter", "nat", "mangle", "raw", "security"})
 
 
@@ -66,6 +69,10 @@ def read(text: str, line: int, into: RuleSet, *, listed: frozenset[tuple[str, st
     Raises:
         RulesError: It is not such a document.
     """
+    escaped = _ESCAPED.search(text)
+    if escaped:
+        number = line + text.count("\n", 0, escaped.start())
+        raise RulesError(f"line {number}: the text holds the control character {escaped[0]}")
     try:
         document = json.loads(text)
         items = document["nftables"]

@@ -129,10 +129,11 @@ def _after(words: Sequence[str], word: str) -> str:
 
 def joined(rules: Sequence[PolicyRule], routes: Sequence[tuple[str, Route]]) -> Routing:
     """Return the routing that consists of these rules and routes."""
-    tables: dict[str, tuple[Route, ...]] = {}
+    tables: dict[str, list[Route]] = {}
     for table, entry in routes:
-        tables[table] = (*tables.get(table, ()), entry)
-    return Routing(tuple(sorted(rules, key=lambda rule: rule.priority)), tables)
+        tables.setdefault(table, []).append(entry)
+    found = {table: tuple(entries) for table, entries in tables.items()}
+    return Routing(tuple(sorted(rules, key=lambda rule: rule.priority)), found)
 
 
 def plain(

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
 from pytest_fsmredir.rules.bdd import NONE, joined
 from pytest_fsmredir.rules.ends import End, EndKind, Ends, Move, Observer
-from pytest_fsmredir.rules.forms import DEVICE_HOOKS, Chain, Field, Hook, Kind, PolicyRule
+from pytest_fsmredir.rules.forms import DEVICE_HOOKS, Chain, Field, Hook, Kind, PolicyRule, Route
 from pytest_fsmredir.rules.passage import Model, Passage
 from pytest_fsmredir.rules.pod import NOWHERE
 from pytest_fsmredir.rules.space import LOOPBACK, Bits, Environment
@@ -248,14 +249,15 @@ class Walk:
             yield "unreachable", "", asking
             return
         routes = self._model.routing.tables.get(rule.table, ())
-        for route in sorted(routes, key=lambda r: r.destination[1] - r.destination[0]):
+        # The longest prefix wins; routes of one length that do the same are looked up at once.
+        for (_, kind, device), alike in groupby(sorted(routes, key=_specific), key=_specific):
             if asking == NONE:
                 return
-            block = self._space.within(self.way.at[Field.DESTINATION], (route.destination,))
-            some = self._bdd.both(asking, block)
+            spans = joined(route.destination for route in alike)
+            some = self._bdd.both(asking, self._space.within(self.way.at[Field.DESTINATION], spans))
             asking = self._bdd.minus(asking, some)
-            if some != NONE and route.kind != "throw":
-                yield route.kind, route.interface, some
+            if some != NONE and kind != "throw":
+                yield kind, device, some
 
     # Arrival and departure.
 
@@ -278,6 +280,7 @@ class Walk:
     def _sort(self, packets: int) -> None:
         """Separate packets for the pod itself from those that it forwards."""
         packets = self._bdd.minus(packets, self._martian(packets))
+        packets = self._bdd.minus(packets, self._filtered(packets))
         local = self._bdd.union(
             some
             for kind, _, some in self._looked_up(packets)
@@ -292,11 +295,38 @@ class Walk:
             return NONE
         settings = self._model.rules.settings
         names = [n for n in settings if n.endswith(".route_localnet") and settings[n] == "1"]
+        names = [n for n in names if n.split(".")[-2] not in {"lo", "default"}]
         if self._space.family == 4 and names:
             return NONE
         loopback = (LOOPBACK[self._space.family],)
         lost = self._bdd.both(packets, self._space.within(self.way.at[Field.DESTINATION], loopback))
         self.way.end(End(EndKind.LOST, "loopback, from outside"), lost)
+        return lost
+
+    def _filtered(self, packets: int) -> int:
+        """Return the packets whose source has a route by another interface, where that is checked.
+
+        ``rp_filter`` 1 checks it (ip-sysctl.rst); the larger value of ``all`` and the interface
+        counts. The kernel looks the source up in the main table unless a rule says otherwise.
+        """
+        settings, lost = self._model.rules.settings, NONE
+        prefix = "net.ipv4.conf"
+        everywhere = settings.get(f"{prefix}.all.rp_filter", "0")
+        routes = self._model.routing.tables.get("main", ())
+        for device in self._model.surroundings.addresses if self._space.family == 4 else ():
+            if max(everywhere, settings.get(f"{prefix}.{device}.rp_filter", "0")) != "1":
+                continue
+            number = self._space.index(device)
+            arriving = self._space.within(self.way.at[Field.IN], ((number, number),))
+            left = self._bdd.both(packets, arriving)
+            for route in sorted(routes, key=_specific):
+                by = self._space.within(self.way.at[Field.SOURCE], (route.destination,))
+                some = self._bdd.both(left, by)
+                left = self._bdd.minus(left, some)
+                if route.interface != device:
+                    lost = self._bdd.either(lost, some)
+            lost = self._bdd.either(lost, left)
+        self.way.end(End(EndKind.LOST, "the reverse path filter"), lost)
         return lost
 
     def _settle(self, packets: int, *, here: bool) -> None:
@@ -345,3 +375,8 @@ class Walk:
             for name, words in names.items()
         ]
         return [*self.way.altered.items(), *seen]
+
+
+def _specific(route: Route) -> tuple[int, str, str]:
+    """Return a key that sorts the longest prefix first."""
+    return route.destination[1] - route.destination[0], route.kind, route.interface

@@ -304,3 +304,21 @@ def test_drop_at_a_hook_of_an_interface_is_found(hook: str, device: str) -> None
     proofs = [prover.prove(direction) for direction in Direction]
     found = [f for proof in proofs for f in (proof.findings if device else proof.doubts)]
     assert {f.packet.port for f in found} == {7777}
+
+
+def test_reverse_path_filter_is_modelled() -> None:
+    """Catches: a setting of the kernel that drops what arrives at a second interface."""
+    routes = """\
+0: from all lookup local
+32766: from all lookup main
+default via 169.254.1.1 dev eth0
+198.19.0.0/16 via 169.254.1.1 dev net1
+local 10.244.0.10 dev eth0 table local
+local 10.78.0.2 dev net1 table local
+net.ipv4.conf.net1.rp_filter = 1"""
+    rules = read_text("\n".join([*reference(Policy()), routes]))
+    pod = Surroundings.of(rules, ("10.244.0.10",), closed=True)
+    found = Prover(rules, Policy(), 4, pod).prove(Direction.INBOUND).findings
+    assert {(f.packet.interface, f.end.detail) for f in found} == {
+        ("net1", "the reverse path filter")
+    }

@@ -221,9 +221,18 @@ def test_large_file_is_read_in_linear_time(make: Callable[[], str]) -> None:
         read_text(make())
 
 
-def test_long_chain_of_chains_is_read() -> None:
-    """Catches: jumps that exceed the recursion limit."""
+def test_long_chain_of_chains_is_refused() -> None:
+    """Catches: jumps that exceed the recursion limit, in any order of the chains."""
     names = [f"C{i}" for i in range(5000)]
-    lines = [f":{name} - [0:0]" for name in names]
-    lines += [f"-A {a} -j {b}" for a, b in pairwise(names)]
-    assert len(read_text("\n".join(["*nat", *lines, "COMMIT", ""])).chains) == 5004
+    jumps = [f"-A {a} -j {b}" for a, b in pairwise(names)]
+    for order in (names, names[::-1]):
+        lines = ["*nat", *(f":{name} - [0:0]" for name in order), *jumps, "COMMIT", ""]
+        with pytest.raises(RulesError, match=r"line \d+: jumps are nested more than 64 deep"):
+            read_text("\n".join(lines))
+
+
+def test_control_character_in_a_name_of_nft_is_refused() -> None:
+    """Catches: a name that writes to the terminal of the reader."""
+    text = '{"nftables": [\n{"table": {"family": "ip", "name": "a\\u001b[31m"}}]}'
+    with pytest.raises(RulesError, match="line 2: the text holds the control character"):
+        read_text(text)

@@ -58,6 +58,12 @@ MUTANTS = (
         rules=narrow(Tag.REDIRECT_IN, "-m limit --limit 1/second --limit-burst 50"),
     ),
     Mutant(
+        name="outbound-quota-leaks",
+        what="outbound capture ends when the first packets have 6,000 bytes",
+        source="B38: istio/istio 51210",
+        rules=narrow(Tag.REDIRECT_OUT, "-m quota --quota 6000"),
+    ),
+    Mutant(
         name="outbound-hashlimit-by-destination",
         what="outbound capture ends at 3 connections to the same destination",
         source="B38: istio/istio 51210",
