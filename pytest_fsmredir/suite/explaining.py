@@ -44,6 +44,9 @@ def _answer(
 ) -> Explanation | None:
     try:
         scene = scene_of(pod, mesh)
+    except FsmRedirError as error:
+        return Explanation("", f"the rules were not read: {error}")
+    try:
         found = ask(scene)
     except FsmRedirError as error:
         return Explanation("", f"the rules do not explain this: {error}")

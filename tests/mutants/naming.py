@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.pods import NetnsPod
-from pytest_fsmredir.implementations.base import Implementation
+from pytest_fsmredir.implementations.base import Implementation, Refused
 from pytest_fsmredir.model.checks import Check
 from pytest_fsmredir.model.flow import Claim
 from pytest_fsmredir.rules import live
@@ -50,12 +51,11 @@ def naming(
         original: The correct implementation.
     """
     found = explained(check, claim, mesh) or Explanation("", "no pod had a part in it")
-    answers = [
-        names_the_change(
-            found, scene_of(pod, mesh).rules, _correct_rules(pod, mesh, backend, original)
-        )
-        for pod in mesh.suspects(None if claim is None else claim.fate)
-    ]
+    answers = []
+    for pod in mesh.suspects(None if claim is None else claim.fate):
+        with suppress(Refused):  # no rules are correct for a configuration that has to be refused
+            correct = _correct_rules(pod, mesh, backend, original)
+            answers.append(names_the_change(found, scene_of(pod, mesh).rules, correct))
     visible = [answer for answer in answers if answer is not None]
     return Naming(any(visible) if visible else None, f"{found.why}\n{found.path}")
 
