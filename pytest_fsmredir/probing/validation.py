@@ -6,6 +6,7 @@ and the kernel's trace and the packet's fate are compared with the path that the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
@@ -83,6 +84,16 @@ _PLAIN: Final = (
     (Field.TTL, one(64)),
     (Field.SOURCE_PORT, one(40000)),
 )
+_Goal = tuple[int, str, str, str, str, str]
+"""IP version, origin, table, chain, rule and condition."""
+
+CONFIRMED: Final[set[_Goal]] = set()
+"""Goals that the kernel confirmed in this process. It treats one text alike in every pod."""
+
+_COUNTERS: Final = re.compile(r"^\[\d+:\d+\] |\bcounter packets \d+ bytes \d+")
+_NAMED_ELSEWHERE: Final = re.compile(r"\bset\b|map\b|@|\bjhash\b")
+"""Sets and maps, whose elements differ from pod to pod."""
+
 _SIDECARS: Final = frozenset({ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT})
 
 
@@ -123,11 +134,14 @@ def validate(trace: Trace, seeker: Seeker, every: Sets, able: Sets, ends: Ends) 
         # Sets are smallest if all packets are followed, and are cut to some of them later.
         wanted = goals(seeker, dict.fromkeys(every, ALL))
         run = _Run(seeker, able, ends, tracing)
+        run.reached |= {goal.key for goal in wanted if _is_known(goal, seeker, every)}
         for goal in wanted:
             run.reach(goal)
     for goal in wanted:
         if goal.key not in run.reached:
             goal.keep(seeker, every)
+        elif (name := _name_of(goal, seeker)) is not None:
+            CONFIRMED.add(name)
     return Validation(wanted, frozenset(run.reached))
 
 
@@ -156,11 +170,11 @@ class _Run:
 
     def reach(self, goal: Goal) -> None:
         """Send a packet that reaches a goal, if no earlier packet did."""
-        packet = None if goal.key in self.reached else self._chosen(goal)
-        if packet is None:
+        chosen = None if goal.key in self.reached else self._chosen(goal)
+        if chosen is None:
             return
-        silent = follow(self.seeker.model, packet).end.kind in _UNANSWERED
-        if silent and packet.state == NEW:
+        packet, answered = chosen
+        if not answered and packet.state == NEW:
             self._unanswered += 1
             if self._unanswered > _UNANSWERED_LIMIT:
                 return
@@ -191,12 +205,13 @@ class _Run:
             packets = seeker.space.bdd.both(packets, seeker.domain.only(name, spans))
         return packets
 
-    def _chosen(self, goal: Goal) -> Packet | None:
+    def _chosen(self, goal: Goal) -> tuple[Packet, bool] | None:
+        """Return a packet that reaches a goal, and whether it is answered."""
         for (direction, state), some in goal.within(self.seeker, self._usual):
-            return self.seeker.example(direction, some, state)
+            return self.seeker.example(direction, some, state), True
         for able in (self._answered, self.able):
             for (direction, state), some in goal.within(self.seeker, able):
-                return self.seeker.plainest(direction, some, state)
+                return self.seeker.plainest(direction, some, state), able is self._answered
         return None
 
     def _confirmed(self, packet: Packet) -> Path | None:
@@ -284,6 +299,22 @@ class _Run:
             for rule in chain.rules:
                 found[rule.number] = max(found.get(rule.number, 0), len(rule.conditions))
         return found
+
+
+def _is_known(goal: Goal, seeker: Seeker, every: Sets) -> bool:
+    """Whether packets reach a goal that the kernel confirmed in another pod."""
+    if _name_of(goal, seeker) not in CONFIRMED:
+        return False
+    return next(goal.within(seeker, every), None) is not None
+
+
+def _name_of(goal: Goal, seeker: Seeker) -> _Goal | None:
+    """Return what a goal is in every pod; None if it depends on more than the rule's text."""
+    text = _COUNTERS.sub("", goal.rule.text)
+    if _NAMED_ELSEWHERE.search(text):
+        return None
+    condition = goal.condition.text if goal.condition else ""
+    return seeker.space.family, *_name(goal.chain), text, condition
 
 
 def _forged(packet: Packet) -> Forged:

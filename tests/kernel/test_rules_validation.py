@@ -18,6 +18,7 @@ from pytest_fsmredir.model.checks import MUST
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.rule_use import RuleUse
 from pytest_fsmredir.probing import search as searching
+from pytest_fsmredir.probing import validation
 from pytest_fsmredir.probing.search import Search
 from pytest_fsmredir.rules import live
 from pytest_fsmredir.rules.forms import RuleSet
@@ -42,6 +43,12 @@ def backend() -> Iterator[NetnsBackend]:
     """One backend for all tests; each test has its own mesh."""
     with closing(NetnsBackend(Reference(), families=(4, 6), timeout_s=5.0)) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def nothing_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what the kernel confirmed for earlier tests, so that each test sends its packets."""
+    monkeypatch.setattr(validation, "CONFIRMED", set())
 
 
 @contextmanager
@@ -111,3 +118,16 @@ def test_wrong_model_is_an_error(
     with mesh_of(backend, variant, 4) as mesh, wrong_model:
         searched(mesh)
     searching._compared.cache_clear()
+
+
+def test_confirmed_conditions_are_not_sent_again(backend: NetnsBackend) -> None:
+    """Catches: every pod of a run that pays for the rules that all pods have."""
+    with mesh_of(backend, "nft", 4) as mesh:
+        first = searched(mesh).agrees
+    confirmed = set(validation.CONFIRMED)
+    assert confirmed
+    searching._compared.cache_clear()  # as in another pod with the same rules
+    with mesh_of(backend, "nft", 4) as mesh:
+        again = searched(mesh).agrees
+    assert confirmed == validation.CONFIRMED
+    assert again.use == first.use
