@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from ipaddress import ip_address
@@ -162,7 +163,8 @@ def _prepared(packet: Packet) -> Prepare | None:
 
 def _setter(options: Iterable[tuple[int, int, int]]) -> Prepare:
     def prepare(sock: socket.socket) -> None:
-        for option in options:
-            sock.setsockopt(*option)
+        for level, option, value in options:
+            # Python takes numbers of 31 bits only; a mark has 32.
+            sock.setsockopt(level, option, struct.pack("=I", value))
 
     return prepare
