@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--all-checks-only",
         action="store_true",
-        help="judge by the checks ALL-* alone, and say why they miss what they miss",
+        help="judge by the checks ALL-* alone, and list the mutants that they do not find",
     )
     parser.add_argument(
         "--matrix", action="store_true", help="run every check on each mutant, and print who kills"

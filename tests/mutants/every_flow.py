@@ -1,4 +1,4 @@
-"""Judge mutants by the checks of every flow alone, and say why they miss what they miss."""
+"""Judge mutants by the checks of every flow alone, and list those that they do not find."""
 
 from __future__ import annotations
 
