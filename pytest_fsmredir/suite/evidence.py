@@ -13,7 +13,7 @@ import yaml
 from pytest_fsmredir.backends.facets import ForeignPrograms
 from pytest_fsmredir.backends.protocols import JudgedMesh, Suspect
 from pytest_fsmredir.config.settings import Settings
-from pytest_fsmredir.errors import BackendError, FsmRedirError, tail
+from pytest_fsmredir.errors import BackendError, tail
 from pytest_fsmredir.model.checks import Check
 from pytest_fsmredir.model.flow import Claim
 from pytest_fsmredir.model.outcomes import Outcome, Row
@@ -161,8 +161,8 @@ class _Taking:
         for name, take in parts:
             try:
                 files |= take()
-            except FsmRedirError as error:
-                missing[name] = printable(str(error))
+            except Exception as error:  # such as a link that is gone; the verdict stands
+                missing[name] = printable(str(error) or type(error).__name__)
         return files, missing
 
     def _parts(self) -> Iterator[tuple[str, Take]]:
