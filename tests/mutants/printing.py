@@ -44,7 +44,11 @@ def summary(verdicts: Sequence[Verdict], checks: Catalogue, seconds: float) -> s
             f"{sum(v.killer is None for v in equivalent)} of {len(equivalent)} equivalent mutants"
             f" passed, in {sum(v.trials for v in equivalent)} trials",
             _names("false alarms", [v for v in equivalent if v.killer is not None]),
-            *(f"not decided: {trial}: {trial.detail}" for v in erring for trial in v.errors[:3]),
+            *(
+                f"not decided: {v.mutant} by {trial}: {trial.detail}"
+                for v in erring
+                for trial in v.errors[:3]
+            ),
             f"busiest killers: {_busiest(killed)}",
             *_explained(killed),
         ]
