@@ -12,7 +12,7 @@ from pytest_fsmredir.backends.facets import ForeignPrograms, ForgedPackets, Kern
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.errors import BackendError
-from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.implementations.base import IptablesVariant, Target
 from pytest_fsmredir.implementations.reference.programming import Reference
 from pytest_fsmredir.model.checks import MUST
 from pytest_fsmredir.model.configuration import Configuration
@@ -131,3 +131,22 @@ def test_confirmed_conditions_are_not_sent_again(backend: NetnsBackend) -> None:
         again = searched(mesh).agrees
     assert confirmed == validation.CONFIRMED
     assert again.use == first.use
+
+
+class _Spared(Reference):
+    """The reference, with the port of the inbound listener exempt."""
+
+    def program(self, target: Target) -> None:
+        """Program one pod."""
+        super().program(target)
+        words = "-t nat -I PREROUTING -p tcp --dport 15003 -j RETURN"
+        assert target.run(["iptables", *words.split()]).status == 0
+
+
+def test_listener_that_is_dialled_directly_contradicts_nothing() -> None:
+    """Catches: an error of ours for an implementation that exempts the sidecar's own port."""
+    with (
+        closing(NetnsBackend(_Spared(), families=(4,), timeout_s=5.0)) as backend,
+        mesh_of(backend, "nft", 4) as mesh,
+    ):
+        assert searched(mesh).agrees
