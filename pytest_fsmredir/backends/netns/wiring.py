@@ -49,6 +49,7 @@ _EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 # seventh ICMP error in a row.
 _QUIET = {
     "ipv4/icmp_ratelimit": "0",
+    "ipv4/icmp_ratemask": "0",  # icmp_msgs_per_sec limits what the mask names (icmpv4_global_allow)
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
 }
