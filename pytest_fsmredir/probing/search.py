@@ -21,7 +21,6 @@ from pytest_fsmredir.model.claims import PROVED, Proven
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Claim, Direction, Fate
 from pytest_fsmredir.model.policy import Policy
-from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
 from pytest_fsmredir.model.rule_use import RuleUse
 from pytest_fsmredir.probing.forging import Forger, Means
 from pytest_fsmredir.probing.judge import claim
@@ -52,7 +51,6 @@ _COUNTERS = re.compile(r"(?<=\[)\d+(?=:\d)|(?<=:)\d+(?=\])|(?<=(?:ckets|bytes)\"
 """Values of packet counters: checks of one pod share its proof, although the values differ."""
 
 _SENT_AT_MOST = 60
-_LISTENERS = frozenset({INBOUND_PORT, OUTBOUND_PORT})
 _SLOW = frozenset({EndKind.DROPPED, EndKind.LOST, EndKind.FORWARDED})
 _SLOW_AT_MOST = 12
 """Limit of unanswered flows, each of which takes a whole timeout."""
@@ -234,8 +232,6 @@ class _Hunt:
         if not judged.holds:
             self.cause = self.cause or judged
             self._blame(finding, fate.seen)
-        elif finding.end.kind is EndKind.DIRECT and finding.packet.port in _LISTENERS:
-            return  # the sidecar's listener itself is dialled: captured and direct look alike
         elif finding.depends:
             self._doubt(finding)
         elif self.found.predicts(finding, fate):

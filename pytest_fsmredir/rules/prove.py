@@ -9,6 +9,7 @@ from typing import Final
 from pytest_fsmredir.model.checks import Level
 from pytest_fsmredir.model.flow import Direction, Route
 from pytest_fsmredir.model.policy import Policy
+from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
 from pytest_fsmredir.rules.bdd import NONE, Intervals
 from pytest_fsmredir.rules.document import Duty, duties
 from pytest_fsmredir.rules.ends import Asked, End, EndKind, Ends
@@ -35,6 +36,7 @@ _KINDS: Final = {
     Route.SIDECAR_OUTBOUND: EndKind.CAPTURED_OUTBOUND,
     Route.SIDECAR_INBOUND: EndKind.CAPTURED_INBOUND,
 }
+_LISTENERS: Final = {Route.SIDECAR_OUTBOUND: OUTBOUND_PORT, Route.SIDECAR_INBOUND: INBOUND_PORT}
 UNTOUCHED: Final = {
     UDP: Duty(Route.DIRECT, "SPEC-5.2", Level.MUST),
     ICMP: Duty(Route.DIRECT, "SPEC-5.3", Level.MUST),
@@ -201,12 +203,20 @@ class Prover:
         bdd = self.space.bdd
         for end, some in ends.items():
             if end.kind is not _KINDS[duty.route] and not _permitted(duty, end):
-                differing = bdd.both(flows, some)
+                differing = bdd.minus(bdd.both(flows, some), self._arriving_anyway(duty, end))
                 certain = self._certain(flows, differing)
                 yield from self._found(direction, duty, end, certain)
                 yield from self._doubted(
                     direction, duty, end, bdd.minus(self._possible(differing), certain)
                 )
+
+    def _arriving_anyway(self, duty: Duty, end: End) -> int:
+        """Return the packets to the listener itself: direct, they arrive where a capture leads."""
+        port = _LISTENERS.get(duty.route)
+        if port is None or end.kind is not EndKind.DIRECT:
+            return NONE
+        here = self._domain.only(Field.DESTINATION, self.surroundings.local(self.family))
+        return self.space.bdd.both(here, self._domain.only(Field.PORT, one(port)))
 
     def _certain(self, flows: int, differing: int) -> int:
         """Return the flows that differ for every result of the conditions not understood."""

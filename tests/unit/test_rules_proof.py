@@ -322,3 +322,14 @@ net.ipv4.conf.net1.rp_filter = 1"""
     assert {(f.packet.interface, f.end.detail) for f in found} == {
         ("net1", "the reverse path filter")
     }
+
+
+@pytest.mark.parametrize(("ports", "found"), [("15003", set()), ("15002:15003", {15002})])
+def test_exempt_listener_hides_no_other_port(ports: str, found: set[int]) -> None:
+    """Catches: an exemption that counts as harmless because it begins at the listener's port."""
+    lines = reference(Policy())
+    at = lines.index("*nat") + 1
+    while lines[at].startswith((":", "-N")):
+        at += 1
+    lines.insert(at, f"-I PREROUTING -p tcp -m tcp --dport {ports} -j ACCEPT")
+    assert {f.packet.port for f in findings(lines, Policy())} == found
