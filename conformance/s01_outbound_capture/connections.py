@@ -107,8 +107,8 @@ def test_dialled_ports_are_told_apart(mesh: Mesh) -> None:
 
 @section.check("KUBE-005", "1.1", profile=Profile.KUBERNETES, families=(4,))
 def test_services_are_captured(mesh: Mesh, workloads: Workloads) -> None:
-    """A connection to a Service MUST be captured outbound, whether it has an address of its own or
-    is headless."""
+    """A connection to a Service MUST be captured outbound, whether it has a cluster IP or is
+    headless."""
     pod, peer = mesh.pod(), mesh.pod(annotations=PEER)
     for headless in (False, True):
         name = workloads.service(peer, 8080, headless=headless)

@@ -118,7 +118,7 @@ class Backend(Protocol):
     def offers(self, family: int) -> frozenset[str]:
         """Return the needs that it can meet for an IP version.
 
-        Those of the facets that it makes, and those of :class:`.needs.Need` that are no facet.
+        These are the needs of the facets that it makes, and members of :class:`.needs.Need`.
         """
         ...
 

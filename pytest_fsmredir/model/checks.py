@@ -52,7 +52,7 @@ class Check:
         profile: The profile that its result counts for. An IPv6 run counts for ``ipv6``.
         features: The features that an implementation must claim for the check to apply.
         needs: Names of the capabilities that the backend must have: those of the facets in the
-            function's signature, and declared ones that are no facet.
+            function's signature, and those that are declared.
         families: IP versions that the check runs with.
         function: Takes a mesh and facets; raises AssertionError if the requirement does not hold.
             If it yields, it starts with the session and resumes when it is the check's turn.

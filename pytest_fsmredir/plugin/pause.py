@@ -79,4 +79,4 @@ def require_terminal(settings: Settings, config: pytest.Config) -> None:
         raise SettingsError("--fsm-pause-on-fail: only the backend netns can open a shell in a pod")
     with terminal(config):
         if not (os.isatty(0) and os.isatty(1)):
-            raise SettingsError("--fsm-pause-on-fail: standard input and output are no terminal")
+            raise SettingsError("--fsm-pause-on-fail: standard input or output is not a terminal")

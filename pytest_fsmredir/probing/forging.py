@@ -1,4 +1,4 @@
-"""Send packets of the model that no socket sends, and see at the pod's link what became of them.
+"""Send packets that no socket can send, and watch the pod's link for their fate.
 
 A usual packet follows each forged one. So a forged packet that does not pass is known as soon as
 its follower passes, without a timeout.

@@ -188,7 +188,7 @@ class _Run:
                 self.reached.add(key)
 
     def _without_silent(self, way: Way, packets: int) -> int:
-        if way[1] == INVALID:  # nobody waits for an answer
+        if way[1] == INVALID:  # no flow waits for an answer
             return packets
         at = environment(self.seeker.space, way[0], {})
         ends = Walk(self.seeker.model, at).send(way[0], packets)

@@ -46,7 +46,7 @@ def test_a_pause_without_a_terminal_is_refused(project: Project) -> None:
     """Catches: a run on CI that waits for a shell that nobody types into."""
     ended = project.conform("--fsm-pause-on-fail", *RUN)
     assert ended.status == pytest.ExitCode.USAGE_ERROR
-    assert "--fsm-pause-on-fail: standard input and output are no terminal" in ended.output
+    assert "--fsm-pause-on-fail: standard input or output is not a terminal" in ended.output
 
 
 def test_a_pause_of_workers_is_refused(project: Project) -> None:

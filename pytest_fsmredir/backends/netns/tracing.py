@@ -1,6 +1,6 @@
 """Trace packets through the rules of a namespace: ask the kernel which rules they match.
 
-One nft table of our own marks packets to be traced. The mark belongs to the packet, so rules of
+A separate nft table marks packets to be traced. The mark belongs to the packet, so rules of
 nft and of both variants of iptables report to the same socket: nft rules by the multicast group
 for traces, rules of legacy iptables by the packet log of netfilter.
 """

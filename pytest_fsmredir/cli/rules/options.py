@@ -73,7 +73,7 @@ def packet(arguments: argparse.Namespace, pod: Surroundings) -> Packet:
     """Return the packet that the options describe.
 
     Raises:
-        SettingsError: There is no such packet.
+        SettingsError: The packet cannot exist; the message names the option.
     """
     outbound = arguments.out is not None
     try:

@@ -1,4 +1,4 @@
-"""Write ``repro.sh``: one failed flow and the rules of its pod, in namespaces of its own."""
+"""Write ``repro.sh``: one failed flow and the rules of its pod, in separate namespaces."""
 
 from __future__ import annotations
 
