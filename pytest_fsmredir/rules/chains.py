@@ -22,13 +22,12 @@ from pytest_fsmredir.rules.forms import (
     Number,
     Opaque,
     Rule,
-    RuleSet,
     Test,
     Tproxy,
     Untrack,
     Write,
-    parts,
 )
+from pytest_fsmredir.rules.ruleset import RuleSet, parts
 
 _LISTED = (
     Field.DESTINATION, Field.PORT, Field.SOURCE, Field.SOURCE_PORT, Field.UID, Field.GID,

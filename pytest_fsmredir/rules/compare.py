@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.rules.bdd import NONE
 from pytest_fsmredir.rules.ends import Ends
-from pytest_fsmredir.rules.forms import RuleSet
 from pytest_fsmredir.rules.packet import environment
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import Surroundings
+from pytest_fsmredir.rules.ruleset import RuleSet
 from pytest_fsmredir.rules.seek import Seeker
 from pytest_fsmredir.rules.space import Space
 from pytest_fsmredir.rules.trace import Path, follow

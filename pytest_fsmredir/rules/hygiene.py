@@ -9,10 +9,11 @@ from typing import NamedTuple
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.rules.bdd import ALL, NONE, contains
 from pytest_fsmredir.rules.ends import Asked
-from pytest_fsmredir.rules.forms import AllOf, Chain, Field, Number, Rule, RuleSet, Test
+from pytest_fsmredir.rules.forms import AllOf, Chain, Field, Number, Rule, Test
 from pytest_fsmredir.rules.packet import environment
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import Surroundings
+from pytest_fsmredir.rules.ruleset import RuleSet
 from pytest_fsmredir.rules.space import Environment, Space
 from pytest_fsmredir.rules.vocabulary import ESTABLISHED, INVALID, NEW, RELATED
 from pytest_fsmredir.rules.walk import Walk

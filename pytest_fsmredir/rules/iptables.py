@@ -18,10 +18,8 @@ from pytest_fsmredir.rules.forms import (
     Kind,
     Not,
     Rule,
-    RuleSet,
     Test,
     Unknown,
-    parts,
 )
 from pytest_fsmredir.rules.iptables_matches import (
     BASE,
@@ -35,6 +33,7 @@ from pytest_fsmredir.rules.iptables_matches import (
 )
 from pytest_fsmredir.rules.iptables_targets import actions_of, options_of
 from pytest_fsmredir.rules.lexer import fault, words_of
+from pytest_fsmredir.rules.ruleset import RuleSet, parts
 from pytest_fsmredir.rules.sets import IpSet
 
 Numbered = Sequence[tuple[int, str]]

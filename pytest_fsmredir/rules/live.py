@@ -13,9 +13,9 @@ from typing import Final
 from pytest_fsmredir.rules import nft_tables
 from pytest_fsmredir.rules.chains import reject_cycles
 from pytest_fsmredir.rules.errors import RulesError
-from pytest_fsmredir.rules.forms import RuleSet
 from pytest_fsmredir.rules.lexer import lines_of
 from pytest_fsmredir.rules.reading import Sorter
+from pytest_fsmredir.rules.ruleset import RuleSet
 
 _MARK: Final = "#fsmredir"
 _SECTIONS: Final[Mapping[str, str]] = {

@@ -29,7 +29,6 @@ from pytest_fsmredir.rules.forms import (
     Reject,
     Return,
     Rule,
-    RuleSet,
     Source,
     Test,
     Tproxy,
@@ -45,6 +44,7 @@ from pytest_fsmredir.rules.nft_values import (
     matched,
     number,
 )
+from pytest_fsmredir.rules.ruleset import RuleSet
 from pytest_fsmredir.rules.vocabulary import address
 
 _FAMILIES: Final = {"ip": (4,), "ip6": (6,), "inet": (4, 6), "netdev": (4, 6)}

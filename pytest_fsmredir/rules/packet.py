@@ -10,8 +10,9 @@ from typing import Final
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.reserved import SIDECAR_UID
 from pytest_fsmredir.rules.bdd import ALL, Intervals, joined, outside
-from pytest_fsmredir.rules.forms import Field, Routing
+from pytest_fsmredir.rules.forms import Field
 from pytest_fsmredir.rules.pod import Surroundings
+from pytest_fsmredir.rules.ruleset import Routing
 from pytest_fsmredir.rules.space import LOOPBACK, Environment, Space
 from pytest_fsmredir.rules.vocabulary import NEW
 

@@ -24,14 +24,13 @@ from pytest_fsmredir.rules.forms import (
     Redirect,
     Reject,
     Return,
-    Routing,
-    RuleSet,
     Source,
     Tproxy,
     Untrack,
     Write,
 )
 from pytest_fsmredir.rules.pod import Surroundings
+from pytest_fsmredir.rules.ruleset import Routing, RuleSet
 from pytest_fsmredir.rules.space import Bits, Environment, Space, constant
 
 STEP_LIMIT = 250_000

@@ -8,8 +8,9 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from pytest_fsmredir.rules.bdd import Intervals, common, joined, outside
-from pytest_fsmredir.rules.forms import Interface, Routing, RuleSet, parts
+from pytest_fsmredir.rules.forms import Interface
 from pytest_fsmredir.rules.routing import plain
+from pytest_fsmredir.rules.ruleset import Routing, RuleSet, parts
 from pytest_fsmredir.rules.space import LOOPBACK
 from pytest_fsmredir.rules.vocabulary import address
 

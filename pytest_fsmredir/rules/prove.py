@@ -14,7 +14,7 @@ from pytest_fsmredir.rules.bdd import NONE, Intervals
 from pytest_fsmredir.rules.document import Duty, duties
 from pytest_fsmredir.rules.ends import Asked, End, EndKind, Ends
 from pytest_fsmredir.rules.errors import TooComplexError
-from pytest_fsmredir.rules.forms import Field, Number, RuleSet, parts
+from pytest_fsmredir.rules.forms import Field, Number
 from pytest_fsmredir.rules.packet import (
     ICMP,
     ICMPV6,
@@ -25,6 +25,7 @@ from pytest_fsmredir.rules.packet import (
 )
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import Surroundings
+from pytest_fsmredir.rules.ruleset import RuleSet, parts
 from pytest_fsmredir.rules.seek import Seeker, Taste, one
 from pytest_fsmredir.rules.space import Environment, Space
 from pytest_fsmredir.rules.trace import Path, follow

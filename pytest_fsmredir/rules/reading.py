@@ -10,8 +10,8 @@ from typing import Final
 from pytest_fsmredir.rules import iptables, nft, routing
 from pytest_fsmredir.rules.chains import reject_cycles
 from pytest_fsmredir.rules.errors import RulesError
-from pytest_fsmredir.rules.forms import PolicyRule, Route, RuleSet
 from pytest_fsmredir.rules.lexer import SIZE_LIMIT, fault, lines_of
+from pytest_fsmredir.rules.ruleset import PolicyRule, Route, RuleSet
 from pytest_fsmredir.rules.sets import read_sets
 
 _SETTING: Final = re.compile(r"([a-z][\w./-]*)\s*=\s*(.*)")

@@ -15,15 +15,14 @@ from pytest_fsmredir.rules.forms import (
     Field,
     Opaque,
     Rule,
-    RuleSet,
     Unknown,
     Untrack,
     Write,
-    parts,
 )
 from pytest_fsmredir.rules.hygiene import Start, starts
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import Surroundings
+from pytest_fsmredir.rules.ruleset import RuleSet, parts
 from pytest_fsmredir.rules.space import Space
 from pytest_fsmredir.rules.walk import Walk
 

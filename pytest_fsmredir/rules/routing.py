@@ -7,20 +7,9 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from typing import Final
 
-from pytest_fsmredir.rules.forms import (
-    TRUE,
-    AllOf,
-    Field,
-    Interface,
-    Not,
-    Number,
-    PolicyRule,
-    Route,
-    Routing,
-    Test,
-    Unknown,
-)
+from pytest_fsmredir.rules.forms import TRUE, AllOf, Field, Interface, Not, Number, Test, Unknown
 from pytest_fsmredir.rules.lexer import fault
+from pytest_fsmredir.rules.ruleset import PolicyRule, Route, Routing
 from pytest_fsmredir.rules.vocabulary import integer, network
 
 _KINDS: Final = frozenset(

@@ -6,16 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_fsmredir.rules.bdd import joined
-from pytest_fsmredir.rules.forms import (
-    TRUE,
-    AllOf,
-    AnyOf,
-    Field,
-    Interface,
-    Number,
-    Test,
-    Unknown,
-)
+from pytest_fsmredir.rules.forms import TRUE, AllOf, AnyOf, Field, Interface, Number, Test, Unknown
 from pytest_fsmredir.rules.lexer import fault
 from pytest_fsmredir.rules.vocabulary import PROTOCOLS, address, named, network, span
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pytest_fsmredir.rules.bdd import NONE
 from pytest_fsmredir.rules.compare import Change
 from pytest_fsmredir.rules.ends import Asked
-from pytest_fsmredir.rules.forms import Chain, Goto, Jump, Rule, RuleSet, Unknown, parts
+from pytest_fsmredir.rules.forms import Chain, Goto, Jump, Rule, Unknown
 from pytest_fsmredir.rules.hygiene import IdleRule
 from pytest_fsmredir.rules.prove import Finding
+from pytest_fsmredir.rules.ruleset import RuleSet, parts
 from pytest_fsmredir.rules.trace import Path, first_failing
 
 _WIDEST = 100

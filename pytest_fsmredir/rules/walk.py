@@ -18,9 +18,10 @@ from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
 from pytest_fsmredir.rules.bdd import NONE, joined
 from pytest_fsmredir.rules.ends import End, EndKind, Ends, Move, Observer
-from pytest_fsmredir.rules.forms import DEVICE_HOOKS, Chain, Field, Hook, Kind, PolicyRule, Route
+from pytest_fsmredir.rules.forms import DEVICE_HOOKS, Chain, Field, Hook, Kind
 from pytest_fsmredir.rules.passage import Model, Passage
 from pytest_fsmredir.rules.pod import NOWHERE
+from pytest_fsmredir.rules.ruleset import PolicyRule, Route
 from pytest_fsmredir.rules.space import LOOPBACK, Bits, Environment
 from pytest_fsmredir.rules.vocabulary import INVALID, NEW, RELATED, UNTRACKED
 

@@ -21,8 +21,8 @@ from pytest_fsmredir.probing import search as searching
 from pytest_fsmredir.probing import validation
 from pytest_fsmredir.probing.search import Search
 from pytest_fsmredir.rules import live
-from pytest_fsmredir.rules.forms import RuleSet
 from pytest_fsmredir.rules.prove import Proof, Prover
+from pytest_fsmredir.rules.ruleset import RuleSet
 
 pytestmark = [
     pytest.mark.kernel,

@@ -13,7 +13,8 @@ from pytest_fsmredir.implementations.base import Implementation, Refused
 from pytest_fsmredir.model.checks import Check
 from pytest_fsmredir.model.flow import Claim
 from pytest_fsmredir.rules import live
-from pytest_fsmredir.rules.forms import Chain, RuleSet
+from pytest_fsmredir.rules.forms import Chain
+from pytest_fsmredir.rules.ruleset import RuleSet
 from pytest_fsmredir.rules.why.explain import Explanation
 from pytest_fsmredir.suite.explaining import explained, scene_of
 

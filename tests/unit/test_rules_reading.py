@@ -20,12 +20,12 @@ from pytest_fsmredir.rules.forms import (
     Number,
     Opaque,
     Redirect,
-    RuleSet,
     Tproxy,
     Unknown,
     Write,
 )
 from pytest_fsmredir.rules.reading import read_text
+from pytest_fsmredir.rules.ruleset import RuleSet
 
 
 def nat(*lines: str) -> str:

@@ -19,13 +19,13 @@ from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.rules import show
 from pytest_fsmredir.rules.compare import changes
-from pytest_fsmredir.rules.forms import RuleSet
 from pytest_fsmredir.rules.hygiene import idle_rules
 from pytest_fsmredir.rules.packet import APPLICATION_UID
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import EXAMPLE_ADDRESSES
 from pytest_fsmredir.rules.prove import Proof, Prover
 from pytest_fsmredir.rules.reading import read_file
+from pytest_fsmredir.rules.ruleset import RuleSet
 from pytest_fsmredir.rules.space import Space
 from pytest_fsmredir.rules.trace import follow
 

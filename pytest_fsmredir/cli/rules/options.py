@@ -14,11 +14,11 @@ from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address, Direction, Flow
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.rules.document import Duty, duty_of, signature_of
-from pytest_fsmredir.rules.forms import RuleSet
 from pytest_fsmredir.rules.iptables_targets import split_target
 from pytest_fsmredir.rules.packet import ICMP, ICMPV6, TCP, UDP, Packet, text_of
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.prove import UNTOUCHED
+from pytest_fsmredir.rules.ruleset import RuleSet
 from pytest_fsmredir.rules.vocabulary import PROTOCOLS, integer, named
 
 _REMOTE = {4: "198.51.100.10", 6: "2001:db8:5::10"}

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pytest_fsmredir.cli.rules import options
 from pytest_fsmredir.errors import PreflightError, SettingsError
 from pytest_fsmredir.model.policy import Policy
-from pytest_fsmredir.rules.forms import RuleSet
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.reading import read_file
+from pytest_fsmredir.rules.ruleset import RuleSet
 
 
 @dataclass(frozen=True, slots=True)

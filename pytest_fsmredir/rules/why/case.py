@@ -10,10 +10,11 @@ from typing import NamedTuple
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.rules.bdd import NONE
 from pytest_fsmredir.rules.ends import Asked, EndKind
-from pytest_fsmredir.rules.forms import Chain, Condition, Goto, Jump, Rule, RuleSet, Unknown, parts
+from pytest_fsmredir.rules.forms import Chain, Condition, Goto, Jump, Rule, Unknown
 from pytest_fsmredir.rules.packet import environment
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import Surroundings
+from pytest_fsmredir.rules.ruleset import RuleSet, parts
 from pytest_fsmredir.rules.space import Environment, Space
 from pytest_fsmredir.rules.trace import Path, follow
 from pytest_fsmredir.rules.why.sending import SentPacket

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.rules import live
-from pytest_fsmredir.rules.forms import RuleSet
 from pytest_fsmredir.rules.pod import Surroundings
+from pytest_fsmredir.rules.ruleset import RuleSet
 from pytest_fsmredir.rules.why.case import Case
 from pytest_fsmredir.rules.why.sending import SentPacket
 

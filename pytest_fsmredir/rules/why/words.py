@@ -27,9 +27,9 @@ from pytest_fsmredir.rules.forms import (
     Rule,
     Test,
     Tproxy,
-    parts,
 )
 from pytest_fsmredir.rules.packet import ATTRIBUTES, Packet, protocol_name, text_of
+from pytest_fsmredir.rules.ruleset import parts
 from pytest_fsmredir.rules.vocabulary import STATES
 
 _NAMES: Final = {

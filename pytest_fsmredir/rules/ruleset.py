@@ -1,0 +1,89 @@
+"""Everything that was read from one pod: chains, routing and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pytest_fsmredir.rules.forms import AllOf, AnyOf, Chain, Hook, Not, Test
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRule:
+    """One line of ``ip rule``: it selects the routing table for packets.
+
+    Attributes:
+        priority: Lowest first.
+        test: Holds for the packets that the rule applies to.
+        table: The table; None if the rule itself decides (blackhole, unreachable).
+        text: The line.
+    """
+
+    priority: int
+    test: Test
+    table: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One line of a routing table.
+
+    Attributes:
+        destination: First and last address.
+        kind: ``unicast``, ``local``, ``broadcast``, ``multicast``, ``blackhole``, ...
+        interface: The outgoing interface.
+    """
+
+    destination: tuple[int, int]
+    kind: str
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """The routing of one IP version.
+
+    Attributes:
+        rules: In order of priority.
+        tables: Routes by table name.
+    """
+
+    rules: tuple[PolicyRule, ...]
+    tables: Mapping[str, tuple[Route, ...]]
+
+
+@dataclass(slots=True)
+class RuleSet:
+    """All rules and settings that were read from one pod.
+
+    Attributes:
+        chains: By (origin, table, name).
+        routing: By IP version, if it was read.
+        settings: Kernel settings by name, such as ``net.ipv4.ip_forward``.
+        remarks: Notes for the reader about input that was left out.
+    """
+
+    chains: dict[tuple[str, str, str], Chain] = field(default_factory=dict)
+    routing: dict[int, Routing] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    def at(self, hook: Hook, family: int) -> list[Chain]:
+        """Return the base chains that packets of a family pass at a hook, in order."""
+        found = [c for c in self.chains.values() if c.hook is hook and family in c.families]
+        return sorted(found, key=lambda chain: chain.priority)
+
+    def target(self, chain: Chain, name: str) -> Chain | None:
+        """Return the chain of that name that a rule of ``chain`` jumps to."""
+        return self.chains.get((chain.origin, chain.table, name))
+
+
+def parts(test: Test) -> Iterator[Test]:
+    """Yield a test and all tests that it contains."""
+    yield test
+    if isinstance(test, Not):
+        yield from parts(test.test)
+    elif isinstance(test, (AllOf, AnyOf)):
+        for part in test.tests:
+            yield from parts(part)
