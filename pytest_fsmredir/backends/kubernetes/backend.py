@@ -92,10 +92,9 @@ class KubernetesBackend:
             undo.callback(cluster.close)
             namespaces.sweep(cluster)
             undo.enter_context(leftovers.guarded(cluster, injection.mesh_namespace))
+            files = agent_config_map(injection.files)
             namespace = undo.enter_context(
-                namespaces.namespace(
-                    cluster, keep=keep, config_map=agent_config_map(injection.files)
-                )
+                namespaces.namespace(cluster, keep=keep, config_map=files)
             )
             self.pool = PodPool(
                 cluster,
@@ -107,10 +106,8 @@ class KubernetesBackend:
                 timeout_s=timeout_s,
             )
             undo.callback(self.pool.close)
-            self.probed_pods, self.workload_objects = (
-                ProbedPods(self.pool),
-                WorkloadObjects(self.pool),
-            )
+            self.probed_pods = ProbedPods(self.pool)
+            self.workload_objects = WorkloadObjects(self.pool)
             # Only the named nodes are sure to take our pods.
             server, client = (self.pool.place(name, *nodes) for name in ("server", "client"))
             hosts = {
