@@ -14,7 +14,9 @@ from pytest_fsmredir.backends.base import Mesh, Pod
 from pytest_fsmredir.backends.facets import ForgedPackets, Taps
 from pytest_fsmredir.backends.pod_parts import Tap
 from pytest_fsmredir.model.claims import Unmet
-from pytest_fsmredir.model.flow import Address, Direction, Route
+from pytest_fsmredir.model.flow import Address, Direction, Flow, Route
+from pytest_fsmredir.model.oracle import expected
+from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.reserved import SIDECAR_UID
 from pytest_fsmredir.probing.sendable import SYN_LENGTH
 from pytest_fsmredir.rules.packet import ICMP, ICMPV6, TCP, UDP, Packet, text_of
@@ -38,19 +40,21 @@ class Means:
         pod: The pod.
         taps: Shows the packets on the pod's link.
         forged: Sends packets made by hand.
+        policy: The policy of the pod.
     """
 
     mesh: Mesh
     pod: Pod
     taps: Taps
     forged: ForgedPackets
+    policy: Policy
 
 
 class Forger:
     """Sends forged packets to and from one pod."""
 
     def __init__(self, means: Means) -> None:
-        self._mesh, self._pod = means.mesh, means.pod
+        self._mesh, self._pod, self._policy = means.mesh, means.pod, means.policy
         self._taps, self._forged = means.taps, means.forged
         self._ports = count(_FIRST)
 
@@ -75,6 +79,8 @@ class Forger:
 
     def _try(self, packet: Packet, route: Route, made: dict[str, syns.Make]) -> str | None:
         outbound = packet.direction is Direction.OUTBOUND
+        if not outbound and self._required(_closed(packet)) is not route:
+            return None  # the packet that can be sent must take another route
         try:
             with self._taps.of(self._pod) as tap:
                 for name, make in made.items():
@@ -100,8 +106,7 @@ class Forger:
 
     def _enters(self, tap: Tap, packet: Packet, make: syns.Make, *, direct: bool) -> str:
         """Send a SYN to the pod; an answer that is not a refusal is the sidecar's."""
-        port = _CLOSED if packet.port == _USED else packet.port
-        closed = Address(text_of(packet.destination, packet.family), port)
+        closed = _closed(packet)
         silent = self._forged.silent_address()
         pair = [Address(silent, next(self._ports)) for _ in range(2)]
         for client, way in zip(pair, (make, syns.unlike()), strict=True):
@@ -115,6 +120,10 @@ class Forger:
         if answer.ends is direct:
             return ""
         return "is captured" if direct else "is not captured"
+
+    def _required(self, to: Address) -> Route:
+        """Return the route of a connection from outside to an address of the pod."""
+        return expected(self._policy, Flow(Direction.INBOUND, to), self._pod.addresses)
 
     def _follow(self, to: Address) -> Address:
         """Send a usual SYN of the sidecar, which leaves the pod (SPEC-4.1)."""
@@ -146,6 +155,12 @@ class Forger:
                 return _passed(log, sent, follower)
         except Unmet:
             return None
+
+
+def _closed(packet: Packet) -> Address:
+    """Return where to send an inbound packet: a port on which no check listens."""
+    port = _CLOSED if packet.port == _USED else packet.port
+    return Address(text_of(packet.destination, packet.family), port)
 
 
 def _answers(seen: Raw) -> bool:

@@ -111,7 +111,7 @@ def search(
     except RulesError as why:
         return _unread(f"the rules were not understood: {why}")
     sender = Sender(mesh, pod, kernel, beyond, found.seeker.model.surroundings)
-    hunt = _Hunt(found, sender, Forger(Means(mesh, pod, taps, forged)), mesh.timeout_s)
+    hunt = _Hunt(found, sender, Forger(Means(mesh, pod, taps, forged, policy)), mesh.timeout_s)
     hunt.open += found.remarks
     for finding in [f for f in found.findings if f.duty.level is level][:_SENT_AT_MOST]:
         hunt.judge(finding)
@@ -256,10 +256,13 @@ class _Hunt:
     def _exchanged(self, finding: Finding) -> str | None:
         """Send data on a connection; return what is wrong with the answer."""
         connection = self.sender.open(finding.packet)
-        if connection is None or connection.fate.lost:
+        if connection is None:
             return None
-        echoed = connection.echoes(b"every flow", self.timeout_s)
-        return "" if echoed.holds else f"its later packets: {echoed.seen}"
+        with connection:
+            if connection.fate.lost:
+                return None
+            echoed = connection.echoes(b"every flow", self.timeout_s)
+            return "" if echoed.holds else f"its later packets: {echoed.seen}"
 
     def _doubt(self, finding: Finding) -> None:
         """Look for a flow for which a condition that is not understood has the other result."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from ipaddress import ip_address
 
 from pytest_fsmredir.backends.base import Mesh, Place, Pod
@@ -38,6 +39,11 @@ class Sender:
         """Send a flow whose first packet equals the given one; None if that is impossible here."""
         if not self._can(packet):
             return None
+        with _source_to_spare():
+            return self._sent(packet)
+        return None
+
+    def _sent(self, packet: Packet) -> Fate:
         if packet.protocol == TCP:
             with self._ecn(packet):
                 place, to, how = self._dialled(packet)
@@ -61,7 +67,9 @@ class Sender:
         if packet.protocol != TCP or packet.tcp_flags != SYN or not self._can(packet):
             return None
         place, to, how = self._dialled(packet)
-        return place.open(to, packet.port, **how)
+        with _source_to_spare():
+            return place.open(to, packet.port, **how)
+        return None
 
     def _dialled(self, packet: Packet) -> tuple[Place, str, Dialling]:
         outbound = packet.direction is Direction.OUTBOUND
@@ -136,6 +144,16 @@ class Sender:
         return nullcontext()
 
 
+@contextmanager
+def _source_to_spare() -> Iterator[None]:
+    """End the block if the source of a flow is taken, or is not an address of the place."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.EADDRINUSE, errno.EADDRNOTAVAIL}:
+            raise
+
+
 def _host(packet: Packet) -> str:
     return text_of(packet.destination, packet.family)
 
@@ -151,9 +169,7 @@ def _prepared(packet: Packet) -> Prepare | None:
     level = socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6
     options: list[tuple[int, int, int]] = []
     if packet.mark:
-        # Python takes a signed number.
-        mark = packet.mark - (packet.mark >> 31 << 32)
-        options.append((socket.SOL_SOCKET, socket.SO_MARK, mark))
+        options.append((socket.SOL_SOCKET, socket.SO_MARK, packet.mark))
     if packet.tos:
         options.append((level, socket.IP_TOS if v4 else socket.IPV6_TCLASS, packet.tos))
     if packet.ttl != 64:

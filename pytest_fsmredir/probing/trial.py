@@ -118,6 +118,7 @@ class Trials:
                     probe=None,
                     expected=found.expected,
                     seen=found.seen,
+                    cause=found.cause if isinstance(found.cause, Claim) else None,
                     about="every flow",
                 )
         self.unproved[settings_text(configuration)] = next(filter(None, whys), "")

@@ -213,6 +213,9 @@ def _unread(sections: Mapping[str, str], statuses: Mapping[str, int]) -> list[st
     for name in ("rule4", "route4"):
         if statuses.get(name) != 0:
             remarks.append(f"'{_SECTIONS[name]}' failed in the pod")
+    for name in ("links", "transforms", "neighbours", "queues", "settings"):
+        if statuses.get(name, 0) != 0:
+            remarks.append(f"'{_SECTIONS[name]}' failed in the pod")
     return remarks
 
 

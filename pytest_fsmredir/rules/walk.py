@@ -251,7 +251,9 @@ class Walk:
             return
         routes = self._model.routing.tables.get(rule.table, ())
         # The longest prefix wins; routes of one length that do the same are looked up at once.
-        for (_, kind, device), alike in groupby(sorted(routes, key=_specific), key=_specific):
+        # Of routes to one prefix the first one counts: the kernel lists them by their metric.
+        first = {route.destination: route for route in reversed(routes)}.values()
+        for (_, kind, device), alike in groupby(sorted(first, key=_specific), key=_specific):
             if asking == NONE:
                 return
             spans = joined(route.destination for route in alike)

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+from pytest_fsmredir.backends.netns import namespace as namespaces
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.routing import add_address, add_blackhole, add_route, set_up
 from pytest_fsmredir.errors import BackendError
@@ -47,3 +48,15 @@ def test_missing_interface_is_named(namespace: Namespace) -> None:
     """Catches: a missing interface gets the number of another one, or none."""
     with pytest.raises(BackendError, match="no interface eth7"):
         namespace.netlink.index("eth7")
+
+
+def test_namespace_that_cannot_be_made_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: a run that waits forever on a machine that allows no namespaces."""
+
+    def refused(flags: int) -> None:
+        raise PermissionError(flags)
+
+    monkeypatch.setattr(namespaces, "unshare", refused)
+    monkeypatch.setattr(namespaces, "_visitors", [])
+    with pytest.raises(PermissionError):
+        Namespace()

@@ -112,3 +112,9 @@ def test_entry_of_the_gateway_is_not_named() -> None:
     route = "default via 169.254.1.1 dev eth0 onlink"
     found = live.read(printed(0, '{"nftables": []}', neighbours=entry, route4=route))
     assert found.remarks == []
+
+
+def test_listing_that_fails_is_named() -> None:
+    """Catches: a proof about a pod whose queues could not be listed."""
+    text = printed(0, '{"nftables": []}') + "\n#fsmredir queues\n\n#fsmredir status 127\n"
+    assert live.read(text).remarks == ["'tc qdisc show' failed in the pod"]

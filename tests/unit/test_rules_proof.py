@@ -333,3 +333,16 @@ def test_exempt_listener_hides_no_other_port(ports: str, found: set[int]) -> Non
         at += 1
     lines.insert(at, f"-I PREROUTING -p tcp -m tcp --dport {ports} -j ACCEPT")
     assert {f.packet.port for f in findings(lines, Policy())} == found
+
+
+def test_first_of_two_routes_to_one_prefix_counts() -> None:
+    """Catches: a fallback route that the kernel never uses, and that counts as a loss."""
+    routes = [
+        "0:\tfrom all lookup local",
+        "32766:\tfrom all lookup main",
+        "local 10.244.0.10 dev eth0 table local",
+        "local 127.0.0.0/8 dev lo table local",
+        "default via 10.244.0.1 dev eth0",
+        "blackhole default metric 4096",
+    ]
+    assert findings([*reference(Policy()), *routes], Policy()) == []

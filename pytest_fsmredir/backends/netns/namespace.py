@@ -138,9 +138,14 @@ def in_thread(work: Callable[[], T]) -> T:
 
 
 class _Visitor:
-    """A thread that enters namespaces for others: to start a thread costs as much as a flow."""
+    """A thread that enters namespaces for others: to start a thread costs as much as a flow.
+
+    Attributes:
+        usable: Whether it can enter a namespace and return.
+    """
 
     def __init__(self) -> None:
+        self.usable = True
         self._work: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._ended: SimpleQueue[tuple[object, BaseException | None]] = SimpleQueue()
         threading.Thread(target=self._serve, name="fsmredir-visitor", daemon=True).start()
@@ -153,9 +158,16 @@ class _Visitor:
                 return self._ended.get(timeout=_INTERRUPTIBLE_S)
 
     def _serve(self) -> None:
-        home = _unshared()  # without root, it could not return to the namespace of the machine
+        home: int | None = None
         while True:
-            self._ended.put(self._visit(self._work.get(), home))
+            work = self._work.get()
+            try:
+                if home is None:  # without root, it could not return to the machine's namespace
+                    home = _unshared()
+                ended = self._visit(work, home)
+            except BaseException as error:  # raised again in the caller's thread
+                self.usable, ended = False, (None, error)
+            self._ended.put(ended)
 
     @staticmethod
     def _visit(work: Callable[[], object], home: int) -> tuple[object, BaseException | None]:
@@ -184,7 +196,8 @@ def visiting(work: Callable[[], T]) -> T:
     except IndexError:
         visitor = _Visitor()
     result, error = visitor.call(work)
-    _visitors.append(visitor)  # not after a signal, which leaves it at work
+    if visitor.usable:
+        _visitors.append(visitor)  # not after a signal, which leaves it at work
     if error is not None:
         raise error
     return cast("T", result)

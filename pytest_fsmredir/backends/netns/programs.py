@@ -168,7 +168,7 @@ def _path_without_iptables() -> str:
     """
     kept = []
     for directory in map(Path, dict.fromkeys(filter(None, search_path().split(os.pathsep)))):
-        programs = list(directory.absolute().iterdir()) if directory.is_dir() else []
+        programs = _entries(directory.absolute())
         others = [each for each in programs if not _OF_IPTABLES.match(each.name)]
         if len(others) < len(programs):
             directory = scratch.directory("path")
@@ -176,6 +176,14 @@ def _path_without_iptables() -> str:
                 (directory / program.name).symlink_to(program)
         kept.append(str(directory))
     return os.pathsep.join(kept)
+
+
+def _entries(directory: Path) -> list[Path]:
+    """Return what a directory contains; nothing if this user cannot read it, as after ``su``."""
+    try:
+        return list(directory.iterdir())
+    except OSError:
+        return []
 
 
 def no_limit() -> None:

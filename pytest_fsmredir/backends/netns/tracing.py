@@ -98,8 +98,8 @@ class Tracer:
 
     def close(self) -> None:
         """End the trace."""
-        self._sock.send(_batch(_request(_NFTABLES, _DELETE_TABLE, 0, 1, _text(1, _TABLE))))
-        self._sock.close()
+        with self._sock:
+            self._sock.send(_batch(_request(_NFTABLES, _DELETE_TABLE, 0, 1, _text(1, _TABLE))))
 
     def _matched(self, protocol: int, transport: bytes) -> Iterator[TracedRule]:
         ours = False
@@ -141,6 +141,8 @@ class Tracer:
         while True:
             for kind, _, body in messages(self._sock.recv(_LARGEST)):
                 if kind in {_DONE, _ERROR}:
+                    if code := -struct.unpack_from("=i", body)[0]:
+                        raise BackendError(f"the kernel could not list rules: {os.strerror(code)}")
                     return
                 place = _place(body[0], attributes(body, 4, 1, 2, 3))
                 counts[place[:3]] = counts.get(place[:3], 0) + 1
