@@ -33,6 +33,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
+def one_line(text: str) -> str:
+    """Return text on one line, with control bytes escaped and runs of spaces as one."""
+    return " ".join(printable(text).split())
+
+
 def counted(number: int, noun: str) -> str:
     """Return, for example, ``1 check`` or ``2 checks``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -18,7 +18,7 @@ from pytest_fsmredir.report.verify.finding import Finding
 from pytest_fsmredir.report.verify.rerun import run_again
 from pytest_fsmredir.report.verify.whole import UNKNOWABLE, findings
 from pytest_fsmredir.suite.judgement import Verdict
-from pytest_fsmredir.text import counted, printable
+from pytest_fsmredir.text import counted, one_line
 
 _ACCEPTED = {
     "none": frozenset(Verdict),
@@ -91,7 +91,7 @@ def _suite(report: Report) -> str:
 
 
 def _print(label: str, text: str) -> None:
-    sys.stdout.write(f"{label:<10} {printable(text)}\n")
+    sys.stdout.write(f"{label:<10} {one_line(text)}\n")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -291,12 +291,15 @@ def _rare_collections() -> Iterator[None]:
     What exists so far lives to the end anyway, so it stays out of all later collections.
     """
     young, *older = gc.get_threshold()
+    frozen = gc.get_freeze_count()
     gc.freeze()
     gc.set_threshold(max(young, _YOUNG_OBJECTS), *older)
     try:
         yield
     finally:
         gc.set_threshold(young, *older)
+        if not frozen:  # leave alone what the host program has frozen
+            gc.unfreeze()
 
 
 def _checks_of(session: pytest.Session) -> Iterator[tuple[Check, Variant]]:

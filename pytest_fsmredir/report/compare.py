@@ -172,10 +172,6 @@ def _lines(reports: Sequence[Report]) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _rules_digest(report: Report) -> str:
-    return _text(report.implementation, "rulesDigest")[:19]
-
-
 def _series(report: Report, *path: str) -> str:
     value = report.document[path[0]][path[1]]
     return ", ".join(map(str, value)) or ABSENT

@@ -94,9 +94,12 @@ def read_report(path: Path) -> Report:
     except (ValueError, RecursionError):
         raise ReportError(f"{file}: not JSON: name a directory that --fsm-report wrote") from None
     try:
-        _ = report.name, report.verdict, report.started, report.rows, report.suite["catalogue"]
+        started = report.started
+        _ = report.name, report.verdict, report.rows, report.suite["catalogue"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f"{file}: not a report of a conformance run: {error!r}") from None
+    if started.tzinfo is None:
+        raise ReportError(f"{file}: the start of the run has no time zone: {report.run['started']}")
     return report
 
 

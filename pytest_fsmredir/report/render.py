@@ -9,7 +9,7 @@ import jinja2
 
 from pytest_fsmredir.report.changes import Kind
 from pytest_fsmredir.report.compare import Comparison, Step
-from pytest_fsmredir.text import counted, printable
+from pytest_fsmredir.text import counted, one_line, printable
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&])")
 _AT_MOST = 50  # changes of one kind in a text; HTML and Markdown have all
@@ -62,7 +62,7 @@ def conclusion(comparison: Comparison) -> str:
 
 def markdown(text: object) -> str:
     """Return text for Markdown, in which no character has a special meaning."""
-    return _SPECIAL.sub(r"\\\1", " ".join(printable(str(text)).split()))
+    return _SPECIAL.sub(r"\\\1", one_line(str(text)))
 
 
 def _facts(comparison: Comparison) -> Iterator[str]:

@@ -298,7 +298,7 @@ def _proof(rows: list[Row]) -> str:
     reasons = list(dict.fromkeys(row.proof for row in about_all if row.proof not in {"", PROVED}))
     if reasons:
         return f"not proved: {'; '.join(reasons)}"
-    if not about_all or not all(row.proof for row in about_all):
+    if not about_all or not all(row.proof and row.outcome is Outcome.PASS for row in about_all):
         return ""
     use = RuleUse.joined(use for row in about_all for use in row.rules)
     validated = f"{use.shown} of {use.conditions} conditions validated"

@@ -14,6 +14,7 @@ import pytest
 from pytest_fsmredir.backends.protocols import Backend, JudgedMesh, Suspect, Wanted
 from pytest_fsmredir.config.parsing import NETNS
 from pytest_fsmredir.config.settings import BY_WEBHOOK
+from pytest_fsmredir.config.waivers import Waiver
 from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.checks import GATE, Check
@@ -177,7 +178,12 @@ class Runner:
         try:
             if (unmet := self._gate.refusal(variant, mesh)) is not None:
                 return self._with_consequence(not_judged(check, variant, unmet), check)
-            result = self._with_reasons((yield from deciding(check, variant, mesh)), check, mesh)
+            result = yield from deciding(check, variant, mesh)
+            try:
+                result = self._with_reasons(result, check, mesh)
+            except Exception as error:  # an error of ours never changes a decided outcome
+                why = f"the suite could not explain this: {type(error).__name__}: {error}"
+                result = replace(result, row=replace(result.row, why=printable(why)))
         finally:
             mesh.close()
         return self._with_consequence(result, check)
@@ -195,7 +201,7 @@ class Runner:
             if failed and written is not None:
                 row = replace(row, evidence=f"{os.path.relpath(written)}/")
         pods = mesh.suspects(None if claim is None else claim.fate)
-        if pods and self._fails(row):
+        if pods and self._fails(row) and self._waiver(check) is None:
             self.pause(row, mesh, pods[-1])
         return replace(result, row=row)
 
@@ -225,19 +231,22 @@ class Runner:
             self.results.remark([f"{UNCLAIMED}: the search for leaks over IPv6 failed: {error}"])
 
     def _fails(self, row: Row) -> bool:
-        """Whether a result is a failure, unless it is waived."""
+        """Whether a result violates what the settings require, waived or not."""
         strict = self.plan.settings.strict
         return row.outcome is Outcome.FAIL or (row.outcome is Outcome.WARN and strict)
+
+    def _waiver(self, check: Check) -> Waiver | None:
+        """Return the waiver of a check, if it has one."""
+        return next((each for each in self.plan.settings.waivers if each.id == check.id), None)
 
     def _with_consequence(self, result: Result, check: Check) -> Result:
         """Turn a violated requirement into a failure or a waiver, as the settings say."""
         row = result.row
         if not self._fails(row):
             return result
-        for waiver in self.plan.settings.waivers:
-            if waiver.id == check.id:
-                waived = replace(row, outcome=Outcome.WAIVED)
-                return Result(waived, skipped=f"waived: {waiver.reason} ({waiver.link})")
+        if (waiver := self._waiver(check)) is not None:
+            waived = replace(row, outcome=Outcome.WAIVED)
+            return Result(waived, skipped=f"waived: {waiver.reason} ({waiver.link})")
         return as_failure(row, check, self.plan.settings.again(check.id, row.variant))
 
 

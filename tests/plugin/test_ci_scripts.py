@@ -98,6 +98,17 @@ def test_certificates_of_a_pull_request_are_verified(project: Project) -> None:
         assert "nothing is wrong" in out
     assert run("certificates", project.path, BASE="HEAD") == (0, "")
 
+    status, out = run("certificates", project.path, BASE="no-such-commit")
+    assert status != 0, out
+    hidden = certificate.with_name("1.0\u00e9")
+    shutil.copytree(certificate, hidden)
+    git(project.path, "add", "certificates")
+    status, out = run("certificates", project.path, BASE="HEAD")
+    assert status == 1
+    assert "is not a file of a certificate" in out
+    git(project.path, "reset", "-q")
+    shutil.rmtree(hidden)
+
     text = (certificate / "report.yaml").read_text()
     (certificate / "report.yaml").write_text(text.replace("partial", "conformant", 1))
     status, out = run("certificates", project.path, BASE="HEAD~1")

@@ -32,6 +32,5 @@ def test_mark_with_the_highest_bit_is_set() -> None:
     assert prepare is not None
     made = _Socket()
     prepare(cast("socket.socket", made))
-    assert made.options[socket.SOL_SOCKET, socket.SO_MARK] == (0x80000001).to_bytes(
-        4, sys.byteorder
-    )
+    mark = made.options[socket.SOL_SOCKET, socket.SO_MARK]
+    assert int.from_bytes(mark, sys.byteorder) == 0x80000001

@@ -137,6 +137,16 @@ FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "unfinished": (lambda d: d["run"].update(ended="interrupted"), "the run did not finish"),
     "future": (lambda d: d["run"].update(started="2027-01-01T00:00:00Z"), "in the future"),
     "stale": (lambda d: d["staleWaivers"].append("OUT-001"), "the stale waivers are"),
+    "hidden feature": (
+        lambda d: d["features"]["claimed"].remove("inbound-port-exclusion"),
+        "inbound-port-exclusion is neither claimed nor named as not claimed",
+    ),
+    "unknown feature": (lambda d: d["features"]["claimed"].append("x"), "x is not a feature"),
+    "one family": (lambda d: d["run"]["options"].update(ip="both"), "no row is about IPv6"),
+    "one variant": (
+        lambda d: d["run"]["options"].update(iptables="both"),
+        "no row is about the variant legacy",
+    ),
     "expired": (
         lambda d: d["waivers"].append({**WAIVER.as_dict(), "expires": "2026-11-19"}),
         "on the day of the run: waiver OPX-005 expired on 2026-11-19",
@@ -319,3 +329,11 @@ def test_data_file_of_a_release_holds_its_catalogue(
     file.write_text(file.read_text().replace("SHOULD", "MUST", 1))
     with pytest.raises(CatalogueError, match=r"0\.0\.1\.json does not match its digest"):
         releases.__wrapped__()
+
+
+def test_start_without_a_time_zone_is_refused(project: Project) -> None:
+    """Catches: a reviewer's command that ends in a traceback."""
+    directory = write(project)
+    forge(directory, lambda document: document["run"].update(started="2026-11-20T00:00:00"))
+    with pytest.raises(ReportError, match="no time zone"):
+        read_report(directory)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from pytest_fsmredir.config.waivers import read_waivers, reject_unusable
 from pytest_fsmredir.errors import SettingsError
@@ -128,8 +128,3 @@ def _name_hygiene(report: Report) -> Iterator[Finding]:
             yield note(f"{text} were loaded: {', '.join(hygiene[key])}")
     for key, value in hygiene["settings"].items():
         yield note(f"pytest setting {key}: {value}")
-
-
-def today() -> datetime:
-    """Return the present time."""
-    return datetime.now(UTC)

@@ -9,14 +9,14 @@ from importlib import resources
 from typing import Any
 
 from pytest_fsmredir.config.waivers import read_waivers, stale
-from pytest_fsmredir.errors import PreflightError
+from pytest_fsmredir.errors import PreflightError, SettingsError
 from pytest_fsmredir.model.checks import Catalogue, Check, Level
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.outcomes import Outcome, Row
 from pytest_fsmredir.report.document import nodes_document, profile_document, results_digest
 from pytest_fsmredir.report.known import Release
 from pytest_fsmredir.report.read import Report
-from pytest_fsmredir.report.verify.finding import Finding
+from pytest_fsmredir.report.verify.finding import Finding, note
 from pytest_fsmredir.suite.judgement import (
     Measure,
     judge,
@@ -66,6 +66,7 @@ def check_rows(report: Report, release: Release) -> Iterator[Finding]:
             f" {len(catalogue.checks)}"
         )
     yield from _incomplete(report, catalogue)
+    yield from _missing_variants(report)
     generated = set(report.suite.get("generated", ()))
     for row in report.document["checks"]:
         if row["id"] in catalogue:
@@ -91,6 +92,19 @@ def _incomplete(report: Report, catalogue: Catalogue) -> Iterator[Finding]:
         )
 
 
+def _missing_variants(report: Report) -> Iterator[Finding]:
+    """Compare the variants of the rows with those that the options of the run name."""
+    options, there = report.run["options"], {row.variant for _, row in report.rows}
+    for family in (4, 6):
+        if family not in {variant.family for variant in there}:
+            named = options.get("ip") in {"both", str(family)}
+            text = f"no row is about IPv{family}"
+            yield Finding(f"{text}, and --fsm-ip asks for it") if named else note(text)
+    if options.get("iptables") == "both":
+        for name in sorted({"nft", "legacy"} - {variant.iptables for variant in there}):
+            yield Finding(f"no row is about the variant {name}, and --fsm-iptables asks for it")
+
+
 def _altered(row: Mapping[str, Any], check: Check) -> Iterator[Finding]:
     """Compare the facts in a row that the catalogue decides."""
     family = int(row["variant"][-1])
@@ -109,7 +123,14 @@ def _altered(row: Mapping[str, Any], check: Check) -> Iterator[Finding]:
 def check_outcomes(report: Report, catalogue: Catalogue) -> Iterator[Finding]:
     """Check that each outcome is possible and has its evidence."""
     waived = {waiver["id"] for waiver in report.document["waivers"]}
-    claimed = frozenset(Feature(each) for each in report.document["features"]["claimed"])
+    stated = report.document["features"]
+    known = {feature.value for feature in Feature}
+    for name in sorted({*stated["claimed"], *stated["notClaimed"]} - known):
+        yield Finding(f"{name} is not a feature that this version knows")
+    claimed = frozenset(Feature(each) for each in stated["claimed"] if each in known)
+    asked = {feature for check in catalogue.checks for feature in check.features_for(6)}
+    if hidden := sorted(asked - claimed - {*stated["notClaimed"]}):
+        yield Finding(f"{hidden[0]} is neither claimed nor named as not claimed")
     for _, row in report.rows:
         where = f"{row.check} on {row.variant}"
         if row.outcome in (*_VIOLATED, Outcome.ERROR) and not row.reason:
@@ -138,7 +159,11 @@ def _impossible(
 def check_judgement(report: Report) -> Iterator[Finding]:
     """Compute the verdicts, the counts and the digest from the rows, and compare them."""
     document, ended = report.document, report.run["ended"]
-    waivers = read_waivers(document["waivers"], "report.json")
+    try:
+        waivers = read_waivers(document["waivers"], "report.json")
+    except SettingsError as error:
+        yield Finding(str(error))
+        return
     found = [waiver.id for waiver in stale(waivers, (row for _, row in report.rows))]
     measure = Measure(strict=document["strict"], stale=frozenset(found), broken=ended == "broken")
     profiles = judge(report.rows, measure)
