@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from pytest_fsmredir.traffic.socket_options import marked as marked
     from pytest_fsmredir.traffic.socket_options import with_ip_options as with_ip_options
     from pytest_fsmredir.traffic.socket_options import with_number as with_number
+    from pytest_fsmredir.traffic.socket_options import with_unusual_header as with_unusual_header
 
 _NAMES = {
     "backends.base": ("Mesh", "Place", "Pod"),
@@ -99,7 +100,7 @@ _NAMES = {
     "probing.search_pod": ("search_pod",),
     "traffic.connection": ("Connection",),
     "traffic.packet": ("Packet",),
-    "traffic.socket_options": ("marked", "with_ip_options", "with_number"),
+    "traffic.socket_options": ("marked", "with_ip_options", "with_number", "with_unusual_header"),
 }  # fmt: skip
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES = {name: f"traffic.{name}" for name in ("forge", "protocols", "syns")}

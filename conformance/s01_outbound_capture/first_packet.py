@@ -18,6 +18,7 @@ from pytest_fsmredir import (
     Taps,
     syns,
     with_ip_options,
+    with_unusual_header,
 )
 from pytest_fsmredir.model.vocabulary import CLOSED_PORT
 
@@ -30,7 +31,7 @@ SEGMENT_SIZES, BUFFERS = (88, 536, 1220, 1400, 8960), (2304, 65536, 1 << 20)
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, IPV6_AUTOFLOWLABEL = 10, 23, 70  # linux/in.h, linux/in6.h
 EARLY = b"sent before the handshake was over"
 COMMON_OPTIONS = ("ipv4/tcp_timestamps", "ipv4/tcp_sack", "ipv4/tcp_window_scaling")
-TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE = 30, 34  # linux/tcp.h
+TCP_FASTOPEN_NO_COOKIE = 34  # linux/tcp.h
 
 
 def with_option(level: int, option: int, value: int, sock: socket.socket) -> None:
@@ -81,17 +82,8 @@ def fast_open(to: Address, sock: socket.socket) -> None:
 
 def unusual_options(sock: socket.socket) -> None:
     """Make the SYN's options and service class others than everybody's."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    with_unusual_header(536, sock)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
-    except OSError as why:  # the pod's kernel may have fast open switched off
-        if why.errno != errno.EOPNOTSUPP:
-            raise
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0xB8)
-    else:
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0xB8)
 
 
 @contextmanager

@@ -17,8 +17,8 @@ URGENT, AFTERWARDS = b"!", b"what comes behind urgent data"
 
 @section.check("OUT-006", "1.3")
 def test_captured_connection_stays_in_the_pod(mesh: Mesh, sidecars: Sidecars, taps: Taps) -> None:
-    """No packet of a captured connection MUST leave the pod, but those of the sidecar's onward
-    connection."""
+    """A packet of a captured connection MUST NOT leave the pod; only the sidecar's onward
+    connection does."""
     pod = mesh.pod()
 
     with taps.of(pod) as tap, sidecars.forwarding(pod):

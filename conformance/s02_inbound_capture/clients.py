@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
+from functools import partial
 
 from pytest_fsmredir import (
     Acceptor,
@@ -22,6 +22,7 @@ from pytest_fsmredir import (
     syns,
     translate,
     with_ip_options,
+    with_unusual_header,
 )
 from pytest_fsmredir.model.vocabulary import (
     CLOSED_PORT,
@@ -31,7 +32,6 @@ from pytest_fsmredir.model.vocabulary import (
 
 section = Section(2, Profile.CORE)
 
-TCP_FASTOPEN_CONNECT = 30  # linux/tcp.h
 # Private, shared, link-local and reserved ranges, those that clusters use themselves, addresses
 # from which Istio's ambient mode probes, and public ones.
 CLIENTS = {
@@ -50,16 +50,6 @@ CLIENTS = {
     ),
 }  # fmt: skip
 FIRST_PORT, SIDECARS_FIRST_PORT = 21000, 23000
-
-
-def unusual_options(sock: socket.socket) -> None:
-    """Make the SYN's options and service class others than everybody's."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 216)
-    sock.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0xB8)
-    else:
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0xB8)
 
 
 def send_from_outside(
@@ -109,10 +99,10 @@ def test_connection_through_a_node_port_is_captured(mesh: Mesh, programs: Foreig
 @section.check("IN-015", "2.6")
 def test_unusual_tcp_options_of_a_client_are_captured(mesh: Mesh) -> None:
     """An inbound connection with unusual options in its SYN SHOULD be captured."""
-    pod = mesh.pod()
+    pod, unusual = mesh.pod(), partial(with_unusual_header, 216)
 
-    assert mesh.client.connect(pod, 8080, prepare=unusual_options).captured_inbound
-    assert mesh.client.connect(pod, 15904, prepare=unusual_options).reached(Acceptor.HEALTH)
+    assert mesh.client.connect(pod, 8080, prepare=unusual).captured_inbound
+    assert mesh.client.connect(pod, 15904, prepare=unusual).reached(Acceptor.HEALTH)
 
 
 @section.check("IN-016", "2.1")

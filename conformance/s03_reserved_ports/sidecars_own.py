@@ -33,6 +33,7 @@ def test_admin_interface_is_closed_to_the_outside(mesh: Mesh) -> None:
     pod = mesh.pod()
     open_admin_port(pod)
 
+    assert mesh.client.connect(pod, 8080).captured_inbound
     for place in (mesh.client, mesh.node):
         assert place.connect(pod, 15000).avoided(Acceptor.ADMIN, Acceptor.ORIGIN)
 

@@ -67,6 +67,7 @@ def test_mark_does_not_exempt_an_application(mesh: Mesh) -> None:
     pod = mesh.pod()
 
     assert pod.connect(mesh.server, 8080, uid=1500).direct
+    assert pod.connect(mesh.server, 8080).captured_outbound
     for mark in MARKS:
         assert pod.connect(mesh.server, 8080, prepare=marked(mark)).never_direct
 

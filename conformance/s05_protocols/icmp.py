@@ -71,6 +71,7 @@ def test_ping_is_direct_on_every_interface(mesh: Mesh, second: SecondInterface) 
 
     assert pod.connect(beyond, 8080, interface="net1").captured_outbound
     assert pod.ping(beyond).direct
+    assert mesh.client.connect(pod, 8080).captured_inbound
     for own in (second.address(pod), second.interface_address(pod)):
         assert mesh.client.ping(own).direct
 

@@ -165,9 +165,9 @@ def test_long_lists_of_the_mesh_are_honoured_to_the_end(mesh: Mesh, programmer: 
         effect="leaving everything captured", **INCLUDING_RANGES,
     ),
 )  # fmt: skip
-def test_empty_range_list_acts_as_none(mesh: Mesh) -> None:
+def test_empty_range_list_acts_as_none(mesh: Mesh, *, in_mesh: str) -> None:
     """An empty {kind} list MUST act as no list, {effect}."""
-    pod = mesh.pod(mesh_config={MESH_EXCLUDED_RANGES: [], MESH_INCLUDED_RANGES: []})
+    pod = mesh.pod(mesh_config={in_mesh: []})
 
     for host in (mesh.server, mesh.client):
         assert pod.connect(host, 8080).captured_outbound

@@ -137,6 +137,7 @@ def test_forwarded_traffic_is_direct(mesh: Mesh, containers: NestedContainers) -
     """TCP that the pod only forwards, for a container nested in it, may be captured."""
     pod = mesh.pod(fresh=True)
 
+    assert pod.connect(mesh.server, 8080).captured_outbound
     assert containers.inside(pod).connect(mesh.server, 8080).direct
 
 

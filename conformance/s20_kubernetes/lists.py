@@ -118,8 +118,8 @@ def test_annotating_a_running_pod_changes_nothing(mesh: Mesh, workloads: Workloa
 
 @section.check("KUBE-030", "20.10", features=(), needs={Need.WEBHOOK})
 def test_lists_of_the_installed_mesh_are_followed(mesh: Mesh, workloads: Workloads) -> None:
-    """Under the lists that the mesh is configured with, TCP of a pod MUST be captured or direct as
-    these say, and some of it captured."""
+    """TCP of a pod MUST be captured or direct as the configured lists of its mesh say, which leave
+    some of it captured."""
     installed = workloads.installed_lists()
     if not installed.is_valid:
         assert mesh.try_pod(mesh_config=installed.traffic).refused

@@ -94,3 +94,23 @@ def test_internal_error_writes_a_report(project: Project) -> None:
     assert (ended.status, ended.verdict) == (pytest.ExitCode.INTERNAL_ERROR, "invalid")
     assert "broken hook" in ended.report["run"]["trouble"]
     SCHEMA.validate(ended.report)
+
+
+BROKEN = """
+import pytest_fsmredir.suite.runner as runner
+
+
+def explained(*given):
+    raise KeyError("an error of ours")
+
+
+runner.explained = explained
+"""
+
+
+def test_error_in_an_explanation_changes_no_outcome(project: Project) -> None:
+    """Catches: a failure that becomes our error while its rules are read."""
+    project.write(conftest__py=BROKEN)
+    ended = project.conform("--fsm-init-cmd=true", "--fsm-check=OUT-001", "--fsm-ip=4")
+    assert ended.verdict == "nonconformant", ended.output
+    assert "the suite could not explain this: KeyError" in ended.output

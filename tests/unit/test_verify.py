@@ -18,7 +18,7 @@ from pytest_fsmredir import layout
 from pytest_fsmredir.cli import verify
 from pytest_fsmredir.config.options import OPTIONS
 from pytest_fsmredir.config.waivers import Waiver
-from pytest_fsmredir.errors import CatalogueError
+from pytest_fsmredir.errors import CatalogueError, ReportError
 from pytest_fsmredir.model.outcomes import Outcome
 from pytest_fsmredir.model.withdrawn import Withdrawn
 from pytest_fsmredir.report.known import FOLDER, data_file, present, releases
