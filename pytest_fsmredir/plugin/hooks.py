@@ -16,7 +16,7 @@ from pytest_fsmredir.model.checks import Check
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.plugin.collection import CheckItem, conformance_directory
 from pytest_fsmredir.plugin.progress import SweepProgress
-from pytest_fsmredir.plugin.termination import Termination
+from pytest_fsmredir.plugin.termination import Termination, drop_frames_without_line
 from pytest_fsmredir.report.hygiene import Hygiene
 from pytest_fsmredir.report.sections import FailureSections
 from pytest_fsmredir.report.terminal import collected, header, summary
@@ -191,8 +191,10 @@ class ConformanceHooks:
         """Record that the harness broke."""
         self._results.trouble = f"internal error: {printable(excinfo.exconly())}"
 
-    def pytest_keyboard_interrupt(self) -> None:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Record that the user interrupted the run."""
+        drop_frames_without_line(excinfo)
         self._results.interrupted = True
 
     @pytest.hookimpl(tryfirst=True)

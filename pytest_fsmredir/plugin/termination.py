@@ -5,6 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from _pytest._code.code import TracebackEntry
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 """Signals that supervisors, CI runners and closing terminals send."""
@@ -48,3 +54,19 @@ class Termination:
     def _interrupt(self, number: int, _frame: FrameType | None) -> None:
         self.ignore()
         raise Terminated(f"terminated by {signal.Signals(number).name}")
+
+
+def drop_frames_without_line(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    """Remove the frames that pytest cannot print from the traceback of an interrupt.
+
+    A signal can interrupt an instruction that belongs to no line. ``tb_lineno`` of that frame is
+    ``None``, and the terminal reporter of pytest subtracts one from it.
+    """
+    excinfo.traceback = excinfo.traceback.filter(_has_line)
+
+
+def _has_line(entry: TracebackEntry) -> bool:
+    try:
+        return entry.lineno >= 0
+    except TypeError:
+        return False

@@ -176,6 +176,21 @@ def test_interrupted_run_reports_its_results(project: Project, number: signal.Si
     assert project.left_running(marker) == []
 
 
+INTERRUPTS_BETWEEN_LINES = """\
+def pytest_runtest_call():
+    code = compile("raise KeyboardInterrupt", "no lines", "exec")
+    exec(code.replace(co_linetable=b""))
+"""
+
+
+def test_interrupt_of_an_instruction_without_a_line_is_reported(project: Project) -> None:
+    """Catches: an internal error of pytest, which counts on a line for each frame."""
+    project.write(conftest__py=INTERRUPTS_BETWEEN_LINES)
+    ended = project.conform("--fsm-check=OUT-001", "--fsm-ip=4")
+    assert ended.status == pytest.ExitCode.INTERRUPTED, ended.output
+    assert "interrupted  before the end" in ended.output
+
+
 def test_idle_connections_of_both_variants_do_not_collide(project: Project) -> None:
     """Catches: a server port that the idle connections of one variant keep from the other."""
     ended = project.conform("--fsm-iptables=both", "--fsm-check=CT-010", "--fsm-ip=4")
