@@ -9,9 +9,9 @@ from docs._pages import api, checks, options
 FOLDER = Path(__file__).parent
 
 PAGES = {
-    "api.md": api.page,
-    "checks.md": checks.page,
-    "options.md": options.page,
+    "reference/api.md": api.page,
+    "reference/checks.md": checks.page,
+    "reference/options.md": options.page,
 }
 """The text of each generated page, by its file."""
 

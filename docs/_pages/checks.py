@@ -42,5 +42,5 @@ def _entry(check: Check) -> str:
     claims = [f"claims {', '.join(sorted(check.features))}"] if check.features else []
     needs = [f"needs: {'; '.join(sorted(check.needs))}"] if check.needs else []
     facts = ", ".join([check.level, check.profile, *families, *claims, *needs])
-    file = f"../conformance/{catalogue.file_of(check).as_posix()}"
+    file = f"../../conformance/{catalogue.file_of(check).as_posix()}"
     return f"- [`{check.id}`]({file}) {check.requirement} *({facts})*"

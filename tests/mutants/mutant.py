@@ -44,7 +44,8 @@ class Mutant:
     Attributes:
         name: In kebab case.
         what: The change, in one line.
-        source: A real occurrence: a row of docs/known-bugs.md (B01, F01), or a description.
+        source: A real occurrence: a row of docs/reference/known-bugs.md (B01, F01), or its
+            description.
         read: The function that reads the configuration.
         policy: A change to the policy.
         rules: A change to the rules of each family.

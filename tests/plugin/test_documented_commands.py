@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 HINTS = ROOT / "pytest_fsmredir" / "report" / "terminal.py"
 
 APPLY = f"#!/bin/sh\nexec {sys.executable} -m pytest_fsmredir reference apply\n"
