@@ -185,8 +185,8 @@ def pytest_runtest_call():
 
 def test_interrupt_of_an_instruction_without_a_line_is_reported(project: Project) -> None:
     """Catches: an internal error of pytest, which counts on a line for each frame."""
-    project.write(conftest__py=INTERRUPTS_BETWEEN_LINES)
-    ended = project.conform("--fsm-check=OUT-001", "--fsm-ip=4")
+    project.write(interrupting__py=INTERRUPTS_BETWEEN_LINES)
+    ended = project.conform("-p", "interrupting", "--fsm-check=OUT-001", "--fsm-ip=4")
     assert ended.status == pytest.ExitCode.INTERRUPTED, ended.output
     assert "interrupted  before the end" in ended.output
 
