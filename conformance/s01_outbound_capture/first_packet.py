@@ -71,7 +71,7 @@ def send_as_both(
                 lambda packet: packet.opens and packet.destination == server,
             )
             assert left.source != application, f"a SYN of the application {name} left the pod"
-            assert left.matches(sent), f"the sidecar's SYN {name} was changed"
+            assert left.source == sent.source, f"the SYN that left is not the sidecar's {name}"
 
 
 def fast_open(to: Address, sock: socket.socket) -> None:

@@ -16,6 +16,8 @@ from pytest_fsmredir import (
     Sidecars,
 )
 from pytest_fsmredir.model.vocabulary import (
+    AROUND_SEED_PORTS,
+    NEAR_SEED_PORTS,
     OFTEN_SPARED_PORTS,
     PORTS_OF_OTHER_MESHES,
     RESERVED_PORTS,
@@ -141,11 +143,10 @@ def test_inbound_ports_not_listed_stay_captured(mesh: Mesh) -> None:
     """An inbound port that is not listed MUST stay captured, also if it lies between or next to
     listed ones or shares digits with them."""
     pod = mesh.pod(annotations=SEED_INBOUND_PORTS)
-    near = {6, 70, 637, 707, 6378, 6380, 7000, 7069, 7071, 63790}
-    wide = set(range(6000, 8000)) if mesh.exhaustive else set()
+    unlisted = AROUND_SEED_PORTS if mesh.exhaustive else NEAR_SEED_PORTS
 
     assert mesh.client.connect(pod, 7070).direct
-    for fate in mesh.client.connect_all(pod, sorted((near | wide) - {6379, 7070})):
+    for fate in mesh.client.connect_all(pod, unlisted):
         assert fate.captured_inbound
 
 

@@ -15,8 +15,6 @@ from pytest_fsmredir import (
 )
 from pytest_fsmredir.model.vocabulary import (
     EXCLUDED_INBOUND_PORTS,
-    SEED_INBOUND_PORTS,
-    SERVED_LISTENERS,
 )
 
 section = Section(3, Profile.CORE)
@@ -129,17 +127,3 @@ def test_inbound_connection_passes_the_inbound_listener_alone(
             fate = mesh.client.connect(pod, port)
             assert fate.captured_inbound
             assert fate.passed(Acceptor.SIDECAR_INBOUND, Acceptor.ORIGIN)
-
-
-@section.check(
-    "IPX-011", "3.4", profile=Profile.EXCLUSIONS, features={Feature.INBOUND_PORT_EXCLUSION}
-)
-def test_reserved_ports_answer_beside_inbound_exclusions(mesh: Mesh) -> None:
-    """An inbound port exclusion list MUST NOT take away from the reserved ports that answer for
-    themselves: 15010, 15901, 15902, 15903 and 15904."""
-    pod = mesh.pod(annotations=SEED_INBOUND_PORTS)
-
-    assert mesh.client.connect(pod, 8080).captured_inbound
-    assert mesh.client.connect(pod, 6379).direct
-    for port, acceptor in SERVED_LISTENERS.items():
-        assert mesh.client.connect(pod, port).reached(acceptor)

@@ -12,10 +12,10 @@ from pytest_fsmredir import (
     Taps,
     forge,
 )
+from pytest_fsmredir.model.vocabulary import CLOSED_PORT
 
 section = Section(5, Profile.CORE)
 
-CLOSED_PORT = 9
 IN_A_ROW = 12  # more than the burst of 5 that a limit lets pass by default (iptables-extensions)
 PINGING = (0, 1000, 1500)
 PAYLOADS = (bytes(48), bytes(1392))  # 56 bytes with the 8 of the request, as ping(8), and 1400

@@ -18,6 +18,9 @@ from pytest_fsmredir.model.vocabulary import (
     MESH_EXCLUDED_RANGES,
     MESH_INCLUDED_RANGES,
     PORT_EXCLUSIONS,
+    SEED_INBOUND_PORTS,
+    SEED_OUTBOUND_PORTS,
+    SEED_PORTS,
 )
 
 section = Section(13, Profile.EXCLUSIONS, PORT_EXCLUSIONS)
@@ -75,7 +78,7 @@ def _malformed(good: T, bad: Sequence[T]) -> list[tuple[T, T]]:
 def test_outbound_list_with_a_bad_port_is_refused(mesh: Mesh) -> None:
     """An outbound port list with an item that is not a port from 1 to 65535 MUST be refused,
     unless its meaning is plain and honoured."""
-    _assert_captured(mesh, mesh.pod(annotations={EXCLUDED_OUTBOUND_PORTS: "6379,7070"}))
+    _assert_captured(mesh, mesh.pod(annotations=SEED_OUTBOUND_PORTS))
     for value in NO_PORTS if mesh.exhaustive else ("0", "65536"):
         assert mesh.try_pod(annotations={EXCLUDED_OUTBOUND_PORTS: value}).refused
     for value in PLAIN if mesh.exhaustive else ("80-90", "80,,90"):
@@ -111,7 +114,7 @@ def test_list_with_a_bad_range_is_refused(mesh: Mesh, *, listed: str, first: int
 @section.check("CFG-013", "13.8", features={Feature.INBOUND_PORT_EXCLUSION}, families=(4,))
 def test_inbound_list_with_a_bad_port_is_refused(mesh: Mesh) -> None:
     """An inbound port list with an item that is not a port from 1 to 65535 MUST be refused."""
-    _assert_captured(mesh, mesh.pod(annotations={EXCLUDED_INBOUND_PORTS: "6379,7070"}))
+    _assert_captured(mesh, mesh.pod(annotations=SEED_INBOUND_PORTS))
     for value in NO_PORTS if mesh.exhaustive else ("-1", "70000", "http"):
         assert mesh.try_pod(annotations={EXCLUDED_INBOUND_PORTS: value}).refused
 
@@ -121,7 +124,7 @@ def test_refused_port_lists_leave_nothing_behind(mesh: Mesh, programmer: Program
     """A port list that is refused, from either scope, MUST NOT leave any rule behind."""
     pod, good = (
         mesh.bare_pod(),
-        {EXCLUDED_OUTBOUND_PORTS: "6379,7070", EXCLUDED_INBOUND_PORTS: "6379,7070"},
+        SEED_PORTS,
     )
     # The second time it is for the look at flows of the other family.
     values, ports = (NO_PORTS, (0, -1, 65536, 70000)) if mesh.family == 4 else (NO_PORTS[:1], (0,))

@@ -28,6 +28,7 @@ from pytest_fsmredir.model.vocabulary import (
     MESH_EXCLUDED_RANGES,
     MESH_INCLUDED_RANGES,
     PORT_EXCLUSIONS,
+    SEED_INBOUND_PORTS,
     SEED_OUTBOUND_PORTS,
 )
 
@@ -155,8 +156,8 @@ def test_annotation_exempts_one_end_of_a_connection(mesh: Mesh) -> None:
     """An exclusion annotated on one end of a connection between two pods MUST NOT exempt the other
     end."""
     plain = mesh.pod()
-    dialler = mesh.pod(annotations={EXCLUDED_OUTBOUND_PORTS: "6379,7070"})
-    listener = mesh.pod(annotations={EXCLUDED_INBOUND_PORTS: "6379,7070"})
+    dialler = mesh.pod(annotations=SEED_OUTBOUND_PORTS)
+    listener = mesh.pod(annotations=SEED_INBOUND_PORTS)
 
     assert dialler.connect(plain, 6379).captured_inbound
     assert plain.connect(listener, 6379).captured_outbound

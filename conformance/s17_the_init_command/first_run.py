@@ -16,7 +16,7 @@ from pytest_fsmredir import (
     Taps,
     forge,
 )
-from pytest_fsmredir.model.vocabulary import EXCLUDED_OUTBOUND_PORTS
+from pytest_fsmredir.model.vocabulary import EXCLUDED_OUTBOUND_PORTS, SEED_OUTBOUND_PORTS
 
 section = Section(17, Profile.LIFECYCLE, families=(4,))
 
@@ -56,7 +56,7 @@ def test_capture_holds_at_once(mesh: Mesh, programmer: Programmer) -> None:
 @section.check("INIT-004", "17.4", features={Feature.OUTBOUND_PORT_EXCLUSION})
 def test_unusable_configuration_is_refused(mesh: Mesh) -> None:
     """An init command MUST exit non-zero for a configuration that it cannot honour."""
-    pod = mesh.pod(annotations={EXCLUDED_OUTBOUND_PORTS: "6379,7070"})
+    pod = mesh.pod(annotations=SEED_OUTBOUND_PORTS)
 
     assert pod.connect(mesh.server, 8080).captured_outbound
     assert mesh.try_pod(annotations={EXCLUDED_OUTBOUND_PORTS: "6379,70000"}).refused

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from pytest_fsmredir import Feature, Mesh, Need, Profile, Section, Workloads
-from pytest_fsmredir.model.vocabulary import EXCLUDED_OUTBOUND_PORTS, EXCLUDED_RANGES
+from pytest_fsmredir.model.vocabulary import (
+    EXCLUDED_OUTBOUND_PORTS,
+    EXCLUDED_RANGES,
+    SEED_OUTBOUND_PORTS,
+)
 
 section = Section(20, Profile.KUBERNETES, families=(4,))
 
@@ -43,11 +47,7 @@ def test_pod_on_the_host_network_is_left_alone(mesh: Mesh, workloads: Workloads)
 def test_bad_annotation_opens_no_pod(mesh: Mesh) -> None:
     """A pod with an annotation that cannot be honoured MUST NOT run with its traffic
     uncaptured."""
-    assert (
-        mesh.pod(annotations={EXCLUDED_OUTBOUND_PORTS: "6379,7070"})
-        .connect(mesh.server, 6379)
-        .direct
-    )
+    assert mesh.pod(annotations=SEED_OUTBOUND_PORTS).connect(mesh.server, 6379).direct
     bad = [
         {EXCLUDED_OUTBOUND_PORTS: "65536"},
         {EXCLUDED_OUTBOUND_PORTS: "80-90"},

@@ -97,6 +97,10 @@ SEED_INBOUND_PORTS: Final = {EXCLUDED_INBOUND_PORTS: "6379,7070"}
 SEED_PORTS: Final = SEED_OUTBOUND_PORTS | SEED_INBOUND_PORTS
 """Annotations with the seed's examples of port lists."""
 
+NEAR_SEED_PORTS: Final = (6, 70, 637, 707, 6378, 6380, 7000, 7069, 7071, 63790)
+AROUND_SEED_PORTS: Final = tuple(sorted({*NEAR_SEED_PORTS, *range(6000, 8000)} - {6379, 7070}))
+"""Ports that the seed's examples do not list: a few that resemble them, and all around them."""
+
 EXAMPLE_PORTS: Final = {
     EXCLUDED_OUTBOUND_PORTS: "6379,7070,65535,1",
     EXCLUDED_INBOUND_PORTS: "6379,8443,65535,1",
