@@ -6,10 +6,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from pytest_fsmredir.backends.base import Mesh, Pod
-from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.implementations.base import Completed, IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.facets import Body, FacetSource
 from pytest_fsmredir.model.flow import Fate
+
+Files = Mapping[str, str | bytes]
+"""The content of files, by name."""
+
+Take = Callable[[], Files]
+"""Takes one kind of evidence; raises an error if it cannot be taken."""
 
 
 class Suspect(Pod, Protocol):
@@ -69,11 +75,27 @@ class JudgedMesh(Mesh, FacetSource, Protocol):
         """
         ...
 
-    def sent_again(self, pod: Pod, fate: Fate) -> Mapping[str, bytes]:
-        """Send a flow once more, and return what both sides saw, as pcap files by name.
+    def sent_again(self, pod: Pod, fate: Fate) -> Files:
+        """Send a flow once more, and return what both sides saw, as files by name.
 
         Raises:
             BackendError: The backend cannot capture packets.
+        """
+        ...
+
+    def inspect(self, pod: Pod, argv: Sequence[str]) -> Completed:
+        """Run a program of ours in a pod as root, to read its rules and tables.
+
+        Raises:
+            BackendError: The backend cannot.
+        """
+        ...
+
+    def particulars(self, pod: Pod) -> Iterable[tuple[str, Take]]:
+        """Return what this backend knows about a pod, such as the output of the implementation.
+
+        Returns:
+            The name of each kind, and the function that takes it.
         """
         ...
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from pytest_fsmredir.model.rule_use import RuleUse
 
+EVIDENCE = "evidence"
+"""The directory of the evidence of failures in a report."""
+
 
 class Outcome(StrEnum):
     """How one run of one check ended."""

@@ -30,11 +30,6 @@ def ended(results: Results) -> Ended:
     return Ended.INTERRUPTED if results.interrupted else Ended.FINISHED
 
 
-def _evidence(results: Results) -> list[str]:
-    """Return the directories of evidence."""
-    return sorted({row.evidence for row in results.rows.values() if row.evidence})
-
-
 def facts(plan: Plan, results: Results, hygiene: Hygiene, config: pytest.Config) -> dict[str, Any]:
     """Return the volatile facts as plain values."""
     seconds = (datetime.now(UTC) - results.started).total_seconds()
@@ -42,7 +37,7 @@ def facts(plan: Plan, results: Results, hygiene: Hygiene, config: pytest.Config)
         "ended": ended(results).value,
         **({"trouble": results.trouble} if results.trouble else {}),
         **({"remarks": list(results.remarks)} if results.remarks else {}),
-        **({"evidence": found} if (found := _evidence(results)) else {}),
+        **({"evidence": found} if (found := results.evidence) else {}),
         "started": results.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
         "seconds": round(seconds, 2),
         "host": {

@@ -8,8 +8,6 @@ from pathlib import Path
 
 SUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.sig"
-EVIDENCE = "evidence"
-"""The directory of the evidence of failures in a report."""
 NAMESPACE = "fsmredir"
 """The namespace of the signature; see ssh-keygen(1), ``-Y sign``."""
 

@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 from pytest_fsmredir.errors import SettingsError
+from pytest_fsmredir.model.outcomes import EVIDENCE
 from pytest_fsmredir.report.document import canonical, document
 from pytest_fsmredir.report.junit import junit
-from pytest_fsmredir.report.sums import EVIDENCE, SIGNATURE, SUMS, digests_of, sums_text
+from pytest_fsmredir.report.sums import SIGNATURE, SUMS, digests_of, sums_text
 from pytest_fsmredir.suite.judgement import Judgement
 from pytest_fsmredir.suite.plan import Plan
 

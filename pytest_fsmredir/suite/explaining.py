@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from pytest_fsmredir.backends.facets import ForeignPrograms
 from pytest_fsmredir.backends.protocols import JudgedMesh, Suspect
 from pytest_fsmredir.errors import BackendError, ConfigurationError, FsmRedirError, tail
 from pytest_fsmredir.model.checks import Check
@@ -59,7 +58,7 @@ def scene_of(pod: Suspect, mesh: JudgedMesh) -> Scene:
     Raises:
         FsmRedirError: They cannot be read.
     """
-    done = mesh.facet(ForeignPrograms).run(pod, reading())
+    done = mesh.inspect(pod, reading())
     if done.status != 0:
         raise BackendError(f"the rules could not be read: {tail(done.stderr)}")
     policy = next(iter(_policies([pod.configuration])), Policy())

@@ -50,6 +50,11 @@ class Results:
         """The number of repeated runs of checks."""
         return sum(row.attempts - 1 for row in self.rows.values())
 
+    @property
+    def evidence(self) -> list[str]:
+        """The directories of evidence, in order."""
+        return sorted({row.evidence for row in self.rows.values() if row.evidence})
+
     def record(self, row: Row) -> None:
         """Add a row; merge it with an earlier row of the same check and variant."""
         key = (row.check, row.variant)

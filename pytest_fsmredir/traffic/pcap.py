@@ -48,9 +48,16 @@ def drained(sock: socket.socket) -> Iterator[Captured]:
             yield Captured(seconds, nanoseconds, raw)
 
 
-def pcap(packets: Iterable[Captured]) -> bytes:
-    """Return packets as a file that Wireshark and tcpdump read."""
-    found = [_FILE.pack(_MAGIC, 2, 4, 0, 0, _LONGEST, _RAW)]
+def pcap(packets: Iterable[Captured], at_most: int = 1 << 18) -> bytes:
+    """Return packets as a file that Wireshark and tcpdump read.
+
+    Args:
+        packets: The packets.
+        at_most: Bytes of the file; it contains no packet after those that fit.
+    """
+    found = bytearray(_FILE.pack(_MAGIC, 2, 4, 0, 0, _LONGEST, _RAW))
     for seconds, nanoseconds, raw in packets:
-        found += [_RECORD.pack(seconds, nanoseconds, len(raw), len(raw)), raw]
-    return b"".join(found)
+        if len(found) + _RECORD.size + len(raw) > at_most:
+            break
+        found += _RECORD.pack(seconds, nanoseconds, len(raw), len(raw)) + raw
+    return bytes(found)

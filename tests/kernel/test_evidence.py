@@ -120,9 +120,10 @@ def _status(script: Path) -> int:
 
 
 def test_the_directory_holds_rules_counters_packets_and_tables(
-    backend: NetnsBackend, tmp_path: Path
+    backend: NetnsBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Catches: empty files, or packets of no flow."""
+    """Catches: empty files, packets of no flow, or a token of the user in the environment."""
+    monkeypatch.setenv("CLOUD_TOKEN", "hush")
     failed = failure(backend, "nft", 4, "outbound", "outbound-ports-by-source")
     with closing(failed.mesh):
         directory = failed.leave(evidence_in(tmp_path))
@@ -134,6 +135,10 @@ def test_the_directory_holds_rules_counters_packets_and_tables(
     assert "+1 " in (directory / "counted.txt").read_text()
     assert "REDIRECT --to-ports 15001" in (directory / "walk.txt").read_text()
     assert "198.51.100.10" in (directory / "tables.txt").read_text()
+    ran = (directory / "implementation.txt").read_text()
+    assert "CLOUD_TOKEN  # the value is left out" in (directory / "environment.txt").read_text()
+    assert not [each for each in directory.iterdir() if b"hush" in each.read_bytes()]
+    assert "# exit status: 0\n# stdin\n*nat" in ran
     # The redirect has already changed the destination of the packets on lo.
     assert 15001 in _ports((directory / "packets-in-pod.pcap").read_bytes())
 
@@ -148,6 +153,21 @@ def _ports(raw: bytes) -> set[int]:
         found.add(int.from_bytes(raw[at + 16 + 22 : at + 16 + 24], "big"))
         at += 16 + length
     return found
+
+
+def test_a_directory_that_a_killed_process_began_is_removed(
+    backend: NetnsBackend, tmp_path: Path
+) -> None:
+    """Catches: half a directory that looks like a whole one, or that stays."""
+    with subprocess.Popen(["/bin/true"]) as ended:
+        pass
+    partial = tmp_path / "evidence" / f".OPX-001-netns-nft-v4.{ended.pid}"
+    partial.mkdir(parents=True)
+    (partial / "README.yaml").touch()
+    failed = failure(backend, "nft", 4, "outbound", "outbound-ports-by-source")
+    with closing(failed.mesh):
+        directory = failed.leave(evidence_in(tmp_path))
+    assert [*(tmp_path / "evidence").iterdir()] == [directory]
 
 
 def test_failures_with_one_explanation_leave_few_directories(

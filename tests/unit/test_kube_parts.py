@@ -17,6 +17,7 @@ from pytest_fsmredir.agent.forms import Report
 from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive
 from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnection
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
+from pytest_fsmredir.backends.kubernetes.agents.once import run_once
 from pytest_fsmredir.backends.kubernetes.cluster import remote
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
 from pytest_fsmredir.backends.kubernetes.cluster.kind import KindSite
@@ -29,7 +30,7 @@ from pytest_fsmredir.backends.kubernetes.pods.orders import Order
 from pytest_fsmredir.backends.kubernetes.pods.states import PodStage, state_of
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.protocols import Wanted
-from pytest_fsmredir.errors import DeadlineError, PreflightError
+from pytest_fsmredir.errors import BackendError, DeadlineError, PreflightError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address, Direction, Flow
@@ -286,3 +287,36 @@ def test_connection_of_an_agent_has_all_that_a_connection_has() -> None:
 
     assert connection.fate == connection.fate_by_banner
     assert not connection.has_received(b"x").holds
+
+
+class Ended(Cluster):
+    """A cluster in which every ephemeral container has ended with an exit status."""
+
+    def __init__(self, status: int) -> None:
+        self._state = {"terminated": {"exitCode": status}}
+        self._name = ""
+
+    def patch(self, path: str, body: Object, *, by_key: bool = False) -> Object:
+        """Take a container."""
+        del path, by_key
+        self._name = body["spec"]["ephemeralContainers"][0]["name"]
+        return {}
+
+    def get(self, path: str, **query: str) -> Object:
+        """Return the pod."""
+        del path, query
+        return {
+            "status": {"ephemeralContainerStatuses": [{"name": self._name, "state": self._state}]}
+        }
+
+    def log(self, namespace: str, pod: str, container: str, *, lines: int | None = 20) -> str:
+        """Return the output."""
+        del namespace, pod, container, lines
+        return "sh: cannot fork\n"
+
+
+def test_a_program_that_fails_in_an_ephemeral_container_is_an_error() -> None:
+    """Catches: half a listing that is taken for the rules of a pod."""
+    assert run_once(Ended(0), "demo", "web", "image", ["sh"]) == "sh: cannot fork\n"
+    with pytest.raises(BackendError, match=r"sh in fsmredir-.* exited 2: sh: cannot fork"):
+        run_once(Ended(2), "demo", "web", "image", ["sh"])

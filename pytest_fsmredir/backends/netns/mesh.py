@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from pytest_fsmredir.backends.base import Pod
 from pytest_fsmredir.backends.configurations import asked_for
-from pytest_fsmredir.backends.facets import MadeFacets
+from pytest_fsmredir.backends.facets import ForeignPrograms, MadeFacets
 from pytest_fsmredir.backends.netns.capturing import captured
 from pytest_fsmredir.backends.netns.kernel import highest_id
 from pytest_fsmredir.backends.netns.pausing import enter
@@ -27,7 +27,8 @@ from pytest_fsmredir.backends.places import (
     suspects_of,
 )
 from pytest_fsmredir.backends.programming import Programming
-from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.backends.protocols import Take
+from pytest_fsmredir.implementations.base import Completed, IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.facets import Facet
 from pytest_fsmredir.model.flow import Fate
@@ -186,6 +187,14 @@ class NetnsMesh:
     def sent_again(self, pod: Pod, fate: Fate) -> dict[str, bytes]:
         """Send a flow once more, and return what both sides saw, as pcap files by name."""
         return captured(self.backend, self.client, own_pod(pod), fate)
+
+    def inspect(self, pod: Pod, argv: Sequence[str]) -> Completed:
+        """Run a program of ours in a pod as root."""
+        return self.facet(ForeignPrograms).run(pod, argv)
+
+    def particulars(self, pod: Pod) -> list[tuple[str, Take]]:
+        """Return what the implementation ran last, and its environment."""
+        return [("implementation", own_pod(pod).implementation_files)]
 
     def enter(self, pod: Pod) -> None:
         """Run a shell in a pod on the terminal of this process, until it ends."""

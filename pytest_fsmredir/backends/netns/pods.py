@@ -9,6 +9,7 @@ from pytest_fsmredir.backends.configurations import asked_for
 from pytest_fsmredir.backends.netns.places import NetnsPlace, NetnsSurroundings
 from pytest_fsmredir.backends.netns.sandbox import Sandbox
 from pytest_fsmredir.backends.places import APP_UID, SIDECAR_PORTS
+from pytest_fsmredir.backends.transcripts import environment, transcript
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Acceptance, Address
@@ -50,6 +51,20 @@ class NetnsPod(NetnsPlace):
     def outcome(self) -> str:
         """How the last run of the implementation ended."""
         return repr(self.site.programming)
+
+    def implementation_files(self) -> dict[str, str]:
+        """Return what the implementation ran last, and its environment, as files by name.
+
+        Raises:
+            BackendError: It did not run on this pod.
+        """
+        run = self.site.last_run
+        if run is None:
+            raise BackendError("the implementation did not run on this pod")
+        return {
+            "implementation.txt": transcript(run.ran),
+            "environment.txt": environment(run.environment),
+        }
 
     def losses(self) -> list[str]:
         """Return the links, addresses and routes that the implementation removed."""

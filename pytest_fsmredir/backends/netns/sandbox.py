@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.programs import Confinement, Tools, run_inside
 from pytest_fsmredir.backends.netns.wiring import VethLink, family_of, wire_pod
 from pytest_fsmredir.backends.programming import Programming
+from pytest_fsmredir.backends.transcripts import Ran
 from pytest_fsmredir.implementations.base import (
     Completed,
     Implementation,
@@ -35,6 +36,9 @@ class InitRun:
     """A pod as the implementation sees it: runs commands in the pod with the environment of FSM.
 
     Satisfies :class:`pytest_fsmredir.implementations.base.Target`.
+
+    Attributes:
+        ran: The programs that it has run.
     """
 
     name: str
@@ -44,6 +48,7 @@ class InitRun:
     toolbox: Tools
     scratch: Path
     confinement: Confinement
+    ran: list[Ran] = field(default_factory=list)
 
     @property
     def iptables(self) -> IptablesVariant:
@@ -53,17 +58,20 @@ class InitRun:
     def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
         """Run a program inside the pod according to the contract."""
         work = Path(tempfile.mkdtemp(prefix="work-", dir=self.scratch))
-        return run_inside(
+        done = run_inside(
             self.namespace,
             argv,
             stdin=stdin,
-            env=self._environment,
+            env=self.environment,
             cwd=work,
             confinement=self.confinement,
         )
+        self.ran.append(Ran(argv, stdin, done))
+        return done
 
     @cached_property
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """The environment of the programs."""
         pod, mesh_config = self.scratch / "pod.json", self.scratch / "mesh-config.json"
         pod.write_text(json.dumps(self.configuration.pod_document(self.name)))
         mesh_config.write_text(json.dumps(self.configuration.mesh_config_document()))
@@ -99,6 +107,7 @@ class Sandbox:
         was_programmed: The implementation has run on it.
         history: The configuration of each run, the last one last.
         programming: The result of the last run of the implementation.
+        last_run: What the implementation saw in that run; None if there was none.
     """
 
     def __init__(
@@ -114,6 +123,7 @@ class Sandbox:
         self.was_programmed = False
         self.history: list[Configuration] = []
         self.programming = Programming(accepted=False, reason="it was never programmed")
+        self.last_run: InitRun | None = None
         self._scratch = scratch.directory(self.link.outside)
         with ExitStack() as undo:
             self.namespace = Namespace()
@@ -159,7 +169,7 @@ class Sandbox:
     def program(self, implementation: Implementation, run: InitRun) -> Programming:
         """Run the implementation, and store the result."""
         asked = self.configuration
-        self.was_programmed = True
+        self.was_programmed, self.last_run = True, run
         self.history.append(asked)
         try:
             implementation.program(run)

@@ -10,10 +10,10 @@ from xml.etree import ElementTree as ET
 import yaml
 
 from pytest_fsmredir.model.checks import Catalogue
-from pytest_fsmredir.model.outcomes import Outcome
+from pytest_fsmredir.model.outcomes import EVIDENCE, Outcome
 from pytest_fsmredir.report.read import Report
 from pytest_fsmredir.report.suites import SKIPPED, suite_name
-from pytest_fsmredir.report.sums import EVIDENCE, SIGNATURE, SUMS, digests_of, sums_text
+from pytest_fsmredir.report.sums import SIGNATURE, SUMS, digests_of, sums_text
 from pytest_fsmredir.report.verify.finding import Finding
 
 _ELEMENTS = {Outcome.FAIL: "failure", Outcome.ERROR: "error"}

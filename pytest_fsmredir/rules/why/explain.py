@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_fsmredir.model.flow import Acceptor, Claim, Direction, Fate
+from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
 from pytest_fsmredir.rules.bdd import ALL, NONE
 from pytest_fsmredir.rules.ends import Asked, EndKind
 from pytest_fsmredir.rules.forms import Alter, Copy, Field, Hook, Source, Untrack, Write
@@ -234,12 +235,13 @@ def _harmed(case: Case) -> Blame:
 
 def _belongs(last: Asked, port: int | None) -> bool:
     """Whether a redirect is right for other flows of its hook."""
-    return port == (15001 if last.hook is Hook.OUTPUT else 15003)
+    return port == (OUTBOUND_PORT if last.hook is Hook.OUTPUT else INBOUND_PORT)
 
 
 def _misdirected(case: Case) -> Blame:
     """Explain a flow that is redirected to the wrong port."""
-    wanted = 15003 if case.sending.wanted is EndKind.CAPTURED_INBOUND else 15001
+    inbound = case.sending.wanted is EndKind.CAPTURED_INBOUND
+    wanted = INBOUND_PORT if inbound else OUTBOUND_PORT
     last = case.stack[-1]
     port = redirects_to(last.rule)
     if case.end is EndKind.ELSEWHERE:

@@ -25,8 +25,9 @@ from pytest_fsmredir.backends.places import (
     suspects_of,
 )
 from pytest_fsmredir.backends.programming import Programming
+from pytest_fsmredir.backends.protocols import Take
 from pytest_fsmredir.errors import BackendError
-from pytest_fsmredir.implementations.base import IptablesVariant
+from pytest_fsmredir.implementations.base import Completed, IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.facets import Facet
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Fate, Flow
@@ -184,6 +185,15 @@ class KubeMesh:
     def sent_again(self, pod: Pod, fate: Fate) -> dict[str, bytes]:
         """Not offered here: no container may capture the packets of a pod."""
         raise BackendError(f"no packets were captured: {pod.address} is a pod of a cluster")
+
+    def inspect(self, pod: Pod, argv: Sequence[str]) -> Completed:
+        """Not offered here: no container of the pod has NET_ADMIN."""
+        raise BackendError(f"no program was run in {pod.address}: it is a pod of a cluster")
+
+    def particulars(self, pod: Pod) -> list[tuple[str, Take]]:
+        """Return nothing."""
+        del pod
+        return []
 
     def enter(self, pod: Pod) -> None:
         """Not offered here: kubectl exec opens a shell."""
