@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from pytest_fsmredir.model.followed import Delivery, RuleWalk
 from pytest_fsmredir.model.rule_use import RuleUse
 
 EVIDENCE = "evidence"
@@ -106,6 +107,8 @@ class Row:
         proof: ``proved`` for a check that compared every flow, or why it could not; empty for any
             other check.
         rules: What a check of every flow showed about the rules of its pods.
+        walk: The way of a failed flow through the rules in the pod; None if it is not known.
+        delivery: What both ends saw of a failed flow; None if no flow decided.
     """
 
     check: str
@@ -125,6 +128,8 @@ class Row:
     symptom: tuple[str, ...] = ()
     proof: str = ""
     rules: tuple[RuleUse, ...] = ()
+    walk: RuleWalk | None = None
+    delivery: Delivery | None = None
 
     def merged(self, other: Row) -> Row:
         """Return the combined row of two runs of one check."""
@@ -150,6 +155,10 @@ class Row:
         outcome, symptom = Outcome(document["outcome"]), tuple(document["symptom"])
         rules = tuple(map(RuleUse.from_dict, document["rules"]))
         known = {"variant": variant, "outcome": outcome, "symptom": symptom, "rules": rules}
+        if document["walk"] is not None:
+            known["walk"] = RuleWalk.from_plain(document["walk"])
+        if document["delivery"] is not None:
+            known["delivery"] = Delivery.from_plain(document["delivery"])
         return cls(**{**document, **known})
 
 

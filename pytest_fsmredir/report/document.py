@@ -14,8 +14,9 @@ from pytest_fsmredir.implementations.rules_file import RulesFile
 from pytest_fsmredir.implementations.select import ClaimSource
 from pytest_fsmredir.model.checks import Check, Profile
 from pytest_fsmredir.model.features import Feature
+from pytest_fsmredir.model.followed import Delivery, RuleWalk
 from pytest_fsmredir.model.outcomes import Outcome, Row
-from pytest_fsmredir.report.rules import rules_document
+from pytest_fsmredir.report.rules import rules_document, variant_document
 from pytest_fsmredir.report.version import suite_version
 from pytest_fsmredir.suite.judgement import Judgement, NodeResult, ProfileResult
 from pytest_fsmredir.suite.plan import Plan
@@ -25,6 +26,8 @@ API_VERSION = "fsmredir/v1"
 
 # The kernel chooses the client's port, which differs between otherwise equal runs.
 _SOURCE_PORT = re.compile(r"(source [^\s(),]+:|\bsport )\d+")
+
+_CLIENT_PORT = re.compile(r"(?<=[\d\]]):\d+$")
 
 
 def document(plan: Plan, judgement: Judgement, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,9 +142,7 @@ def _row(check: Check, profile: Profile, row: Row) -> dict[str, Any]:
     return {
         "id": check.id,
         "title": check.title,
-        "backend": row.variant.backend,
-        **({"node": row.variant.node} if row.variant.node else {}),
-        "variant": f"{row.variant.iptables}/v{row.variant.family}",
+        **variant_document(row.variant),
         "profile": profile.value,
         "level": check.level.value,
         "features": sorted(check.features_for(row.variant.family)),
@@ -155,9 +156,25 @@ def _row(check: Check, profile: Profile, row: Row) -> dict[str, Any]:
         **({"path": _stable(row.path)} if row.path else {}),
         **({"why": _stable(row.why)} if row.why else {}),
         **({"proof": _stable(row.proof)} if row.proof else {}),
+        **({"walk": _walk(row.walk)} if row.walk else {}),
+        **({"delivery": _delivery(row.delivery)} if row.delivery else {}),
         "probes": row.probes,
         "attempts": row.attempts,
     }
+
+
+def _walk(walk: RuleWalk) -> dict[str, Any]:
+    steps = [
+        {**step._asdict(), "part": step.part.value, "note": _stable(step.note)}
+        for step in walk.steps
+    ]
+    return {"end": walk.end, "wanted": walk.wanted, "steps": steps}
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    hops = [{**hop._asdict(), "peer": _masked(hop.peer)} for hop in delivery.hops]
+    told = {**delivery._asdict(), "client": _masked(delivery.client), "hops": hops}
+    return {key: value for key, value in told.items() if value not in (None, "")}
 
 
 def _writable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -171,6 +188,10 @@ def _writable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 def _stable(text: str) -> str:
     return _SOURCE_PORT.sub(r"\1*", text)
+
+
+def _masked(client: str) -> str:
+    return _CLIENT_PORT.sub(":*", client)
 
 
 def _camel(outcome: Outcome) -> str:

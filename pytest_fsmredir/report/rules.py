@@ -41,11 +41,10 @@ def rules_document(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Return the use of the rules as plain values, for the report."""
     return [
         {
-            "backend": variant.backend,
-            **({"node": variant.node} if variant.node else {}),
-            "variant": f"{variant.iptables}/v{variant.family}",
+            **variant_document(variant),
             "total": use.rules,
             "hit": len(use.hit),
+            "matched": [_plain(rule) for rule in use.hit],
             "notHit": [_plain(rule) for rule in use.missed],
             "unreachable": [{**_plain(rule), "why": rule.why} for rule in use.idle],
             "redundant": [_plain(rule) for rule in use.redundant],
@@ -55,6 +54,15 @@ def rules_document(rows: Iterable[Row]) -> list[dict[str, Any]]:
         }
         for variant, use in uses(rows).items()
     ]
+
+
+def variant_document(variant: Variant) -> dict[str, str]:
+    """Return the point of the matrix as plain values."""
+    return {
+        "backend": variant.backend,
+        **({"node": variant.node} if variant.node else {}),
+        "variant": f"{variant.iptables}/v{variant.family}",
+    }
 
 
 def _places(rules: Sequence[NamedRule]) -> str:

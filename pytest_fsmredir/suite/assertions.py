@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 from types import CodeType
 
@@ -10,6 +11,7 @@ ASSERTED = "__asserted__"
 """Name of the function that a changed assertion calls."""
 
 
+@cache
 def recording_code(file: str) -> CodeType:
     """Return the code of a file in which each assertion is a call of :data:`ASSERTED`.
 

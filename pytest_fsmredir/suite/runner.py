@@ -20,7 +20,9 @@ from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.checks import GATE, Check
 from pytest_fsmredir.model.claims import Unmet
 from pytest_fsmredir.model.features import Feature
+from pytest_fsmredir.model.followed import Delivery
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.rules.why.steps import walked
 from pytest_fsmredir.suite.backends import make_backend
 from pytest_fsmredir.suite.deciding import (
     Course,
@@ -194,8 +196,12 @@ class Runner:
         failed = row.outcome in _EXPLAINED
         if claim is not None:
             row = replace(row, symptom=symptom_of(claim.fate, claim.expected, mesh))
+        if claim is not None and failed:
+            row = replace(row, delivery=Delivery.of(claim.fate))
         if failed and (found := explained(check, claim, mesh)) is not None:
             row = replace(row, path=printable(found.path), why=printable(found.why))
+            if found.case is not None:
+                row = replace(row, walk=walked(found.case, found.places))
         if self.evidence.wants(failed=failed):
             written = self.evidence.take(check, row, claim, mesh, found)
             if failed and written is not None:

@@ -23,7 +23,7 @@ def path_line(case: Case, places: Iterable[Place] = ()) -> str:
     """
     decider = case.path.decider
     line, chain, led_to = "", None, ""
-    for asked in _shown(case, {place.key for place in places}):
+    for asked in shown(case, {place.key for place in places}):
         if asked.chain is chain:
             line += " · "
         elif led_to and asked.chain.name == led_to:
@@ -39,12 +39,18 @@ def path_line(case: Case, places: Iterable[Place] = ()) -> str:
     return line
 
 
-def _shown(case: Case, named: set[tuple[str, str, str, int]]) -> list[Asked]:
-    """Return the rules to show: the matching ones, the named ones, and the nearest others."""
+def until_decided(case: Case) -> list[Asked]:
+    """Return the rules that the packet reached, up to the one that decided."""
     decider = case.path.decider
     asked = list(case.path.asked)
     if decider is not None:
         asked = asked[: next(i for i, each in enumerate(asked) if each is decider) + 1]
+    return asked
+
+
+def shown(case: Case, named: set[tuple[str, str, str, int]]) -> list[Asked]:
+    """Return the rules to show: the matching ones, the named ones, and the nearest others."""
+    asked = until_decided(case)
     kept = {
         id(each)
         for each in asked
