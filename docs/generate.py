@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docs._pages import api, checks, options
+from docs._pages import api, checks, fixtures, options, schema
 
 FOLDER = Path(__file__).parent
 
 PAGES = {
     "reference/api.md": api.page,
     "reference/checks.md": checks.page,
+    "reference/fixtures.md": fixtures.page,
     "reference/options.md": options.page,
+    "reference/schema.md": schema.page,
 }
 """The text of each generated page, by its file."""
 

@@ -7,8 +7,9 @@ import enum
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
-from types import ModuleType
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType, ModuleType
+from typing import Any
 
 import pytest_fsmredir
 
@@ -22,6 +23,7 @@ change without notice.
 
 _ROLE = re.compile(r":(?:class|func|meth|attr|mod|data):`~?\.?([^`]+)`")
 _SECTION = re.compile(r"(Args|Returns|Raises|Yields|Attributes):")
+_ITEM = re.compile(r"    (\w+): ")
 
 
 def page() -> str:
@@ -45,7 +47,7 @@ def _entry(name: str) -> Iterator[str]:
 
 
 def _of_module(module: ModuleType) -> Iterator[str]:
-    yield _markdown(inspect.getdoc(module))
+    yield markdown(inspect.getdoc(module))
     for name, value in vars(module).items():
         if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__:
             yield f"### {module.__name__.rpartition('.')[2]}.{name}\n"
@@ -53,16 +55,16 @@ def _of_module(module: ModuleType) -> Iterator[str]:
 
 
 def _of_class(kind: type) -> Iterator[str]:
-    yield _markdown(inspect.getdoc(kind))
+    yield markdown(inspect.getdoc(kind), _types(kind))
     if issubclass(kind, enum.Enum):
         yield "Members: " + ", ".join(f"`{member.name}`" for member in kind) + ".\n"
         return
     for name, value in _members(kind):
         if isinstance(value, property):
-            yield f"- **`{name}`**: {_first_line(value)}"
+            yield f"- **`{name}`** (`{_returned(value)}`): {_first_line(value)}"
         else:
             yield f"- **`{_signature(value, name)}`**\n"
-            yield textwrap.indent(_markdown(inspect.getdoc(value)), "  ")
+            yield textwrap.indent(markdown(inspect.getdoc(value)), "    ")
     yield ""
 
 
@@ -84,13 +86,43 @@ def _members(kind: type) -> Iterator[tuple[str, object]]:
 
 def _of_function(function: object, name: str) -> Iterator[str]:
     yield f"```python\n{_signature(function, name)}\n```\n"
-    yield _markdown(inspect.getdoc(function))
+    yield markdown(inspect.getdoc(function))
+
+
+def _types(kind: type) -> dict[str, str]:
+    """Return the types of the fields of a class, and of the arguments that make an instance."""
+    found: dict[str, str] = {}
+    for owner in reversed(kind.__mro__):
+        if owner.__module__.startswith("pytest_fsmredir"):
+            found |= _annotated(_definition(owner).body)
+    return found
+
+
+def _annotated(body: list[ast.stmt]) -> dict[str, str]:
+    found = {}
+    for node in body:
+        if isinstance(node, ast.AnnAssign):
+            found[ast.unparse(node.target)] = ast.unparse(node.annotation)
+        elif isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            arguments = [*node.args.args, *node.args.kwonlyargs]
+            typed = ((each.arg, each.annotation) for each in arguments)
+            found |= {name: ast.unparse(kind) for name, kind in typed if kind}
+    return found
+
+
+def _definition(value: Any) -> Any:  # noqa: ANN401 - a class or a function
+    """Return the definition of a class or function as written."""
+    source = textwrap.dedent(inspect.getsource(inspect.unwrap(value)))
+    return ast.parse(source).body[0]
+
+
+def _returned(value: property) -> str:
+    return ast.unparse(_definition(value.fget).returns)
 
 
 def _signature(function: object, name: str) -> str:
     """Return the signature as written; :mod:`inspect` prints annotations by Python's version."""
-    source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
-    node = ast.parse(source).body[0]
+    node = _definition(function)
     assert isinstance(node, ast.FunctionDef)  # noqa: S101 - a class has another entry
     arguments = ast.unparse(node.args)
     for first in ("self, ", "cls, ", "self", "cls"):
@@ -105,8 +137,8 @@ def _first_line(value: object) -> str:
     return _inline((inspect.getdoc(value) or "").partition("\n\n")[0].replace("\n", " "))
 
 
-def _markdown(doc: str | None) -> str:
-    """Return a docstring in Markdown: each of its sections becomes a list."""
+def markdown(doc: str | None, types: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return a docstring in Markdown: its sections become lists, whose items can have types."""
     lines: list[str] = []
     in_section = False
     for line in _inline(doc or "").splitlines():
@@ -114,13 +146,23 @@ def _markdown(doc: str | None) -> str:
             in_section = True
             lines += [f"{line}", ""]
         elif in_section and line.startswith("    ") and not line.startswith("     "):
-            lines.append(f"- {line.strip()}")
+            lines.append(_item(line, types))
         elif in_section and line.strip():
-            lines.append(f"  {line.strip()}" if line.startswith(" ") else line)
+            lines.append(f"    {line.strip()}" if line.startswith(" ") else line)
             in_section = line.startswith(" ")
         else:
             lines.append(line)
     return "\n".join(lines) + "\n"
+
+
+def _item(line: str, types: Mapping[str, str]) -> str:
+    """Return an item of a section, with the type of the name that it explains."""
+    named = _ITEM.match(line)
+    if not named:
+        return f"- {line.strip()}"
+    name = named[1]
+    typed = f" (`{types[name]}`)" if name in types else ""
+    return f"- `{name}`{typed}: {line[named.end() :]}"
 
 
 def _inline(text: str) -> str:

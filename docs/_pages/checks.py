@@ -43,4 +43,5 @@ def _entry(check: Check) -> str:
     needs = [f"needs: {'; '.join(sorted(check.needs))}"] if check.needs else []
     facts = ", ".join([check.level, check.profile, *families, *claims, *needs])
     file = f"../../conformance/{catalogue.file_of(check).as_posix()}"
-    return f"- [`{check.id}`]({file}) {check.requirement} *({facts})*"
+    name = f'<a id="{check.id.lower()}"></a>[`{check.id}`]({file})'
+    return f"- {name} {check.requirement} *({facts})*"
