@@ -50,7 +50,7 @@ def _within(title: str, definition: _Schema) -> Iterator[tuple[str, _Schema]]:
     if "properties" in definition:
         yield title, definition
     for name, member in definition.get("properties", {}).items():
-        yield from _within(f"{title}.{name}", member)
+        yield from _within(f"{title}.{name}", member.get("items", member))
 
 
 def _section(title: str, definition: _Schema) -> Iterator[str]:
