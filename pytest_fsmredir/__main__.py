@@ -19,7 +19,7 @@ usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
                                 see --help
   verify DIR                    check a report that --fsm-report wrote; see --help
   compare DIR DIR ...           compare reports of versions or implementations; see --help
-  summary DIR                   show a report on CI: annotations, Markdown, a badge; see --help
+  summary DIR                   show a report: annotations, Markdown, a badge, HTML; see --help
   clean                         remove what killed runs left in a cluster; see --help
   rules show|path|check|diff    ask what the rules in a file or a pod do with packets; see --help
 """

@@ -11,8 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_fsmredir.errors import ReportError
+from pytest_fsmredir.report.page.page import page
 from pytest_fsmredir.report.publish import badge, summary, workflow_commands
 from pytest_fsmredir.report.read import read_report
+
+_WRITTEN = ("annotations", "append_to", "badge", "html", "output")
+"""Without any of these, the summary is printed."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,6 +29,8 @@ def main(argv: Sequence[str]) -> int:
         report = read_report(arguments.directory)
         if arguments.badge:
             arguments.badge.write_text(badge(report), encoding="utf-8")
+        if arguments.html:
+            arguments.html.write_text(page(report), encoding="utf-8")
         if arguments.append_to:
             # A job's steps share the file of its summary.
             with arguments.append_to.open("a", encoding="utf-8") as file:
@@ -34,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
                 file.write(f"verdict={report.verdict}\n")
         if arguments.annotations:
             sys.stdout.writelines(f"{line}\n" for line in workflow_commands(report))
-        if not any((arguments.badge, arguments.append_to, arguments.output, arguments.annotations)):
+        if not any(getattr(arguments, name) for name in _WRITTEN):
             sys.stdout.write(summary(report))
     except (ReportError, OSError) as error:
         sys.stderr.write(f"not done: {error}\n")
@@ -63,4 +69,5 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, metavar="FILE", help="append verdict=... to a file: $GITHUB_OUTPUT"
     )
     parser.add_argument("--badge", type=Path, metavar="FILE", help="write a badge in SVG")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the page of the report")
     return parser

@@ -216,7 +216,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             "report",
-            "write report.yaml, report.json, junit.xml and their digests into this directory",
+            "write report.html, .yaml and .json, junit.xml and their digests into this directory",
             "path",
             "report",
             absent="no report",

@@ -153,6 +153,7 @@ def _row(check: Check, profile: Profile, row: Row) -> dict[str, Any]:
         "flow": row.flow,
         "expected": row.expected,
         "seen": _stable(row.seen),
+        **({"symptom": list(row.symptom)} if row.symptom else {}),
         **({"path": _stable(row.path)} if row.path else {}),
         **({"why": _stable(row.why)} if row.why else {}),
         **({"proof": _stable(row.proof)} if row.proof else {}),

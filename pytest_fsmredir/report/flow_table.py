@@ -25,16 +25,30 @@ class _Line(NamedTuple):
 
 def table(recording: Recording) -> str:
     """Return the pods, the flows with their expected fates, and what the recording lacks."""
-    pods = [f"{name:<10} {lists or 'no lists'}" for name, lists in recording.pods.items()]
-    lines = _merged([_line(flow) for flow in recording.flows])
-    rows = [(_flow(line), _fate(line)) for line in lines]
+    named = [f"{name:<10} {lists}" for name, lists in pods(recording)]
+    rows = flows(recording)
     width = max((len(flow) for flow, _ in rows), default=0)
-    flows = [f"{flow:<{width}}  {fate}" for flow, fate in rows]
-    others = recording.others[:_SHOWN]
+    shown = [f"{flow:<{width}}  {fate}" for flow, fate in rows]
+    return "\n".join([*named, "", *shown, *others(recording)])
+
+
+def pods(recording: Recording) -> list[tuple[str, str]]:
+    """Return each pod and its lists."""
+    return [(name, lists or "no lists") for name, lists in recording.pods.items()]
+
+
+def flows(recording: Recording) -> list[tuple[str, str]]:
+    """Return each flow and its expected fate."""
+    lines = _merged([_line(flow) for flow in recording.flows])
+    return [(_flow(line), _fate(line)) for line in lines]
+
+
+def others(recording: Recording) -> list[str]:
+    """Return what a check requires that is not about one flow, and what the recording lacks."""
+    found = recording.others[:_SHOWN]
     if (more := len(recording.others) - _SHOWN) > 0:
-        others.append(f"... and {more} more of this kind")
-    missing = [f"not shown: {recording.missing}"] if recording.missing else []
-    return "\n".join([*pods, "", *flows, *others, *missing])
+        found.append(f"... and {more} more of this kind")
+    return [*found, f"not shown: {recording.missing}"] if recording.missing else found
 
 
 def _line(flow: RecordedFlow) -> _Line:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import jinja2
 
@@ -98,6 +100,7 @@ def _changes(step: Step) -> Iterator[str]:
             yield f"    ... and {len(found) - _AT_MOST} more"
 
 
+@cache
 def template(name: str) -> jinja2.Template:
     """Return a template of the package; it escapes what it fills into HTML and SVG.
 
@@ -113,4 +116,5 @@ def template(name: str) -> jinja2.Template:
         keep_trailing_newline=True,
     )
     environment.filters["md"] = markdown
+    environment.filters["shell"] = shlex.join
     return environment.get_template(f"{name}.j2")

@@ -14,11 +14,13 @@ from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.model.outcomes import EVIDENCE
 from pytest_fsmredir.report.document import canonical, document
 from pytest_fsmredir.report.junit import junit
+from pytest_fsmredir.report.page.page import PAGE, page
+from pytest_fsmredir.report.read import REPORT, Report
 from pytest_fsmredir.report.sums import SIGNATURE, SUMS, digests_of, sums_text
 from pytest_fsmredir.suite.judgement import Judgement
 from pytest_fsmredir.suite.plan import Plan
 
-_FILES = ("report.yaml", "report.json", "junit.xml")
+_FILES = ("report.yaml", "report.json", "junit.xml", PAGE)
 
 
 def prepare_directory(directory: Path) -> None:
@@ -56,6 +58,7 @@ def write_report(
         _yaml(made),
         canonical(made) + "\n",
         junit(plan.catalogue, judgement.rows, facts.get("trouble", "")),
+        page(Report(directory / REPORT, made)),
     )
     pairs = zip(_FILES, texts, strict=True)
     files = [_written(directory / name, text) for name, text in pairs]

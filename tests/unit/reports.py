@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,10 @@ def write(
     name: str = "report",
     outcomes: Mapping[str, Outcome] = {},
     waivers: tuple[Waiver, ...] = (),
+    *,
+    rows: Iterable[Row] = (),
+    variants: tuple[Variant, ...] = (V4,),
+    facts: Mapping[str, Any] = FACTS,
 ) -> Path:
     """Write the report of a run in which every check passes, but for some.
 
@@ -59,8 +63,12 @@ def write(
         name: The directory.
         outcomes: The outcome of checks that do not pass, by id.
         waivers: The waivers.
+        rows: Other rows, in the place of those of the same check and variant.
+        variants: The points of the matrix.
+        facts: The facts of the run.
     """
-    settings = project.settings(init_cmd="sh init.sh", ip="4")
+    families = {variant.family for variant in variants}
+    settings = project.settings(init_cmd="sh init.sh", ip="4" if families == {4} else "both")
     settings = replace(settings, waivers=waivers)
     release = present()
     implementation = InitCommand(settings.init_cmd)
@@ -68,21 +76,24 @@ def write(
         settings=settings,
         catalogue=release.catalogue,
         implementation=implementation,
-        variants=(V4,),
+        variants=variants,
         claims=claims(implementation, settings.features, inferred=True),
     )
     results = Results("root")
+    given = {(row.check, row.variant): row for row in rows}
     for check in release.catalogue.checks:
-        if plan.variants_of(check) and not plan.unclaimed(check, V4):
-            results.record(_row(check.id, outcomes.get(check.id, Outcome.PASS)))
+        for variant in plan.variants_of(check):
+            if not plan.unclaimed(check, variant):
+                made = _row(check.id, variant, outcomes.get(check.id, Outcome.PASS))
+                results.record(given.get((check.id, variant), made))
     directory = project.path / name
     directory.mkdir()
-    write_report(plan, judge_run(plan, results), FACTS, directory)
+    write_report(plan, judge_run(plan, results), facts, directory)
     return directory
 
 
-def _row(check: str, outcome: Outcome) -> Row:
-    row = Row(check=check, variant=V4, outcome=outcome, probes=1)
+def _row(check: str, variant: Variant, outcome: Outcome) -> Row:
+    row = Row(check=check, variant=variant, outcome=outcome, probes=1)
     if outcome is Outcome.PASS:
         return row
     return replace(row, reason="x: expected a; seen b", flow="x", expected="a", seen="b")

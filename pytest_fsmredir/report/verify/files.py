@@ -11,10 +11,12 @@ import yaml
 
 from pytest_fsmredir.model.checks import Catalogue
 from pytest_fsmredir.model.outcomes import EVIDENCE, Outcome
+from pytest_fsmredir.report.known import present
+from pytest_fsmredir.report.page.page import PAGE, page
 from pytest_fsmredir.report.read import Report
 from pytest_fsmredir.report.suites import SKIPPED, suite_name
 from pytest_fsmredir.report.sums import SIGNATURE, SUMS, digests_of, sums_text
-from pytest_fsmredir.report.verify.finding import Finding
+from pytest_fsmredir.report.verify.finding import Finding, note
 
 _ELEMENTS = {Outcome.FAIL: "failure", Outcome.ERROR: "error"}
 _ELEMENTS |= dict.fromkeys(SKIPPED, "skipped")
@@ -125,3 +127,19 @@ def check_junit(report: Report, catalogue: Catalogue) -> Iterator[Finding]:
         yield Finding(
             f"junit.xml and report.json differ in {len(differing)} cases, such as {differing[0]}"
         )
+
+
+def check_page(report: Report) -> Iterator[Finding]:
+    """Compare the page with the one that this version makes of ``report.json``.
+
+    The page of another version can look different, so a difference rejects no report.
+    """
+    file = report.file.with_name(PAGE)
+    if not file.exists() or report.suite["catalogue"] != present().digest:
+        return
+    try:
+        differs = file.read_text(encoding="utf-8") != page(report)
+    except (OSError, UnicodeDecodeError):
+        differs = True
+    if differs:
+        yield note(f"{PAGE} is not what this version makes of report.json: read report.json")

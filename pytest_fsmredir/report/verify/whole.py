@@ -56,6 +56,7 @@ def _contents(report: Report, now: datetime) -> Iterator[Finding]:
         yield from circumstances.check_waivers(report, release.catalogue)
         yield from files.check_junit(report, release.catalogue)
     yield from files.check_yaml(report)
+    yield from files.check_page(report)
     yield from files.check_evidence(report)
     yield from consistency.check_judgement(report)
     yield from circumstances.check_withdrawn(report)
