@@ -20,7 +20,7 @@ from pytest_fsmredir.report.sums import SIGNATURE, SUMS, digests_of, sums_text
 from pytest_fsmredir.suite.judgement import Judgement
 from pytest_fsmredir.suite.plan import Plan
 
-_FILES = ("report.yaml", "report.json", "junit.xml", PAGE)
+_FILES = ("report.yaml", "report.json", "junit.xml")
 
 
 def prepare_directory(directory: Path) -> None:
@@ -34,7 +34,7 @@ def prepare_directory(directory: Path) -> None:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name in (*_FILES, SUMS, SIGNATURE):
+        for name in (*_FILES, PAGE, SUMS, SIGNATURE):
             (directory / name).touch()
             (directory / name).unlink()
         for readme in (directory / EVIDENCE).glob("*/README.yaml"):  # leaves what is not ours
@@ -58,10 +58,10 @@ def write_report(
         _yaml(made),
         canonical(made) + "\n",
         junit(plan.catalogue, judgement.rows, facts.get("trouble", "")),
-        page(Report(directory / REPORT, made)),
     )
     pairs = zip(_FILES, texts, strict=True)
     files = [_written(directory / name, text) for name, text in pairs]
+    files.insert(0, _written(directory / PAGE, page(Report(directory / REPORT, made))))
     evidence = [each for each in (directory / EVIDENCE).rglob("*") if each.is_file()]
     sums = sums_text(digests_of([*files, *evidence], directory))
     return [*files, _written(directory / SUMS, sums)]

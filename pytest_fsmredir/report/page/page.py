@@ -82,7 +82,7 @@ def page(report: Report) -> str:
         sections=_by_section(every),
         columns=_columns(variants(document)),
         totals=_totals(every),
-        opened=groups[0].rows[0].check if groups else "",
+        opened=_opened(every, groups),
         rules=list(_rules(document)),
         in_words=lambda row: in_words(variant_of(row)),
         style=style,
@@ -115,6 +115,8 @@ def _unproved(document: Document, profile: str) -> Iterator[str]:
     for row in rows:
         if row["outcome"] != Outcome.PASS:
             by_outcome.setdefault(row["outcome"], []).append(row["id"])
+        elif "proof" not in row:
+            by_outcome.setdefault("no proof", []).append(row["id"])
     for outcome, ids in by_outcome.items():
         yield f"{', '.join(dict.fromkeys(ids))}: {outcome.replace('-', ' ')}"
     yield from dict.fromkeys(row["proof"] for row in rows if row.get("proof", PROVED) != PROVED)
@@ -122,6 +124,12 @@ def _unproved(document: Document, profile: str) -> Iterator[str]:
 
 def _title(every: list[Item], group: Group) -> str:
     return next(item.title for item in every if item.id == group.rows[0].check)
+
+
+def _opened(every: list[Item], groups: list[Group]) -> str:
+    """Return the first check of a group that has pictures; empty if none has."""
+    drawn = {item.id for item in every if item.results[0].walk or item.results[0].packets}
+    return next((group.rows[0].check for group in groups if group.rows[0].check in drawn), "")
 
 
 def _others(group: Group) -> list[str]:
