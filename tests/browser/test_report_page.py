@@ -89,10 +89,16 @@ def test_policy_stops_a_script_that_escaping_missed(browser: Browser) -> None:
 
 
 def test_link_to_a_check_opens_it(browser: Browser) -> None:
-    """Catches: a link of a colleague that leads to a closed line, or to one that a filter hides."""
+    """Catches: a link that leads to a closed, a hidden or a covered line."""
     browser.load(FAILED)
     opened = "return document.getElementById(arguments[0]).closest('.check').open"
     assert browser.run(opened, FAILED)
+    assert browser.run(
+        "const line = document.getElementById(arguments[0]).previousElementSibling;"
+        "const { left, top, height } = line.getBoundingClientRect();"
+        "return line.contains(document.elementFromPoint(left + 9, top + height / 2))",
+        FAILED,
+    )
     browser.run("document.querySelector('.chips button[value=pass]').click()")
     browser.run("location.hash = 'IPX-001'")
     browser.run("return new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
