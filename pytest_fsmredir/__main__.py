@@ -21,6 +21,7 @@ usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
   compare DIR DIR ...           compare reports of versions or implementations; see --help
   summary DIR                   show a report: annotations, Markdown, a badge, HTML; see --help
   clean                         remove what killed runs left in a cluster; see --help
+  selfcheck print               print a check that pods run in themselves; see --help
   rules show|path|check|diff    ask what the rules in a file or a pod do with packets; see --help
 """
 
@@ -30,6 +31,7 @@ _MODULES = {
     "reference": "implementations.reference.command",
     "summary": "cli.summary",
     "rules": "cli.rules.command",
+    "selfcheck": "cli.selfcheck.command",
     "verify": "cli.verify",
 }
 """The module of each command that needs no extra; a command imports what it needs alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path as File
 from typing import Any
@@ -47,14 +48,28 @@ def policy(arguments: argparse.Namespace) -> Policy:
         SettingsError: An option is malformed.
         ConfigurationError: A value of a list is invalid.
     """
-    annotations = {}
+    return configuration(arguments, {}).policy()
+
+
+def configuration(arguments: argparse.Namespace, before: Mapping[str, str]) -> Configuration:
+    """Return the given annotations and MeshConfig.
+
+    Args:
+        arguments: The options ``annotation`` and ``mesh_config``.
+        before: Annotations that the options add to and replace.
+
+    Raises:
+        SettingsError: An option is malformed.
+        ConfigurationError: A list is no list.
+    """
+    annotations = dict(before)
     for text in arguments.annotation:
         name, equals, value = text.partition("=")
         if not equals:
             raise SettingsError(f"--annotation {text!r} is not NAME=VALUE")
         annotations[name] = value
     pod = {"metadata": {"annotations": annotations}}
-    return Configuration.of(pod, _mesh_config(arguments.mesh_config)).policy()
+    return Configuration.of(pod, _mesh_config(arguments.mesh_config))
 
 
 def _mesh_config(file: File | None) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""``selfcheck print``: a check that pods run in themselves."""
