@@ -62,7 +62,8 @@ def run_any(
     It is also killed, with None as its status, once the descriptor ``killed_by`` is readable.
 
     With ``apart`` it runs in a new process group, so a signal that it sends to its group, such as
-    by ``trap 'kill 0' EXIT``, does not reach this process in any process namespace.
+    by ``trap 'kill 0' EXIT``, does not reach this process in any process namespace. At its deadline
+    the whole group is killed.
 
     Output goes to files, not pipes: a child that the program leaves behind would keep a pipe open.
 
@@ -73,12 +74,15 @@ def run_any(
         source.write(stdin.encode())
         source.seek(0)
         process = _started(argv, (source, out, err), env, cwd, group=0 if apart else None)
+        ended = False
         try:
             # SIGXFSZ stops a program that prints without end before memory runs out.
             with suppress(ProcessLookupError):
                 resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (file_limit, file_limit))
             ended = _ends(process.pid, timeout_s, killed_by)
         finally:
+            if apart and not ended:
+                os.killpg(process.pid, signal.SIGKILL)  # not waited for yet, so its id is in use
             process.kill()  # harmless once it has ended
             process.wait()
         return process.returncode if ended else None, _tail(out), _tail(err)

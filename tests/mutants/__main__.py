@@ -19,6 +19,7 @@ from tests.mutants.matrix import print_matrix
 from tests.mutants.parallel import cores, spread
 from tests.mutants.printing import as_document, line, summary
 from tests.mutants.runner import ORIGINAL, Verdict, judge_mutant
+from tests.mutants.selfcheck import print_seen
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,6 +39,8 @@ def main(argv: Sequence[str]) -> int:
     if arguments.all_checks_only:
         print_found(names, arguments.jobs, arguments.timeout)
         return 0
+    if arguments.selfcheck:
+        return print_seen(names, arguments.jobs, arguments.timeout)
     if arguments.matrix:
         print_matrix(names, arguments.jobs, arguments.timeout)
         return 0
@@ -94,6 +97,11 @@ def _parser() -> argparse.ArgumentParser:
         "--all-checks-only",
         action="store_true",
         help="judge by the checks ALL-* alone, and list the mutants that they do not find",
+    )
+    parser.add_argument(
+        "--selfcheck",
+        action="store_true",
+        help="run the self-check in pods of each mutant, and list those that it does not see",
     )
     parser.add_argument(
         "--matrix", action="store_true", help="run every check on each mutant, and print who kills"

@@ -26,6 +26,7 @@ from tests.mutants.loading import install
 from tests.mutants.mutant import Mutant, MutantImplementation
 from tests.mutants.parallel import spread
 from tests.mutants.runner import ORIGINAL
+from tests.mutants.unseen import kind_of
 
 USERS = (1000, SIDECAR_UID)
 """The users that the check runs as: an application's, and the sidecar's."""
@@ -188,8 +189,26 @@ def _backend(timeout_s: float) -> NetnsBackend:
     return NetnsBackend(original, families=FAMILIES, timeout_s=timeout_s)
 
 
-def sightings(
-    names: Sequence[str], jobs: int, timeout_s: float, variant: str = "nft"
-) -> Iterator[Sighting]:
-    """Yield what the check says about each mutant."""
-    yield from spread(partial(look_at, variant=variant, timeout_s=timeout_s), names, jobs)
+def print_seen(names: Sequence[str], jobs: int, timeout_s: float) -> int:
+    """Run the check on the killable mutants, and print those that it does not see.
+
+    Returns:
+        1 if a mutant is seen that the table of :mod:`.unseen` names, or the reverse; else 0.
+    """
+    killable = [name for name in names if by_name(name).killable]
+    surprises, seen = 0, 0
+    work = partial(look_at, variant="nft", timeout_s=timeout_s)
+    for found in spread(work, killable, jobs):
+        kind = kind_of(found.mutant)
+        seen += found.seen
+        surprises += found.seen is (kind is not None)
+        if not found.seen:
+            why = "not in the table" if kind is None else kind.title
+            sys.stdout.write(f"not seen: {found.mutant}: {why}\n")
+        elif kind is not None:
+            sys.stdout.write(f"seen, against the table: {found.mutant}: {found.words}\n")
+        sys.stdout.flush()
+    sys.stdout.write(
+        f"the self-check sees {seen} of {len(killable)} mutants; {surprises} against the table\n"
+    )
+    return int(surprises > 0)

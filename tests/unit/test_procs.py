@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pytest_fsmredir.backends.kubernetes.cluster.namespaces import is_over, ourselves
 from pytest_fsmredir.errors import CommandError
-from pytest_fsmredir.procs import run
+from pytest_fsmredir.procs import run, run_any
 
 
 def test_file_limit_ends_a_program_that_never_stops_writing(tmp_path: Path) -> None:
@@ -25,6 +26,25 @@ def test_file_limit_ends_a_program_that_never_stops_writing(tmp_path: Path) -> N
     with pytest.raises(CommandError):
         run(["/bin/sh", "-c", script, "sh", str(file)], file_limit=2048 * 512)
     assert file.stat().st_size == 2048 * 512
+
+
+def test_deadline_ends_the_children_of_a_program_as_well(tmp_path: Path) -> None:
+    """Catches: a run of ``verify --rerun`` whose pytest is killed and whose workers go on."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    script = 'exec 3>"$1"; sleep 1000 & echo >&3; wait'  # both hold the pipe's other end
+
+    status, _, _ = run_any(["/bin/sh", "-c", script, "sh", str(pipe)], timeout_s=1.0, apart=True)
+
+    poll = select.poll()
+    poll.register(reader, select.POLLHUP)
+    try:
+        assert status is None
+        assert os.read(reader, 1) == b"\n"
+        assert poll.poll(10_000)[0][1] & select.POLLHUP
+    finally:
+        os.close(reader)
 
 
 GUARDED = """
