@@ -197,10 +197,14 @@ def _set(values: Sequence[str], setting: Setting) -> Test:
 
 
 def _socket(_values: Sequence[str], _: Setting) -> Test:
-    # For the first packet of a connection the match finds a listener. It ignores a listener that is
-    # bound to no address (net/netfilter/xt_socket.c, "wildcard").
-    first = Number(Field.STATE, ((vocabulary.NEW, vocabulary.NEW),))
-    return AllOf((Not(first), Unknown("-m socket")))
+    # The first packet of a connection matches if the application listens on the very address, and
+    # not if it listens on all of them (net/netfilter/xt_socket.c, "wildcard").
+    return Unknown("-m socket")
+
+
+def _transparent(_values: Sequence[str], _: Setting) -> Test:
+    # An application cannot listen on a transparent socket: that takes NET_ADMIN (IP_TRANSPARENT).
+    return Not(Number(Field.STATE, ((vocabulary.NEW, vocabulary.NEW),)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +296,7 @@ MODULES: Final[Mapping[str, Mapping[str, Option]]] = {
     "pkttype": {"--pkt-type": _option(_link_type)},
     "set": {"--match-set": _option(_set, 2)},
     "socket": {
-        "--transparent": _option(None, 0),
+        "--transparent": _option(_transparent, 0),
         "--nowildcard": _option(lambda _values, _setting: Unknown("-m socket --nowildcard"), 0),
         "--restore-skmark": _option(
             lambda _values, _setting: Unknown("-m socket --restore-skmark"), 0

@@ -17,6 +17,7 @@ from pytest_fsmredir.rules.forms import (
     Field,
     Hook,
     Jump,
+    Not,
     Number,
     Opaque,
     Redirect,
@@ -102,6 +103,14 @@ def test_unknown_match_is_free(words: str, *, varies: bool) -> None:
     """Catches: an unknown match that counts as true, or as false."""
     unknown = [test for test in conditions_of(f"-A OUTPUT {words} -j RETURN") if _is_unknown(test)]
     assert [test.varies for test in unknown if isinstance(test, Unknown)] == [varies]
+
+
+@pytest.mark.parametrize(("option", "of_first"), [("", False), ("--transparent", True)])
+def test_socket_match_is_unknown_unless_transparent(option: str, *, of_first: bool) -> None:
+    """Catches: a proof for a pod whose listeners on one address escape the sidecar."""
+    tests = conditions_of(f"-A OUTPUT -p tcp -m socket {option} -j RETURN")
+    assert any(isinstance(test, Unknown) and test.what == "-m socket" for test in tests)
+    assert any(isinstance(test, Not) for test in tests) is of_first
 
 
 def _is_unknown(test: object) -> bool:

@@ -396,6 +396,16 @@ MUTANTS = (
         " run takes no effect from them",
     ),
     Mutant(
+        name="same-exempts-absent-interfaces",
+        what="the interfaces of group 7 are exempt, and the pod has none",
+        source="a correct rule set with a match that the model of the rules does not know",
+        rules=in_turn(
+            first(Rule("", IN, "-m devgroup --src-group 7")),
+            first(Rule("", OUT, "-m devgroup --dst-group 7")),
+        ),
+        argument="an interface is in group 0 until somebody moves it (ip-link(8))",
+    ),
+    Mutant(
         name="same-refuses-beside-others",
         what="a pod with foreign rules is refused",
         source="B54; a tester's correct implementation",
