@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from pytest_fsmredir.report.page.page import PAGE
-from tests.browser.driven import Browser
+from tests.browser.driven import DRIVER, Browser, found
 from tests.unit.conftest import Project
 from tests.unit.pages import hostile_report
 
 
 def _lacking() -> str:
     """Return what these tests need and this machine lacks; empty if it has all."""
-    programs = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    programs = [] if found() else ["chromium"]
+    programs += [] if shutil.which(DRIVER) else [DRIVER]
     modules = [name for name in ("selenium", "axe_core_python") if find_spec(name) is None]
     if not programs and not modules:
         return ""

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 HEIGHT = 900
+_DEADLINE = 300  # seconds; a script takes a few of them on a machine that has nothing else to do
+DRIVER = "chromedriver"
+_BROWSERS = ("chromium", "google-chrome")
 _ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",  # CI runs as root, and the page is ours
@@ -21,6 +24,11 @@ _ARGUMENTS = (
     "--force-color-profile=srgb",
     "--force-prefers-reduced-motion",
 )
+
+
+def found() -> str:
+    """Return the path of a browser on this machine; empty if there is none."""
+    return next((path for name in _BROWSERS if (path := shutil.which(name))), "")
 
 
 @dataclass(frozen=True)
@@ -43,11 +51,13 @@ class Browser:
         from selenium.webdriver.chrome.service import Service
 
         options = ChromeOptions()
-        options.binary_location = shutil.which("chromium") or ""
+        options.binary_location = found()
         for argument in _ARGUMENTS:
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        driver = Chrome(options=options, service=Service(shutil.which(DRIVER)))
+        driver.set_script_timeout(_DEADLINE)
+        driver.set_page_load_timeout(_DEADLINE)
         try:
             yield cls(driver, page)
         finally:
@@ -62,6 +72,8 @@ class Browser:
             theme: The theme that the system prefers.
         """
         self.driver.get("about:blank")
+        self.messages()  # forget those of the page before
+        self.requests()
         self._ask(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=HEIGHT, deviceScaleFactor=1, mobile=False,
