@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docs._pages import api, checks, fixtures, options, schema
+from docs._pages import api, checks, comparison, fixtures, options, schema
 
 FOLDER = Path(__file__).parent
 
 PAGES = {
+    "comparison.md": comparison.page,
     "reference/api.md": api.page,
     "reference/checks.md": checks.page,
     "reference/fixtures.md": fixtures.page,

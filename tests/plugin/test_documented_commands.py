@@ -21,7 +21,7 @@ PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 HINTS = ROOT / "pytest_fsmredir" / "report" / "terminal.py"
 
 APPLY = f"#!/bin/sh\nexec {sys.executable} -m pytest_fsmredir reference apply\n"
-TOOLS = ("istio-iptables", "linkerd2-proxy-init", "kumactl")
+TOOLS = ("istio-iptables", "linkerd2-proxy-init", "kumactl", "consul")
 
 _COMMAND = re.compile(r"^ *pytest (.*--fsm-(?:init-cmd|options) [^\"\n]*)$", re.MULTILINE)
 _KEYWORD = re.compile(r"`-k ([^`]+)`")
