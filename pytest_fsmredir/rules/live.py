@@ -76,6 +76,21 @@ def command(python: str = sys.executable) -> list[str]:
     return ["/bin/sh", "-c", "\n".join(lines)]
 
 
+def recounting(printed: str) -> list[str]:
+    """Return the command that prints again the listings that contain rules, with their counters.
+
+    Args:
+        printed: What the command of :func:`command` printed.
+    """
+    known = {**_SECTIONS, **PLAIN}
+    lines = [
+        _printing(name, known[name])
+        for name, text in sections(printed).items()
+        if name in known and ("-A " in text or '{"rule"' in text)
+    ]
+    return ["/bin/sh", "-c", "\n".join([*lines, "exit 0"])]
+
+
 def _printing(name: str, words: str) -> str:
     program = words.split()[0]
     return (
@@ -219,4 +234,4 @@ def _unread(sections: Mapping[str, str], statuses: Mapping[str, int]) -> list[st
     return remarks
 
 
-__all__ = ["RulesError", "command", "read"]
+__all__ = ["RulesError", "command", "read", "recounting"]

@@ -14,20 +14,16 @@ from pytest_fsmredir.rules import show
 from pytest_fsmredir.rules.why.counters import counted
 from pytest_fsmredir.rules.why.explain import Explanation
 from pytest_fsmredir.rules.why.repro import repro
-from pytest_fsmredir.rules.why.scene import listings, reading
+from pytest_fsmredir.rules.why.scene import listings, reading, reading_again
 from pytest_fsmredir.text import printable
 
 LONGEST: Final = 256 * 1024
 """Bytes of one file."""
 
 _TABLES: Final = r"""
-for what in 'ip addr' 'ip -4 route show table all' 'ip -6 route show table all' 'ip rule' \
-  'ip neigh'; do
-  echo "# $what"; $what 2>&1
-done
-for file in nf_conntrack tcp tcp6 udp udp6 raw raw6; do
-  echo "# /proc/net/$file"; cat /proc/net/$file 2>&1
-done
+echo '# addresses'; ip addr
+echo '# neighbours'; ip neigh
+cd /proc/net; tail -n +1 nf_conntrack tcp tcp6 udp udp6 raw raw6 2>&1
 echo '# settings'
 grep -H . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/*/rp_filter \
   /proc/sys/net/ipv4/conf/*/route_localnet /proc/sys/net/ipv6/conf/*/disable_ipv6 2>&1
@@ -65,10 +61,10 @@ class Taking:
 
     def rules(self) -> Files:
         """Return the rules, and what the flow's second try has counted."""
-        after = self._run(reading())
         case = None if self.found is None else self.found.case
         if self.found is None or case is None or not self.found.printed:
-            return {"rules.txt": after}
+            return {"rules.txt": self._run(reading())}
+        after = self._run(reading_again(self.found.printed))
         return {
             "rules-before.txt": self.found.printed,
             "rules-after.txt": after,

@@ -135,6 +135,7 @@ def test_the_directory_holds_rules_counters_packets_and_tables(
     assert "+1 " in (directory / "counted.txt").read_text()
     assert "REDIRECT --to-ports 15001" in (directory / "walk.txt").read_text()
     assert "198.51.100.10" in (directory / "tables.txt").read_text()
+    assert "nft ip nat MESH_OUT #" in (directory / "trace.txt").read_text()
     ran = (directory / "implementation.txt").read_text()
     assert "CLOUD_TOKEN  # the value is left out" in (directory / "environment.txt").read_text()
     assert not [each for each in directory.iterdir() if b"hush" in each.read_bytes()]

@@ -10,6 +10,7 @@ from typing import Final
 from pytest_fsmredir.backends.netns.places import NetnsPlace
 from pytest_fsmredir.backends.netns.pods import NetnsPod
 from pytest_fsmredir.backends.netns.source import NetnsSource
+from pytest_fsmredir.backends.netns.tracing import traced
 from pytest_fsmredir.backends.netns.wiring import open_tap
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.claims import Unmet
@@ -18,26 +19,66 @@ from pytest_fsmredir.traffic.host import Host
 from pytest_fsmredir.traffic.pcap import drained, pcap, with_times
 from pytest_fsmredir.traffic.tap import ETH_P_ALL
 
+_NUMBERS: Final = {
+    (Protocol.TCP, 4): socket.IPPROTO_TCP,
+    (Protocol.TCP, 6): socket.IPPROTO_TCP,
+    (Protocol.UDP, 4): socket.IPPROTO_UDP,
+    (Protocol.UDP, 6): socket.IPPROTO_UDP,
+    (Protocol.ICMP, 4): socket.IPPROTO_ICMP,
+    (Protocol.ICMP, 6): socket.IPPROTO_ICMPV6,
+}
 _SOON_S: Final = 0.15
 """How long the second try of a flow may take."""
 
 
 def captured(
-    source: NetnsSource, client: NetnsPlace, pod: NetnsPod, fate: Fate
-) -> dict[str, bytes]:
-    """Send a flow again; return what both ends of the link saw, as pcap files by name."""
+    source: NetnsSource, client: NetnsPlace, pod: NetnsPod, fate: Fate, *, legacy: bool
+) -> dict[str, str | bytes]:
+    """Send a flow again; return what both ends of the link saw, and the kernel's trace, as files.
+
+    Args:
+        source: Where the pod is from.
+        client: The client of an inbound flow.
+        pod: The pod.
+        fate: What became of the flow before.
+        legacy: Whether the pod has rules of legacy iptables.
+    """
     with ExitStack() as opened:
         inside = pod.site.namespace.run(_every_interface)
         taps = {"packets-in-pod.pcap": opened.enter_context(inside)}
         with suppress(OSError):  # the implementation can have removed the link
             outside = with_times(open_tap(source.world, pod.site.link))
             taps["packets-outside.pcap"] = opened.enter_context(outside)
-        with _hurried(pod.host, source.outside), suppress(Unmet, BackendError, OSError):
+        with _hurried(pod.host, source.outside):
+            trace = _traced(client, pod, fate, legacy=legacy)
+        return {"trace.txt": trace, **{name: pcap(drained(tap)) for name, tap in taps.items()}}
+
+
+def _traced(client: NetnsPlace, pod: NetnsPod, fate: Fate, *, legacy: bool) -> str:
+    """Send a flow again; return the rules that its first packets match, by the kernel."""
+    family = fate.flow.destination.family
+    try:
+        with traced(pod.site.namespace, family, legacy=legacy) as tracer:
             _again(client, pod, fate)
-        return {name: pcap(drained(tap)) for name, tap in taps.items()}
+            matched = tracer.matched(_NUMBERS[fate.flow.protocol, family])
+    except BackendError as why:
+        _again(client, pod, fate)
+        return f"# not traced: {why}\n"
+    if matched is None:
+        return "# the kernel dropped reports\n"
+    lines = (
+        f"{rule.variant} {rule.family} {rule.table} {rule.chain} #{rule.number}" for rule in matched
+    )
+    return "\n".join(["# the rules that the first packets match, in order", *lines, ""])
 
 
 def _again(client: NetnsPlace, pod: NetnsPod, fate: Fate) -> None:
+    """Send a flow once more, whatever becomes of it."""
+    with suppress(Unmet, BackendError, OSError):
+        _send(client, pod, fate)
+
+
+def _send(client: NetnsPlace, pod: NetnsPod, fate: Fate) -> None:
     flow = fate.flow
     outbound = flow.direction is Direction.OUTBOUND
     place = pod if outbound else client

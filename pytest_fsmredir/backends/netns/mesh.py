@@ -184,9 +184,10 @@ class NetnsMesh:
         """Return the pods that a flow left and reached; every pod without a flow."""
         return list(self._pods) if fate is None else suspects_of(fate, self._pods)
 
-    def sent_again(self, pod: Pod, fate: Fate) -> dict[str, bytes]:
-        """Send a flow once more, and return what both sides saw, as pcap files by name."""
-        return captured(self.backend, self.client, own_pod(pod), fate)
+    def sent_again(self, pod: Pod, fate: Fate) -> dict[str, str | bytes]:
+        """Send a flow once more, and return what both sides and the kernel saw, as files."""
+        legacy = self.iptables is IptablesVariant.LEGACY
+        return captured(self.backend, self.client, own_pod(pod), fate, legacy=legacy)
 
     def inspect(self, pod: Pod, argv: Sequence[str]) -> Completed:
         """Run a program of ours in a pod as root."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
 from pytest_fsmredir.backends.base import Place, Pod
@@ -19,12 +18,11 @@ from pytest_fsmredir.backends.netns.pods import own_place, own_pod
 from pytest_fsmredir.backends.netns.programs import no_limit
 from pytest_fsmredir.backends.netns.sabotage import Disturbance, held_lock
 from pytest_fsmredir.backends.netns.steps import Steps
-from pytest_fsmredir.backends.netns.tracing import LOGGER, Tracer
+from pytest_fsmredir.backends.netns.tracing import Tracer, traced
 from pytest_fsmredir.backends.netns.wiring import forget_gateway
 from pytest_fsmredir.backends.places import require_accepted
 from pytest_fsmredir.backends.pod_parts import TracedRule, Tracing
 from pytest_fsmredir.backends.programming import Programming
-from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import Completed
 from pytest_fsmredir.traffic.packet import Packet
 
@@ -129,16 +127,7 @@ class NetnsForeignPrograms(ForeignPrograms):
     def tracing(self, pod: Pod, *, legacy: bool) -> Iterator[NetnsTracing]:
         """Trace the packets that open flows through the pod's rules."""
         namespace = own_pod(pod).site.namespace
-        family = socket.AF_INET if self._mesh.family == 4 else socket.AF_INET6
-        logger = {f"netfilter/nf_log/{family:d}": LOGGER} if legacy else {}
-        with ExitStack() as undo:
-            try:
-                undo.callback(namespace.sysctl, namespace.changed_sysctl(logger))
-                tracer = undo.enter_context(closing(namespace.run(Tracer)))
-            except OSError as why:
-                raise BackendError(f"the kernel cannot trace packets here: {why}") from None
-            if legacy:
-                tracer.read_log()
+        with traced(namespace, self._mesh.family, legacy=legacy) as tracer:
             yield NetnsTracing(tracer)
 
 

@@ -12,8 +12,10 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from typing import Final
 
+from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.netlink import (
     CREATE,
     attribute,
@@ -92,8 +94,13 @@ class Tracer:
             protocol: Only packets of this protocol.
             transport: Only packets whose transport header begins with these bytes.
         """
+        found = self.matched(protocol, transport)
+        return None if found is None else frozenset(found)
+
+    def matched(self, protocol: int, transport: bytes = b"") -> list[TracedRule] | None:
+        """Return the same rules in the order of the kernel's reports."""
         self._dropped = False
-        found = frozenset(self._matched(protocol, transport))
+        found = list(self._matched(protocol, transport))
         return None if self._dropped else found
 
     def close(self) -> None:
@@ -153,6 +160,31 @@ class Tracer:
             code = -struct.unpack_from("=i", body)[0] if kind == _ERROR else 0
             if code:
                 raise BackendError(f"the kernel could not {what}: {os.strerror(code)}")
+
+
+@contextmanager
+def traced(namespace: Namespace, family: int, *, legacy: bool) -> Iterator[Tracer]:
+    """Trace the packets that open flows in a namespace, for the block.
+
+    Args:
+        namespace: The namespace.
+        family: IP version of rules of legacy iptables.
+        legacy: Whether there are such rules.
+
+    Raises:
+        BackendError: The kernel cannot trace packets here.
+    """
+    number = socket.AF_INET if family == 4 else socket.AF_INET6
+    logger = {f"netfilter/nf_log/{number:d}": LOGGER} if legacy else {}
+    with ExitStack() as undo:
+        try:
+            undo.callback(namespace.sysctl, namespace.changed_sysctl(logger))
+            tracer = undo.enter_context(closing(namespace.run(Tracer)))
+        except OSError as why:
+            raise BackendError(f"the kernel cannot trace packets here: {why}") from None
+        if legacy:
+            tracer.read_log()
+        yield tracer
 
 
 def _place(family: int, found: dict[int, bytes]) -> tuple[str, str, str, bytes]:

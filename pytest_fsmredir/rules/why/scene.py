@@ -69,6 +69,15 @@ def reading() -> list[str]:
     return live.command()
 
 
+def reading_again(printed: str) -> list[str]:
+    """Return the command to run later in a pod; it prints the rules with their new counters.
+
+    Args:
+        printed: What the command of :func:`reading` printed there.
+    """
+    return live.recounting(printed)
+
+
 def listings(printed: str) -> dict[str, str]:
     """Return the output of each program that the command started, by name."""
     return live.sections(printed)

@@ -182,7 +182,7 @@ class KubeMesh:
         """Return the pods that a flow left and reached; every pod without a flow."""
         return list(self._pods) if fate is None else suspects_of(fate, self._pods)
 
-    def sent_again(self, pod: Pod, fate: Fate) -> dict[str, bytes]:
+    def sent_again(self, pod: Pod, fate: Fate) -> dict[str, str | bytes]:
         """Not offered here: no container may capture the packets of a pod."""
         raise BackendError(f"no packets were captured: {pod.address} is a pod of a cluster")
 
