@@ -122,12 +122,14 @@ class Sent(NamedTuple):
         mark: The socket's mark (``SO_MARK``).
         tos: The TOS or traffic class byte.
         ttl: The TTL or hop limit.
+        port: The source port that the check chose; 0 if the kernel chose one.
     """
 
     gid: int = 0
     mark: int = 0
     tos: int = 0
     ttl: int = 64
+    port: int = 0
 
 
 PLAIN = Sent()

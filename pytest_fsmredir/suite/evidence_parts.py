@@ -13,7 +13,7 @@ from pytest_fsmredir.model.flow import Claim
 from pytest_fsmredir.rules import show
 from pytest_fsmredir.rules.why.counters import counted
 from pytest_fsmredir.rules.why.explain import Explanation
-from pytest_fsmredir.rules.why.repro import repro
+from pytest_fsmredir.rules.why.repro import native_tables, repro
 from pytest_fsmredir.rules.why.scene import listings, reading, reading_again
 from pytest_fsmredir.text import printable
 
@@ -30,7 +30,7 @@ grep -H . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/*/rp_filter \
 exit 0
 """
 _NO_SCRIPT: Final = (
-    "the rules do not explain the failure, or are not of iptables, or the flow is not a plain one"
+    "the rules do not explain the failure, or the flow is not one of TCP or UDP that a socket sends"
 )
 
 Taken = tuple[dict[str, str | bytes], dict[str, str]]
@@ -92,7 +92,12 @@ class Taking:
         if self.found is None or case is None:
             raise BackendError(_NO_SCRIPT)
         title = f"{self.check.id} {self.check.title}"
-        script = repro(case, self.found.why, listings(self.found.printed), title)
+        native = "".join(
+            self._run(["nft", "-s", "list", "table", family, name])
+            for family, name in native_tables(case)
+        )
+        printed = {**listings(self.found.printed), "native": native}
+        script = repro(case, self.found.why, printed, title)
         if script is None:
             raise BackendError(_NO_SCRIPT)
         if len(script) > LONGEST:

@@ -99,11 +99,10 @@ class Host:
     def datagram(self, flow: Flow, dial: Dial = PLAIN, *, payload: bytes = b"") -> Fate:
         """Send one UDP datagram and wait for its answer, which repeats the payload."""
         with self.datagram_socket(flow) as sock:
-            if dial.prepare is None:
-                return self.datagram_on(sock, flow, source=dial.source, payload=payload)
-            dial.prepare(sock)
+            if dial.prepare is not None:
+                dial.prepare(sock)
             fate = self.datagram_on(sock, flow, source=dial.source, payload=payload)
-            return replace(fate, sent=sent_by(sock, 0))
+            return replace(fate, sent=_sent(sock, dial))
 
     def datagram_socket(self, flow: Flow) -> socket.socket:
         """Return a UDP socket of the flow's owner, which the caller closes."""
@@ -212,10 +211,7 @@ class Host:
         mark = len(self.engine.log)  # the caller's preparation may already send the SYN
         sock = self._socket(flow, dial)
         try:
-            # Plain sockets need no system calls to find out what they send.
-            plain = not dial.gid and dial.prepare is None
-            sent = Sent() if plain else sent_by(sock, dial.gid)
-            return LocalConnection(self.engine, flow, sock, mark, sent)
+            return LocalConnection(self.engine, flow, sock, mark, _sent(sock, dial))
         except BaseException:
             sock.close()
             raise
@@ -279,6 +275,14 @@ def _aim(sock: socket.socket, destination: tuple[str, int]) -> str | None:
             raise
         return loss(error.errno)
     return None
+
+
+def _sent(sock: socket.socket, dial: Dial) -> Sent:
+    """Return what rules can match in the packets of a socket."""
+    port = dial.source.port if dial.source else 0
+    if not (dial.gid or port) and dial.prepare is None:
+        return Sent()  # plain sockets need no system calls to find out what they send
+    return sent_by(sock, dial.gid, port)
 
 
 def _bind_datagrams(sock: socket.socket, address: Address) -> None:

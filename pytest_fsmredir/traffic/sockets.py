@@ -89,14 +89,20 @@ def original_destination(sock: socket.socket, version: int) -> Address | None:
     return Address(host, int.from_bytes(raw[2:4], "big"))
 
 
-def sent_by(sock: socket.socket, gid: int) -> Sent:
-    """Return what rules can match in the packets of a socket that a check has prepared."""
+def sent_by(sock: socket.socket, gid: int, port: int) -> Sent:
+    """Return what rules can match in the packets of a socket that a check has prepared.
+
+    Args:
+        sock: The socket.
+        gid: The group that owns it.
+        port: The source port that the check chose; 0 if the kernel chose one.
+    """
     v4 = _kernel_family(sock) == socket.AF_INET
     level = socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6
     ttl = sock.getsockopt(level, socket.IP_TTL if v4 else socket.IPV6_UNICAST_HOPS)
     tos = sock.getsockopt(level, socket.IP_TOS if v4 else socket.IPV6_TCLASS)
     mark = sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) & 0xFFFFFFFF  # Python reads it signed
-    return Sent(gid, mark, tos, ttl)
+    return Sent(gid, mark, tos, ttl, port)
 
 
 def set_transparent(sock: socket.socket, *, on: bool = True) -> None:

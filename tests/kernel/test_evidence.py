@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -19,12 +20,14 @@ import yaml
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.config.settings import Settings
-from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.model.flow import Claim
+from pytest_fsmredir.implementations.base import IptablesVariant, Target
+from pytest_fsmredir.model.features import Feature
+from pytest_fsmredir.model.flow import Address, Claim
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.suite import catalogue
 from pytest_fsmredir.suite.evidence import ALIKE, Evidence
 from pytest_fsmredir.suite.explaining import explained
+from pytest_fsmredir.traffic.socket_options import marked
 from tests.mutants.collected import by_name
 from tests.mutants.mutant import MutantImplementation
 
@@ -113,6 +116,68 @@ def test_the_script_shows_the_bug_until_it_is_mended(
     assert _status(script) == 0
 
 
+@dataclass
+class Loads:
+    """An implementation that loads the same rules into every pod."""
+
+    command: tuple[str, ...]
+    rules: str
+    name: str = "loads"
+    features: frozenset[Feature] = frozenset()
+
+    def program(self, target: Target) -> None:
+        """Load the rules."""
+        done = target.run(self.command, stdin=self.rules)
+        assert done.status == 0, done.stderr
+
+
+NATIVE = """\
+table inet mesh {
+  chain out {
+    type nat hook output priority -100; policy accept;
+    meta l4proto tcp tcp dport 9000-9020 redirect to :15001
+  }
+}
+"""
+SPARED = """\
+*nat
+-A OUTPUT -p tcp -m mark --mark 0x80000055 -m tcp --sport 20000 -j RETURN
+-A OUTPUT -p tcp -j REDIRECT --to-ports 15001
+COMMIT
+"""
+
+
+@pytest.mark.parametrize(
+    ("iptables", "command", "rules", "mend"),
+    [
+        ("native", ("nft", "-f", "-"), NATIVE, ("9000-9020", "9000-9010")),
+        ("nft", ("iptables-restore", "--noflush"), SPARED, ("--sport 20000", "--sport 20001")),
+    ],
+    ids=["native rules", "mark and source port"],
+)
+def test_the_script_has_native_rules_marks_and_source_ports(
+    backend: NetnsBackend, tmp_path: Path, iptables: str, command: tuple[str, ...], rules: str,
+    mend: tuple[str, str],
+) -> None:  # fmt: skip
+    """Catches: a script without a part of the flow or of the rules, which is never red."""
+    backend.judge_next(Loads(command, rules))
+    with closing(backend.mesh(4, IptablesVariant(iptables), exhaustive=False)) as mesh:
+        pod = mesh.pod()
+        source = Address(pod.address, 20000)
+        fate = pod.connect(mesh.server, 9015, source=source, prepare=marked(0x80000055))
+        claim = fate.direct if iptables == "native" else fate.captured_outbound
+        assert not claim.holds
+        row = Row(check="OPX-001", variant=Variant("netns", iptables, 4), outcome=Outcome.FAIL)
+        directory = Failure(mesh, claim, row).leave(evidence_in(tmp_path))
+    assert directory is not None
+    script = directory / "repro.sh"
+    assert _status(script) == 1
+    script.write_text(script.read_text().replace(*mend))
+    assert _status(script) == 0
+    ports = _ports((directory / "packets-in-pod.pcap").read_bytes())
+    assert 20000 in ports  # of an answer: the flow was sent again from the same port
+
+
 def _status(script: Path) -> int:
     done = subprocess.run(["/bin/sh", script], capture_output=True, text=True, timeout=60)
     assert not done.stderr
@@ -140,6 +205,9 @@ def test_the_directory_holds_rules_counters_packets_and_tables(
     assert "CLOUD_TOKEN  # the value is left out" in (directory / "environment.txt").read_text()
     assert not [each for each in directory.iterdir() if b"hush" in each.read_bytes()]
     assert "# exit status: 0\n# stdin\n*nat" in ran
+    if tcpdump := shutil.which("tcpdump"):
+        for file in directory.glob("*.pcap"):
+            subprocess.run([tcpdump, "-nr", file], check=True, capture_output=True, timeout=60)
     # The redirect has already changed the destination of the packets on lo.
     assert 15001 in _ports((directory / "packets-in-pod.pcap").read_bytes())
 

@@ -14,9 +14,11 @@ from pytest_fsmredir.backends.netns.tracing import traced
 from pytest_fsmredir.backends.netns.wiring import open_tap
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.claims import Unmet
-from pytest_fsmredir.model.flow import Direction, Fate, Protocol
+from pytest_fsmredir.model.flow import PLAIN, Address, Direction, Fate, Protocol
+from pytest_fsmredir.traffic.dial import Sending
 from pytest_fsmredir.traffic.host import Host
 from pytest_fsmredir.traffic.pcap import drained, pcap, with_times
+from pytest_fsmredir.traffic.socket_options import marked
 from pytest_fsmredir.traffic.tap import ETH_P_ALL
 
 _NUMBERS: Final = {
@@ -86,9 +88,32 @@ def _send(client: NetnsPlace, pod: NetnsPod, fate: Fate) -> None:
     if flow.protocol is Protocol.ICMP:
         place.ping(host, uid=flow.uid)
     elif flow.protocol is Protocol.UDP:
-        place.datagram(host, port, uid=flow.uid)
+        place.datagram(host, port, **_as_before(fate))
     else:
-        place.connect(host, port, uid=flow.uid, gid=fate.sent.gid)
+        place.connect(host, port, gid=fate.sent.gid, **_as_before(fate))
+
+
+def _as_before(fate: Fate) -> Sending:
+    """Return the keywords that give a flow the source port and header fields of the last one."""
+    sent, family = fate.sent, fate.flow.destination.family
+
+    def prepare(sock: socket.socket) -> None:
+        marked(sent.mark)(sock)
+        if family == 4:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, sent.tos)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, sent.ttl)
+        else:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, sent.tos)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, sent.ttl)
+
+    found = Sending()
+    if fate.flow.uid is not None:
+        found["uid"] = fate.flow.uid
+    if sent != PLAIN._replace(gid=sent.gid, port=sent.port):
+        found["prepare"] = prepare
+    if sent.port and fate.client is not None:
+        found["source"] = Address(fate.client.host, sent.port)
+    return found
 
 
 def _every_interface() -> socket.socket:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pytest_fsmredir.model.flow import Direction
@@ -24,11 +24,14 @@ _COUNTERS: Final = re.compile(r"^\[\d+:\d+\] ", re.MULTILINE)
 _CHAIN_COUNTERS: Final = re.compile(r"^(:\S+ \S+) \[\d+:\d+\]$", re.MULTILINE)
 _GENERATED: Final = re.compile(r"^#.*(?:\n|$)", re.MULTILINE)
 
+_NATIVE: Final = "nft "
+"""What the origin of a chain of ``nft list ruleset`` begins with."""
+
 _SCRIPT: Final = r"""#!/bin/sh
 # {title}
 # {why}
 # Loads the rules into a network namespace and sends one flow. Exit status: 1 the bug is there,
-# 0 it is gone, 2 no result. Needs root, or a range in /etc/subuid; {restore}, python3.
+# 0 it is gone, 2 no result. Needs root, or a range in /etc/subuid; {programs}, python3.
 set -eu
 self=$(readlink -f "$0")
 [ "$(id -u)" = 0 ] || rootless='-r --map-auto'
@@ -41,9 +44,7 @@ ip link add {device} type veth peer name pod netns world
 {addresses}
 ip link set lo up; ip link set {device} up; ip -n world link set pod up
 {routes}
-{restore} <<'RULES'
 {rules}
-RULES
 cat >/run/flow.py <<'PYTHON'
 import os, socket, sys
 version, kind = socket.{version}, socket.{kind}
@@ -54,12 +55,13 @@ def listen(who, host, port):
         return print(pid, file=open("/run/pids", "a"))
     while True:
         {answer}
-def send(host, port, source, uid, gid):
-    os.setgroups([]), os.setgid(int(gid)), os.setuid(int(uid))
+def send(host, port, source, own_port, uid, gid):
+    os.setgroups([]), os.setegid(int(gid)), os.seteuid(int(uid))
     sock = socket.socket(version, kind)
+    os.seteuid(0)  # the socket keeps its owner
     sock.settimeout(2)
     try:
-        {settings}sock.bind((source, 0))
+        {settings}sock.bind((source, int(own_port)))
         sock.connect((host, int(port)))
         sock.send(b"?")
         print(sock.recv(99).decode())
@@ -74,32 +76,43 @@ status=0; [ "$seen" = '{expected}' ] || status=1
 """
 
 
+def native_tables(case: Case) -> list[tuple[str, str]]:
+    """Return the tables that no program of iptables lists: (family, name)."""
+    return sorted(
+        {
+            (chain.origin.removeprefix(_NATIVE), chain.table)
+            for chain in case.rules.chains.values()
+            if chain.origin.startswith(_NATIVE) and case.family in chain.families
+        }
+    )
+
+
 def repro(case: Case, why: str, listings: Mapping[str, str], title: str) -> str | None:
     """Return the script that shows a failure without this package.
 
     Args:
         case: The flow, its pod and the required fate.
         why: Why the flow fails, in one sentence.
-        listings: The output of the save programs in the pod, by name, such as ``iptables4 nft``.
+        listings: The output of the save programs in the pod, by name, such as ``iptables4 nft``;
+            ``native`` is the text of :func:`native_tables`.
         title: The check and its title.
 
     Returns:
         The script; None for a flow that it cannot send, or for rules that are not of iptables.
     """
     packet = case.sending.packet
-    listing = _listing(listings, packet.family)
+    blocks = dict(_blocks(listings, packet.family))
     wanted = case.sending.wanted
     visible = case.end is not wanted and EndKind.CHANGED is not case.end
-    usual = packet.protocol in (TCP, UDP) and not packet.mark and wanted is not EndKind.ELSEWHERE
-    if listing is None or not (visible and usual):
+    usual = packet.protocol in (TCP, UDP) and wanted is not EndKind.ELSEWHERE
+    if not (blocks and visible and usual):
         return None
-    restore, rules = listing
     kind, listen, answer = _SERVICES[packet.protocol]
     return _SCRIPT.format(
         title=_comment(title),
         why=_comment(why),
-        restore=restore,
-        rules=rules,
+        programs=", ".join(command.split()[0] for command in blocks),
+        rules="\n".join(f"{command} <<'RULES'\n{text}\nRULES" for command, text in blocks.items()),
         device=_device(case),
         version="AF_INET" if packet.family == 4 else "AF_INET6",
         kind=kind,
@@ -112,15 +125,15 @@ def repro(case: Case, why: str, listings: Mapping[str, str], title: str) -> str 
     )
 
 
-def _listing(listings: Mapping[str, str], family: int) -> tuple[str, str] | None:
-    """Return the restore program and its input for the only variant that has rules."""
+def _blocks(listings: Mapping[str, str], family: int) -> Iterator[tuple[str, str]]:
+    """Yield each command that loads rules, and its input."""
     program = "iptables" if family == 4 else "ip6tables"
-    found = []
     for variant in ("nft", "legacy"):
-        text = listings.get(f"iptables{family} {variant}", "")
-        if "\n-A " in f"\n{_plain(text)}":
-            found.append((f"{program}-{variant}-restore", _plain(text)))
-    return found[0] if len(found) == 1 else None
+        text = _plain(listings.get(f"iptables{family} {variant}", ""))
+        if "\n-A " in f"\n{text}":
+            yield f"{program}-{variant}-restore", text
+    if native := listings.get("native", "").strip():
+        yield "nft -f -", native
 
 
 def _plain(text: str) -> str:
@@ -179,9 +192,12 @@ def _traffic(case: Case) -> dict[str, str]:
                 (EndKind.CAPTURED_INBOUND, INBOUND_PORT),
             )
         ]
-    source = "" if outbound else text_of(packet.source, packet.family)
+    source = text_of(packet.source, packet.family)
+    if outbound and source not in case.pod.addresses.get(_device(case), ()):
+        source = ""
     uid, gid = (packet.uid, packet.gid) if outbound else (0, 0)
-    sender = f"{'' if outbound else world}{python} send {to} {packet.port} '{source}' {uid} {gid}"
+    arguments = f"{to} {packet.port} '{source}' {case.sending.port} {uid} {gid}"
+    sender = f"{'' if outbound else world}{python} send {arguments}"
     return {
         "listeners": "\n".join(listeners),
         "sender": sender,
@@ -190,10 +206,18 @@ def _traffic(case: Case) -> dict[str, str]:
 
 
 def _settings(packet: Packet) -> str:
-    """Return the line that gives a socket its service class and its TTL."""
+    """Return the line that gives a socket its mark, its service class and its TTL."""
     v4 = packet.family == 4
     level = "socket.IPPROTO_IP" if v4 else "socket.IPPROTO_IPV6"
-    options = []
+    options: list[tuple[str, str, int | str]] = []
+    if packet.mark:
+        options.append(
+            (
+                "socket.SOL_SOCKET",
+                "socket.SO_MARK",
+                f"({packet.mark:#x}).to_bytes(4, sys.byteorder)",
+            )
+        )
     if packet.tos:
         options.append((level, "socket.IP_TOS" if v4 else "socket.IPV6_TCLASS", packet.tos))
     if packet.ttl != 64:

@@ -48,11 +48,13 @@ class SentPacket:
         packet: The packet as the rules see it.
         flow: The flow that it belongs to.
         wanted: The required fate.
+        port: The source port that the check chose; 0 if the kernel chose one.
     """
 
     packet: Packet
     flow: Flow
     wanted: EndKind
+    port: int = 0
 
 
 def sendings(claim: Claim, policy: Policy, pod: Surroundings) -> Iterator[SentPacket]:
@@ -68,9 +70,8 @@ def sendings(claim: Claim, policy: Policy, pod: Surroundings) -> Iterator[SentPa
     """
     fate = claim.fate
     flow = _seen_from(fate, pod)
-    first = SentPacket(
-        _packet(flow, fate.client, fate.sent, pod), flow, _required(claim, flow, policy, pod)
-    )
+    packet = _packet(flow, fate.client, fate.sent, pod)
+    first = SentPacket(packet, flow, _required(claim, flow, policy, pod), fate.sent.port)
     forwarded = _forwarded(fate, pod)
     order = [first] if forwarded is None else [first, forwarded]
     yield from reversed(order) if fate.loops else order
