@@ -50,8 +50,10 @@ class JudgedMesh(Mesh, FacetSource, Protocol):
             nothing.
         watch: Called after each flow of a sweep, with the number of flows so far, and the total if
             it is known.
+        python: The Python program in its pods.
     """
 
+    python: str
     observed: int
     watch: Callable[[int, int | None], None]
 

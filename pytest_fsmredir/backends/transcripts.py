@@ -48,10 +48,11 @@ def environment(variables: Mapping[str, str]) -> str:
     Only the contract's variables and harmless ones have their values: any other can be a secret.
     """
     return "".join(
-        f"{name}={text}\n" if _is_shown(name) else f"{name}  # the value is left out\n"
+        f"{name}={text}\n" if is_shown(name) else f"{name}  # the value is left out\n"
         for name, text in sorted(variables.items())
     )
 
 
-def _is_shown(name: str) -> bool:
+def is_shown(name: str) -> bool:
+    """Whether the value of a variable cannot be a secret."""
     return name.startswith(_OURS) or name in _HARMLESS

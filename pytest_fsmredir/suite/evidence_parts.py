@@ -60,17 +60,12 @@ class Taking:
         return taken(self._parts())
 
     def rules(self) -> Files:
-        """Return the rules, and what the flow's second try has counted."""
+        """Return the rules."""
         case = None if self.found is None else self.found.case
         if self.found is None or case is None or not self.found.printed:
-            return {"rules.txt": self._run(reading())}
-        after = self._run(reading_again(self.found.printed))
-        return {
-            "rules-before.txt": self.found.printed,
-            "rules-after.txt": after,
-            "counted.txt": counted(self.found.printed, after),
-            "walk.txt": "\n".join([*show.path_lines(case.path), ""]),
-        }
+            return {"rules.txt": self._run(reading(self.mesh.python))}
+        walk = "\n".join([*show.path_lines(case.path), ""])
+        return {"rules-before.txt": self.found.printed, "walk.txt": walk}
 
     def _parts(self) -> Iterator[tuple[str, Take]]:
         """Yield the kinds of evidence, in the order in which they are taken."""
@@ -85,7 +80,14 @@ class Taking:
     def _packets(self) -> Files:
         if self.claim is None or self.claim.fate.loops:
             raise BackendError("the flow loops, so it is not sent again")
-        return self.mesh.sent_again(self.pod, self.claim.fate)
+        return {**self.mesh.sent_again(self.pod, self.claim.fate), **self._counted()}
+
+    def _counted(self) -> Files:
+        """Return the rules, and what the flow's second try has counted."""
+        if self.found is None or not self.found.printed:
+            return {}
+        after = self._run(reading_again(self.found.printed))
+        return {"rules-after.txt": after, "counted.txt": counted(self.found.printed, after)}
 
     def _script(self) -> Files:
         case = None if self.found is None else self.found.case

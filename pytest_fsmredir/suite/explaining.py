@@ -58,7 +58,7 @@ def scene_of(pod: Suspect, mesh: JudgedMesh) -> Scene:
     Raises:
         FsmRedirError: They cannot be read.
     """
-    done = mesh.inspect(pod, reading())
+    done = mesh.inspect(pod, reading(mesh.python))
     if done.status != 0:
         raise BackendError(f"the rules could not be read: {tail(done.stderr)}")
     policy = next(iter(_policies([pod.configuration])), Policy())

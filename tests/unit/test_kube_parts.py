@@ -27,6 +27,7 @@ from pytest_fsmredir.backends.kubernetes.pods import images
 from pytest_fsmredir.backends.kubernetes.pods.causes import breakage
 from pytest_fsmredir.backends.kubernetes.pods.kubelet import CASES, case_of
 from pytest_fsmredir.backends.kubernetes.pods.orders import Order
+from pytest_fsmredir.backends.kubernetes.pods.records import init_record, pod_yaml
 from pytest_fsmredir.backends.kubernetes.pods.states import PodStage, state_of
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.protocols import Wanted
@@ -320,3 +321,46 @@ def test_a_program_that_fails_in_an_ephemeral_container_is_an_error() -> None:
     assert run_once(Ended(0), "demo", "web", "image", ["sh"]) == "sh: cannot fork\n"
     with pytest.raises(BackendError, match=r"sh in fsmredir-.* exited 2: sh: cannot fork"):
         run_once(Ended(2), "demo", "web", "image", ["sh"])
+
+
+RECORDED: Object = {
+    "metadata": {
+        "name": "web",
+        "annotations": {OUTBOUND_PORTS: "6379", "example.com/token": "hush"},
+        "managedFields": [{"manager": "hush"}],
+    },
+    "spec": {
+        "nodeName": "hush",
+        "containers": [
+            {
+                "name": "app",
+                "env": [
+                    {"name": "PASSWORD", "value": "hush"},
+                    {"name": "FSM_PROXY_UID", "value": "1500"},
+                ],
+            }
+        ],
+    },
+    "status": {
+        "hostIP": "hush",
+        "initContainerStatuses": [
+            {"name": "fsm-init", "state": {"terminated": {"exitCode": 3}}},
+        ],
+    },
+}
+
+
+def test_the_object_of_a_pod_is_kept_without_secrets_and_hosts() -> None:
+    """Catches: evidence that cannot be attached to a public report of a bug."""
+    text = pod_yaml(RECORDED)
+    assert "hush" not in text
+    assert "6379" in text
+    assert "1500" in text
+
+
+def test_the_record_of_the_implementation_has_its_exit_status_and_log() -> None:
+    """Catches: a pod whose init container failed, without what it said."""
+    text = init_record(Ended(0), "demo", RECORDED)
+    assert text == "# init container fsm-init; exit status: 3\nsh: cannot fork\n"
+    with pytest.raises(BackendError, match="has no init container"):
+        init_record(Ended(0), "demo", {**RECORDED, "status": {}})

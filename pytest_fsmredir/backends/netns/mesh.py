@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
@@ -45,6 +46,8 @@ class NetnsMesh:
         watch: Called after each flow of :meth:`NetnsPlace.connect_all`, with the number of flows so
             far, and the total if it is known.
     """
+
+    python = sys.executable
 
     def __init__(
         self,

@@ -64,9 +64,13 @@ class Scene:
         return Case(self.rules, self.pod, self.policy, self.earlier, sending)
 
 
-def reading() -> list[str]:
-    """Return the command to run in a pod; it prints the rules and the routes."""
-    return live.command()
+def reading(python: str) -> list[str]:
+    """Return the command to run in a pod; it prints the rules and the routes.
+
+    Args:
+        python: The Python program in the pod.
+    """
+    return live.command(python)
 
 
 def reading_again(printed: str) -> list[str]:

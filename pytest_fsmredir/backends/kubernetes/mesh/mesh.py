@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 
 from pytest_fsmredir.agent.forms import Report
 from pytest_fsmredir.backends.base import Pod
 from pytest_fsmredir.backends.configurations import asked_for
 from pytest_fsmredir.backends.facets import MadeFacets
+from pytest_fsmredir.backends.kubernetes.agents.once import run_once
 from pytest_fsmredir.backends.kubernetes.mesh.fates_observed import Witnessing
 from pytest_fsmredir.backends.kubernetes.mesh.fates_recorded import Recording
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubeOutside, KubePlace
-from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
+from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod, own_pod
 from pytest_fsmredir.backends.kubernetes.mesh.source import MeshSource
 from pytest_fsmredir.backends.kubernetes.mesh.surroundings import Dialler, Fates
 from pytest_fsmredir.backends.kubernetes.pods.orders import Order, PooledPod
+from pytest_fsmredir.backends.kubernetes.pods.records import init_record, pod_object, pod_yaml
 from pytest_fsmredir.backends.places import (
     is_loopback,
     remote_subnet,
@@ -53,6 +56,7 @@ class KubeMesh:
     """
 
     highest_id = HIGHEST_ID
+    python = "python3"
 
     def __init__(
         self,
@@ -187,13 +191,22 @@ class KubeMesh:
         raise BackendError(f"no packets were captured: {pod.address} is a pod of a cluster")
 
     def inspect(self, pod: Pod, argv: Sequence[str]) -> Completed:
-        """Not offered here: no container of the pod has NET_ADMIN."""
-        raise BackendError(f"no program was run in {pod.address}: it is a pod of a cluster")
+        """Run a program of ours as root with NET_ADMIN, in an ephemeral container of the pod."""
+        pool = self.backend.pool
+        printed = run_once(
+            pool.cluster, pool.namespace, own_pod(pod).site.name, pool.images.pod, argv
+        )
+        return Completed(0, printed, "")
 
     def particulars(self, pod: Pod) -> list[tuple[str, Take]]:
-        """Return nothing."""
-        del pod
-        return []
+        """Return the pod's object, and the log of its init container."""
+        pool, name = self.backend.pool, own_pod(pod).site.name
+        found = partial(pod_object, pool.cluster, pool.namespace, name)
+        log = partial(init_record, pool.cluster, pool.namespace)
+        return [
+            ("pod", lambda: {"pod.yaml": pod_yaml(found())}),
+            ("implementation", lambda: {"implementation.txt": log(found())}),
+        ]
 
     def enter(self, pod: Pod) -> None:
         """Not offered here: kubectl exec opens a shell."""
