@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.shared_steps import ends as ends
     from pytest_fsmredir.backends.shared_steps import listening_sweep as listening_sweep
     from pytest_fsmredir.backends.shared_steps import local_sweep as local_sweep
+    from pytest_fsmredir.backends.shared_steps import ports_to_judge as ports_to_judge
     from pytest_fsmredir.backends.shared_steps import range_of as range_of
     from pytest_fsmredir.backends.shared_steps import ranges_around as ranges_around
     from pytest_fsmredir.backends.shared_steps import remote_hosts as remote_hosts
@@ -81,8 +82,8 @@ _NAMES = {
     "backends.needs": ("Need",),
     "backends.programming": ("Programming",),
     "backends.shared_steps": (
-        "add_foreign_rules", "ends", "listening_sweep", "local_sweep", "range_of", "ranges_around",
-        "remote_hosts", "translate",
+        "add_foreign_rules", "ends", "listening_sweep", "local_sweep", "ports_to_judge", "range_of",
+        "ranges_around", "remote_hosts", "translate",
     ),
     "backends.workloads": ("Probe", "ProbeBy", "Workloads"),
     "implementations.base": ("Completed", "Implementation", "Refused", "Target"),

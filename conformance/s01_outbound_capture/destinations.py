@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from functools import partial
 from ipaddress import ip_address, ip_network
 
 from pytest_fsmredir import (
@@ -12,8 +12,10 @@ from pytest_fsmredir import (
     Need,
     Pod,
     Profile,
+    Route,
     SecondInterface,
     Section,
+    ports_to_judge,
     remote_hosts,
 )
 from pytest_fsmredir.model.vocabulary import (
@@ -60,9 +62,10 @@ def test_every_remote_port_is_captured(mesh: Mesh) -> None:
         *NEAR_POWERS_OF_TWO,
         *RANDOM_PORTS,
     }
-    ports: Iterable[int] = range(1, 65536) if mesh.exhaustive else sorted(sample)
+    pod = mesh.pod()
+    screen = partial(pod.not_taking, Route.SIDECAR_OUTBOUND, mesh.server)
 
-    for fate in mesh.pod().connect_all(mesh.server, ports):
+    for fate in pod.connect_all(mesh.server, ports_to_judge(mesh, sample, screen)):
         assert fate.captured_outbound
 
 

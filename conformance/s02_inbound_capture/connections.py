@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from functools import partial
 
 from pytest_fsmredir import (
     Acceptor,
@@ -11,9 +11,11 @@ from pytest_fsmredir import (
     Feature,
     Mesh,
     Profile,
+    Route,
     SecondInterface,
     Section,
     Sidecars,
+    ports_to_judge,
 )
 from pytest_fsmredir.model.vocabulary import (
     AROUND_SEED_PORTS,
@@ -53,10 +55,11 @@ def test_connection_from_outside_is_captured(mesh: Mesh) -> None:
 def test_every_port_of_the_pod_is_captured(mesh: Mesh) -> None:
     """Inbound capture MUST hold for every port that is neither reserved nor excluded."""
     sample = {*PORTS, *HIGH_PORTS, *PORTS_OF_OTHER_MESHES, *OFTEN_SPARED_PORTS, *SOME_PORTS}
-    ports: Iterable[int] = range(1, 65536) if mesh.exhaustive else sorted(sample)
-    tried = (port for port in ports if port not in RESERVED_PORTS)
+    pod = mesh.pod()
+    screen = partial(mesh.client.not_taking, Route.SIDECAR_INBOUND, pod)
+    ports = ports_to_judge(mesh, sample, screen)
 
-    for fate in mesh.client.connect_all(mesh.pod(), tried):
+    for fate in mesh.client.connect_all(pod, sorted({*ports} - {*RESERVED_PORTS})):
         assert fate.captured_inbound
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
 from functools import partial
 
 from pytest_fsmredir import (
     Mesh,
     Need,
     Profile,
+    Route,
     Section,
     listening_sweep,
     marked,
+    ports_to_judge,
     remote_hosts,
     with_number,
 )
@@ -43,7 +44,8 @@ def test_sidecar_reaches_every_remote_port_directly(mesh: Mesh) -> None:
         *NEAR_POWERS_OF_TWO,
         *RANDOM_PORTS[:20],
     }
-    ports: Iterable[int] = range(1, 65536) if mesh.exhaustive else sorted(sample)
+    screen = partial(pod.not_taking, Route.DIRECT, server, uid=1500)
+    ports = ports_to_judge(mesh, sample, screen)
 
     assert pod.connect(server, 8080, answer=False).captured_outbound
     for fate in listening_sweep(pod, server, server.address, ports, uid=1500):

@@ -12,7 +12,7 @@ from typing import Protocol, Unpack
 
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.model.flow import Acceptance, Fate
+from pytest_fsmredir.model.flow import Acceptance, Fate, Route
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.dial import Dialling, Sending
 
@@ -46,6 +46,22 @@ class Place(Protocol):
         self, to: Place | str, ports: Iterable[int], *, uid: int | None = None
     ) -> Iterator[Fate]:
         """Connect to many ports of one destination, several at once; no listener is opened."""
+        ...
+
+    def not_taking(
+        self, route: Route, to: Place | str, ports: Iterable[int], *, uid: int | None = None
+    ) -> list[int]:
+        """Send the first packet of a flow to each port, and return the ports that need a look.
+
+        Left out are the ports whose first packet was seen to take the route. A backend that cannot
+        send first packets alone returns all ports. Nobody should listen there.
+
+        Args:
+            route: The expected route.
+            to: Destination.
+            ports: Destination ports.
+            uid: Owner of the sockets.
+        """
         ...
 
     def datagram(

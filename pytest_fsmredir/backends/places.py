@@ -15,7 +15,7 @@ from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.claims import require
 from pytest_fsmredir.model.configuration import Configuration
-from pytest_fsmredir.model.flow import Address, Direction, Fate, Flow, Protocol
+from pytest_fsmredir.model.flow import Address, Direction, Fate, Flow, Protocol, Route
 from pytest_fsmredir.model.reserved import (
     ADMIN_PORT,
     ANY,
@@ -94,6 +94,13 @@ class BasePlace(ABC):
             self._mesh.observed += 1
             self._mesh.watch(done, total)
             yield without_loop(fate)
+
+    def not_taking(
+        self, route: Route, to: Place | str, ports: Iterable[int], *, uid: int | None = None
+    ) -> list[int]:
+        """Return all ports: whole connections alone show the route."""
+        del route, to, uid
+        return list(ports)
 
     def datagram(
         self, to: Place | str, port: int, *, payload: bytes = b"", **how: typing.Unpack[Sending]

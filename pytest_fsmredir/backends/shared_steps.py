@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from ipaddress import ip_address, ip_network
 from itertools import islice
 
 from pytest_fsmredir.backends.base import Mesh, Place, Pod
 from pytest_fsmredir.backends.facets import ForeignPrograms
 from pytest_fsmredir.errors import BackendError
-from pytest_fsmredir.model.flow import Address, Direction, Fate
+from pytest_fsmredir.model.flow import Address, Direction, Fate, Route
 from pytest_fsmredir.model.vocabulary import (
     FIRST_OCTETS,
     FORWARDING_SETTING,
@@ -91,6 +92,23 @@ def translate(
     )
 
 
+def ports_to_judge(
+    mesh: Mesh, sample: Iterable[int], screen: Callable[[Iterable[int]], Iterable[int]]
+) -> list[int]:
+    """Return the ports that a check about every port connects to.
+
+    Args:
+        mesh: Of the check.
+        sample: Ports that it connects to in any case.
+        screen: Returns those of some ports whose first packet was not seen to take the expected
+            route. An exhaustive run connects to them, too.
+    """
+    chosen = set(sample)
+    if mesh.exhaustive:
+        chosen.update(screen([port for port in range(1, 65536) if port not in chosen]))
+    return sorted(chosen)
+
+
 def listening_sweep(
     pod: Pod, to: Place, host: str, ports: Iterable[int], uid: int
 ) -> Iterator[Fate]:
@@ -112,7 +130,11 @@ def listening_sweep(
 
 
 def local_sweep(mesh: Mesh, pod: Pod, host: str, uid: int) -> Iterator[Fate]:
-    """Yield the fates of a pod's connections to its own ports, on each of which it listens."""
-    ports: Iterable[int] = range(1, 65536) if mesh.exhaustive else sorted(LOCAL_PORTS)
+    """Yield the fates of a pod's connections to its own ports, on each of which it listens.
+
+    Left out are the ports whose first packet was seen to be direct.
+    """
+    screen = partial(pod.not_taking, Route.DIRECT, host, uid=uid)
+    ports = ports_to_judge(mesh, LOCAL_PORTS, screen)
     tried = (port for port in ports if port not in RESERVED_PORTS)
     yield from listening_sweep(pod, pod, host, tried, uid)

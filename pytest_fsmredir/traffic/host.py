@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from itertools import islice
 
-from pytest_fsmredir.model.flow import Acceptor, Address, Fate, Flow, Sent
+from pytest_fsmredir.model.flow import Acceptor, Address, Fate, Flow, Route, Sent
 from pytest_fsmredir.traffic.connection import Connection, LocalConnection
 from pytest_fsmredir.traffic.dial import PLAIN, Dial, Prepare
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME, READABLE, Engine
 from pytest_fsmredir.traffic.packet import Packet
+from pytest_fsmredir.traffic.screen import Ear, FirstPackets, Screen
 from pytest_fsmredir.traffic.services import (
     DatagramListener,
     Listener,
@@ -22,6 +24,7 @@ from pytest_fsmredir.traffic.services import (
     echo_request,
 )
 from pytest_fsmredir.traffic.sockets import (
+    KEPT_IN,
     SocketMaker,
     as_seen_by,
     emptied,
@@ -34,17 +37,6 @@ from pytest_fsmredir.traffic.sweep import sweep
 
 BACKLOG = 1024
 WINDOW = 64  # simultaneous flows of one sweep
-
-# A rule dropped the packet, it has no route (ip-route(8): blackhole, prohibit, unreachable), or the
-# implementation made the MTU smaller. This is a fate of the packet, not an error of the harness.
-_KEPT_IN = {
-    errno.EPERM,
-    errno.EINVAL,
-    errno.EACCES,
-    errno.EHOSTUNREACH,
-    errno.ENETUNREACH,
-    errno.EMSGSIZE,
-}
 
 
 class Host:
@@ -133,8 +125,30 @@ class Host:
             try:
                 sock.sendto(packet.raw, (packet.destination.host, 0))
             except OSError as error:
-                if error.errno not in _KEPT_IN:
+                if error.errno not in KEPT_IN:
                     raise
+
+    @contextmanager
+    def screen(
+        self, flow: Flow, route: Route, far: Host, source: Address | None
+    ) -> Iterator[Screen]:
+        """Compare first packets from here with what a route does to them, for the block.
+
+        Args:
+            flow: A flow to the destination; its port is not used.
+            route: The route.
+            far: The host that the destination belongs to.
+            source: The source address; None lets the kernel choose.
+        """
+        host, version = flow.destination.host, flow.destination.family
+        with ExitStack() as undo:
+            sender = self._sockets(version, socket.SOCK_RAW, socket.IPPROTO_RAW, uid=flow.uid or 0)
+            undo.enter_context(sender)
+            near = undo.enter_context(closing(self._ear(version)))
+            there = None if far is self else undo.enter_context(closing(far._ear(version)))
+            own = self._source_of(flow) if source is None else source.host
+            packets = FirstPackets(own, host)
+            yield Screen(route, packets, near, there, lambda raw: sender.sendto(raw, (host, 0)))
 
     def ping(self, flow: Flow, *, payload: bytes = b"") -> Fate:
         """Send one ICMP echo request and wait for the reply, which repeats the payload."""
@@ -207,6 +221,15 @@ class Host:
         proto = socket.IPPROTO_ICMP if version == 4 else socket.IPPROTO_ICMPV6
         return PingEar(self.engine, self._sockets(version, socket.SOCK_RAW, proto))
 
+    def _ear(self, version: int) -> Ear:
+        return Ear(emptied(self._sockets(version, socket.SOCK_RAW, socket.IPPROTO_TCP)))
+
+    def _source_of(self, flow: Flow) -> str:
+        """Return the source address that the kernel chooses for a flow; "any" without a route."""
+        with self.datagram_socket(flow) as sock:
+            _aim(sock, (flow.destination.host, 9))
+            return sockname(sock).host
+
     def _dial(self, flow: Flow, dial: Dial) -> Connection:
         mark = len(self.engine.log)  # the caller's preparation may already send the SYN
         sock = self._socket(flow, dial)
@@ -271,7 +294,7 @@ def _aim(sock: socket.socket, destination: tuple[str, int]) -> str | None:
     try:
         sock.connect(destination)
     except OSError as error:
-        if error.errno not in _KEPT_IN:
+        if error.errno not in KEPT_IN:
             raise
         return loss(error.errno)
     return None

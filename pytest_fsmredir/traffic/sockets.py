@@ -37,6 +37,19 @@ _LOSSES = {
 }
 
 
+# A rule dropped the packet, it has no route (ip-route(8): blackhole, prohibit, unreachable), or the
+# implementation made the MTU smaller. This is a fate of the packet, not an error of the harness.
+KEPT_IN = {
+    errno.EPERM,
+    errno.EINVAL,
+    errno.EACCES,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.EMSGSIZE,
+}
+"""Errors of sending that are a fate of the packet."""
+
+
 class SocketMaker(Protocol):
     """Creates non-blocking sockets of one place, owned by a given user."""
 

@@ -73,13 +73,14 @@ class Namespace:
         """Return a non-blocking socket of this namespace, owned by ``uid`` and ``gid``.
 
         Sockets are created in advance in growing batches, because entering the namespace costs as
-        much as several flows.
+        much as several flows. Those that hear everything are not.
         """
         key = (family, kind, proto, uid, gid)
         stock = self._stock[key]
         if not stock:
             count = self._batch[key]
-            self._batch[key] = min(2 * count, _LARGEST_BATCH)
+            hears = kind == socket.SOCK_RAW and proto != socket.IPPROTO_RAW
+            self._batch[key] = 1 if hears else min(2 * count, _LARGEST_BATCH)
             stock.extend(self.run(lambda: _make(count, *key)))
         return stock.pop()
 

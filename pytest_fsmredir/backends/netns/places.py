@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
+from itertools import islice
 
 from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.places import BasePlace, End, OutsidePlace, Surroundings
-from pytest_fsmredir.model.flow import Address, Fate, Flow, Protocol
+from pytest_fsmredir.model.flow import Address, Fate, Flow, Protocol, Route
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.dial import Dial
+from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
 from pytest_fsmredir.traffic.host import Host
 from pytest_fsmredir.traffic.packet import Packet
+from pytest_fsmredir.traffic.screen import AT_ONCE
 
 
 class NetnsSurroundings(Surroundings, typing.Protocol):
@@ -34,6 +37,29 @@ class NetnsPlace(BasePlace):
     def __init__(self, mesh: NetnsSurroundings, host: Host, address: str, default_uid: int) -> None:
         super().__init__(mesh, address, default_uid)
         self.host = host
+
+    def not_taking(
+        self, route: Route, to: Place | str, ports: Iterable[int], *, uid: int | None = None
+    ) -> list[int]:
+        """Send first packets in batches.
+
+        Where most packets take another route, the rest is not sent: every port needs a look.
+        """
+        asked, left, odd = Dial(uid=uid), iter(ports), list[int]()
+        flow = self._flow(to, 0, asked)
+        far = self._mesh.answerer(self, flow.destination.host).host
+        source = self._completed(asked, flow).source
+        total, done = len(ports) if isinstance(ports, Sized) else None, 0
+        with ONE_AT_A_TIME, self.host.screen(flow, route, far, source) as screen:
+            while batch := list(islice(left, AT_ONCE)):
+                others = screen.odd(batch)
+                odd += others
+                done += len(batch)
+                self._mesh.watch(done, total)
+                if 2 * len(others) > len(batch):
+                    break
+        self._mesh.observed += done
+        return [*odd, *left]
 
     def inject(self, packet: Packet, uid: int | None, interface: str | None) -> None:
         """Send a forged packet."""

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Unpack, cast
 
 from pytest_fsmredir.backends.base import Place
-from pytest_fsmredir.model.flow import Acceptance, Fate
+from pytest_fsmredir.model.flow import Acceptance, Fate, Route
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.dial import Dialling, Sending
 
@@ -98,6 +98,13 @@ class PlannedPlace:
         """Yield a stand-in for each port."""
         del to, uid
         return (cast("Fate", self._result()) for _ in ports)
+
+    def not_taking(
+        self, route: Route, to: Place | str, ports: Iterable[int], *, uid: int | None = None
+    ) -> list[int]:
+        """Return all ports."""
+        del route, to, uid
+        return list(ports)
 
     def datagram(
         self, to: Place | str, port: int, *, payload: bytes = b"", **how: Unpack[Sending]
