@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.shared_steps import range_of as range_of
     from pytest_fsmredir.backends.shared_steps import ranges_around as ranges_around
     from pytest_fsmredir.backends.shared_steps import remote_hosts as remote_hosts
+    from pytest_fsmredir.backends.shared_steps import to_judge as to_judge
     from pytest_fsmredir.backends.shared_steps import translate as translate
     from pytest_fsmredir.backends.workloads import Probe as Probe
     from pytest_fsmredir.backends.workloads import ProbeBy as ProbeBy
@@ -83,7 +84,7 @@ _NAMES = {
     "backends.programming": ("Programming",),
     "backends.shared_steps": (
         "add_foreign_rules", "ends", "listening_sweep", "local_sweep", "ports_to_judge", "range_of",
-        "ranges_around", "remote_hosts", "translate",
+        "ranges_around", "remote_hosts", "to_judge", "translate",
     ),
     "backends.workloads": ("Probe", "ProbeBy", "Workloads"),
     "implementations.base": ("Completed", "Implementation", "Refused", "Target"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from ipaddress import ip_address, ip_network
 
 from pytest_fsmredir import (
@@ -63,9 +62,9 @@ def test_every_remote_port_is_captured(mesh: Mesh) -> None:
         *RANDOM_PORTS,
     }
     pod = mesh.pod()
-    screen = partial(pod.not_taking, Route.SIDECAR_OUTBOUND, mesh.server)
+    ports = ports_to_judge(mesh, pod, Route.SIDECAR_OUTBOUND, mesh.server, sample)
 
-    for fate in pod.connect_all(mesh.server, ports_to_judge(mesh, sample, screen)):
+    for fate in pod.connect_all(mesh.server, ports):
         assert fate.captured_outbound
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from functools import partial
 
 from pytest_fsmredir import (
     Acceptor,
@@ -56,8 +55,7 @@ def test_every_port_of_the_pod_is_captured(mesh: Mesh) -> None:
     """Inbound capture MUST hold for every port that is neither reserved nor excluded."""
     sample = {*PORTS, *HIGH_PORTS, *PORTS_OF_OTHER_MESHES, *OFTEN_SPARED_PORTS, *SOME_PORTS}
     pod = mesh.pod()
-    screen = partial(mesh.client.not_taking, Route.SIDECAR_INBOUND, pod)
-    ports = ports_to_judge(mesh, sample, screen)
+    ports = ports_to_judge(mesh, mesh.client, Route.SIDECAR_INBOUND, pod, sample)
 
     for fate in mesh.client.connect_all(pod, sorted({*ports} - {*RESERVED_PORTS})):
         assert fate.captured_inbound

@@ -44,8 +44,7 @@ def test_sidecar_reaches_every_remote_port_directly(mesh: Mesh) -> None:
         *NEAR_POWERS_OF_TWO,
         *RANDOM_PORTS[:20],
     }
-    screen = partial(pod.not_taking, Route.DIRECT, server, uid=1500)
-    ports = ports_to_judge(mesh, sample, screen)
+    ports = ports_to_judge(mesh, pod, Route.DIRECT, server, sample, uid=1500)
 
     assert pod.connect(server, 8080, answer=False).captured_outbound
     for fate in listening_sweep(pod, server, server.address, ports, uid=1500):

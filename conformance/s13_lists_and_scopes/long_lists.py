@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_fsmredir import Feature, Mesh, Need, Pod, Profile, Programmer, Section
+from pytest_fsmredir import (
+    Address,
+    Fate,
+    Feature,
+    Mesh,
+    Need,
+    Place,
+    Pod,
+    Profile,
+    Programmer,
+    Route,
+    Section,
+    to_judge,
+)
 from pytest_fsmredir.model.vocabulary import (
     EXCLUDED_INBOUND_PORTS,
     EXCLUDED_OUTBOUND_PORTS,
@@ -44,32 +57,41 @@ def _ranges(hosts: Sequence[str]) -> str:
     return ",".join(f"{host}/{128 if ':' in host else 32}" for host in hosts)
 
 
-def _places(length: int, mesh: Mesh) -> list[int]:
+def _places(length: int) -> list[int]:
     """Return the places that show where a list was cut, counted from either end."""
-    if mesh.exhaustive:
-        return list(range(length))
     near = {power - by for power in POWERS for by in (0, 1) if power < length}
     return sorted(near | {length - 1 - place for place in near})
 
 
-def _told(ports: Sequence[int], mesh: Mesh) -> list[int]:
-    return [ports[place] for place in _places(len(ports), mesh)]
+def _fates(
+    mesh: Mesh, source: Place, route: Route, to: Place, ports: Sequence[int]
+) -> Iterator[Fate]:
+    """Yield fates of flows to ports that show where a list was cut."""
+    every = [Address(to.address, port) for port in ports]
+    told = [every[place] for place in _places(len(every))]
+    tried = to_judge(mesh, source, route, told, every)
+    yield from source.connect_all(to, [each.port for each in tried])
 
 
-def _told_hosts(hosts: Sequence[str], mesh: Mesh, pod: Pod, captured: str) -> Iterator[str]:
+def _told_hosts(
+    mesh: Mesh, pod: Pod, route: Route, hosts: Sequence[str], captured: str
+) -> Iterator[str]:
     """Yield hosts that show where the whole list was cut, or its part of one IP version.
 
     Args:
-        hosts: The list.
         mesh: Of the check.
         pod: Whose list it is.
+        route: The expected route.
+        hosts: The list.
         captured: An IPv6 address; hosts of IPv6 count only where this one is captured.
     """
     both = bool(pod.connect(captured, 8080, answer=False).captured_outbound)
     four, six = ([host for host in hosts if (":" in host) is of_ipv6] for of_ipv6 in (False, True))
-    for each in (hosts, four, six):
-        told = (each[place] for place in _places(len(each), mesh))
-        yield from (host for host in told if both or ":" not in host)
+    told = [each[place] for each in (hosts, four, six) for place in _places(len(each))]
+    sample, every = (
+        [Address(h, 8080) for h in some if both or ":" not in h] for some in (told, hosts)
+    )
+    yield from (each.host for each in to_judge(mesh, pod, route, sample, every))
 
 
 @section.check("CFG-026", "13.13")
@@ -83,14 +105,16 @@ def test_port_lists_of_thousands_are_not_cut(mesh: Mesh, programmer: Programmer)
 
     if programmer.try_program(pod, annotations=lists, kill_after_s=ENOUGH_S).accepted:
         assert pod.connect(mesh.server, outbound[-1]).direct
-        for fate in pod.connect_all(mesh.server, _told(outbound, mesh)):
+        for fate in _fates(mesh, pod, Route.DIRECT, mesh.server, outbound):
             assert fate.refused or fate.direct
-        for fate in pod.connect_all(mesh.server, [port + 1 for port in _told(outbound, mesh)]):
+        beside = [port + 1 for port in outbound]
+        for fate in _fates(mesh, pod, Route.SIDECAR_OUTBOUND, mesh.server, beside):
             assert fate.captured_outbound
         assert mesh.client.connect(pod, inbound[-1]).direct
-        for fate in mesh.client.connect_all(pod, _told(inbound, mesh)):
+        for fate in _fates(mesh, mesh.client, Route.DIRECT, pod, inbound):
             assert fate.refused or fate.direct
-        for fate in mesh.client.connect_all(pod, [port + 1 for port in _told(inbound, mesh)]):
+        beside = [port + 1 for port in inbound]
+        for fate in _fates(mesh, mesh.client, Route.SIDECAR_INBOUND, pod, beside):
             assert fate.captured_inbound
 
 
@@ -110,7 +134,7 @@ def test_exclusion_list_of_thousands_is_not_cut(mesh: Mesh, programmer: Programm
         for n in UNLISTED:
             assert pod.connect(_addresses(mesh)[n], 8080).captured_outbound
         assert pod.connect(hosts[-1], 8081).direct
-        for host in _told_hosts(hosts, mesh, pod, f"{OF_IPV6}f:1"):
+        for host in _told_hosts(mesh, pod, Route.DIRECT, hosts, f"{OF_IPV6}f:1"):
             fate = pod.connect(host, 8080, answer=False)
             assert fate.refused or fate.direct
 
@@ -132,5 +156,5 @@ def test_inclusion_list_of_thousands_is_not_cut(mesh: Mesh, programmer: Programm
         for n in UNLISTED:
             assert pod.connect(_addresses(mesh)[n], 8080).direct
         assert pod.connect(hosts[-1], 8081).captured_outbound
-        for host in _told_hosts(hosts, mesh, pod, hosts[0]):
+        for host in _told_hosts(mesh, pod, Route.SIDECAR_OUTBOUND, hosts, hosts[0]):
             assert pod.connect(host, 8080, answer=False).captured_outbound

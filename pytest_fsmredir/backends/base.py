@@ -12,7 +12,7 @@ from typing import Protocol, Unpack
 
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.implementations.base import IptablesVariant
-from pytest_fsmredir.model.flow import Acceptance, Fate, Route
+from pytest_fsmredir.model.flow import Acceptance, Address, Fate, Route
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.dial import Dialling, Sending
 
@@ -49,17 +49,16 @@ class Place(Protocol):
         ...
 
     def not_taking(
-        self, route: Route, to: Place | str, ports: Iterable[int], *, uid: int | None = None
-    ) -> list[int]:
-        """Send the first packet of a flow to each port, and return the ports that need a look.
+        self, route: Route, destinations: Iterable[Address], *, uid: int | None = None
+    ) -> list[Address]:
+        """Send the first packet of a flow to each destination; return those that need a look.
 
-        Left out are the ports whose first packet was seen to take the route. A backend that cannot
-        send first packets alone returns all ports. Nobody should listen there.
+        Left out are the destinations whose first packet was seen to take the route. A backend that
+        cannot send first packets alone returns all.
 
         Args:
             route: The expected route.
-            to: Destination.
-            ports: Destination ports.
+            destinations: Addresses of one place, where nobody should listen.
             uid: Owner of the sockets.
         """
         ...

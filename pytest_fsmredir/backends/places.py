@@ -96,11 +96,11 @@ class BasePlace(ABC):
             yield without_loop(fate)
 
     def not_taking(
-        self, route: Route, to: Place | str, ports: Iterable[int], *, uid: int | None = None
-    ) -> list[int]:
-        """Return all ports: whole connections alone show the route."""
-        del route, to, uid
-        return list(ports)
+        self, route: Route, destinations: Iterable[Address], *, uid: int | None = None
+    ) -> list[Address]:
+        """Return all: whole connections alone show the route."""
+        del route, uid
+        return list(destinations)
 
     def datagram(
         self, to: Place | str, port: int, *, payload: bytes = b"", **how: typing.Unpack[Sending]

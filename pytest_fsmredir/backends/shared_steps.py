@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from ipaddress import ip_address, ip_network
 from itertools import islice
 
@@ -92,21 +91,47 @@ def translate(
     )
 
 
-def ports_to_judge(
-    mesh: Mesh, sample: Iterable[int], screen: Callable[[Iterable[int]], Iterable[int]]
-) -> list[int]:
-    """Return the ports that a check about every port connects to.
+def to_judge(
+    mesh: Mesh,
+    source: Place,
+    route: Route,
+    sample: Iterable[Address],
+    every: Iterable[Address],
+    *,
+    uid: int | None = None,
+) -> list[Address]:
+    """Return the destinations that a check about many destinations of one place connects to.
 
     Args:
         mesh: Of the check.
-        sample: Ports that it connects to in any case.
-        screen: Returns those of some ports whose first packet was not seen to take the expected
-            route. An exhaustive run connects to them, too.
+        source: Where the flows start.
+        route: The expected route.
+        sample: Destinations that it connects to in any case.
+        every: All destinations. An exhaustive run also connects to those whose first packet was not
+            seen to take the route.
+        uid: Owner of the sockets.
     """
-    chosen = set(sample)
+    chosen = dict.fromkeys(sample)
     if mesh.exhaustive:
-        chosen.update(screen([port for port in range(1, 65536) if port not in chosen]))
-    return sorted(chosen)
+        others = [each for each in every if each not in chosen]
+        chosen |= dict.fromkeys(source.not_taking(route, others, uid=uid))
+    return list(chosen)
+
+
+def ports_to_judge(
+    mesh: Mesh,
+    source: Place,
+    route: Route,
+    to: Place | str,
+    sample: Iterable[int],
+    *,
+    uid: int | None = None,
+) -> list[int]:
+    """Return the ports that a check about every port connects to; see :func:`to_judge`."""
+    host = to if isinstance(to, str) else to.address
+    told = (Address(host, port) for port in sample)
+    every = (Address(host, port) for port in range(1, 65536))
+    return sorted(each.port for each in to_judge(mesh, source, route, told, every, uid=uid))
 
 
 def listening_sweep(
@@ -134,7 +159,6 @@ def local_sweep(mesh: Mesh, pod: Pod, host: str, uid: int) -> Iterator[Fate]:
 
     Left out are the ports whose first packet was seen to be direct.
     """
-    screen = partial(pod.not_taking, Route.DIRECT, host, uid=uid)
-    ports = ports_to_judge(mesh, LOCAL_PORTS, screen)
+    ports = ports_to_judge(mesh, pod, Route.DIRECT, host, LOCAL_PORTS, uid=uid)
     tried = (port for port in ports if port not in RESERVED_PORTS)
     yield from listening_sweep(pod, pod, host, tried, uid)

@@ -135,20 +135,21 @@ class Host:
         """Compare first packets from here with what a route does to them, for the block.
 
         Args:
-            flow: A flow to the destination; its port is not used.
+            flow: A flow to one of the destinations.
             route: The route.
-            far: The host that the destination belongs to.
+            far: The host that the destinations belong to.
             source: The source address; None lets the kernel choose.
         """
-        host, version = flow.destination.host, flow.destination.family
+        version = flow.destination.family
         with ExitStack() as undo:
             sender = self._sockets(version, socket.SOCK_RAW, socket.IPPROTO_RAW, uid=flow.uid or 0)
             undo.enter_context(sender)
             near = undo.enter_context(closing(self._ear(version)))
             there = None if far is self else undo.enter_context(closing(far._ear(version)))
-            own = self._source_of(flow) if source is None else source.host
-            packets = FirstPackets(own, host)
-            yield Screen(route, packets, near, there, lambda raw: sender.sendto(raw, (host, 0)))
+            packets = FirstPackets(self._source_of(flow) if source is None else source.host)
+            yield Screen(
+                route, packets, near, there, lambda raw, host: sender.sendto(raw, (host, 0))
+            )
 
     def ping(self, flow: Flow, *, payload: bytes = b"") -> Fate:
         """Send one ICMP echo request and wait for the reply, which repeats the payload."""

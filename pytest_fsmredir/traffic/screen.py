@@ -10,12 +10,14 @@ from __future__ import annotations
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import count
 
 from pytest_fsmredir.model.flow import Address, Route
-from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
+from pytest_fsmredir.model.reserved import ANY, INBOUND_PORT, OUTBOUND_PORT
 from pytest_fsmredir.traffic.forge import ACK, RST, SYN
+from pytest_fsmredir.traffic.sockets import address_family
 from pytest_fsmredir.traffic.syns import unlike
 
 AT_ONCE = 64
@@ -29,7 +31,7 @@ _SOURCE_PORTS = range(32768, 60999)  # those that Linux gives to clients
 _PATIENCE_MS = 20
 """How long a late packet may take: a flow that is not seen in time is judged by a connection."""
 
-_SCREENED = 0x5C000000  # first sequence number; the port is in the two bytes before the last
+_SCREENED = 0x5C000000  # first sequence number; the number of a packet is in its bytes 2 and 3
 _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 49, 50  # linux/in6.h
 _LONGEST = 128
 
@@ -75,29 +77,46 @@ class Ear:
 
 
 class FirstPackets:
-    """First packets between two addresses that differ in their ports and sequence numbers."""
+    """First packets from one address; they differ in their ports, numbers and destinations."""
 
-    def __init__(self, source: str, destination: str) -> None:
-        sample = unlike(seq=0)(Address(source, 0), Address(destination, 0))
-        self._family = socket.AF_INET if sample.source.family == 4 else socket.AF_INET6
+    def __init__(self, source: str) -> None:
+        family = Address(source, 0).family
+        sample = unlike(seq=0)(Address(source, 0), Address(ANY[family], 0))
+        self._family, size = address_family(family), 4 if family == 4 else 16
         self._start = len(sample.raw) - len(sample.body)
-        self._head, self._body = sample.raw[: self._start], sample.body
+        self._head, self._body = sample.raw[: self._start - size], sample.body
+        self._source = self._head[-size:]
         self._sum = 0xFFFF - int.from_bytes(sample.body[16:18], "big")
-        packed = [socket.inet_pton(self._family, host) for host in (source, destination)]
-        self.there, self.back = b"".join(packed), b"".join(reversed(packed))
+        self._hosts: dict[str, bytes] = {}
 
-    def to(self, port: int) -> bytes:
-        """Return the first packet to a port."""
-        own, number = source_port(port), port << 8
-        total = self._sum + own + port + (_SCREENED >> 16) + (number >> 16) + (number & 0xFFFF)
-        checksum = 0xFFFF - (total % 0xFFFF)
-        start, end = struct.pack("!HHI", own, port, _SCREENED + number), self._body[18:]
-        return self._head + start + self._body[8:16] + struct.pack("!H", checksum) + end
+    def packet(self, number: int, to: Address) -> bytes:
+        """Return a first packet; its sequence number shows its number."""
+        host, own, seq = self._packed(to.host), source_port(number), _SCREENED + (number << 8)
+        words = sum(struct.unpack(f"!{len(host) // 2}H", host))
+        total = self._sum + words + own + to.port + (seq >> 16) + (seq & 0xFFFF)
+        start, checksum = struct.pack("!HHI", own, to.port, seq), 0xFFFF - total % 0xFFFF
+        end = struct.pack("!H", checksum) + self._body[18:]
+        return self._head + host + start + self._body[8:16] + end
+
+    def there(self, number: int, to: Address) -> bytes:
+        """Return the addresses and ports of a first packet."""
+        ports = struct.pack("!HH", source_port(number), to.port)
+        return self._source + self._packed(to.host) + ports
+
+    def back(self, number: int, to: Address) -> bytes:
+        """Return the addresses and ports of the answer to a first packet."""
+        ports = struct.pack("!HH", to.port, source_port(number))
+        return self._packed(to.host) + self._source + ports
+
+    def _packed(self, host: str) -> bytes:
+        if host not in self._hosts:
+            self._hosts[host] = socket.inet_pton(self._family, host)
+        return self._hosts[host]
 
 
-def source_port(port: int) -> int:
-    """Return the source port of the flow to a port: one that a client may have."""
-    return _SOURCE_PORTS[port % len(_SOURCE_PORTS)]
+def source_port(number: int) -> int:
+    """Return the source port of a first packet: one that a client may have."""
+    return _SOURCE_PORTS[number % len(_SOURCE_PORTS)]
 
 
 class Screen:
@@ -115,7 +134,7 @@ class Screen:
         packets: FirstPackets,
         near: Ear,
         far: Ear | None,
-        send: Callable[[bytes], object],
+        send: Callable[[bytes, str], object],
     ) -> None:
         """Prepare to compare.
 
@@ -123,31 +142,32 @@ class Screen:
             route: The route.
             packets: What is sent.
             near: Hears at the source.
-            far: Hears at the destination; None if this is the source.
-            send: Sends a packet from the source.
+            far: Hears at the destinations; None if this is the source.
+            send: Sends a packet from the source to a host.
         """
         self._send = send
         self._packets, self._near, self._far = packets, near, far
         self._listener = _LISTENERS.get(route)
         self._arrival = near if route is Route.SIDECAR_OUTBOUND or far is None else far
         self._answer = SYN | ACK if self._listener else RST | ACK
-        self._seen: dict[int, list[tuple[Ear, bytes]]] = {}
+        self._numbers = count()
+        self._arrivals: dict[int, list[tuple[Ear, bytes]]] = {}
         self._answers: dict[int, list[tuple[Ear, int, bytes]]] = {}
 
-    def odd(self, ports: Sequence[int]) -> list[int]:
-        """Send first packets, and return the ports of those that were not seen to take the route.
+    def odd(self, destinations: Iterable[Address]) -> list[Address]:
+        """Send first packets, and return the destinations that were not seen to take the route.
 
         Such a flow may take the route all the same: its packet was late, or somebody listens.
         """
-        self._seen = {port: [] for port in ports}
-        self._answers = {port: [] for port in ports}
-        for port in ports:
+        sent = dict(zip(self._numbers, destinations, strict=False))
+        self._arrivals, self._answers = {n: [] for n in sent}, {n: [] for n in sent}
+        for number, to in sent.items():
             with suppress(OSError):  # then the packet does not arrive
-                self._send(self._packets.to(port))
-        odd = self._unexplained(ports)
+                self._send(self._packets.packet(number, to), to.host)
+        odd = self._unexplained(sent)
         while odd and self._waited():
             odd = self._unexplained(odd)
-        return odd
+        return list(odd.values())
 
     def _waited(self) -> bool:
         """Wait for a further packet, and return whether one has come."""
@@ -160,32 +180,32 @@ class Screen:
     def _ears(self) -> list[Ear]:
         return [self._near] if self._far is None else [self._near, self._far]
 
-    def _unexplained(self, ports: Sequence[int]) -> list[int]:
+    def _unexplained(self, sent: dict[int, Address]) -> dict[int, Address]:
         for ear in self._ears:
-            for segment in ear.segments():
-                self._note(ear, *segment)
-        return [port for port in ports if not self._explained(port)]
+            for ends, header in ear.segments():
+                self._note(ear, ends + header[:4], header)
+        return {n: to for n, to in sent.items() if not self._explained(n, to)}
 
     def _note(self, ear: Ear, ends: bytes, header: bytes) -> None:
-        flags = header[13]
         sent, acknowledged = struct.unpack_from("!II", header, 4)
+        flags = header[13]
         if flags == SYN:
-            heard = self._seen.get((sent - _SCREENED) >> 8)
-            if heard is not None:
-                heard.append((ear, ends + header[:4]))
+            arrivals = self._arrivals.get((sent - _SCREENED) >> 8)
+            if arrivals is not None:
+                arrivals.append((ear, ends))
         elif flags in (SYN | ACK, RST | ACK):
             answers = self._answers.get((acknowledged - _SCREENED) >> 8)
             if answers is not None:
-                answers.append((ear, flags, ends + header[:4]))
+                answers.append((ear, flags, ends))
 
-    def _explained(self, port: int) -> bool:
-        own, seen = source_port(port), self._seen[port]
-        back = self._packets.back + struct.pack("!HH", port, own)
-        if len(seen) != 1 or self._answers[port] != [(self._near, self._answer, back)]:
+    def _explained(self, number: int, to: Address) -> bool:
+        answer = (self._near, self._answer, self._packets.back(number, to))
+        arrivals = self._arrivals[number]
+        if len(arrivals) != 1 or self._answers[number] != [answer]:
             return False
-        ((ear, ends),) = seen
+        ((ear, ends),) = arrivals
         if self._listener is None:
-            arrived = ends == self._packets.there + struct.pack("!HH", own, port)
+            arrived = ends == self._packets.there(number, to)
         else:
             arrived = ends.endswith(self._listener)
         return arrived and ear is self._arrival

@@ -16,7 +16,7 @@ from pytest_fsmredir.backends.netns.pods import NetnsPod
 from pytest_fsmredir.backends.shared_steps import add_foreign_rules
 from pytest_fsmredir.implementations.base import IptablesVariant, Target
 from pytest_fsmredir.implementations.reference.programming import Reference
-from pytest_fsmredir.model.flow import Route
+from pytest_fsmredir.model.flow import Address, Route
 from pytest_fsmredir.model.outcomes import Outcome, Variant
 from pytest_fsmredir.suite import catalogue
 from pytest_fsmredir.suite.deciding import decide
@@ -82,6 +82,12 @@ def mesh(backend: NetnsBackend, request: pytest.FixtureRequest) -> Iterator[Netn
         yield mesh
 
 
+def ports(place: NetnsPlace, route: Route, host: str, *, uid: int | None = None) -> list[int]:
+    """Return the ports that need a look."""
+    flows = [Address(host, port) for port in PORTS]
+    return [each.port for each in place.not_taking(route, flows, uid=uid)]
+
+
 def routes(mesh: NetnsMesh, pod: NetnsPod) -> list[tuple[NetnsPlace, Route, str, int]]:
     """Return a source, a route, a destination and a user for each kind of flow."""
     server = mesh.server.address
@@ -99,7 +105,7 @@ def test_flows_of_the_reference_need_no_look(mesh: NetnsMesh) -> None:
     pod = mesh.pod()
 
     for place, route, host, uid in routes(mesh, pod):
-        assert place.not_taking(route, host, PORTS, uid=uid) == [], (route, host)
+        assert ports(place, route, host, uid=uid) == [], (route, host)
 
 
 def test_first_packets_of_another_route_need_a_look(mesh: NetnsMesh) -> None:
@@ -109,7 +115,7 @@ def test_first_packets_of_another_route_need_a_look(mesh: NetnsMesh) -> None:
 
     for place, route, host, uid in ways:
         for other in set(Route) - {route}:
-            assert place.not_taking(other, host, every, uid=uid) == every, (route, other, host)
+            assert ports(place, other, host, uid=uid) == every, (route, other, host)
 
 
 @pytest.mark.parametrize("fate", OTHER_FATES)
@@ -121,7 +127,7 @@ def test_port_with_another_fate_needs_a_look(mesh: NetnsMesh, fate: str) -> None
     programs = mesh.facet(ForeignPrograms)
     add_foreign_rules(programs, pod, mesh.family, f"*{table}\n-I {rule}\nCOMMIT\n")
 
-    assert pod.not_taking(Route.DIRECT, mesh.loopback(), PORTS) == [ODD]
+    assert ports(pod, Route.DIRECT, mesh.loopback()) == [ODD]
 
 
 def test_port_with_a_listener_needs_a_look(mesh: NetnsMesh) -> None:
@@ -129,7 +135,7 @@ def test_port_with_a_listener_needs_a_look(mesh: NetnsMesh) -> None:
     pod = mesh.pod()
 
     with pod.listening(ODD):
-        assert pod.not_taking(Route.DIRECT, pod.address, PORTS) == [ODD]
+        assert ports(pod, Route.DIRECT, pod.address) == [ODD]
 
 
 def test_pod_that_never_answers_is_not_screened_to_the_end(mesh: NetnsMesh) -> None:
@@ -140,8 +146,8 @@ def test_pod_that_never_answers_is_not_screened_to_the_end(mesh: NetnsMesh) -> N
     )
     before = mesh.observed
 
-    every = pod.not_taking(Route.DIRECT, pod.address, range(1, 65536))
-    assert every == list(range(1, 65536))
+    every = [Address(pod.address, port) for port in range(1, 65536)]
+    assert pod.not_taking(Route.DIRECT, every) == every
     assert mesh.observed - before < 100
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from pytest_fsmredir.backends.base import Place
@@ -39,25 +39,38 @@ class NetnsPlace(BasePlace):
         self.host = host
 
     def not_taking(
-        self, route: Route, to: Place | str, ports: Iterable[int], *, uid: int | None = None
-    ) -> list[int]:
+        self, route: Route, destinations: Iterable[Address], *, uid: int | None = None
+    ) -> list[Address]:
         """Send first packets in batches.
 
-        Where most packets take another route, the rest is not sent: every port needs a look.
+        Where most packets take another route, the rest is not sent: every flow needs a look.
         """
-        asked, left, odd = Dial(uid=uid), iter(ports), list[int]()
-        flow = self._flow(to, 0, asked)
-        far = self._mesh.answerer(self, flow.destination.host).host
-        source = self._completed(asked, flow).source
-        total, done = len(ports) if isinstance(ports, Sized) else None, 0
+        every, odd = list(destinations), list[Address]()
+        for family in (4, 6):
+            left = iter([each for each in every if each.family == family])
+            if (first := next(left, None)) is not None:
+                odd += self._screened(route, first, left, uid)
+        return odd
+
+    def _screened(
+        self, route: Route, first: Address, left: Iterator[Address], uid: int | None
+    ) -> list[Address]:
+        asked, odd = Dial(uid=uid), list[Address]()
+        flow = self._flow(first.host, first.port, asked)
+        far, source = (
+            self._mesh.answerer(self, first.host).host,
+            self._completed(asked, flow).source,
+        )
+        done, batch = 0, [first, *islice(left, AT_ONCE - 1)]
         with ONE_AT_A_TIME, self.host.screen(flow, route, far, source) as screen:
-            while batch := list(islice(left, AT_ONCE)):
+            while batch:
                 others = screen.odd(batch)
                 odd += others
                 done += len(batch)
-                self._mesh.watch(done, total)
+                self._mesh.watch(done, None)
                 if 2 * len(others) > len(batch):
                     break
+                batch = list(islice(left, AT_ONCE))
         self._mesh.observed += done
         return [*odd, *left]
 

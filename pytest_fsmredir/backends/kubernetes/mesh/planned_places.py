@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Unpack, cast
 
 from pytest_fsmredir.backends.base import Place
-from pytest_fsmredir.model.flow import Acceptance, Fate, Route
+from pytest_fsmredir.model.flow import Acceptance, Address, Fate, Route
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.dial import Dialling, Sending
 
@@ -100,11 +100,11 @@ class PlannedPlace:
         return (cast("Fate", self._result()) for _ in ports)
 
     def not_taking(
-        self, route: Route, to: Place | str, ports: Iterable[int], *, uid: int | None = None
-    ) -> list[int]:
-        """Return all ports."""
-        del route, to, uid
-        return list(ports)
+        self, route: Route, destinations: Iterable[Address], *, uid: int | None = None
+    ) -> list[Address]:
+        """Return all."""
+        del route, uid
+        return list(destinations)
 
     def datagram(
         self, to: Place | str, port: int, *, payload: bytes = b"", **how: Unpack[Sending]
