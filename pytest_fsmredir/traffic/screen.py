@@ -10,9 +10,10 @@ from __future__ import annotations
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
+from typing import NamedTuple
 
 from pytest_fsmredir.model.flow import Address, Route
 from pytest_fsmredir.model.reserved import ANY, INBOUND_PORT, OUTBOUND_PORT
@@ -31,12 +32,11 @@ _SOURCE_PORTS = range(32768, 60999)  # those that Linux gives to clients
 _PATIENCE_MS = 20
 """How long a late packet may take: a flow that is not seen in time is judged by a connection."""
 
-_SCREENED = 0x5C000000  # first sequence number; the number of a packet is in its bytes 2 and 3
+_FIRST = 0x5C000000  # sequence number of the first packet; the next ones differ by 256
+_ANSWERS = (SYN | ACK, RST | ACK)
 _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 49, 50  # linux/in6.h
 _LONGEST = 128
-
-Segment = tuple[bytes, bytes]
-"""The addresses of the sender and the receiver, and the TCP header."""
+_PLAIN_V4 = 0x45  # first byte of an IPv4 header without options
 
 
 class Ear:
@@ -53,27 +53,47 @@ class Ear:
         """Return the descriptor."""
         return self._sock.fileno()
 
-    def segments(self) -> Iterator[Segment]:
-        """Yield the segments that have arrived since the last call."""
+    def segments(self) -> list[bytes]:
+        """Return what arrived since the last call: addresses, and TCP headers up to their flags."""
+        segments: list[bytes] = []
         with suppress(BlockingIOError):
             while True:
-                yield self._next()
+                segments.append(self._next())
+        return segments
 
     def close(self) -> None:
         """Stop hearing."""
         self._sock.close()
 
-    def _next_v4(self) -> Segment:
+    def _next_v4(self) -> bytes:
         packet = self._sock.recv(_LONGEST)
+        if packet[0] == _PLAIN_V4:
+            return packet[12:34]
         start = (packet[0] & 15) * 4
-        return packet[12:20], packet[start : start + 20]
+        return packet[12:20] + packet[start : start + 14]
 
-    def _next_v6(self) -> Segment:
+    def _next_v6(self) -> bytes:
         segment, ancillary, _, sender = self._sock.recvmsg(_LONGEST, 64)
         receiver = next(
             (data[:16] for level, kind, data in ancillary if kind == _IPV6_PKTINFO), b""
         )
-        return socket.inet_pton(socket.AF_INET6, sender[0]) + receiver, segment[:20]
+        return socket.inet_pton(socket.AF_INET6, sender[0]) + receiver + segment[:14]
+
+
+class FirstPacket(NamedTuple):
+    """A first packet, and how it and its answer are recognised.
+
+    Attributes:
+        to: Its destination.
+        raw: The whole packet.
+        there: Its addresses and ports.
+        back: The addresses and ports of the answer.
+    """
+
+    to: Address
+    raw: bytes
+    there: bytes
+    back: bytes
 
 
 class FirstPackets:
@@ -83,40 +103,30 @@ class FirstPackets:
         family = Address(source, 0).family
         sample = unlike(seq=0)(Address(source, 0), Address(ANY[family], 0))
         self._family, size = address_family(family), 4 if family == 4 else 16
-        self._start = len(sample.raw) - len(sample.body)
-        self._head, self._body = sample.raw[: self._start - size], sample.body
-        self._source = self._head[-size:]
+        self._head = sample.raw[: -len(sample.body) - size]
+        self._source, self._middle, self._end = (
+            self._head[-size:], sample.body[8:16], sample.body[18:],
+        )  # fmt: skip
         self._sum = 0xFFFF - int.from_bytes(sample.body[16:18], "big")
-        self._hosts: dict[str, bytes] = {}
+        self._hosts: dict[str, tuple[bytes, int]] = {}
 
-    def packet(self, number: int, to: Address) -> bytes:
-        """Return a first packet; its sequence number shows its number."""
-        host, own, seq = self._packed(to.host), source_port(number), _SCREENED + (number << 8)
-        words = sum(struct.unpack(f"!{len(host) // 2}H", host))
-        total = self._sum + words + own + to.port + (seq >> 16) + (seq & 0xFFFF)
-        start, checksum = struct.pack("!HHI", own, to.port, seq), 0xFFFF - total % 0xFFFF
-        end = struct.pack("!H", checksum) + self._body[18:]
-        return self._head + host + start + self._body[8:16] + end
+    def packet(self, sequence: int, to: Address) -> FirstPacket:
+        """Return a first packet with a sequence number."""
+        host, words = self._packed(to.host)
+        own = _SOURCE_PORTS[(sequence >> 8) % len(_SOURCE_PORTS)]
+        total = self._sum + words + own + to.port + (sequence >> 16) + (sequence & 0xFFFF)
+        head = struct.pack("!HHI", own, to.port, sequence)
+        end = struct.pack("!H", 0xFFFF - total % 0xFFFF) + self._end
+        raw = self._head + host + head + self._middle + end
+        back = host + self._source + head[2:4] + head[:2]
+        return FirstPacket(to, raw, self._source + host + head[:4], back)
 
-    def there(self, number: int, to: Address) -> bytes:
-        """Return the addresses and ports of a first packet."""
-        ports = struct.pack("!HH", source_port(number), to.port)
-        return self._source + self._packed(to.host) + ports
-
-    def back(self, number: int, to: Address) -> bytes:
-        """Return the addresses and ports of the answer to a first packet."""
-        ports = struct.pack("!HH", to.port, source_port(number))
-        return self._packed(to.host) + self._source + ports
-
-    def _packed(self, host: str) -> bytes:
+    def _packed(self, host: str) -> tuple[bytes, int]:
+        """Return an address and the sum of its words."""
         if host not in self._hosts:
-            self._hosts[host] = socket.inet_pton(self._family, host)
+            packed = socket.inet_pton(self._family, host)
+            self._hosts[host] = packed, sum(struct.unpack(f"!{len(packed) // 2}H", packed))
         return self._hosts[host]
-
-
-def source_port(number: int) -> int:
-    """Return the source port of a first packet: one that a client may have."""
-    return _SOURCE_PORTS[number % len(_SOURCE_PORTS)]
 
 
 class Screen:
@@ -150,24 +160,28 @@ class Screen:
         self._listener = _LISTENERS.get(route)
         self._arrival = near if route is Route.SIDECAR_OUTBOUND or far is None else far
         self._answer = SYN | ACK if self._listener else RST | ACK
-        self._numbers = count()
-        self._arrivals: dict[int, list[tuple[Ear, bytes]]] = {}
-        self._answers: dict[int, list[tuple[Ear, int, bytes]]] = {}
+        self._sequence = count(_FIRST, 1 << 8)
+        self._arrivals: dict[bytes, list[tuple[Ear, bytes]]] = {}
+        self._answers: dict[bytes, list[tuple[Ear, int, bytes]]] = {}
 
     def odd(self, destinations: Iterable[Address]) -> list[Address]:
         """Send first packets, and return the destinations that were not seen to take the route.
 
         Such a flow may take the route all the same: its packet was late, or somebody listens.
         """
-        sent = dict(zip(self._numbers, destinations, strict=False))
-        self._arrivals, self._answers = {n: [] for n in sent}, {n: [] for n in sent}
-        for number, to in sent.items():
+        sent = {
+            number: self._packets.packet(number, to)
+            for to, number in zip(destinations, self._sequence, strict=False)
+        }
+        self._arrivals = {struct.pack("!I", n): [] for n in sent}
+        self._answers = {struct.pack("!I", n + 1): [] for n in sent}
+        for packet in sent.values():
             with suppress(OSError):  # then the packet does not arrive
-                self._send(self._packets.packet(number, to), to.host)
+                self._send(packet.raw, packet.to.host)
         odd = self._unexplained(sent)
         while odd and self._waited():
             odd = self._unexplained(odd)
-        return list(odd.values())
+        return [packet.to for packet in odd.values()]
 
     def _waited(self) -> bool:
         """Wait for a further packet, and return whether one has come."""
@@ -180,32 +194,22 @@ class Screen:
     def _ears(self) -> list[Ear]:
         return [self._near] if self._far is None else [self._near, self._far]
 
-    def _unexplained(self, sent: dict[int, Address]) -> dict[int, Address]:
+    def _unexplained(self, sent: dict[int, FirstPacket]) -> dict[int, FirstPacket]:
+        arrivals, answers = self._arrivals, self._answers
         for ear in self._ears:
-            for ends, header in ear.segments():
-                self._note(ear, ends + header[:4], header)
-        return {n: to for n, to in sent.items() if not self._explained(n, to)}
+            for segment in ear.segments():
+                flags = segment[-1]
+                if flags == SYN:
+                    arrivals.get(segment[-10:-6], []).append((ear, segment[:-10]))
+                elif flags in _ANSWERS:
+                    answers.get(segment[-6:-2], []).append((ear, flags, segment[:-10]))
+        return {n: packet for n, packet in sent.items() if not self._explained(n, packet)}
 
-    def _note(self, ear: Ear, ends: bytes, header: bytes) -> None:
-        sent, acknowledged = struct.unpack_from("!II", header, 4)
-        flags = header[13]
-        if flags == SYN:
-            arrivals = self._arrivals.get((sent - _SCREENED) >> 8)
-            if arrivals is not None:
-                arrivals.append((ear, ends))
-        elif flags in (SYN | ACK, RST | ACK):
-            answers = self._answers.get((acknowledged - _SCREENED) >> 8)
-            if answers is not None:
-                answers.append((ear, flags, ends))
-
-    def _explained(self, number: int, to: Address) -> bool:
-        answer = (self._near, self._answer, self._packets.back(number, to))
-        arrivals = self._arrivals[number]
-        if len(arrivals) != 1 or self._answers[number] != [answer]:
+    def _explained(self, sequence: int, packet: FirstPacket) -> bool:
+        arrivals = self._arrivals[struct.pack("!I", sequence)]
+        answers = self._answers[struct.pack("!I", sequence + 1)]
+        if len(arrivals) != 1 or answers != [(self._near, self._answer, packet.back)]:
             return False
         ((ear, ends),) = arrivals
-        if self._listener is None:
-            arrived = ends == self._packets.there(number, to)
-        else:
-            arrived = ends.endswith(self._listener)
+        arrived = ends.endswith(self._listener) if self._listener else ends == packet.there
         return arrived and ear is self._arrival
