@@ -63,6 +63,12 @@ class Place(Protocol):
         """
         ...
 
+    def owners_not_taking(
+        self, route: Route, to: Place | str, port: int, owners: Iterable[tuple[int, int]]
+    ) -> list[tuple[int, int]]:
+        """Like :meth:`not_taking`, for one destination and many owners: users with their groups."""
+        ...
+
     def datagram(
         self, to: Place | str, port: int, *, payload: bytes = b"", **how: Unpack[Sending]
     ) -> Fate:

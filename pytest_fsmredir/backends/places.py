@@ -102,6 +102,13 @@ class BasePlace(ABC):
         del route, uid
         return list(destinations)
 
+    def owners_not_taking(
+        self, route: Route, to: Place | str, port: int, owners: Iterable[tuple[int, int]]
+    ) -> list[tuple[int, int]]:
+        """Return all."""
+        del route, to, port
+        return list(owners)
+
     def datagram(
         self, to: Place | str, port: int, *, payload: bytes = b"", **how: typing.Unpack[Sending]
     ) -> Fate:

@@ -14,7 +14,7 @@ from pytest_fsmredir.traffic.connection import Connection, LocalConnection
 from pytest_fsmredir.traffic.dial import PLAIN, Dial, Prepare
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME, READABLE, Engine
 from pytest_fsmredir.traffic.packet import Packet
-from pytest_fsmredir.traffic.screen import Ear, FirstPackets, Screen
+from pytest_fsmredir.traffic.screen import Ear, FirstPackets, Owner, Screen
 from pytest_fsmredir.traffic.services import (
     DatagramListener,
     Listener,
@@ -142,14 +142,15 @@ class Host:
         """
         version = flow.destination.family
         with ExitStack() as undo:
-            sender = self._sockets(version, socket.SOCK_RAW, socket.IPPROTO_RAW, uid=flow.uid or 0)
-            undo.enter_context(sender)
             near = undo.enter_context(closing(self._ear(version)))
             there = None if far is self else undo.enter_context(closing(far._ear(version)))
             packets = FirstPackets(self._source_of(flow) if source is None else source.host)
-            yield Screen(
-                route, packets, near, there, lambda raw, host: sender.sendto(raw, (host, 0))
-            )
+            yield Screen(route, packets, near, there)
+
+    def sender(self, version: int, owner: Owner) -> socket.socket:
+        """Return a socket that sends whole packets, which the caller closes."""
+        uid, gid = owner
+        return self._sockets(version, socket.SOCK_RAW, socket.IPPROTO_RAW, uid=uid, gid=gid)
 
     def ping(self, flow: Flow, *, payload: bytes = b"") -> Fate:
         """Send one ICMP echo request and wait for the reply, which repeats the payload."""

@@ -39,6 +39,13 @@ _LONGEST = 128
 _PLAIN_V4 = 0x45  # first byte of an IPv4 header without options
 
 
+Owner = tuple[int, int]
+"""The user and the group that own a socket."""
+
+Send = Callable[[int, bytes, str], object]
+"""Sends a packet; its arguments are its position, itself and its destination."""
+
+
 class Ear:
     """A raw socket that receives every TCP segment of a namespace; it hears from now on."""
 
@@ -144,7 +151,6 @@ class Screen:
         packets: FirstPackets,
         near: Ear,
         far: Ear | None,
-        send: Callable[[bytes, str], object],
     ) -> None:
         """Prepare to compare.
 
@@ -153,9 +159,7 @@ class Screen:
             packets: What is sent.
             near: Hears at the source.
             far: Hears at the destinations; None if this is the source.
-            send: Sends a packet from the source to a host.
         """
-        self._send = send
         self._packets, self._near, self._far = packets, near, far
         self._listener = _LISTENERS.get(route)
         self._arrival = near if route is Route.SIDECAR_OUTBOUND or far is None else far
@@ -164,10 +168,14 @@ class Screen:
         self._arrivals: dict[bytes, list[tuple[Ear, bytes]]] = {}
         self._answers: dict[bytes, list[tuple[Ear, int, bytes]]] = {}
 
-    def odd(self, destinations: Iterable[Address]) -> list[Address]:
-        """Send first packets, and return the destinations that were not seen to take the route.
+    def odd(self, destinations: Iterable[Address], send: Send) -> list[int]:
+        """Send first packets, and return the positions of those not seen to take the route.
 
         Such a flow may take the route all the same: its packet was late, or somebody listens.
+
+        Args:
+            destinations: One for each packet.
+            send: Sends the packet of a position to a host.
         """
         sent = {
             number: self._packets.packet(number, to)
@@ -175,13 +183,13 @@ class Screen:
         }
         self._arrivals = {struct.pack("!I", n): [] for n in sent}
         self._answers = {struct.pack("!I", n + 1): [] for n in sent}
-        for packet in sent.values():
+        for position, packet in enumerate(sent.values()):
             with suppress(OSError):  # then the packet does not arrive
-                self._send(packet.raw, packet.to.host)
+                send(position, packet.raw, packet.to.host)
         odd = self._unexplained(sent)
         while odd and self._waited():
             odd = self._unexplained(odd)
-        return [packet.to for packet in odd.values()]
+        return [position for position, number in enumerate(sent) if number in odd]
 
     def _waited(self) -> bool:
         """Wait for a further packet, and return whether one has come."""
