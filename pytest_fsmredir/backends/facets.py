@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 from pytest_fsmredir.backends.base import Place, Pod
 from pytest_fsmredir.backends.needs import Need
-from pytest_fsmredir.backends.pod_parts import Idling, Steps, Tap, Tracing
+from pytest_fsmredir.backends.pod_parts import Idling, Memory, Steps, Tap, Tracing
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import Completed
@@ -195,6 +195,11 @@ class ForgedPackets(Protocol):
 @facet(Need.FOREIGN_RULES)
 class ForeignPrograms(Protocol):
     """Runs programs in pods that do not belong to the implementation."""
+
+    @property
+    def memory(self) -> Memory:
+        """What earlier checks of the run learnt from such programs."""
+        ...
 
     def run(self, pod: Pod, argv: Sequence[str], stdin: str = "") -> Completed:
         """Run a program in the pod as root, for example to add foreign rules.

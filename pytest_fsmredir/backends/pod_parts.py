@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.packet import Packet
+
+T = TypeVar("T")
+
+
+class Memory:
+    """What the checks of one run learnt: one object of each kind, made on first use."""
+
+    def __init__(self) -> None:
+        self._kept: dict[object, object] = {}
+
+    def of(self, kind: type[T]) -> T:
+        """Return the object of a kind."""
+        return cast("T", self._kept.setdefault(kind, kind()))
 
 
 class Idling(Protocol):

@@ -47,6 +47,7 @@ class RuleUse:
         redundant: The rules whose removal changes the fate of no flow.
         conditions: The number of conditions that packets can meet and fail.
         unshown: The conditions that were not shown, each with the reason.
+        unknown: Why idle and redundant rules could not be found out; empty if they were.
     """
 
     hit: tuple[NamedRule, ...] = ()
@@ -55,6 +56,7 @@ class RuleUse:
     redundant: tuple[NamedRule, ...] = ()
     conditions: int = 0
     unshown: tuple[str, ...] = ()
+    unknown: str = ""
 
     @property
     def rules(self) -> int:
@@ -89,6 +91,7 @@ class RuleUse:
             redundant=together.redundant(),
             conditions=sum(use.conditions for use in every),
             unshown=tuple(text for use in every for text in use.unshown),
+            unknown=next((use.unknown for use in every if use.unknown), ""),
         )
 
 

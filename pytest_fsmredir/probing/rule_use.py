@@ -5,43 +5,51 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from pytest_fsmredir.model.rule_use import NamedRule, RuleUse
 from pytest_fsmredir.probing.validation import Validation
 from pytest_fsmredir.rules.errors import TooComplexError
 from pytest_fsmredir.rules.forms import Chain, Rule
-from pytest_fsmredir.rules.goals import Goal
-from pytest_fsmredir.rules.hygiene import IdleRule, concerns, idle_rules
+from pytest_fsmredir.rules.goals import Goal, Sets
+from pytest_fsmredir.rules.hygiene import AllPackets, IdleRule, concerns, idle_rules
 from pytest_fsmredir.rules.packet import TCP, UDP, Packet, protocol_name
-from pytest_fsmredir.rules.redundant import redundant_rules
+from pytest_fsmredir.rules.redundant import decides, redundant_rules
 from pytest_fsmredir.rules.seek import Seeker
 
 _PREFIX = re.compile(r"(\[\d+:\d+\] )?-A \S+ ")
 
 
-def rule_use(seeker: Seeker, done: Validation) -> RuleUse:
+RuleKey = tuple[int, str, str, str]
+"""IP version, the program that the rule belongs to, chain and text: a rule, whatever its pod."""
+
+
+def rule_use(seeker: Seeker, done: Validation, every: Sets, needed: set[RuleKey]) -> RuleUse:
     """Return the use of the rules of a pod.
 
     Args:
         seeker: The pod's rules.
         done: The goals of its rules, and those that packets reached.
+        every: The packets that can occur.
+        needed: Rules that decide the fate of a packet in some pod. Such a rule is not redundant
+            in this pod either. Those of this pod are added.
     """
-    rules, family = seeker.model.rules, seeker.space.family
-    # Rules about interfaces that this pod lacks act in other pods.
-    around = replace(seeker.model.surroundings, closed=False)
-    try:
-        idle = idle_rules(rules, family, around)
-        redundant = redundant_rules(rules, family, around)
-    except TooComplexError:
-        idle, redundant = [], []
-    never = {id(each.rule) for each in idle}
+    family = seeker.space.family
     hit = {goal.key[:2] for goal in done.wanted if _is_hit(goal, done)}
-    acting = [
-        (chain, rule, (id(chain), rule.number) in hit)
-        for chain in rules.chains.values()
+    concerned = [
+        (chain, rule)
+        for chain in seeker.model.rules.chains.values()
         if family in chain.families
         for rule in chain.rules
-        if id(rule) not in never and concerns(rule, family)
+        if concerns(rule, family)
+    ]
+    _note_needed(seeker, done, every, needed)
+    spare = _spare(seeker, concerned, hit, needed)
+    never = {id(each.rule) for each in spare.idle}
+    acting = [
+        (chain, rule, (id(chain), rule.number) in hit)
+        for chain, rule in concerned
+        if id(rule) not in never
     ]
     pairs = list(_pairs(done.wanted))
     open_ = [pair for pair in pairs if not pair.shown(done)]
@@ -49,12 +57,67 @@ def rule_use(seeker: Seeker, done: Validation) -> RuleUse:
         hit=_named((chain, rule) for chain, rule, matched in acting if matched),
         missed=_named((chain, rule) for chain, rule, matched in acting if not matched),
         idle=tuple(
-            dict.fromkeys(_name(each.chain, each.rule)._replace(why=_why(each)) for each in idle)
+            dict.fromkeys(
+                _name(each.chain, each.rule)._replace(why=_why(each)) for each in spare.idle
+            )
         ),
-        redundant=_named(redundant),
+        redundant=_named(spare.redundant),
         conditions=len(pairs),
         unshown=tuple(pair.why_not(seeker, done) for pair in open_),
+        unknown=spare.unknown,
     )
+
+
+class _Spare(NamedTuple):
+    """The rules of a pod that are not needed there.
+
+    Attributes:
+        idle: Those that no packet matches.
+        redundant: Those whose removal changes no fate.
+        unknown: Why both could not be found out; empty if they were.
+    """
+
+    idle: list[IdleRule]
+    redundant: list[tuple[Chain, Rule]]
+    unknown: str = ""
+
+
+def _spare(
+    seeker: Seeker,
+    concerned: list[tuple[Chain, Rule]],
+    hit: set[tuple[int, int]],
+    needed: set[RuleKey],
+) -> _Spare:
+    """Find the rules that this pod does not need, unless packets showed that it needs them all."""
+
+    def is_needed(chain: Chain, rule: Rule) -> bool:
+        return _key(seeker, chain, rule) in needed
+
+    acting = all((id(chain), rule.number) in hit for chain, rule in concerned)
+    if acting and all(is_needed(chain, rule) for chain, rule in concerned):
+        return _Spare([], [])
+    # Rules about interfaces that this pod lacks act in other pods.
+    around = replace(seeker.model.surroundings, closed=False)
+    try:
+        packets = AllPackets.of(seeker.model.rules, seeker.space.family, around)
+        return _Spare(idle_rules(packets), redundant_rules(packets, is_needed))
+    except TooComplexError as why:
+        return _Spare([], [], str(why))
+
+
+def _note_needed(seeker: Seeker, done: Validation, every: Sets, needed: set[RuleKey]) -> None:
+    """Add the rules that decide the fate of one of the packets that they match."""
+    for goal in done.wanted:
+        key = _key(seeker, goal.chain, goal.rule)
+        if goal.condition is not None or key in needed:
+            continue
+        matching = goal.within(seeker, every)
+        if any(decides(seeker, goal.chain, goal.rule, way, some) for way, some in matching):
+            needed.add(key)
+
+
+def _key(seeker: Seeker, chain: Chain, rule: Rule) -> RuleKey:
+    return seeker.space.family, chain.origin, *_name(chain, rule).key
 
 
 @dataclass(frozen=True, slots=True)

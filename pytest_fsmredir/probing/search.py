@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from ipaddress import ip_address
 
 from pytest_fsmredir.backends.base import Mesh, Pod
@@ -24,7 +24,7 @@ from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.rule_use import RuleUse
 from pytest_fsmredir.probing.forging import Forger, Means
 from pytest_fsmredir.probing.judge import claim
-from pytest_fsmredir.probing.rule_use import rule_use
+from pytest_fsmredir.probing.rule_use import RuleKey, rule_use
 from pytest_fsmredir.probing.sendable import (
     ECN_SYN,
     PLAIN_TOS,
@@ -34,7 +34,7 @@ from pytest_fsmredir.probing.sendable import (
     sendable,
 )
 from pytest_fsmredir.probing.sending import Sender
-from pytest_fsmredir.probing.validation import Ends, Trace, validate
+from pytest_fsmredir.probing.validation import Confirmed, Ends, Trace, validate
 from pytest_fsmredir.rules import live, show
 from pytest_fsmredir.rules.bdd import Intervals
 from pytest_fsmredir.rules.counting import HELD, flows_to_cross
@@ -54,6 +54,8 @@ _SENT_AT_MOST = 60
 _SLOW = frozenset({EndKind.DROPPED, EndKind.LOST, EndKind.FORWARDED})
 _SLOW_AT_MOST = 12
 """Limit of unanswered flows, each of which takes a whole timeout."""
+_PODS_AT_MOST = 8
+"""Limit of pods whose diagrams are kept for further checks."""
 _CROSSED_AT_MOST = 200
 """Limit of flows that are sent to cross a condition that counts them."""
 
@@ -103,10 +105,15 @@ def search(
     done = programs.run(pod, live.command())
     if done.status != 0:
         return _unread(f"the rules could not be read: {done.stderr.strip()[:200]}")
+    learnt = programs.memory.of(_Learnt)
     try:
-        printed = _COUNTERS.sub("0", done.stdout)
-        found = _compared(
-            printed, policy, mesh.family, tuple(pod.addresses), mesh.highest_id, beyond
+        found = learnt.compared(
+            _COUNTERS.sub("0", done.stdout),
+            policy,
+            mesh.family,
+            tuple(pod.addresses),
+            mesh.highest_id,
+            beyond,
         )
     except RulesError as why:
         return _unread(f"the rules were not understood: {why}")
@@ -115,11 +122,15 @@ def search(
     hunt.open += found.remarks
     for finding in [f for f in found.findings if f.duty.level is level][:_SENT_AT_MOST]:
         hunt.judge(finding)
-    use = None if hunt.wrong else _validated(mesh, partial(programs.tracing, pod), found, sender)
+    use = None
+    if not hunt.wrong:
+        use = _validated(mesh, partial(programs.tracing, pod), found, sender, learnt)
     return Search(_agreement(hunt.wrong, "; ".join(hunt.open) or PROVED, use, hunt.cause))
 
 
-def _validated(mesh: Mesh, trace: Trace, found: _Compared, sender: Sender) -> RuleUse:
+def _validated(
+    mesh: Mesh, trace: Trace, found: _Compared, sender: Sender, learnt: _Learnt
+) -> RuleUse:
     """Validate the model of a pod's rules by packets; checks that share a pod do it once.
 
     Raises:
@@ -127,10 +138,10 @@ def _validated(mesh: Mesh, trace: Trace, found: _Compared, sender: Sender) -> Ru
     """
     if found.use is None:
         seeker = found.seeker
-        able = sendable(seeker, mesh.client.address, mesh.highest_id, sender.beyond)
-        ends = Ends(sender.pod, mesh.client, sender.send)
-        done = validate(trace, seeker, occurring(seeker), able, ends)
-        found.use = rule_use(seeker, done)
+        able = partial(sendable, seeker, mesh.client.address, mesh.highest_id, sender.beyond)
+        ends, every = Ends(sender.pod, mesh.client, sender.send), occurring(seeker)
+        done = validate(trace, seeker, every, able, ends, learnt.confirmed)
+        found.use = rule_use(seeker, done, every, learnt.needed)
     return found.use
 
 
@@ -189,6 +200,44 @@ class _Compared:
         source, port = fate.client
         sent = replace(packet, source=int(ip_address(source)), source_port=port)
         return follow(self.seeker.model, sent).ends == finding.path.ends
+
+
+@dataclass(slots=True)
+class _Learnt:
+    """What the searches of a run learnt.
+
+    Attributes:
+        confirmed: The conditions of rules that the kernel confirmed.
+        needed: The rules that decide the fate of a packet.
+    """
+
+    confirmed: Confirmed = field(default_factory=Confirmed)
+    needed: set[RuleKey] = field(default_factory=set)
+    _pods: dict[tuple[object, ...], _Compared] = field(default_factory=dict)
+
+    def compared(
+        self,
+        printed: str,
+        policy: Policy,
+        family: int,
+        addresses: tuple[str, ...],
+        highest_id: int,
+        beyond: str | None,
+    ) -> _Compared:
+        """Return the differences between rules and document, once for checks that share a pod.
+
+        Raises:
+            RulesError: The rules are not understood.
+        """
+        key = (printed, policy, family, addresses, highest_id, beyond)
+        found = self._pods.get(key)
+        if found is None:
+            if len(self._pods) >= _PODS_AT_MOST:
+                del self._pods[next(iter(self._pods))]
+            found = self._pods[key] = _compared(
+                printed, policy, family, addresses, highest_id, beyond
+            )
+        return found
 
 
 @dataclass(slots=True)
@@ -294,7 +343,6 @@ class _Hunt:
         return ""
 
 
-@lru_cache(maxsize=32)
 def _compared(
     printed: str,
     policy: Policy,
@@ -303,7 +351,7 @@ def _compared(
     highest_id: int,
     beyond: str | None,
 ) -> _Compared:
-    """Return the differences between rules and document, cached for checks that share a pod."""
+    """Return the differences between rules and document."""
     rules = live.read(printed)
     around = Surroundings.of(rules, addresses, closed=True)
     around = around or Surroundings({"eth0": addresses}, closed=True)

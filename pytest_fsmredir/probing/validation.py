@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from ipaddress import ip_address
 from typing import Final, Protocol
 
@@ -31,13 +32,11 @@ from pytest_fsmredir.rules.packet import (
     SYN,
     TCP,
     Packet,
-    environment,
     text_of,
 )
 from pytest_fsmredir.rules.seek import Seeker, one
 from pytest_fsmredir.rules.trace import Path, follow
 from pytest_fsmredir.rules.vocabulary import INVALID, NEW
-from pytest_fsmredir.rules.walk import Walk
 from pytest_fsmredir.traffic.forge import icmp, tcp
 from pytest_fsmredir.traffic.packet import Packet as Forged
 
@@ -87,14 +86,22 @@ _PLAIN: Final = (
 _Goal = tuple[int, str, str, str, str, str]
 """IP version, origin, table, chain, rule and condition."""
 
-CONFIRMED: Final[set[_Goal]] = set()
-"""Goals that the kernel confirmed in this process. It treats one text alike in every pod."""
-
 _COUNTERS: Final = re.compile(r"^\[\d+:\d+\] |\bcounter packets \d+ bytes \d+")
 _NAMED_ELSEWHERE: Final = re.compile(r"\bset\b|map\b|@|\bjhash\b")
 """Sets and maps, whose elements differ from pod to pod."""
 
 _SIDECARS: Final = frozenset({ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT})
+
+
+@dataclass(slots=True)
+class Confirmed:
+    """What the kernel confirmed in the pods of a run: it treats one text alike in every pod.
+
+    Attributes:
+        goals: The goals that packets reached.
+    """
+
+    goals: set[_Goal] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +119,23 @@ class Validation:
     without: str = ""
 
 
-def validate(trace: Trace, seeker: Seeker, every: Sets, able: Sets, ends: Ends) -> Validation:
+def validate(
+    trace: Trace,
+    seeker: Seeker,
+    every: Sets,
+    able: Callable[[], Sets],
+    ends: Ends,
+    confirmed: Confirmed,
+) -> Validation:
     """Send packets that reach the goals of rules, and compare their paths with the kernel's trace.
 
     Args:
         trace: Traces packets through the rules.
         seeker: Finds packets; it has the model of the rules.
         every: The packets that the rules have to be shown for.
-        able: Those that can be sent.
+        able: Returns those that can be sent.
         ends: Sends them.
+        confirmed: What was confirmed in other pods of the run. It receives the goals of this pod.
 
     Raises:
         BackendError: The kernel treats a packet differently from what the model predicts.
@@ -133,16 +148,22 @@ def validate(trace: Trace, seeker: Seeker, every: Sets, able: Sets, ends: Ends) 
             return Validation(goals(seeker, every), frozenset(), str(why))
         # Sets are smallest if all packets are followed, and are cut to some of them later.
         wanted = goals(seeker, dict.fromkeys(every, ALL))
-        run = _Run(seeker, able, ends, tracing)
-        run.reached |= {goal.key for goal in wanted if _is_known(goal, seeker, every)}
-        for goal in wanted:
-            run.reach(goal)
+        done = {
+            goal.key
+            for goal in wanted
+            if _name_of(goal, seeker) in confirmed.goals and goal.occurs(seeker, every)
+        }
+        left = [goal for goal in wanted if goal.key not in done and goal.flows]
+        if left:
+            run = _Run(seeker, able(), ends, tracing, done)
+            for goal in left:
+                run.reach(goal)
     for goal in wanted:
-        if goal.key not in run.reached:
+        if goal.key not in done:
             goal.keep(seeker, every)
         elif (name := _name_of(goal, seeker)) is not None:
-            CONFIRMED.add(name)
-    return Validation(wanted, frozenset(run.reached))
+            confirmed.goals.add(name)
+    return Validation(wanted, frozenset(done))
 
 
 @dataclass
@@ -158,15 +179,16 @@ class _Run:
     ends: Ends
     tracing: Tracing
     reached: set[Key] = field(default_factory=set)
-    _answered: Sets = field(init=False)
-    _usual: Sets = field(init=False)
     _conditions: dict[int, dict[int, int]] = field(default_factory=dict)
     _unanswered: int = 0
 
-    def __post_init__(self) -> None:
-        """Find the packets that are answered, and the plain ones among them."""
-        self._answered = {way: self._without_silent(way, some) for way, some in self.able.items()}
-        self._usual = {way: self._plain(way, some) for way, some in self._answered.items()}
+    @cached_property
+    def _answered(self) -> Sets:
+        return {way: self._without_silent(way, some) for way, some in self.able.items()}
+
+    @cached_property
+    def _usual(self) -> Sets:
+        return {way: self._plain(way, some) for way, some in self._answered.items()}
 
     def reach(self, goal: Goal) -> None:
         """Send a packet that reaches a goal, if no earlier packet did."""
@@ -190,8 +212,7 @@ class _Run:
     def _without_silent(self, way: Way, packets: int) -> int:
         if way[1] == INVALID:  # no flow waits for an answer
             return packets
-        at = environment(self.seeker.space, way[0], {})
-        ends = Walk(self.seeker.model, at).send(way[0], packets)
+        ends = self.seeker.passed(way[0]).way.ends
         silent = self.seeker.space.bdd.union(
             some for end, some in ends.items() if end.kind in _UNANSWERED
         )
@@ -299,13 +320,6 @@ class _Run:
             for rule in chain.rules:
                 found[rule.number] = max(found.get(rule.number, 0), len(rule.conditions))
         return found
-
-
-def _is_known(goal: Goal, seeker: Seeker, every: Sets) -> bool:
-    """Whether packets reach a goal that the kernel confirmed in another pod."""
-    if _name_of(goal, seeker) not in CONFIRMED:
-        return False
-    return next(goal.within(seeker, every), None) is not None
 
 
 def _name_of(goal: Goal, seeker: Seeker) -> _Goal | None:

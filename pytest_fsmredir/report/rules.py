@@ -31,6 +31,8 @@ def rule_lines(rows: Iterable[Row]) -> Iterator[str]:
             parts.append(f"{len(use.idle)} never {verb} ({_places(use.idle)})")
         if use.redundant:
             parts.append(f"{len(use.redundant)} redundant ({_places(use.redundant)})")
+        if use.unknown:
+            parts.append(f"which never act or are redundant is unknown: {use.unknown}")
         if use.unshown:
             parts.append(f"{use.shown} of {use.conditions} conditions validated")
         name = f"{variant.where} {variant.iptables} IPv{variant.family}"
@@ -51,6 +53,7 @@ def rules_document(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "conditions": use.conditions,
             "validated": use.shown,
             "notValidated": list(use.unshown),
+            **({"unknown": use.unknown} if use.unknown else {}),
         }
         for variant, use in uses(rows).items()
     ]

@@ -53,6 +53,10 @@ class Goal:
             if some != NONE:
                 yield way, some
 
+    def occurs(self, seeker: Seeker, packets: Sets) -> bool:
+        """Whether a packet of some sets reaches the goal."""
+        return next(self.within(seeker, packets), None) is not None
+
     def keep(self, seeker: Seeker, packets: Sets) -> None:
         """Leave out packets that are not in some sets."""
         self.flows = dict(self.within(seeker, packets))

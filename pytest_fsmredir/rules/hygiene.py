@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.rules.bdd import ALL, NONE, contains
-from pytest_fsmredir.rules.ends import Asked
+from pytest_fsmredir.rules.ends import Asked, Ends
 from pytest_fsmredir.rules.forms import AllOf, Chain, Field, Number, Rule, Test
 from pytest_fsmredir.rules.packet import environment
 from pytest_fsmredir.rules.passage import Model
@@ -35,28 +35,6 @@ class IdleRule:
     chain: Chain
     why: str
     behind: Rule | None = None
-
-
-def idle_rules(rules: RuleSet, family: int, surroundings: Surroundings) -> list[IdleRule]:
-    """Return the rules that no packet of an IP version can match, in order.
-
-    This considers packets of every protocol, state and direction, forwarded packets included.
-
-    Raises:
-        TooComplexError: The rules exceed the limits of the analysis.
-    """
-    space = Space(family, surroundings.interfaces(rules), surroundings.local(family))
-    model = Model(rules, space, surroundings)
-    seen = _Seen(space)
-    for start in starts(space):
-        Walk(model, start.at, observer=seen.note).send(start.direction, start.packets)
-    return [
-        IdleRule(rule, chain, *seen.why_not(chain, rule))
-        for chain in rules.chains.values()
-        if family in chain.families
-        for rule in chain.rules
-        if rule.actions and not seen.acts(rule) and concerns(rule, family)
-    ]
 
 
 def concerns(rule: Rule, family: int) -> bool:
@@ -100,6 +78,72 @@ def starts(space: Space) -> Iterator[Start]:
     alone = environment(space, Direction.OUTBOUND, {})
     alone[Field.HAS_SOCKET] = space.constant(Field.HAS_SOCKET, 0)
     yield Start(Direction.OUTBOUND, alone, ALL)
+
+
+class Passed(NamedTuple):
+    """All packets of one start, after they passed the rules.
+
+    Attributes:
+        start: The packets.
+        ends: Their fates.
+        asked: Every rule that they reach, with the packets that match it.
+    """
+
+    start: Start
+    ends: Ends
+    asked: tuple[Asked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AllPackets:
+    """Every packet of an IP version, after it passed the rules.
+
+    This includes packets of every protocol, state and direction, and forwarded packets.
+
+    Attributes:
+        model: The rules.
+        every: The packets by start.
+    """
+
+    model: Model
+    every: tuple[Passed, ...]
+
+    @classmethod
+    def of(cls, rules: RuleSet, family: int, surroundings: Surroundings) -> AllPackets:
+        """Send every packet through the rules.
+
+        Raises:
+            TooComplexError: The rules exceed the limits of the analysis.
+        """
+        space = Space(family, surroundings.interfaces(rules), surroundings.local(family))
+        model = Model(rules, space, surroundings)
+        return cls(model, tuple(_passed(model, start) for start in starts(space)))
+
+
+def _passed(model: Model, start: Start) -> Passed:
+    asked: list[Asked] = []
+    walk = Walk(model, start.at, observer=asked.append)
+    return Passed(start, walk.send(start.direction, start.packets), tuple(asked))
+
+
+def idle_rules(packets: AllPackets) -> list[IdleRule]:
+    """Return the rules that no packet can match, in order.
+
+    Raises:
+        TooComplexError: The rules exceed the limits of the analysis.
+    """
+    space = packets.model.space
+    family, seen = space.family, _Seen(space)
+    for passed in packets.every:
+        for asked in passed.asked:
+            seen.note(asked)
+    return [
+        IdleRule(rule, chain, *seen.why_not(chain, rule))
+        for chain in packets.model.rules.chains.values()
+        if family in chain.families
+        for rule in chain.rules
+        if rule.actions and not seen.acts(rule) and concerns(rule, family)
+    ]
 
 
 class _Seen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 
 from pytest_fsmredir.rules.bdd import ALL, NONE, Bdd
@@ -56,6 +57,14 @@ class Model:
         self.routing: Routing = surroundings.routing(rules, space.family)
         self.unusual_routes = surroundings.unusual(self.routing, space.family)
         self.hooks = {hook: rules.at(hook, space.family) for hook in Hook}
+
+    def with_rules(self, rules: RuleSet) -> Model:
+        """Return a model of other rules, in the same pod with the same routing."""
+        made = copy(self)
+        made.rules, made.batches = rules, Batches(rules)
+        made.batches.adopt(self.batches)  # a chain that differs is another object
+        made.hooks = {hook: rules.at(hook, self.space.family) for hook in Hook}
+        return made
 
 
 @dataclass(slots=True)

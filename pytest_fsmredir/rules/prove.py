@@ -10,7 +10,7 @@ from pytest_fsmredir.model.checks import Level
 from pytest_fsmredir.model.flow import Direction, Route
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
-from pytest_fsmredir.rules.bdd import NONE, Intervals
+from pytest_fsmredir.rules.bdd import ALL, NONE, Intervals
 from pytest_fsmredir.rules.document import Duty, duties
 from pytest_fsmredir.rules.ends import Asked, End, EndKind, Ends
 from pytest_fsmredir.rules.errors import TooComplexError
@@ -27,7 +27,7 @@ from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.ruleset import RuleSet, parts
 from pytest_fsmredir.rules.seek import Seeker, Taste, one
-from pytest_fsmredir.rules.space import Environment, Space
+from pytest_fsmredir.rules.space import Space
 from pytest_fsmredir.rules.trace import Path, follow
 from pytest_fsmredir.rules.vocabulary import ESTABLISHED
 from pytest_fsmredir.rules.walk import Walk
@@ -143,13 +143,12 @@ class Prover:
         every = bdd.minus(self._domain.of(direction), self._kept_inside())
         opening = bdd.both(every, self._domain.opening())
         wanted = duties(self.policy, self.space, self.surroundings, direction)
-        first = Walk(self.model, self._connections(direction))
-        ends = first.send(direction, opening)
+        # Sets are smallest if all packets are followed, and are cut to those that can occur later.
+        ends = self.seeker.passed(direction).way.ends
         for duty, flows in wanted:
             yield from self._differing(direction, duty, bdd.both(opening, flows), ends)
-        yield from self._later(direction, first, opening, ends)
+        yield from self._later(direction, opening)
         others = bdd.minus(every, self._domain.only(Field.PROTOCOL, one(TCP)))
-        ends = self.ends(direction, others, {})
         for duty, protocols in self._protocols():
             some = bdd.both(others, self._domain.only(Field.PROTOCOL, protocols))
             yield from self._differing(direction, duty, some, ends)
@@ -169,10 +168,6 @@ class Prover:
         at = environment(self.space, Direction.OUTBOUND, {})
         return self.space.bdd.union(self.space.holds(rule.test, at) for rule in marking)
 
-    def _connections(self, direction: Direction) -> Environment:
-        at = environment(self.space, direction, {Field.PROTOCOL: TCP})
-        return at
-
     def _protocols(self) -> Iterator[tuple[Duty, Intervals]]:
         known = [UDP, ICMP if self.family == 4 else ICMPV6]
         for number in known:
@@ -180,23 +175,25 @@ class Prover:
         rest = [n for n in range(256) if n not in {*known, TCP}]
         yield _RARE, tuple((n, n) for n in rest)
 
-    def _later(
-        self, direction: Direction, first: Walk, opening: int, ends: Ends
-    ) -> Iterator[Finding]:
+    def _later(self, direction: Direction, opening: int) -> Iterator[Finding]:
         """Find packets after the first that do not arrive where their connection leads."""
         bdd = self.space.bdd
-        at = self._connections(direction)
+        first = self.seeker.passed(direction)
+        at = environment(self.space, direction, {Field.PROTOCOL: TCP})
         at[Field.STATE] = self.space.constant(Field.STATE, ESTABLISHED)
         at[Field.CONNECTION_MARK] = first.way.at[Field.CONNECTION_MARK]
         at[Field.TCP_FLAGS] = tuple(
             self.space.constant(Field.TCP_FLAGS, 16)[i] if i in {3, 6} else bit
             for i, bit in enumerate(at[Field.TCP_FLAGS])
         )
+        ends = first.way.ends
         arrived = bdd.union(some for end, some in ends.items() if end.kind in set(_KINDS.values()))
-        second = Walk(self.model, at, earlier=first).send(direction, arrived)
+        arrived = bdd.both(arrived, opening)
+        second = Walk(self.model, at, earlier=first).send(direction, ALL)
         for end, some in second.items():
             if end.kind in {EndKind.DROPPED, EndKind.REFUSED, EndKind.CHANGED}:
-                yield from self._found(direction, LATER, end, some, later=True)
+                flows = bdd.both(some, arrived)
+                yield from self._found(direction, LATER, end, flows, later=True)
 
     def _differing(
         self, direction: Direction, duty: Duty, flows: int, ends: Ends

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from pytest_fsmredir.rules.bdd import ALL, NONE
-from pytest_fsmredir.rules.ends import Asked, EndKind, Ends
+from pytest_fsmredir.rules.ends import EndKind, Ends
 from pytest_fsmredir.rules.forms import (
     Alter,
     Chain,
@@ -19,26 +19,20 @@ from pytest_fsmredir.rules.forms import (
     Untrack,
     Write,
 )
-from pytest_fsmredir.rules.hygiene import Start, starts
+from pytest_fsmredir.rules.goals import Way
+from pytest_fsmredir.rules.hygiene import AllPackets, Passed, Start
+from pytest_fsmredir.rules.packet import environment
 from pytest_fsmredir.rules.passage import Model
-from pytest_fsmredir.rules.pod import Surroundings
-from pytest_fsmredir.rules.ruleset import RuleSet, parts
-from pytest_fsmredir.rules.space import Space
+from pytest_fsmredir.rules.ruleset import parts
+from pytest_fsmredir.rules.seek import Seeker
+from pytest_fsmredir.rules.vocabulary import NEW
 from pytest_fsmredir.rules.walk import Walk
 
 _LASTING = (Untrack, Alter, Opaque)
 
 
-class _Passed(NamedTuple):
-    """Packets that passed all rules, their fates, and the rules that they match."""
-
-    start: Start
-    ends: Ends
-    hits: dict[tuple[int, int], int]
-
-
 def redundant_rules(
-    rules: RuleSet, family: int, surroundings: Surroundings
+    packets: AllPackets, needed: Callable[[Chain, Rule], bool] = lambda *_: False
 ) -> list[tuple[Chain, Rule]]:
     """Return the rules that can be left out, each one alone, in order.
 
@@ -47,20 +41,69 @@ def redundant_rules(
     rules whose effect lasts beyond the packet, such as a mark of the connection, or is not
     understood.
 
+    Args:
+        packets: All packets, after they passed the rules.
+        needed: Tells the rules that are known to decide a packet's fate, and need no proof.
+
     Raises:
         TooComplexError: The rules exceed the limits of the analysis.
     """
-    space = Space(family, surroundings.interfaces(rules), surroundings.local(family))
-    model = Model(rules, space, surroundings)
-    every = [_passed(model, start) for start in starts(space)]
+    model = packets.model
+    every = [_Matching.of(model, passed) for passed in packets.every]
     found = []
-    for chain in rules.chains.values():
-        if family in chain.families:
+    for chain in model.rules.chains.values():
+        if model.space.family in chain.families:
             for rule in _judged(chain):
+                if needed(chain, rule):
+                    continue
                 without = _without(model, chain, rule.number)
                 if _matters_not(without, every, (id(chain), rule.number)):
                     found.append((chain, rule))
     return found
+
+
+def decides(seeker: Seeker, chain: Chain, rule: Rule, way: Way, matching: int) -> bool:
+    """Whether some packets that match a rule meet another fate without it.
+
+    Args:
+        seeker: The rules.
+        chain: The chain that contains the rule.
+        rule: The rule.
+        way: The direction and the state of the packets.
+        matching: The packets, which all match the rule.
+    """
+    direction, state = way
+    without = _without(seeker.model, chain, rule.number)
+    packet = seeker.example(direction, matching, state)
+    at = environment(seeker.space, direction, packet.fields(seeker.space), state)
+    fates = [
+        _by_fate(each, Walk(each, at).send(direction, ALL)).keys()
+        for each in (seeker.model, without)
+    ]
+    if all(len(ends) == 1 for ends in fates) and fates[0] != fates[1]:
+        return True
+    if state != NEW:
+        return False
+    known = _by_fate(seeker.model, seeker.passed(direction).way.ends)
+    start = Start(direction, environment(seeker.space, direction, {}), matching)
+    return _changes(without, start, known)
+
+
+class _Matching(NamedTuple):
+    """Packets that passed all rules, their fates, and the rules that they match."""
+
+    start: Start
+    ends: Ends
+    hits: dict[tuple[int, int], int]
+
+    @classmethod
+    def of(cls, model: Model, passed: Passed) -> _Matching:
+        """Join the packets that one rule matches in several places."""
+        hits: dict[tuple[int, int], int] = {}
+        for asked in passed.asked:
+            key = (id(asked.chain), asked.rule.number)
+            hits[key] = model.space.bdd.either(hits.get(key, NONE), asked.hit)
+        return cls(passed.start, _by_fate(model, passed.ends), hits)
 
 
 def _judged(chain: Chain) -> Iterator[Rule]:
@@ -84,30 +127,17 @@ def _lasts(rule: Rule) -> bool:
     return unknown or lasting or Field.CONNECTION_MARK in written
 
 
-def _passed(model: Model, start: Start) -> _Passed:
-    hits: dict[tuple[int, int], int] = {}
-
-    def note(asked: Asked) -> None:
-        key = (id(asked.chain), asked.rule.number)
-        hits[key] = model.space.bdd.either(hits.get(key, NONE), asked.hit)
-
-    ends = Walk(model, start.at, observer=note).send(start.direction, start.packets)
-    return _Passed(start, _by_fate(model, ends), hits)
-
-
 def _without(model: Model, chain: Chain, number: int) -> Model:
     kept = [rule for rule in chain.rules if rule.number != number]
     key = (chain.origin, chain.table, chain.name)
     reduced = replace(chain, rules=kept)
     rules = replace(model.rules, chains={**model.rules.chains, key: reduced})
-    made = Model(rules, model.space, model.surroundings)
-    made.batches.adopt(model.batches)  # the reduced chain is another object
-    return made
+    return model.with_rules(rules)
 
 
-def _matters_not(without: Model, every: Sequence[_Passed], key: tuple[int, int]) -> bool:
+def _matters_not(without: Model, every: Sequence[_Matching], key: tuple[int, int]) -> bool:
     """Whether the packets that match a rule meet the same fates without it."""
-    bdd, matched = without.space.bdd, False
+    matched = False
     for start, known, hits in every:
         hit = hits.get(key, NONE)
         if hit == NONE:
@@ -115,10 +145,16 @@ def _matters_not(without: Model, every: Sequence[_Passed], key: tuple[int, int])
         matched = True
         if _differs(without, start, known, hit):
             return False
-        ends = _by_fate(without, Walk(without, start.at).send(start.direction, hit))
-        if any(bdd.minus(some, known.get(end, NONE)) != NONE for end, some in ends.items()):
+        if _changes(without, start._replace(packets=hit), known):
             return False
     return matched
+
+
+def _changes(without: Model, start: Start, known: Ends) -> bool:
+    """Whether packets meet another fate than the known one."""
+    ends = _by_fate(without, Walk(without, start.at).send(start.direction, start.packets))
+    minus = without.space.bdd.minus
+    return any(minus(some, known.get(end, NONE)) != NONE for end, some in ends.items())
 
 
 def _differs(without: Model, start: Start, known: Ends, hit: int) -> bool:

@@ -85,6 +85,16 @@ class Seeker:
         self.domain = Domain(self.space, model.surroundings)
         self._taste = taste or usual_taste(self.space.family)
         self._wished: dict[Direction, list[int]] = {}
+        self._passed: dict[Direction, Walk] = {}
+
+    def passed(self, direction: Direction) -> Walk:
+        """Return the pass of all packets of a direction that open a flow; it is made once."""
+        found = self._passed.get(direction)
+        if found is None:
+            found = Walk(self.model, environment(self.space, direction, {}))
+            found.send(direction, ALL)
+            self._passed[direction] = found
+        return found
 
     def shown(self, direction: Direction, flows: int, state: int = NEW) -> list[Asked]:
         """Return every rule that flows reach, with the flows that match it."""

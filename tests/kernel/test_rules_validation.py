@@ -11,16 +11,19 @@ import pytest
 from pytest_fsmredir.backends.facets import ForeignPrograms, ForgedPackets, KernelSettings, Taps
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
+from pytest_fsmredir.backends.pod_parts import Memory
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant, Target
 from pytest_fsmredir.implementations.reference.programming import Reference
 from pytest_fsmredir.model.checks import MUST
 from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.flow import Fate
 from pytest_fsmredir.model.rule_use import RuleUse
 from pytest_fsmredir.probing import search as searching
-from pytest_fsmredir.probing import validation
 from pytest_fsmredir.probing.search import Search
+from pytest_fsmredir.probing.sending import Sender
 from pytest_fsmredir.rules import live
+from pytest_fsmredir.rules.packet import Packet
 from pytest_fsmredir.rules.prove import Proof, Prover
 from pytest_fsmredir.rules.ruleset import RuleSet
 
@@ -46,9 +49,9 @@ def backend() -> Iterator[NetnsBackend]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget what the kernel confirmed for earlier tests, so that each test sends its packets."""
-    monkeypatch.setattr(validation, "CONFIRMED", set())
+def nothing_learnt(backend: NetnsBackend) -> None:
+    """Forget what earlier tests learnt, so that each test sends its packets."""
+    backend.memory = Memory()
 
 
 @contextmanager
@@ -60,8 +63,8 @@ def mesh_of(backend: NetnsBackend, variant: str, family: int) -> Iterator[NetnsM
         mesh.close()
 
 
-def searched(mesh: NetnsMesh) -> Search:
-    pod = mesh.pod(annotations=LISTS.annotations)
+def searched(mesh: NetnsMesh, *, fresh: bool = False) -> Search:
+    pod = mesh.pod(annotations=LISTS.annotations, fresh=fresh)
     programs, kernel = mesh.facet(ForeignPrograms), mesh.facet(KernelSettings)
     taps, forged = mesh.facet(Taps), mesh.facet(ForgedPackets)
     return searching.search(mesh, pod, programs, kernel, taps, forged, MUST, LISTS)
@@ -113,24 +116,38 @@ def test_wrong_model_is_an_error(
 
     monkeypatch.setattr(live, "read", misread)
     monkeypatch.setattr(Prover, "prove", lambda _, direction: Proof(direction, 4))
-    searching._compared.cache_clear()
     wrong_model = pytest.raises(BackendError, match=r"wrong model of the rules: .* match")
     with mesh_of(backend, variant, 4) as mesh, wrong_model:
         searched(mesh)
-    searching._compared.cache_clear()
 
 
-def test_confirmed_conditions_are_not_sent_again(backend: NetnsBackend) -> None:
+def test_confirmed_conditions_are_not_sent_again(
+    backend: NetnsBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Catches: every pod of a run that pays for the rules that all pods have."""
+    sent: list[Packet] = []
+    send = Sender.send
+
+    def counted(sender: Sender, packet: Packet) -> Fate | None:
+        sent.append(packet)
+        return send(sender, packet)
+
+    monkeypatch.setattr(Sender, "send", counted)
     with mesh_of(backend, "nft", 4) as mesh:
-        first = searched(mesh).agrees
-    confirmed = set(validation.CONFIRMED)
-    assert confirmed
-    searching._compared.cache_clear()  # as in another pod with the same rules
+        first = use_of(mesh)
+    assert sent
+    sent.clear()
     with mesh_of(backend, "nft", 4) as mesh:
-        again = searched(mesh).agrees
-    assert confirmed == validation.CONFIRMED
-    assert again.use == first.use
+        again = searched(mesh, fresh=True).agrees.use
+    assert (again, sent) == (first, [])
+
+
+def test_judging_another_implementation_forgets_the_last_one(backend: NetnsBackend) -> None:
+    """Catches: an implementation whose rules are believed because the last one had them."""
+    learnt = backend.memory.of(dict)
+    assert backend.memory.of(dict) is learnt
+    backend.judge_next(Reference())
+    assert backend.memory.of(dict) is not learnt
 
 
 class _Spared(Reference):

@@ -76,6 +76,15 @@ def test_conditions_that_were_not_validated_are_counted() -> None:
     ]
 
 
+def test_rules_that_were_not_analysed_are_not_called_needed() -> None:
+    """Catches: rules too complex to analyse, of which the line says that all of them act."""
+    use = RuleUse(hit=(EXEMPT,), missed=(CAPTURE,), unknown="more than 9 nodes are needed")
+    assert lines(RuleUse(hit=(EXEMPT,)), use) == [
+        "netns nft IPv4: 1 of 2 hit; 1 not hit (OUT #2);"
+        " which never act or are redundant is unknown: more than 9 nodes are needed"
+    ]
+
+
 def test_long_lists_are_cut() -> None:
     """Catches: a line that fills the terminal."""
     many = tuple(NamedRule("nat OUT", n, f"-d 10.0.0.{n} -j RETURN") for n in range(1, 9))
@@ -87,7 +96,9 @@ def test_document_meets_the_schema() -> None:
     """Catches: a report that its own schema refuses."""
     schema = json.loads((files("pytest_fsmredir.report") / "schema.json").read_text())
     idle = CAPTURE._replace(why="behind #1")
-    use = RuleUse(hit=(EXEMPT,), idle=(idle,), redundant=(EXEMPT,), conditions=1, unshown=("x",))
+    use = RuleUse(
+        hit=(EXEMPT,), idle=(idle,), redundant=(EXEMPT,), conditions=1, unshown=("x",), unknown="y"
+    )
     made = rules_document([row(use)])
     jsonschema.validate(made, {**schema["properties"]["rules"], "$defs": schema["$defs"]})
     assert made[0]["unreachable"][0]["why"] == "behind #1"

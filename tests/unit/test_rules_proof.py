@@ -18,7 +18,7 @@ from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.rules import passage
 from pytest_fsmredir.rules.errors import TooComplexError
-from pytest_fsmredir.rules.hygiene import idle_rules
+from pytest_fsmredir.rules.hygiene import AllPackets, idle_rules
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.prove import Finding, Prover
 from pytest_fsmredir.rules.reading import read_text
@@ -239,7 +239,7 @@ def test_doubling_chains_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def idle(lines: list[str]) -> list[tuple[str, str]]:
     rules = read_text("\n".join(lines))
-    return [(i.rule.text, i.why) for i in idle_rules(rules, 4, Surroundings())]
+    return [(i.rule.text, i.why) for i in idle_rules(AllPackets.of(rules, 4, Surroundings()))]
 
 
 def test_dead_rule_of_todays_fsm_is_explained() -> None:

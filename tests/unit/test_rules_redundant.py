@@ -11,7 +11,7 @@ from pytest_fsmredir.implementations.reference.rules import (
     rule_sets,
 )
 from pytest_fsmredir.model.policy import Policy
-from pytest_fsmredir.rules.hygiene import idle_rules
+from pytest_fsmredir.rules.hygiene import AllPackets, idle_rules
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.reading import read_text
 from pytest_fsmredir.rules.redundant import redundant_rules
@@ -20,7 +20,8 @@ from tests.unit.test_rules_proof import FSM
 
 def redundant(*rules: str, table: str = "nat") -> list[str]:
     text = "\n".join([f"*{table}", ":TO - [0:0]", *rules, "COMMIT", ""])
-    return [rule.text for _, rule in redundant_rules(read_text(text), 4, Surroundings())]
+    packets = AllPackets.of(read_text(text), 4, Surroundings())
+    return [rule.text for _, rule in redundant_rules(packets)]
 
 
 CAPTURE = "-A OUTPUT -p tcp -j REDIRECT --to-ports 15001"
@@ -84,13 +85,14 @@ def test_reference_has_no_rule_to_spare(policy: Policy, family: int) -> None:
     """Catches: a rule of the reference that no packet matches, or that changes no flow."""
     text = creation(rule_sets(policy, SidecarPorts(), Family(family)))
     rules = read_text(text, family)
-    assert idle_rules(rules, family, Surroundings()) == []
-    assert redundant_rules(rules, family, Surroundings()) == []
+    packets = AllPackets.of(rules, family, Surroundings())
+    assert idle_rules(packets) == []
+    assert redundant_rules(packets) == []
 
 
 def test_dead_acceptance_of_todays_fsm_names_the_rule_before_it() -> None:
     """Catches: the acceptance of port 15000 behind a redirect, reported without the reason."""
-    (idle,) = idle_rules(read_text(FSM), 4, Surroundings())
+    (idle,) = idle_rules(AllPackets.of(read_text(FSM), 4, Surroundings()))
     assert idle.rule.text == "-A FSM_TO_OUT -p tcp -m tcp --dport 15000 -j ACCEPT"
     assert idle.behind is not None
     assert (idle.rule.number, idle.behind.number) == (2, 1)

@@ -34,6 +34,7 @@ from pytest_fsmredir.backends.netns.sabotage import (
 from pytest_fsmredir.backends.netns.sandbox import MakeSidecar, Sandbox
 from pytest_fsmredir.backends.netns.steps import Steps, steps
 from pytest_fsmredir.backends.netns.wiring import VethLink, wire_world
+from pytest_fsmredir.backends.pod_parts import Memory
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.implementations.base import (
@@ -79,6 +80,7 @@ class NetnsBackend:
         idle_s: The minimum time that idle connections stay idle.
         programs_started: Numbers of programs that the implementation starts to program a pod,
             as far as counted.
+        memory: What the checks learnt about the implementation.
     """
 
     name = "netns"
@@ -98,6 +100,7 @@ class NetnsBackend:
         self._init_timeout_s = init_timeout_s
         self.idle_s = IDLE_S
         self.programs_started: dict[IptablesVariant, int] = {}
+        self.memory = Memory()
         self._implementation = implementation
         self.families = families
         self._timeout_s = timeout_s
@@ -218,6 +221,7 @@ class NetnsBackend:
         self._remove_shared()
         self.confinement = self._confined(privileged=privileged)
         self.programs_started.clear()
+        self.memory = Memory()
         self._implementation = implementation
 
     def toolbox(self, variant: IptablesVariant) -> Toolbox:

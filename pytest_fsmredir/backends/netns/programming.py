@@ -21,7 +21,7 @@ from pytest_fsmredir.backends.netns.steps import Steps
 from pytest_fsmredir.backends.netns.tracing import Tracer, traced
 from pytest_fsmredir.backends.netns.wiring import forget_gateway
 from pytest_fsmredir.backends.places import require_accepted
-from pytest_fsmredir.backends.pod_parts import TracedRule, Tracing
+from pytest_fsmredir.backends.pod_parts import Memory, TracedRule, Tracing
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.implementations.base import Completed
 from pytest_fsmredir.traffic.packet import Packet
@@ -115,6 +115,11 @@ class NetnsForeignPrograms(ForeignPrograms):
 
     def __init__(self, mesh: NetnsMesh) -> None:
         self._mesh = mesh
+
+    @property
+    def memory(self) -> Memory:
+        """What earlier checks of the run learnt from such programs."""
+        return self._mesh.backend.memory
 
     def run(self, pod: Pod, argv: Sequence[str], stdin: str = "") -> Completed:
         """Run a program in the pod."""

@@ -10,6 +10,7 @@ from pytest_fsmredir.backends.netns.programs import Confinement, Toolbox
 from pytest_fsmredir.backends.netns.sabotage import Disturbance
 from pytest_fsmredir.backends.netns.sandbox import Sandbox
 from pytest_fsmredir.backends.netns.steps import Steps
+from pytest_fsmredir.backends.pod_parts import Memory
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
@@ -26,6 +27,7 @@ class NetnsSource(Protocol):
         idle_s: The minimum time that idle connections stay idle.
         programs_started: Numbers of programs that the implementation starts to program a pod,
             as far as counted.
+        memory: What the checks learnt about the implementation.
     """
 
     world: Namespace
@@ -33,6 +35,7 @@ class NetnsSource(Protocol):
     confinement: Confinement
     idle_s: float
     programs_started: dict[IptablesVariant, int]
+    memory: Memory
 
     def shared_site(
         self, configuration: Configuration, iptables: IptablesVariant, second_interface: bool

@@ -19,7 +19,7 @@ from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.rules import show
 from pytest_fsmredir.rules.compare import changes
-from pytest_fsmredir.rules.hygiene import idle_rules
+from pytest_fsmredir.rules.hygiene import AllPackets, idle_rules
 from pytest_fsmredir.rules.packet import APPLICATION_UID
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import EXAMPLE_ADDRESSES
@@ -165,7 +165,7 @@ def _check(arguments: argparse.Namespace) -> int:
     took = time.perf_counter() - started
     status = _report(proofs, asked.rules, asked.families, took)
     for family in asked.families:
-        for idle in idle_rules(asked.rules, family, asked.pod):
+        for idle in idle_rules(AllPackets.of(asked.rules, family, asked.pod)):
             print(show.idle_line(idle))
     return status
 
