@@ -23,9 +23,11 @@ from pytest_fsmredir import (
     search_pod,
 )
 from pytest_fsmredir.model.vocabulary import (
+    AWKWARD_RANGES,
     EXAMPLE_INCLUSIONS,
     FEW_PORTS,
     INCLUDED_RANGES,
+    MESH_INCLUDED_RANGES,
     RANGES_OF_THE_OTHER_FAMILY,
 )
 
@@ -106,8 +108,9 @@ def test_inclusion_of_the_own_address_captures_nothing_else(
 def test_every_flow_follows_the_included_ranges(
     mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
 ) -> None:
-    """With IP range inclusions, exactly the connections to listed addresses MUST be captured, of
-    all that there can be."""
-    assert search_pod(
-        mesh, programs, kernel, taps, forged, MUST, EXAMPLE_INCLUSIONS[mesh.family]
-    ).agrees
+    """With dozens of included IP ranges of both scopes, exactly the connections to their addresses
+    MUST be captured, of all that there can be."""
+    ranges, example = AWKWARD_RANGES[mesh.family], EXAMPLE_INCLUSIONS[mesh.family][INCLUDED_RANGES]
+    lists = {INCLUDED_RANGES: ",".join([example, *ranges[:-10]])}
+    of_mesh = {MESH_INCLUDED_RANGES: ranges[-10:]}
+    assert search_pod(mesh, programs, kernel, taps, forged, MUST, lists, mesh_config=of_mesh).agrees

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from pytest_fsmredir import (
+    SHOULD,
     Acceptor,
     Address,
     Direction,
@@ -13,12 +14,15 @@ from pytest_fsmredir import (
     Flow,
     ForeignPrograms,
     ForgedPackets,
+    KernelSettings,
     Mesh,
     Need,
     Profile,
+    SecondInterface,
     Section,
     Taps,
     forge,
+    search_pod,
     syns,
     translate,
     with_ip_options,
@@ -160,3 +164,17 @@ def test_ip_options_of_a_client_do_not_leak(mesh: Mesh) -> None:
     assert mesh.client.connect(pod, 8080).captured_inbound
     fate = mesh.client.connect(pod, 8080, prepare=with_ip_options)
     assert fate.captured_inbound or fate.unanswered
+
+
+@section.check("ALL-012", "2.4", needs={Need.CLIENT_ADDRESSES})
+def test_every_flow_of_two_interfaces_is_treated_as_recommended(
+    mesh: Mesh,
+    programs: ForeignPrograms,
+    kernel: KernelSettings,
+    taps: Taps,
+    forged: ForgedPackets,
+    second: SecondInterface,
+) -> None:
+    """In a pod with two interfaces and several addresses, every connection to another address than
+    the first one SHOULD be captured inbound."""
+    assert search_pod(mesh, programs, kernel, taps, forged, SHOULD, {}, second).agrees

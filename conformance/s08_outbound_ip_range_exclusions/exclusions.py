@@ -26,7 +26,9 @@ from pytest_fsmredir import (
 )
 from pytest_fsmredir.model.vocabulary import (
     EXAMPLE_EXCLUSIONS,
+    EXAMPLE_PORTS,
     EXCLUDED_RANGES,
+    EXCLUSIONS,
     FEW_PORTS,
     RANGES_OF_THE_OTHER_FAMILY,
 )
@@ -130,3 +132,18 @@ def test_every_flow_follows_the_excluded_ranges(
     assert search_pod(
         mesh, programs, kernel, taps, forged, MUST, EXAMPLE_EXCLUSIONS[mesh.family]
     ).agrees
+
+
+@section.check("ALL-013", "8.2", features=EXCLUSIONS, needs={Need.CLIENT_ADDRESSES})
+def test_every_flow_of_two_interfaces_follows_the_exclusions(
+    mesh: Mesh,
+    programs: ForeignPrograms,
+    kernel: KernelSettings,
+    taps: Taps,
+    forged: ForgedPackets,
+    second: SecondInterface,
+) -> None:
+    """In a pod with two interfaces and all exclusion lists, exactly the connections to listed
+    addresses and ports MUST be direct, on either interface."""
+    lists = {**EXAMPLE_PORTS, EXCLUDED_RANGES: str(ip_network(second.remote_address()))}
+    assert search_pod(mesh, programs, kernel, taps, forged, MUST, lists, second).agrees

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ from pytest_fsmredir import (
     search_pod,
 )
 from pytest_fsmredir.model.vocabulary import (
+    AWKWARD_RANGES,
     EXCLUDED_INBOUND_PORTS,
     EXCLUDED_OUTBOUND_PORTS,
     EXCLUDED_RANGES,
@@ -34,7 +36,11 @@ from pytest_fsmredir.model.vocabulary import (
     EXCLUDING_RANGES,
     EXCLUSIONS,
     INCLUDING_RANGES,
+    MESH_EXCLUDED_INBOUND_PORTS,
+    MESH_EXCLUDED_OUTBOUND_PORTS,
     MESH_EXCLUDED_RANGES,
+    NESTED_RANGES,
+    RESERVED_PORTS,
 )
 
 section = Section(13, Profile.EXCLUSIONS, {Feature.OUTBOUND_IP_RANGE_EXCLUSION})
@@ -44,15 +50,6 @@ LENGTHS = (31, 300)  # 15 ports are all that one match of iptables holds
 # Lists are cut at such places, or dealt out in portions of such sizes.
 EDGES = frozenset(n + by for n in (0, 15, 16, 32, 64, 100, 128, 200, 256) for by in (0, 1))
 MORE_LENGTHS = (1, 15, 16, 17, 30, 31, 45, 100, 300)
-MANY = 66
-MANY_PORTS = {
-    EXCLUDED_OUTBOUND_PORTS: ",".join(str(n) for n in range(20000, 20000 + 7 * MANY, 7)),
-    EXCLUDED_INBOUND_PORTS: ",".join(str(n) for n in range(30000, 30000 + 9 * MANY, 9)),
-}
-MANY_RANGES = {
-    4: {EXCLUDED_RANGES: ",".join(f"100.0.{2 * n}.0/24" for n in range(MANY))},
-    6: {EXCLUDED_RANGES: ",".join(f"2001:db8:{n + 4096:x}::/48" for n in range(MANY))},
-}
 
 
 def _ports(length: int) -> list[int]:
@@ -191,8 +188,22 @@ def test_plain_exclusion_items_of_either_scope_keep_their_meaning(mesh: Mesh) ->
 def test_every_flow_follows_long_lists(
     mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
 ) -> None:
-    """With 66 items in each exclusion list, every connection that there can be MUST follow
-    them."""
-    assert search_pod(
-        mesh, programs, kernel, taps, forged, MUST, {**MANY_PORTS, **MANY_RANGES[mesh.family]}
-    ).agrees
+    """With dozens of ranges and more than 100 ports of both scopes in each exclusion list, every
+    connection that there can be MUST follow them."""
+    outbound, inbound = _ports(106 - len(RESERVED_PORTS)), _ports(105)
+    ranges = (*NESTED_RANGES[mesh.family], *AWKWARD_RANGES[mesh.family])
+    lists = {
+        EXCLUDED_OUTBOUND_PORTS: _text([*RESERVED_PORTS, *outbound[10:], outbound[-1]]),
+        EXCLUDED_INBOUND_PORTS: _text(inbound[10:]),
+        EXCLUDED_RANGES: _text(ranges[:-10]),
+    }
+    of_mesh = {
+        MESH_EXCLUDED_OUTBOUND_PORTS: [*outbound[:10], outbound[-1]],
+        MESH_EXCLUDED_INBOUND_PORTS: inbound[:10],
+        MESH_EXCLUDED_RANGES: ranges[-10:],
+    }
+    assert search_pod(mesh, programs, kernel, taps, forged, MUST, lists, mesh_config=of_mesh).agrees
+
+
+def _text(items: Iterable[object]) -> str:
+    return ",".join(map(str, items))

@@ -106,14 +106,34 @@ EXAMPLE_PORTS: Final = {
     EXCLUDED_INBOUND_PORTS: "6379,8443,65535,1",
 }
 EXAMPLE_EXCLUSIONS: Final = {
-    4: {EXCLUDED_RANGES: "1.1.1.1/32,2.2.2.2/24,10.96.0.0/12"},
-    6: {EXCLUDED_RANGES: "2001:db8:100::/56,2001:db8:7::1/128"},
+    4: {EXCLUDED_RANGES: "1.1.1.1/32,2.2.2.2/24,10.96.0.0/12,100.16.0.0/24,102.64.0.0/16"},
+    6: {
+        EXCLUDED_RANGES: "2001:db8:100::/56,2001:db8:7::1/128,2001:db8:2000::/48,2001:db8:4080::/48"
+    },
 }
 EXAMPLE_INCLUSIONS: Final = {
     4: {INCLUDED_RANGES: "10.244.0.0/16,10.96.0.0/13,192.0.0.0/3"},
     6: {INCLUDED_RANGES: "2001:db8:100::/48,2001:db8:5::/48"},
 }
 """Annotations with items of several kinds, ranges by IP version."""
+
+AWKWARD_RANGES: Final = {
+    4: (
+        "100.18.0.0/16", "101.1.1.0/24", "101.1.2.0/24", "72.0.0.0/6", "12.0.0.7/32",
+        *(f"100.0.{2 * n}.0/24" for n in range(61)),
+    ),
+    6: (
+        "2001:db8:2100::/40", "2001:db8:3001::/48", "2001:db8:3002::/48", "2c00::/7",
+        "2001:db8:6::7/128", *(f"2001:db8:{n + 4096:x}::/48" for n in range(61)),
+    ),
+}  # fmt: skip
+"""Ranges that are misread where ranges are merged, cut or shortened, by IP version."""
+
+NESTED_RANGES: Final = {
+    4: ("100.16.0.0/16", "100.16.0.0/24", "102.64.0.0/16", "102.0.0.0/9"),
+    6: ("2001:db8:2000::/40", "2001:db8:2000::/48", "2001:db8:4080::/48", "2001:db8:4000::/40"),
+}
+"""Ranges within each other, two of which have one first address, by IP version."""
 
 RANGES_OF_THE_OTHER_FAMILY: Final = {4: "2001:db8:64::/48,::/0", 6: "10.96.0.0/16,0.0.0.0/0"}
 """A list of ranges that names no address of the IP version."""

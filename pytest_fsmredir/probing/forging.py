@@ -6,6 +6,7 @@ its follower passes, without a timeout.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
@@ -159,6 +160,10 @@ class Forger:
                 return _passed(log, sent, follower)
         except Unmet:
             return None
+        except OSError as error:
+            if error.errno != errno.EPROTONOSUPPORT:
+                raise
+            return None  # no socket receives this protocol
 
 
 def _closed(packet: Packet) -> Address:

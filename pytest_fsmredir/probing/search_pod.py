@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pytest_fsmredir.backends.base import Mesh
 from pytest_fsmredir.backends.facets import (
@@ -15,7 +15,6 @@ from pytest_fsmredir.backends.facets import (
 from pytest_fsmredir.model.checks import Level
 from pytest_fsmredir.model.claims import require
 from pytest_fsmredir.model.configuration import Configuration
-from pytest_fsmredir.model.policy import ListName
 from pytest_fsmredir.probing.search import Search, search
 
 
@@ -28,7 +27,7 @@ def search_pod(
     level: Level,
     annotations: Mapping[str, str],
     second: SecondInterface | None = None,
-    interfaces: tuple[str, ...] = (),
+    mesh_config: Mapping[str, Sequence[object]] | None = None,
 ) -> Search:
     """Search a pod with some lists, and see first that its rules are in force.
 
@@ -41,13 +40,13 @@ def search_pod(
         level: The requirement level of the sentences to test.
         annotations: The annotations of the pod.
         second: Makes the pod, with a second interface.
-        interfaces: The interface exclusion list of the MeshConfig.
+        mesh_config: The lists of the MeshConfig.
 
     Raises:
         Unmet: A plain connection is not captured.
         BackendError: See :func:`pytest_fsmredir.probing.search.search`.
     """
-    lists = {ListName.NETWORK_INTERFACE_EXCLUSION.mesh_config_key: interfaces} if interfaces else {}
+    lists = mesh_config or {}
     make = mesh.pod if second is None else second.pod
     pod = make(annotations=annotations, mesh_config=lists)
     beyond = None if second is None else second.remote_address()

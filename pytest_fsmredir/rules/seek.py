@@ -68,6 +68,7 @@ def usual_taste(family: int, addresses: Iterable[int] = (), ports: Iterable[int]
         (Field.PROTOCOL, one(TCP)),
         (Field.PROTOCOL, one(UDP)),
         (Field.PROTOCOL, one(ICMP if family == 4 else ICMPV6)),
+        (Field.PROTOCOL, ((1, 254),)),  # no socket receives protocols 0 and 255 (raw(7))
         (Field.ICMP_TYPE, one(8 if family == 4 else 128)),
         (Field.ICMP_CODE, one(0)),
         *((Field.PORT, one(port)) for port in (*ports, 8080, 80, 443)),

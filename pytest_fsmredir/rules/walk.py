@@ -336,10 +336,13 @@ class Walk:
         """Record the fate of packets that are delivered in the pod or have left it."""
         bdd, way = self._bdd, self.way
         caught = bdd.both(packets, way.intercepted) if here else NONE
-        self._captured(caught, way.at[Field.TPROXY_PORT], here=here)
+        way.end(End(EndKind.ELSEWHERE), self._captured(caught, way.at[Field.TPROXY_PORT]))
         packets = bdd.minus(packets, caught)
         if self._moved:
-            self._captured(packets, way.at[Field.PORT], here=here)
+            left = self._captured(packets, way.at[Field.PORT]) if here else packets
+            moved = bdd.both(left, self._moved_away()) if here else left
+            way.end(End(EndKind.ELSEWHERE), moved)
+            way.end(End(EndKind.DIRECT), bdd.minus(left, moved))
             return
         if here:
             packets = self._known(packets)
@@ -349,16 +352,24 @@ class Walk:
             packets = bdd.minus(packets, changed)
         way.end(End(EndKind.DIRECT), packets)
 
-    def _captured(self, packets: int, port: Bits, *, here: bool) -> None:
+    def _captured(self, packets: int, port: Bits) -> int:
+        """Record the packets that reach a listener of the sidecar; return the others."""
         listeners = (
             (EndKind.CAPTURED_OUTBOUND, OUTBOUND_PORT),
             (EndKind.CAPTURED_INBOUND, INBOUND_PORT),
         )
-        for kind, number in listeners if here else ():
+        for kind, number in listeners:
             some = self._bdd.both(packets, self._space.within(port, ((number, number),)))
             self.way.end(End(kind), some)
             packets = self._bdd.minus(packets, some)
-        self.way.end(End(EndKind.ELSEWHERE), packets)
+        return packets
+
+    def _moved_away(self) -> int:
+        """Return the packets whose destination NAT replaced by another one."""
+        return self._bdd.union(
+            self.way.differing(self._start[name], self.way.at[name])
+            for name in (Field.DESTINATION, Field.PORT)
+        )
 
     def _known(self, packets: int) -> int:
         """Return the packets to an address of the pod: no other packets reach a socket."""

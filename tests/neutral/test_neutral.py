@@ -23,7 +23,7 @@ NEEDED = {"sets": "ipset", "nftables": "nft"}
 TODAY = {
     "OPX-005": "16 ports in one match are refused",
     "IPX-005": "the same inbound",
-    "ALL-007": "the same with 66 ports in both lists",
+    "ALL-007": "the same with more than 100 ports in both lists",
     "OPX-007": "the same with 15 ports from either scope",
     "CFG-021": "the same with 32 ports of the mesh",
     "CFG-015": "lists of the MeshConfig are not validated, and iptables takes port 0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from itertools import pairwise
 
@@ -56,6 +57,18 @@ def deciders(found: list[Finding]) -> list[str]:
 def test_reference_is_proved(policy: Policy, family: int) -> None:
     """Catches: a difference that is an error of the model."""
     assert findings(reference(policy, family), policy, family) == []
+
+
+def test_redirect_to_the_same_port_changes_nothing() -> None:
+    """Catches: a connection that arrives where it was sent, of which the model says otherwise."""
+    policy = replace(Policy(), inbound_port_exclusion_list=(8443,))
+    same = "-A PREROUTING -p tcp -m tcp --dport 8443 -j REDIRECT --to-ports 8443"
+    lines = reference(policy)
+    nat = lines.index("*nat")
+    first = next(n for n, line in enumerate(lines) if n > nat and line.startswith("-A PREROUTING"))
+    assert findings([*lines[:first], same, *lines[first:]], policy) == []
+    other = same.replace("--to-ports 8443", "--to-ports 8444")
+    assert findings([*lines[:first], other, *lines[first:]], policy) != []
 
 
 def planted(chance: random.Random, family: int) -> tuple[str, str]:
