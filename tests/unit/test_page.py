@@ -17,6 +17,7 @@ from pytest_fsmredir.report.page.page import PAGE, page
 from pytest_fsmredir.report.page.walk_picture import walk_picture
 from pytest_fsmredir.report.read import read_report
 from pytest_fsmredir.report.verify import files
+from pytest_fsmredir.report.verify.consistency import check_schema
 from tests.unit.conftest import Project
 from tests.unit.pages import FAILED, HOSTILE, hostile_report
 from tests.unit.reports import row_of, write
@@ -89,6 +90,18 @@ def test_foreign_texts_stay_text(directory: Path) -> None:
     assert not [name for name in reader.attributes if name.startswith("on") or name == "style"]
     assert "&lt;script&gt;window.hacked=1&lt;/script&gt; ]]&gt; \\u202e\\x00\\x1b[2J" in text
     assert not re.search("[\x00-\x08\u202a-\u202e\u2066-\u2069]", text)
+
+
+def test_report_with_pictures_follows_its_schema(directory: Path) -> None:
+    """Catches: a walk or a delivery that a reviewer rejects."""
+    assert list(check_schema(read_report(directory))) == []
+
+
+def test_client_port_is_masked(directory: Path) -> None:
+    """Catches: pictures of equal runs that differ in the port that the kernel chose."""
+    row = row_of(json.loads((directory / "report.json").read_text()), "OPX-002")
+    assert row["delivery"]["client"] == "10.77.0.7:*"
+    assert "10.77.0.7:40123" not in text_of(directory)
 
 
 def test_page_needs_no_network(directory: Path) -> None:

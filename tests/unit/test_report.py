@@ -269,6 +269,19 @@ def test_equal_runs_differ_only_in_volatile_facts(config: pytest.Config, tmp_pat
     assert first["checks"][1]["seen"] == "b (source 10.77.0.1:*)"
 
 
+def test_run_has_the_slowest_checks_and_the_commands_to_repeat_them(
+    config: pytest.Config, tmp_path: Path
+) -> None:
+    """Catches: a page without the line to copy, or that calls a check slow that took no time."""
+    told = written(run_of(*ROWS), config, tmp_path)["run"]
+    where = {"backend": "netns", "variant": "nft/v4"}
+    assert told["slowest"] == [{"id": "OUT-001", **where, "seconds": 0.25}]
+    assert told["again"][0] == {
+        **where,
+        "command": "pytest --fsm-conformance --fsm-init-cmd 'sh init.sh' --fsm-ip 4 --fsm-check ",
+    }
+
+
 def test_junit_names_check_profile_and_reason() -> None:
     """Catches: a CI page that shows only "1 failed"."""
     run = run_of(*ROWS, row("OUT-004", Outcome.ERROR, reason="broke \x00\x1b\ud800 it"))
