@@ -63,6 +63,40 @@ def test_action_shows_a_failure_and_its_verdict(project: Project) -> None:
     assert (folder / "conformance-report" / "SHA256SUMS").exists()
 
 
+def test_action_leaves_no_old_report_behind_a_usage_error(tmp_path: Path) -> None:
+    """Catches: a verdict of an earlier run, or an artifact whose name has a slash."""
+    old = tmp_path / "out" / "fsm"
+    old.mkdir(parents=True)
+    (old / "report.json").write_text("{}")
+    status, out = run(
+        "action",
+        tmp_path,
+        INPUT_IMPL="reference",
+        INPUT_ARGUMENTS="--no-such-option",
+        INPUT_REPORT="out/fsm",
+        GITHUB_OUTPUT=str(tmp_path / "output"),
+    )
+    assert status == pytest.ExitCode.USAGE_ERROR, out
+    assert list(old.iterdir()) == []
+    assert (tmp_path / "output").read_text() == "artifact=out-fsm\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_action_gives_its_files_to_the_user_of_the_job(project: Project) -> None:
+    """Catches: a report that a later step of the job may not change or remove."""
+    status, out = run(
+        "action",
+        project.path,
+        INPUT_INIT_CMD="true",
+        INPUT_ARGUMENTS="--fsm-check=OUT-001\n--fsm-ip=4",
+        SUDO_UID="1000",
+        SUDO_GID="1000",
+    )
+    assert status == pytest.ExitCode.TESTS_FAILED, out
+    report = project.path / "conformance-report"
+    assert {file.stat().st_uid for file in (report, *report.rglob("*"))} == {1000}
+
+
 def test_action_without_an_implementation_fails(tmp_path: Path) -> None:
     """Catches: a job that certifies the reference because an input is misspelled."""
     status, out = run("action", tmp_path)

@@ -154,7 +154,8 @@ def _report(trials: Sequence[Trial]) -> None:
     for trial in trials:
         flow, seen = trial.flow, trial.seen
         source = f" from port {flow.source_port}" if flow.source_port else ""
-        name = f"{flow.kind}: {flow.protocol} to {flow.host} port {flow.port}{source}"
+        options = "".join(f" with option {a}/{b} = {value!r}" for a, b, value in flow.options)
+        name = f"{flow.kind}: {flow.protocol} to {flow.host} port {flow.port}{source}{options}"
         if trial.is_wrong:
             _say(f"WRONG    {name}: expected {trial.wanted}; {seen.words}")
         elif trial.is_hidden:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Tuple, TypeVar, Union
 
 from pytest_fsmredir.agent.selfcheck.pod import Pod
 from pytest_fsmredir.agent.selfcheck.policy import Network, Policy
@@ -34,7 +34,28 @@ _DATAGRAMS = (53, 123, 443, 7777, 15001, 15003)
 _FEW, _MANY = 3, 120
 
 HOPS = {4: (socket.IPPROTO_IP, socket.IP_TTL), 6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS)}
-_CLASS = {4: (socket.IPPROTO_IP, socket.IP_TOS), 6: (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)}
+
+Option = Tuple[int, int, Union[int, bytes]]
+
+_CLASSES = range(4, 256, 4)  # every DSCP
+_MTU_DISCOVER, _FASTOPEN_CONNECT = 10, 30  # linux/in.h, linux/tcp.h
+_HEADERS: dict[int, tuple[Option, ...]] = {
+    4: (
+        *((socket.IPPROTO_IP, socket.IP_TOS, value) for value in _CLASSES),
+        (socket.IPPROTO_IP, socket.IP_TOS, 0x10),
+        (socket.IPPROTO_IP, socket.IP_OPTIONS, bytes([1, 1, 1, 0])),
+        (socket.IPPROTO_IP, _MTU_DISCOVER, 0),
+    ),
+    6: tuple((socket.IPPROTO_IPV6, socket.IPV6_TCLASS, value) for value in _CLASSES),
+    0: (
+        (socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536),
+        (socket.IPPROTO_TCP, _FASTOPEN_CONNECT, 1),
+        (socket.SOL_SOCKET, socket.SO_RCVBUF, 2048),
+        (socket.SOL_SOCKET, socket.SO_PRIORITY, 1),
+        (socket.SOL_SOCKET, socket.SO_PRIORITY, 6),
+    ),
+}
+"""Options of a socket that change the header of its first packet, by IP version; 0 for both."""
 
 
 class Flow(NamedTuple):
@@ -45,7 +66,7 @@ class Flow(NamedTuple):
     port: int
     protocol: str = "TCP"
     source_port: int = 0
-    options: tuple[tuple[int, int, int], ...] = ()
+    options: tuple[Option, ...] = ()
 
 
 def expected(policy: Policy, pod: Pod, uid: int, flow: Flow) -> str:
@@ -115,14 +136,9 @@ def _variations(policy: Policy, family: int, host: str) -> Iterator[Flow]:
     """Yield flows that differ in what must not matter."""
     port = _PORTS[0]
     listed = (*policy.ports[:_FEW], *policy.inbound_ports[:_FEW], *SERVED_PORTS)
-    for source in listed:
-        if source > 1023:
-            yield Flow("source ports", host, port, source_port=source)
-    options = [
-        *((*_CLASS[family], value) for value in (0x10, 0x28, 0x50, 0xB8, 0xC0)),
-        *((socket.SOL_SOCKET, socket.SO_PRIORITY, value) for value in (1, 6)),
-    ]
-    for option in options:
+    for source in (*listed, 1000, 1024, 65535):
+        yield Flow("source ports", host, port, source_port=source)
+    for option in (*_HEADERS[family], *_HEADERS[0]):
         yield Flow("header fields", host, port, options=(option,))
     for value in (2, 64, 128, 255):
         yield Flow("hop limits", host, port, options=((*HOPS[family], value),))
