@@ -63,7 +63,7 @@ CONFIGURATIONS = (
             _EXCLUDED: "8.8.8.0/24,2001:db8:1::/96",
             _OUTBOUND: "6379",
         },
-        {"outboundIPRangeInclusionList": ["172.20.0.0/14", "9.9.9.9/32"]},
+        {"outboundIPRangeInclusionList": ["172.20.0.0/14", "11.9.9.9/32"]},
     ),
     Configuration({_OUTBOUND: ",".join(map(str, range(5001, 5017)))}),
     Configuration(

@@ -37,7 +37,7 @@ class Seen(NamedTuple):
 
     fate: str
     words: str
-    by_a_socket: bool = False
+    is_certain: bool = False
 
 
 class Sender:
@@ -104,7 +104,7 @@ class Sender:
     def _doubted(self, flow: Flow, seen: Seen) -> Seen:
         """Return that nothing was seen if the packet may wait for a hardware address."""
         route = self._pod.route_to(flow.host)
-        if seen.fate != LOST or seen.by_a_socket or flow.kind == "" or route is None:
+        if seen.fate != LOST or seen.is_certain or flow.kind == "" or route is None:
             return seen
         if route.has_gateway and self.can_leave(route.network.version):
             return seen
@@ -156,7 +156,7 @@ def _sent(flow: Flow, sock: socket.socket) -> Seen:
             _ECHO[ip_address(flow.host).version] if ping else b"selfcheck", (flow.host, flow.port)
         )
     raised = _raised(before)
-    return Seen(_fate_of(raised), _carrier(raised))
+    return Seen(_fate_of(raised), _carrier(raised), raised == ["lo"])
 
 
 def _raised(before: Mapping[str, int]) -> list[str]:
