@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docs._pages import api, checks, comparison, fixtures, options, schema
+from docs._pages import api, checks, comparison, fixtures, options, schema, selfcheck
 
 FOLDER = Path(__file__).parent
 
@@ -15,6 +15,7 @@ PAGES = {
     "reference/fixtures.md": fixtures.page,
     "reference/options.md": options.page,
     "reference/schema.md": schema.page,
+    "reference/selfcheck.md": selfcheck.page,
 }
 """The text of each generated page, by its file."""
 
