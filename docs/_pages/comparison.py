@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from docs._pages.capabilities import EARLIER, GROUPS, SUBJECTS, Capability, Difference, Subject
+from docs._pages.capabilities import GROUPS, SUBJECTS, Capability, Difference, Subject
 from pytest_fsmredir.errors import ReportError
 from pytest_fsmredir.model.outcomes import Outcome, Row
 from pytest_fsmredir.report.read import REPORT, Report, read_report
@@ -63,9 +63,7 @@ def page() -> str:
     columns = [Column(subject, _report(subject.folder)) for subject in SUBJECTS]
     notes: list[str] = []
     tables = [_table(heading, rows, columns, notes) for heading, rows in GROUPS.items()]
-    return "\n".join(
-        [_HEAD, _verdicts(columns), *tables, _notes(notes), _earlier(), _sources(columns)]
-    )
+    return "\n".join([_HEAD, _verdicts(columns), *tables, _notes(notes), _sources(columns)])
 
 
 def _report(folder: str) -> Report:
@@ -157,20 +155,6 @@ def _noted(difference: Difference, notes: list[str]) -> str:
 def _notes(notes: Sequence[str]) -> str:
     lines = [f'{n}. <a id="note-{n}"></a>{note}.' for n, note in enumerate(notes, 1)]
     return "\n".join(["## By design\n", *lines, ""])
-
-
-def _earlier() -> str:
-    lines = [
-        "## Earlier results\n",
-        "These tools have no report of this catalogue. Their last results, of an earlier one, are",
-        "in [judging another tool](how-to/adapters.md#results-of-the-tools).\n",
-        "| implementation | version | verdict | failed a MUST | failed a SHOULD |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for each in EARLIER:
-        must, should = (_links(checks) for checks in (each.must, each.should))
-        lines.append(f"| {each.name} | {each.release} | {each.verdict} | {must} | {should} |")
-    return "\n".join([*lines, ""])
 
 
 def _sources(columns: Sequence[Column]) -> str:
