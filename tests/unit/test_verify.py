@@ -76,7 +76,7 @@ def test_reviewer_learns_what_could_have_had_a_say(project: Project) -> None:
     assert "not signed" in told
 
 
-@pytest.mark.parametrize("name", ["report.json", "report.yaml", "junit.xml", SUMS])
+@pytest.mark.parametrize("name", ["report.html", "report.json", "report.yaml", "junit.xml", SUMS])
 def test_every_edited_byte_is_noticed(project: Project, name: str) -> None:
     """Catches: a report that somebody improved with an editor."""
     directory = write(project)
