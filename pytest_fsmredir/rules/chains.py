@@ -35,8 +35,8 @@ _LISTED = (
 )  # fmt: skip
 NESTING_LIMIT: Final = 64
 """Limit of nested jumps; the kernel permits 16 in nf_tables (NFT_JUMP_STACK_SIZE)."""
-WORK_LIMIT = 6_000_000
-"""Limit of cached results of set operations: about 1 GB and half a minute."""
+WORK_LIMIT = 3_000_000
+"""Limit of cached results of set operations: about 500 MB and 15 seconds."""
 
 
 @dataclass(frozen=True, slots=True)

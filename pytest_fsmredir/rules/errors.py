@@ -10,4 +10,13 @@ class RulesError(FsmRedirError):
 
 
 class TooComplexError(RulesError):
-    """The analysis of the rules needs more memory or steps than the limits allow."""
+    """The analysis of the rules needs more memory or steps than the limits allow.
+
+    Attributes:
+        limit: The limit, in words.
+        place: The rule at which it was reached; empty if that is not known.
+    """
+
+    def __init__(self, limit: str, place: str = "") -> None:
+        super().__init__(f"{place}: {limit}" if place else limit)
+        self.limit, self.place = limit, place

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pytest_fsmredir.rules.bdd import ALL, NONE, Bdd
 from pytest_fsmredir.rules.chains import Batch, Batches, count_steps
 from pytest_fsmredir.rules.ends import Asked, End, EndKind, Ends, Move, Observer
+from pytest_fsmredir.rules.errors import TooComplexError
 from pytest_fsmredir.rules.forms import (
     Accept,
     Action,
@@ -147,15 +148,24 @@ class Passage:
         for batch in self.model.batches.of(chain, single=self.observer is not None):
             if packets == NONE:
                 break
-            self._step()
-            hit = bdd.both(packets, self.space.holds(batch.test, self.at))
-            if self.observer is not None:
-                self._show(self.observer, chain, batch, packets, hit, depth)
-            if hit != NONE:
-                goes_on, turned = self._act(chain, batch, hit, depth)
-                packets = bdd.either(bdd.minus(packets, hit), goes_on)
+            try:
+                packets, turned = self._ask(chain, batch, packets, depth)
                 back = bdd.either(back, turned)
+            except TooComplexError as why:
+                raise TooComplexError(why.limit, why.place or _place(chain, batch)) from None
         return bdd.either(packets, back)
+
+    def _ask(self, chain: Chain, batch: Batch, packets: int, depth: int) -> tuple[int, int]:
+        """Evaluate a batch; return the packets that continue and those that return."""
+        bdd = self.bdd
+        self._step()
+        hit = bdd.both(packets, self.space.holds(batch.test, self.at))
+        if self.observer is not None:
+            self._show(self.observer, chain, batch, packets, hit, depth)
+        if hit == NONE:
+            return packets, NONE
+        goes_on, turned = self._act(chain, batch, hit, depth)
+        return bdd.either(bdd.minus(packets, hit), goes_on), turned
 
     def _show(
         self, observer: Observer, chain: Chain, batch: Batch, packets: int, hit: int, depth: int
@@ -260,3 +270,12 @@ class Passage:
         self.intercepted = self.bdd.either(self.intercepted, hit)
         bits = self.at[Field.PORT] if port is None else self.space.constant(Field.PORT, port)
         self.set(Field.TPROXY_PORT, hit, bits)
+
+
+def _place(chain: Chain, batch: Batch) -> str:
+    """Name the first rule of a batch."""
+    rule = batch.rules[0]
+    where = (
+        f"line {rule.line}" if rule.line else f"rule {rule.number} of {chain.table} {chain.name}"
+    )
+    return f"{where} ({rule.text[:80]})"

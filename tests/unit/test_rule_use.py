@@ -78,10 +78,10 @@ def test_conditions_that_were_not_validated_are_counted() -> None:
 
 def test_rules_that_were_not_analysed_are_not_called_needed() -> None:
     """Catches: rules too complex to analyse, of which the line says that all of them act."""
-    use = RuleUse(hit=(EXEMPT,), missed=(CAPTURE,), unknown="more than 9 nodes are needed")
+    use = RuleUse(hit=(EXEMPT,), missed=(CAPTURE,), unknown="line 7: too complex")
     assert lines(RuleUse(hit=(EXEMPT,)), use) == [
         "netns nft IPv4: 1 of 2 hit; 1 not hit (OUT #2);"
-        " which never act or are redundant is unknown: more than 9 nodes are needed"
+        " which never act or are redundant is unknown: line 7: too complex"
     ]
 
 

@@ -137,7 +137,7 @@ FAULTS = {
         "-A PREROUTING -s 100.64.0.0/10 -p tcp -j RETURN",
         "-A PREROUTING -p tcp -m tcp --dport 22 -j RETURN",
         "-A PREROUTING -i eth7 -j ACCEPT",
-        "-A PREROUTING -p udp -m udp --dport 5353 -j REDIRECT --to-ports 5353",
+        "-A PREROUTING -p udp -m udp --dport 5353 -j REDIRECT --to-ports 5354",
         "-A POSTROUTING -d 9.9.9.9/32 -p tcp -j MASQUERADE",
     ],
     "filter": [
@@ -248,6 +248,19 @@ def test_doubling_chains_end(monkeypatch: pytest.MonkeyPatch) -> None:
     rules = read_text("\n".join(["*nat", *lines, "COMMIT", ""]))
     with pytest.raises(TooComplexError):
         Prover(rules, Policy(), 4).prove(Direction.OUTBOUND)
+
+
+def test_limit_names_the_rule_at_which_it_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: a refusal of thousands of rules that does not say where they become too many."""
+    monkeypatch.setattr(passage, "STEP_LIMIT", 20)
+    exemptions = [
+        f"-A OUT -d 10.0.0.{n}/32 -j {'ACCEPT' if n % 2 else 'RETURN'}" for n in range(30)
+    ]
+    lines = ["*nat", ":OUT - [0:0]", "-A OUTPUT -j OUT", *exemptions, "COMMIT", ""]
+    with pytest.raises(
+        TooComplexError, match=r"^line 23 \(-A OUT -d 10\.0\.0\.19/32 -j ACCEPT\): "
+    ):
+        Prover(read_text("\n".join(lines)), Policy(), 4).prove(Direction.OUTBOUND)
 
 
 def idle(lines: list[str]) -> list[tuple[str, str]]:
