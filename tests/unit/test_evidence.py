@@ -148,6 +148,16 @@ ORIGIN = Acceptor.ORIGIN
             "rule #3 of OUT exempts destination 10.0.0.0/16, not 10.0.0.0/8",
         ),
         (
+            outbound(SERVER, 80, uid=1500),
+            (("-m owner --uid-owner 1500", "-m mark --mark 1337"),),
+            "no rule of OUT exempts uid 1500: rule #1 asks for more (mark 0, not 1337)",
+        ),
+        (
+            outbound(SERVER, 80, uid=1500),
+            (gone(UID), ("15001\n", "15001\n-A OUT -p tcp -j RETURN\n")),
+            "no rule of OUT exempts uid 1500 before rule #5",
+        ),
+        (
             outbound("10.1.2.3", 80),
             (("-A OUT -d 10.0.0.0/8", "-A IN -d 10.0.0.0/8"),),
             "rule #4 of IN exempts 10.0.0.0/8, but this flow passes OUT",
@@ -241,6 +251,45 @@ def test_inbound_flows_are_explained() -> None:
         "PREROUTING #1 → IN #1 no (dport 7071, not 15010) · #2 no (dport 7071, not 7070)"
         f" · #3 → 15003   {DECIDED}"
     )
+
+
+def test_a_flow_to_an_open_listener_of_the_sidecar_names_the_rule_that_opens_it() -> None:
+    """Catches: the outbound listener's answer, taken for a sign that the flow was redirected."""
+    fate = inbound(15001, Acceptor.SIDECAR_OUTBOUND)
+    found = why(fate.captured_inbound, ("--dport 15010", "--dport 15001"))
+    assert found.why == "rule #1 of IN exempts dport 15001, which no list names"
+
+
+def test_a_flow_within_the_pod_names_the_exemption_that_has_no_redirect_before_it() -> None:
+    """Catches: advice to mend a chain that the flow rightly does not pass."""
+    fate = outbound(POD, 80, uid=1500, by=ORIGIN)
+    found = why(fate.captured_inbound)
+    assert found.why == (
+        "no rule of OUT sends this flow to port 15003 before rule #1, which exempts it"
+    )
+
+
+def test_ranges_that_are_excluded_by_negation_are_named_together() -> None:
+    """Catches: no explanation if more than a few rules have to go at once."""
+    hosts = [f"192.0.2.{number}" for number in range(8)]
+    rules = "\n".join(f"-A OUT ! -d {host} -j RETURN" for host in hosts)
+    policy = replace(
+        POLICY, outbound_ip_range_inclusion_list=tuple(ip_network(host) for host in hosts)
+    )
+    fate = outbound(hosts[0], 80, by=ORIGIN)
+    found = why(fate.captured_outbound, (UID, f"{UID}\n{rules}"), policy=policy)
+    assert found.places[0].number == 3
+
+
+def test_a_capture_of_everything_names_the_jump_that_should_have_ranges() -> None:
+    """Catches: blame for the redirect in its own chain, which is right for included ranges."""
+    policy = replace(POLICY, outbound_ip_range_inclusion_list=(ip_network("192.0.2.1"),))
+    edits = (
+        (":OUT - [0:0]\n", ":OUT - [0:0]\n:TO - [0:0]\n"),
+        (f"-A OUT -p tcp {TO_OUT}", f"-A OUT -j TO\n-A TO -p tcp {TO_OUT}"),
+    )
+    found = why(outbound(SERVER, 80).direct, *edits, policy=policy)
+    assert found.why == "rule #6 of OUT captures every destination, not only what is included"
 
 
 def test_rules_that_do_not_explain_a_fate_are_not_blamed() -> None:

@@ -30,6 +30,7 @@ from pytest_fsmredir.rules.why.words import label, listed
 MOVING: Final = (Redirect, Destination, Tproxy)
 SPARING: Final = (Return, Accept, Untrack)
 CAPTURED: Final = frozenset({EndKind.CAPTURED_OUTBOUND, EndKind.CAPTURED_INBOUND})
+_TOGETHER = 64  # rules that cure only together, such as one for each range of a list
 _TRIED = 400  # rules of one flow; each takes some milliseconds
 
 
@@ -121,7 +122,7 @@ def elsewhere(case: Case) -> Iterator[Spot]:
     level = exempting_level(case)
     for spot in list(case.every())[:_TRIED]:
         chain, rule = spot
-        if id(chain) in passed or not rule.conditions or not _is_sparing(rule):
+        if id(chain) in passed or not rule.conditions or not is_sparing(rule):
             continue
         if not case.failing(rule) and level is not None:
             number = level.rule.number - 1
@@ -132,7 +133,7 @@ def elsewhere(case: Case) -> Iterator[Spot]:
 def exempting_level(case: Case) -> Asked | None:
     """Return the rule on the way to the decision before which an exemption belongs."""
     for level in reversed(case.stack):
-        if any(_is_sparing(rule) for rule in level.chain.rules):
+        if any(is_sparing(rule) for rule in level.chain.rules):
             return level
     return next((level for level in case.stack if level.chain.hook is None), None) or next(
         iter(case.stack), None
@@ -150,7 +151,7 @@ def removable(case: Case) -> list[Asked]:
             continue
         if case.without(asked.rule) is case.sending.wanted:
             return [asked]
-        if _is_sparing(asked.rule):
+        if is_sparing(asked.rule):
             gone.append(asked)
     return _together(case, gone)
 
@@ -159,11 +160,11 @@ def _together(case: Case, gone: list[Asked]) -> list[Asked]:
     """Return rules that cure only together, such as an exemption and its copy."""
     removed: list[Rule] = [asked.rule for asked in gone]
     found = list(gone)
-    for _ in range(5):
+    for _ in range(_TOGETHER):
         if not removed or case.without(*removed) is case.sending.wanted:
             return found
         path = case.path_without(*removed)
-        more = [a for a in path if a.hit and _is_sparing(a.rule) and a.rule.conditions]
+        more = [a for a in path if a.hit and is_sparing(a.rule) and a.rule.conditions]
         if not more:
             return []
         removed += [asked.rule for asked in more]
@@ -205,5 +206,6 @@ def rules_named(spots: Sequence[Spot | Asked]) -> str:
     return listed([named(spot) for spot in spots])
 
 
-def _is_sparing(rule: Rule) -> bool:
+def is_sparing(rule: Rule) -> bool:
+    """Whether a rule exempts what it matches."""
     return any(isinstance(action, SPARING) for action in rule.actions)

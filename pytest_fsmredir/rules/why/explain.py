@@ -34,6 +34,10 @@ _SEEN_AT = {
     Acceptor.SIDECAR_OUTBOUND: EndKind.CAPTURED_OUTBOUND,
     Acceptor.SIDECAR_INBOUND: EndKind.CAPTURED_INBOUND,
 }
+_LISTENS = {
+    Acceptor.SIDECAR_OUTBOUND: OUTBOUND_PORT,
+    Acceptor.SIDECAR_INBOUND: INBOUND_PORT,
+}
 _HARMED = frozenset({EndKind.DROPPED, EndKind.REFUSED, EndKind.CHANGED})
 _UNRECORDED = frozenset(
     {Field.LENGTH, Field.TCP_FLAGS, Field.TOS, Field.TTL, Field.LINK_TYPE, Field.MARK}
@@ -126,7 +130,9 @@ def _distance(finding: Finding, spec: str, like: Case | None) -> tuple[bool, ...
 def _of_finding(finding: Finding, case: Case) -> Blame:
     decider = finding.decider
     if finding.depends:
-        return doubtful(case) or Blame(f"it depends on {finding.depends[0]}", ())
+        places = () if decider is None else (of(decider),)
+        where = "" if decider is None else f" in {named(decider)}"
+        return doubtful(case) or Blame(f"it depends on {finding.depends[0]}{where}", places)
     if decider is not None and (finding.later or case.end is case.sending.wanted):
         what = matched(decider.rule, case.family) or "every packet"
         later = " of open connections" if finding.later else ""
@@ -165,6 +171,8 @@ def _agrees(case: Case, fate: Fate) -> bool:
     """Whether the model's fate can be the one that was seen."""
     if case.sending.flow != fate.flow or fate.accepted_by is None:
         return True
+    if case.end is EndKind.DIRECT and fate.flow.destination.port == _LISTENS.get(fate.accepted_by):
+        return True  # a direct flow to a listener of the sidecar
     seen = _SEEN_AT.get(fate.accepted_by)
     if seen is None:
         return case.end in {EndKind.DIRECT, EndKind.CHANGED, EndKind.ELSEWHERE, EndKind.OPAQUE}

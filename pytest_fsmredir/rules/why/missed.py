@@ -12,6 +12,7 @@ from pytest_fsmredir.rules.why.blame import (
     Blame,
     Near,
     Place,
+    is_sparing,
     jumps_to,
     named,
     nears,
@@ -38,6 +39,7 @@ def _explanations(case: Case) -> Iterator[Blame]:
     close = nears(case)
     topics = list(capturing(case))
     yield from _too_narrow(case, close, topics)
+    yield from _before(case)
     yield from _empty(case)
     yield from _no_jump(case)
     yield from _other_family(case)
@@ -71,6 +73,19 @@ def _too_narrow(case: Case, close: list[Near], topics: list[Topic]) -> Iterator[
 def _is_item(topic: Topic, near: Near) -> bool:
     values = topic.value_in(near.spot.rule)
     return values is not None and topic.is_item(values) and len(near.failing) == 1
+
+
+def _before(case: Case) -> Iterator[Blame]:
+    """Explain an exemption that is right for other flows, but has no redirect before it."""
+    decider = case.path.decider
+    if decider is None or not is_sparing(decider.rule):
+        return
+    chain, number = decider.chain, decider.rule.number
+    if case.with_rule(chain, number - 1, _redirect(case)) is case.sending.wanted:
+        why = (
+            f"no rule of {label(chain)} sends this flow to port {_port(case)} before rule #{number}"
+        )
+        yield Blame(f"{why}, which exempts it", (Place(chain), of(decider)))
 
 
 def _empty(case: Case) -> Iterator[Blame]:

@@ -41,6 +41,8 @@ _MISTAKEN = {
     Field.IN: "incoming interface",
     Field.OUT: "outgoing interface",
 }
+_PROPERTIES = frozenset({Field.MARK, Field.GID, Field.STATE, Field.TOS, Field.TTL})
+"""What a rule can ask of a packet, and no list is about."""
 _MULTIPORT = 15  # ports of one match (linux/netfilter/xt_multiport.h, XT_MULTI_PORTS)
 
 
@@ -67,7 +69,9 @@ def _explanations(case: Case) -> Iterator[Blame]:
     for topic in topics:
         yield from _wrong_field(case, topic, close)
         yield from _incomplete(case, topic, close)
-    yield from _late(case, late)
+    yield from _late(case, [spot for spot in late if _is_special(case, spot.rule)])
+    for topic in topics:
+        yield from _by_property(topic, case, close)
     for topic in topics:
         yield from _elsewhere(case, topic)
     yield from _extra(case)
@@ -121,6 +125,11 @@ def _negated(near: Near, topic: Topic) -> bool:
         for condition in near.failing
         for test, negated in leaves(condition.test)
     )
+
+
+def _is_special(case: Case, rule: Rule) -> bool:
+    """Whether a rule is for some flows only, and does not just end its chain."""
+    return bool(matched(rule, case.family, without=(Field.PROTOCOL,)))
 
 
 def _late(case: Case, late: list[Spot]) -> Iterator[Blame]:
@@ -179,6 +188,18 @@ def _is_listed(case: Case, topic: Topic, values: Intervals) -> bool:
     return topic.field is Field.PORT and inbound and served
 
 
+def _by_property(topic: Topic, case: Case, close: list[Near]) -> Iterator[Blame]:
+    """Explain an exemption by a property that the flow has not, such as a mark."""
+    for near in close:
+        fields = {test.field for c in near.failing for test, _ in leaves(c.test)}
+        if fields and fields <= _PROPERTIES:
+            chain, lacks = near.spot.chain, unmet(near.failing[0], case.sending.packet)
+            why = (
+                f"no rule of {label(chain)} exempts {topic.what}: {_short(near.spot)} asks for more"
+            )
+            yield Blame(f"{why} ({lacks})", (of(near.spot), Place(chain)))
+
+
 def _elsewhere(case: Case, topic: Topic) -> Iterator[Blame]:
     """Explain an exemption in another chain, or for the other IP version only."""
     level = _level(case)
@@ -224,7 +245,8 @@ def _not_included(case: Case) -> Iterator[Blame]:
     """Explain that destinations are captured that no inclusion list names."""
     if not case.policy.outbound_ip_range_inclusion_list:
         return
-    for asked in reversed(case.stack):
+    level = exempting_level(case)
+    for asked in [*([level] if level else []), *reversed(case.stack)]:
         if case.without(asked.rule) is case.sending.wanted:
             what = matched(asked.rule, case.family, without=(Field.PROTOCOL,))
             why = (
