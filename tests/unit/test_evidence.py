@@ -292,6 +292,23 @@ def test_a_capture_of_everything_names_the_jump_that_should_have_ranges() -> Non
     assert found.why == "rule #6 of OUT captures every destination, not only what is included"
 
 
+def test_an_excluded_port_in_an_included_range_names_the_missing_exemption() -> None:
+    """Catches: blame for the rule of the included range, which is right."""
+    policy = replace(
+        POLICY,
+        outbound_ip_range_exclusion_list=(),
+        outbound_ip_range_inclusion_list=(ip_network(SERVER),),
+    )
+    edits = (
+        gone(SIXTEENTH),
+        gone("-A OUT -p tcp -m multiport --dports 9001:9015 -j RETURN"),
+        gone("-A OUT -d 10.0.0.0/8 -j RETURN"),
+        (f"-A OUT -p tcp {TO_OUT}", f"-A OUT -p tcp -d {SERVER} {TO_OUT}"),
+    )
+    found = why(outbound(SERVER, 9016).direct, *edits, policy=policy)
+    assert found.why == "no rule of OUT exempts port 9016 before rule #3"
+
+
 def test_rules_that_do_not_explain_a_fate_are_not_blamed() -> None:
     """Catches: a rule blamed for packets that the rules treat correctly."""
     found = why(outbound(SERVER, 9016).direct)

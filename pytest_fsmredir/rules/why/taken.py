@@ -25,7 +25,7 @@ from pytest_fsmredir.rules.why.blame import (
     removable,
 )
 from pytest_fsmredir.rules.why.case import Case, Spot
-from pytest_fsmredir.rules.why.topics import Topic, covered, exempting
+from pytest_fsmredir.rules.why.topics import Topic, capturing, covered, exempting
 from pytest_fsmredir.rules.why.words import (
     effect,
     label,
@@ -232,9 +232,16 @@ def _extra(case: Case) -> Iterator[Blame]:
     for asked in removable(case)[:1]:
         for level in case.stack:
             special = matched(level.rule, case.family, without=(Field.PROTOCOL,))
-            if special and case.without(level.rule) is case.sending.wanted:
+            cures = special and case.without(level.rule) is case.sending.wanted
+            if cures and not _is_included(case, level.rule):
                 why = f"{named(level)} redirects {special} to {_target(case)}"
                 yield Blame(why, (of(level), *([of(asked)] if asked is not level else [])))
+
+
+def _is_included(case: Case, rule: Rule) -> bool:
+    """Whether a rule captures an included range, as it has to."""
+    pairs = [(topic, topic.value_in(rule)) for topic in capturing(case)]
+    return any(values is not None and topic.is_item(values) for topic, values in pairs)
 
 
 def _target(case: Case) -> str:
