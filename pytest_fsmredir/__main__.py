@@ -20,6 +20,8 @@ usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
   verify DIR                    check a report that --fsm-report wrote; see --help
   compare DIR DIR ...           compare reports of versions or implementations; see --help
   summary DIR                   show a report: annotations, Markdown, a badge, HTML; see --help
+  capture NAMESPACE/POD         write what decides where a pod's traffic goes into a file; see
+                                --help
   clean                         remove what killed runs left in a cluster; see --help
   selfcheck print               print a check that pods run in themselves; see --help
   rules show|path|check|diff    ask what the rules in a file or a pod do with packets; see --help
@@ -27,6 +29,7 @@ usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
 
 
 _MODULES = {
+    "capture": "cli.capture.command",
     "compare": "cli.compare",
     "reference": "implementations.reference.command",
     "summary": "cli.summary",

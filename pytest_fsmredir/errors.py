@@ -39,6 +39,10 @@ class SettingsError(FsmRedirError):
     """An option, environment variable or file holds an invalid value."""
 
 
+class CaptureError(FsmRedirError):
+    """The file of a captured pod is malformed; the message names the line and the key."""
+
+
 class ReportError(FsmRedirError):
     """A report cannot be read; the message names the file."""
 
@@ -68,3 +72,7 @@ def tail(text: str, lines: int = 5) -> str:
 
 class PodStoppedError(FsmRedirError):
     """A check wants a pod that the run does not make again, for a reason already reported."""
+
+
+class NotApplicableError(FsmRedirError):
+    """A check needs another pod than the one that is replayed; the message says which."""

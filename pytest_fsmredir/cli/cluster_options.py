@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 
-def add_cluster_options(parser: argparse.ArgumentParser) -> None:
+def add_cluster_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add the options that :func:`~pytest_fsmredir.cli.cluster_access.cluster_access` reads."""
     parser.add_argument(
         "--kubeconfig", type=Path, help="kubeconfig (default: KUBECONFIG or ~/.kube/config)"

@@ -22,6 +22,8 @@ def reject_conflicts(settings: Settings, given: Mapping[str, Given]) -> None:
     """
     where, asked = settings.where, settings.kubernetes
     on_netns_alone = settings.backends == (NETNS,)
+    if settings.replay is not None:
+        _reject_beside_replay(settings)
     if asked.nodes and on_netns_alone:
         raise SettingsError(
             f"{where['nodes']}: the backend netns has no nodes: add --fsm-backend kind or cluster"
@@ -38,6 +40,30 @@ def reject_conflicts(settings: Settings, given: Mapping[str, Given]) -> None:
         )
     if asked.sidecar == "pipy" and NETNS in settings.backends and settings.pipy_bin is None:
         raise SettingsError(f"{where['sidecar']}: pipy on netns requires --fsm-pipy-bin PATH")
+
+
+def _reject_beside_replay(settings: Settings) -> None:
+    """Require that no option contradicts the file of a captured pod.
+
+    Raises:
+        SettingsError: An option does.
+    """
+    where = settings.where
+    if settings.backends != (NETNS,):
+        raise SettingsError(
+            f"{where['replay']}: a captured pod is rebuilt on the backend netns alone: leave"
+            f" {where['backend']} out"
+        )
+    for name, given in (
+        ("iptables", settings.iptables != "auto"),
+        ("fuzz", bool(settings.fuzz)),
+        ("init-privileged", settings.init_privileged),
+    ):
+        if given:
+            raise SettingsError(
+                f"{where[name]} does not apply to {where['replay']}, whose file has the rules of"
+                " one pod: leave it out"
+            )
 
 
 def require_complete_identity(settings: Settings, file: Path, *, named: bool) -> None:

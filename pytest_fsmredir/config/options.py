@@ -98,6 +98,15 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             never_empty=True,
         ),
         Option(
+            "replay",
+            "a captured pod, which is rebuilt and judged: a file of the command capture",
+            "path",
+            "replay",
+            metavar="FILE",
+            again=True,
+            never_empty=True,
+        ),
+        Option(
             "init-image",
             "on kind and cluster: the image of an init container",
             "text",
@@ -369,5 +378,5 @@ GROUPS: dict[str, tuple[Option, ...]] = {
 
 OPTIONS = tuple(option for options in GROUPS.values() for option in options)
 
-IMPLEMENTATION = ("impl", "init-cmd", "rules")
+IMPLEMENTATION = ("impl", "init-cmd", "rules", "replay")
 """Options that name the implementation under test; they exclude each other."""

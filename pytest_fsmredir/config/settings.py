@@ -80,10 +80,12 @@ class Settings:
         conformance: Whether to run the packaged suite.
         backends: Names of the backends, in the user's order.
         kubernetes: The settings for the backends in Kubernetes.
-        impl: Name of the implementation under test; empty if ``init_cmd`` or ``rules`` is given.
+        impl: Name of the implementation under test; empty if another option names
+            it.
         init_cmd: The shell command under test; empty for none.
         init_cmd_base: The directory that a relative path of its program starts from.
         rules: The rules template under test; None for none.
+        replay: The file of the captured pod under test; None for none.
         features: The claims about features, by source, lowest precedence first; each is a list of
             features, which may be empty, or of changes such as ``("+ipv6", "-removal")``.
         checks: Globs of check ids; empty for all.
@@ -117,6 +119,7 @@ class Settings:
     init_cmd: str
     init_cmd_base: Path
     rules: Path | None
+    replay: Path | None
     features: Mapping[str, tuple[str, ...]]
     checks: tuple[str, ...]
     profiles: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""A pod in a network namespace for one generated configuration."""
+"""A pod in a network namespace as an end of many flows."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pytest_fsmredir.backends.facets import (
     Taps,
 )
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
+from pytest_fsmredir.backends.netns.sandbox import Sandbox
+from pytest_fsmredir.backends.netns.source import NetnsSource
 from pytest_fsmredir.backends.netns.wiring import BEHIND_SECOND_INTERFACE, CLIENT, SERVER, SILENT
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.model.checks import Level
@@ -31,49 +33,19 @@ _APP_UID = 1000
 _PAYLOAD = b"fsmredir"
 
 
-class NetnsTrialNetwork:
-    """A pod in a network namespace. Its flows pass no mesh: that would slow down many of them."""
+class NetnsHosts:
+    """A pod and the outside as hosts. Flows pass no mesh: that would slow down many of them.
 
-    def __init__(self, kind: NetnsMesh, configuration: Configuration) -> None:
-        """Make a pod like those of a mesh."""
-        backend, family = kind.backend, kind.family
-        self._kind, self._configuration = kind, configuration
-        self._backend, self._family, self._iptables = backend, family, kind.iptables
+    Attributes:
+        scene: The addresses of the pod and of the hosts.
+        own_addresses: Every address of the pod except loopback.
+    """
+
+    def __init__(self, backend: NetnsSource, site: Sandbox, scene: ProbeTargets) -> None:
+        self._backend, self._site, self.scene = backend, site, scene
         self._listening: set[tuple[bool, Transport, Address]] = set()
         self._undo = ExitStack()
-        with_second = bool(configuration.policy().network_interface_exclusion_list)
-        self._site = backend.new_site(configuration, with_second)
-        self._undo.callback(self._site.close)
-        self.own_addresses = self._site.addresses
-        behind = ip_network(BEHIND_SECOND_INTERFACE[family])
-        self.scene = ProbeTargets(
-            family=family,
-            server=SERVER[family],
-            pod=self._address_on(0),
-            loopback=LOOPBACK[family],
-            silent=SILENT[family],
-            second=self._address_on(1) if with_second else None,
-            beyond=str(behind[10]) if with_second else None,
-        )
-
-    def program(self) -> Programming:
-        """Run the implementation on the pod."""
-        return self._backend.program(self._site, self._iptables, self._backend.confinement)
-
-    def search(self, level: Level) -> Proven:
-        """Compare every flow of a level with the rules in the pod, and send those that differ."""
-        with closing(self._kind.another()) as mesh:
-            return every_flow.search(
-                mesh,
-                mesh.adopt(self._site),
-                mesh.facet(ForeignPrograms),
-                mesh.facet(KernelSettings),
-                mesh.facet(Taps),
-                mesh.facet(ForgedPackets),
-                level,
-                self._configuration,
-                self.scene.beyond,
-            ).agrees
+        self.own_addresses = site.addresses
 
     def listen(self, flow: Flow) -> None:
         """Make the destination of a flow answer, if it does not already."""
@@ -82,7 +54,7 @@ class NetnsTrialNetwork:
         is_tcp = flow.protocol is Transport.TCP
         if is_tcp and in_pod and port in RESERVED_PORTS:
             return  # the sidecar listens there
-        address = Address(ANY[self._family], port) if is_tcp else flow.destination
+        address = Address(ANY[self.scene.family], port) if is_tcp else flow.destination
         if (in_pod, flow.protocol, address) in self._listening:
             return
         self._listening.add((in_pod, flow.protocol, address))
@@ -101,7 +73,7 @@ class NetnsTrialNetwork:
                 yield from self._connect_all(host, flows, from_pod, port)
 
     def close(self) -> None:
-        """Remove the pod, and close all listeners."""
+        """Close all listeners."""
         self._undo.close()
 
     def _connect_all(
@@ -110,12 +82,59 @@ class NetnsTrialNetwork:
         if from_pod:
             source = None if port is None else Address(self.scene.pod, port)
         else:
-            source = Address(CLIENT[self._family], port or 0)
+            source = Address(CLIENT[self.scene.family], port or 0)
         return host.connect_all(flows, Dial(source=source))
 
-    def _address_on(self, link: int) -> str:
-        addresses = self._site.links[link].addresses
-        return next(each for each in addresses if ip_address(each).version == self._family)
+
+class NetnsTrialNetwork(NetnsHosts):
+    """A new pod for one generated configuration; :meth:`close` removes it."""
+
+    def __init__(self, kind: NetnsMesh, configuration: Configuration) -> None:
+        """Make a pod like those of a mesh."""
+        self._kind, self._configuration = kind, configuration
+        with_second = bool(configuration.policy().network_interface_exclusion_list)
+        site = kind.backend.new_site(configuration, with_second)
+        super().__init__(kind.backend, site, scene_of(site, kind.family))
+        self._undo.callback(site.close)
+
+    def program(self) -> Programming:
+        """Run the implementation on the pod."""
+        return self._backend.program(self._site, self._kind.iptables, self._backend.confinement)
+
+    def search(self, level: Level) -> Proven:
+        """Compare every flow of a level with the rules in the pod, and send those that differ."""
+        with closing(self._kind.another()) as mesh:
+            return every_flow.search(
+                mesh,
+                mesh.adopt(self._site),
+                mesh.facet(ForeignPrograms),
+                mesh.facet(KernelSettings),
+                mesh.facet(Taps),
+                mesh.facet(ForgedPackets),
+                level,
+                self._configuration,
+                self.scene.beyond,
+            ).agrees
+
+
+def scene_of(site: Sandbox, family: int) -> ProbeTargets:
+    """Return the addresses of a pod and of the hosts around it."""
+    with_second = len(site.links) > 1
+    behind = ip_network(BEHIND_SECOND_INTERFACE[family])
+    return ProbeTargets(
+        family=family,
+        server=SERVER[family],
+        pod=_address_on(site, 0, family),
+        loopback=LOOPBACK[family],
+        silent=SILENT[family],
+        second=_address_on(site, 1, family) if with_second else None,
+        beyond=str(behind[10]) if with_second else None,
+    )
+
+
+def _address_on(site: Sandbox, link: int, family: int) -> str:
+    addresses = site.links[link].addresses
+    return next(each for each in addresses if ip_address(each).version == family)
 
 
 def _how(probe: ProbeFlow) -> tuple[Transport, bool, int | None]:

@@ -49,26 +49,34 @@ def select(
     init_cmd: str = "",
     init_cmd_base: Path | None = None,
     rules: Path | None = None,
+    replay: Path | None = None,
     directory: Path | None = None,
 ) -> Implementation:
     """Return the implementation under test.
 
     Args:
-        name: A built-in name, ``module:attribute``, or an entry point; ignored if ``init_cmd`` or
-            ``rules`` is given.
+        name: A built-in name, ``module:attribute``, or an entry point; ignored if ``init_cmd``,
+            ``rules`` or ``replay`` is given.
         where: The source of the name, for messages.
         init_cmd: A shell command.
         init_cmd_base: The directory that a relative path of its program starts from.
         rules: A rules template.
+        replay: The file of a captured pod.
         directory: Where to look for modules, in addition to the import path of Python.
 
     Raises:
         SettingsError: The name does not exist, or is not an implementation.
+        CaptureError: The file of a captured pod is malformed.
     """
     if rules is not None:
         from pytest_fsmredir.implementations.rules_file import RulesFile
 
         return RulesFile(rules)
+    if replay is not None:
+        from pytest_fsmredir.implementations.replayed.pod import ReplayedPod
+        from pytest_fsmredir.model.capture_file import read_capture
+
+        return ReplayedPod(read_capture(replay))
     if init_cmd:
         return InitCommand(init_cmd, base=init_cmd_base)
     if name in _BUILT_IN:

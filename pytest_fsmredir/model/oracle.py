@@ -1,10 +1,14 @@
-"""The document as code: the route that a flow must take under a policy. It never reads rules."""
+"""The document as code: the route that a flow must take under a policy, and how binding that is.
+
+It never reads rules.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from pytest_fsmredir.model.checks import Level
 from pytest_fsmredir.model.flow import Direction, Flow, Protocol, Route
 from pytest_fsmredir.model.policy import Network, Policy
 from pytest_fsmredir.model.reserved import (
@@ -36,6 +40,22 @@ def expected(policy: Policy, flow: Flow, own_addresses: Collection[str]) -> Rout
     if flow.direction is Direction.INBOUND:
         return _inbound(policy, flow)
     return _outbound(policy, flow, own_addresses)
+
+
+def level_of(policy: Policy, flow: Flow, primary_address: str) -> Level:
+    """Return the level of the sentences that decide the fate of a flow."""
+    if flow.protocol is not Protocol.TCP:
+        return Level.MUST
+    if flow.interface in policy.network_interface_exclusion_list:
+        return Level.SHOULD  # SPEC-12.5
+    if flow.direction is Direction.INBOUND:
+        return Level.MUST if flow.destination.host == primary_address else Level.SHOULD  # SPEC-2.4
+    if flow.destination.host == primary_address:
+        return Level.SHOULD  # SPEC-7.3, SPEC-7.4
+    if ip_address(flow.destination.host).is_loopback:
+        is_must = flow.destination.host == "127.0.0.1" or flow.uid == SIDECAR_UID
+        return Level.MUST if is_must else Level.SHOULD  # SPEC-7.1, SPEC-6.1; SPEC-7.2
+    return Level.SHOULD if _is_contested(policy, flow) else Level.MUST
 
 
 def _inbound(policy: Policy, flow: Flow) -> Route:
@@ -71,3 +91,15 @@ def _included(address: IPv4Address | IPv6Address, ranges: tuple[Network, ...]) -
 
 def _within(address: IPv4Address | IPv6Address, ranges: tuple[Network, ...]) -> bool:
     return any(address in network for network in ranges)
+
+
+def _is_contested(policy: Policy, flow: Flow) -> bool:
+    """Whether an exclusion and an inclusion both cover an application's flow (SPEC-12.3)."""
+    if flow.uid == SIDECAR_UID:
+        return False
+    address = ip_address(flow.destination.host)
+    included = any(address in each for each in policy.outbound_ip_range_inclusion_list)
+    excluded = flow.destination.port in policy.outbound_port_exclusion_list or any(
+        address in each for each in policy.outbound_ip_range_exclusion_list
+    )
+    return included and excluded

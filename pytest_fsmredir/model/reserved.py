@@ -23,3 +23,6 @@ SERVED_PORTS: Final = (METRICS_PORT, LIVENESS_PORT, READINESS_PORT, STARTUP_PORT
 
 LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
 ANY: Final = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - the sidecar listens on every address of its pod
+
+GATEWAY = {4: "169.254.1.1", 6: "fe80::1"}
+"""The gateway of each pod in a network namespace."""

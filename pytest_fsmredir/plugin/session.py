@@ -23,9 +23,11 @@ from pytest_fsmredir.fuzz import require_hypothesis
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.in_cluster import InCluster
 from pytest_fsmredir.implementations.init_command import InitCommand
+from pytest_fsmredir.implementations.replayed.pod import ReplayedPod
 from pytest_fsmredir.implementations.select import claims, select
 from pytest_fsmredir.model.checks import Catalogue, Check, Profile
 from pytest_fsmredir.model.features import Feature
+from pytest_fsmredir.model.outcomes import Variant
 from pytest_fsmredir.model.withdrawn import reject_withdrawn
 from pytest_fsmredir.plugin.hooks import NODES, ConformanceHooks, is_worker
 from pytest_fsmredir.plugin.pause import Pause, require_terminal
@@ -124,9 +126,10 @@ def _planned(settings: Settings, config: pytest.Config) -> Plan:
         SettingsError: A setting names something that does not exist.
     """
     implementation = judged(settings, config.invocation_params.dir)
-    inferred = isinstance(implementation, (InitCommand, InCluster)) or settings.rules is not None
+    undeclared = (InitCommand, InCluster, ReplayedPod)
+    inferred = isinstance(implementation, undeclared) or settings.rules is not None
     claimed = claims(implementation, settings.features, inferred=inferred)
-    generated = _generated(settings, claimed.features)
+    generated = _generated(settings, implementation, claimed.features)
     checks = Catalogue([*catalogue.load().checks, *generated])
     _reject_unknown(settings, checks)
     reject_unusable(settings.waivers, checks, datetime.now(UTC).date())
@@ -134,7 +137,7 @@ def _planned(settings: Settings, config: pytest.Config) -> Plan:
         settings=settings,
         catalogue=checks,
         implementation=implementation,
-        variants=settings.variants(_default_iptables(settings), _nodes(settings, config)),
+        variants=_variants(settings, implementation, config),
         claims=claimed,
         generated=generated,
         is_worker=is_worker(config),
@@ -142,6 +145,28 @@ def _planned(settings: Settings, config: pytest.Config) -> Plan:
     _require_runnable_check(plan)
     _reject_iptables_settings(plan)
     return plan
+
+
+def _variants(
+    settings: Settings, implementation: Implementation, config: pytest.Config
+) -> tuple[Variant, ...]:
+    """Return the points of the matrix; a captured pod has its own variant and IP versions.
+
+    Raises:
+        SettingsError: The captured pod has no address of the IP versions to run on.
+    """
+    default = _default_iptables(settings)
+    if not isinstance(implementation, ReplayedPod):
+        return settings.variants(default, _nodes(settings, config))
+    families = implementation.capture.families
+    found = settings.variants(implementation.iptables or default)
+    kept = tuple(variant for variant in found if variant.family in families)
+    if not kept:
+        raise SettingsError(
+            f"{settings.where['ip']}: the captured pod has addresses of IPv{families[0]} alone:"
+            " leave the option out"
+        )
+    return kept
 
 
 def _nodes(settings: Settings, config: pytest.Config) -> Mapping[str, Sequence[str]]:
@@ -197,6 +222,7 @@ def judged(settings: Settings, directory: Path) -> Implementation:
         init_cmd=settings.init_cmd,
         init_cmd_base=settings.init_cmd_base,
         rules=settings.rules,
+        replay=settings.replay,
         directory=directory,
     )
     if NETNS in settings.backends and isinstance(found, InitCommand):
@@ -214,7 +240,13 @@ def _require_program(command: InitCommand, where: str) -> None:
         raise SettingsError(f"{where}: {command.command!r} cannot be run: {missing}")
 
 
-def _generated(settings: Settings, features: frozenset[Feature]) -> tuple[Check, ...]:
+def _generated(
+    settings: Settings, implementation: Implementation, features: frozenset[Feature]
+) -> tuple[Check, ...]:
+    if isinstance(implementation, ReplayedPod):
+        from pytest_fsmredir.fuzz.replay import ReplayChecks
+
+        return ReplayChecks(implementation.capture, features).checks
     if not settings.fuzz:
         return ()
     require_hypothesis()

@@ -13,11 +13,11 @@ from pytest_fsmredir.model.claims import PROVED, Statement
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.flow import Claim, Fate, Flow, Protocol, Route
-from pytest_fsmredir.model.oracle import expected
+from pytest_fsmredir.model.oracle import expected, level_of
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.reserved import SIDECAR_UID
 from pytest_fsmredir.probing.aim import APP_UIDS, ProbeFlow, probes
-from pytest_fsmredir.probing.judge import claim, level_of
+from pytest_fsmredir.probing.judge import claim
 from pytest_fsmredir.probing.network import Hosts, TrialNetwork
 
 NewTrialNetwork = Callable[[Configuration], AbstractContextManager[TrialNetwork]]

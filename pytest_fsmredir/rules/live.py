@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from pytest_fsmredir.rules import nft_tables
@@ -52,18 +53,22 @@ _PLAIN_QUEUES: Final = frozenset({"noqueue", "noop", "pfifo_fast", "fq_codel", "
 _MISSING: Final = 127
 
 
-def command(python: str = sys.executable) -> list[str]:
+def command(
+    python: str = sys.executable, more: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
     """Return the command to run in the pod; it prints every available listing.
 
     Args:
         python: The program that names the tables of nft if the program ``nft`` fails.
+        more: Further listings by name, and the commands that print them; :func:`read` does not
+            know them.
     """
     tables = Path(nft_tables.__file__).read_text(encoding="utf-8")
     lines = [
         # List each variant with its own programs, or with the plain ones if there are no others.
         "command -v iptables-nft-save >/dev/null || command -v iptables-legacy-save >/dev/null ||"
         " plain=1",
-        *(_printing(name, words) for name, words in _SECTIONS.items()),
+        *(_printing(name, words) for name, words in {**more, **_SECTIONS}.items()),
         "nft=$status",
         'if [ -n "$plain" ]; then :',
         *(_printing(name, words) for name, words in PLAIN.items()),

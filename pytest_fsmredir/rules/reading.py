@@ -41,6 +41,21 @@ def read_file(path: Path, family: int | None = None) -> RuleSet:
         raise RulesError(f"{path}: {why}") from None
 
 
+def saved_listings(text: str, family: int = 4) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the lines of each listing in one text, by its name, and the kernel settings.
+
+    The names are those of :mod:`.live`. A listing of iptables that names no variant is
+    ``iptables4`` or ``iptables6``.
+
+    Raises:
+        RulesError: A line belongs to no known listing; the message names it.
+    """
+    sorter = Sorter(family)
+    for number, line in enumerate(lines_of(text), 1):
+        sorter.take(number, line)
+    return {name: "\n".join(lines) for name, lines in sorter.raw.items()}, sorter.settings
+
+
 def read_text(text: str, family: int = 4) -> RuleSet:
     """Return the rules of all listings in one text.
 
@@ -66,6 +81,7 @@ class Sorter:
     Attributes:
         listings: IP version and lines of each iptables-save listing.
         settings: Kernel settings by name.
+        raw: The lines of each listing that :meth:`take` found, by its name.
     """
 
     def __init__(self, family: int) -> None:
@@ -73,7 +89,9 @@ class Sorter:
         self._family = family
         self.listings: list[tuple[int, Numbered]] = []
         self.settings: dict[str, str] = {}
+        self.raw: dict[str, list[str]] = {}
         self._named = ""
+        self._saved = f"iptables{family}"
         self._json: Numbered = []
         self._sets: Numbered = []
         self._policy: dict[int, list[PolicyRule]] = {4: [], 6: []}
@@ -90,14 +108,19 @@ class Sorter:
         if section:
             family = 6 if section[1] == "ip6tables" else 4
             self.listings.append((family, [(number, line)]))
+            self._saved = _name_of(family, text)
         elif self._json or text.startswith("{"):
             self._json.append((number, line))
+            self._keep("nft", line)
         elif not text or text.startswith("#"):
             return
         elif text.startswith(("create ", "add ")):
             self._sets.append((number, line))
+            self._keep("ipset", line)
         elif routing.is_rule(text):
-            self.add_policy(number, text, self._family_of(text))
+            version = self._family_of(text)
+            self.add_policy(number, text, version)
+            self._keep(f"rule{version}", text)
         elif text[0] in "*:-[" or text == "COMMIT":
             self._rule(number, line)
         elif found := _SETTING.fullmatch(text):
@@ -148,6 +171,10 @@ class Sorter:
         if not self.listings:
             self.listings.append((self._family, []))
         self.listings[-1][1].append((number, line))
+        self._keep(self._saved, line)
+
+    def _keep(self, name: str, line: str) -> None:
+        self.raw.setdefault(name, []).append(line)
 
     def _family_of(self, text: str) -> int:
         """Return the IP version of a line of ``ip rule``: each version starts with priority 0."""
@@ -166,6 +193,12 @@ class Sorter:
         if host == "default":
             family = 6 if "via fe80" in text or "pref medium" in text else 4
         self.add_route(number, text, family)
+        self._keep(f"route{family}", text)
+
+
+def _name_of(family: int, heading: str) -> str:
+    """Return the name of a listing from its first line, which names the variant nft alone."""
+    return f"iptables{family} {'nft' if '(nf_tables)' in heading else 'legacy'}"
 
 
 def _tables(lines: Sequence[tuple[int, str]]) -> Iterable[str]:

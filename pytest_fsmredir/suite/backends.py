@@ -16,6 +16,7 @@ from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.implementations.circuit_breaker import CircuitBreaker
 from pytest_fsmredir.implementations.in_cluster import InCluster
+from pytest_fsmredir.implementations.replayed.pod import ReplayedPod
 from pytest_fsmredir.suite.nodes import choose, require_ready
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.kind_backend import ClusterContext
     from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject
     from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
+    from pytest_fsmredir.backends.netns.replaying import ReplayBackend
 
 
 def make_backend(
@@ -57,6 +59,15 @@ def make_backend(
             settings, implementation, _cluster_context(settings, is_worker=is_worker), nodes
         )
     return _cluster(settings, implementation, nodes)
+
+
+def replay_backend(
+    pod: ReplayedPod, *, families: tuple[int, ...], timeout_s: float
+) -> ReplayBackend:
+    """Make a backend whose one pod is a captured one; the caller closes it."""
+    from pytest_fsmredir.backends.netns.replaying import ReplayBackend
+
+    return ReplayBackend(pod.capture, pod, families=families, timeout_s=timeout_s)
 
 
 def backend_on(
@@ -137,6 +148,10 @@ def _nodes(name: str, settings: Settings) -> tuple[Node, ...]:
 def _netns(settings: Settings, implementation: Implementation) -> Backend:
     from pytest_fsmredir.backends.netns.backend import NetnsBackend
 
+    if isinstance(implementation, ReplayedPod):
+        return replay_backend(
+            implementation, families=settings.families, timeout_s=settings.timeout_s
+        )
     deadline_s = settings.init_timeout_s
     return NetnsBackend(
         CircuitBreaker(implementation, deadline_s),

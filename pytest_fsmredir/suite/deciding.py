@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from pytest_fsmredir.backends.protocols import JudgedMesh
-from pytest_fsmredir.errors import FsmRedirError, PodStoppedError
+from pytest_fsmredir.errors import FsmRedirError, NotApplicableError, PodStoppedError
 from pytest_fsmredir.model.checks import GATE, Check, Level
 from pytest_fsmredir.model.claims import BaseClaim, Statement, Unmet, forget_claims, proofs
 from pytest_fsmredir.model.facets import call
@@ -131,7 +131,7 @@ def deciding(check: Check, variant: Variant, mesh: JudgedMesh) -> Course:
             forget_claims()
     except (KeyboardInterrupt, GeneratorExit, pytest.exit.Exception):
         raise
-    except PodStoppedError as why:
+    except (NotApplicableError, PodStoppedError) as why:
         return Result(replace(row, outcome=Outcome.NOT_RUN, reason=str(why)), skipped=str(why))
     except BaseException as error:  # a skip or failure of pytest is not a result of a check
         losses = mesh.losses()

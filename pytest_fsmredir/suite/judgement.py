@@ -18,6 +18,8 @@ from pytest_fsmredir.suite.results import Results
 
 EVERY_FLOW = "ALL-"
 """Prefix of the checks that compare every flow."""
+OF_REPLAY = "POD-"
+"""Prefix of the checks of a captured pod, which compare every flow in it."""
 
 
 class Verdict(StrEnum):
@@ -294,7 +296,8 @@ def _absent(
 
 
 def _proof(rows: list[Row]) -> str:
-    about_all = [row for row in rows if row.check.startswith(EVERY_FLOW)]
+    replayed = [row for row in rows if row.check.startswith(OF_REPLAY)]
+    about_all = replayed or [row for row in rows if row.check.startswith(EVERY_FLOW)]
     reasons = list(dict.fromkeys(row.proof for row in about_all if row.proof not in {"", PROVED}))
     if reasons:
         return f"not proved: {'; '.join(reasons)}"

@@ -115,12 +115,24 @@ class Runner:
         by_backend: dict[str, list[tuple[Check, Variant]]] = {}
         for check, variant in wanted:
             by_backend.setdefault(variant.backend, []).append((check, variant))
+        if self.plan.settings.replay is not None:
+            self._rebuild()
         for name in by_backend.keys() - {NETNS}:
             points = {variant: None for _, variant in by_backend[name]}
             first = [(self.plan.catalogue[GATE], variant) for variant in points]
             backend = self._backend(name)
             backend.prepare(self._orders(name, [*first, *by_backend[name]]))
             self.results.remark(backend.remarks)
+
+    def _rebuild(self) -> None:
+        """Rebuild the captured pod, and remark what its file does not hold.
+
+        Raises:
+            FsmRedirError: It cannot be rebuilt.
+        """
+        backend, variant = self._backend(NETNS), self.plan.variants[0]
+        with closing(self._mesh(backend, variant)) as mesh:
+            mesh.pod()
 
     def close(self) -> None:
         """Remove all pods."""
@@ -178,7 +190,7 @@ class Runner:
         mesh = self._mesh(backend, variant)
         mesh.watch = partial(self.watch, f"{check.id}[{variant}]")
         try:
-            if (unmet := self._gate.refusal(variant, mesh)) is not None:
+            if (unmet := self._refusal(variant, mesh)) is not None:
                 return self._with_consequence(not_judged(check, variant, unmet), check)
             result = yield from deciding(check, variant, mesh)
             try:
@@ -189,6 +201,10 @@ class Runner:
         finally:
             mesh.close()
         return self._with_consequence(result, check)
+
+    def _refusal(self, variant: Variant, mesh: JudgedMesh) -> Unmet | None:
+        """Return the refusal of a pod without lists; a captured pod is never refused."""
+        return None if self.plan.settings.replay else self._gate.refusal(variant, mesh)
 
     def _with_reasons(self, result: Result, check: Check, mesh: JudgedMesh) -> Result:
         """Return a result with its symptom, its explanation by the rules, and its evidence."""

@@ -242,6 +242,12 @@ def run_inside(
         return namespace.run_apart(work)
 
 
+def run_here(argv: Sequence[str]) -> Completed:
+    """Run a program of this machine, with the system directories on its PATH."""
+    env = {**os.environ, "PATH": search_path()}
+    return Completed(*procs.run_any(argv, timeout_s=60.0, env=env))
+
+
 def start_inside(namespace: Namespace, start: Callable[[], procs.Running]) -> procs.Running:
     """Start a program inside a network namespace and a new process namespace."""
 

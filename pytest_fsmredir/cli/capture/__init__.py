@@ -1,0 +1,1 @@
+"""Write what decides where a pod's traffic goes into one file."""

@@ -1,0 +1,92 @@
+"""A pod as a file holds it: everything that decides where its traffic goes, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_interface
+
+from pytest_fsmredir.model.configuration import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedInterface:
+    """An interface of the pod, without loopback.
+
+    Attributes:
+        name: Its name in the pod.
+        addresses: Its addresses with the prefix length, such as ``10.244.1.8/24``; primary first.
+    """
+
+    name: str
+    addresses: tuple[str, ...]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Its addresses without the prefix length."""
+        return tuple(str(ip_interface(each).ip) for each in self.addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedListener:
+    """A TCP socket of the pod that listens.
+
+    Attributes:
+        address: Its local address.
+        port: Its port.
+        uid: The user that owns it.
+    """
+
+    address: str
+    port: int
+    uid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """What is known about one pod.
+
+    Attributes:
+        pod: Its name, as ``NAMESPACE/NAME``; it is only for the reader.
+        taken_from: ``pod``, ``node`` or ``files``.
+        interfaces: Its interfaces, the primary one first.
+        users: The user ids of its containers, by container.
+        listeners: Its listening sockets; the sidecar's are among them.
+        annotations: Its annotations that a mesh reads.
+        traffic: The lists under ``spec.traffic`` of the MeshConfig.
+        settings: Kernel settings, such as ``net.ipv4.ip_forward``.
+        listings: What the programs that list rules and routes printed, by the name of the listing.
+        left_out: What the file does not hold, one phrase each.
+        redacted: Whether other addresses stand for the real ones.
+    """
+
+    pod: str
+    taken_from: str = "files"
+    interfaces: tuple[CapturedInterface, ...]
+    users: Mapping[str, int] = field(default_factory=dict)
+    listeners: tuple[CapturedListener, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    traffic: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    listings: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    redacted: bool = False
+
+    @property
+    def configuration(self) -> Configuration:
+        """The annotations and the lists of the mesh.
+
+        Raises:
+            ConfigurationError: No Pod or MeshConfig can hold them.
+        """
+        return Configuration(self.annotations, self.traffic)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address of the pod, without loopback, in the order of the file."""
+        return tuple(host for interface in self.interfaces for host in interface.hosts)
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """The IP versions of its primary interface."""
+        return tuple(sorted({6 if ":" in host else 4 for host in self.interfaces[0].hosts}))
