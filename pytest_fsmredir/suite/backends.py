@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,12 @@ from pytest_fsmredir.config.parsing import CLUSTER, KIND, NETNS
 from pytest_fsmredir.config.rerun import DEFAULT_CLUSTER
 from pytest_fsmredir.config.settings import KubernetesSettings, Settings
 from pytest_fsmredir.errors import SettingsError
-from pytest_fsmredir.implementations.base import Implementation
+from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.circuit_breaker import CircuitBreaker
 from pytest_fsmredir.implementations.in_cluster import InCluster
 from pytest_fsmredir.implementations.replayed.pod import ReplayedPod
+from pytest_fsmredir.model.capture import Capture
+from pytest_fsmredir.model.capture_file import read_capture
 from pytest_fsmredir.suite.nodes import choose, require_ready
 
 if TYPE_CHECKING:
@@ -68,6 +70,22 @@ def replay_backend(
     from pytest_fsmredir.backends.netns.replaying import ReplayBackend
 
     return ReplayBackend(pod.capture, pod, families=families, timeout_s=timeout_s)
+
+
+def rebuilding(file: Path, timeout_s: float) -> tuple[Capture, Callable[[str], ReplayBackend]]:
+    """Return the captured pod in a file, and what makes its backend for a default variant.
+
+    Raises:
+        CaptureError: The file is malformed.
+    """
+    pod = ReplayedPod(read_capture(file))
+
+    def make(default: str) -> ReplayBackend:
+        backend = replay_backend(pod, families=pod.capture.families, timeout_s=timeout_s)
+        backend.iptables = pod.iptables or IptablesVariant(default)
+        return backend
+
+    return pod.capture, make
 
 
 def backend_on(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -96,6 +98,22 @@ def test_check_that_needs_another_pod_does_not_run(project: Project) -> None:
         "the check needs a pod with other lists",
         "the check needs a new pod, and a replay has one pod",
     }
+
+
+@pytest.mark.parametrize(
+    ("port", "status", "words"), [(9016, 1, "no rule of TO_OUT exempts"), (443, 0, "→ 15001")]
+)
+def test_one_flow_is_sent_and_explained(
+    project: Project, port: int, status: int, words: str
+) -> None:
+    """Catches: a flow that is judged by the model alone, or without its path."""
+    captured(project, "nft", whole=False)
+    argv = [sys.executable, "-m", "pytest_fsmredir", "flow", str(project.path / "pod.capture")]
+    argv += ["--out", f"[2001:db8:5::10]:{port}", "--uid", "1000"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == status, done.stderr
+    assert "seen         accepted by the sidecar's outbound listener" in done.stdout
+    assert words in done.stdout
 
 
 def test_wrong_file_is_an_error_of_usage(project: Project) -> None:

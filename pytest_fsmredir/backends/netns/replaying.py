@@ -56,6 +56,7 @@ class ReplayBackend(NetnsBackend):
 
     Attributes:
         capture: The captured pod.
+        iptables: The variant of its rules.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class ReplayBackend(NetnsBackend):
             timeout_s: When an answer counts as missing, in seconds.
         """
         self.capture = capture
+        self.iptables = IptablesVariant.NFT
         self._rebuilt: Sandbox | None = None
         own = tuple(each for each in families if each in capture.families)
         super().__init__(implementation, families=own, timeout_s=timeout_s, privileged=True)
