@@ -31,7 +31,7 @@ def conform(directory: Path, checks: tuple[str, ...], without: str = "") -> dict
         [
             *(sys.executable, "-m", "pytest", "--fsm-conformance", "-p", "no:cacheprovider"),
             *("--fsm-init-cmd", command, "--fsm-init-privileged", "--fsm-require", "none"),
-            *("--fsm-check", ",".join(checks), "--fsm-report", str(directory)),
+            *("--fsm-check", ",".join(checks), f"--fsm-report={directory}"),
         ],
         cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False,
     )  # fmt: skip
