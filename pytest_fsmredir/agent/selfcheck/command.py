@@ -130,7 +130,7 @@ def _as_application(families: Sequence[int]) -> Tables:
 
 
 def _trials(sent: Iterable[Flow], policy: Policy, pod: Pod, sender: Sender) -> Iterator[Trial]:
-    """Send flows, but no more of a kind once several went wrong."""
+    """Send flows, but no more of a kind once several went wrong or could not be seen."""
     uid = os.getuid()
     wrong: Counter[tuple[str, bool]] = Counter()
     for flow in dict.fromkeys(sent):
@@ -140,8 +140,8 @@ def _trials(sent: Iterable[Flow], policy: Policy, pod: Pod, sender: Sender) -> I
         wanted = expected(policy, pod, uid, flow)
         if wanted == DIRECT and flow.kind == "hop limits":
             continue  # it would go beyond the node
-        trial = Trial(flow, wanted, sender.send(flow))
-        wrong[kind] += trial.is_wrong
+        trial = Trial(flow, wanted, sender.send(flow, wanted))
+        wrong[kind] += trial.is_wrong or trial.seen.fate == NOISY
         yield trial
         if sum(wrong.values()) > _MORE_THAN_ENOUGH:
             break
