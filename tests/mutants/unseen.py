@@ -90,11 +90,11 @@ KINDS = (
     Kind(
         "lists that the pod does not have",
         "It judges the lists of its own pod. Such a fault shows in a pod that has the list.",
-        ("*-cut-at-*", "*-thousandths-*", "*-byte", "*-4096-*", "*-cancels", "*triple-lost",
-         "*-merged", "*-skipped", "*-followers-*", "*-ascending-*", "mesh-*", "empty-annotation-*",
-         "*-first-address", "*-sixteenth-*", "inclusion-decided-*", "*-of-both-versions",
-         "*-own-address*", "annotations-leak-*", "blank-ends-*", "split-at-*", "*-after-blank-*",
-         "*-by-kind"),
+        ("*-cut-at-*", "*-thousandths-*", "*-byte", "*-4096-*", "*-cancels", "included-doubles-*",
+         "*triple-lost", "*-merged", "*-skipped", "*-followers-*", "*-ascending-*", "mesh-*",
+         "empty-annotation-*", "*-first-address", "*-sixteenth-*", "inclusion-decided-*",
+         "*-of-both-versions", "*-own-address*", "annotations-leak-*", "blank-ends-*", "split-at-*",
+         "*-after-blank-*", "*-by-kind"),
     ),
     Kind(
         "places that it does not dial, and what happens behind the pod's interface",
