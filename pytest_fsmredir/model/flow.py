@@ -217,7 +217,9 @@ class Fate:
             hops = f"{self.path[0]}, which loops: it passed the sidecar {passes} times"
         else:
             hops = ", then ".join(str(acceptance) for acceptance in self.path)
-        if self.lost is None:
+        if self.lost is None and not hops:
+            seen = "answered by a host that the harness does not know"
+        elif self.lost is None:
             seen = f"answered through {hops}" if len(self.path) > 1 else f"accepted by {hops}"
         else:
             seen = f"accepted by {hops}, but the client saw: {self.lost}" if hops else self.lost

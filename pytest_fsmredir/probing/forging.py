@@ -30,6 +30,7 @@ _CLOSED: Final = 20024  # a port of the pod on which nothing listens
 _FIRST: Final = 45000  # source port of the first forged packet
 _AS_REQUIRED: Final = ""
 _USED: Final = 8080  # a port on which the checks of every flow listen
+_UNANSWERED_AT_MOST: Final = 2  # each one costs the whole time limit of a flow
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Forger:
         self._mesh, self._pod, self._policy = means.mesh, means.pod, means.policy
         self._taps, self._forged = means.taps, means.forged
         self._ports = count(_FIRST)
+        self._unanswered = 0
 
     def wrong(self, packet: Packet, route: Route) -> str | None:
         """Send one packet; return how it differs from the route that it must take.
@@ -65,7 +67,7 @@ class Forger:
         Returns:
             What was seen; empty if the packet took its route; None if it cannot be sent or judged.
         """
-        if packet.gid or packet.mark or packet.interface != "eth0":
+        if not self._can(packet):
             return None
         if packet.protocol == TCP:
             make = _made(packet)
@@ -74,9 +76,14 @@ class Forger:
 
     def wrong_header(self, packet: Packet, route: Route) -> str | None:
         """Send SYNs with each known kind of header; return how the first wrong one differs."""
-        if packet.gid or packet.mark or packet.interface != "eth0" or packet.protocol != TCP:
+        if not self._can(packet) or packet.protocol != TCP:
             return None
         return self._try(packet, route, syns.variations(packet.family))
+
+    def _can(self, packet: Packet) -> bool:
+        """Whether the packet can be forged, and forged packets are still seen to pass."""
+        plain = not packet.gid and not packet.mark and packet.interface == "eth0"
+        return plain and self._unanswered < _UNANSWERED_AT_MOST
 
     def _try(self, packet: Packet, route: Route, made: dict[str, syns.Make]) -> str | None:
         outbound = packet.direction is Direction.OUTBOUND
@@ -90,6 +97,7 @@ class Forger:
                     if seen:
                         return f"a SYN {name} {seen}".replace("  ", " ")
         except Unmet:  # the follower did not pass: the pod's usual flows are not as required
+            self._unanswered += 1
             return None
         return _AS_REQUIRED
 

@@ -230,6 +230,10 @@ class Domain:
         owned = self._pod.own(self._family).values()
         return tuple(sorted((a, a) for addresses in owned for a in addresses))
 
+    def _not_dialled(self) -> Intervals:
+        reserved = [(a, a) for a in self._pod.reserved] if self._family == 6 else []
+        return joined([*_NOT_DIALLED[self._family], *reserved])
+
     def _leaving(self) -> int:
         bdd, loopback = self._space.bdd, (LOOPBACK[self._family],)
         local = self._pod.local(self._family)
@@ -240,7 +244,7 @@ class Domain:
         )
         remote = bdd.minus(
             self.only(Field.DESTINATION, outside(local, width)),
-            self.only(Field.DESTINATION, _NOT_DIALLED[self._family]),
+            self.only(Field.DESTINATION, self._not_dialled()),
         )
         others = self._interfaces(n for n in self._space.interfaces if n not in {"", "lo"})
         by_lo = self._interfaces(["lo"])

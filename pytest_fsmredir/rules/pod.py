@@ -32,12 +32,15 @@ class Surroundings:
         addresses: Its addresses as text, by interface, without loopback; the primary one first.
         closed: The pod has no other interfaces. If False, rules may name further ones, and one
             interface that no rule names exists as well.
+        reserved: Addresses of its loopback interface that no host has: the reserved ones of IPv6
+            (RFC 4291, section 4). Istio's tool gives ``::6`` to it.
     """
 
     addresses: Mapping[str, Sequence[str]] = field(
         default_factory=lambda: {"eth0": EXAMPLE_ADDRESSES}
     )
     closed: bool = False
+    reserved: Sequence[int] = ()
 
     @classmethod
     def of(
@@ -54,19 +57,24 @@ class Surroundings:
             closed: The pod has no other interfaces.
         """
         found: dict[str, list[str]] = {}
+        reserved: list[int] = []
         for family, routing in sorted(rules.routing.items()):
             for route in routing.tables.get("local", ()):
                 low, high = route.destination
-                known = low == high and route.kind == "local" and route.interface != "lo"
                 host = ip_address(low) if family == 4 else IPv6Address(low)
-                if known and not host.is_link_local:
+                if low != high or route.kind != "local" or host.is_link_local:
+                    continue
+                if route.interface != "lo":
                     found.setdefault(route.interface, []).append(str(host))
+                elif family == 6 and host.is_reserved and not host.is_loopback:
+                    reserved.append(low)
         places = {name: n for n, name in enumerate(first)}
         last = len(places)
         for owned in found.values():
             owned.sort(key=lambda name: places.get(name, last))
         devices = sorted(found, key=lambda d: min(places.get(name, last) for name in found[d]))
-        return cls({d: tuple(found[d]) for d in devices}, closed=closed) if found else None
+        owned_by = {device: tuple(found[device]) for device in devices}
+        return cls(owned_by, closed=closed, reserved=tuple(reserved)) if found else None
 
     def own(self, family: int) -> dict[str, list[int]]:
         """Return the addresses of one IP version as numbers, by interface."""

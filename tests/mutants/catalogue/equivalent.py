@@ -396,6 +396,13 @@ MUTANTS = (
         " run takes no effect from them",
     ),
     Mutant(
+        name="same-loopback-has-a-reserved-address",
+        what="the loopback interface has the address ::6",
+        source="istio-iptables and kumactl 2.14.3, for connections that pass the sidecar inbound",
+        load=followed_by("ip -6 addr replace ::6/128 dev lo 2>/dev/null || true"),
+        argument="::/8 is reserved (RFC 4291, section 4): no remote host has such an address",
+    ),
+    Mutant(
         name="same-exempts-absent-interfaces",
         what="the interfaces of group 7 are exempt, and the pod has none",
         source="a correct rule set with a match that the model of the rules does not know",
