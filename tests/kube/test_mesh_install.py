@@ -214,7 +214,13 @@ def test_kubelet_probes_distinguish_live_from_dead(
     http = {"httpGet": {"port": 8080, "path": "/?ready"}, "periodSeconds": 1}
     https = {"httpGet": {"port": 8080, "scheme": "HTTPS"}, "periodSeconds": 1}
     tcp = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
-    all_three = {"readinessProbe": http, "livenessProbe": https, "startupProbe": tcp}
+    # On a busy machine the application takes long to start and to answer.
+    patient = {"timeoutSeconds": 30, "failureThreshold": 60}
+    all_three = {
+        "readinessProbe": http,
+        "livenessProbe": https | patient,
+        "startupProbe": tcp | patient,
+    }
     pods = [
         pod("live", pod_image, app={**serving, **all_three}),
         pod("dead-http", pod_image, app={"readinessProbe": http}),

@@ -43,6 +43,7 @@ EFFECTS = {
     "pod-image": "changes the image of the pods",
     "privilege": "chooses how the run gets its privileges",
     "profile": "selects profiles: the checks of the others were not run",
+    "replay": "judges a pod rebuilt from a file: no implementation was run",
     "report": "names the directory of the report",
     "require": "decides the exit status, not the verdict",
     "rules": "names the implementation",
