@@ -34,6 +34,7 @@ from pytest_fsmredir.backends.kubernetes.pods.pool import PodPool
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.init_command import InitCommand
 from pytest_fsmredir.implementations.reference.programming import Reference
+from pytest_fsmredir.model.capture_file import read_capture
 from pytest_fsmredir.model.configuration import Configuration
 
 pytestmark = pytest.mark.kube
@@ -173,6 +174,21 @@ def test_rules_of_a_pod_are_proved(user: User) -> None:
     assert status == 0, lines
     assert "injected; outboundIPRangeExclusionList 203.0.113.0/24" in lines[0]
     assert lines[1].startswith("proved for every address, port and user (IPv4"), lines
+    assert user.ended(name)
+
+
+def test_pod_is_captured_into_a_file(user: User, tmp_path: Path) -> None:
+    """Catches: a file without the lists, rules or addresses of the running pod."""
+    name, file = user.injected(Reference()), tmp_path / "pod.yaml"
+
+    status, lines = user.asks("capture", f"{user.namespace}/{name}", "-o", str(file))
+
+    assert status == 0, lines
+    found = read_capture(file)
+    assert found.annotations == ANNOTATIONS
+    assert "--dports 6379" in found.listings["iptables4 nft"]
+    assert [each.name for each in found.interfaces] == ["eth0"]
+    assert {15001, 15003} <= {each.port for each in found.listeners}
     assert user.ended(name)
 
 
