@@ -114,18 +114,28 @@ def test_network_capabilities_are_enough(mesh: Mesh, programmer: Programmer) -> 
     assert mesh.client.connect(pod, 8080).captured_inbound
 
 
-@section.check("INIT-017", "17.13", families=(4, 6))
-def test_pod_forwards_no_packets_of_others(mesh: Mesh, taps: Taps, forged: ForgedPackets) -> None:
-    """Programming a pod SHOULD NOT make it forward packets of others."""
-    pod, client = mesh.pod(), Address(forged.silent_address(), 20039)
-    remote, own = Address(mesh.server.address, 8080), Address(pod.address, 20031)
-
+def _keeps_strangers_out(mesh: Mesh, taps: Taps, forged: ForgedPackets, pod: Pod) -> bool:
+    """Send a stranger's datagram and then a SYN; return whether only the SYN has an effect."""
+    client, remote = Address(forged.silent_address(), 20039), Address(mesh.server.address, 8080)
+    own = Address(pod.address, 20031)
     with taps.of(pod) as tap:
         forged.deliver(tap, forge.udp(client, remote, STRANGERS))
         forged.deliver(tap, forge.tcp(client, own, forge.SYN, seq=1))
         first = tap.expect("an answer", lambda packet: packet.destination in (client, remote))
         forged.deliver(tap, forge.tcp(client, own, forge.RST, seq=2))
-        assert first.source == own, f"the pod forwarded a datagram to {remote}"
+    return first.source == own
+
+
+@section.check("INIT-017", "17.13", families=(4, 6))
+def test_pod_forwards_no_packets_of_others(
+    mesh: Mesh, programmer: Programmer, taps: Taps, forged: ForgedPackets
+) -> None:
+    """Programming a pod SHOULD NOT make it forward packets of others."""
+    pod = mesh.bare_pod()
+
+    assert _keeps_strangers_out(mesh, taps, forged, pod), "it forwards before it is programmed"
+    programmer.program(pod)
+    assert _keeps_strangers_out(mesh, taps, forged, pod), "the pod forwarded a datagram"
 
 
 @section.check("INIT-018", "17.14")
