@@ -38,8 +38,28 @@ def reject_conflicts(settings: Settings, given: Mapping[str, Given]) -> None:
             f"{where['app-image']} requires --fsm-agent=ephemeral: the probe agent cannot run"
             " inside another image"
         )
+    _reject_benchmark(settings, given)
     if asked.sidecar == "pipy" and NETNS in settings.backends and settings.pipy_bin is None:
         raise SettingsError(f"{where['sidecar']}: pipy on netns requires --fsm-pipy-bin PATH")
+
+
+def _reject_benchmark(settings: Settings, given: Mapping[str, Given]) -> None:
+    """Require that a benchmark can measure, and that its options are given for one.
+
+    Raises:
+        SettingsError: It cannot, or an option would have no effect.
+    """
+    where = settings.where
+    if settings.benchmark and NETNS not in settings.backends:
+        raise SettingsError(
+            f"{where['benchmark']}: it measures on the backend netns only: add it, as in"
+            f" --fsm-backend netns,{settings.backends[0]}, or leave the option out"
+        )
+    for name in ("benchmark-entries", "benchmark-rounds", "benchmark-time"):
+        if not settings.benchmark and name in where and given[name].transient:
+            raise SettingsError(
+                f"{where[name]} has an effect in a benchmark only: add --fsm-benchmark"
+            )
 
 
 def _reject_beside_replay(settings: Settings) -> None:
@@ -57,6 +77,7 @@ def _reject_beside_replay(settings: Settings) -> None:
     for name, given in (
         ("iptables", settings.iptables != "auto"),
         ("fuzz", bool(settings.fuzz)),
+        ("benchmark", settings.benchmark),
         ("init-privileged", settings.init_privileged),
     ):
         if given:

@@ -38,10 +38,11 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def is_requested(config: pytest.Config) -> bool:
-    """Whether an option or a variable requests a conformance run; this reads no file."""
-    option = OPTIONS[0]
-    return bool(
+    """Whether an option or a variable requests a run or a benchmark; this reads no file."""
+    return any(
         config.getoption(option.key) or os.environ.get(option.variable) or config.getini(option.key)
+        for option in OPTIONS
+        if option.name in ("conformance", "benchmark")
     )
 
 

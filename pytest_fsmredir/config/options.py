@@ -251,6 +251,39 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             suite=True,
         ),
     ),
+    "The benchmark": (
+        Option(
+            "benchmark",
+            "measure what the implementation costs, on netns: latency, rates, time to program, rule"
+            " memory; without --fsm-conformance nothing is judged",
+            "flag",
+            "benchmark",
+        ),
+        Option(
+            "benchmark-entries",
+            "numbers of excluded ranges to measure with",
+            "entries",
+            "benchmark_entries",
+            default="0,1,15,100,1000,10000",
+            metavar="N[,N]",
+        ),
+        Option(
+            "benchmark-rounds",
+            "rounds of measurements at most, for each variant",
+            "rounds",
+            "benchmark_rounds",
+            default="20",
+            metavar="N",
+        ),
+        Option(
+            "benchmark-time",
+            "seconds after which the benchmark of all variants makes no further pods",
+            "seconds",
+            "benchmark_time_s",
+            default="100",
+            metavar="S",
+        ),
+    ),
     "The sidecar": (
         Option(
             "sidecar",

@@ -18,6 +18,8 @@ BACKENDS = (NETNS, KIND, CLUSTER)
 
 EVERY_NODE = "all"
 
+MOST_ENTRIES, _MOST_ROUNDS = 100_000, 1000
+
 _TRUTH = {"true": True, "1": True, "yes": True, "on": True}
 _TRUTH |= {"": False, "false": False, "0": False, "no": False, "off": False}
 
@@ -104,6 +106,29 @@ def whole_number(given: Given) -> int:
     return int(given.text)
 
 
+def rounds(given: Given) -> int:
+    """Return a number of rounds, from 1 to 1,000."""
+    number = whole_number(given)
+    if not 1 <= number <= _MOST_ROUNDS:
+        raise SettingsError(
+            f"{given.where}: {given.text!r} is not a number of rounds from 1 to {_MOST_ROUNDS}:"
+            " write one such as 20"
+        )
+    return number
+
+
+def entries(given: Given) -> tuple[int, ...]:
+    """Return numbers of list entries, each once, in ascending order."""
+    numbers = {item: item.isascii() and item.isdecimal() for item in items(given)}
+    wrong = [item for item, decimal in numbers.items() if not decimal or int(item) > MOST_ENTRIES]
+    if wrong or not numbers:
+        raise SettingsError(
+            f"{given.where}: {(wrong or [given.text])[0]!r} is not a number of list entries from 0"
+            f" to {MOST_ENTRIES}: write numbers such as 0,15,1000"
+        )
+    return tuple(sorted({int(item) for item in numbers}))
+
+
 def backends(given: Given) -> tuple[str, ...]:
     """Return the names of backends, each once."""
     named = _known("backend", items(given), BACKENDS, given.where)
@@ -149,6 +174,8 @@ PARSERS = {
     "flag": Parser("flag", boolean),
     "seconds": Parser("seconds, more than 0 and at most 3600", seconds),
     "whole number": Parser("whole number from 0 up", whole_number),
+    "rounds": Parser("whole number from 1 to 1000", rounds),
+    "entries": Parser("list of whole numbers", entries),
     "IP versions": Parser("text", ip_versions),
     "backends": Parser(f"list of {', '.join(BACKENDS)}", backends),
     "profiles": Parser("list of profiles", profiles),

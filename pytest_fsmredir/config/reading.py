@@ -25,13 +25,14 @@ _NOTHING = Given("", "", Path())
 
 
 def read_settings(config: pytest.Config) -> Settings:
-    """Return the settings of this run; the options file is read for a conformance run only.
+    """Return the settings of this run; the options file is read if the run judges or measures.
 
     Raises:
         SettingsError: A value is invalid; the message names the value and its source.
     """
     layers = _layers(config)
-    if not parsing.boolean(_first(layers)["conformance"]):
+    first = _first(layers)
+    if not any(parsing.boolean(first[name]) for name in ("conformance", "benchmark")):
         return _settings(layers, None, config)
     sources.reject_misled_root(config)
     return read_all_settings(config)

@@ -107,6 +107,10 @@ class Settings:
         init_privileged: Whether the init container is privileged.
         fuzz: How many policies to generate for each variant; 0 for none.
         seed: Seed of the generated policies.
+        benchmark: Whether to measure what the implementation costs.
+        benchmark_entries: Numbers of list entries to measure with.
+        benchmark_rounds: Rounds of measurements at most.
+        benchmark_time_s: Seconds after which the benchmark makes no further pods.
         where: The source of each option that is not a default, for messages.
         texts: The text of every option that is not a default.
         repeat: Arguments that the command to re-run a check must repeat.
@@ -140,6 +144,10 @@ class Settings:
     init_privileged: bool
     fuzz: int
     seed: int
+    benchmark: bool
+    benchmark_entries: tuple[int, ...]
+    benchmark_rounds: int
+    benchmark_time_s: float
     where: Mapping[str, str]
     texts: Mapping[str, str]
     repeat: tuple[str, ...]

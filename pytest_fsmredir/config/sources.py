@@ -48,6 +48,10 @@ def reject_typed(config: pytest.Config) -> None:
     typed = {argument.partition("=")[0] for argument in arguments(config)}
     given = command_line(config)
     for option in OPTIONS:
+        if option.name.startswith("benchmark-") and option.switch in typed:
+            raise pytest.UsageError(
+                f"{option.switch} has an effect in a benchmark only: add --fsm-benchmark"
+            )
         if option.suite and option.name in given and option.switch in typed:
             raise pytest.UsageError(
                 f"{option.switch} has an effect in a conformance run only: add --fsm-conformance"

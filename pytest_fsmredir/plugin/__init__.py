@@ -86,7 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from pytest_fsmredir.plugin.session import prepare
 
     hooks = prepare(config)
-    if hooks is None:
+    if not hooks:
         reject_unused(config)
-    else:
-        config.pluginmanager.register(hooks, "fsmredir-conformance")
+    for each in hooks:
+        config.pluginmanager.register(each)

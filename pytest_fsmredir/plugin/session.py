@@ -29,6 +29,7 @@ from pytest_fsmredir.model.checks import Catalogue, Check, Profile
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.outcomes import Variant
 from pytest_fsmredir.model.withdrawn import reject_withdrawn
+from pytest_fsmredir.plugin.benchmark import BenchmarkHooks
 from pytest_fsmredir.plugin.hooks import NODES, ConformanceHooks, is_worker
 from pytest_fsmredir.plugin.pause import Pause, require_terminal
 from pytest_fsmredir.report.describe import explanation, listing
@@ -87,8 +88,8 @@ def _matching(globs: Sequence[str], where: str) -> list[Check]:
     return list(found.values())
 
 
-def prepare(config: pytest.Config) -> ConformanceHooks | None:
-    """Return the hooks of the requested run, with its privileges; None if none is requested.
+def prepare(config: pytest.Config) -> list[ConformanceHooks | BenchmarkHooks]:
+    """Return the hooks of the requested run, with its privileges; none if none is requested.
 
     Raises:
         pytest.UsageError: A setting is invalid, or the machine lacks a prerequisite.
@@ -96,7 +97,7 @@ def prepare(config: pytest.Config) -> ConformanceHooks | None:
     try:
         settings = read_settings(config)
         if not settings.conformance:
-            return None
+            return [_measuring(settings, config)] if settings.benchmark else []
         if config.getoption("forked", False):
             raise SettingsError(
                 "--forked: checks share pods and one event loop, which a process for each check"
@@ -116,7 +117,31 @@ def prepare(config: pytest.Config) -> ConformanceHooks | None:
         raise pytest.UsageError(str(error)) from None
     _collect_suite(config)
     config.stash[RUNNER] = hooks.runner
-    return hooks
+    if not settings.benchmark or is_worker(config):
+        return [hooks]
+    return [hooks, BenchmarkHooks(config, plan, hooks.runner.results, alone=False)]
+
+
+def _measuring(settings: Settings, config: pytest.Config) -> BenchmarkHooks:
+    """Return the hooks of a run that measures and judges nothing, with its privileges.
+
+    Raises:
+        FsmRedirError: A setting is invalid, or the machine lacks a prerequisite.
+    """
+    if is_worker(config) or config.getoption("numprocesses", None):
+        raise SettingsError("-n: parallel tests would disturb the benchmark: leave it out")
+    plan = _planned(settings, config)
+    results = Results("not acquired", preflight.iptables_versions(plan.variants))
+    if not config.option.collectonly:
+        if settings.report is not None:
+            from pytest_fsmredir.report.write import prepare_directory
+
+            prepare_directory(settings.report)
+        results.privilege = privileges.acquire(settings.privilege)
+        preflight.default_iptables(settings.iptables)
+        results.sidecar = preflight.sidecar(settings.pipy)
+        preflight.probe(variant for variant in plan.variants if not variant.in_kubernetes)
+    return BenchmarkHooks(config, plan, results, alone=True)
 
 
 def _planned(settings: Settings, config: pytest.Config) -> Plan:

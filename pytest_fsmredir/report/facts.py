@@ -79,5 +79,6 @@ def facts(plan: Plan, results: Results, hygiene: Hygiene, config: pytest.Config)
         "options": dict(plan.settings.texts),
         "seed": plan.settings.seed,
         "attempts": 1,
+        **({"benchmark": dict(results.benchmark)} if results.benchmark else {}),
         "hygiene": hygiene.as_dict(results.reruns),
     }

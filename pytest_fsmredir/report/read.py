@@ -90,6 +90,7 @@ def read_report(path: Path) -> Report:
     except OSError as error:
         raise ReportError(
             f"{file}: {error.strerror}: name a directory that --fsm-report wrote"
+            " in a conformance run"
         ) from None
     except (ValueError, RecursionError):
         raise ReportError(f"{file}: not JSON: name a directory that --fsm-report wrote") from None

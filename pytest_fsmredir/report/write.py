@@ -12,6 +12,7 @@ import yaml
 
 from pytest_fsmredir.errors import SettingsError
 from pytest_fsmredir.model.outcomes import EVIDENCE
+from pytest_fsmredir.report.benchmark import FIGURES, FOLDER, write_plots
 from pytest_fsmredir.report.document import canonical, document
 from pytest_fsmredir.report.junit import junit
 from pytest_fsmredir.report.page.page import PAGE, page
@@ -34,11 +35,13 @@ def prepare_directory(directory: Path) -> None:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name in (*_FILES, PAGE, SUMS, SIGNATURE):
+        for name in (*_FILES, PAGE, SUMS, SIGNATURE, FIGURES):
             (directory / name).touch()
             (directory / name).unlink()
         for readme in (directory / EVIDENCE).glob("*/README.yaml"):  # leaves what is not ours
             shutil.rmtree(readme.parent)
+        for plot in (directory / FOLDER).glob("*.svg"):
+            plot.unlink()
     except OSError as error:
         raise SettingsError(f"--fsm-report: {directory}: {error.strerror}") from None
 
@@ -62,6 +65,8 @@ def write_report(
     pairs = zip(_FILES, texts, strict=True)
     files = [_written(directory / name, text) for name, text in pairs]
     files.insert(0, _written(directory / PAGE, page(Report(directory / REPORT, made))))
+    if measured := facts.get("benchmark"):
+        files += write_plots(measured, directory)
     evidence = [each for each in (directory / EVIDENCE).rglob("*") if each.is_file()]
     sums = sums_text(digests_of([*files, *evidence], directory))
     return [*files, _written(directory / SUMS, sums)]

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_fsmredir.backends.measuring import Amounts, Bench
 from pytest_fsmredir.backends.protocols import Backend
 from pytest_fsmredir.config.parsing import CLUSTER, KIND, NETNS
 from pytest_fsmredir.config.rerun import DEFAULT_CLUSTER
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.kind_backend import ClusterContext
     from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject
     from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
+    from pytest_fsmredir.backends.netns.backend import NetnsBackend
     from pytest_fsmredir.backends.netns.replaying import ReplayBackend
 
 
@@ -129,6 +131,38 @@ def shared_cluster(settings: Settings) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def benchmark_backend(
+    settings: Settings, implementation: Implementation, amounts: Amounts
+) -> Iterator[Callable[[int, IptablesVariant], Bench]]:
+    """Provide what makes the benchmark's pods of an IP version and an iptables variant.
+
+    Args:
+        settings: The user's settings.
+        implementation: The implementation under test.
+        amounts: How much one measurement sends.
+
+    Raises:
+        BackendError: The creation fails.
+    """
+    from pytest_fsmredir.backends.netns.measuring import NetnsBench
+
+    # A thread that makes pods in advance would disturb the measurements.
+    with closing(_netns(settings, implementation, in_advance=False)) as backend:
+
+        def bench(family: int, iptables: IptablesVariant) -> Bench:
+            return NetnsBench(
+                backend,
+                family,
+                iptables,
+                amounts=amounts,
+                timeout_s=settings.timeout_s,
+                with_sidecar=settings.pipy is not None,
+            )
+
+        yield bench
+
+
 def nodes_to_run_on(settings: Settings, *, ready: bool) -> dict[str, list[str]]:
     """Return the names of the nodes to run on, by backend; empty if the options name no nodes.
 
@@ -163,7 +197,9 @@ def _nodes(name: str, settings: Settings) -> tuple[Node, ...]:
         return nodes_of(cluster)
 
 
-def _netns(settings: Settings, implementation: Implementation) -> Backend:
+def _netns(
+    settings: Settings, implementation: Implementation, *, in_advance: bool = True
+) -> NetnsBackend:
     from pytest_fsmredir.backends.netns.backend import NetnsBackend
 
     if isinstance(implementation, ReplayedPod):
@@ -178,6 +214,7 @@ def _netns(settings: Settings, implementation: Implementation) -> Backend:
         init_timeout_s=deadline_s,
         privileged=settings.init_privileged,
         pipy=settings.pipy,
+        in_advance=in_advance,
     )
 
 

@@ -30,6 +30,7 @@ class Results:
         kept: What backends left behind at the user's request.
         left: What could not be removed, and the reasons.
         remarks: Facts for the reader of the verdict.
+        benchmark: The figures of the benchmark; empty without one.
     """
 
     privilege: str
@@ -43,6 +44,7 @@ class Results:
     kept: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    benchmark: Mapping[str, Any] = field(default_factory=dict)
     _of_gate: set[Variant] = field(default_factory=set)
 
     @property

@@ -96,6 +96,7 @@ class NetnsBackend:
         init_timeout_s: float = 30.0,
         privileged: bool = False,
         pipy: Path | None = None,
+        in_advance: bool = True,
     ) -> None:
         self._init_timeout_s = init_timeout_s
         self.idle_s = IDLE_S
@@ -119,9 +120,8 @@ class NetnsBackend:
             self.outside = Host(self._engine, self.world.socket, timeout_s)
             self._make_sidecar = _recorder if pipy is None else self._pipy(pipy, undo)
             # Pipy's records arrive while the engine is pumped, which only one thread may do.
-            self._reserve = Reserve(
-                lambda: self._site(self._links.plain()), ahead=0 if pipy else RESERVED_PODS
-            )
+            ahead = RESERVED_PODS if in_advance and pipy is None else 0
+            self._reserve = Reserve(lambda: self._site(self._links.plain()), ahead)
             undo.callback(self._reserve.close)
             undo.callback(self._remove_shared)
             self._undo = undo.pop_all()

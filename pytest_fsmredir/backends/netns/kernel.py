@@ -131,6 +131,20 @@ def bound_capabilities(kept: frozenset[int]) -> None:
         capability += 1
 
 
+def system_call(name: str, number: int, *arguments: int | bytes) -> int:
+    """Make a system call that the C library does not wrap, and return its result.
+
+    Raises:
+        OSError: The call fails.
+    """
+    longs = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
+    result: int = _libc.syscall(ctypes.c_long(number), *longs)
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{name}: {os.strerror(code)}")
+    return result
+
+
 def make_dumpable() -> None:
     """Give the files under /proc/self back to the process's own user (proc(5), dumpable)."""
     _checked(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "prctl")

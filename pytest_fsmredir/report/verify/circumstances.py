@@ -16,6 +16,10 @@ EFFECTS = {
     "agent": "changes where the probe runs",
     "app-image": "changes the application next to the probe",
     "backend": "chooses the backends",
+    "benchmark": "measures after the checks",
+    "benchmark-entries": "changes what is measured after the checks",
+    "benchmark-rounds": "changes what is measured after the checks",
+    "benchmark-time": "changes what is measured after the checks",
     "check": "selects checks: the others were not run",
     "context": "chooses the cluster",
     "evidence": "decides which checks leave evidence",
@@ -56,6 +60,7 @@ EFFECTS = {
 """What each option can do to a verdict."""
 
 _SILENT = {"options", "report", "require", "keep"}
+_SILENT |= {"benchmark", "benchmark-entries", "benchmark-rounds", "benchmark-time"}
 """Options with no say in the verdict."""
 
 

@@ -1,0 +1,1 @@
+"""``--fsm-benchmark``: what an implementation costs its users. It judges nothing."""
