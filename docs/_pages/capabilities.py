@@ -44,12 +44,14 @@ class Subject:
         name: What the column is called.
         how: How it was had and run, in Markdown.
         differences: What it documents otherwise, by the words of the capability.
+        designed: A text that the suite saw wherever the implementation differs by its design.
     """
 
     folder: str
     name: str
     how: str
     differences: Mapping[str, Difference] = field(default_factory=dict)
+    designed: str = ""
 
 
 GROUPS: Mapping[str, tuple[Capability, ...]] = {
@@ -144,6 +146,7 @@ SUBJECTS = (
         " that address stay in the pod. The suite has accepted such a reserved address since this"
         " report was made.",
         {"A bad port is refused": _ISTIO_VALIDATES},
+        designed="to ::6 ",
     ),
     Subject(
         "linkerd",
@@ -165,6 +168,7 @@ SUBJECTS = (
         " loopback interface (`pkg/transparentproxy/config/utils.go` of kumahq/kuma), so packets to"
         " that address stay in the pod. The suite has accepted such a reserved address since this"
         " report was made.",
+        designed="to ::6 ",
     ),
     Subject(
         "consul",

@@ -80,8 +80,8 @@ def _verdicts(columns: Sequence[Column]) -> str:
     lines = [
         "## Verdicts\n",
         "| implementation | version | verdict | proved for every flow"
-        " | fails a MUST | fails a SHOULD |",
-        "| --- | --- | --- | --- | --- | --- |",
+        " | fails a MUST | fails a SHOULD | differs by design |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for column in columns:
         document = column.report.document
@@ -89,13 +89,28 @@ def _verdicts(columns: Sequence[Column]) -> str:
         lines.append(
             f"| {column.subject.name} | {column.report.implementation['version']}"
             f" | {document['verdict']} | {', '.join(proved) or 'none'}"
-            f" | {_failing(column, Outcome.FAIL)} | {_failing(column, Outcome.WARN)} |"
+            f" | {_failing(column, Outcome.FAIL)} | {_failing(column, Outcome.WARN)}"
+            f" | {_failing(column, Outcome.FAIL, Outcome.WARN, designed=True)} |"
         )
     return "\n".join([*lines, ""])
 
 
-def _failing(column: Column, outcome: Outcome) -> str:
-    return _links(sorted({row.check for _, row in column.report.rows if row.outcome is outcome}))
+def _failing(column: Column, *outcomes: Outcome, designed: bool = False) -> str:
+    rows = [row for _, row in column.report.rows if row.outcome in outcomes]
+    return _links(sorted({row.check for row in rows if _by_design(column, row) is designed}))
+
+
+def _by_design(column: Column, row: Row) -> bool:
+    """Whether the implementation documents otherwise what this row is about."""
+    subject = column.subject
+    documented = {
+        check
+        for rows in GROUPS.values()
+        for capability in rows
+        if capability.words in subject.differences
+        for check in capability.checks
+    }
+    return row.check in documented or bool(subject.designed and subject.designed in row.seen)
 
 
 def _table(
