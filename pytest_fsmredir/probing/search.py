@@ -52,6 +52,7 @@ _COUNTERS = re.compile(r"(?<=\[)\d+(?=:\d)|(?<=:)\d+(?=\])|(?<=(?:ckets|bytes)\"
 
 _SENT_AT_MOST = 60
 _SLOW = frozenset({EndKind.DROPPED, EndKind.LOST, EndKind.FORWARDED})
+_READ_AT_MOST = 3
 _SLOW_AT_MOST = 12
 """Limit of unanswered flows, each of which takes a whole timeout."""
 _PODS_AT_MOST = 8
@@ -102,13 +103,13 @@ def search(
             predicts another fate.
     """
     policy = (configuration or Configuration()).policy()
-    done = programs.run(pod, live.command())
-    if done.status != 0:
-        return _unread(f"the rules could not be read: {done.stderr.strip()[:200]}")
+    printed, why = read_rules(programs, pod)
+    if why:
+        return _unread(f"the rules could not be read: {why}")
     learnt = programs.memory.of(_Learnt)
     try:
         found = learnt.compared(
-            _COUNTERS.sub("0", done.stdout),
+            _COUNTERS.sub("0", printed),
             policy,
             mesh.family,
             tuple(pod.addresses),
@@ -126,6 +127,27 @@ def search(
     if not hunt.wrong:
         use = _validated(mesh, partial(programs.tracing, pod), found, sender, learnt)
     return Search(_agreement(hunt.wrong, "; ".join(hunt.open) or PROVED, use, hunt.cause))
+
+
+def read_rules(programs: ForeignPrograms, pod: Pod) -> tuple[str, str]:
+    """Read the rules and routes of a pod, again while the route to one of its addresses is missing.
+
+    The kernel lists the routes of IPv6 in several steps, and leaves some out if they change in
+    between (``NLM_F_DUMP_INTR``). They change once more after a pod has got its addresses, when
+    its link-local address becomes usable.
+
+    Returns:
+        The listings, and why they cannot be read; empty if they can.
+    """
+    printed = ""
+    for _ in range(_READ_AT_MOST):
+        done = programs.run(pod, live.command())
+        if done.status != 0:
+            return "", done.stderr.strip()[:200] or "the program failed"
+        printed = done.stdout
+        if all(f"local {address} dev " in printed for address in pod.addresses):
+            break
+    return printed, ""
 
 
 def _validated(

@@ -1,0 +1,42 @@
+"""Reading the rules of a pod before the search."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from pytest_fsmredir.probing.search import read_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PARTIAL = "local 10.0.0.1 dev eth0 table local"
+WHOLE = f"{PARTIAL}\nlocal fd00::1 dev eth0 table local"
+
+
+class Listings:
+    """Programs that print one listing after another."""
+
+    def __init__(self, listings: Sequence[str]) -> None:
+        self.left = list(listings)
+
+    def run(self, _pod: object, _argv: Sequence[str]) -> SimpleNamespace:
+        return SimpleNamespace(status=0, stdout=self.left.pop(0), stderr="")
+
+
+@pytest.mark.parametrize(
+    ("printed", "read", "left"),
+    [
+        ((WHOLE, "later"), WHOLE, 1),
+        ((PARTIAL, WHOLE, "later"), WHOLE, 1),
+        ((PARTIAL, PARTIAL, PARTIAL, "later"), PARTIAL, 1),
+    ],
+)
+def test_interrupted_listing_is_read_again(printed: tuple[str, ...], read: str, left: int) -> None:
+    """Catches: a pod that counts as one without IPv6, because its routes were just changing."""
+    programs = Listings(printed)
+    pod = SimpleNamespace(addresses=("10.0.0.1", "fd00::1"))
+    found = read_rules(cast("Any", programs), cast("Any", pod))
+    assert (found, len(programs.left)) == ((read, ""), left)
