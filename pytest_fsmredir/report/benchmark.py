@@ -69,7 +69,7 @@ def _table(point: Mapping[str, Any]) -> Iterator[str]:
     lists = point["lists"]
     rounds = sorted({each["rounds"] for each in lists})
     shown = "-".join(map(str, dict.fromkeys((rounds[0], rounds[-1]))))
-    early = "" if point["complete"] else ", ended by the time limit"
+    early = "" if point["complete"] else ", ended early"
     yield f"{point['variant']}: {shown} rounds{early}"
     yield _row("excluded ranges", "", [f"{each['entries']:,}" for each in lists])
     figures = [{_key(one): one for one in each["figures"]} for each in lists]

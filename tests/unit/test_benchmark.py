@@ -135,10 +135,24 @@ def test_rounds_are_interleaved() -> None:
 
 def test_time_limit_keeps_the_first_round() -> None:
     """Catches: a slow implementation without figures, or a limit that ends no rounds."""
-    bench, found = SimulatedBench(), Measured()
-    measure(bench, Asked((0, 15), 20, 0, 1), found)
+    asked, found = Asked((0, 15), 20, 0, 1), Measured()
+    measure(SimulatedBench(), asked, found)
     assert found.rounds == {0: 1, 15: 1}
-    assert not found.in_time
+    assert not found.complete(asked)
+
+
+def test_rounds_that_the_user_ends_are_not_complete() -> None:
+    """Catches: figures of an interrupted run that pass for those of all rounds."""
+    asked, found = Asked((0, 15), 20, 60, 1), Measured()
+
+    def interrupt(number: int, _entries: int) -> None:
+        if number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(SimulatedBench(), asked, found, watch=interrupt)
+    assert not found.complete(asked)
+    assert measured(SimulatedBench())["points"][0]["complete"]
 
 
 def test_what_cannot_be_measured_has_a_reason() -> None:

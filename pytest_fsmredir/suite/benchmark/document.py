@@ -40,7 +40,7 @@ def point(variant: str, asked: Asked, measured: Measured) -> dict[str, Any]:
     """
     return {
         "variant": variant,
-        "complete": measured.in_time,
+        "complete": measured.complete(asked),
         "lists": [_of_list(entries, asked.seed, measured) for entries in asked.entries],
     }
 

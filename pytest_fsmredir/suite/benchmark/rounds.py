@@ -68,14 +68,19 @@ class Measured:
         refused: Why the implementation refused a list, by its number of entries.
         unmeasured: Why a load could not be measured, by number of entries.
         rounds: The rounds that were made, by number of entries.
-        in_time: Whether all rounds were made before the time ended.
     """
 
     samples: dict[int, dict[Key, list[Sample]]] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
     unmeasured: dict[int, dict[tuple[Load, Case], str]] = field(default_factory=dict)
     rounds: dict[int, int] = field(default_factory=dict)
-    in_time: bool = True
+
+    def complete(self, asked: Asked) -> bool:
+        """Whether all rounds were made: neither the time limit nor the user ended them."""
+        return all(
+            entries in self.refused or self.rounds.get(entries, 0) == asked.rounds
+            for entries in asked.entries
+        )
 
     def add(self, entries: int, key: Key, sample: Sample) -> None:
         """Add a value."""
@@ -107,7 +112,6 @@ def measure(
     for number in range(asked.rounds):
         for entries in draw.sample(asked.entries, len(asked.entries)):
             if number and clock() >= until:
-                measured.in_time = False
                 return
             if entries not in measured.refused:
                 watch(number + 1, entries)
