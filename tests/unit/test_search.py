@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pytest_fsmredir.probing.search import read_rules
+from pytest_fsmredir.probing.search import read_rules, without_counters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,3 +40,10 @@ def test_interrupted_listing_is_read_again(printed: tuple[str, ...], read: str, 
     pod = SimpleNamespace(addresses=("10.0.0.1", "fd00::1"))
     found = read_rules(cast("Any", programs), cast("Any", pod))
     assert (found, len(programs.left)) == ((read, ""), left)
+
+
+def test_only_counters_are_left_out() -> None:
+    """Catches: an address in brackets whose last digits count as a counter."""
+    rule = "[{}] -A IN -j DNAT --to-destination [fd77:1::24]:15003"
+    assert without_counters(rule.format("12:3456")) == rule.format("0:0")
+    assert without_counters('{"packets": 12, "bytes": 34}') == '{"packets": 0, "bytes": 0}'
