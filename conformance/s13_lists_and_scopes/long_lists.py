@@ -107,14 +107,14 @@ def test_port_lists_of_thousands_are_not_cut(mesh: Mesh, programmer: Programmer)
         assert pod.connect(mesh.server, outbound[-1]).direct
         for fate in _fates(mesh, pod, Route.DIRECT, mesh.server, outbound):
             assert fate.refused or fate.direct
-        beside = [port + 1 for port in outbound]
-        for fate in _fates(mesh, pod, Route.SIDECAR_OUTBOUND, mesh.server, beside):
+        following = [port + 1 for port in outbound]
+        for fate in _fates(mesh, pod, Route.SIDECAR_OUTBOUND, mesh.server, following):
             assert fate.captured_outbound
         assert mesh.client.connect(pod, inbound[-1]).direct
         for fate in _fates(mesh, mesh.client, Route.DIRECT, pod, inbound):
             assert fate.refused or fate.direct
-        beside = [port + 1 for port in inbound]
-        for fate in _fates(mesh, mesh.client, Route.SIDECAR_INBOUND, pod, beside):
+        following = [port + 1 for port in inbound]
+        for fate in _fates(mesh, mesh.client, Route.SIDECAR_INBOUND, pod, following):
             assert fate.captured_inbound
 
 

@@ -7,7 +7,6 @@ verdict.
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,6 +23,7 @@ from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.rule_use import RuleUse
 from pytest_fsmredir.probing.forging import Forger, Means
 from pytest_fsmredir.probing.judge import claim
+from pytest_fsmredir.probing.listing import read_rules, without_counters
 from pytest_fsmredir.probing.rule_use import RuleKey, rule_use
 from pytest_fsmredir.probing.sendable import (
     ECN_SYN,
@@ -47,12 +47,8 @@ from pytest_fsmredir.rules.prove import Finding, Prover
 from pytest_fsmredir.rules.seek import Seeker, Taste, one, usual_taste
 from pytest_fsmredir.rules.trace import follow
 
-_COUNTERS = re.compile(r"(?<=\[)\d+:\d+(?=\])|(?<=(?:ckets|bytes)\": )\d+")
-"""Values of packet counters: checks of one pod share its proof, although the values differ."""
-
 _SENT_AT_MOST = 60
 _SLOW = frozenset({EndKind.DROPPED, EndKind.LOST, EndKind.FORWARDED})
-_READ_AT_MOST = 3
 _SLOW_AT_MOST = 12
 """Limit of unanswered flows, each of which takes a whole timeout."""
 _PODS_AT_MOST = 8
@@ -127,32 +123,6 @@ def search(
     if not hunt.wrong:
         use = _validated(mesh, partial(programs.tracing, pod), found, sender, learnt)
     return Search(_agreement(hunt.wrong, "; ".join(hunt.open) or PROVED, use, hunt.cause))
-
-
-def read_rules(programs: ForeignPrograms, pod: Pod) -> tuple[str, str]:
-    """Read the rules and routes of a pod, again while the route to one of its addresses is missing.
-
-    The kernel lists the routes of IPv6 in several steps, and leaves some out if they change in
-    between (``NLM_F_DUMP_INTR``). They change once more after a pod has got its addresses, when
-    its link-local address becomes usable.
-
-    Returns:
-        The listings, and why they cannot be read; empty if they can.
-    """
-    printed = ""
-    for _ in range(_READ_AT_MOST):
-        done = programs.run(pod, live.command())
-        if done.status != 0:
-            return "", done.stderr.strip()[:200] or "the program failed"
-        printed = done.stdout
-        if all(f"local {address} dev " in printed for address in pod.addresses):
-            break
-    return printed, ""
-
-
-def without_counters(printed: str) -> str:
-    """Return listings with every counter set to zero."""
-    return _COUNTERS.sub(lambda found: "0:0" if ":" in found[0] else "0", printed)
 
 
 def _validated(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pytest_fsmredir.probing.search import read_rules, without_counters
+from pytest_fsmredir.probing.listing import read_rules, without_counters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
