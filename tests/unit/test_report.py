@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,100 +14,26 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from pytest_fsmredir import report
-from pytest_fsmredir.config.identity import Identity
-from pytest_fsmredir.config.options import OPTIONS
-from pytest_fsmredir.config.reading import read_settings
-from pytest_fsmredir.config.settings import Settings
-from pytest_fsmredir.config.waivers import Waiver
 from pytest_fsmredir.errors import SettingsError
-from pytest_fsmredir.implementations.init_command import InitCommand
-from pytest_fsmredir.implementations.select import claims
-from pytest_fsmredir.model.checks import MUST, Catalogue, Check, Profile
-from pytest_fsmredir.model.features import Feature
+from pytest_fsmredir.model.checks import Profile
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
-from pytest_fsmredir.report.describe import explanation
 from pytest_fsmredir.report.facts import facts
 from pytest_fsmredir.report.hygiene import Hygiene
 from pytest_fsmredir.report.junit import junit
-from pytest_fsmredir.report.terminal import collected, summary
 from pytest_fsmredir.report.write import prepare_directory, write_report
-from pytest_fsmredir.suite import catalogue
-from pytest_fsmredir.suite.deciding import out_of_reach
 from pytest_fsmredir.suite.judgement import judge_run
-from pytest_fsmredir.suite.plan import Plan
-from pytest_fsmredir.suite.results import Results
-
-V4, V6 = Variant("netns", "nft", 4), Variant("netns", "nft", 6)
-
-
-def default_settings() -> Settings:
-    """Return the settings when only ``--fsm-init-cmd`` is given."""
-    given = {"fsm_conformance": True, "fsm_init_cmd": "sh init.sh"}
-    config = SimpleNamespace(
-        getoption=given.get,
-        getini=dict.fromkeys(option.key for option in OPTIONS).__getitem__,
-        rootpath=Path("/nowhere"),
-        invocation_params=SimpleNamespace(dir=Path("/nowhere"), args=()),
-    )
-    return read_settings(cast("pytest.Config", config))
-
-
-SETTINGS = default_settings()
-WAIVER = Waiver(id="OUT-002", reason="known", link="https://example.com/2")
-IDENTITY = Identity(
-    organization="ACME", project="acme-mesh", url="https://example.com", version="1.3.0",
-    contact=("a@example.com",),
-)  # fmt: skip
-
-
-def does_this_and_that(_mesh: object) -> None:
-    """The name of a check's function is its title."""
-
-
-def check(check_id: str) -> Check:
-    return Check(
-        id=check_id,
-        requirement="It MUST work.",
-        spec="SPEC-1.1",
-        level=MUST,
-        profile=Profile.CORE,
-        features=frozenset({Feature.OUTBOUND_PORT_EXCLUSION} if check_id == "OUT-003" else ()),
-        needs=frozenset(),
-        families=(4, 6) if check_id == "OUT-001" else (4,),
-        function=does_this_and_that,
-    )
-
-
-CATALOGUE = Catalogue([check("OUT-001"), check("OUT-002"), check("OUT-003"), check("OUT-004")])
-
-
-class Run(NamedTuple):
-    """A plan and its results."""
-
-    plan: Plan
-    results: Results
-
-
-def run_of(*rows: Row, settings: Settings = SETTINGS) -> Run:
-    implementation = InitCommand(settings.init_cmd)
-    said = {"--fsm-features": ("-outbound-port-exclusion",)}
-    claimed = claims(implementation, said, inferred=True)
-    plan = Plan(
-        settings=settings,
-        catalogue=CATALOGUE,
-        implementation=implementation,
-        variants=(V4, V6),
-        claims=claimed,
-    )
-    run = Run(plan, Results("root"))
-    for row in rows:
-        run.results.record(row)
-    return run
-
-
-def row(check_id: str, outcome: Outcome, variant: Variant = V4, reason: str = "") -> Row:
-    return Row(check=check_id, variant=variant, outcome=outcome, reason=reason, probes=1)
-
+from tests.unit.runs import (
+    CATALOGUE,
+    IDENTITY,
+    SETTINGS,
+    V4,
+    V6,
+    WAIVER,
+    Run,
+    row,
+    run_of,
+    run_on_nodes,
+)
 
 ROWS = (
     replace(row("OUT-001", Outcome.PASS), seconds=0.25),
@@ -352,87 +277,6 @@ def test_ordinary_run_has_no_remarks() -> None:
     assert hygiene.remarks(0) == []
 
 
-class Screen:
-    """A terminal reporter that records its output."""
-
-    def __init__(self) -> None:
-        self.lines = [""]
-
-    def write_sep(self, sep: str, title: str) -> None:
-        self.lines.append(f"{sep} {title} {sep}")
-
-    def write_line(self, line: str, **_markup: bool) -> None:
-        self.lines.append(line)
-
-
-def shown(run: Run, *remarks: str) -> list[str]:
-    screen = Screen()
-    summary(cast("pytest.TerminalReporter", screen), *run, judge_run(*run), remarks, [])
-    return screen.lines
-
-
-def test_summary_groups_variants_and_counts_profiles() -> None:
-    """Catches: two lines for one defect, or a missing profile."""
-    failed = [row("OUT-001", Outcome.FAIL, variant, reason="lost") for variant in (V4, V6)]
-    lines = shown(run_of(*failed), "a remark")
-    assert "FAIL   OUT-001 [netns-nft-v4 netns-nft-v6] lost" in lines
-    assert any(re.fullmatch(r"core +nonconformant +1 FAILED, 1 unsupp.* 0\.0s", x) for x in lines)
-    assert lines[-2:] == ["note         a remark", "verdict: nonconformant"]
-
-
-def test_reasons_for_not_run_are_counted() -> None:
-    """Catches: a run with mostly "not run" checks, and a terminal without the reasons."""
-    variant = Variant("kind", "webhook", 4)
-    lacking = [("OUT-001", ["a", "b"]), ("OUT-002", ["b"]), ("OUT-003", ["c"])]
-    rows = [out_of_reach(check(each), variant, what).row for each, what in lacking]
-    claimed = claims(InitCommand(""), {}, inferred=True)
-    run = run_of(*rows)
-    run = run._replace(plan=replace(run.plan, variants=(variant,), claims=claimed))
-
-    assert [line for line in shown(run) if line.startswith("not run")] == [
-        "not run     2  the backend kind lacks: b",
-        "not run     1  the backend kind lacks: c",
-        "not run     1  selected, but it did not run",
-    ]
-    assert rows[0].reason == "the backend lacks: a; b"
-
-
-def test_stale_waiver_is_named() -> None:
-    """Catches: an invalid verdict without a reason."""
-    run = run_of(row("OUT-002", Outcome.PASS), settings=replace(SETTINGS, waivers=(WAIVER,)))
-    assert "stale waiver OUT-002 passes, so there is nothing to waive: remove it" in shown(run)
-    assert shown(run)[-1] == "verdict: invalid"
-
-
-def test_first_run_ends_with_a_next_step() -> None:
-    """Catches: a user who sees the reference pass and does not know what to do next."""
-    only = Catalogue([check("OUT-001")])
-    run = run_of(row("OUT-001", Outcome.PASS), row("OUT-001", Outcome.PASS, V6))
-    plan = replace(run.plan, catalogue=only)
-    own = run._replace(plan=plan)
-    judged = replace(plan, settings=replace(SETTINGS, impl="reference"))
-    reference = run._replace(plan=judged)
-    assert shown(reference)[-1].startswith("next ")
-    assert shown(own)[-1] == "verdict: conformant"
-
-
-def test_profiles_to_be_run_are_counted() -> None:
-    """Catches: a user who does not know how many checks are left."""
-    line = collected([Profile.IPV6, Profile.CORE, Profile.CORE])
-    assert (line, collected([])) == ("conformance: core 2 · ipv6 1", "")
-
-
-def run_on_nodes() -> Run:
-    """Return a run on two nodes, of which the second one fails."""
-    good, bad = (Variant("kind", "nft", 4, node) for node in ("a.b", "c"))
-    run = run_of()
-    run = run._replace(plan=replace(run.plan, variants=(good, bad)))
-    for each in CATALOGUE.checks:
-        run.results.record(row(each.id, Outcome.PASS, good))
-    run.results.record(row("OUT-001", Outcome.FAIL, bad))
-    return run
-
-
 def test_report_has_a_verdict_for_each_node(config: pytest.Config, tmp_path: Path) -> None:
     """Catches: a verdict about several kernels that does not name the failing one."""
     document = written(run_on_nodes(), config, tmp_path)
@@ -447,18 +291,3 @@ def test_report_has_a_verdict_for_each_node(config: pytest.Config, tmp_path: Pat
     ]  # fmt: skip
     suites = ET.parse(tmp_path / "junit.xml").iter("testsuite")  # noqa: S314 - we wrote it
     assert [each.get("name") for each in suites] == ["kind:a.b/nft-v4", "kind:c/nft-v4"]
-
-
-def test_summary_ends_with_the_verdict_of_each_node() -> None:
-    """Catches: a summary in which users must count rows to find the failing node."""
-    assert shown(run_on_nodes())[-3:] == [
-        "verdict on kind:a.b: conformant (4 passed)",
-        "verdict on kind:c: nonconformant (1 FAILED, 1 unsupported, 2 not run)",
-        "verdict: nonconformant",
-    ]
-
-
-@pytest.mark.parametrize("check_id", ["RES-001", "RES-013"])
-def test_explanation_says_what_helpers_do(check_id: str) -> None:
-    """Catches: an admin port on localhost that is reported as reachable."""
-    assert "15000 listen on the pod's own address too" in explanation(catalogue.load(), check_id)

@@ -59,8 +59,16 @@ EFFECTS = {
 }
 """What each option can do to a verdict."""
 
-_SILENT = {"options", "report", "require", "keep"}
-_SILENT |= {"benchmark", "benchmark-entries", "benchmark-rounds", "benchmark-time"}
+_SILENT = {
+    "benchmark",
+    "benchmark-entries",
+    "benchmark-rounds",
+    "benchmark-time",
+    "keep",
+    "options",
+    "report",
+    "require",
+}
 """Options with no say in the verdict."""
 
 
