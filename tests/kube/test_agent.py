@@ -31,6 +31,7 @@ from pytest_fsmredir.backends.protocols import Wanted
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address
+from pytest_fsmredir.traffic.socket_options import with_number
 
 NFT = IptablesVariant.NFT
 LIST = "flomesh.io/outbound-ip-range-exclusion-list"
@@ -96,6 +97,19 @@ def test_arguments_of_a_preparation_travel() -> None:
         assert prepare is not None
         prepare(sock)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) == 5
+
+
+def unusual(sock: socket.socket) -> None:
+    with_number(socket.SO_PRIORITY, 6, sock)
+
+
+def test_preparation_may_use_a_function_of_the_package() -> None:
+    """Catches: a check that shares a function with others has no fate in a cluster."""
+    prepare = prepared_by(json.loads(json.dumps(preparation_form(unusual))))
+    with socket.socket() as sock:
+        assert prepare is not None
+        prepare(sock)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) == 6
 
 
 def test_preparation_that_cannot_travel_is_refused() -> None:

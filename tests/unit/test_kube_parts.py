@@ -120,7 +120,7 @@ OFFERED = {
 
 
 def test_pods_of_every_check_are_planned() -> None:
-    """Catches: a check whose pods are made one after the other, because its planning ended."""
+    """Catches: a check whose pods are made late, or whose socket options cannot reach a pod."""
     wanted = [
         Wanted(check.function, family, IptablesVariant.NFT)
         for check in catalogue.load().checks

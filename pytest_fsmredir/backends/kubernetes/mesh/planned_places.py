@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Unpack, cast
 
+from pytest_fsmredir.agent.preparation import preparation_form
 from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.model.flow import Acceptance, Address, Fate, Route
 from pytest_fsmredir.traffic.connection import Connection
@@ -84,12 +85,14 @@ class PlannedPlace:
 
     def connect(self, to: Place | str, port: int, **how: Unpack[Dialling]) -> Fate:
         """Return a stand-in."""
-        del to, port, how
+        del to, port
+        preparation_form(how.get("prepare"))  # raises if it cannot be sent into a pod
         return cast("Fate", self._result())
 
     def open(self, to: Place | str, port: int, **how: Unpack[Dialling]) -> Connection:
         """Return a stand-in."""
-        del to, port, how
+        del to, port
+        preparation_form(how.get("prepare"))
         return cast("Connection", self._result())
 
     def connect_all(
@@ -117,7 +120,8 @@ class PlannedPlace:
         self, to: Place | str, port: int, *, payload: bytes = b"", **how: Unpack[Sending]
     ) -> Fate:
         """Return a stand-in."""
-        del to, port, payload, how
+        del to, port, payload
+        preparation_form(how.get("prepare"))
         return cast("Fate", self._result())
 
     def ping(self, to: Place | str, *, uid: int | None = None, payload: bytes = b"") -> Fate:
