@@ -53,7 +53,25 @@ class Surroundings(typing.Protocol):
     watch: Callable[[int, int | None], None]
 
 
-class BasePlace(ABC):
+class WithoutFirstPackets:
+    """A place that sends no first packets alone: whole connections show the route of each flow."""
+
+    def not_taking(
+        self, route: Route, destinations: Iterable[Address], *, uid: int | None = None
+    ) -> list[Address]:
+        """Return all."""
+        del route, uid
+        return list(destinations)
+
+    def owners_not_taking(
+        self, route: Route, to: Place | str, port: int, owners: Iterable[tuple[int, int]]
+    ) -> list[tuple[int, int]]:
+        """Return all."""
+        del route, to, port
+        return list(owners)
+
+
+class BasePlace(WithoutFirstPackets, ABC):
     """A place as one check sees it. Its listeners close when the check ends.
 
     Args:
@@ -94,20 +112,6 @@ class BasePlace(ABC):
             self._mesh.observed += 1
             self._mesh.watch(done, total)
             yield without_loop(fate)
-
-    def not_taking(
-        self, route: Route, destinations: Iterable[Address], *, uid: int | None = None
-    ) -> list[Address]:
-        """Return all: whole connections alone show the route."""
-        del route, uid
-        return list(destinations)
-
-    def owners_not_taking(
-        self, route: Route, to: Place | str, port: int, owners: Iterable[tuple[int, int]]
-    ) -> list[tuple[int, int]]:
-        """Return all."""
-        del route, to, port
-        return list(owners)
 
     def datagram(
         self, to: Place | str, port: int, *, payload: bytes = b"", **how: typing.Unpack[Sending]

@@ -8,7 +8,8 @@ from typing import Unpack, cast
 
 from pytest_fsmredir.agent.preparation import preparation_form
 from pytest_fsmredir.backends.base import Place
-from pytest_fsmredir.model.flow import Acceptance, Address, Fate, Route
+from pytest_fsmredir.backends.places import WithoutFirstPackets
+from pytest_fsmredir.model.flow import Acceptance, Fate
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.dial import Dialling, Sending
 
@@ -77,7 +78,7 @@ class Hopeful:
         return None
 
 
-class PlannedPlace:
+class PlannedPlace(WithoutFirstPackets):
     """A place that sends nothing; see :class:`pytest_fsmredir.backends.base.Place`."""
 
     def __init__(self, budget: Budget, address: str) -> None:
@@ -101,20 +102,6 @@ class PlannedPlace:
         """Yield a stand-in for each port."""
         del to, uid
         return (cast("Fate", self._result()) for _ in ports)
-
-    def not_taking(
-        self, route: Route, destinations: Iterable[Address], *, uid: int | None = None
-    ) -> list[Address]:
-        """Return all."""
-        del route, uid
-        return list(destinations)
-
-    def owners_not_taking(
-        self, route: Route, to: Place | str, port: int, owners: Iterable[tuple[int, int]]
-    ) -> list[tuple[int, int]]:
-        """Return all."""
-        del route, to, port
-        return list(owners)
 
     def datagram(
         self, to: Place | str, port: int, *, payload: bytes = b"", **how: Unpack[Sending]
