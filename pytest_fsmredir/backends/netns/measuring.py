@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import select
 import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -21,6 +19,7 @@ from pytest_fsmredir.backends.measuring import (
     Side,
     UnmeasuredError,
 )
+from pytest_fsmredir.backends.netns.accepting import WORDS, answering, who_accepts
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.counters import Counter
 from pytest_fsmredir.backends.netns.namespace import Namespace
@@ -285,10 +284,10 @@ class NetnsPair:
             except OSError as error:
                 why = "no answer" if isinstance(error, BlockingIOError) else error.strerror
                 raise UnmeasuredError(f"the connection failed: {why}") from None
-            by = _who_accepts(every, self._bench.timeout_s)
+            by = who_accepts(every, self._bench.timeout_s)
             abort(probe)
         if by != route.acceptor:
-            raise UnmeasuredError(f"accepted by {_WORDS[by]}, not by {_WORDS[route.acceptor]}")
+            raise UnmeasuredError(f"accepted by {WORDS[by]}, not by {WORDS[route.acceptor]}")
         return route, listener
 
     def _connections(self, side: Side, case: Case) -> dict[Metric, float]:
@@ -334,54 +333,3 @@ class NetnsPair:
             receiver.bind((ANY[bench.family], DATAGRAM_PORT))
             sender.connect((SERVER[bench.family], DATAGRAM_PORT))
             return {Metric.DATAGRAMS: datagrams(sender, receiver, bench.amounts.datagrams)}
-
-
-_WORDS = {
-    "outbound": "the sidecar's outbound listener",
-    "inbound": "the sidecar's inbound listener",
-    "app": "the application",
-    "server": "the server",
-}
-
-
-def _who_accepts(listeners: Mapping[str, socket.socket], timeout_s: float) -> str:
-    """Return the name of the listener that a new connection arrives at, and reset it.
-
-    Raises:
-        UnmeasuredError: It arrives at none of them.
-    """
-    poll = select.poll()
-    names = {sock.fileno(): name for name, sock in listeners.items()}
-    for descriptor in names:
-        poll.register(descriptor, select.POLLIN)
-    ready = poll.poll(timeout_s * 1000)
-    if not ready:
-        raise UnmeasuredError("the connection arrived nowhere")
-    name = names[ready[0][0]]
-    abort(listeners[name].accept()[0])
-    return name
-
-
-@contextmanager
-def answering(listener: socket.socket) -> Iterator[None]:
-    """Send one byte to each connection of a listener, in a thread, and close it after the block."""
-
-    def serve() -> None:
-        while True:
-            try:
-                accepted, _ = listener.accept()
-            except BlockingIOError:
-                continue  # nothing for a while
-            except OSError:
-                return  # the end of the block has shut it down
-            with accepted:
-                accepted.send(b"x")
-
-    thread = threading.Thread(target=serve, name="fsmredir-answering", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
-        listener.close()
