@@ -9,10 +9,11 @@ from typing import NamedTuple, Protocol
 
 
 class Side(StrEnum):
-    """The two pods of a pair."""
+    """The pods of a pair, and the pod that shows what connection tracking alone costs."""
 
     RULES = "rules"
     PLAIN = "plain"
+    TRACKED = "tracked"
 
 
 class Case(StrEnum):
@@ -23,6 +24,13 @@ class Case(StrEnum):
     DIRECT = "direct"
     INBOUND = "inbound"
     UDP = "udp"
+
+
+OF_TRACKED = frozenset({Case.DIRECT, Case.INBOUND, Case.UDP})
+"""The cases that are also measured in the pod that tracks connections."""
+
+TRACKING = "beyond tracking"
+"""The comparison with that pod."""
 
 
 class Load(StrEnum):
@@ -69,14 +77,16 @@ class UnmeasuredError(Exception):
 
 
 class Pair(Protocol):
-    """A pod that the implementation has programmed, and a pod without rules.
+    """A pod that the implementation has programmed, and pods without its rules.
 
     Attributes:
+        sides: Its pods.
         programming_s: Seconds that the implementation took.
         memory: Bytes of kernel memory that its rules take.
         loads: What can be sent in which case, at these entries.
     """
 
+    sides: tuple[Side, ...]
     programming_s: float
     memory: float
     loads: tuple[tuple[Load, Case], ...]
@@ -95,11 +105,13 @@ class Bench(Protocol):
 
     Attributes:
         sources: How metrics are measured that not every machine has, in words, by metric.
-        unavailable: Why a metric is not measured on this machine, by metric.
+        resolutions: The least difference that the measurement of a metric sees, in its unit.
+        unavailable: Why a metric or :data:`TRACKING` is not measured on this machine.
     """
 
     sources: Mapping[Metric, str]
-    unavailable: Mapping[Metric, str]
+    resolutions: Mapping[Metric, float]
+    unavailable: Mapping[str, str]
 
     def pair(self, entries: int) -> AbstractContextManager[Pair]:
         """Make a pair of pods with a number of entries in the list, and remove it after the block.

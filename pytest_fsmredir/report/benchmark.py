@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_fsmredir.backends.measuring import TRACKING
 from pytest_fsmredir.report.plots import plots
 from pytest_fsmredir.report.sums import SUMS, digests_of, sums_text
 from pytest_fsmredir.text import one_line
@@ -19,7 +20,9 @@ FIGURES = "benchmark.json"
 
 _LEGEND = (
     "ratio to a pod without rules, half-width of the 95 % interval after ±; 'same': no difference"
-    " seen; ?: too few rounds for an interval; -: not measured"
+    " seen, the interval holds 1; ?: too few rounds for an interval; -: not measured",
+    f"{TRACKING}: ratio to a pod without rules whose kernel tracks connections; 'same' says that"
+    " tracking alone explains the row above",
 )
 _PREFIXES = ("", "k", "M", "G")
 
@@ -30,7 +33,7 @@ def benchmark_lines(document: Mapping[str, Any]) -> Iterator[str]:
         return
     for point in document["points"]:
         yield from _table(point)
-    yield _LEGEND
+    yield from _LEGEND
     for metric, text in document["sources"].items():
         yield f"{metric}: {text}"
     for metric, text in document["notMeasured"].items():
@@ -70,11 +73,16 @@ def _table(point: Mapping[str, Any]) -> Iterator[str]:
     rounds = sorted({each["rounds"] for each in lists})
     shown = "-".join(map(str, dict.fromkeys((rounds[0], rounds[-1]))))
     early = "" if point["complete"] else ", ended early"
-    yield f"{point['variant']}: {shown} rounds{early}"
+    noun = "round" if shown == "1" else "rounds"
+    yield f"{point['variant']}: {shown} {noun}{early}"
     yield _row("excluded ranges", "", [f"{each['entries']:,}" for each in lists])
     figures = [{_key(one): one for one in each["figures"]} for each in lists]
     for metric, case in dict.fromkeys(key for each in figures for key in each):
-        yield _row(metric, case, [_cell(each.get((metric, case))) for each in figures])
+        row = [each.get((metric, case)) for each in figures]
+        yield _row(metric, case, [_cell(each) for each in row])
+        beyond = [(each or {}).get("beyondTracking") for each in row]
+        if any(beyond):
+            yield _row(f"  {TRACKING}", "", [_cell(each) for each in beyond])
     for each in lists:
         if "refused" in each:
             yield f"  {each['entries']:,} ranges: {one_line(each['refused'])}"
@@ -88,7 +96,8 @@ def _key(figure: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _row(metric: str, case: str, cells: list[str]) -> str:
-    return "  ".join([f"{metric:<16}", f"{case:<9}", *(f"{each:>12}" for each in cells)]).rstrip()
+    name = f"{metric:<16}  {case:<9}" if case else f"{metric:<27}"
+    return "  ".join([name, *(f"{each:>12}" for each in cells)]).rstrip()
 
 
 def _cell(figure: Mapping[str, Any] | None) -> str:
@@ -105,8 +114,8 @@ def _cell(figure: Mapping[str, Any] | None) -> str:
 
 
 def _absolute(figure: Mapping[str, Any]) -> str:
-    if figure["difference"] == "none seen":
-        return "too small"
+    if figure["difference"] == "below resolution":
+        return f"below {quantity(figure['resolution'], figure['unit'])}"
     return f"{quantity(figure['value'], figure['unit'])}" + (
         " ?" if "low" not in figure["interval"] else ""
     )

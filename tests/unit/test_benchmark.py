@@ -30,13 +30,20 @@ class SimulatedBench:
     Args:
         refused: Numbers of entries that the implementation refuses.
         lost: Numbers of entries with which connections arrive nowhere.
+        loads: What a pair can send.
     """
 
     sources: Mapping[Metric, str] = {}
-    unavailable: Mapping[Metric, str] = {}
+    resolutions: Mapping[Metric, float] = {Metric.MEMORY: 4096}
+    unavailable: Mapping[str, str] = {}
 
-    def __init__(self, refused: tuple[int, ...] = (), lost: tuple[int, ...] = ()) -> None:
-        self.refused, self.lost = refused, lost
+    def __init__(
+        self,
+        refused: tuple[int, ...] = (),
+        lost: tuple[int, ...] = (),
+        loads: tuple[tuple[Load, Case], ...] = (CONNECT,),
+    ) -> None:
+        self.refused, self.lost, self.loads = refused, lost, loads
         self.log: list[tuple[int, Side]] = []
 
     @contextmanager
@@ -52,17 +59,19 @@ class SimulatedBench:
 class SimulatedPair:
     """A pair of a simulated bench."""
 
-    programming_s, memory = 0.5, 4096.0
-    loads: tuple[tuple[Load, Case], ...] = (CONNECT,)
+    programming_s, memory = 0.5, 8192.0
+    sides = tuple(Side)
 
     def __init__(self, bench: SimulatedBench, entries: int) -> None:
-        self._bench, self._entries = bench, entries
+        self._bench, self._entries, self.loads = bench, entries, bench.loads
 
     def measure(self, side: Side, load: Load, case: Case) -> Mapping[Metric, float]:
-        assert (load, case) == CONNECT
+        assert (load, case) in self.loads
         if self._entries in self._bench.lost:
             raise UnmeasuredError("the connection arrived nowhere")
         self._bench.log.append((self._entries, side))
+        if load is Load.DATAGRAMS:  # tracking alone costs what the rules cost
+            return {Metric.DATAGRAMS: 2e5 if side is Side.PLAIN else 1e5}
         return {Metric.CONNECT_P50: 2e-5 if side is Side.RULES else 1e-5}
 
 
@@ -70,7 +79,8 @@ def measured(bench: SimulatedBench, rounds: int = 8, seed: int = 1) -> dict[str,
     """Return the results of some rounds with 0 and 15 entries."""
     asked, found = Asked((0, 15), rounds, 60, seed), Measured()
     measure(bench, asked, found)
-    return document(asked, [point("<nft> & v4", asked, found)], {}, {})
+    points = [point("<nft> & v4", asked, found, bench.resolutions)]
+    return document(asked, points, bench.sources, bench.unavailable)
 
 
 def samples(*ratios: float) -> list[Sample]:
@@ -112,10 +122,39 @@ def test_difference_is_claimed_only_outside_the_interval(
     assert difference(estimated(values, seed=1)) is expected
 
 
-def test_growth_of_memory_that_may_be_none_is_not_shown_as_a_figure() -> None:
-    """Catches: a rule set that frees memory."""
-    noise = [Sample(value) for value in (-8, 8, -8, 8, -8, 8, 0)]
-    assert figure(Metric.MEMORY, None, noise, seed=1)["difference"] == "none seen"
+def test_memory_below_the_resolution_is_not_shown_as_a_figure() -> None:
+    """Catches: a rule set that frees memory, or a figure finer than its measurement."""
+    for values in ((-8, 8, -8, 8, -8, 8, 0), (4000,) * 7):
+        noise = [Sample(value) for value in values]
+        found = figure(Metric.MEMORY, None, noise, seed=1, resolution=4096)
+        assert found["difference"] == "below resolution"
+    clear = figure(Metric.MEMORY, None, [Sample(8192)] * 7, seed=1, resolution=4096)
+    assert (clear["difference"], clear["value"], clear["resolution"]) == ("seen", 8192.0, 4096.0)
+
+
+def test_memory_below_the_resolution_is_printed_with_it() -> None:
+    """Catches: "0 B" for a rule set, where the measurement is too coarse to see it."""
+
+    class Coarse(SimulatedBench):
+        resolutions: Mapping[Metric, float] = {Metric.MEMORY: 1e6}
+
+    (row,) = (row for row in benchmark_lines(measured(Coarse())) if row.startswith("rule memory"))
+    assert row.split("  ")[-1].strip() == "below 1 MB"
+
+
+def test_tracking_alone_is_compared_where_traffic_takes_the_same_path() -> None:
+    """Catches: the cost of connection tracking that passes for the cost of rules."""
+    datagrams = (Load.DATAGRAMS, Case.UDP)
+    bench = SimulatedBench(loads=(CONNECT, datagrams))
+    found = measured(bench)
+    connect, udp = found["points"][0]["lists"][0]["figures"][2:]
+    assert "beyondTracking" not in connect  # it ends in another pod than the captured connection
+    assert udp["ratio"]["value"] == 0.5
+    assert udp["beyondTracking"]["ratio"]["value"] == 1.0
+    assert udp["beyondTracking"]["difference"] == "none seen"
+    rows = [line.split() for line in benchmark_lines(found)]
+    place = rows.index(["datagrams", "udp", "0.50", "±0.00", "0.50", "±0.00"])
+    assert rows[place + 1] == ["beyond", "tracking", "same", "same"]
 
 
 def test_rounds_are_interleaved() -> None:
@@ -126,7 +165,8 @@ def test_rounds_are_interleaved() -> None:
     for each in rounds:
         first, second = each[:2], each[2:]
         assert {entries for entries, _ in first} != {entries for entries, _ in second}
-        assert {side for _, side in first} == {side for _, side in second} == set(Side)
+        both = {Side.RULES, Side.PLAIN}
+        assert {side for _, side in first} == {side for _, side in second} == both
     assert len({tuple(each) for each in rounds}) > 2
     again = SimulatedBench()
     measured(again, rounds=8)
@@ -164,6 +204,11 @@ def test_what_cannot_be_measured_has_a_reason() -> None:
         {"load": "connections", "case": "captured", "reason": reason},
     ]
     assert {each["metric"] for each in small["figures"]} == {"programming", "rule memory"}
+
+
+def test_one_round_is_singular() -> None:
+    """Catches: "1 rounds"."""
+    assert next(benchmark_lines(measured(SimulatedBench(), rounds=1))) == "<nft> & v4: 1 round"
 
 
 def test_table_names_ratio_and_reasons() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import islice
-from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
 from pytest_fsmredir.backends.measuring import (
+    TRACKING,
     Amounts,
     Case,
     Load,
@@ -22,10 +23,13 @@ from pytest_fsmredir.backends.measuring import (
 from pytest_fsmredir.backends.netns.accepting import WORDS, answering, who_accepts
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.counters import Counter
+from pytest_fsmredir.backends.netns.kernel_memory import Enter, memory_gauge
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.sandbox import Sandbox
+from pytest_fsmredir.backends.netns.tracked import track_connections
 from pytest_fsmredir.backends.netns.wiring import CLIENT, SERVER, family_of
 from pytest_fsmredir.backends.places import APP_UID
+from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.policy import ListName
@@ -48,11 +52,6 @@ _SPACE: Mapping[int, IPv4Network | IPv6Network] = {
     6: IPv6Network("2001:db8:4000::/36"),
 }
 _LENGTH = {4: 28, 6: 64}
-_MEMORY = ("SUnreclaim", "VmallocUsed", "Percpu")
-MEMORY_SOURCE = (
-    f"growth of {' + '.join(_MEMORY)} in /proc/meminfo of the whole machine while the pod is"
-    " programmed"
-)
 
 
 def ranges(family: int, count: int) -> list[str]:
@@ -60,12 +59,6 @@ def ranges(family: int, count: int) -> list[str]:
     space: IPv4Network | IPv6Network = _SPACE[family]
     every = space.subnets(new_prefix=_LENGTH[family])
     return [str(network) for network in islice(every, 0, 2 * count, 2)]
-
-
-def kernel_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Return the bytes of kernel memory in which rules can be, of the whole machine."""
-    lines = (line.split() for line in meminfo.read_text().splitlines())
-    return sum(int(words[1]) * 1024 for words in lines if words[0].rstrip(":") in _MEMORY)
 
 
 class _Route(NamedTuple):
@@ -91,6 +84,7 @@ class NetnsBench:
 
     Attributes:
         sources: How metrics are measured, by metric.
+        resolutions: The least difference that is seen, by metric.
         unavailable: Why a metric is not measured, by metric.
 
     Args:
@@ -114,10 +108,13 @@ class NetnsBench:
     ) -> None:
         self.backend, self.family, self.iptables = backend, family, iptables
         self.amounts, self.timeout_s, self.with_sidecar = amounts, timeout_s, with_sidecar
-        sources = {Metric.MEMORY: MEMORY_SOURCE}
-        unavailable: dict[Metric, str] = {}
+        unavailable: dict[str, str] = {}
         self.counter: Counter | None = None
         self._undo = ExitStack()
+        self.gauge = memory_gauge()
+        self._undo.callback(self.gauge.close)
+        sources = {Metric.MEMORY: self.gauge.source}
+        self.resolutions: Mapping[Metric, float] = {Metric.MEMORY: self.gauge.resolution}
         try:
             self.counter = Counter()
         except OSError as error:
@@ -130,7 +127,8 @@ class NetnsBench:
             why = "needs a real sidecar: --fsm-sidecar pipy --fsm-pipy-bin PATH"
             unavailable[Metric.FIRST_BYTE] = why
         self.sources: Mapping[Metric, str] = sources
-        self.unavailable: Mapping[Metric, str] = unavailable
+        self.unavailable: Mapping[str, str] = unavailable
+        self._unavailable = unavailable
         self.server = self.listener(backend.world, APP_PORT)
         self._undo.callback(self.server.close)
 
@@ -151,33 +149,46 @@ class NetnsBench:
 
     @contextmanager
     def pair(self, entries: int) -> Iterator[NetnsPair]:
-        """Make a pair of pods with that many excluded ranges, and remove it after the block."""
+        """Make pods, one of them with that many excluded ranges; remove them after the block."""
         listed = ranges(self.family, entries)
         name = ListName.OUTBOUND_IP_RANGE_EXCLUSION.annotation
         lists = {str(name): ",".join(listed)} if listed else {}
         with ExitStack() as undo:
-            plain, ruled = (
-                self._pod(undo, Configuration(annotations=each)) for each in ({}, lists)
-            )
-            yield NetnsPair(self, {Side.PLAIN: plain, Side.RULES: ruled}, listed, undo)
+            sites = {side: self._pod(undo, {}) for side in (Side.PLAIN, Side.TRACKED)}
+            sites[Side.RULES] = self._pod(undo, lists)
+            if not self._tracks(sites[Side.TRACKED]):
+                del sites[Side.TRACKED]
+            yield NetnsPair(self, sites, listed, undo)
 
     def close(self) -> None:
         """Close the listeners and the counter."""
         self._undo.close()
 
-    def _pod(self, undo: ExitStack, configuration: Configuration) -> Sandbox:
-        site = self.backend.new_site(configuration, second_interface=False)
+    def _pod(self, undo: ExitStack, lists: Mapping[str, str]) -> Sandbox:
+        site = self.backend.new_site(Configuration(annotations=lists), second_interface=False)
         undo.callback(site.close)
         return site
 
+    def _tracks(self, site: Sandbox) -> bool:
+        """Have the kernel track the connections of a pod; False if this machine cannot."""
+        if TRACKING not in self._unavailable:
+            try:
+                track_connections(site.namespace, self.iptables, self.family)
+            except FsmRedirError as error:
+                self._unavailable[TRACKING] = str(error)
+        return TRACKING not in self._unavailable
+
 
 class NetnsPair:
-    """A pod that the implementation has programmed, and a pod without rules.
+    """A pod that the implementation has programmed, a pod without rules, and one that tracks.
+
+    The last has no rules of the implementation, but its kernel tracks connections.
 
     The sockets of the benchmark replace the recorder: they accept a connection when it is measured,
     so the work of a sidecar is no part of the times.
 
     Attributes:
+        sides: Its pods.
         programming_s: Seconds that the implementation took.
         memory: Bytes of kernel memory that its rules take.
         loads: What can be sent in which case.
@@ -192,6 +203,7 @@ class NetnsPair:
     ) -> None:
         self._bench, self._sites, self._undo = bench, sites, undo
         self._excluded = str(ip_network(listed[-1])[1]) if listed else ""
+        self.sides = tuple(sites)
         self.programming_s, self.memory = self._program(sites[Side.RULES])
         self.loads = tuple(self._loads())
         self._listeners: dict[tuple[Side, str], socket.socket] = {}
@@ -212,13 +224,26 @@ class NetnsPair:
             raise UnmeasuredError(error.strerror or str(error)) from None
 
     def _program(self, site: Sandbox) -> tuple[float, float]:
-        backend = self._bench.backend
-        before, begun = kernel_memory(), perf_counter()
-        programming = backend.program(site, self._bench.iptables, backend.confinement)
-        elapsed, grown = perf_counter() - begun, kernel_memory() - before
-        if not programming.accepted:
-            raise UnmeasuredError(repr(programming))
-        return elapsed, grown
+        bench, backend, confined = self._bench, self._bench.backend, self._bench.backend.confinement
+        elapsed, programmings = 0.0, []
+
+        def work(enter: Enter) -> None:
+            nonlocal elapsed
+
+            def limit() -> None:
+                enter()
+                confined.limit()
+
+            begun = perf_counter()
+            limited = replace(confined, limit=limit)
+            programmings.append(backend.program(site, bench.iptables, limited))
+            elapsed = perf_counter() - begun
+
+        taken = bench.gauge.taken(work)
+        for each in programmings:
+            if not each.accepted:
+                raise UnmeasuredError(repr(each))
+        return elapsed, taken
 
     def _loads(self) -> Iterator[tuple[Load, Case]]:
         outbound = [Case.CAPTURED, *([Case.EXCLUDED] if self._excluded else []), Case.DIRECT]

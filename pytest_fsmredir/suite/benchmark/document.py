@@ -30,18 +30,23 @@ UNITS: Mapping[Metric, str] = {
 """The unit of each metric; instructions are those of one connection."""
 
 
-def point(variant: str, asked: Asked, measured: Measured) -> dict[str, Any]:
+def point(
+    variant: str, asked: Asked, measured: Measured, resolutions: Mapping[Metric, float]
+) -> dict[str, Any]:
     """Return the results of one variant.
 
     Args:
         variant: Its name, such as ``nft/v4``.
         asked: What was to be measured.
         measured: What was measured.
+        resolutions: The least difference that a measurement sees, by metric.
     """
     return {
         "variant": variant,
         "complete": measured.complete(asked),
-        "lists": [_of_list(entries, asked.seed, measured) for entries in asked.entries],
+        "lists": [
+            _of_list(entries, asked.seed, measured, resolutions) for entries in asked.entries
+        ],
     }
 
 
@@ -49,7 +54,7 @@ def document(
     asked: Asked,
     points: Iterable[Mapping[str, Any]],
     sources: Mapping[Metric, str],
-    unavailable: Mapping[Metric, str],
+    unavailable: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the part of the report about the benchmark."""
     return {
@@ -63,7 +68,9 @@ def document(
     }
 
 
-def _of_list(entries: int, seed: int, measured: Measured) -> dict[str, Any]:
+def _of_list(
+    entries: int, seed: int, measured: Measured, resolutions: Mapping[Metric, float]
+) -> dict[str, Any]:
     found: dict[str, Any] = {"entries": entries, "rounds": measured.rounds.get(entries, 0)}
     if entries in measured.refused:
         found["refused"] = measured.refused[entries]
@@ -75,44 +82,61 @@ def _of_list(entries: int, seed: int, measured: Measured) -> dict[str, Any]:
         ]
     samples = measured.samples.get(entries, {})
     found["figures"] = [
-        figure(metric, case, values, seed) for (metric, case), values in samples.items()
+        figure(metric, case, values, seed, resolutions.get(metric))
+        for (metric, case), values in samples.items()
     ]
     return found
 
 
 def figure(
-    metric: Metric, case: Case | None, samples: Sequence[Sample], seed: int
+    metric: Metric,
+    case: Case | None,
+    samples: Sequence[Sample],
+    seed: int,
+    resolution: float | None = None,
 ) -> dict[str, Any]:
-    """Return one figure: medians, and the ratio to the pod without rules with its interval."""
+    """Return one figure: medians, and the ratios to the other pods with their intervals.
+
+    Args:
+        metric: What was measured.
+        case: The traffic; None for what is measured without traffic.
+        samples: The values of all rounds.
+        seed: Seed of the resamples.
+        resolution: The least value that the measurement sees; None if it is not known.
+    """
     seed ^= zlib.crc32(f"{metric} {case}".encode())
-    pairs = [(each.value, each.plain) for each in samples if each.plain]
     found: dict[str, Any] = {"metric": str(metric), "unit": UNITS[metric]}
     if case is not None:
         found["case"] = str(case)
+    pairs = [(each.value, each.plain) for each in samples if each.plain]
     if not pairs:
-        return found | _alone(estimated([each.value for each in samples], seed))
-    ratio = estimated([value / plain for value, plain in pairs], seed)
-    return found | {
+        return found | _alone(estimated([each.value for each in samples], seed), resolution)
+    found |= {
         "value": rounded(median(value for value, _ in pairs)),
         "plain": rounded(median(plain for _, plain in pairs)),
-        "ratio": _interval(ratio),
-        "difference": str(difference(ratio)),
+        **_compared(pairs, seed),
     }
+    tracked = [(each.value, each.tracked) for each in samples if each.tracked]
+    return found | ({"beyondTracking": _compared(tracked, seed)} if tracked else {})
 
 
-def _alone(value: Estimate) -> dict[str, Any]:
+def _compared(pairs: Sequence[tuple[float, float]], seed: int) -> dict[str, Any]:
+    ratio = estimated([value / other for value, other in pairs], seed)
+    return {"ratio": _interval(ratio), "difference": str(difference(ratio))}
+
+
+def _alone(value: Estimate, resolution: float | None) -> dict[str, Any]:
     """Return a figure that has no counterpart in the pod without rules.
 
     A difference of two readings that may as well be 0 says nothing.
     """
-    lost = value.value <= 0 or value.holds(0.0)
-    unclear = Difference.NONE_SEEN if lost else Difference.SEEN
-    known = value.low is not None
-    return {
-        "value": rounded(value.value),
-        "interval": _interval(value),
-        "difference": str(unclear if known else Difference.UNKNOWN),
-    }
+    known = Difference.SEEN if value.low is not None else Difference.UNKNOWN
+    found = {"value": rounded(value.value), "interval": _interval(value), "difference": str(known)}
+    if resolution is None:
+        return found
+    if value.value < resolution or value.holds(0.0):
+        found["difference"] = str(Difference.BELOW)
+    return found | {"resolution": rounded(resolution)}
 
 
 def _interval(estimate: Estimate) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""Measure in rounds: each compares a pod with rules and a pod without, one right after the other.
+"""Measure in rounds: each compares a pod with rules and pods without, one right after the other.
 
-The order of the two is drawn for each load, and the order of the list sizes for each round, so that
-a machine that becomes slower or faster disturbs both alike.
+The order of the pods is drawn for each load, and the order of the list sizes for each round, so
+that a machine that becomes slower or faster disturbs all alike.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from pytest_fsmredir.backends.measuring import (
+    OF_TRACKED,
     Bench,
     Case,
     Load,
@@ -50,10 +51,12 @@ class Sample:
     Attributes:
         value: The value in the pod with rules.
         plain: The value in the pod without rules; None where there is nothing to compare.
+        tracked: The value in the pod that tracks connections; None where it is not compared.
     """
 
     value: float
     plain: float | None = None
+    tracked: float | None = None
 
 
 Key = tuple[Metric, Case | None]
@@ -136,7 +139,8 @@ def _compare(
 ) -> None:
     load, case = what
     missing = measured.unmeasured.setdefault(entries, {})
-    order = draw.sample((Side.RULES, Side.PLAIN), 2)
+    sides = [each for each in pair.sides if each is not Side.TRACKED or case in OF_TRACKED]
+    order = draw.sample(sides, len(sides))
     if what in missing:
         return
     found: dict[Side, Mapping[Metric, float]] = {}
@@ -147,4 +151,6 @@ def _compare(
         missing[what] = str(why)
         return
     for metric, value in found[Side.RULES].items():
-        measured.add(entries, (metric, case), Sample(value, found[Side.PLAIN][metric]))
+        tracked = found.get(Side.TRACKED, {}).get(metric)
+        sample = Sample(value, found[Side.PLAIN][metric], tracked)
+        measured.add(entries, (metric, case), sample)

@@ -37,7 +37,7 @@ class Benchmark:
         self.document: dict[str, Any] = {}
         self._points: list[dict[str, Any]] = []
         self._sources: dict[Metric, str] = {}
-        self._unavailable: dict[Metric, str] = {}
+        self._unavailable: dict[str, str] = {}
 
     def run(self) -> None:
         """Measure; the results so far stay if the user interrupts.
@@ -61,7 +61,6 @@ class Benchmark:
 
     def _measure(self, bench: Bench, variant: Variant, seconds: float) -> None:
         self._sources |= bench.sources
-        self._unavailable |= bench.unavailable
         asked, measured = self._asked(seconds), Measured()
         try:
             measure(
@@ -71,8 +70,9 @@ class Benchmark:
                 watch=lambda number, entries: self.watch(variant, number, entries),
             )
         finally:
+            self._unavailable |= bench.unavailable
             name = f"{variant.iptables}/v{variant.family}"
-            self._points.append(point(name, asked, measured))
+            self._points.append(point(name, asked, measured, bench.resolutions))
 
     def _asked(self, seconds: float) -> Asked:
         settings: Settings = self._settings

@@ -16,11 +16,12 @@ _OUTSIDE = 0.05
 
 
 class Difference(StrEnum):
-    """What a ratio says about two pods."""
+    """What a ratio says about two pods, or a figure about its measurement."""
 
     SEEN = "seen"
     NONE_SEEN = "none seen"
     UNKNOWN = "too few rounds"
+    BELOW = "below resolution"
 
 
 class Estimate(NamedTuple):
