@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_fsmredir.backends.measuring import TRACKING
 from pytest_fsmredir.report.plots import plots
 from pytest_fsmredir.report.sums import SUMS, digests_of, sums_text
 from pytest_fsmredir.text import one_line
@@ -18,10 +17,11 @@ FOLDER = "benchmark"
 FIGURES = "benchmark.json"
 """The file of the figures, beside a report that has no verdict."""
 
+_BEYOND = "beyond tracking"
 _LEGEND = (
     "ratio to a pod without rules, half-width of the 95 % interval after ±; 'same': no difference"
     " seen, the interval holds 1; ?: too few rounds for an interval; -: not measured",
-    f"{TRACKING}: ratio to a pod without rules whose kernel tracks connections; 'same' says that"
+    f"{_BEYOND}: ratio to a pod without rules whose kernel tracks connections; 'same' says that"
     " tracking alone explains the row above",
 )
 _PREFIXES = ("", "k", "M", "G")
@@ -34,6 +34,7 @@ def benchmark_lines(document: Mapping[str, Any]) -> Iterator[str]:
     for point in document["points"]:
         yield from _table(point)
     yield from _LEGEND
+    yield f"seed of the orders and resamples: {document['seed']}"
     for metric, text in document["sources"].items():
         yield f"{metric}: {text}"
     for metric, text in document["notMeasured"].items():
@@ -82,7 +83,7 @@ def _table(point: Mapping[str, Any]) -> Iterator[str]:
         yield _row(metric, case, [_cell(each) for each in row])
         beyond = [(each or {}).get("beyondTracking") for each in row]
         if any(beyond):
-            yield _row(f"  {TRACKING}", "", [_cell(each) for each in beyond])
+            yield _row(f"  {_BEYOND}", "", [_cell(each) for each in beyond])
     for each in lists:
         if "refused" in each:
             yield f"  {each['entries']:,} ranges: {one_line(each['refused'])}"

@@ -42,13 +42,19 @@ class Panel(NamedTuple):
     curves: Sequence[Curve]
 
 
-def plots(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return the plots, by file name; a metric without two list sizes has none."""
+def plots(document: Mapping[str, Any], *, inline: bool = False) -> dict[str, str]:
+    """Return the plots, by file name; a metric without two list sizes has none.
+
+    Args:
+        document: The figures.
+        inline: The plots become part of a page, which has the styles.
+    """
     found = {}
     for metric in _PLOTTED:
         values = [each for point in document["points"] for each in _ratios(point, metric)]
         if len({entries for entries, _, _ in values}) > 1:
-            found[f"{metric.replace(' ', '-')}.svg"] = _drawn(metric, document["points"], values)
+            name = f"{metric.replace(' ', '-')}.svg"
+            found[name] = _drawn(metric, document["points"], values, inline=inline)
     return found
 
 
@@ -63,6 +69,8 @@ def _drawn(
     metric: str,
     points: Sequence[Mapping[str, Any]],
     values: Sequence[tuple[int, str, Mapping[str, float]]],
+    *,
+    inline: bool,
 ) -> str:
     ends = [end for _, _, ratio in values for end in _interval(ratio)]
     scale = _Scale(min([*ends, 1.0]), max([*ends, 1.0]))
@@ -74,6 +82,7 @@ def _drawn(
     ]
     drawn: str = template("benchmark.svg").render(
         metric=metric,
+        inline=inline,
         panels=panels,
         width=_LEFT + len(panels) * (_WIDTH + _GAP),
         height=_TOP + _HEIGHT + 64,

@@ -7,6 +7,7 @@ import re
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from pytest_fsmredir.report.verify import files
 from pytest_fsmredir.report.verify.consistency import check_schema
 from tests.unit.conftest import Project
 from tests.unit.pages import FAILED, HOSTILE, hostile_report
-from tests.unit.reports import row_of, write
+from tests.unit.reports import FACTS, row_of, write
 
 _VOID = {"meta", "input", "br", "img", "link", "hr"}
 
@@ -203,3 +204,33 @@ def test_pictures_hold_their_texts(directory: Path) -> None:
     for x, text in re.findall(r'x="([\d.]+)" y="\d+">([^<]+)</text>', packets):
         assert 3.3 * columns(text) <= float(x) <= 360 - 3.3 * columns(text)
     assert HOSTILE not in walk
+
+
+def test_page_shows_plots_and_figures_of_a_benchmark(tmp_path: Path) -> None:
+    """Catches: figures that are missing on the page, or a style that the page forbids."""
+    written = write(Project(tmp_path), facts={**FACTS, "benchmark": FIGURES})
+    text = text_of(written)
+    reader = read(text)
+    assert "#benchmark" in reader.links
+    assert len(reader.ids) == len(set(reader.ids))
+    assert text.count('<svg class="plot"') == 1
+    assert "captured, 15 entries: 1.4 (1.3 to 1.5)" in text
+    assert unescape(text).count("1.40 ±0.10") == 1
+    assert reader.tags.count("style") == 1
+    report = read_report(written)
+    assert [*check_schema(report), *files.check_page(report)] == []
+
+
+def _figures(entries: int) -> dict[str, Any]:
+    ratio = {"value": 1.4, "low": 1.3, "high": 1.5}
+    figure = {"metric": "connect p50", "unit": "s", "case": "captured", "value": 2.0}
+    figure |= {"plain": 1.0, "ratio": ratio if entries else {"value": 1.0}}
+    difference = "seen" if entries else "too few rounds"
+    return {"entries": entries, "rounds": 8, "figures": [figure | {"difference": difference}]}
+
+
+FIGURES = {
+    "list": "outboundIPRangeExclusionList", "rounds": 8, "seconds": 10.0, "seed": 1,
+    "sources": {}, "notMeasured": {},
+    "points": [{"variant": "nft/v4", "complete": True, "lists": [_figures(0), _figures(15)]}],
+}  # fmt: skip

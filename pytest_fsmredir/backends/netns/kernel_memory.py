@@ -90,6 +90,9 @@ class GroupMemory:
 
     Args:
         hierarchy: Where to make the group.
+
+    Attributes:
+        prefix: What the names of its groups begin with.
     """
 
     def __init__(self, hierarchy: Hierarchy) -> None:
@@ -100,7 +103,7 @@ class GroupMemory:
         """
         self._root, self._version = hierarchy
         self._numbers = count(1)
-        self._prefix = f"fsmredir-{os.getpid()}-"
+        self.prefix = f"fsmredir-{os.getpid()}-"
         if self._version == 1:
             self.source = "memory.kmem.usage_in_bytes of a control group of the programs"
             self.resolution = PAGE
@@ -109,7 +112,7 @@ class GroupMemory:
             # Each CPU keeps up to 64 pages (MEMCG_CHARGE_BATCH, mm/memcontrol.c).
             self.resolution = 64 * PAGE * _CPUS
         with ExitStack() as undo:
-            removal = ["/bin/sh", "-c", _REMOVAL, "sh", str(self._root / self._prefix)]
+            removal = ["/bin/sh", "-c", _REMOVAL, "sh", str(self._root / self.prefix)]
             undo.enter_context(procs.guarded(removal))
             undo.callback(self._remove)
             self._require_charges()
@@ -117,7 +120,7 @@ class GroupMemory:
 
     def taken(self, work: Callable[[Enter], None]) -> int:
         """Return the kernel memory that stays charged when the programs have ended."""
-        group = self._root / f"{self._prefix}{next(self._numbers)}"
+        group = self._root / f"{self.prefix}{next(self._numbers)}"
         group.mkdir()
         with ExitStack() as undo:
             work(self._enter(group, undo))
@@ -173,7 +176,7 @@ class GroupMemory:
                 os.close(each)
 
     def _remove(self) -> None:
-        for group in self._root.glob(f"{self._prefix}*"):
+        for group in self._root.glob(f"{self.prefix}*"):
             with suppress(OSError):
                 group.rmdir()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pytest_fsmredir.model.claims import PROVED
 from pytest_fsmredir.model.outcomes import Outcome, Variant
+from pytest_fsmredir.report.benchmark import benchmark_lines
 from pytest_fsmredir.report.groups import Group, grouped
 from pytest_fsmredir.report.known import with_digest
 from pytest_fsmredir.report.page.items import (
@@ -23,6 +24,7 @@ from pytest_fsmredir.report.page.items import (
     variants,
 )
 from pytest_fsmredir.report.page.wording import sections, wording
+from pytest_fsmredir.report.plots import plots
 from pytest_fsmredir.report.read import Report
 from pytest_fsmredir.report.render import template
 from pytest_fsmredir.suite.judgement import EVERY_FLOW
@@ -73,6 +75,7 @@ def page(report: Report) -> str:
     release = with_digest(report.suite["catalogue"])
     wordings = {row["id"]: wording(release, row["id"], row["spec"]) for row in document["checks"]}
     every = items(document, wordings, [group.rows[0].check for group in groups])
+    measured = document["run"].get("benchmark", {})
     style, script = template("report.css").render(), template("report.js").render()
     drawn = template("report.html").render(
         report=report,
@@ -84,6 +87,8 @@ def page(report: Report) -> str:
         totals=_totals(every),
         opened=_opened(every, groups),
         rules=list(_rules(document)),
+        figures=list(benchmark_lines(measured)),
+        plots=list(plots(measured, inline=True).values()) if measured else [],
         in_words=lambda row: in_words(variant_of(row)),
         style=style,
         script=script,
