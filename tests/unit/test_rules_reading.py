@@ -245,3 +245,11 @@ def test_control_character_in_a_name_of_nft_is_refused() -> None:
     text = '{"nftables": [\n{"table": {"family": "ip", "name": "a\\u001b[31m"}}]}'
     with pytest.raises(RulesError, match="line 2: the text holds the control character"):
         read_text(text)
+
+
+def test_listing_of_nft_ends_where_it_is_complete() -> None:
+    """Catches: a listing that hides the files after it, or that makes them an error."""
+    lines = nat("-A OUTPUT -p tcp -j ACCEPT").splitlines()
+    text = "\n".join([nft(base('a "{', "output")), *lines, "default via 10.2.0.1 dev eth0"])
+    found = read_text(text)
+    assert {each.table for each in found.chains.values()} >= {"nat", "t"}
