@@ -85,6 +85,11 @@ def _reject_beside_replay(settings: Settings) -> None:
                 f"{where[name]} does not apply to {where['replay']}, whose file has the rules of"
                 " one pod: leave it out"
             )
+    if settings.require == "conformant":
+        raise SettingsError(
+            f"{where['require']} cannot be met by {where['replay']}: a replay judges one pod, so"
+            " its verdict is at best partial; use --fsm-require partial"
+        )
 
 
 def require_complete_identity(settings: Settings, file: Path, *, named: bool) -> None:

@@ -18,8 +18,8 @@ from pytest_fsmredir.suite.results import Results
 
 EVERY_FLOW = "ALL-"
 """Prefix of the checks that compare every flow."""
-OF_REPLAY = "POD-"
-"""Prefix of the checks of a captured pod, which compare every flow in it."""
+_EVERY_FLOW_OF_REPLAY = ("POD-002", "POD-004")
+"""The checks that compare every flow in a captured pod, in place of the others."""
 
 
 class Verdict(StrEnum):
@@ -295,9 +295,16 @@ def _absent(
     return Row(check=check.id, variant=variant, outcome=outcome, reason=reason)
 
 
+def of_every_flow(checks: Iterable[str]) -> frozenset[str]:
+    """Return those of a run's checks that compare every flow; a replay has its own."""
+    found = frozenset(checks)
+    replayed = found.intersection(_EVERY_FLOW_OF_REPLAY)
+    return replayed or frozenset(each for each in found if each.startswith(EVERY_FLOW))
+
+
 def _proof(rows: list[Row]) -> str:
-    replayed = [row for row in rows if row.check.startswith(OF_REPLAY)]
-    about_all = replayed or [row for row in rows if row.check.startswith(EVERY_FLOW)]
+    checks = of_every_flow(row.check for row in rows)
+    about_all = [row for row in rows if row.check in checks]
     reasons = list(dict.fromkeys(row.proof for row in about_all if row.proof not in {"", PROVED}))
     if reasons:
         return f"not proved: {'; '.join(reasons)}"

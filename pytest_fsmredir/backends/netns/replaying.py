@@ -42,6 +42,9 @@ _KEPT: frozenset[type] = frozenset(
 _FACETS = tuple(maker for maker in FACETS if not _KEPT.isdisjoint(maker.__mro__))
 _UNSEEN: frozenset[type] = frozenset({ForgedPackets, ForeignPrograms})
 """Facets whose packets the mesh does not see before they are sent."""
+_AT_BEST = (
+    "a replay judges one pod, not the program that set its rules, so its verdict is at best partial"
+)
 _OTHER_LISTS = "the check needs a pod with other lists"
 _OFFERED = needs_met_by(_FACETS) | {
     Need.ANSWERING_SIDECAR,
@@ -80,6 +83,7 @@ class ReplayBackend(NetnsBackend):
         self._rebuilt: Sandbox | None = None
         own = tuple(each for each in families if each in capture.families)
         super().__init__(implementation, families=own, timeout_s=timeout_s, privileged=True)
+        self.remarks = (_AT_BEST,)
 
     def offers(self, family: int) -> frozenset[str]:
         """Return the needs that it can meet for an IP version; both versions have the same."""

@@ -27,7 +27,7 @@ from pytest_fsmredir.report.page.wording import sections, wording
 from pytest_fsmredir.report.plots import plots
 from pytest_fsmredir.report.read import Report
 from pytest_fsmredir.report.render import template
-from pytest_fsmredir.suite.judgement import EVERY_FLOW
+from pytest_fsmredir.suite.judgement import of_every_flow
 from pytest_fsmredir.text import printable
 
 PAGE = "report.html"
@@ -113,7 +113,8 @@ def _card(document: Document, profile: Document) -> Card:
 def _unproved(document: Document, profile: str) -> Iterator[str]:
     """Yield why a profile is not proved."""
     rows = [row for row in document["checks"] if row["profile"] == profile]
-    rows = [row for row in rows if row["id"].startswith(EVERY_FLOW)]
+    checks = of_every_flow(row["id"] for row in rows)
+    rows = [row for row in rows if row["id"] in checks]
     if not rows:
         yield "it has no check of every flow"
     by_outcome: dict[str, list[str]] = {}

@@ -47,7 +47,8 @@ EFFECTS = {
     "pod-image": "changes the image of the pods",
     "privilege": "chooses how the run gets its privileges",
     "profile": "selects profiles: the checks of the others were not run",
-    "replay": "judges a pod rebuilt from a file: no implementation was run",
+    "replay": "judges one pod, rebuilt from a file: no implementation was run, so the verdict is at"
+    " best partial",
     "report": "names the directory of the report",
     "require": "decides the exit status, not the verdict",
     "rules": "names the implementation",
