@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
+from typing import Final
 
 from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.policy import ListName
+
+READ_BY_A_MESH: Final = frozenset(
+    {
+        "flomesh.io/sidecar-injection",
+        *(name.annotation for name in ListName if name.annotation is not None),
+    }
+)
+"""The annotations that decide where traffic goes. Others can hold anything, such as a secret."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pytest_fsmredir.errors import CaptureError
+
+KEPT: Final = (
+    "ipset", "iptables4 nft", "iptables6 nft", "iptables4 legacy", "iptables6 legacy", "iptables4",
+    "iptables6", "nft", "rule4", "rule6", "route4", "route6",
+)  # fmt: skip
+"""The listings that a file holds, in its order."""
 
 _COUNTERS = re.compile(r"^\[\d+:\d+\] ")
 _POLICY_COUNTERS = re.compile(r"^(:\S+ \S+) \[\d+:\d+\]$")

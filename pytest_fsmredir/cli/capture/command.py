@@ -16,7 +16,7 @@ from pytest_fsmredir.cli.capture.node import listed_on_node
 from pytest_fsmredir.cli.cluster_options import add_cluster_options
 from pytest_fsmredir.errors import FsmRedirError, PreflightError, SettingsError
 from pytest_fsmredir.model.capture import Capture
-from pytest_fsmredir.model.capture_file import capture_text
+from pytest_fsmredir.model.capture_file import capture_text, read_capture
 from pytest_fsmredir.text import counted, printable
 
 
@@ -28,6 +28,8 @@ def main(argv: Sequence[str]) -> int:
         return int(end.code or 0)
     try:
         capture = _captured(arguments)
+        if arguments.redact:
+            capture = _redacted(capture)
         _write(capture_text(capture), arguments.output)
     except FsmRedirError as why:
         sys.stderr.write(f"not captured: {printable(str(why))}\n")
@@ -46,13 +48,14 @@ def _captured(arguments: argparse.Namespace) -> Capture:
             ("NAMESPACE/POD", arguments.pod and not arguments.from_node),
             ("--rules", arguments.rules),
             ("--from-node", arguments.from_node),
+            ("--from-file", arguments.from_file),
         )
         if given
     ]
     if len(ways) != 1:
         raise SettingsError(
             "say what to read, in one way: NAMESPACE/POD for a running pod, --from-node PID on its"
-            " node, or --rules FILE for saved rules"
+            " node, --rules FILE for saved rules, or --from-file FILE for a captured pod"
         )
     _reject_unused(arguments, ways[0])
     if ways == ["--rules"]:
@@ -61,6 +64,8 @@ def _captured(arguments: argparse.Namespace) -> Capture:
         )
     if ways == ["--from-node"]:
         return _on_node(arguments)
+    if ways == ["--from-file"]:
+        return _in_file(arguments)
     return _running(arguments)
 
 
@@ -73,6 +78,7 @@ def _reject_unused(arguments: argparse.Namespace, way: str) -> None:
     unused = {
         "NAMESPACE/POD": ("annotations", "mesh_config", "address"),
         "--from-node": ("address",),
+        "--from-file": ("annotations", "mesh_config", "address"),
         "--rules": (),
     }[way]
     for name in unused:
@@ -90,6 +96,25 @@ def _on_node(arguments: argparse.Namespace) -> Capture:
         addresses=[str(each["ip"]) for each in (pod.get("status") or {}).get("podIPs") or ()],
     )
     return reading.read(listed_on_node(arguments.from_node), known)
+
+
+def _in_file(arguments: argparse.Namespace) -> Capture:
+    if not arguments.redact:
+        raise SettingsError("--from-file without --redact would only copy the file: add --redact")
+    return read_capture(arguments.from_file)
+
+
+def _redacted(capture: Capture) -> Capture:
+    """Return a pod with other addresses and names, and say what stays."""
+    from pytest_fsmredir.model.redacting.pod import redacted
+
+    found = redacted(capture)
+    sys.stderr.write(f"redacted: addresses and prefixes, {found.replaced} in all\n")
+    if found.unchanged:
+        sys.stderr.write(
+            f"not redacted: {', '.join(found.unchanged)}, because ranges end there or begin there\n"
+        )
+    return found.capture
 
 
 def _running(arguments: argparse.Namespace) -> Capture:
@@ -158,6 +183,15 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         metavar="PID",
         help="on the node of the pod, as root: read the network of this process of the pod",
+    )
+    saved.add_argument(
+        "--from-file", type=Path, metavar="FILE", help="redact a file that this command wrote"
+    )
+    parser.add_argument(
+        "--redact",
+        action="store_true",
+        help="replace addresses, names and comments; prefixes, ranges and private addresses stay"
+        " such, and the pod behaves as before",
     )
     add_cluster_options(parser.add_argument_group("the cluster of a running pod"))
     return parser

@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
-from pytest_fsmredir.model.capture import CapturedInterface
-from pytest_fsmredir.model.listings import nft_alone, nft_text, without_counters
-from pytest_fsmredir.model.policy import ListName
-
-READ_BY_A_MESH: Final = frozenset(
-    {
-        "flomesh.io/sidecar-injection",
-        *(name.annotation for name in ListName if name.annotation is not None),
-    }
-)
-"""The annotations that decide where traffic goes. Others can hold anything, such as a secret."""
-
-KEPT: Final = (
-    "ipset", "iptables4 nft", "iptables6 nft", "iptables4 legacy", "iptables6 legacy", "iptables4",
-    "iptables6", "nft", "rule4", "rule6", "route4", "route6",
-)  # fmt: skip
-"""The listings that a file holds, in its order."""
+from pytest_fsmredir.model.capture import READ_BY_A_MESH, CapturedInterface
+from pytest_fsmredir.model.listings import KEPT, nft_alone, nft_text, without_counters
 
 
 def annotations_of(pod: Mapping[str, Any]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pytest_fsmredir.backends.listening import listeners_in
 from pytest_fsmredir.cli.capture import parts
 from pytest_fsmredir.errors import BackendError
-from pytest_fsmredir.model.capture import Capture, CapturedInterface
+from pytest_fsmredir.model.capture import READ_BY_A_MESH, Capture, CapturedInterface
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.rules import live
 from pytest_fsmredir.rules.errors import RulesError
@@ -63,7 +63,7 @@ def read(printed: str, known: Known) -> Capture:
     annotations = {
         name: value
         for name, value in known.configuration.annotations.items()
-        if name in parts.READ_BY_A_MESH
+        if name in READ_BY_A_MESH
     }
     return Capture(
         pod=parts.name_of(known.pod),
