@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 import zipfile
+from contextlib import closing
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import cast
 
 import pytest
+import requests
 
 from pytest_fsmredir import Mesh, Probe, ProbeBy
 from pytest_fsmredir.agent.forms import Report
@@ -288,6 +290,31 @@ def test_connection_of_an_agent_has_all_that_a_connection_has() -> None:
 
     assert connection.fate == connection.fate_by_banner
     assert not connection.has_received(b"x").holds
+
+
+def test_token_of_a_kubeconfig_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: a user with a token, as of clouds, is anonymous to the API server."""
+    named = {"name": "it", "context": {"cluster": "it", "user": "it"}}
+    document = {
+        "clusters": [{"name": "it", "cluster": {"server": "http://192.0.2.1"}}],
+        "users": [{"name": "it", "user": {"token": "hush"}}],
+        "contexts": [named],
+        "current-context": "it",
+    }
+    file = tmp_path / "kubeconfig"
+    file.write_text(json.dumps(document))
+    sent = []
+
+    def request(*_: object, headers: dict[str, str], **__: object) -> None:
+        sent.append(headers["Authorization"])
+        raise requests.ConnectionError
+
+    with closing(Cluster(file)) as cluster:
+        monkeypatch.setattr("requests.Session.request", request)
+        with pytest.raises(BackendError):
+            cluster.get("/version")
+
+    assert sent == ["Bearer hush"]
 
 
 class Ended(Cluster):

@@ -149,7 +149,9 @@ class Cluster:
         kind: str = "json",
     ) -> bytes:
         headers = {"Content-Type": f"application/{kind}"}
-        if token := self._configuration.get_api_key_with_prefix("authorization"):
+        if token := self._configuration.get_api_key_with_prefix(
+            "BearerToken", alias="authorization"
+        ):
             headers["Authorization"] = token
         try:
             response = self._session.request(
