@@ -51,6 +51,7 @@ _PLAIN_QUEUES: Final = frozenset({"noqueue", "noop", "pfifo_fast", "fq_codel", "
 """Queueing disciplines that the kernel sets by itself, without filters (tc(8))."""
 
 _MISSING: Final = 127
+_VERSIONS: Final = {"ip": (4,), "ip6": (6,), "inet": (4, 6), "bridge": (4, 6), "netdev": (4, 6)}
 
 
 def command(
@@ -121,12 +122,26 @@ def read(printed: str) -> RuleSet:
     for name, text in sections.items():
         _sort(sorter, name, text)
     found = sorter.rules()
-    found.remarks += [*_unread(sections, statuses), *_outside_the_model(sections)]
+    for family in (4, 6):
+        if not _lists_iptables(sections, statuses, family):
+            found.unread[family] = [f"the rules of iptables for IPv{family} were not listed"]
+            found.remarks += found.unread[family]
+    found.remarks += [*_unread(statuses), *_outside_the_model(sections)]
     if statuses.get("nft", _MISSING) != 0:
         tables = sections.get("tables", "") if statuses.get("tables") == 0 else None
-        found.remarks += _unlisted(tables, found)
+        _note_unlisted(tables, statuses, found)
     reject_cycles(found)
     return found
+
+
+def require_read(rules: RuleSet, family: int) -> None:
+    """Require that no rule of an IP version can be missing: nothing is blamed on a part of them.
+
+    Raises:
+        RulesError: A program that lists rules is missing or failed.
+    """
+    if why := rules.unread.get(family):
+        raise RulesError("; ".join(why))
 
 
 def sections(printed: str) -> dict[str, str]:
@@ -175,17 +190,27 @@ def _sort(sorter: Sorter, name: str, text: str) -> None:
                 sorter.take(number, line)
 
 
-def _unlisted(tables: str | None, found: RuleSet) -> list[str]:
-    """Return remarks about the tables that no listing shows."""
+def _note_unlisted(tables: str | None, statuses: Mapping[str, int], found: RuleSet) -> None:
+    """Note the tables that no listing shows."""
     if tables is None:
-        return ["tables of nft were not listed: nft is missing in the pod, or it failed"]
+        remark = "tables of nft were not listed: nft is missing in the pod, or it failed"
+        found.remarks.append(remark)
+        for family in (4, 6):
+            # Legacy programs succeed without any right, and list nothing of nft.
+            names = (f"iptables{family} nft", f"iptables{family}")
+            if not any(statuses.get(name) == 0 for name in names):
+                found.unread.setdefault(family, []).append(remark)
+        return
     shown = {
         f"{'ip' if chain.families == (4,) else 'ip6'} {chain.table}"
         for chain in found.chains.values()
         if "nft" in chain.origin
     }
-    hidden = sorted(set(tables.split("\n")) - shown - {""})
-    return [f"the table {name} of nft was not listed: nft is missing" for name in hidden]
+    for name in sorted(set(tables.split("\n")) - shown - {""}):
+        remark = f"the table {name} of nft was not listed: nft is missing"
+        found.remarks.append(remark)
+        for family in _VERSIONS.get(name.split()[0], ()):
+            found.unread.setdefault(family, []).append(remark)
 
 
 def _outside_the_model(sections: Mapping[str, str]) -> list[str]:
@@ -220,23 +245,29 @@ def _outside_the_model(sections: Mapping[str, str]) -> list[str]:
     return remarks
 
 
-def _unread(sections: Mapping[str, str], statuses: Mapping[str, int]) -> list[str]:
-    remarks = []
-    read = [name for name, status in statuses.items() if "iptables" in name and status == 0]
-    for family in ("4", "6"):
-        # Without a program of iptables: nft lists all tables but legacy ones, which the kernel
-        # names in a file that is missing where it has none.
-        legacy = f"legacy{family}"
-        natively = statuses.get("nft") == 0 and legacy in sections and not sections[legacy].strip()
-        if not natively and not any(f"iptables{family}" in name for name in read):
-            remarks.append(f"the rules of iptables for IPv{family} were not listed")
-    for name in ("rule4", "route4"):
-        if statuses.get(name) != 0:
-            remarks.append(f"'{_SECTIONS[name]}' failed in the pod")
+def _lists_iptables(sections: Mapping[str, str], statuses: Mapping[str, int], family: int) -> bool:
+    """Whether a program listed the rules of iptables for an IP version.
+
+    Without a program of iptables: nft lists all tables but legacy ones, which the kernel names in a
+    file that is missing where it has none.
+    """
+    legacy = f"legacy{family}"
+    natively = statuses.get("nft") == 0 and legacy in sections and not sections[legacy].strip()
+    return natively or any(
+        f"iptables{family}" in name and status == 0 for name, status in statuses.items()
+    )
+
+
+def _unread(statuses: Mapping[str, int]) -> list[str]:
+    remarks = [
+        f"'{_SECTIONS[name]}' failed in the pod"
+        for name in ("rule4", "route4")
+        if statuses.get(name) != 0
+    ]
     for name in ("links", "transforms", "neighbours", "queues", "settings"):
         if statuses.get(name, 0) != 0:
             remarks.append(f"'{_SECTIONS[name]}' failed in the pod")
     return remarks
 
 
-__all__ = ["RulesError", "command", "read", "recounting"]
+__all__ = ["RulesError", "command", "read", "recounting", "require_read"]

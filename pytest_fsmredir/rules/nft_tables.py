@@ -5,6 +5,7 @@ This runs as a script in pods without the program ``nft``. It uses the standard 
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import sys
@@ -18,10 +19,10 @@ _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 
 def tables() -> Iterator[tuple[str, str]]:
-    """Yield (family, name) of each table.
+    """Yield (family, name) of each table; none if the kernel has no nf_tables.
 
     Raises:
-        OSError: The kernel rejects the request.
+        OSError: The kernel rejects the request, for example without CAP_NET_ADMIN.
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETFILTER) as sock:
         sock.settimeout(2.0)
@@ -31,7 +32,10 @@ def tables() -> Iterator[tuple[str, str]]:
                 if kind == _DONE:
                     return
                 if kind == _ERROR:
-                    raise OSError("the kernel refuses to list the tables of nft")
+                    code = -struct.unpack_from("=i", body)[0]
+                    if code == errno.EINVAL:  # no such subsystem (nfnetlink_rcv_msg in Linux)
+                        return
+                    raise OSError(code, "the kernel refuses to list the tables of nft")
                 if kind == _NEW_TABLE:
                     yield _FAMILIES.get(body[0], str(body[0])), _name(body[4:])
 

@@ -62,12 +62,14 @@ class RuleSet:
         routing: By IP version, if it was read.
         settings: Kernel settings by name, such as ``net.ipv4.ip_forward``.
         remarks: Notes for the reader about input that was left out.
+        unread: Why rules of an IP version may be missing here, by IP version.
     """
 
     chains: dict[tuple[str, str, str], Chain] = field(default_factory=dict)
     routing: dict[int, Routing] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    unread: dict[int, list[str]] = field(default_factory=dict)
 
     def at(self, hook: Hook, family: int) -> list[Chain]:
         """Return the base chains that packets of a family pass at a hook, in order."""

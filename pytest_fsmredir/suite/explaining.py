@@ -11,6 +11,7 @@ from pytest_fsmredir.model.checks import Check
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Claim
 from pytest_fsmredir.model.policy import Policy
+from pytest_fsmredir.rules import live
 from pytest_fsmredir.rules.why.explain import Explanation, explain, searched
 from pytest_fsmredir.rules.why.scene import Scene, reading
 
@@ -44,7 +45,7 @@ def _answer(
     try:
         scene = scene_of(pod, mesh)
     except FsmRedirError as error:
-        return Explanation("", f"the rules were not read: {error}")
+        return Explanation("", f"the rules could not be read: {error}")
     try:
         found = ask(scene)
     except FsmRedirError as error:
@@ -60,9 +61,11 @@ def scene_of(pod: Suspect, mesh: JudgedMesh) -> Scene:
     """
     done = mesh.inspect(pod, reading(mesh.python))
     if done.status != 0:
-        raise BackendError(f"the rules could not be read: {tail(done.stderr)}")
+        raise BackendError(f"exit status {done.status}: {tail(done.stderr)}")
     policy = next(iter(_policies([pod.configuration])), Policy())
-    return Scene.read(done.stdout, pod.interfaces, policy, _policies(pod.earlier))
+    scene = Scene.read(done.stdout, pod.interfaces, policy, _policies(pod.earlier))
+    live.require_read(scene.rules, mesh.family)
+    return scene
 
 
 def _policies(configurations: Iterable[Configuration]) -> list[Policy]:

@@ -6,7 +6,7 @@ import os
 import shutil
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import product
@@ -17,10 +17,11 @@ from typing import cast
 import pytest
 import yaml
 
+from pytest_fsmredir.backends.base import Pod
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.config.settings import Settings
-from pytest_fsmredir.implementations.base import IptablesVariant, Target
+from pytest_fsmredir.implementations.base import Completed, IptablesVariant, Target
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.flow import Address, Claim
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
@@ -268,3 +269,24 @@ def test_checks_that_pass_in_one_pod_list_its_rules_once(
     )
     assert "REDIRECT --to-ports 15001" in first
     assert second == "# the rules of the same pod are in ../OUT-001-netns-nft-v4\n"
+
+
+def test_rules_that_cannot_be_read_blame_no_rule(
+    backend: NetnsBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches: without the program that lists the rules, ``why`` says that a rule is missing."""
+    failed = failure(backend, "nft", 4, "outbound", "outbound-ports-by-source")
+    run = failed.mesh.inspect
+
+    def without_iptables(pod: Pod, argv: Sequence[str]) -> Completed:
+        return run(
+            pod, [word.replace("-save -c", "-gone").replace("nft -j", "no-nft") for word in argv]
+        )
+
+    monkeypatch.setattr(failed.mesh, "inspect", without_iptables)
+    with closing(failed.mesh):
+        found = explained(catalogue.load()["OPX-001"], failed.claim, failed.mesh)
+
+    assert found is not None
+    assert found.why.startswith("the rules could not be read: the rules of iptables for IPv4")
+    assert (found.path, found.places) == ("", ())

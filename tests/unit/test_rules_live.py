@@ -7,6 +7,7 @@ import json
 import pytest
 
 from pytest_fsmredir.rules import live
+from pytest_fsmredir.rules.errors import RulesError
 from pytest_fsmredir.rules.forms import Hook
 from pytest_fsmredir.rules.pod import Surroundings
 
@@ -85,6 +86,39 @@ def test_pod_without_iptables_is_read_by_nft(names: str, status: int, remarks: l
         for name, (listed, ended) in sections.items()
     )
     assert live.read(text).remarks == remarks
+
+
+@pytest.mark.parametrize(
+    ("listings", "unread"),
+    [
+        (
+            {"iptables4 nft": ("", 127), "tables": ("ip nat\n", 0)},
+            "the rules of iptables for IPv4 were not listed; the table ip nat of nft was not"
+            " listed: nft is missing",
+        ),
+        (  # a container without NET_ADMIN
+            {"iptables4 nft": ("", 4), "iptables4 legacy": ("", 0), "tables": ("", 1)},
+            "tables of nft were not listed: nft is missing in the pod, or it failed",
+        ),
+        ({"iptables4 nft": ("", 127), "iptables4 legacy": ("", 0), "tables": ("", 0)}, ""),
+        ({"iptables4 nft": (NAT, 0), "tables": ("ip nat\n", 0)}, ""),
+        ({"iptables4 nft": (NAT, 0), "tables": ("", 1)}, ""),
+    ],
+)
+def test_rules_that_can_be_missing_are_not_blamed(
+    listings: dict[str, tuple[str, int]], unread: str
+) -> None:
+    """Catches: an image without iptables makes each failure say that no rule jumps to a chain."""
+    text = "".join(
+        f"\n#fsmredir {name}\n{listed}\n#fsmredir status {status}\n"
+        for name, (listed, status) in {**listings, "nft": ("", 127)}.items()
+    )
+    rules = live.read(text)
+
+    assert "; ".join(rules.unread.get(4, [])) == unread
+    if unread:
+        with pytest.raises(RulesError):
+            live.require_read(rules, 4)
 
 
 @pytest.mark.parametrize(
