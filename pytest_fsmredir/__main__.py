@@ -22,7 +22,8 @@ usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
   summary DIR                   show a report: annotations, Markdown, a badge, HTML; see --help
   capture NAMESPACE/POD         write what decides where a pod's traffic goes into a file; see
                                 --help
-  flow FILE                     send one flow in a captured pod that is rebuilt; see --help
+  flow FILE|NAMESPACE/POD       send one flow: in a captured pod that is rebuilt, or from a running
+                                pod; see --help
   clean                         remove what killed runs left in a cluster; see --help
   selfcheck print               print a check that pods run in themselves; see --help
   rules show|path|check|diff    ask what the rules in a file or a pod do with packets; see --help

@@ -12,12 +12,14 @@ from pytest_fsmredir.agent.forms import (
     Json,
     Report,
     acceptance_form,
+    address_form,
     bytes_form,
     bytes_of,
     question_of,
     sighting_form,
 )
 from pytest_fsmredir.agent.looking import Eyewitness
+from pytest_fsmredir.agent.observing import first_packets
 from pytest_fsmredir.agent.pod import ContainerHost, NumberedEngine
 from pytest_fsmredir.agent.users import OwnedSockets
 from pytest_fsmredir.model.flow import Acceptor, Address, Direction, Fate, Flow, Protocol
@@ -124,6 +126,34 @@ class Commands:
         for connection in connections:
             connection.give_up()
         return self._held(numbers, witness)
+
+    def observe(self, to: Json, addresses: list[str], patience_s: float, dial: Json = None) -> Json:
+        """Open one connection, look at it from inside its pod, and close it.
+
+        Args:
+            to: The destination.
+            addresses: Addresses of the pod.
+            patience_s: Seconds that the open connection may stay silent.
+            dial: How to open it.
+
+        Returns:
+            A report, what the tables show, and where the first packets went; None for the last
+            without the right to see packets.
+        """
+        how = dial_of(dial)
+        with first_packets() as packets:
+            connection = self._host.dial(_flow(to, how.uid), how)
+            try:
+                self._host.settle([connection], patience_s)
+                (seen,) = self._seen([connection], addresses)
+                if not connection.connected:
+                    connection.give_up()
+                report = self._report(connection)
+            finally:
+                connection.close()
+                self.engine.settle()
+            went = packets.of(connection.client)
+        return [report, seen, None if went is None else [address_form(each) for each in went]]
 
     def witness(self, questions: list[Json], addresses: list[str]) -> Json:
         """Return who accepted some flows in this pod, which has these addresses."""

@@ -1,4 +1,6 @@
-"""``flow FILE``: send one flow in a rebuilt pod; print what is expected, what was seen, and why.
+"""``flow FILE`` or ``flow NAMESPACE/POD``: send one flow; print what is expected and seen, and why.
+
+A file's pod is rebuilt here; a pod of a cluster sends the flow itself.
 
 Exit status: 0 as expected, 1 the flow differs, 2 not sent (the reason is on standard error).
 """
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,14 +17,16 @@ from pathlib import Path
 from pytest_fsmredir.backends.netns import preflight, privileges
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.pods import NetnsPod
-from pytest_fsmredir.errors import FsmRedirError, SettingsError
+from pytest_fsmredir.cli.cluster_options import add_cluster_options
+from pytest_fsmredir.errors import FsmRedirError, PreflightError, SettingsError
 from pytest_fsmredir.model.claims import Unmet
-from pytest_fsmredir.model.flow import Claim, Fate
+from pytest_fsmredir.model.flow import Address, Claim, Fate
 from pytest_fsmredir.model.oracle import expected
 from pytest_fsmredir.probing.judge import claim
 from pytest_fsmredir.rules.iptables_targets import split_target
 from pytest_fsmredir.rules.why.explain import explain
 from pytest_fsmredir.rules.why.pathline import path_line
+from pytest_fsmredir.rules.why.scene import Scene
 from pytest_fsmredir.rules.why.sending import sendings
 from pytest_fsmredir.suite.backends import rebuilding
 from pytest_fsmredir.suite.explaining import scene_of
@@ -30,6 +34,11 @@ from pytest_fsmredir.text import printable
 
 _TIMEOUT_S = 5.0  # as --fsm-timeout
 _HIGHEST_UID = 2**31 - 1
+_FILES = (".yaml", ".yml", ".json")
+_OF_CLUSTERS = ("kubeconfig", "context", "kind_cluster", "pod_image")
+
+Judged = tuple[Claim, Iterator[tuple[str, str]]]
+"""A judged flow, and what to print about it."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,11 +59,42 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _sent(arguments: argparse.Namespace, undo: ExitStack) -> int:
-    capture, make = rebuilding(arguments.file, _TIMEOUT_S)
-    host, port = _target(arguments, capture.addresses)
-    family = 6 if ":" in host else 4
-    if family not in capture.families:
-        raise SettingsError(f"the pod has no IPv{family} address, so it cannot send to {host}")
+    judged, lines = (_sent_now if _is_live(arguments.pod) else _rebuilt)(arguments, undo)
+    for name, text in lines:
+        sys.stdout.write(f"{name:<12} {printable(text)}\n")
+    return 0 if judged.holds else 1
+
+
+def _is_live(pod: str) -> bool:
+    """Whether a pod of a cluster is named, and not a file."""
+    path = Path(pod)
+    return not path.exists() and pod.count("/") == 1 and path.suffix not in _FILES
+
+
+def _sent_now(arguments: argparse.Namespace, undo: ExitStack) -> Judged:
+    try:
+        from pytest_fsmredir.cli.live_flow import reject_in, sent_now
+    except ImportError as error:
+        raise PreflightError(
+            f"{error.name} is missing; install it: pip install 'pytest-fsmredir[kind]'"
+        ) from None
+    reject_in(arguments)
+    if not 0 <= arguments.uid <= _HIGHEST_UID:
+        raise SettingsError(f"--uid {arguments.uid}: there is no such user")
+
+    def target(own: Sequence[str]) -> Address:
+        return _sendable(arguments, own, {Address(host, 0).family for host in own})
+
+    return sent_now(arguments, undo, target, _explained)
+
+
+def _rebuilt(arguments: argparse.Namespace, undo: ExitStack) -> Judged:
+    for option in _OF_CLUSTERS:
+        if getattr(arguments, option):
+            raise SettingsError(f"--{option.replace('_', '-')} has no effect with a FILE")
+    capture, make = rebuilding(Path(arguments.pod), _TIMEOUT_S)
+    host, port = _sendable(arguments, capture.addresses, capture.families)
+    family = Address(host, port).family
     privileges.acquire("auto", ("python", "-m", "pytest_fsmredir", "flow"))
     backend = undo.enter_context(closing(make(preflight.default_iptables("auto"))))
     mesh = backend.mesh(family, backend.iptables, exhaustive=False)
@@ -62,9 +102,25 @@ def _sent(arguments: argparse.Namespace, undo: ExitStack) -> int:
     pod = mesh.pod(annotations=capture.annotations, mesh_config=capture.traffic)
     fate = _fate(arguments, mesh, pod, host, port)
     judged = claim(expected(capture.configuration.policy(), fate.flow, pod.addresses), fate)
-    for name, text in _lines(judged, mesh, pod):
-        sys.stdout.write(f"{name:<12} {printable(text)}\n")
-    return 0 if judged.holds else 1
+    return judged, _lines(judged, mesh, pod)
+
+
+def _sendable(
+    arguments: argparse.Namespace, own: Sequence[str], families: Collection[int]
+) -> Address:
+    """Return the destination of a flow that the pod can send.
+
+    Args:
+        arguments: The options.
+        own: The addresses of the pod.
+        families: Their IP versions.
+    """
+    address = Address(*_target(arguments, own))
+    if address.family not in families:
+        raise SettingsError(
+            f"the pod has no IPv{address.family} address, so it cannot send to {address.host}"
+        )
+    return address
 
 
 def _target(arguments: argparse.Namespace, own: Sequence[str]) -> tuple[str, int]:
@@ -94,25 +150,31 @@ def _fate(
     return pod.connect(host, port, uid=arguments.uid)
 
 
-def _lines(judged: Claim, mesh: NetnsMesh, pod: NetnsPod) -> list[tuple[str, str]]:
-    lines = [("flow", judged.flow), ("expected", judged.expected), ("seen", judged.seen)]
-    scene = scene_of(pod, mesh)
+def _lines(judged: Claim, mesh: NetnsMesh, pod: NetnsPod) -> Iterator[tuple[str, str]]:
+    yield from (("flow", judged.flow), ("expected", judged.expected), ("seen", judged.seen))
+    yield from _explained(judged, scene_of(pod, mesh))
+
+
+def _explained(judged: Claim, scene: Scene) -> Iterator[tuple[str, str]]:
     if not judged.holds:
         found = explain(judged, scene)
-        return [*lines, ("path", found.path), ("why", found.why)]
+        yield from (("path", found.path), ("why", found.why))
+        return
     first = next(iter(sendings(judged, scene.policy, scene.pod)))
-    return [*lines, ("path", path_line(scene.case(first)))]
+    yield "path", path_line(scene.case(first))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pytest_fsmredir flow",
-        description="Rebuild the pod of a file that the command capture wrote, and send one TCP"
-        " connection.",
+        description="Send one TCP connection: from a running pod of a cluster, by an ephemeral"
+        " container that ends with the command; or from the pod of a file that the command capture"
+        " wrote, which is rebuilt on this machine.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("pod", metavar="FILE or NAMESPACE/POD")
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument("--out", metavar="IP:PORT", help="from the pod to this destination")
     way.add_argument("--in", dest="into", metavar="[IP:]PORT", help="from outside to the pod")
     parser.add_argument("--uid", type=int, default=1000, metavar="N", help="default: 1000")
+    add_cluster_options(parser.add_argument_group("the cluster of a running pod"))
     return parser

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+from pytest_fsmredir.traffic.tap import ETH_P_ALL
+
 _TIMESTAMPS: Final = 35  # SO_TIMESTAMPNS_OLD in linux/asm-generic/socket.h
 _TIME: Final = struct.Struct("@ll")
 _FILE: Final = struct.Struct("<IHHiIII")
@@ -23,6 +25,16 @@ class Captured(NamedTuple):
     seconds: int
     nanoseconds: int
     raw: bytes
+
+
+def every_interface() -> socket.socket:
+    """Return a packet socket for all interfaces of the calling thread's network namespace.
+
+    Raises:
+        PermissionError: CAP_NET_RAW is missing.
+    """
+    kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+    return with_times(socket.socket(socket.AF_PACKET, kind, socket.htons(ETH_P_ALL)))
 
 
 def with_times(sock: socket.socket) -> socket.socket:

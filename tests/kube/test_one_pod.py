@@ -192,6 +192,38 @@ def test_pod_is_captured_into_a_file(user: User, tmp_path: Path) -> None:
     assert user.ended(name)
 
 
+def test_flows_are_sent_from_a_running_pod(user: User) -> None:
+    """Catches: a flow of another user or pod, or one that is judged by the rules alone."""
+    name, api = user.injected(Reference()), "10.96.0.1:443"
+    pod = f"{user.namespace}/{name}"
+    found = user.cluster.get(f"/api/v1/namespaces/{user.namespace}/pods/{name}")
+    node = found["status"]["hostIP"]
+
+    status, lines = user.asks("flow", pod, "--out", api)
+    assert (status, lines[2]) == (0, "expected     captured outbound"), lines
+    assert lines[3].startswith("seen         accepted by the sidecar's outbound listener"), lines
+    assert "→ 15001" in lines[4]
+
+    status, lines = user.asks("flow", pod, "--out", api, "--uid", "1500")
+    assert (status, lines[2]) == (0, "expected     direct"), lines
+    assert lines[3].startswith("seen         accepted by the destination itself"), lines
+
+    status, lines = user.asks("flow", pod, "--out", f"{node}:6379")
+    assert (status, lines[2]) == (0, "expected     direct"), lines
+    assert lines[3] == "seen         refused; its packets went there unchanged"
+
+
+def test_flow_that_no_rule_takes_is_explained(user: User) -> None:
+    """Catches: the exit status blames nobody for a pod without rules."""
+    pod = f"{user.namespace}/{user.injected(InitCommand('true'))}"
+
+    status, lines = user.asks("flow", pod, "--out", "10.96.0.1:443")
+
+    assert status == 1, lines
+    assert lines[3].startswith("seen         accepted by the destination itself")
+    assert lines[5].startswith("why          no rule of any table redirects")
+
+
 def test_rules_of_a_pod_that_may_not_be_read(user: User) -> None:
     """Catches: a pod that takes no container with NET_ADMIN counts as one with wrong rules."""
     user.plain()
@@ -203,6 +235,10 @@ def test_rules_of_a_pod_that_may_not_be_read(user: User) -> None:
     assert status == 2
     assert "takes no ephemeral container" in lines[0]
     assert "allows the capabilities NET_ADMIN, NET_RAW" in lines[0]
+
+    status, lines = user.asks("flow", f"{user.namespace}/plain", "--out", "10.96.0.1:443")
+    assert status == 0, lines
+    assert lines[4].startswith("path         the rules could not be read"), lines
 
 
 def test_pod_without_rules(user: User) -> None:

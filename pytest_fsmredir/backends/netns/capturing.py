@@ -17,9 +17,8 @@ from pytest_fsmredir.model.claims import Unmet
 from pytest_fsmredir.model.flow import PLAIN, Address, Direction, Fate, Protocol
 from pytest_fsmredir.traffic.dial import Sending
 from pytest_fsmredir.traffic.host import Host
-from pytest_fsmredir.traffic.pcap import drained, pcap, with_times
+from pytest_fsmredir.traffic.pcap import drained, every_interface, pcap, with_times
 from pytest_fsmredir.traffic.socket_options import marked
-from pytest_fsmredir.traffic.tap import ETH_P_ALL
 
 _NUMBERS: Final = {
     (Protocol.TCP, 4): socket.IPPROTO_TCP,
@@ -46,7 +45,7 @@ def captured(
         legacy: Whether the pod has rules of legacy iptables.
     """
     with ExitStack() as opened:
-        inside = pod.site.namespace.run(_every_interface)
+        inside = pod.site.namespace.run(every_interface)
         taps = {"packets-in-pod.pcap": opened.enter_context(inside)}
         with suppress(OSError):  # the implementation can have removed the link
             outside = with_times(open_tap(source.world, pod.site.link))
@@ -114,12 +113,6 @@ def _as_before(fate: Fate) -> Sending:
     if sent.port and fate.client is not None:
         found["source"] = Address(fate.client.host, sent.port)
     return found
-
-
-def _every_interface() -> socket.socket:
-    """Return a packet socket for all interfaces of the calling thread's namespace."""
-    kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
-    return with_times(socket.socket(socket.AF_PACKET, kind, socket.htons(ETH_P_ALL)))
 
 
 @contextmanager

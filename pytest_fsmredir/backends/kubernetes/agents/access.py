@@ -31,10 +31,16 @@ START_S = 300
 LIFE_S = 6 * 3600
 """Seconds after which a container asks whether its agent still runs, and ends if it does not."""
 
-CAPABILITIES = ("SETUID", "SETGID", "NET_RAW", "NET_BIND_SERVICE", "CHOWN")
-"""Capabilities of the agent; all others are dropped. SETUID and SETGID make sockets of any user
+_AGENT = ("SETUID", "SETGID", "NET_RAW", "NET_BIND_SERVICE", "CHOWN")
+"""Capabilities of an agent; all others are dropped. SETUID and SETGID make sockets of any user
 (xt_owner compares the file system user), NET_RAW sends ICMP echo, NET_BIND_SERVICE listens below
 port 1024, CHOWN hands a socket over to another user."""
+
+READING = ("NET_ADMIN", "NET_RAW")
+"""Capabilities to list rules: iptables-legacy-save opens a raw socket, the others ask netlink."""
+
+_BY_POLICY = (400, 403, 422)
+_RIGHT = "cannot patch resource"  # of a refusal by the authoriser, which comes before policies
 
 _LOOK_S = 0.3
 _CHUNK = 32 * 1024  # bytes of the encoded archive in one message
@@ -94,6 +100,22 @@ named in argv[1] to end.
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a container that is added to a pod may do.
+
+    Attributes:
+        capabilities: Its capabilities.
+        uid: Its user. Only root keeps capabilities, and may make sockets of other users.
+    """
+
+    capabilities: tuple[str, ...]
+    uid: int = 0
+
+
+AGENT_RIGHTS = Rights(_AGENT)
+
+
 class Access(Protocol):
     """A way to the agents of a pod."""
 
@@ -127,11 +149,13 @@ class Ephemeral:
         cluster: Where.
         namespace: Of the pods.
         image: Holds Python 3.11 or later, and nothing of ours.
+        rights: What the container may do.
     """
 
     cluster: Cluster
     namespace: str
     image: str
+    rights: Rights = AGENT_RIGHTS
 
     def open(self, pod: str, agents: Sequence[str]) -> ExecStream:
         """Add a container, send the agent into it, and return its streams.
@@ -141,9 +165,27 @@ class Ephemeral:
             DeadlineError: The container does not run in time.
         """
         (agent,) = agents
+        return self.stream(pod, self.add(pod), agent)
+
+    def add(self, pod: str) -> str:
+        """Add a container, wait until it runs, and return its name.
+
+        Raises:
+            BackendError: The pod takes no such container, or the container cannot start.
+            DeadlineError: The container does not run in time.
+        """
         name = f"fsmredir-{secrets.token_hex(3)}"
-        add_container(self.cluster, self.namespace, pod, added_container(name, self.image))
+        added = added_container(name, self.image, self.rights)
+        add_container(self.cluster, self.namespace, pod, added)
         self._await(pod, name)
+        return name
+
+    def stream(self, pod: str, name: str, agent: str) -> ExecStream:
+        """Send the agent into a container that was added, and return its streams.
+
+        Raises:
+            ApiError: The agent could not be started.
+        """
         argv = ["python3", "-I", "-S", "-c", BOOTSTRAP, name, "stdio", agent]
         stream = self.cluster.exec(self.namespace, pod, name, argv)
         for part in pieces(agent_archive()):
@@ -176,21 +218,35 @@ class Ephemeral:
         return container_state(self.cluster, self.namespace, pod, name)
 
 
+class NotAdmittedError(BackendError):
+    """A pod takes no such ephemeral container.
+
+    Attributes:
+        by_policy: A policy of the cluster refused the container; one with fewer rights may pass.
+    """
+
+    def __init__(self, message: str, *, by_policy: bool) -> None:
+        super().__init__(message)
+        self.by_policy = by_policy
+
+
 def add_container(cluster: Cluster, namespace: str, pod: str, container: Object) -> None:
     """Add an ephemeral container to a pod.
 
     Raises:
-        BackendError: The pod takes no such container.
+        NotAdmittedError: The pod takes no such container.
     """
     path = f"{_path(namespace, pod)}/ephemeralcontainers"
     try:
         cluster.patch(path, {"spec": {"ephemeralContainers": [container]}}, by_key=True)
     except ApiError as error:
         capabilities = container["securityContext"]["capabilities"]["add"]
-        raise BackendError(
+        user = f"user {container['securityContext']['runAsUser']}"
+        what = f"the capabilities {', '.join(capabilities)}" if capabilities else user
+        raise NotAdmittedError(
             f"pod {pod} takes no ephemeral container: {error}; it takes the right to patch"
-            " pods/ephemeralcontainers, and a namespace whose Pod Security allows the"
-            f" capabilities {', '.join(capabilities)}"
+            f" pods/ephemeralcontainers, and a namespace whose Pod Security allows {what}",
+            by_policy=error.status in _BY_POLICY and _RIGHT not in str(error),
         ) from None
 
 
@@ -212,28 +268,31 @@ def _path(namespace: str, pod: str) -> str:
     return f"/api/v1/namespaces/{namespace}/pods/{pod}"
 
 
-def ephemeral_container(
-    name: str, image: str, command: Sequence[str], capabilities: Sequence[str]
-) -> Object:
-    """Return an ephemeral container of root with some capabilities and no others."""
+def ephemeral_container(name: str, image: str, command: Sequence[str], rights: Rights) -> Object:
+    """Return an ephemeral container with some rights and no others."""
     return {
         "name": name,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": list(command),
         "securityContext": {
-            "runAsUser": 0,
+            "runAsUser": rights.uid,
             "runAsGroup": 0,
-            "runAsNonRoot": False,
-            "capabilities": {"drop": ["ALL"], "add": list(capabilities)},
+            "runAsNonRoot": rights.uid != 0,
+            "capabilities": {"drop": ["ALL"], "add": list(rights.capabilities)},
+            **({} if rights.uid == 0 else _STRICT),
         },
     }
 
 
-def added_container(name: str, image: str) -> Object:
+_STRICT = {"allowPrivilegeEscalation": False, "seccompProfile": {"type": "RuntimeDefault"}}
+"""What the strictest level of Pod Security asks for besides."""
+
+
+def added_container(name: str, image: str, rights: Rights = AGENT_RIGHTS) -> Object:
     """Return the ephemeral container, which waits for an agent."""
     command = ["python3", "-I", "-S", "-c", _WAIT, name]
-    return ephemeral_container(name, image, command, CAPABILITIES)
+    return ephemeral_container(name, image, command, rights)
 
 
 def pieces(archive: bytes) -> list[str]:

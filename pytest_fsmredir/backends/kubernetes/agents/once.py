@@ -9,6 +9,8 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 
 from pytest_fsmredir.backends.kubernetes.agents.access import (
     CONTAINER_READY_S,
+    READING,
+    Rights,
     add_container,
     container_state,
     ephemeral_container,
@@ -16,9 +18,6 @@ from pytest_fsmredir.backends.kubernetes.agents.access import (
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
 from pytest_fsmredir.backends.kubernetes.cluster.containers import hopeless
 from pytest_fsmredir.errors import BackendError, DeadlineError, tail
-
-READING = ("NET_ADMIN", "NET_RAW")
-"""Capabilities to list rules: iptables-legacy-save opens a raw socket, the others ask netlink."""
 
 _LOOK_S = 0.3
 
@@ -35,7 +34,7 @@ def run_once(cluster: Cluster, namespace: str, pod: str, image: str, argv: Seque
         ApiError: The log cannot be read.
     """
     name = f"fsmredir-{secrets.token_hex(3)}"
-    add_container(cluster, namespace, pod, ephemeral_container(name, image, argv, READING))
+    add_container(cluster, namespace, pod, ephemeral_container(name, image, argv, Rights(READING)))
 
     status = _status(cluster, namespace, pod, name)
     printed = cluster.log(namespace, pod, name, lines=None)

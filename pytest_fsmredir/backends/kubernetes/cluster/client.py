@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from pytest_fsmredir.errors import BackendError, PreflightError
@@ -103,17 +104,52 @@ class Cluster:
         Raises:
             ApiError: The program could not be started.
         """
+        return ExecStream(self._attached(namespace, pod, container, argv), f"{namespace}/{pod}")
+
+    def run(
+        self, namespace: str, pod: str, container: str, argv: Sequence[str], within_s: float
+    ) -> tuple[int, str, str]:
+        """Run a program in a container; return its exit status, standard output and error.
+
+        Raises:
+            ApiError: The program could not be started, or did not end in time.
+        """
+        socket = self._attached(namespace, pod, container, argv, stdin=False)
+        end = monotonic() + within_s
+        try:
+            while socket.is_open() and (left := end - monotonic()) > 0:
+                socket.update(timeout=left)
+            over = not socket.is_open()
+            out, err = socket.read_channel(1), socket.read_channel(2)
+            status = int(socket.returncode) if over else 0
+        except Exception as error:  # such as a cut stream, or a program that does not exist
+            raise ApiError(f"{argv[0]} in {pod}", 0, _why(error)) from None
+        finally:
+            socket.sock.shutdown()
+        if not over:
+            raise ApiError(f"{argv[0]} in {pod}", 0, f"it has not ended after {within_s:.0f} s")
+        return status, out, err
+
+    def _attached(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        argv: Sequence[str],
+        *,
+        stdin: bool = True,
+    ) -> Any:  # noqa: ANN401 - the client has no types
         kubernetes = _kubernetes()
         # stream() replaces the request function of its client permanently, so use a new client.
         core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(self._configuration))
         try:
-            socket = kubernetes.stream.stream(
+            return kubernetes.stream.stream(
                 core.connect_get_namespaced_pod_exec,
                 pod,
                 namespace,
                 container=container,
                 command=list(argv),
-                stdin=True,
+                stdin=stdin,
                 stdout=True,
                 stderr=True,
                 tty=False,
@@ -123,7 +159,6 @@ class Cluster:
         except Exception as error:
             status = getattr(error, "status", 0) or 0
             raise ApiError(f"exec in {pod}", status, _why(error)) from None
-        return ExecStream(socket, f"{namespace}/{pod}")
 
     def close(self) -> None:
         """Close the connections to the API server."""
