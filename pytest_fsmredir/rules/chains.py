@@ -67,6 +67,7 @@ class Batches:
     def adopt(self, other: Batches) -> None:
         """Use the batches that were made for a rule set with many chains in common."""
         self._joined.update(other._joined)
+        self._single.update(other._single)
 
     def of(self, chain: Chain, *, single: bool) -> list[Batch]:
         """Return the batches of a chain, in order."""

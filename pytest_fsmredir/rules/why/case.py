@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -48,7 +48,7 @@ class Case:
     @cached_property
     def path(self) -> Path:
         """The path of the packet through the rules."""
-        return self._follow(self.rules)
+        return follow(self._model, self.sending.packet)
 
     @property
     def end(self) -> EndKind:
@@ -106,24 +106,21 @@ class Case:
 
     def without(self, *rules: Rule) -> EndKind:
         """Return the packet's fate if some rules were not there."""
-        gone = {id(rule) for rule in rules}
-        return self._changed(lambda chain: [rule for rule in chain.rules if id(rule) not in gone])
+        return self._fate(self._lacking(rules))
 
     def path_without(self, *rules: Rule) -> list[Asked]:
         """Return the rules that the packet would reach if some rules were not there."""
-        gone = {id(rule) for rule in rules}
-        chains = {
-            key: replace(chain, rules=[rule for rule in chain.rules if id(rule) not in gone])
-            for key, chain in self.rules.chains.items()
-        }
-        return list(self._follow(replace(self.rules, chains=chains)).asked)
+        model = self._model.with_rules(self._lacking(rules))
+        return list(follow(model, self.sending.packet).asked)
 
     def with_match(self, rule: Rule) -> EndKind:
         """Return the packet's fate if a rule matched it."""
         matching = replace(rule, conditions=())
-        return self._changed(
-            lambda chain: [matching if each is rule else each for each in chain.rules]
-        )
+
+        def edited(rules: list[Rule]) -> list[Rule]:
+            return [matching if each is rule else each for each in rules]
+
+        return self._fate(self._edited(edited, [rule]))
 
     def with_rule(self, chain: Chain, place: int, rule: Rule) -> EndKind:
         """Return the packet's fate if a chain had one more rule, which matches it.
@@ -135,11 +132,9 @@ class Case:
         """
         new = replace(rule, conditions=())
 
-        def edited(each: Chain) -> list[Rule]:
-            rules = each.rules
-            return [*rules[:place], new, *rules[place:]] if each is chain else rules
-
-        return self._changed(edited)
+        longer = replace(chain, rules=[*chain.rules[:place], new, *chain.rules[place:]])
+        chains = {key: longer if each is chain else each for key, each in self.rules.chains.items()}
+        return self._fate(replace(self.rules, chains=chains))
 
     def leads_to(self, chain: Chain) -> list[Spot]:
         """Return the rules that jump to a chain."""
@@ -165,23 +160,31 @@ class Case:
             if isinstance(part, Unknown)
         ]
 
-    def _changed(self, edit: Callable[[Chain], list[Rule]]) -> EndKind:
+    def _lacking(self, rules: Sequence[Rule]) -> RuleSet:
+        gone = {id(rule) for rule in rules}
+        return self._edited(lambda own: [rule for rule in own if id(rule) not in gone], rules)
+
+    def _edited(self, edit: Callable[[list[Rule]], list[Rule]], rules: Sequence[Rule]) -> RuleSet:
+        """Return the rules with edited chains: those that contain one of some rules."""
+        touched = {id(rule) for rule in rules}
         chains = {
-            key: replace(chain, rules=edit(chain)) for key, chain in self.rules.chains.items()
+            key: replace(chain, rules=edit(chain.rules))
+            if any(id(rule) in touched for rule in chain.rules)
+            else chain
+            for key, chain in self.rules.chains.items()
         }
-        return self._follow(replace(self.rules, chains=chains)).end.kind
+        return replace(self.rules, chains=chains)
 
-    def _follow(self, rules: RuleSet) -> Path:
-        return follow(self._model_of(rules), self.sending.packet)
-
-    def _model_of(self, rules: RuleSet) -> Model:
-        interfaces = self.pod.interfaces(rules, [self.sending.packet.interface])
-        space = Space(self.family, interfaces, self.pod.local(self.family))
-        return Model(rules, space, self.pod)
+    def _fate(self, rules: RuleSet) -> EndKind:
+        """Return the packet's fate under other rules; the model keeps what it knows of each."""
+        model = self._model.with_rules(rules)
+        return follow(model, self.sending.packet).end.kind
 
     @cached_property
     def _model(self) -> Model:
-        return self._model_of(self.rules)
+        interfaces = self.pod.interfaces(self.rules, [self.sending.packet.interface])
+        space = Space(self.family, interfaces, self.pod.local(self.family))
+        return Model(self.rules, space, self.pod)
 
     @cached_property
     def _at(self) -> Environment:
