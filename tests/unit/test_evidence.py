@@ -140,12 +140,12 @@ ORIGIN = Acceptor.ORIGIN
         (
             outbound(SERVER, 9016),
             (("--dports 9016", "--dports 9016 -m owner ! --uid-owner 1000"),),
-            "rule #5 of OUT exempts port 9016, but not this flow: uid 1000",
+            "rule #5 of OUT exempts port 9016, but not this flow: uid is 1000",
         ),
         (
             outbound("10.1.2.3", 80),
             (("-d 10.0.0.0/8", "-d 10.0.0.0/16"),),
-            "rule #3 of OUT exempts destination 10.0.0.0/16, not 10.0.0.0/8",
+            "rule #3 of OUT exempts only 10.0.0.0/16 of the excluded range 10.0.0.0/8",
         ),
         (
             outbound(SERVER, 80, uid=1500),
@@ -195,7 +195,7 @@ def test_a_captured_flow_names_the_exemption_that_did_not_act(
         (
             outbound(SERVER, 80, by=ORIGIN),
             (gone("-A OUT -p tcp -j REDIRECT --to-ports 15001"),),
-            "no rule of OUT takes this flow",
+            "no rule of OUT redirects this flow",
         ),
         (
             outbound(SERVER, 80, by=ORIGIN),
@@ -342,7 +342,7 @@ def test_a_dropped_datagram_names_the_rule() -> None:
     fate = Fate(flow, Address(POD, 40000), (), "no answer")
     filtered = "*filter\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p udp -j DROP\nCOMMIT\n"
     found = why(fate.direct, ("*nat", f"{filtered}*nat"))
-    assert found.why == "rule #1 of filter OUTPUT drops protocol udp"
+    assert found.why == "rule #1 of filter OUTPUT drops packets with protocol udp"
 
 
 def test_a_failure_without_a_flow_is_explained_by_a_search() -> None:
@@ -352,4 +352,6 @@ def test_a_failure_without_a_flow_is_explained_by_a_search() -> None:
     scene = Scene(rules=read_text(filtered + RULES), pod=pod, policy=POLICY)
     found = searched(scene, 4, spec="SPEC-5.4")
     assert found is not None
-    assert found.why.startswith("rule #1 of filter OUTPUT drops protocol 132 (such as protocol 132")
+    assert found.why.startswith(
+        "rule #1 of filter OUTPUT drops packets with protocol 132 (such as protocol 132"
+    )

@@ -7,11 +7,14 @@ model tries that. The lists of the pod choose between several such rules.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
+from pytest_fsmredir.rules.bdd import NONE
 from pytest_fsmredir.rules.ends import Asked, EndKind
 from pytest_fsmredir.rules.forms import (
     Accept,
+    Action,
     Chain,
     Condition,
     Destination,
@@ -31,6 +34,7 @@ MOVING: Final = (Redirect, Destination, Tproxy)
 SPARING: Final = (Return, Accept, Untrack)
 CAPTURED: Final = frozenset({EndKind.CAPTURED_OUTBOUND, EndKind.CAPTURED_INBOUND})
 _TOGETHER = 64  # rules that cure only together, such as one for each range of a list
+_SHOWN = 4  # rules of one chain that a sentence lists
 _TRIED = 400  # rules of one flow; each takes some milliseconds
 
 
@@ -89,19 +93,23 @@ def nears(case: Case) -> list[Near]:
     """Return the rules that would cure the fate if they matched, nearest first."""
     found: list[Near] = []
     seen: set[int] = set()
-    for asked in _latest(case.path.asked):
-        failing = tuple(case.failing(asked.rule))
-        if not failing or id(asked.rule) in seen:
+    fates: dict[tuple[int, int, tuple[Action, ...]], EndKind] = {}
+    hits = list(accumulate(asked.hit != NONE for asked in case.path.asked))
+    # The rules that are nearest to the decision come first.
+    for asked, before in list(zip(case.path.asked, hits, strict=True))[: -_TRIED - 1 : -1]:
+        rule = asked.rule
+        failing = tuple(case.failing(rule))
+        if not failing or id(rule) in seen:
             continue
-        seen.add(id(asked.rule))
-        if case.with_match(asked.rule) is case.sending.wanted:
-            found.append(Near(Spot(asked.chain, asked.rule), failing))
+        seen.add(id(rule))
+        # No rule between two rules with the same number of hits before them matches the packet.
+        key = id(asked.chain), before, rule.actions
+        fate = fates.get(key) if case.changes_nothing(rule) else None
+        if fate is None:
+            fate = fates[key] = case.with_match(rule)
+        if fate is case.sending.wanted:
+            found.append(Near(Spot(asked.chain, rule), failing))
     return sorted(found, key=lambda near: len(near.failing))
-
-
-def _latest(asked: Sequence[Asked]) -> list[Asked]:
-    """Return the rules that are nearest to the decision, last first, up to a limit."""
-    return list(asked[: -_TRIED - 1 : -1])
 
 
 def behind(case: Case) -> Iterator[Spot]:
@@ -203,7 +211,18 @@ def redirects_to(rule: Rule) -> int | None:
 
 def rules_named(spots: Sequence[Spot | Asked]) -> str:
     """Return the words for some rules of one or more chains."""
-    return listed([named(spot) for spot in spots])
+    numbers: dict[str, list[int]] = {}
+    for spot in spots:
+        numbers.setdefault(label(spot.chain), []).append(spot.rule.number)
+    return listed([_numbered(sorted(own), chain) for chain, own in numbers.items()])
+
+
+def _numbered(numbers: Sequence[int], chain: str) -> str:
+    if len(numbers) == 1:
+        return f"rule #{numbers[0]} of {chain}"
+    if len(numbers) <= _SHOWN:
+        return f"rules {listed([f'#{number}' for number in numbers])} of {chain}"
+    return f"{len(numbers)} rules of {chain}, from #{numbers[0]} to #{numbers[-1]}"
 
 
 def is_sparing(rule: Rule) -> bool:

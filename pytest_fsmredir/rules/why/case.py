@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.rules.bdd import NONE
 from pytest_fsmredir.rules.ends import Asked, EndKind
-from pytest_fsmredir.rules.forms import Chain, Condition, Goto, Jump, Rule, Unknown
+from pytest_fsmredir.rules.forms import (
+    Accept,
+    Chain,
+    Condition,
+    Destination,
+    Drop,
+    Goto,
+    Jump,
+    Redirect,
+    Reject,
+    Return,
+    Rule,
+    Unknown,
+)
 from pytest_fsmredir.rules.packet import environment
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import Surroundings
@@ -18,6 +31,9 @@ from pytest_fsmredir.rules.ruleset import RuleSet, parts
 from pytest_fsmredir.rules.space import Environment, Space
 from pytest_fsmredir.rules.trace import Path, follow
 from pytest_fsmredir.rules.why.sending import SentPacket
+
+_PLAIN: Final = (Return, Accept, Redirect, Destination, Drop, Reject)
+"""Actions that decide on a packet and change no field that a later rule compares."""
 
 
 class Spot(NamedTuple):
@@ -97,10 +113,10 @@ class Case:
 
         If the packet reached the rule, they are those that did not hold there.
         """
-        for asked in self.path.asked:
-            if asked.rule is rule:
-                pairs = zip(rule.conditions, asked.conditions, strict=True)
-                return [condition for condition, holds in pairs if holds == NONE]
+        asked = self._reached.get(id(rule))
+        if asked is not None:
+            pairs = zip(rule.conditions, asked.conditions, strict=True)
+            return [condition for condition, holds in pairs if holds == NONE]
         model, at = self._model, self._at
         return [c for c in rule.conditions if model.space.holds(c.test, at) == NONE]
 
@@ -115,12 +131,30 @@ class Case:
 
     def with_match(self, rule: Rule) -> EndKind:
         """Return the packet's fate if a rule matched it."""
-        matching = replace(rule, conditions=())
+        return self._fate(self._replacing(rule, replace(rule, conditions=())))
 
-        def edited(rules: list[Rule]) -> list[Rule]:
-            return [matching if each is rule else each for each in rules]
+    def leading_to(self, rule: Rule, chain: Chain) -> EndKind:
+        """Return the packet's fate if a rule led to another chain."""
+        other = replace(rule, actions=(Jump(chain.name),))
+        return self._fate(
+            self._edited(lambda own: [other if r is rule else r for r in own], [rule])
+        )
 
-        return self._fate(self._edited(edited, [rule]))
+    def changes_nothing(self, rule: Rule) -> bool:
+        """Whether a rule leaves the fields of a packet alone, also in the chains that it leads to.
+
+        Two such rules that a packet passes one after the other do the same to it.
+        """
+        for action in rule.actions:
+            if isinstance(action, (Jump, Goto)):
+                if any(self._model.batches.written(c) for c in self._named(action.chain)):
+                    return False
+            elif not isinstance(action, _PLAIN):
+                return False
+        return True
+
+    def _named(self, name: str) -> list[Chain]:
+        return [chain for chain in self.rules.chains.values() if chain.name == name]
 
     def with_rule(self, chain: Chain, place: int, rule: Rule) -> EndKind:
         """Return the packet's fate if a chain had one more rule, which matches it.
@@ -164,6 +198,9 @@ class Case:
         gone = {id(rule) for rule in rules}
         return self._edited(lambda own: [rule for rule in own if id(rule) not in gone], rules)
 
+    def _replacing(self, rule: Rule, new: Rule) -> RuleSet:
+        return self._edited(lambda own: [new if each is rule else each for each in own], [rule])
+
     def _edited(self, edit: Callable[[list[Rule]], list[Rule]], rules: Sequence[Rule]) -> RuleSet:
         """Return the rules with edited chains: those that contain one of some rules."""
         touched = {id(rule) for rule in rules}
@@ -179,6 +216,11 @@ class Case:
         """Return the packet's fate under other rules; the model keeps what it knows of each."""
         model = self._model.with_rules(rules)
         return follow(model, self.sending.packet).end.kind
+
+    @cached_property
+    def _reached(self) -> dict[int, Asked]:
+        """The first evaluation of each rule that the packet reached, by the rule's identity."""
+        return {id(asked.rule): asked for asked in reversed(self.path.asked)}
 
     @cached_property
     def _model(self) -> Model:

@@ -28,7 +28,7 @@ from pytest_fsmredir.rules.why.pathline import path_line
 from pytest_fsmredir.rules.why.scene import Scene
 from pytest_fsmredir.rules.why.sending import KINDS, of_packet, sendings
 from pytest_fsmredir.rules.why.taken import taken
-from pytest_fsmredir.rules.why.words import effect, leaves, matched, unmet
+from pytest_fsmredir.rules.why.words import effect, label, leaves, matched, unmet
 
 _SEEN_AT = {
     Acceptor.SIDECAR_OUTBOUND: EndKind.CAPTURED_OUTBOUND,
@@ -147,6 +147,8 @@ def _explanation(case: Case, blame: Blame) -> Explanation:
 def blamed(case: Case) -> Blame:
     """Return the rule that gives a packet the wrong fate."""
     end, wanted = case.end, case.sending.wanted
+    if (crossed := _crossed(case)) is not None:
+        return crossed
     if end in {EndKind.DROPPED, EndKind.REFUSED, EndKind.CHANGED, EndKind.OPAQUE}:
         return _harmed(case)
     if wanted is EndKind.DIRECT and end in _ELSEWHERE:
@@ -158,11 +160,28 @@ def blamed(case: Case) -> Blame:
     return _lost(case)
 
 
+def _crossed(case: Case) -> Blame | None:
+    """Explain a hook that leads to the chain of another hook, so that its own chain is idle."""
+    for asked in case.hits:
+        target = case.rules.target(asked.chain, jumps_to(asked.rule))
+        if asked.chain.hook is None or target is None:
+            continue
+        if all(spot.chain.hook in {None, asked.hook} for spot in case.leads_to(target)):
+            continue  # only this hook leads there
+        for chain in case.rules.chains.values():
+            known = (chain.origin, chain.table) == (target.origin, target.table)
+            idle = known and chain.hook is None and chain.rules and not case.leads_to(chain)
+            if idle and case.leading_to(asked.rule, chain) is case.sending.wanted:
+                why = f"{named(asked)} leads to {label(target)}, and no rule leads to"
+                return Blame(f"{why} {label(chain)}", (of(asked),))
+    return None
+
+
 def _lost(case: Case) -> Blame:
     """Explain a packet that arrives nowhere."""
     for asked in reversed(case.hits):
         if any(isinstance(action, MOVING) for action in asked.rule.actions):
-            what = f"{named(asked)} sends it to {effect(asked.rule.actions)}"
+            what = f"{named(asked)} sends this flow to {effect(asked.rule.actions, case.family)}"
             return Blame(f"{what}: {case.path.end}", (of(asked),))
     return Blame(f"the packet is {case.path.end}", ())
 
@@ -232,13 +251,17 @@ def _harmed(case: Case) -> Blame:
     decider = case.path.decider
     if decider is None:
         return Blame(f"the packet is {case.path.end}", ())
-    verb = {
-        EndKind.DROPPED: "drops", EndKind.REFUSED: "rejects", EndKind.CHANGED: "changes",
+    detail = case.path.end.detail.replace("its ", "the ")
+    of_packets = f"{detail} of " if detail.startswith("the ") else ""
+    does = {
+        EndKind.DROPPED: "drops", EndKind.REFUSED: "rejects",
+        EndKind.CHANGED: f"changes {of_packets}",
         EndKind.OPAQUE: "has an action that the model does not understand for",
-    }[case.end]  # fmt: skip
-    what = matched(decider.rule, case.family) or "every packet"
-    detail = f" ({case.path.end.detail})" if case.path.end.detail else ""
-    return Blame(f"{named(decider)} {verb} {what}{detail}", (of(decider),))
+    }[case.end].strip()  # fmt: skip
+    values = matched(decider.rule, case.family)
+    what = f"packets with {values}" if values else "every packet"
+    more = f" ({detail})" if detail and not of_packets else ""
+    return Blame(f"{named(decider)} {does} {what}{more}", (of(decider),))
 
 
 def _belongs(last: Asked, port: int | None) -> bool:
@@ -253,7 +276,7 @@ def _misdirected(case: Case) -> Blame:
     last = case.stack[-1]
     port = redirects_to(last.rule)
     if case.end is EndKind.ELSEWHERE:
-        what = f"sends it to {effect(last.rule.actions)}, not to {wanted}"
+        what = f"sends this flow to {effect(last.rule.actions, case.family)}, not to {wanted}"
         return Blame(f"{named(last)} {what}", (of(last),))
     for level in case.stack:
         special = matched(level.rule, case.family, without=(Field.PROTOCOL,))
@@ -264,7 +287,7 @@ def _misdirected(case: Case) -> Blame:
         why = f"{named(near.spot)} leads to {wanted}, but not for this flow: {only}"
         return Blame(why, (of(near.spot),))
     for asked in removable(case)[:1]:
-        return Blame(f"{named(asked)} sends it to {port}, not to {wanted}", (of(asked),))
+        return Blame(f"{named(asked)} sends this flow to {port}, not to {wanted}", (of(asked),))
     caller = case.stack[-2] if len(case.stack) > 1 else last
     leads = f"{named(caller)} leads to {jumps_to(caller.rule)}: " if caller is not last else ""
     why = f"{leads}{named(last)} redirects to {port}, not to {wanted}"

@@ -12,6 +12,7 @@ from pytest_fsmredir.rules.why.blame import (
     Blame,
     Near,
     Place,
+    behind,
     is_sparing,
     jumps_to,
     named,
@@ -23,8 +24,8 @@ from pytest_fsmredir.rules.why.blame import (
 )
 from pytest_fsmredir.rules.why.case import Case
 from pytest_fsmredir.rules.why.topics import Topic, capturing
-from pytest_fsmredir.rules.why.withdrawn import history
-from pytest_fsmredir.rules.why.words import label, matched, unmet
+from pytest_fsmredir.rules.why.withdrawn import HAIRPIN, history
+from pytest_fsmredir.rules.why.words import label, leaves, listed, matched, span_words, unmet
 
 
 def missed(case: Case) -> Blame:
@@ -39,8 +40,9 @@ def _explanations(case: Case) -> Iterator[Blame]:
     close = nears(case)
     topics = list(capturing(case))
     yield from _too_narrow(case, close, topics)
-    yield from _before(case)
-    yield from _empty(case)
+    yield from _empty(case, sparing=False)
+    yield from _before(case, topics)
+    yield from _empty(case, sparing=True)
     yield from _no_jump(case)
     yield from _other_family(case)
 
@@ -49,14 +51,22 @@ def _exempted(case: Case, wrong: list[Asked]) -> Blame:
     first = wrong[0]
     what = matched(first.rule, case.family, without=(Field.PROTOCOL,)) or "every packet"
     verb = "untracks" if any(isinstance(a, Untrack) for a in first.rule.actions) else "exempts"
-    why = f"{named(first)} {verb} {what}{history(case, first.rule)}"
+    told = history(case, first.rule)
+    for spot in behind(case) if told == HAIRPIN else ():
+        if matched(spot.rule, case.family, without=(Field.PROTOCOL,)):
+            takes = f"{named(spot)} is for this flow, but stands behind rule #{first.rule.number}"
+            return Blame(f"{takes}, which {verb} {what}", (of(spot), of(first)))
+    why = f"{named(first)} {verb} {what}{told}"
     if len(wrong) > 1:
-        why += f"; so does {rules_named(wrong[1:])}"
+        others = wrong[1:]
+        why += f"; so {'does' if len(others) == 1 else 'do'} {rules_named(others)}"
     return Blame(why, tuple(of(asked) for asked in wrong))
 
 
 def _too_narrow(case: Case, close: list[Near], topics: list[Topic]) -> Iterator[Blame]:
     """Explain a redirect with a condition too many, and a range that is missing."""
+    for topic in topics:
+        yield from _of_range(case, close, topic)
     siblings = [near for near in close if any(_is_item(topic, near) for topic in topics)]
     others = [near for near in close if near not in siblings]
     for near in others[:1]:
@@ -70,36 +80,69 @@ def _too_narrow(case: Case, close: list[Near], topics: list[Topic]) -> Iterator[
         yield Blame(why, (Place(near.spot.chain), of(near.spot)))
 
 
+def _of_range(case: Case, close: list[Near], topic: Topic) -> Iterator[Blame]:
+    """Explain a rule of the flow's own range, which asks for more, or has a part of the range."""
+    for near in close:
+        values = topic.value_in(near.spot.rule)
+        if values is None:
+            continue
+        fields = {test.field for c in near.failing for test, _ in leaves(c.test)}
+        if topic.negated_in(near.spot.rule):
+            if fields == {topic.field} and topic.is_item(values):
+                but = span_words(topic.field, values, case.family)
+                why = f"{named(near.spot)} is inverted: it captures all but {but}"
+                yield Blame(why, (of(near.spot),))
+        elif topic.field not in fields:
+            only = listed([unmet(condition, case.sending.packet) for condition in near.failing])
+            why = f"{named(near.spot)} captures {topic.what}, but not this flow: {only}"
+            yield Blame(why, (of(near.spot),))
+    valued = [(near, topic.value_in(near.spot.rule)) for near in close if len(near.failing) == 1]
+    parts = [(near, values) for near, values in valued if values and topic.is_part(values)]
+    if parts:
+        near, values = min(parts, key=lambda each: topic.distance(each[1], case))
+        has = span_words(topic.field, values, case.family)
+        why = f"{named(near.spot)} captures only {has} of the included range {topic.what}"
+        yield Blame(why, (of(near.spot), Place(near.spot.chain)))
+
+
 def _is_item(topic: Topic, near: Near) -> bool:
     values = topic.value_in(near.spot.rule)
-    return values is not None and topic.is_item(values) and len(near.failing) == 1
+    return values is not None and topic.is_inside(values) and len(near.failing) == 1
 
 
-def _before(case: Case) -> Iterator[Blame]:
+def _before(case: Case, topics: list[Topic]) -> Iterator[Blame]:
     """Explain an exemption that is right for other flows, but has no redirect before it."""
     decider = case.path.decider
     if decider is None or not is_sparing(decider.rule):
         return
     chain, number = decider.chain, decider.rule.number
     if case.with_rule(chain, number - 1, _redirect(case)) is case.sending.wanted:
-        why = (
-            f"no rule of {label(chain)} sends this flow to port {_port(case)} before rule #{number}"
-        )
-        yield Blame(f"{why}, which exempts it", (Place(chain), of(decider)))
+        does = f"sends this flow to port {_port(case)}"
+        if topics:
+            does = f"captures the included range {topics[0].what}"
+        why = f"no rule of {label(chain)} {does} before rule #{number}, which exempts it"
+        yield Blame(why, (Place(chain), of(decider)))
 
 
-def _empty(case: Case) -> Iterator[Blame]:
-    """Explain a chain that a packet returns from without a verdict."""
+def _empty(case: Case, *, sparing: bool) -> Iterator[Blame]:
+    """Explain a chain that a packet returns from without a verdict.
+
+    Args:
+        case: The flow and the rules.
+        sparing: Whether the chain may have exemptions, so that it can rightly do nothing.
+    """
     for asked in reversed(case.hits):
         name = jumps_to(asked.rule)
         target = case.rules.target(asked.chain, name) if name else None
         if target is None or any(a.chain is target and a.hit for a in case.path.asked):
             continue
+        if not sparing and any(is_sparing(rule) for rule in target.rules):
+            continue
         if case.with_rule(target, len(target.rules), _redirect(case)) is case.sending.wanted:
             if len(target.rules) == 0:
                 why = f"{named(asked)} leads to {label(target)}, which has no rule"
             else:
-                why = f"no rule of {label(target)} takes this flow"
+                why = f"no rule of {label(target)} redirects this flow"
             last = [Place(target, len(target.rules))] if target.rules else []
             yield Blame(why, (Place(target), of(asked), *last))
 

@@ -70,4 +70,4 @@ def _result(case: Case, asked: Asked) -> str:
         failing = case.failing(asked.rule)
         return f"no ({unmet(failing[0], case.sending.packet)})" if failing else "no"
     target = jumps_to(asked.rule)
-    return f"→ {target}" if target else f"→ {effect(asked.rule.actions)}"
+    return f"→ {target}" if target else f"→ {effect(asked.rule.actions, case.family)}"

@@ -38,7 +38,7 @@ def walked(case: Case, places: Sequence[Place]) -> RuleWalk:
         if place.number == 0:
             steps.insert(_before(steps, place), _missing(place))
         elif place.key not in reached:
-            steps += _unreached(place)
+            steps += _unreached(case, place)
     return RuleWalk(tuple(steps), str(case.path.end), case.sending.wanted.value)
 
 
@@ -49,9 +49,9 @@ def _key(asked: Asked) -> Key:
 def _step(case: Case, asked: Asked, named: set[Key]) -> Step:
     chain, rule = asked.chain, asked.rule
     if asked is case.path.decider:
-        part, note = Part.DECIDED, effect(rule.actions)
+        part, note = Part.DECIDED, effect(rule.actions, case.family)
     elif asked.hit != NONE:
-        part, note = Part.MATCHED, effect(rule.actions)
+        part, note = Part.MATCHED, effect(rule.actions, case.family)
     else:
         failing = case.failing(rule)
         part, note = Part.PASSED, unmet(failing[0], case.sending.packet) if failing else ""
@@ -74,11 +74,11 @@ def _before(steps: Sequence[Step], place: Place) -> int:
     return own[-1] + 1 if own else len(steps)
 
 
-def _unreached(place: Place) -> Iterator[Step]:
+def _unreached(case: Case, place: Place) -> Iterator[Step]:
     chain = place.chain
     for rule in chain.rules:
         if rule.number == place.number:
-            note = effect(rule.actions)
+            note = effect(rule.actions, case.family)
             text = _text(rule)
             yield Step(
                 chain.table, chain.name, rule.number, text, Part.UNREACHED, note, blamed=True

@@ -18,6 +18,7 @@ from pytest_fsmredir.rules.why.blame import (
     behind,
     elsewhere,
     exempting_level,
+    jumps_to,
     named,
     nears,
     of,
@@ -25,7 +26,7 @@ from pytest_fsmredir.rules.why.blame import (
     removable,
 )
 from pytest_fsmredir.rules.why.case import Case, Spot
-from pytest_fsmredir.rules.why.topics import Topic, capturing, covered, exempting
+from pytest_fsmredir.rules.why.topics import Topic, capturing, covered, exempting, ranges
 from pytest_fsmredir.rules.why.words import (
     effect,
     label,
@@ -107,8 +108,9 @@ def _too_narrow(case: Case, topic: Topic, close: list[Near]) -> Iterator[Blame]:
         if values is None:
             continue
         fields = {t.field for c in near.failing for t, _ in leaves(c.test)}
-        if topic.field in fields:
-            if fields == {topic.field} and _negated(near, topic):
+        negated = topic.negated_in(near.spot.rule)
+        if topic.field in fields or negated:
+            if fields == {topic.field} and negated:
                 but = _span(case, topic, values)
                 why = f"{named(near.spot)} is inverted: it exempts all but {but}"
                 yield Blame(why, (of(near.spot),))
@@ -117,14 +119,6 @@ def _too_narrow(case: Case, topic: Topic, close: list[Near]) -> Iterator[Blame]:
         only = listed([unmet(condition, packet) for condition in near.failing])
         why = f"{named(near.spot)} exempts {topic.what}, but not this flow: {only}"
         yield Blame(why, (of(near.spot),))
-
-
-def _negated(near: Near, topic: Topic) -> bool:
-    return any(
-        test.field is topic.field and negated
-        for condition in near.failing
-        for test, negated in leaves(condition.test)
-    )
 
 
 def _is_special(case: Case, rule: Rule) -> bool:
@@ -158,9 +152,11 @@ def _incomplete(case: Case, topic: Topic, close: list[Near]) -> Iterator[Blame]:
     """Explain a list without an item, and a rule with another value."""
     alike = [(near, topic.value_in(near.spot.rule)) for near in close]
     wrong = [(n, v) for n, v in alike if v is not None and not _is_listed(case, topic, v)]
-    for near, values in wrong[:1]:
-        if len(near.failing) > 1:
-            continue
+    single = [(near, values) for near, values in wrong if len(near.failing) == 1]
+    if topic.own:
+        yield from _part(case, topic, [(n, v) for n, v in single if topic.is_part(v)])
+        single = [(near, values) for near, values in single if not topic.is_inside(values)]
+    for near, values in single[:1]:
         has = _span(case, topic, values)
         why = f"{named(near.spot)} exempts {_name(topic)} {has}, not {topic.what}"
         yield Blame(why, (of(near.spot), Place(near.spot.chain)))
@@ -176,6 +172,15 @@ def _incomplete(case: Case, topic: Topic, close: list[Near]) -> Iterator[Blame]:
         yield Blame(why, (of(near.spot), Place(near.spot.chain)))
 
 
+def _part(case: Case, topic: Topic, parts: list[tuple[Near, Intervals]]) -> Iterator[Blame]:
+    """Explain a rule for a part of a range: the one that is nearest to the flow's destination."""
+    if parts:
+        near, values = min(parts, key=lambda each: topic.distance(each[1], case))
+        has = _span(case, topic, values)
+        why = f"{named(near.spot)} exempts only {has} of the excluded range {topic.what}"
+        yield Blame(why, (of(near.spot), Place(near.spot.chain)))
+
+
 def _is_listed(case: Case, topic: Topic, values: Intervals) -> bool:
     """Whether a rule's values are items of a list, reserved ports, or the loopback range."""
     if topic.names or (topic.items and topic.is_item(values)):
@@ -183,9 +188,10 @@ def _is_listed(case: Case, topic: Topic, values: Intervals) -> bool:
     if topic.field is Field.DESTINATION and covered((LOOPBACK[case.family],), values):
         return True
     inbound = case.sending.packet.direction is Direction.INBOUND
-    reserved = joined((port, port) for port in SERVED_PORTS)
-    served = all(contains(reserved, low) and contains(reserved, high) for low, high in values)
-    return topic.field is Field.PORT and inbound and served
+    if topic.field is not Field.PORT or not inbound:
+        return False
+    known = joined((p, p) for p in (*SERVED_PORTS, *case.policy.inbound_port_exclusion_list))
+    return all(contains(known, low) and contains(known, high) for low, high in values)
 
 
 def _by_property(topic: Topic, case: Case, close: list[Near]) -> Iterator[Blame]:
@@ -204,8 +210,15 @@ def _elsewhere(case: Case, topic: Topic) -> Iterator[Blame]:
     """Explain an exemption in another chain, or for the other IP version only."""
     level = _level(case)
     for spot in elsewhere(case):
-        if topic.value_in(spot.rule) is not None:
-            why = f"{named(spot)} exempts {topic.what}, but this flow passes {label(level.chain)}"
+        if topic.value_in(spot.rule) is None:
+            continue
+        exempts = f"{named(spot)} exempts {topic.what}, but"
+        base = case.stack[0]
+        if spot.chain.hook is None and not case.leads_to(spot.chain) and jumps_to(base.rule):
+            why = f"{exempts} {named(base)} leads this flow to {jumps_to(base.rule)}"
+            yield Blame(why, (of(base), of(spot)))
+        elif not _is_of_other_way(case, topic):
+            why = f"{exempts} this flow passes {label(level.chain)}"
             yield Blame(why, (of(spot), Place(level.chain)))
     for chain in case.rules.chains.values():
         if case.family in chain.families or chain.name != level.chain.name:
@@ -215,6 +228,14 @@ def _elsewhere(case: Case, topic: Topic) -> Iterator[Blame]:
                 why = f"no rule of {label(level.chain)} for IPv{case.family} exempts {topic.what}"
                 there = Place(chain, rule.number)
                 yield Blame(f"{why}: only {chain.origin} does", (Place(level.chain), there))
+
+
+def _is_of_other_way(case: Case, topic: Topic) -> bool:
+    """Whether the list of the other direction names the port, so that a rule there is right."""
+    inbound = case.sending.packet.direction is Direction.INBOUND
+    policy = case.policy
+    ports = policy.outbound_port_exclusion_list if inbound else policy.inbound_port_exclusion_list
+    return topic.field is Field.PORT and case.sending.packet.port in ports
 
 
 def _exempts(topic: Topic, rule: Rule, case: Case) -> bool:
@@ -245,13 +266,20 @@ def _is_included(case: Case, rule: Rule) -> bool:
 
 
 def _target(case: Case) -> str:
-    return effect(case.stack[-1].rule.actions)
+    return effect(case.stack[-1].rule.actions, case.family)
 
 
 def _not_included(case: Case) -> Iterator[Blame]:
     """Explain that destinations are captured that no inclusion list names."""
     if not case.policy.outbound_ip_range_inclusion_list:
         return
+    included = ranges(case.policy.outbound_ip_range_inclusion_list, case.family)
+    topic = Topic(Field.DESTINATION, included, "", "included ranges")
+    for asked in case.stack:
+        values = topic.value_in(asked.rule)
+        if values is not None and topic.negated_in(asked.rule) and topic.is_item(values):
+            but = _span(case, topic, values)
+            yield Blame(f"{named(asked)} is inverted: it captures all but {but}", (of(asked),))
     level = exempting_level(case)
     for asked in [*([level] if level else []), *reversed(case.stack)]:
         if case.without(asked.rule) is case.sending.wanted:

@@ -35,6 +35,7 @@ class Topic:
         what: What has to be exempt, such as ``port 9016``.
         kind: The items in the plural, such as ``excluded ports``.
         names: Names of interfaces.
+        own: The ranges that contain the flow's destination.
     """
 
     field: Field
@@ -42,6 +43,7 @@ class Topic:
     what: str
     kind: str
     names: tuple[str, ...] = ()
+    own: Intervals = ()
 
     @property
     def mistaken(self) -> Field | None:
@@ -59,12 +61,32 @@ class Topic:
                     return tuple((0, 0) for _ in test.names)
         return None
 
+    def negated_in(self, rule: Rule) -> bool:
+        """Whether a rule is about all other values of the field than those that it lists."""
+        return any(
+            negated
+            for condition in rule.conditions
+            for test, negated in leaves(condition.test)
+            if test.field is self.field
+        )
+
+    def distance(self, values: Intervals, case: Case) -> int:
+        """Return how far a rule's values are from the flow's destination."""
+        return min(abs(low - case.sending.packet.destination) for low, _ in values)
+
+    def is_part(self, values: Intervals) -> bool:
+        """Whether a rule's values lie in the items that contain the flow's value."""
+        return _are_inside(values, self.own)
+
+    def is_inside(self, values: Intervals) -> bool:
+        """Whether a rule's values lie in items of the list."""
+        return _are_inside(values, self.items)
+
     def is_item(self, values: Intervals) -> bool:
         """Whether a rule's values are just items of the list."""
         if self.field is Field.DESTINATION:
             return all(span in self.items for span in values)
-        known = joined(self.items)
-        return all(contains(known, low) and contains(known, high) for low, high in values)
+        return self.is_inside(values)
 
 
 def exempting(case: Case) -> Iterator[Topic]:
@@ -128,11 +150,17 @@ def _addresses(case: Case) -> Iterator[Topic]:
 
 def _range(address: int, spans: Intervals, family: int, kind: str) -> Topic:
     own = tuple(span for span in spans if span[0] <= address <= span[1])
-    return Topic(Field.DESTINATION, spans, span_words(Field.DESTINATION, own[:1], family), kind)
+    what = span_words(Field.DESTINATION, own[:1], family)
+    return Topic(Field.DESTINATION, spans, what, kind, own=own)
 
 
 def _each(numbers: tuple[int, ...]) -> Intervals:
     return tuple((number, number) for number in numbers)
+
+
+def _are_inside(values: Intervals, items: Intervals) -> bool:
+    spans = joined(items)
+    return all(contains(spans, low) and contains(spans, high) for low, high in values)
 
 
 def covered(values: Intervals, items: Intervals) -> int:

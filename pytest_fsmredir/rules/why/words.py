@@ -8,6 +8,7 @@ from typing import Final
 
 from pytest_fsmredir.rules.bdd import Intervals
 from pytest_fsmredir.rules.forms import (
+    TRUE,
     Accept,
     Action,
     Chain,
@@ -37,6 +38,9 @@ _NAMES: Final = {
     Field.SOURCE_PORT: "sport", Field.PORT: "dport", Field.UID: "uid", Field.GID: "gid",
     Field.MARK: "mark", Field.IN: "in", Field.OUT: "out", Field.STATE: "state", Field.TTL: "ttl",
     Field.TOS: "tos", Field.LENGTH: "length",
+}  # fmt: skip
+_IN_FULL: Final = {
+    **_NAMES, Field.IN: "incoming interface", Field.OUT: "outgoing interface",
 }  # fmt: skip
 _ADDRESSES: Final = frozenset({Field.SOURCE, Field.DESTINATION})
 _MANY: Final = 3  # intervals of a list to show
@@ -94,11 +98,12 @@ def unmet(condition: Condition, packet: Packet) -> str:
         if own is None:
             return f"{name} not {_values(test, packet.family)}"
         if negated:
-            return f"{name} {own}"
+            return f"{name} is {own}"
         values = _values(test, packet.family)
         single = isinstance(test, Interface) or _is_one(test.values)
         return f"{name} {own}, not {values}" if single else f"{name} {own} not in {values}"
-    return f"not {condition.text}"
+    text = condition.text
+    return text.removeprefix("! ") if text.startswith("! ") else f"not {text}"
 
 
 def matched(rule: Rule, family: int, *, without: Iterable[Field] = ()) -> str:
@@ -113,25 +118,30 @@ def matched(rule: Rule, family: int, *, without: Iterable[Field] = ()) -> str:
     found: list[str] = []
     for condition in rule.conditions:
         tests = [(t, n) for t, n in leaves(condition.test) if t.field in _NAMES]
-        if not tests:
+        if not tests and condition.test != TRUE:
             found.append(condition.text)
         for test, negated in tests:
             if test.field not in left_out:
                 no = "not " if negated else ""
-                found.append(f"{_NAMES[test.field]} {no}{_values(test, family)}")
+                found.append(f"{_IN_FULL[test.field]} {no}{_values(test, family)}")
     return listed(found)
 
 
-def effect(actions: Iterable[Action]) -> str:
-    """Return what the actions of a rule do, in one word."""
+def effect(actions: Iterable[Action], family: int) -> str:
+    """Return what the actions of a rule do, in one word.
+
+    Args:
+        actions: The actions.
+        family: IP version of addresses.
+    """
     for action in actions:
         match action:
             case Jump(chain) | Goto(chain):
                 return chain
             case Redirect(port):
                 return str(port or "the same port")
-            case Destination(_, port):
-                return f"another destination{f', port {port}' if port else ''}"
+            case Destination(address, port):
+                return _target(address, port, family)
             case Tproxy(port, _):
                 return f"TPROXY {port or ''}".strip()
             case Drop() | Reject():
@@ -139,6 +149,11 @@ def effect(actions: Iterable[Action]) -> str:
             case Return() | Accept():
                 return "RETURN" if isinstance(action, Return) else "ACCEPT"
     return type(next(iter(actions), None)).__name__.lower() if actions else "nothing"
+
+
+def _target(address: int | None, port: int | None, family: int) -> str:
+    host = "another address" if address is None else text_of(address, family)
+    return f"{host}, port {port}" if port else host
 
 
 def span_words(name: Field, values: Intervals, family: int) -> str:
