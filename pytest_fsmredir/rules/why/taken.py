@@ -75,6 +75,8 @@ def _explanations(case: Case) -> Iterator[Blame]:
         yield from _by_property(topic, case, close)
     for topic in topics:
         yield from _elsewhere(case, topic)
+    if not topics:
+        yield from _inverted(case)
     yield from _extra(case)
     if not topics:
         yield from _not_included(case)
@@ -259,6 +261,17 @@ def _extra(case: Case) -> Iterator[Blame]:
                 yield Blame(why, (of(level), *([of(asked)] if asked is not level else [])))
 
 
+def _inverted(case: Case) -> Iterator[Blame]:
+    """Explain a rule that captures all destinations but the included ones."""
+    included = ranges(case.policy.outbound_ip_range_inclusion_list, case.family)
+    topic = Topic(Field.DESTINATION, included, "", "included ranges")
+    for asked in case.stack:
+        values = topic.value_in(asked.rule)
+        if values is not None and topic.negated_in(asked.rule) and topic.is_item(values):
+            but = _span(case, topic, values)
+            yield Blame(f"{named(asked)} is inverted: it captures all but {but}", (of(asked),))
+
+
 def _is_included(case: Case, rule: Rule) -> bool:
     """Whether a rule captures an included range, as it has to."""
     pairs = [(topic, topic.value_in(rule)) for topic in capturing(case)]
@@ -273,13 +286,6 @@ def _not_included(case: Case) -> Iterator[Blame]:
     """Explain that destinations are captured that no inclusion list names."""
     if not case.policy.outbound_ip_range_inclusion_list:
         return
-    included = ranges(case.policy.outbound_ip_range_inclusion_list, case.family)
-    topic = Topic(Field.DESTINATION, included, "", "included ranges")
-    for asked in case.stack:
-        values = topic.value_in(asked.rule)
-        if values is not None and topic.negated_in(asked.rule) and topic.is_item(values):
-            but = _span(case, topic, values)
-            yield Blame(f"{named(asked)} is inverted: it captures all but {but}", (of(asked),))
     level = exempting_level(case)
     for asked in [*([level] if level else []), *reversed(case.stack)]:
         if case.without(asked.rule) is case.sending.wanted:

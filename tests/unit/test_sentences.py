@@ -1,0 +1,145 @@
+"""The sentence of an explanation does not mislead: it names the rule for this very flow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from pytest_fsmredir.model.flow import Acceptor, Claim
+from tests.unit.test_evidence import (
+    CLIENT,
+    ORIGIN,
+    POD,
+    POLICY,
+    SERVER,
+    SIXTEENTH,
+    TO_OUT,
+    UID,
+    gone,
+    inbound,
+    outbound,
+    why,
+)
+
+INCLUSIVE = replace(
+    POLICY,
+    outbound_ip_range_exclusion_list=(),
+    outbound_ip_range_inclusion_list=(ip_network("192.0.2.0/24"), ip_network("198.51.100.0/24")),
+)
+LAST = f"-A OUT -p tcp {TO_OUT}"
+NO_RANGE = "-A OUT -d 10.0.0.0/8 -j RETURN"
+NOT_SIDECAR = "-A OUT -o lo -m owner ! --uid-owner 1340 -j RETURN"
+NOT_OUT = "-A PREROUTING -p tcp -j IN"
+LEAKED = outbound(SERVER, 80, by=ORIGIN)
+REPLIED = inbound(8080, ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("claim", "edits", "sentence"),
+    [
+        (
+            outbound(SERVER, 80, uid=1500).direct,
+            ((UID, f"{NOT_SIDECAR}\n{UID.replace('1500', '1340')}"),),
+            "rule #2 of OUT exempts uid 1340, not uid 1500",
+        ),
+        (
+            inbound(15904, Acceptor.SIDECAR_INBOUND).direct,
+            (),
+            "no rule of IN exempts port 15904: rule #1 lists 1 of the 5 reserved ports",
+        ),
+        (
+            inbound(7071, Acceptor.SIDECAR_INBOUND).direct,
+            (("7070,7071", "7070"), ("--dports 9016", "--dports 9016,7071")),
+            "no rule of IN exempts port 7071: rule #2 lists 1 of the 2 excluded ports",
+        ),
+        (
+            REPLIED.captured_inbound,
+            (("--dport 15010", f"-s {CLIENT.host}"),),
+            f"rule #1 of IN exempts source {CLIENT.host}/32, but no list is about sources",
+        ),
+        (
+            LEAKED.captured_outbound,
+            (("--dports 9016", "! --dports 9016"),),
+            "rule #5 of OUT exempts dport not 9016: the match is inverted",
+        ),
+        (
+            LEAKED.captured_outbound,
+            (("--dports 9016", "--dports 9016,80"),),
+            "rule #5 of OUT exempts dport 80,9016, but no list names port 80",
+        ),
+        (
+            LEAKED.captured_outbound,
+            ((UID, "".join(f"{UID.replace('1500', str(n))}\n" for n in (1000,) * 7) + UID),),
+            "rule #1 of OUT exempts uid 1000: only uid 1500 is the sidecar; so do 6 rules of OUT,"
+            " from #2 to #7",
+        ),
+        (
+            REPLIED.captured_inbound,
+            ((NOT_OUT, "-A PREROUTING -p tcp -j OUT"), (LAST, "-A OUT -p udp -j DROP")),
+            "rule #1 of PREROUTING leads to OUT, and no rule leads to IN",
+        ),
+    ],
+)
+def test_the_sentence_names_the_rule_for_this_very_flow(
+    claim: Claim, edits: tuple[tuple[str, str], ...], sentence: str
+) -> None:
+    """Catches: blame for a rule that is right, or for the wrong reason."""
+    assert why(claim, *edits).why == sentence
+
+
+@pytest.mark.parametrize(
+    ("rules", "sentence"),
+    [
+        (
+            f"-A OUT -p tcp -d 192.0.2.0/24 {TO_OUT}\n"
+            f"-A OUT -p tcp -d 198.51.100.0/24 -o eth1 {TO_OUT}",
+            "rule #6 of OUT captures 198.51.100.0/24, but not this flow: out eth0, not eth1",
+        ),
+        (
+            f"-A OUT -p tcp -d 198.51.100.128/25 {TO_OUT}\n"
+            f"-A OUT -p tcp -d 198.51.100.8/31 {TO_OUT}\n-A OUT -p tcp -d 192.0.2.0/24 {TO_OUT}",
+            "rule #6 of OUT captures only 198.51.100.8/31 of the included range 198.51.100.0/24",
+        ),
+        (
+            f"-A OUT -p tcp -d 192.0.2.0/24 {TO_OUT}",
+            "no rule of OUT captures the included range 198.51.100.0/24",
+        ),
+        (
+            f"-A OUT -p tcp ! -d 198.51.100.0/24 {TO_OUT}",
+            "rule #5 of OUT is inverted: it captures all but 198.51.100.0/24",
+        ),
+        (
+            f"-A OUT -j RETURN\n{LAST}",
+            "rule #5 of OUT exempts every packet",
+        ),
+    ],
+)
+def test_a_leak_of_an_included_range_names_the_rule_of_that_range(
+    rules: str, sentence: str
+) -> None:
+    """Catches: blame for the rule of another range, because it is near in the chain."""
+    found = why(LEAKED.captured_outbound, gone(NO_RANGE), (LAST, rules), policy=INCLUSIVE)
+    assert found.why == sentence
+
+
+def test_an_inverted_range_captures_what_is_not_included() -> None:
+    """Catches: blame for the redirect in its own chain, which is right for included ranges."""
+    found = why(
+        outbound("203.0.113.9", 80).direct,
+        gone(NO_RANGE),
+        (LAST, f"-A OUT -p tcp ! -d 192.0.2.0/24 {TO_OUT}\n"),
+        policy=INCLUSIVE,
+    )
+    assert found.why == "rule #5 of OUT is inverted: it captures all but 192.0.2.0/24"
+
+
+def test_an_exemption_before_the_rule_of_the_sidecars_own_flows_is_not_called_wrong() -> None:
+    """Catches: a list that is said not to name a port which it names."""
+    own = f"-A OUT -p tcp -o lo -m owner --uid-owner 1500 {TO_OUT.replace('15001', '15003')}"
+    first = f"{SIXTEENTH}\n{own}\n{UID}"
+    claim = outbound(POD, 9016, uid=1500, by=ORIGIN).captured_inbound
+    assert why(claim, gone(SIXTEENTH), (UID, first)).why == (
+        "rule #2 of OUT is for this flow, but stands behind rule #1, which exempts dport 9016"
+    )
