@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 from pytest_fsmredir.model.flow import Acceptor, Address, Fate, Flow, Route, Sent
@@ -145,12 +146,8 @@ class Host:
             near = undo.enter_context(closing(self._ear(version)))
             there = None if far is self else undo.enter_context(closing(far._ear(version)))
             packets = FirstPackets(self._source_of(flow) if source is None else source.host)
-            yield Screen(route, packets, near, there)
-
-    def sender(self, version: int, owner: Owner) -> socket.socket:
-        """Return a socket that sends whole packets, which the caller closes."""
-        uid, gid = owner
-        return self._sockets(version, socket.SOCK_RAW, socket.IPPROTO_RAW, uid=uid, gid=gid)
+            sender = partial(self._sender, version)
+            yield undo.enter_context(closing(Screen(route, packets, sender, near, there)))
 
     def ping(self, flow: Flow, *, payload: bytes = b"") -> Fate:
         """Send one ICMP echo request and wait for the reply, which repeats the payload."""
@@ -225,6 +222,11 @@ class Host:
 
     def _ear(self, version: int) -> Ear:
         return Ear(emptied(self._sockets(version, socket.SOCK_RAW, socket.IPPROTO_TCP)))
+
+    def _sender(self, version: int, owner: Owner) -> socket.socket:
+        """Return a socket that sends whole packets."""
+        uid, gid = owner
+        return self._sockets(version, socket.SOCK_RAW, socket.IPPROTO_RAW, uid=uid, gid=gid)
 
     def _source_of(self, flow: Flow) -> str:
         """Return the source address that the kernel chooses for a flow; "any" without a route."""

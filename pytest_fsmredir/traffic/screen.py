@@ -10,13 +10,12 @@ from __future__ import annotations
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from itertools import count
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 
 from pytest_fsmredir.model.flow import Address, Route
 from pytest_fsmredir.model.reserved import ANY, INBOUND_PORT, OUTBOUND_PORT
+from pytest_fsmredir.traffic.burst import Burst
 from pytest_fsmredir.traffic.forge import ACK, RST, SYN
 from pytest_fsmredir.traffic.sockets import address_family
 from pytest_fsmredir.traffic.syns import unlike
@@ -32,18 +31,26 @@ _SOURCE_PORTS = range(32768, 60999)  # those that Linux gives to clients
 _PATIENCE_MS = 20
 """How long a late packet may take: a flow that is not seen in time is judged by a connection."""
 
-_FIRST = 0x5C000000  # sequence number of the first packet; the next ones differ by 256
+_FIRST = 0x5C000000  # sequence number of the first packet
+_STEP = 1 << 8  # from one sequence number to the next
 _ANSWERS = (SYN | ACK, RST | ACK)
-_IPV6_RECVPKTINFO, _IPV6_PKTINFO = 49, 50  # linux/in6.h
-_LONGEST = 128
+_MANY = 4 * AT_ONCE  # segments that an ear reads at a time; a flow causes three at most
+_IPV6_RECVPKTINFO = 49  # linux/in6.h
 _PLAIN_V4 = 0x45  # first byte of an IPv4 header without options
 
+# What an ear receives. IPv4: the IP header, and the TCP header up to its flags. IPv6: the sender
+# (struct sockaddr_in6), a control message (cmsg(3)) with the receiver, and the same of TCP.
+_RECEIVED_V4 = struct.Struct("!B11x12sIIxB2x")
+_RECEIVED_V6 = struct.Struct("!8x16s24x16s8x4sIIxB2x")
 
 Owner = tuple[int, int]
 """The user and the group that own a socket."""
 
-Send = Callable[[int, bytes, str], object]
-"""Sends a packet; its arguments are its position, itself and its destination."""
+Sender = Callable[[Owner], socket.socket]
+"""Returns a new socket of an owner that sends whole packets."""
+
+Segment = tuple[bytes, int, int, int]
+"""Addresses and ports, sequence number, acknowledgement number and flags of a TCP segment."""
 
 
 class Ear:
@@ -51,89 +58,84 @@ class Ear:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._next = self._next_v4
-        if sock.family == socket.AF_INET6:
+        self._is_v6 = sock.family == socket.AF_INET6
+        if self._is_v6:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
-            self._next = self._next_v6
+            self._burst = Burst(_MANY, name=32, control=40, packet=16)
+        else:
+            self._burst = Burst(_MANY, packet=_RECEIVED_V4.size)
 
     def fileno(self) -> int:
         """Return the descriptor."""
         return self._sock.fileno()
 
-    def segments(self) -> list[bytes]:
-        """Return what arrived since the last call: addresses, and TCP headers up to their flags."""
-        segments: list[bytes] = []
-        with suppress(BlockingIOError):
-            while True:
-                segments.append(self._next())
-        return segments
+    def segments(self) -> Iterator[Segment]:
+        """Yield what arrived since the last call; segments with IPv4 options are left out."""
+        for slots in self._burst.received(self._sock):
+            if self._is_v6:
+                for sender, receiver, ports, seq, ack, flags in _RECEIVED_V6.iter_unpack(slots):
+                    yield sender + receiver + ports, seq, ack, flags
+            else:
+                for first, ends, seq, ack, flags in _RECEIVED_V4.iter_unpack(slots):
+                    if first == _PLAIN_V4:
+                        yield ends, seq, ack, flags
 
     def close(self) -> None:
         """Stop hearing."""
         self._sock.close()
 
-    def _next_v4(self) -> bytes:
-        packet = self._sock.recv(_LONGEST)
-        if packet[0] == _PLAIN_V4:
-            return packet[12:34]
-        start = (packet[0] & 15) * 4
-        return packet[12:20] + packet[start : start + 14]
-
-    def _next_v6(self) -> bytes:
-        segment, ancillary, _, sender = self._sock.recvmsg(_LONGEST, 64)
-        receiver = next(
-            (data[:16] for level, kind, data in ancillary if kind == _IPV6_PKTINFO), b""
-        )
-        return socket.inet_pton(socket.AF_INET6, sender[0]) + receiver + segment[:14]
-
-
-class FirstPacket(NamedTuple):
-    """A first packet, and how it and its answer are recognised.
-
-    Attributes:
-        to: Its destination.
-        raw: The whole packet.
-        there: Its addresses and ports.
-        back: The addresses and ports of the answer.
-    """
-
-    to: Address
-    raw: bytes
-    there: bytes
-    back: bytes
-
 
 class FirstPackets:
-    """First packets from one address; they differ in their ports, numbers and destinations."""
+    """First packets from one address; they differ in their ports, numbers and destinations.
+
+    Attributes:
+        burst: The packets.
+    """
 
     def __init__(self, source: str) -> None:
         family = Address(source, 0).family
         sample = unlike(seq=0)(Address(source, 0), Address(ANY[family], 0))
         self._family, size = address_family(family), 4 if family == 4 else 16
-        self._head = sample.raw[: -len(sample.body) - size]
-        self._source, self._middle, self._end = (
-            self._head[-size:], sample.body[8:16], sample.body[18:],
-        )  # fmt: skip
+        head = sample.raw[: -len(sample.body) - size]
+        # The start and the end of struct sockaddr_in (ip(7)) and struct sockaddr_in6 (ipv6(7)).
+        name = struct.pack("=HH", self._family, 0) + bytes(0 if family == 4 else 4)
+        rest = bytes(8 if family == 4 else 4)
+        before, after = rest + head, sample.body[18:]
+        self._source, self._name = head[-size:], name
+        self._before, self._middle, self._after = before, sample.body[8:16], after
         self._sum = 0xFFFF - int.from_bytes(sample.body[16:18], "big")
-        self._hosts: dict[str, tuple[bytes, int]] = {}
+        self._slot = struct.Struct(f"!{len(name)}s{size}s{len(before)}s{size}sHHI8sH{len(after)}s")
+        self._ends = slice(len(name + before), len(name + before) + 2 * size + 4)
+        named = len(name + rest) + size
+        self.burst = Burst(AT_ONCE, name=named, packet=self._slot.size - named)
 
-    def packet(self, sequence: int, to: Address) -> FirstPacket:
-        """Return a first packet with a sequence number."""
-        host, words = self._packed(to.host)
-        own = _SOURCE_PORTS[(sequence >> 8) % len(_SOURCE_PORTS)]
-        total = self._sum + words + own + to.port + (sequence >> 16) + (sequence & 0xFFFF)
-        head = struct.pack("!HHI", own, to.port, sequence)
-        end = struct.pack("!H", 0xFFFF - total % 0xFFFF) + self._end
-        raw = self._head + host + head + self._middle + end
-        back = host + self._source + head[2:4] + head[:2]
-        return FirstPacket(to, raw, self._source + host + head[:4], back)
+    def fill(
+        self, numbers: Sequence[int], destinations: Sequence[Address]
+    ) -> tuple[list[bytes], list[bytes]]:
+        """Make first packets, and return the addresses and ports of each and of its answer.
 
-    def _packed(self, host: str) -> tuple[bytes, int]:
-        """Return an address and the sum of its words."""
-        if host not in self._hosts:
-            packed = socket.inet_pton(self._family, host)
-            self._hosts[host] = packed, sum(struct.unpack(f"!{len(packed) // 2}H", packed))
-        return self._hosts[host]
+        Args:
+            numbers: The sequence number of each.
+            destinations: The destination of each.
+        """
+        pack, source, known = self._slot.pack, self._source, ""
+        slots, there, back = list[bytes](), list[bytes](), list[bytes]()
+        for number, (host, port) in zip(numbers, destinations, strict=True):
+            if host != known:
+                known, packed = host, socket.inet_pton(self._family, host)
+                words = self._sum + sum(struct.unpack(f"!{len(packed) // 2}H", packed))
+            own = _SOURCE_PORTS[(number >> 8) % len(_SOURCE_PORTS)]
+            total = words + own + port + (number >> 16) + (number & 0xFFFF)
+            slot = pack(
+                self._name, packed, self._before, packed, own, port, number, self._middle,
+                0xFFFF - total % 0xFFFF, self._after,
+            )  # fmt: skip
+            slots.append(slot)
+            ends = slot[self._ends]
+            there.append(ends)
+            back.append(packed + source + ends[-2:] + ends[-4:-2])
+        self.burst.fill(slots)
+        return there, back
 
 
 class Screen:
@@ -149,6 +151,7 @@ class Screen:
         self,
         route: Route,
         packets: FirstPackets,
+        sender: Sender,
         near: Ear,
         far: Ear | None,
     ) -> None:
@@ -157,39 +160,78 @@ class Screen:
         Args:
             route: The route.
             packets: What is sent.
+            sender: Makes the sockets that send.
             near: Hears at the source.
             far: Hears at the destinations; None if this is the source.
         """
-        self._packets, self._near, self._far = packets, near, far
+        self._packets, self._sender, self._near = packets, sender, near
+        self._ears = [near] if far is None else [near, far]
         self._listener = _LISTENERS.get(route)
         self._arrival = near if route is Route.SIDECAR_OUTBOUND or far is None else far
         self._answer = SYN | ACK if self._listener else RST | ACK
-        self._sequence = count(_FIRST, 1 << 8)
-        self._arrivals: dict[bytes, list[tuple[Ear, bytes]]] = {}
-        self._answers: dict[bytes, list[tuple[Ear, int, bytes]]] = {}
+        self._next = _FIRST
+        self._open: dict[Owner, socket.socket] = {}
 
-    def odd(self, destinations: Iterable[Address], send: Send) -> list[int]:
+    def odd(self, destinations: Sequence[Address], owners: Iterable[Owner]) -> list[int]:
         """Send first packets, and return the positions of those not seen to take the route.
 
         Such a flow may take the route all the same: its packet was late, or somebody listens.
 
         Args:
-            destinations: One for each packet.
-            send: Sends the packet of a position to a host.
+            destinations: One for each packet, at most :data:`AT_ONCE`.
+            owners: The user and the group that send each.
         """
-        sent = {
-            number: self._packets.packet(number, to)
-            for to, number in zip(destinations, self._sequence, strict=False)
-        }
-        self._arrivals = {struct.pack("!I", n): [] for n in sent}
-        self._answers = {struct.pack("!I", n + 1): [] for n in sent}
-        for position, packet in enumerate(sent.values()):
-            with suppress(OSError):  # then the packet does not arrive
-                send(position, packet.raw, packet.to.host)
-        odd = self._unexplained(sent)
-        while odd and self._waited():
-            odd = self._unexplained(odd)
-        return [position for position, number in enumerate(sent) if number in odd]
+        numbers = range(self._next, self._next + len(destinations) * _STEP, _STEP)
+        self._next = numbers.stop
+        there, back = self._packets.fill(numbers, destinations)
+        arrivals = dict(zip(numbers, there, strict=True))
+        if self._listener:
+            arrivals = dict.fromkeys(numbers, self._listener)
+        answers = dict(zip(numbers, back, strict=True))
+        self._send(owners)
+        odd = self._compared(arrivals, answers)
+        while (arrivals or answers) and self._waited():
+            odd |= self._compared(arrivals, answers)
+        odd |= arrivals.keys() | answers.keys()
+        return [position for position, number in enumerate(numbers) if number in odd]
+
+    def close(self) -> None:
+        """Close the socket that sends."""
+        for sock in self._open.values():
+            sock.close()
+        self._open.clear()
+
+    def _send(self, owners: Iterable[Owner]) -> None:
+        """Send one packet of each owner."""
+        first = 0
+        for owner, group in groupby(owners):
+            if owner not in self._open:
+                self.close()
+                self._open[owner] = self._sender(owner)
+            count = sum(1 for _ in group)
+            self._packets.burst.send(self._open[owner], range(first, first + count))
+            first += count
+
+    def _compared(self, arrivals: dict[int, bytes], answers: dict[int, bytes]) -> set[int]:
+        """Remove the packets that have arrived, and return the numbers of unexpected ones.
+
+        Args:
+            arrivals: The end of the addresses and ports of each first packet where it arrives.
+            answers: Those of each answer.
+        """
+        odd = set[int]()
+        for ear in self._ears:
+            arrives_here, answers_here = ear is self._arrival, ear is self._near
+            for ends, number, acknowledged, flags in ear.segments():
+                if flags == SYN:
+                    wanted = arrivals.pop(number, None)
+                    if wanted is None or not (arrives_here and ends.endswith(wanted)):
+                        odd.add(number)
+                elif flags in _ANSWERS:
+                    wanted = answers.pop(acknowledged - 1, None)
+                    if ends != wanted or not answers_here or flags != self._answer:
+                        odd.add(acknowledged - 1)
+        return odd
 
     def _waited(self) -> bool:
         """Wait for a further packet, and return whether one has come."""
@@ -197,27 +239,3 @@ class Screen:
         for ear in self._ears:
             poll.register(ear.fileno(), select.POLLIN)
         return bool(poll.poll(_PATIENCE_MS))
-
-    @property
-    def _ears(self) -> list[Ear]:
-        return [self._near] if self._far is None else [self._near, self._far]
-
-    def _unexplained(self, sent: dict[int, FirstPacket]) -> dict[int, FirstPacket]:
-        arrivals, answers = self._arrivals, self._answers
-        for ear in self._ears:
-            for segment in ear.segments():
-                flags = segment[-1]
-                if flags == SYN:
-                    arrivals.get(segment[-10:-6], []).append((ear, segment[:-10]))
-                elif flags in _ANSWERS:
-                    answers.get(segment[-6:-2], []).append((ear, flags, segment[:-10]))
-        return {n: packet for n, packet in sent.items() if not self._explained(n, packet)}
-
-    def _explained(self, sequence: int, packet: FirstPacket) -> bool:
-        arrivals = self._arrivals[struct.pack("!I", sequence)]
-        answers = self._answers[struct.pack("!I", sequence + 1)]
-        if len(arrivals) != 1 or answers != [(self._near, self._answer, packet.back)]:
-            return False
-        ((ear, ends),) = arrivals
-        arrived = ends.endswith(self._listener) if self._listener else ends == packet.there
-        return arrived and ear is self._arrival

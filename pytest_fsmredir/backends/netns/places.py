@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import typing
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 
 from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.places import BasePlace, End, OutsidePlace, Surroundings
@@ -15,7 +13,7 @@ from pytest_fsmredir.traffic.dial import Dial
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
 from pytest_fsmredir.traffic.host import Host
 from pytest_fsmredir.traffic.packet import Packet
-from pytest_fsmredir.traffic.screen import AT_ONCE, Owner, Screen
+from pytest_fsmredir.traffic.screen import AT_ONCE, Owner
 
 
 class NetnsSurroundings(Surroundings, typing.Protocol):
@@ -46,55 +44,45 @@ class NetnsPlace(BasePlace):
 
         Where most packets take another route, the rest is not sent: every flow needs a look.
         """
-        every = list(destinations)
-        user = self._owner(uid) or 0
+        every, owner = list(destinations), (self._owner(uid) or 0, 0)
         odd: list[Address] = []
-        for family in (4, 6):
-            flows = [(each, (user, 0)) for each in every if each.family == family]
-            odd += [to for to, _ in self._screened(route, flows)]
+        for flows in ([to for to in every if (":" in to.host) is v6] for v6 in (False, True)):
+            odd += [flows[n] for n in self._screened(route, flows, [owner] * len(flows))]
         return odd
 
     def owners_not_taking(
         self, route: Route, to: Place | str, port: int, owners: Iterable[Owner]
     ) -> list[Owner]:
         """Send a first packet of each owner; see :meth:`not_taking`."""
-        destination = self._flow(to, port, Dial()).destination
-        return [owner for _, owner in self._screened(route, [(destination, o) for o in owners])]
+        every, destination = list(owners), self._flow(to, port, Dial()).destination
+        return [every[n] for n in self._screened(route, [destination] * len(every), every)]
 
     def _screened(
-        self, route: Route, flows: Sequence[tuple[Address, Owner]]
-    ) -> list[tuple[Address, Owner]]:
-        """Return the destinations and owners of the flows that need a look."""
-        odd, done = list[tuple[Address, Owner]](), 0
+        self, route: Route, flows: Sequence[Address], owners: Sequence[Owner]
+    ) -> list[int]:
+        """Return the positions of the flows that need a look.
+
+        Args:
+            route: The route.
+            flows: Their destinations, all of one IP version.
+            owners: Their owners.
+        """
+        odd, done = list[int](), 0
         if not flows:
             return odd
-        flow = self._flow(flows[0][0].host, flows[0][0].port, Dial())
+        flow = self._flow(flows[0].host, flows[0].port, Dial())
         far = self._mesh.answerer(self, flow.destination.host).host
         with ONE_AT_A_TIME, self.host.screen(flow, route, far, self._bound(flow)) as screen:
-            for done in range(0, len(flows), AT_ONCE):
+            while done < len(flows):
                 batch = flows[done : done + AT_ONCE]
-                others = self._batch(screen, batch)
-                odd += others
+                others = screen.odd(batch, owners[done : done + AT_ONCE])
+                odd += [done + position for position in others]
+                done += len(batch)
                 self._mesh.observed += len(batch)
-                self._mesh.watch(done + len(batch), len(flows))
+                self._mesh.watch(done, len(flows))
                 if 2 * len(others) > len(batch):
                     break
-        return [*odd, *flows[done + AT_ONCE :]]
-
-    def _batch(
-        self, screen: Screen, flows: Sequence[tuple[Address, Owner]]
-    ) -> list[tuple[Address, Owner]]:
-        with ExitStack() as undo:
-            senders: dict[Owner, socket.socket] = {}
-            for to, owner in flows:
-                if owner not in senders:
-                    senders[owner] = undo.enter_context(self.host.sender(to.family, owner))
-
-            def send(position: int, raw: bytes, host: str) -> None:
-                senders[flows[position][1]].sendto(raw, (host, 0))
-
-            odd = screen.odd((to for to, _ in flows), send)
-        return [flows[position] for position in odd]
+        return [*odd, *range(done, len(flows))]
 
     def inject(self, packet: Packet, uid: int | None, interface: str | None) -> None:
         """Send a forged packet."""
