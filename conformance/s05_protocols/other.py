@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pytest_fsmredir import (
     Address,
@@ -26,6 +27,7 @@ SENDERS = (1000, 0, 1500)
 # Hop limits: the least, one past a router, those of common systems, the most.
 HOPS = (1, 2, 32, 64, 128, 254, 255, 7)
 CHOICES = 64
+AT_ONCE = 32  # packets that are sent before they are looked for
 # Protocols whose datagrams come from a fixed port: DNS, DHCP, TFTP, NTP, NetBIOS, SNMP, IKE, RIP,
 # DHCPv6, SSDP, PTP, IKE through NAT, mDNS, LLMNR, WireGuard; and the numbers that FSM reserves.
 FIXED_PORTS = (
@@ -44,9 +46,10 @@ def _assert_live(mesh: Mesh, pod: Pod) -> None:
 def _send_out(pod: Pod, taps: Taps, forged: ForgedPackets, packets: Named) -> None:
     """Send packets out of the pod, as several users, and see each of them leave unchanged."""
     with taps.of(pod) as tap:
-        for n, (what, packet) in enumerate(packets):
-            forged.inject(pod, packet, uid=SENDERS[n % len(SENDERS)])
-            tap.expect_unchanged(what, packet)
+        for batch in _batches(packets):
+            for n, (_, packet) in enumerate(batch):
+                forged.inject(pod, packet, uid=SENDERS[n % len(SENDERS)])
+            tap.expect_all_unchanged(batch)
 
 
 def _send_in(pod: Pod, taps: Taps, forged: ForgedPackets, packets: Named) -> None:
@@ -54,9 +57,16 @@ def _send_in(pod: Pod, taps: Taps, forged: ForgedPackets, packets: Named) -> Non
     numbers = {packet.number for _, packet in packets}
     groups = {packet.destination.host for _, packet in packets if packet.is_multicast}
     with taps.of(pod) as tap, forged.receiving(pod, numbers, groups) as received:
-        for what, packet in packets:
-            forged.deliver(tap, packet)
-            received.expect_unchanged(what, packet)
+        for batch in _batches(packets):
+            for _, packet in batch:
+                forged.deliver(tap, packet)
+            received.expect_all_unchanged(batch)
+
+
+def _batches(packets: Named) -> Iterator[Named]:
+    """Yield packets in batches that the buffers of sockets hold."""
+    for first in range(0, len(packets), AT_ONCE):
+        yield packets[first : first + AT_ONCE]
 
 
 def _echo(source: str, destination: str, n: int) -> tuple[str, Packet]:
@@ -72,6 +82,17 @@ def _datagram(source: Address, destination: Address, n: int) -> tuple[str, Packe
 def _from_port(source: str, destination: str, port: int) -> tuple[str, Packet]:
     datagram = forge.udp(Address(source, port), Address(destination, port ^ 1), b"from a port")
     return f"the datagram to {destination} from port {port}", datagram
+
+
+def _sample_of_ports(step: int) -> list[int]:
+    """Return a port of each group of so many, always the same one."""
+    choose = random.Random(2026)  # noqa: S311 - to be spread, not to be secret
+    return [choose.randrange(low, min(low + step, 1 << 16)) for low in range(1, 1 << 16, step)]
+
+
+def _to_port(source: str, destination: str, port: int) -> tuple[str, Packet]:
+    datagram = forge.udp(Address(source, 20020), Address(destination, port), b"to any port")
+    return f"the datagram to {destination}, port {port}", datagram
 
 
 def _fields(n: int) -> forge.IpFields:
@@ -98,6 +119,21 @@ def test_other_protocols_are_left_alone(mesh: Mesh, taps: Taps, forged: ForgedPa
     _assert_live(mesh, pod)
     _send_out(pod, taps, forged, [*protocols.other_protocols(here, there, every=every), lite])
     _send_in(pod, taps, forged, protocols.other_protocols(there, here, every=every))
+
+
+@section.check("PROTO-020", "5.2")
+def test_udp_is_left_alone_on_every_port(mesh: Mesh, taps: Taps, forged: ForgedPackets) -> None:
+    """A UDP datagram MUST leave and enter the pod untouched whatever port it goes to, seen in a
+    sample of all ports."""
+    pod, sample = mesh.pod(), _sample_of_ports(1311)
+    ports = _sample_of_ports(16) if mesh.exhaustive else sample
+    here, there = pod.address, mesh.client.address
+
+    _assert_live(mesh, pod)
+    for port in sample:
+        assert mesh.client.datagram(pod, port).direct
+    _send_out(pod, taps, forged, [_to_port(here, there, port) for port in ports])
+    _send_in(pod, taps, forged, [_to_port(there, here, port) for port in ports])
 
 
 @section.check("PROTO-023", "5.3")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar, cast
 
 from pytest_fsmredir.backends.base import Place
@@ -121,5 +121,18 @@ class Tap(Protocol):
 
         Raises:
             Unmet: It did not pass in time, or it passed with another header.
+        """
+        ...
+
+    def expect_all_unchanged(self, sent: Iterable[tuple[str, Packet]]) -> None:
+        """Wait for packets in any order, and compare each like :meth:`expect_unchanged`.
+
+        Other packets that arrived before the last of them are skipped.
+
+        Args:
+            sent: A description of each packet, and the packet.
+
+        Raises:
+            Unmet: A packet did not arrive in time, or its header differs.
         """
         ...

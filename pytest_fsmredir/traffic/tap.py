@@ -6,11 +6,10 @@ import socket
 import struct
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import cast
 
-from pytest_fsmredir.model.claims import Statement, require
+from pytest_fsmredir.model.claims import Statement, Unmet
 from pytest_fsmredir.traffic.engine import READABLE, Engine
 from pytest_fsmredir.traffic.packet import (
     ETH_P_IP,
@@ -65,24 +64,10 @@ class PacketLog(ABC):
         Raises:
             Unmet: No such packet arrived in time.
         """
-        packets = self._unread
-        for sock in self._sockets:
-            self.engine.watch(sock, READABLE, partial(self._read, sock))
-        try:
-            self.engine.pump(lambda: any(map(wanted, packets)), self.timeout_s)
-        finally:
-            for sock in self._sockets:
-                self.engine.forget(sock)
-        position = next((n for n, packet in enumerate(packets) if wanted(packet)), None)
-        require(
-            Statement(
-                holds=position is not None,
-                expected=f"{what} {self._where}",
-                observed=listed(packets),
-            )
-        )
-        self._unread = packets[cast("int", position) + 1 :]
-        return packets[cast("int", position)]
+        position = self._found(what, wanted)
+        packet = self._unread[position]
+        self._unread = self._unread[position + 1 :]
+        return packet
 
     def expect_unchanged(self, what: str, sent: Packet) -> None:
         """Wait for a packet, and compare every field of its IP header with the sent one.
@@ -94,14 +79,54 @@ class PacketLog(ABC):
         Raises:
             Unmet: The packet did not arrive in time, or its header differs.
         """
-        changes = changed_fields(sent, self.expect(what, sent.matches))
-        require(
-            Statement(
-                holds=not changes,
-                expected=f"{what} {self._where} as it was sent",
-                observed=", ".join(changes),
-            )
-        )
+        self._require_same(what, sent, self.expect(what, sent.matches))
+
+    def expect_all_unchanged(self, sent: Iterable[tuple[str, Packet]]) -> None:
+        """Wait for packets in any order, and compare each like :meth:`expect_unchanged`.
+
+        Other packets that arrived before the last of them are skipped.
+
+        Args:
+            sent: A description of each packet, and the packet.
+
+        Raises:
+            Unmet: A packet did not arrive in time, or its header differs.
+        """
+        for what, packet in sent:
+            found = self._unread.pop(self._found(what, packet.matches))
+            self._require_same(what, packet, found)
+        self._unread.clear()
+
+    def _found(self, what: str, wanted: Callable[[Packet], bool]) -> int:
+        """Wait for a wanted packet, and return its position among the unread packets."""
+        packets = self._unread
+
+        def position() -> int | None:
+            return next((n for n, packet in enumerate(packets) if wanted(packet)), None)
+
+        found = position()
+        if found is None:
+            self._wait(lambda: position() is not None)
+            found = position()
+        if found is None:
+            raise Unmet(Statement(False, f"{what} {self._where}", listed(packets)))
+        return found
+
+    def _require_same(self, what: str, sent: Packet, seen: Packet) -> None:
+        changes = changed_fields(sent, seen)
+        if changes:
+            expected = f"{what} {self._where} as it was sent"
+            raise Unmet(Statement(False, expected, ", ".join(changes)))
+
+    def _wait(self, done: Callable[[], bool]) -> None:
+        """Read packets until a condition holds or the time is over."""
+        for sock in self._sockets:
+            self.engine.watch(sock, READABLE, partial(self._read, sock))
+        try:
+            self.engine.pump(done, self.timeout_s)
+        finally:
+            for sock in self._sockets:
+                self.engine.forget(sock)
 
     @abstractmethod
     def _drain(self, sock: socket.socket) -> Iterator[Packet]:
