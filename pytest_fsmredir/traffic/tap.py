@@ -93,8 +93,8 @@ class PacketLog(ABC):
             Unmet: A packet did not arrive in time, or its header differs.
         """
         for what, packet in sent:
-            found = self._unread.pop(self._found(what, packet.matches))
-            self._require_same(what, packet, found)
+            position = self._found(what, partial(_is_it, packet))
+            self._require_same(what, packet, self._unread.pop(position))
         self._unread.clear()
 
     def _found(self, what: str, wanted: Callable[[Packet], bool]) -> int:
@@ -181,6 +181,11 @@ class PacketTap(PacketLog):
         _, missed = struct.unpack("II", sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
         if missed:
             raise BufferError(f"the tap missed {missed} packets; read it more often")
+
+
+def _is_it(sent: Packet, seen: Packet) -> bool:
+    """Whether a packet is the sent one, and not one of another protocol with the same content."""
+    return sent.number == seen.number and sent.matches(seen)
 
 
 def _group_hardware_address(host: str) -> bytes | None:
