@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.packet import Packet
+from pytest_fsmredir.traffic.tracing import TracedRule
 
 T = TypeVar("T")
 
@@ -47,24 +48,6 @@ class Steps(Protocol):
     def programming(self) -> Programming:
         """Wait for the end of the run, and return its result."""
         ...
-
-
-class TracedRule(NamedTuple):
-    """A rule that a packet matched, as the kernel names it.
-
-    Attributes:
-        variant: ``nft``, also for iptables rules of that variant; or ``legacy``.
-        family: ``ip``, ``ip6`` or ``inet``: the family of its table.
-        table: Its table.
-        chain: Its chain.
-        number: Its place in the chain, from 1.
-    """
-
-    variant: str
-    family: str
-    table: str
-    chain: str
-    number: int
 
 
 class Tracing(Protocol):

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from typing import Final, Protocol
 
 from pytest_fsmredir.backends.base import Place
-from pytest_fsmredir.backends.pod_parts import TracedRule, Tracing
+from pytest_fsmredir.backends.pod_parts import Tracing
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.claims import Unmet
 from pytest_fsmredir.model.flow import Acceptor, Address, Direction, Fate
@@ -39,6 +39,7 @@ from pytest_fsmredir.rules.trace import Path, follow
 from pytest_fsmredir.rules.vocabulary import INVALID, NEW
 from pytest_fsmredir.traffic.forge import icmp, tcp
 from pytest_fsmredir.traffic.packet import Packet as Forged
+from pytest_fsmredir.traffic.tracing import TracedRule
 
 
 class Trace(Protocol):

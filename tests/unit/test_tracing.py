@@ -6,11 +6,10 @@ import socket
 
 import pytest
 
-from pytest_fsmredir.backends.netns.netlink import attribute
-from pytest_fsmredir.backends.netns.tracing import Tracer
-from pytest_fsmredir.backends.pod_parts import TracedRule
 from pytest_fsmredir.model.flow import Address
 from pytest_fsmredir.traffic.forge import icmp, tcp
+from pytest_fsmredir.traffic.netlink import attribute
+from pytest_fsmredir.traffic.tracing import TracedRule, Tracer
 
 ULOG_PACKET = 4 << 8
 HERE, THERE = "2001:db8::1", "2001:db8::2"

@@ -18,13 +18,14 @@ from pytest_fsmredir.backends.netns.pods import own_place, own_pod
 from pytest_fsmredir.backends.netns.programs import no_limit
 from pytest_fsmredir.backends.netns.sabotage import Disturbance, held_lock
 from pytest_fsmredir.backends.netns.steps import Steps
-from pytest_fsmredir.backends.netns.tracing import Tracer, traced
+from pytest_fsmredir.backends.netns.tracing import traced
 from pytest_fsmredir.backends.netns.wiring import forget_gateway
 from pytest_fsmredir.backends.places import require_accepted
-from pytest_fsmredir.backends.pod_parts import Memory, TracedRule, Tracing
+from pytest_fsmredir.backends.pod_parts import Memory, Tracing
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.implementations.base import Completed
 from pytest_fsmredir.traffic.packet import Packet
+from pytest_fsmredir.traffic.tracing import TracedRule, Tracer
 
 
 class NetnsProgrammer(Programmer):

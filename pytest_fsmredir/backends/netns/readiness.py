@@ -15,14 +15,9 @@ import struct
 import time
 from collections.abc import Iterable, Iterator
 
-from pytest_fsmredir.backends.netns.netlink import (
-    IFLA_IFNAME,
-    LINK,
-    RTM_NEWLINK,
-    attributes,
-    messages,
-)
+from pytest_fsmredir.backends.netns.netlink import IFLA_IFNAME, LINK, RTM_NEWLINK
 from pytest_fsmredir.errors import DeadlineError
+from pytest_fsmredir.traffic.netlink import attributes, messages
 
 _RTMGRP_LINK, _RTMGRP_IPV6_ROUTE = 0x1, 0x400  # linux/rtnetlink.h
 _RTM_NEWROUTE = 24

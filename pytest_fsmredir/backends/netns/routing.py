@@ -10,17 +10,8 @@ import struct
 from ipaddress import ip_network
 from typing import Final
 
-from pytest_fsmredir.backends.netns.netlink import (
-    CREATE,
-    EXCLUSIVE,
-    IFLA_IFNAME,
-    LINK,
-    REPLACE,
-    RTM_NEWLINK,
-    NetlinkRequest,
-    attribute,
-    number,
-)
+from pytest_fsmredir.backends.netns.netlink import IFLA_IFNAME, LINK, RTM_NEWLINK, NetlinkRequest
+from pytest_fsmredir.traffic.netlink import CREATE, EXCLUSIVE, REPLACE, attribute, number
 from pytest_fsmredir.traffic.sockets import address_family
 
 MAIN: Final = 254  # linux/rtnetlink.h
