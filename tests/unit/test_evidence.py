@@ -355,3 +355,10 @@ def test_a_failure_without_a_flow_is_explained_by_a_search() -> None:
     assert found.why.startswith(
         "rule #1 of filter OUTPUT drops packets with protocol 132 (such as protocol 132"
     )
+
+
+def test_redirect_in_a_base_chain_that_takes_too_little() -> None:
+    """Catches: a sentence about a jump to a chain without a name."""
+    to_chain = ("-A OUTPUT -p tcp -j OUT", "-A OUTPUT -p tcp -m tcp --dport 8080 " + TO_OUT)
+    found = why(outbound(SERVER, 80, by=ORIGIN).captured_outbound, to_chain)
+    assert found.why == "rule #1 of OUTPUT captures, but not for this flow: dport 80, not 8080"

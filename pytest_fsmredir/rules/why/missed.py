@@ -71,7 +71,8 @@ def _too_narrow(case: Case, close: list[Near], topics: list[Topic]) -> Iterator[
     others = [near for near in close if near not in siblings]
     for near in others[:1]:
         only = unmet(near.failing[0], case.sending.packet)
-        does = f"leads to {jumps_to(near.spot.rule)}" if near.spot.chain.hook else "captures"
+        target = jumps_to(near.spot.rule)
+        does = f"leads to {target}" if target and near.spot.chain.hook else "captures"
         why = f"{named(near.spot)} {does}, but not for this flow: {only}"
         yield Blame(why, (of(near.spot),))
     for near in siblings[:1]:
