@@ -19,7 +19,7 @@ from pytest_fsmredir.agent.forms import (
     sighting_form,
 )
 from pytest_fsmredir.agent.looking import Eyewitness
-from pytest_fsmredir.agent.observing import first_packets
+from pytest_fsmredir.agent.observing import Watch, first_packets
 from pytest_fsmredir.agent.pod import ContainerHost, NumberedEngine
 from pytest_fsmredir.agent.users import OwnedSockets
 from pytest_fsmredir.model.flow import Acceptor, Address, Direction, Fate, Flow, Protocol
@@ -47,6 +47,7 @@ class Commands:
         self._numbers = count(1)
         self._connections: dict[int, Connection] = {}
         self._closing: dict[int, Callable[[], None]] = {}
+        self._watch = Watch()
 
     def hello(self, number: int, timeout_s: float) -> None:
         """Set the agent's number and the time limit of flows."""
@@ -242,6 +243,24 @@ class Commands:
         except socket.gaierror:
             return []
         return sorted({str(address[0]) for *_, address in found})
+
+    def capture(self) -> None:
+        """Begin to capture the packets of this pod."""
+        self._watch.capture()
+
+    def captured(self, hosts: list[str]) -> str:
+        """End the capture; return the packets from or to some hosts, or all, as a pcap file."""
+        self.engine.settle()
+        return bytes_form(self._watch.captured(hosts))
+
+    def trace(self) -> None:
+        """Begin to ask the kernel which rules the first packets of flows match in this pod."""
+        self._watch.trace()
+
+    def traced(self, protocol: int) -> Json:
+        """End the trace; return the rules; None if the kernel dropped reports."""
+        matched = self._watch.traced(protocol)
+        return None if matched is None else [list(rule) for rule in matched]
 
     def log(self, since: int) -> Json:
         """Return the acceptances from an index onwards, each with its time."""

@@ -1,17 +1,18 @@
-"""Watch where the first packets of this process's own flows go, on every interface of the pod."""
+"""Watch packets on every interface of the pod, and the rules that they match."""
 
 from __future__ import annotations
 
 import ctypes
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from typing import Final
 
 from pytest_fsmredir.model.flow import Address
 from pytest_fsmredir.traffic.packet import parsed
-from pytest_fsmredir.traffic.pcap import drained, every_interface
+from pytest_fsmredir.traffic.pcap import drained, every_interface, pcap
+from pytest_fsmredir.traffic.tracing import TracedRule, Tracer
 
 _ATTACH_FILTER: Final = 26  # SO_ATTACH_FILTER in linux/asm-generic/socket.h
 _OPENING: Final = (
@@ -25,6 +26,63 @@ _OPENING: Final = (
     (0x06, 0, 0, 0xFFFF), (0x06, 0, 0, 0),
 )  # fmt: skip
 """A filter of the kernel (linux/filter.h): code, jumps if true and if false, and a number."""
+
+
+class Watch:
+    """Captures packets, and asks the kernel which rules they match, until it is read."""
+
+    def __init__(self) -> None:
+        self._sock: socket.socket | None = None
+        self._tracer: Tracer | None = None
+
+    def capture(self) -> None:
+        """Begin to capture packets.
+
+        Raises:
+            PermissionError: CAP_NET_RAW is missing.
+        """
+        self._sock = every_interface()
+
+    def captured(self, hosts: Collection[str]) -> bytes:
+        """End the capture; return the packets from or to some hosts as a pcap file.
+
+        Args:
+            hosts: Their addresses; empty for all packets.
+        """
+        if self._sock is None:
+            return b""
+        with self._sock as sock:
+            packets = list(drained(sock))
+        self._sock = None
+        return pcap(each for each in packets if not hosts or _is_of(each.raw, hosts))
+
+    def trace(self) -> None:
+        """Begin to trace.
+
+        Raises:
+            OSError: The kernel refuses, or CAP_NET_ADMIN is missing.
+        """
+        self._tracer = Tracer()
+
+    def traced(self, protocol: int) -> list[TracedRule] | None:
+        """End the trace; return the rules that first packets of a protocol matched.
+
+        Args:
+            protocol: Its number.
+
+        Returns:
+            The rules; None if the kernel dropped reports.
+        """
+        if self._tracer is None:
+            return []
+        with closing(self._tracer) as tracer:
+            self._tracer = None
+            return tracer.matched(protocol)
+
+
+def _is_of(raw: bytes, hosts: Collection[str]) -> bool:
+    packet = parsed(raw)
+    return packet.source.host in hosts or packet.destination.host in hosts
 
 
 class FirstPackets:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
-from pytest_fsmredir.backends.kubernetes.agents.single_flow import Observed, Sender, sender
+from pytest_fsmredir.backends.kubernetes.agents.guest import Guest, join
+from pytest_fsmredir.backends.kubernetes.agents.single_flow import Observed, send
 from pytest_fsmredir.cli.cluster_access import cluster_access
 from pytest_fsmredir.cli.pod.finding import Found, find, parse_name
 from pytest_fsmredir.errors import BackendError, FsmRedirError, PreflightError, SettingsError
@@ -62,12 +63,11 @@ def sent_now(
     flow = Flow(Direction.OUTBOUND, target(own), uid=arguments.uid)
     policy = found.configuration.policy()
     route = Route.DIRECT if found.not_in_mesh else expected(policy, flow, own)
-    container = undo.enter_context(
-        sender(access.cluster, namespace, name, access.image, arguments.uid)
-    )
-    seen = container.send(flow.destination, arguments.uid, own, timeout_s=_TIMEOUT_S)
+    guest = join(access.cluster, namespace, name, access.image, arguments.uid)
+    undo.enter_context(closing(guest))
+    seen = send(guest, flow.destination, arguments.uid, own, timeout_s=_TIMEOUT_S)
     judged = judged_by(seen, flow, route)
-    return judged, _lines(judged, found, lambda: _scene(container, flow, own, policy), explain)
+    return judged, _lines(judged, found, lambda: _scene(guest, flow, own, policy), explain)
 
 
 def judged_by(seen: Observed, flow: Flow, route: Route) -> Claim:
@@ -100,8 +100,8 @@ def judged_by(seen: Observed, flow: Flow, route: Route) -> Claim:
     return claim(route, Fate(flow, client, (), lost, remark=where))
 
 
-def _scene(container: Sender, flow: Flow, own: Sequence[str], policy: Policy) -> Scene:
-    printed = container.printed(live.command("python3"))
+def _scene(guest: Guest, flow: Flow, own: Sequence[str], policy: Policy) -> Scene:
+    _, printed, _ = guest.run(live.command("python3"))
     rules = live.read(printed)
     live.require_read(rules, flow.destination.family)
     pod = Surroundings.of(rules, own, closed=True) or Surroundings({"eth0": own}, closed=True)

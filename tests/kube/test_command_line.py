@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +29,7 @@ from pytest_fsmredir.backends.kubernetes.cluster.namespaces import (
 )
 from pytest_fsmredir.backends.kubernetes.cluster.waiting import eventually
 from pytest_fsmredir.backends.kubernetes.pods.images import pod_image
+from pytest_fsmredir.traffic.packet import parsed
 from tests.kube.gate import Gate
 
 pytestmark = pytest.mark.kube
@@ -101,14 +104,41 @@ def test_matrix_of_namespaces_and_real_pods(start: Start, tmp_path: Path, cluste
 
 
 def test_broken_implementation_fails_in_real_pods(start: Start, tmp_path: Path) -> None:
-    """Catches: every implementation passes in a cluster."""
+    """Catches: every implementation passes in a cluster, or a failure leaves no packets."""
+    command = "iptables -t nat -A PREROUTING -p tcp -j REDIRECT --to-ports 15001"
     asked = ["--fsm-check", CHECKS, "--fsm-ip", "4", "--fsm-report", "out"]
-    run = start("--fsm-conformance", "--fsm-backend", "kind", "--fsm-init-cmd", "true", *asked)
+    run = start("--fsm-conformance", "--fsm-backend", "kind", "--fsm-init-cmd", command, *asked)
     output, _ = run.communicate(timeout=LIMIT_S)
 
     assert outcomes(tmp_path) == {"kind": 4 * ["fail"]}, output
     assert run.returncode == pytest.ExitCode.TESTS_FAILED
     assert report_of(tmp_path)["verdict"] == "nonconformant"
+    evidence = tmp_path / "out" / "evidence"
+    inbound = evidence / "IN-001-kind-nft-v4"
+    assert "notTaken" not in yaml.safe_load((inbound / "README.yaml").read_text())
+    assert (inbound / "trace.txt").read_text().endswith("\nnft ip nat PREROUTING #1\n")
+    assert re.search(r"nat: \+1 .*--to-ports 15001", (inbound / "counted.txt").read_text())
+    there, redirected = (
+        destinations((inbound / name).read_bytes())
+        for name in ("packets-outside.pcap", "packets-in-pod.pcap")
+    )
+    assert there == redirected == {8080}
+    (_, outside) = (evidence / "OUT-001-kind-nft-v4").glob("*.pcap")
+    assert destinations(outside.read_bytes()) == {8080}
+    # Checks that share a pod share its container for evidence.
+    pod = yaml.safe_load((evidence / "UID-001-kind-nft-v4" / "pod.yaml").read_text())
+    assert len(pod["spec"]["ephemeralContainers"]) == 1
+
+
+def destinations(capture: bytes) -> set[int]:
+    """Return the ports to which a pcap file has requests to connect."""
+    found, at = set(), 24
+    while at < len(capture):
+        (length,) = struct.unpack_from("<I", capture, at + 8)
+        packet = parsed(capture[at + 16 : at + 16 + length])
+        found |= {packet.destination.port} if packet.opens else set()
+        at += 16 + length
+    return found
 
 
 def test_rules_file_programs_real_pods(start: Start, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from pytest_fsmredir.__main__ import main
 from pytest_fsmredir.agent.commands import Commands
-from pytest_fsmredir.agent.forms import Report, sighting_of
+from pytest_fsmredir.agent.forms import Report, bytes_of, sighting_of
 from pytest_fsmredir.agent.pod import NumberedEngine
 from pytest_fsmredir.backends.kubernetes.agents.single_flow import Observed
 from pytest_fsmredir.cli.live_flow import judged_by
@@ -75,6 +77,22 @@ def test_agent_sees_where_the_first_packet_goes() -> None:
         assert not sighting_of(seen).accepted
         assert went in (None, [[host, 9]])  # None without CAP_NET_RAW
     agent.engine.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="captures packets: needs root")
+def test_agent_keeps_the_packets_of_some_hosts() -> None:
+    """Catches: evidence on a node that shows the packets of everybody."""
+    agent = Commands(NumberedEngine(), timeout_s=2.0)
+    found = []
+    for hosts in (["127.0.0.1"], ["192.0.2.1"]):
+        agent.capture()
+        agent.observe(["127.0.0.1", 9], ["10.0.0.1"], 0.1)
+        found.append(len(bytes_of(agent.captured(hosts))))
+    agent.engine.close()
+
+    header = 24
+    assert found[0] > header
+    assert found[1] == header
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pytest_fsmredir.agent.forms import Report
 from pytest_fsmredir.backends.base import Pod
 from pytest_fsmredir.backends.configurations import asked_for
 from pytest_fsmredir.backends.facets import MadeFacets
-from pytest_fsmredir.backends.kubernetes.agents.once import run_once
+from pytest_fsmredir.backends.kubernetes.mesh.capturing import captured
 from pytest_fsmredir.backends.kubernetes.mesh.fates_observed import Witnessing
 from pytest_fsmredir.backends.kubernetes.mesh.fates_recorded import Recording
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubeOutside, KubePlace
@@ -33,7 +33,7 @@ from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import Completed, IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.facets import Facet
-from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Fate, Flow
+from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Direction, Fate, Flow
 from pytest_fsmredir.model.reserved import LOOPBACK
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME
 
@@ -187,16 +187,18 @@ class KubeMesh:
         return list(self._pods) if fate is None else suspects_of(fate, self._pods)
 
     def sent_again(self, pod: Pod, fate: Fate) -> dict[str, str | bytes]:
-        """Not offered here: no container may capture the packets of a pod."""
-        raise BackendError(f"no packets were captured: {pod.address} is a pod of a cluster")
+        """Send a flow once more, and return what both sides and the kernel saw, as files."""
+        own = own_pod(pod)
+        if fate.flow.direction is Direction.OUTBOUND:
+            other = self.answerer(own, fate.flow.destination.host)
+        else:
+            sender = fate.client.host if fate.client is not None else self.client.address
+            other = next((each for each in self._places() if each.is_own(sender)), self.client)
+        return captured(own, other, fate, self.iptables, timeout_s=self.timeout_s)
 
     def inspect(self, pod: Pod, argv: Sequence[str]) -> Completed:
-        """Run a program of ours as root with NET_ADMIN, in an ephemeral container of the pod."""
-        pool = self.backend.pool
-        printed = run_once(
-            pool.cluster, pool.namespace, own_pod(pod).site.name, pool.images.pod, argv
-        )
-        return Completed(0, printed, "")
+        """Run a program of ours as root with NET_ADMIN, in our container for evidence."""
+        return Completed(*own_pod(pod).guest.run(argv))
 
     def particulars(self, pod: Pod) -> list[tuple[str, Take]]:
         """Return the pod's object, and the log of its init container."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytest_fsmredir.backends.base import Pod
+from pytest_fsmredir.backends.kubernetes.agents.guest import Guest
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubePlace, KubeSurroundings
 from pytest_fsmredir.backends.kubernetes.pods.orders import PooledPod
 from pytest_fsmredir.backends.places import APP_UID, SIDECAR_PORTS
@@ -16,6 +17,15 @@ class KubePod(KubePlace):
 
     def __init__(self, mesh: KubeSurroundings, site: PooledPod, address: str) -> None:
         super().__init__(mesh, site, address, APP_UID)
+
+    @property
+    def guest(self) -> Guest:
+        """Our container for evidence in the pod.
+
+        Raises:
+            BackendError: The pod takes no such container, or the container cannot start.
+        """
+        return self._mesh.backend.pool.guest(self.site)
 
     @property
     def addresses(self) -> tuple[str, ...]:

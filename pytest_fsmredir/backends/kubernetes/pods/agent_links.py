@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import Executor, Future
+from typing import Any
 
 from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
 from pytest_fsmredir.backends.kubernetes.agents.access import Access, Ephemeral, Relayed
@@ -69,11 +70,18 @@ class AgentLinks:
 def close_links(sites: Iterable[PooledPod]) -> None:
     """Close the links to some pods, and the streams that no link uses."""
     for site in sites:
+        end_guest(site)
         if site.link is not None:
             site.link.close()
         elif site.stream is not None and _came(site.stream):
             site.stream.result().close()
 
 
-def _came(stream: Future[ExecStream]) -> bool:
+def end_guest(site: PooledPod) -> None:
+    """End our container for evidence in a pod, if there is one."""
+    if site.guest is not None and _came(site.guest):
+        site.guest.result().close()
+
+
+def _came(stream: Future[Any]) -> bool:
     return not stream.cancelled() and stream.exception() is None

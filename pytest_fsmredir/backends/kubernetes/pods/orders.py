@@ -6,6 +6,7 @@ import json
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from pytest_fsmredir.backends.kubernetes.agents.guest import Guest
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
 from pytest_fsmredir.backends.kubernetes.cluster.client import ExecStream
 from pytest_fsmredir.backends.programming import Programming
@@ -55,6 +56,7 @@ class PooledPod:
         has_health: The pod has a health responder.
         stream: The exec stream to the agents, once it is being opened.
         link: The link to the agents, once it is open.
+        guest: Our container for evidence, once it was asked for.
     """
 
     name: str
@@ -65,6 +67,7 @@ class PooledPod:
     has_health: bool = False
     stream: Future[ExecStream] | None = None
     link: AgentLink | None = None
+    guest: Future[Guest] | None = None
 
     @property
     def ordered(self) -> Order:

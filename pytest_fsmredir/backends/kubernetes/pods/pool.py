@@ -10,15 +10,21 @@ from itertools import count
 
 from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
 from pytest_fsmredir.backends.kubernetes.agents.access import Ephemeral
+from pytest_fsmredir.backends.kubernetes.agents.guest import Guest, join
 from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
 from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, Object
 from pytest_fsmredir.backends.kubernetes.cluster.nodes import pinned
 from pytest_fsmredir.backends.kubernetes.pods import manifests
-from pytest_fsmredir.backends.kubernetes.pods.agent_links import AgentLinks, close_links
+from pytest_fsmredir.backends.kubernetes.pods.agent_links import (
+    AgentLinks,
+    close_links,
+    end_guest,
+)
 from pytest_fsmredir.backends.kubernetes.pods.injectors import Injection
 from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
 from pytest_fsmredir.backends.kubernetes.pods.orders import Order, PooledPod
 from pytest_fsmredir.backends.kubernetes.pods.watcher import Watcher
+from pytest_fsmredir.backends.places import APP_UID
 from pytest_fsmredir.backends.programming import Programming
 
 _HANDS = 4  # concurrent requests
@@ -179,8 +185,22 @@ class PodPool:
         self.watcher.wait(made)
         return made[0]
 
+    def guest(self, site: PooledPod) -> Guest:
+        """Return our container for evidence in a pod; it is added once, with the first failure.
+
+        Raises:
+            BackendError: The pod takes no such container, or the container cannot start.
+        """
+        if site.guest is None:
+            image = self.images.pod
+            site.guest = self._hands.submit(
+                join, self.cluster, self.namespace, site.name, image, APP_UID
+            )
+        return site.guest.result()
+
     def remove(self, site: PooledPod) -> None:
         """Delete a pod; do not wait for its end."""
+        end_guest(site)
         if site.link is not None:
             site.link.close()
         self._hands.submit(self.cluster.delete, f"{self._pods}/{site.name}")
