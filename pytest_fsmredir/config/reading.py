@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,12 +12,14 @@ from pytest_fsmredir.config import parsing, sources
 from pytest_fsmredir.config.conflicts import reject_conflicts, require_complete_identity
 from pytest_fsmredir.config.identity import Identity
 from pytest_fsmredir.config.options import IMPLEMENTATION, OPTIONS
-from pytest_fsmredir.config.options_file import OptionsFile, read_options_file
 from pytest_fsmredir.config.parsing import Given
 from pytest_fsmredir.config.rerun import repeated
 from pytest_fsmredir.config.settings import KubernetesSettings, Settings
 from pytest_fsmredir.config.sources import Layer
 from pytest_fsmredir.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pytest_fsmredir.config.options_file import OptionsFile
 
 _ROWS = {option.name: option for option in OPTIONS}
 _KUBERNETES = "kubernetes."
@@ -50,9 +52,15 @@ def read_all_settings(config: pytest.Config) -> Settings:
     if not named.text:
         named = sources.default_file(config)
     upper = {**upper, "options": named} if named.transient else upper
-    file = read_options_file(named.base / named.text) if named.text else None
+    file = _read_file(named.base / named.text) if named.text else None
     layers = [upper, *([file.layer] if file else []), *lower]
     return _settings(layers, file, config)
+
+
+def _read_file(path: Path) -> OptionsFile:
+    from pytest_fsmredir.config.options_file import read_options_file  # loads the YAML library
+
+    return read_options_file(path)
 
 
 def _layers(config: pytest.Config) -> list[Layer]:

@@ -83,6 +83,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not is_requested(config):
         reject_unused(config)
         return
+    from pytest_fsmredir.plugin.garbage import collect_rarely
+
+    collect_rarely(config)  # before the many imports of the next line
     from pytest_fsmredir.plugin.session import prepare
 
     hooks = prepare(config)

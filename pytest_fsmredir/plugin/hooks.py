@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.model.checks import Check
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.plugin.collection import CheckItem, conformance_directory
+from pytest_fsmredir.plugin.garbage import leave_out_of_collections
 from pytest_fsmredir.plugin.progress import SweepProgress
 from pytest_fsmredir.plugin.termination import Termination, drop_frames_without_line
 from pytest_fsmredir.report.hygiene import Hygiene
@@ -24,9 +24,6 @@ from pytest_fsmredir.suite.backends import shared_cluster
 from pytest_fsmredir.suite.judgement import Judgement, Verdict, judge_run
 from pytest_fsmredir.suite.runner import Runner
 from pytest_fsmredir.text import printable
-
-_YOUNG_OBJECTS = 20_000
-"""New objects after which the garbage collector runs; the default is some 700 to 2,000."""
 
 _ROW = "fsm_row"
 _GATE_ROW = "fsm_gate_row"
@@ -134,10 +131,10 @@ class ConformanceHooks:
         halted = session.testsfailed and not self._config.option.continue_on_collection_errors
         if not (halted or self._config.option.collectonly or is_worker(self._config)):
             self._bring_up(session)
-        with _rare_collections():
-            if not (halted or self._config.option.collectonly or self._distributes):
-                self.runner.begin(each for each in _checks_of(session) if each[0].in_two_parts)
-            return (yield)
+        leave_out_of_collections()
+        if not (halted or self._config.option.collectonly or self._distributes):
+            self.runner.begin(each for each in _checks_of(session) if each[0].in_two_parts)
+        return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -283,25 +280,6 @@ class ConformanceHooks:
         found: pytest.TerminalReporter | None
         found = self._config.pluginmanager.getplugin("terminalreporter")
         return found
-
-
-@contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Make garbage collections cheap and rare for the block.
-
-    They took an eighth of a run: it makes many objects, and very few that only a collection frees.
-    What exists so far lives to the end anyway, so it stays out of all later collections.
-    """
-    young, *older = gc.get_threshold()
-    frozen = gc.get_freeze_count()
-    gc.freeze()
-    gc.set_threshold(max(young, _YOUNG_OBJECTS), *older)
-    try:
-        yield
-    finally:
-        gc.set_threshold(young, *older)
-        if not frozen:  # leave alone what the host program has frozen
-            gc.unfreeze()
 
 
 def _checks_of(session: pytest.Session) -> Iterator[tuple[Check, Variant]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,10 +30,7 @@ from pytest_fsmredir.model.checks import Catalogue, Check, Profile
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.outcomes import Variant
 from pytest_fsmredir.model.withdrawn import reject_withdrawn
-from pytest_fsmredir.plugin.benchmark import BenchmarkHooks
 from pytest_fsmredir.plugin.hooks import NODES, ConformanceHooks, is_worker
-from pytest_fsmredir.plugin.pause import Pause, require_terminal
-from pytest_fsmredir.report.describe import explanation, listing
 from pytest_fsmredir.suite import catalogue
 from pytest_fsmredir.suite.backends import nodes_to_run_on
 from pytest_fsmredir.suite.plan import Plan
@@ -40,9 +38,14 @@ from pytest_fsmredir.suite.results import Results
 from pytest_fsmredir.suite.runner import RUNNER, Runner
 from pytest_fsmredir.text import nearest
 
+if TYPE_CHECKING:
+    from pytest_fsmredir.plugin.benchmark import BenchmarkHooks
+
 
 def describe(config: pytest.Config) -> int:
     """Print the catalogue, or some checks in full, and return the exit status."""
+    from pytest_fsmredir.report.describe import listing
+
     try:
         if config.getoption("fsm_list"):
             given = config.getoption("fsm_check") or ()
@@ -63,6 +66,8 @@ def describe(config: pytest.Config) -> int:
 def _explained(asked: Sequence[str]) -> str:
     if not asked:
         raise SettingsError("--fsm-explain: name a check; see --fsm-list")
+    from pytest_fsmredir.report.describe import explanation
+
     checks = catalogue.load()
     found = _matching(asked, "--fsm-explain")
     return "\n\n".join(explanation(checks, check.id) for check in found)
@@ -109,6 +114,8 @@ def prepare(config: pytest.Config) -> list[ConformanceHooks | BenchmarkHooks]:
         runner = Runner(plan, Results(privilege, versions))
         hooks = ConformanceHooks(config, runner)
         if settings.pause_on_fail:
+            from pytest_fsmredir.plugin.pause import Pause, require_terminal
+
             require_terminal(settings, config)
             runner.pause = Pause(config)
         if not config.option.collectonly and not is_worker(config):
@@ -119,6 +126,8 @@ def prepare(config: pytest.Config) -> list[ConformanceHooks | BenchmarkHooks]:
     config.stash[RUNNER] = hooks.runner
     if not settings.benchmark or is_worker(config):
         return [hooks]
+    from pytest_fsmredir.plugin.benchmark import BenchmarkHooks
+
     return [hooks, BenchmarkHooks(config, plan, hooks.runner.results, alone=False)]
 
 
@@ -130,6 +139,8 @@ def _measuring(settings: Settings, config: pytest.Config) -> BenchmarkHooks:
     """
     if is_worker(config) or config.getoption("numprocesses", None):
         raise SettingsError("-n: parallel tests would disturb the benchmark: leave it out")
+    from pytest_fsmredir.plugin.benchmark import BenchmarkHooks
+
     plan = _planned(settings, config)
     results = Results("not acquired", preflight.iptables_versions(plan.variants))
     if not config.option.collectonly:

@@ -18,8 +18,6 @@ from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.circuit_breaker import CircuitBreaker
 from pytest_fsmredir.implementations.in_cluster import InCluster
 from pytest_fsmredir.implementations.replayed.pod import ReplayedPod
-from pytest_fsmredir.model.capture import Capture
-from pytest_fsmredir.model.capture_file import read_capture
 from pytest_fsmredir.suite.nodes import choose, require_ready
 
 if TYPE_CHECKING:
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
     from pytest_fsmredir.backends.netns.backend import NetnsBackend
     from pytest_fsmredir.backends.netns.replaying import ReplayBackend
+    from pytest_fsmredir.model.capture import Capture
 
 
 def make_backend(
@@ -80,6 +79,8 @@ def rebuilding(file: Path, timeout_s: float) -> tuple[Capture, Callable[[str], R
     Raises:
         CaptureError: The file is malformed.
     """
+    from pytest_fsmredir.model.capture_file import read_capture  # loads the YAML library
+
     pod = ReplayedPod(read_capture(file))
 
     def make(default: str) -> ReplayBackend:

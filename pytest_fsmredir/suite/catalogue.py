@@ -76,11 +76,13 @@ def load_module(name: str) -> ModuleType:
 class _CheckLoader(SourceFileLoader):
     """Compiles a file of checks with its assertions.
 
-    ``python -O`` and pytest's ``--assert`` do not change them. It reads no compiled file, because
-    that file might have been compiled without assertions.
+    ``python -O`` and pytest's ``--assert`` do not change them: a compiled file without assertions
+    has another name (PEP 488), and that of this file is only used without ``-O``.
     """
 
-    def get_code(self, fullname: str) -> CodeType:
+    def get_code(self, fullname: str) -> CodeType | None:
+        if not sys.flags.optimize:
+            return super().get_code(fullname)
         path = self.get_filename(fullname)
         code: CodeType = compile(self.get_data(path), path, "exec", dont_inherit=True, optimize=0)
         return code

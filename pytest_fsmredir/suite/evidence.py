@@ -8,25 +8,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
-
-import yaml
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_fsmredir.backends.protocols import Files, JudgedMesh, Suspect
 from pytest_fsmredir.config.settings import Settings
 from pytest_fsmredir.model.checks import Check
 from pytest_fsmredir.model.flow import Claim
 from pytest_fsmredir.model.outcomes import EVIDENCE, Outcome, Row
-from pytest_fsmredir.rules.why.explain import Explanation
-from pytest_fsmredir.suite.evidence_parts import LONGEST, Taken, Taking, taken
+
+if TYPE_CHECKING:  # a run without a failure does not load the model of the rules here
+    from pytest_fsmredir.rules.why.explain import Explanation
+    from pytest_fsmredir.suite.evidence_parts import Taken, Taking
 
 ALIKE: Final = 3
 """Directories of failures with the same explanation."""
 AT_MOST: Final = 60
 """Directories of failures of one process."""
 DEFAULT: Final = Path(".fsm-evidence")
-
-_CUT: Final = f"\n# cut: a file has at most {LONGEST} bytes\n".encode()
 
 
 @dataclass
@@ -77,6 +75,8 @@ class Evidence:
         Returns:
             The directory; None if there are enough of that explanation, or if it cannot be written.
         """
+        from pytest_fsmredir.suite.evidence_parts import Taking
+
         self._alike[row.why] += 1
         pods = mesh.suspects(None if claim is None else claim.fate)
         if not pods or (row.why and self._alike[row.why] > ALIKE):
@@ -99,6 +99,8 @@ class Evidence:
 
     def _of_pass(self, taking: Taking, directory: Path) -> Taken:
         """Return the rules of a pod in which a check passed; checks that share a pod do it once."""
+        from pytest_fsmredir.suite.evidence_parts import taken
+
         pod = taking.pod
         key = (pod.addresses, len(pod.earlier))
         if (first := self._passed.setdefault(key, directory)) != directory:
@@ -128,6 +130,8 @@ def _readme(
     check: Check, row: Row, pod: Suspect, files: list[str], missing: Mapping[str, str]
 ) -> str:
     """Return what the directory is about, as YAML."""
+    import yaml
+
     asked = pod.configuration
     told: dict[str, Any] = {
         "check": check.id,
@@ -175,5 +179,8 @@ def _write(directory: Path, files: Files) -> None:
 
 def _cut(text: str) -> bytes:
     """Return a text as bytes of limited length; a cut text says so."""
+    from pytest_fsmredir.suite.evidence_parts import LONGEST
+
     raw = text.encode("utf-8", "replace")
-    return raw if len(raw) <= LONGEST else raw[: LONGEST - len(_CUT)] + _CUT
+    cut = f"\n# cut: a file has at most {LONGEST} bytes\n".encode()
+    return raw if len(raw) <= LONGEST else raw[: LONGEST - len(cut)] + cut

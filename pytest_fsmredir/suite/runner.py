@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,9 +21,9 @@ from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.checks import GATE, Check
 from pytest_fsmredir.model.claims import Unmet
 from pytest_fsmredir.model.features import Feature
+from pytest_fsmredir.model.flow import Claim
 from pytest_fsmredir.model.followed import Delivery
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
-from pytest_fsmredir.rules.why.steps import walked
 from pytest_fsmredir.suite.backends import make_backend
 from pytest_fsmredir.suite.deciding import (
     Course,
@@ -37,13 +38,15 @@ from pytest_fsmredir.suite.deciding import (
     unsupported,
 )
 from pytest_fsmredir.suite.evidence import Evidence
-from pytest_fsmredir.suite.explaining import explained
 from pytest_fsmredir.suite.gate import SHUT, Gate
 from pytest_fsmredir.suite.plan import Plan
 from pytest_fsmredir.suite.results import Results
 from pytest_fsmredir.suite.symptoms import symptom_of
 from pytest_fsmredir.suite.uncovered import UNCLAIMED, open_over_ipv6
 from pytest_fsmredir.text import printable
+
+if TYPE_CHECKING:
+    from pytest_fsmredir.rules.why.explain import Explanation
 
 _EXPLAINED = frozenset({Outcome.FAIL, Outcome.WARN})
 RUNNER = pytest.StashKey["Runner"]()
@@ -214,10 +217,8 @@ class Runner:
             row = replace(row, symptom=symptom_of(claim.fate, claim.expected, mesh))
         if claim is not None and failed:
             row = replace(row, delivery=Delivery.of(claim.fate))
-        if failed and (found := explained(check, claim, mesh)) is not None:
-            row = replace(row, path=printable(found.path), why=printable(found.why))
-            if found.case is not None:
-                row = replace(row, walk=walked(found.case, found.places))
+        if failed:
+            row, found = _explained(row, check, claim, mesh)
         if self.evidence.wants(failed=failed):
             written = self.evidence.take(check, row, claim, mesh, found)
             if failed and written is not None:
@@ -277,6 +278,23 @@ def _lacking(backend: Backend, check: Check, variant: Variant) -> list[str]:
     if variant.family not in backend.families:
         return [f"pods with IPv{variant.family} addresses"]
     return [str(need) for need in check.needs - backend.offers(variant.family)]
+
+
+def _explained(
+    row: Row, check: Check, claim: Claim | None, mesh: JudgedMesh
+) -> tuple[Row, Explanation | None]:
+    """Return the row of a failure with its explanation by the rules, and that explanation."""
+    # A run without a failure does not load the model of the rules here.
+    from pytest_fsmredir.rules.why.steps import walked
+    from pytest_fsmredir.suite.explaining import explained
+
+    found = explained(check, claim, mesh)
+    if found is None:
+        return row, None
+    row = replace(row, path=printable(found.path), why=printable(found.why))
+    if found.case is not None:
+        row = replace(row, walk=walked(found.case, found.places))
+    return row, found
 
 
 def _iptables(variant: Variant) -> IptablesVariant:

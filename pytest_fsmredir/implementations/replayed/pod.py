@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant, Target
@@ -16,10 +16,11 @@ from pytest_fsmredir.implementations.replayed.listings import (
     variant_of,
 )
 from pytest_fsmredir.implementations.replayed.routes import commands
-from pytest_fsmredir.model.capture import Capture
-from pytest_fsmredir.model.capture_file import capture_text
 from pytest_fsmredir.model.features import ALL_FEATURES, Feature
 from pytest_fsmredir.model.listings import without_counters
+
+if TYPE_CHECKING:
+    from pytest_fsmredir.model.capture import Capture
 
 _SET: Final = """\
 import json, os, sys
@@ -44,6 +45,8 @@ class ReplayedPod:
     """
 
     def __init__(self, capture: Capture) -> None:
+        from pytest_fsmredir.model.capture_file import capture_text  # loads the YAML library
+
         self.capture = capture
         self.name = f"the captured pod {capture.pod}"
         self.features = ALL_FEATURES if 6 in capture.families else ALL_FEATURES - {Feature.IPV6}
