@@ -99,7 +99,7 @@ class Taking:
             for family, name in native_tables(case)
         )
         printed = {**listings(self.found.printed), "native": native}
-        script = repro(case, self.found.why, printed, title)
+        script = repro(case, self.found.why, printed, title, self.found.places)
         if script is None:
             raise BackendError(_NO_SCRIPT)
         if len(script) > LONGEST:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.protocols import JudgedMesh, Suspect
 from pytest_fsmredir.errors import BackendError, ConfigurationError, FsmRedirError, tail
 from pytest_fsmredir.model.checks import Check
@@ -31,6 +32,8 @@ def explained(check: Check, claim: Claim | None, mesh: JudgedMesh) -> Explanatio
     def ask(scene: Scene) -> Explanation | None:
         if claim is not None:
             return explain(claim, scene)
+        if Need.FOREIGN_RULES in check.needs:
+            return None  # a search would blame the rules that the check itself has added
         return searched(scene, mesh.family, spec=check.spec)
 
     fate = None if claim is None else claim.fate  # a false claim is false as a truth value, too

@@ -179,6 +179,59 @@ def test_the_script_has_native_rules_marks_and_source_ports(
     assert 20000 in ports  # of an answer: the flow was sent again from the same port
 
 
+TPROXY = """\
+*mangle
+-A PREROUTING -p tcp -m tcp --dport 8080 -j RETURN
+-A PREROUTING ! -i lo -p tcp -j TPROXY --on-port 15003 --tproxy-mark 1339
+COMMIT
+"""
+ROUTED = (
+    "ip -4 route add local default dev lo table 133; ip -4 rule add fwmark 1339 lookup 133;"
+    " exec iptables-restore --noflush"
+)
+
+
+def test_the_script_has_the_routes_and_the_listener_of_tproxy(
+    backend: NetnsBackend, tmp_path: Path
+) -> None:
+    """Catches: a script that stays red, because it lacks what TPROXY needs."""
+    backend.judge_next(Loads(("/bin/sh", "-c", ROUTED), TPROXY))
+    with closing(backend.mesh(4, IptablesVariant.NFT, exhaustive=False)) as mesh:
+        claim = mesh.client.connect(mesh.pod(), 8080).captured_inbound
+        assert not claim.holds
+        row = Row(check="IN-001", variant=Variant("netns", "nft", 4), outcome=Outcome.FAIL)
+        directory = Failure(mesh, claim, row).leave(evidence_in(tmp_path))
+    assert directory is not None
+    script = directory / "repro.sh"
+    assert _status(script) == 1
+    script.write_text(script.read_text().replace("--dport 8080", "--dport 8081"))
+    assert _status(script) == 0
+
+
+def test_the_script_of_many_rules_leaves_out_those_that_the_flow_does_not_match(
+    backend: NetnsBackend, tmp_path: Path
+) -> None:
+    """Catches: a script of a hundred lines, or one without the rule that decides."""
+    idle = "".join(f"-A OUTPUT -d 192.0.2.{number} -j RETURN\n" for number in range(90))
+    backend.judge_next(
+        Loads(("iptables-restore", "--noflush"), SPARED.replace("*nat\n", f"*nat\n{idle}"))
+    )
+    with closing(backend.mesh(4, IptablesVariant.NFT, exhaustive=False)) as mesh:
+        pod = mesh.pod()
+        source = Address(pod.address, 20000)
+        fate = pod.connect(mesh.server, 9015, source=source, prepare=marked(0x80000055))
+        row = Row(check="OUT-001", variant=Variant("netns", "nft", 4), outcome=Outcome.FAIL)
+        directory = Failure(mesh, fate.captured_outbound, row).leave(evidence_in(tmp_path))
+    assert directory is not None
+    script = directory / "repro.sh"
+    text = script.read_text()
+    assert len(text.splitlines()) < 80
+    assert "rules that this flow does not match are left out" in text
+    assert _status(script) == 1
+    script.write_text(text.replace("--sport 20000", "--sport 20001"))
+    assert _status(script) == 0
+
+
 def _status(script: Path) -> int:
     done = subprocess.run(["/bin/sh", script], capture_output=True, text=True, timeout=60)
     assert not done.stderr

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
 from pytest_fsmredir.rules.ends import EndKind
 from pytest_fsmredir.rules.packet import TCP, UDP, Packet, text_of
+from pytest_fsmredir.rules.why.blame import Place
 from pytest_fsmredir.rules.why.case import Case
+from pytest_fsmredir.rules.why.loaded import Blocks, blocks, routing, without_idle
 
 _SERVICES: Final = {
     TCP: ("SOCK_STREAM", "sock.listen()\n    ", "sock.accept()[0].sendall(who.encode())"),
     UDP: ("SOCK_DGRAM", "", "sock.sendto(who.encode(), sock.recvfrom(99)[1])"),
 }
 """The kind of a socket, how it starts to listen, and how it answers, by protocol."""
-_BUILT_IN: Final = re.compile(
-    r"^:(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING) ACCEPT .*\n", re.MULTILINE
-)
-_COUNTERS: Final = re.compile(r"^\[\d+:\d+\] ", re.MULTILINE)
-_CHAIN_COUNTERS: Final = re.compile(r"^(:\S+ \S+) \[\d+:\d+\]$", re.MULTILINE)
-_GENERATED: Final = re.compile(r"^#.*(?:\n|$)", re.MULTILINE)
+LINES: Final = 80
+"""A script has fewer lines, where rules that the flow does not match can be left out."""
+_TRANSPARENT: Final = {
+    4: "sock.setsockopt(socket.IPPROTO_IP, 19, 1)  # IP_TRANSPARENT\n    ",
+    6: "sock.setsockopt(socket.IPPROTO_IPV6, 75, 1)  # IPV6_TRANSPARENT\n    ",
+}
+"""The line that lets a listener accept what TPROXY hands to it (linux/in.h, linux/in6.h)."""
 
 _NATIVE: Final = "nft "
 """What the origin of a chain of ``nft list ruleset`` begins with."""
@@ -50,7 +52,7 @@ import os, socket, sys
 version, kind = socket.{version}, socket.{kind}
 def listen(who, host, port):
     sock = socket.socket(version, kind)
-    sock.bind((host, int(port)))
+    {transparent}sock.bind((host, int(port)))
     {listen}if pid := os.fork():
         return print(pid, file=open("/run/pids", "a"))
     while True:
@@ -87,7 +89,9 @@ def native_tables(case: Case) -> list[tuple[str, str]]:
     )
 
 
-def repro(case: Case, why: str, listings: Mapping[str, str], title: str) -> str | None:
+def repro(
+    case: Case, why: str, listings: Mapping[str, str], title: str, places: Sequence[Place] = ()
+) -> str | None:
     """Return the script that shows a failure without this package.
 
     Args:
@@ -96,50 +100,47 @@ def repro(case: Case, why: str, listings: Mapping[str, str], title: str) -> str 
         listings: The output of the save programs in the pod, by name, such as ``iptables4 nft``;
             ``native`` is the text of :func:`native_tables`.
         title: The check and its title.
+        places: The rules that ``why`` names; they are never left out.
 
     Returns:
         The script; None for a flow that it cannot send, or for rules that are not of iptables.
     """
     packet = case.sending.packet
-    blocks = dict(_blocks(listings, packet.family))
+    loaded = blocks(listings, packet.family)
     wanted = case.sending.wanted
     visible = case.end is not wanted and EndKind.CHANGED is not case.end
     usual = packet.protocol in (TCP, UDP) and wanted is not EndKind.ELSEWHERE
-    if not (blocks and visible and usual):
+    if not (loaded and visible and usual):
         return None
+    script = _script(case, why, loaded, listings, title)
+    if script.count("\n") >= LINES:
+        loaded, left_out = without_idle(loaded, case, places)
+        if left_out:
+            title += f"\n# {left_out} rules that this flow does not match are left out"
+            script = _script(case, why, loaded, listings, title)
+    return script
+
+
+def _script(case: Case, why: str, loaded: Blocks, listings: Mapping[str, str], title: str) -> str:
+    packet = case.sending.packet
     kind, listen, answer = _SERVICES[packet.protocol]
+    transparent = any("TPROXY" in text or "tproxy" in text for text in loaded.values())
     return _SCRIPT.format(
-        title=_comment(title),
+        title="\n".join(map(_comment, title.split("\n"))),
         why=_comment(why),
-        programs=", ".join(command.split()[0] for command in blocks),
-        rules="\n".join(f"{command} <<'RULES'\n{text}\nRULES" for command, text in blocks.items()),
+        programs=", ".join(command.split()[0] for command in loaded),
+        rules="\n".join(f"{command} <<'RULES'\n{text}\nRULES" for command, text in loaded.items()),
         device=_device(case),
         version="AF_INET" if packet.family == 4 else "AF_INET6",
         kind=kind,
         listen=listen,
         answer=answer,
-        **_network(case),
+        transparent=_TRANSPARENT[packet.family] if transparent else "",
+        **_network(case, routing(listings, packet.family)),
         **_traffic(case),
         flow=_comment(str(packet)).replace('"', ""),
-        expected=wanted.value,
+        expected=case.sending.wanted.value,
     )
-
-
-def _blocks(listings: Mapping[str, str], family: int) -> Iterator[tuple[str, str]]:
-    """Yield each command that loads rules, and its input."""
-    program = "iptables" if family == 4 else "ip6tables"
-    for variant in ("nft", "legacy"):
-        text = _plain(listings.get(f"iptables{family} {variant}", ""))
-        if "\n-A " in f"\n{text}":
-            yield f"{program}-{variant}-restore", text
-    if native := listings.get("native", "").strip():
-        yield "nft -f -", native
-
-
-def _plain(text: str) -> str:
-    """Return a listing without counters, comments, and built-in chains of the usual policy."""
-    bare = _COUNTERS.sub("", _CHAIN_COUNTERS.sub(r"\1 [0:0]", text))
-    return _BUILT_IN.sub("", _GENERATED.sub("", bare)).strip()
 
 
 def _comment(text: str) -> str:
@@ -151,7 +152,7 @@ def _device(case: Case) -> str:
     return next(iter(case.pod.addresses)) if packet.interface == "lo" else packet.interface
 
 
-def _network(case: Case) -> dict[str, str]:
+def _network(case: Case, more: Sequence[str]) -> dict[str, str]:
     """Return the commands that give addresses and routes to both ends of the link."""
     packet, device = case.sending.packet, _device(case)
     width = 32 if packet.family == 4 else 128
@@ -163,7 +164,7 @@ def _network(case: Case) -> dict[str, str]:
     addresses.append(f"ip -n world addr add {remote}/{width} dev pod{nodad}")
     routes = [f"ip {version} route add {remote}/{width} dev {device}"]
     routes += [f"ip -n world {version} route add {text}/{width} dev pod" for text in own]
-    return {"addresses": "\n".join(addresses), "routes": "\n".join(routes)}
+    return {"addresses": "\n".join(addresses), "routes": "\n".join([*routes, *more])}
 
 
 def _remote(packet: Packet) -> str:
