@@ -23,6 +23,7 @@ from pytest_fsmredir import (
     search_pod,
 )
 from pytest_fsmredir.model.vocabulary import (
+    AROUND_INCLUSIONS,
     AWKWARD_RANGES,
     EXAMPLE_INCLUSIONS,
     FEW_PORTS,
@@ -111,6 +112,7 @@ def test_every_flow_follows_the_included_ranges(
     """With dozens of included IP ranges of both scopes, exactly the connections to their addresses
     MUST be captured, of all that there can be."""
     ranges, example = AWKWARD_RANGES[mesh.family], EXAMPLE_INCLUSIONS[mesh.family][INCLUDED_RANGES]
-    lists = {INCLUDED_RANGES: ",".join([example, *ranges[:-10]])}
+    before, after = AROUND_INCLUSIONS[mesh.family]
+    lists = {INCLUDED_RANGES: ",".join([before, example, *ranges[:-10], after])}
     of_mesh = {MESH_INCLUDED_RANGES: ranges[-10:]}
     assert search_pod(mesh, programs, kernel, taps, forged, MUST, lists, mesh_config=of_mesh).agrees

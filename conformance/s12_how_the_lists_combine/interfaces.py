@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytest_fsmredir import (
+    MUST,
     SHOULD,
     Feature,
     ForeignPrograms,
@@ -117,16 +118,14 @@ def test_second_run_replaces_the_interface_list(
         assert mesh.client.connect(pod, 8080).direct
 
 
-@section.check(
-    "ALL-009",
-    "12.5",
-    features={
-        Feature.OUTBOUND_PORT_EXCLUSION,
-        Feature.INBOUND_PORT_EXCLUSION,
-        Feature.NETWORK_INTERFACE_EXCLUSION,
-    },
-    needs={Need.CLIENT_ADDRESSES},
-)
+_WITH_PORTS = {
+    Feature.OUTBOUND_PORT_EXCLUSION,
+    Feature.INBOUND_PORT_EXCLUSION,
+    Feature.NETWORK_INTERFACE_EXCLUSION,
+}
+
+
+@section.check("ALL-009", "12.5", features=_WITH_PORTS, needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_follows_the_interface_list(
     mesh: Mesh,
     programs: ForeignPrograms,
@@ -140,4 +139,21 @@ def test_every_flow_follows_the_interface_list(
     lists = {MESH_EXCLUDED_INTERFACES: ["net1"]}
     assert search_pod(
         mesh, programs, kernel, taps, forged, SHOULD, EXAMPLE_PORTS, second, lists
+    ).agrees
+
+
+@section.check("ALL-015", "12.1", features=_WITH_PORTS, needs={Need.CLIENT_ADDRESSES})
+def test_every_flow_follows_the_other_lists_beside_the_interface_list(
+    mesh: Mesh,
+    programs: ForeignPrograms,
+    kernel: KernelSettings,
+    taps: Taps,
+    forged: ForgedPackets,
+    second: SecondInterface,
+) -> None:
+    """With one of two interfaces excluded, each port list MUST act in its own direction only, and
+    reserved ports keep their meaning, on the other interface."""
+    lists = {MESH_EXCLUDED_INTERFACES: ["net1"]}
+    assert search_pod(
+        mesh, programs, kernel, taps, forged, MUST, EXAMPLE_PORTS, second, lists
     ).agrees

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from pytest_fsmredir import (
+    MUST,
     SHOULD,
     Feature,
     ForeignPrograms,
@@ -205,12 +206,20 @@ def test_every_flow_follows_all_lists(
     mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
 ) -> None:
     """With all four lists at once, every connection SHOULD follow them, and exclusions first."""
-    assert search_pod(
-        mesh,
-        programs,
-        kernel,
-        taps,
-        forged,
-        SHOULD,
-        {**EXAMPLE_PORTS, **EXAMPLE_EXCLUSIONS[mesh.family], **EXAMPLE_INCLUSIONS[mesh.family]},
-    ).agrees
+    lists = _all_lists(mesh)
+    assert search_pod(mesh, programs, kernel, taps, forged, SHOULD, lists).agrees
+
+
+@section.check("ALL-014", "12.1", features=ALL_LISTS, needs={Need.CLIENT_ADDRESSES})
+def test_every_flow_follows_each_list_in_its_own_direction(
+    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
+) -> None:
+    """With all four lists at once, each list MUST act in its own direction only, on every
+    connection that there can be."""
+    lists = _all_lists(mesh)
+    assert search_pod(mesh, programs, kernel, taps, forged, MUST, lists).agrees
+
+
+def _all_lists(mesh: Mesh) -> dict[str, str]:
+    ranges = {**EXAMPLE_EXCLUSIONS[mesh.family], **EXAMPLE_INCLUSIONS[mesh.family]}
+    return {**EXAMPLE_PORTS, **ranges}

@@ -117,6 +117,12 @@ EXAMPLE_INCLUSIONS: Final = {
 }
 """Annotations with items of several kinds, ranges by IP version."""
 
+AROUND_INCLUSIONS: Final = {
+    4: ("10.244.0.0/15", "128.0.0.0/1"),
+    6: ("2001:db8:100::/47", "2001:db8:4::/47"),
+}
+"""Ranges around one of the example, the first with its first address, by IP version."""
+
 AWKWARD_RANGES: Final = {
     4: (
         "100.18.0.0/16", "101.1.1.0/24", "101.1.2.0/24", "72.0.0.0/6", "12.0.0.7/32",

@@ -78,7 +78,8 @@ class Forger:
         """Send SYNs with each known kind of header; return how the first wrong one differs."""
         if not self._can(packet) or packet.protocol != TCP:
             return None
-        return self._try(packet, route, syns.variations(packet.family))
+        made = {**syns.variations(packet.family), **syns.with_ip_options(packet.family)}
+        return self._try(packet, route, made)
 
     def _can(self, packet: Packet) -> bool:
         """Whether the packet can be forged, and forged packets are still seen to pass."""

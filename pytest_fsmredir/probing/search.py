@@ -22,29 +22,23 @@ from pytest_fsmredir.model.flow import Claim, Direction, Fate
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.rule_use import RuleUse
 from pytest_fsmredir.probing.forging import Forger, Means
-from pytest_fsmredir.probing.judge import claim
 from pytest_fsmredir.probing.listing import read_rules, without_counters
 from pytest_fsmredir.probing.rule_use import RuleKey, rule_use
 from pytest_fsmredir.probing.sendable import (
-    ECN_SYN,
-    PLAIN_TOS,
-    SYN_LENGTH,
-    dialled,
     occurring,
     sendable,
+    taste,
 )
-from pytest_fsmredir.probing.sending import Sender
+from pytest_fsmredir.probing.sending import Sender, payload
 from pytest_fsmredir.probing.validation import Confirmed, Ends, Trace, validate
 from pytest_fsmredir.rules import live, show
-from pytest_fsmredir.rules.bdd import Intervals
 from pytest_fsmredir.rules.counting import HELD, flows_to_cross
-from pytest_fsmredir.rules.ends import EndKind
+from pytest_fsmredir.rules.ends import SOURCE_CHANGED, End, EndKind
 from pytest_fsmredir.rules.errors import RulesError
-from pytest_fsmredir.rules.forms import Field
-from pytest_fsmredir.rules.packet import SYN
+from pytest_fsmredir.rules.packet import FIN, SYN, Packet
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.prove import Finding, Prover
-from pytest_fsmredir.rules.seek import Seeker, Taste, one, usual_taste
+from pytest_fsmredir.rules.seek import Seeker
 from pytest_fsmredir.rules.trace import follow
 
 _SENT_AT_MOST = 60
@@ -53,7 +47,7 @@ _SLOW_AT_MOST = 12
 """Limit of unanswered flows, each of which takes a whole timeout."""
 _PODS_AT_MOST = 8
 """Limit of pods whose diagrams are kept for further checks."""
-_CROSSED_AT_MOST = 200
+_CROSSED_AT_MOST = 400
 """Limit of flows that are sent to cross a condition that counts them."""
 
 
@@ -268,25 +262,42 @@ class _Hunt:
             BackendError: The model predicts another fate than the required one that was seen.
         """
         self.unanswered += finding.end.kind in _SLOW
-        unseen = finding.later or finding.end.kind is EndKind.CHANGED  # not visible in a fate
+        hidden = finding.end == End(EndKind.CHANGED, SOURCE_CHANGED)
+        # Another change is not visible in a fate.
+        unseen = finding.later or (finding.end.kind is EndKind.CHANGED and not hidden)
         late = self.unanswered > _SLOW_AT_MOST
-        fate = None if unseen or late else self.sender.send(finding.packet)
+        fate = None if unseen or late else self.sender.send(self._alike(finding))
         if fate is None:
             self._send_otherwise(finding)
             return
-        judged = claim(finding.duty.route, fate)
+        judged = self.sender.claim(finding.duty.route, finding.packet, fate)
+        if hidden and judged.holds and fate.client is not None:
+            judged = fate.came_from(fate.client)
         if not judged.holds:
             self.cause = self.cause or judged
             self._blame(finding, fate.seen)
         elif finding.depends:
             self._doubt(finding)
+        elif hidden:  # NAT may choose the same source
+            self.open.append(f"its source may change: {finding.packet}")
         elif self.found.predicts(finding, fate):
             raise BackendError(_contradiction(finding, fate))
         else:
             self.open.append(f"the packet that was sent differs from: {finding.packet}")
 
+    def _alike(self, finding: Finding) -> Packet:
+        """Return a packet with the same fate that can be sent, if the finding's packet cannot."""
+        packet = finding.packet
+        for other in self.sender.instead(packet, finding.end):
+            if follow(self.found.seeker.model, other).ends == finding.path.ends:
+                return other
+        return packet
+
     def _blame(self, finding: Finding, seen: str) -> None:
-        self.wrong.append(f"{finding.packet}: {seen}; {show.reason(finding.path)}")
+        cause = show.reason(finding.shown)
+        if finding.depends and finding.end.kind is not EndKind.OPAQUE:
+            cause = f"it depends on {finding.depends[0]}"
+        self.wrong.append(f"{finding.packet}: {seen}; {cause}")
 
     def _send_otherwise(self, finding: Finding) -> None:
         """Send a packet that no socket sends, or send more than the first one."""
@@ -297,18 +308,23 @@ class _Hunt:
         if seen:
             self._blame(finding, seen)
         else:
-            self.open.append(f"not sent: {finding.packet}, {show.reason(finding.path)}")
+            about = f", {show.subsequent(finding)}" if finding.later else ""
+            self.open.append(f"not sent: {finding.packet}{about}, {show.reason(finding.shown)}")
 
     def _exchanged(self, finding: Finding) -> str | None:
         """Send data on a connection; return what is wrong with the answer."""
         connection = self.sender.open(finding.packet)
-        if connection is None:
+        if connection is None or finding.following is None:
             return None
+        later, packets = finding.following.packet, show.subsequent(finding)
+        data = payload(later)
         with connection:
             if connection.fate.lost:
-                return None
-            echoed = connection.echoes(b"every flow", self.timeout_s)
-            return "" if echoed.holds else f"its later packets: {echoed.seen}"
+                return f"{packets}: {connection.fate.seen}"
+            done = connection.echoes(data, self.timeout_s)
+            if done.holds and later.tcp_flags & FIN:
+                done = connection.half_closes(self.timeout_s)
+            return "" if done.holds else f"{packets}: {done.seen}"
 
     def _doubt(self, finding: Finding) -> None:
         """Look for a flow for which a condition that is not understood has the other result."""
@@ -335,7 +351,9 @@ class _Hunt:
                 if connection is not None:
                     kept.callback(connection.close)
                 fate = connection.fate if connection else self.sender.send(finding.packet)
-                if fate is not None and not claim(finding.duty.route, fate).holds:
+                if fate is None:
+                    continue
+                if not self.sender.claim(finding.duty.route, finding.packet, fate).holds:
                     return f"number {number} of equal flows: {fate.seen}"
         return ""
 
@@ -352,7 +370,7 @@ def _compared(
     rules = live.read(printed)
     around = Surroundings.of(rules, addresses, closed=True)
     around = around or Surroundings({"eth0": addresses}, closed=True)
-    prover = Prover(rules, policy, family, around, _taste(family, highest_id, beyond))
+    prover = Prover(rules, policy, family, around, taste(family, highest_id, beyond))
     proofs = [prover.prove(direction) for direction in Direction]
     findings = [f for proof in proofs for f in (*proof.findings, *proof.doubts)]
     remarks = [
@@ -360,23 +378,3 @@ def _compared(
         *("further differences were skipped" for p in proofs if p.more),
     ]
     return _Compared(tuple(findings), tuple(remarks), prover.seeker)
-
-
-def _taste(family: int, highest_id: int, beyond: str | None) -> Taste:
-    """Return the preferences for flows that a place can send and the outside answers.
-
-    Args:
-        family: IP version.
-        highest_id: The highest user and group id that a process can have here.
-        beyond: An address that the pod's second interface leads to; None if it has none.
-    """
-    able: list[tuple[Field, Intervals]] = [
-        (Field.UID, ((0, highest_id),)),
-        (Field.GID, ((0, highest_id),)),
-        (Field.LENGTH, one(SYN_LENGTH[family])),
-        (Field.TOS, PLAIN_TOS),
-        (Field.TCP_FLAGS, one(SYN)),
-        (Field.TCP_FLAGS, one(ECN_SYN)),
-        (Field.DESTINATION, dialled(family, beyond)),
-    ]
-    return Taste([*able, *usual_taste(family).wishes])

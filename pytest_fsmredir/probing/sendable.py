@@ -18,7 +18,7 @@ from pytest_fsmredir.rules.bdd import ALL, Intervals, common, joined, outside
 from pytest_fsmredir.rules.forms import Field
 from pytest_fsmredir.rules.goals import Way
 from pytest_fsmredir.rules.packet import ICMP, ICMPV6, SYN, TCP, UDP
-from pytest_fsmredir.rules.seek import Seeker, one
+from pytest_fsmredir.rules.seek import Seeker, Taste, one, usual_taste
 from pytest_fsmredir.rules.vocabulary import INVALID, NEW, address
 
 SECOND: Final = "net1"
@@ -56,6 +56,26 @@ def dialled(family: int, beyond: str | None = None) -> Intervals:
     hidden = outside(joined(NOT_ANSWERED[family]), width)
     further = [] if beyond is None else one(address(beyond))
     return joined([*common(joined(ANSWERED[family]), hidden), *further])
+
+
+def taste(family: int, highest_id: int, beyond: str | None) -> Taste:
+    """Return the preferences for flows that a place can send and the outside answers.
+
+    Args:
+        family: IP version.
+        highest_id: The highest user and group id that a process can have here.
+        beyond: An address that the pod's second interface leads to; None if it has none.
+    """
+    able: list[tuple[Field, Intervals]] = [
+        (Field.UID, ((0, highest_id),)),
+        (Field.GID, ((0, highest_id),)),
+        (Field.LENGTH, one(SYN_LENGTH[family])),
+        (Field.TOS, PLAIN_TOS),
+        (Field.TCP_FLAGS, one(SYN)),
+        (Field.TCP_FLAGS, one(ECN_SYN)),
+        (Field.DESTINATION, dialled(family, beyond)),
+    ]
+    return Taste([*able, *usual_taste(family).wishes])
 
 
 def occurring(seeker: Seeker) -> dict[Way, int]:

@@ -7,17 +7,27 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from ipaddress import ip_address
+from typing import Final
 
 from pytest_fsmredir.backends.base import Mesh, Place, Pod
 from pytest_fsmredir.backends.facets import KernelSettings
-from pytest_fsmredir.model.flow import Address, Direction, Fate
+from pytest_fsmredir.model.flow import Acceptor, Address, Claim, Direction, Fate, Route
+from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
 from pytest_fsmredir.probing.aim import ANSWERED, NOT_ANSWERED
+from pytest_fsmredir.probing.judge import claim
 from pytest_fsmredir.probing.sendable import ECN_SYN, LONGEST, SYN_LENGTH
+from pytest_fsmredir.rules.ends import SOURCE_CHANGED, End
 from pytest_fsmredir.rules.packet import ICMP, ICMPV6, SYN, TCP, UDP, Packet, text_of
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.dial import Dialling, Prepare
+
+_LISTENERS: Final = {
+    OUTBOUND_PORT: Acceptor.SIDECAR_OUTBOUND,
+    INBOUND_PORT: Acceptor.SIDECAR_INBOUND,
+}
 
 
 class Sender:
@@ -61,6 +71,26 @@ class Sender:
             payload=_payload(packet),
             prepare=_prepared(packet),
         )
+
+    def instead(self, packet: Packet, end: End) -> Iterator[Packet]:
+        """Yield packets to send in place of one, if their fate is the same.
+
+        Only the client sends echo requests. NAT may choose the first address as a source, so that a
+        flow from it looks as if it had not changed.
+        """
+        if packet.direction is Direction.INBOUND and packet.protocol in {ICMP, ICMPV6}:
+            yield replace(packet, source=int(ip_address(self._mesh.client.address)))
+        if packet.direction is Direction.OUTBOUND and end.detail == SOURCE_CHANGED:
+            names = self._devices.items()
+            own = [address for address, name in names if name == packet.interface]
+            yield from (replace(packet, source=address) for address in own[:0:-1])
+
+    def claim(self, route: Route, packet: Packet, fate: Fate) -> Claim:
+        """Return the claim that a fate matches a route; some packets are for the sidecar itself."""
+        listener = _LISTENERS.get(packet.port) if packet.protocol == TCP else None
+        if route is Route.DIRECT and listener is not None and packet.interface == "lo":
+            return fate.reached(listener)
+        return claim(route, fate)
 
     def open(self, packet: Packet) -> Connection | None:
         """Open a connection whose first packet equals the given one; None if impossible here."""
@@ -156,6 +186,13 @@ def _source_to_spare() -> Iterator[None]:
 
 def _host(packet: Packet) -> str:
     return text_of(packet.destination, packet.family)
+
+
+def payload(later: Packet) -> bytes:
+    """Return data that makes a later packet of a connection as long as the given one."""
+    headers = 32 + (20 if later.family == 4 else 40)  # TCP has the timestamps option
+    usual = later.length == SYN_LENGTH[later.family] or later.length > LONGEST
+    return b"every flow".ljust(0 if usual else later.length - headers, b".")
 
 
 def _payload(packet: Packet) -> bytes:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pytest_fsmredir.rules.forms import Chain, Hook, Rule
+
+SOURCE_CHANGED: Final = "its source"
+"""The detail of the fate of packets whose source NAT changes."""
+NO_ROUTE: Final = "a route of type"
+"""The detail of the fate of packets that are not delivered begins so if their route loses them."""
 
 
 class EndKind(StrEnum):

@@ -157,7 +157,9 @@ def _dscp(options: Options) -> tuple[Action, ...]:
 def _tracking(options: Options) -> tuple[Action, ...]:
     if "--notrack" in options:
         return (Untrack(),)
-    return (Opaque(f"CT {' '.join(options)}"),) if "--zone" in options else ()
+    # A zone of one direction alone hides the answers, or finds those of another connection.
+    zones = any(option.startswith("--zone") for option in options)
+    return (Opaque(f"CT {' '.join(options)}"),) if zones else ()
 
 
 def _fixed(*actions: Action) -> Read:

@@ -36,7 +36,9 @@ from pytest_fsmredir.rules.forms import (
     Untrack,
     Write,
 )
+from pytest_fsmredir.rules.nft_text import words_of
 from pytest_fsmredir.rules.nft_values import (
+    WIDTHS,
     Json,
     Left,
     NotUnderstoodError,
@@ -52,6 +54,10 @@ _QUIET: Final = frozenset({"counter", "log", "comment", "ct helper", "ct timeout
 _VARYING: Final = frozenset({"limit", "quota", "meter", "connlimit", "ct count", "last"})
 _ENDS: Final[Mapping[str, Action]] = {"accept": Accept(), "drop": Drop(), "return": Return()}
 _ALL = 2**32 - 1
+_MATCHED_LATER: Final = frozenset(
+    {Field.SOURCE, Field.DESTINATION, Field.SOURCE_PORT, Field.PORT, Field.PROTOCOL}
+)
+"""Fields that later rules, NAT and routing read; the model does not follow their changes."""
 _ESCAPED = re.compile(r"(?<!\\)(?:\\\\)*(\\u00(?:[01]\w|7[fF]|[89]\w)|\\[bfnrt])")
 """A control character in JSON. A name that holds one could write to a terminal."""
 IPTABLES_TABLES: Final = frozenset({"filter", "nat", "mangle", "raw", "security"})
@@ -76,7 +82,7 @@ def read(text: str, line: int, into: RuleSet, *, listed: frozenset[tuple[str, st
     try:
         document = json.loads(text)
         items = document["nftables"]
-        reader = _Reader(into, listed)
+        reader = _Reader(into, listed, _filled(items))
         for item in items:
             reader.take(item)
     except json.JSONDecodeError as why:
@@ -88,8 +94,13 @@ def read(text: str, line: int, into: RuleSet, *, listed: frozenset[tuple[str, st
 
 
 class _Reader:
-    def __init__(self, into: RuleSet, listed: frozenset[tuple[str, str]]) -> None:
-        self._into, self._listed = into, listed
+    def __init__(
+        self,
+        into: RuleSet,
+        listed: frozenset[tuple[str, str]],
+        filled: frozenset[tuple[str, str, str]],
+    ) -> None:
+        self._into, self._listed, self._filled = into, listed, filled
         self._sets: dict[tuple[str, str, str], Json] = {}
         self._opaque: set[tuple[str, str]] = set()
 
@@ -106,7 +117,9 @@ class _Reader:
         if kind == "chain":
             self._chain(body)
         elif kind in {"set", "map"}:
-            self._sets[body["family"], body["table"], body["name"]] = body
+            name = body["family"], body["table"], body["name"]
+            flags = ["dynamic"] if name in self._filled else []
+            self._sets[name] = {**body, "flags": [*_listed(body.get("flags", [])), *flags]}
         elif kind == "rule":
             self._rule(body)
 
@@ -139,7 +152,7 @@ class _Reader:
         if chain is None:
             return  # its chain is at a hook that was left out
         place = chain.rules[-1].number + 1 if chain.rules else 1
-        text = " ".join(_words(part) for part in body["expr"])
+        text = " ".join(words_of(part) for part in body["expr"])
         packets = next((p["counter"]["packets"] for p in body["expr"] if _counts(p)), None)
         statements = _Statements(self._sets, body["family"], body["table"])
         doubt: tuple[Condition, ...] = ()
@@ -148,6 +161,26 @@ class _Reader:
             doubt = (Condition(words, Unknown(words)),)
         for conditions, actions in statements.split(body["expr"]):
             chain.rules.append(Rule((*doubt, *conditions), actions, 0, text, place, packets))
+
+
+def _filled(items: Json) -> frozenset[tuple[str, str, str]]:
+    """Return (family, table, name) of the sets and maps that packets change.
+
+    nft 1.0.6 does not list the flag "dynamic", and the kernel also fills some sets without it.
+    """
+    rules = [item["rule"] for item in items if "rule" in item]
+    return frozenset(
+        (rule["family"], rule["table"], part[kind][kind].removeprefix("@"))
+        for rule in rules
+        for part in rule.get("expr", ())
+        for kind in ("set", "map")
+        if isinstance(part.get(kind), dict) and isinstance(part[kind].get(kind), str)
+    )
+
+
+def _limits(kind: str, body: Json) -> bool:
+    """Whether a statement adds to a set with a limit, which can end the rule like a match."""
+    return kind in {"set", "map"} and isinstance(body, dict) and bool(body.get("stmt"))
 
 
 def _counts(part: Json) -> bool:
@@ -166,8 +199,8 @@ class _Statements:
         actions: list[Action] = []
         for part in parts:
             ((kind, body),) = part.items()
-            words = _words(part)
-            if kind in {"match", "xt"} or kind in _VARYING:
+            words = words_of(part)
+            if kind in {"match", "xt"} or kind in _VARYING or _limits(kind, body):
                 test = self._test(kind, body, words)
                 if test is None:
                     actions.append(Opaque(words))
@@ -225,7 +258,7 @@ class _Statements:
         self, body: Json, conditions: list[Condition], actions: list[Action]
     ) -> Iterator[tuple[tuple[Condition, ...], tuple[Action, ...]]]:
         rows = self._rows(body["data"])
-        words = _words({"vmap": body})
+        words = words_of({"vmap": body})
         if rows is None:
             yield tuple(conditions), (*actions, Opaque(words))
             return
@@ -234,10 +267,15 @@ class _Statements:
         by_verdict: dict[str, list[Json]] = {}
         for key, verdict in rows:
             by_verdict.setdefault(json.dumps(verdict), []).append(key)
+        listed = [key for key, _ in rows if key != "*"]
         for verdict, keys in by_verdict.items():
             ((kind, target),) = json.loads(verdict).items()
             shown = f"{words} → {kind} {target.get('target', '') if target else ''}".rstrip()
-            test = matched(body["key"], "==", {"set": keys}, shown)
+            if "*" in keys:  # every other value
+                others = [key for key in listed if key not in keys]
+                test = matched(body["key"], "!=", {"set": others}, shown)
+            else:
+                test = matched(body["key"], "==", {"set": keys}, shown)
             yield (*conditions, Condition(shown, test)), self._action(kind, target, shown)[0][1]
 
     def _action(
@@ -263,6 +301,7 @@ class _Statements:
             "masquerade": (Source("masquerade"),),
             "notrack": (Untrack(),),
             "set": (),
+            "continue": (),
         }
         return [((), simple.get(kind, (Opaque(words),)))]
 
@@ -287,8 +326,12 @@ class _Statements:
         try:
             left = left_of(key)
         except NotUnderstoodError:
-            return (Alter(words),)
+            # A zone decides which connection a packet belongs to.
+            zone = isinstance(key, dict) and key.get("ct", {}).get("key") == "zone"
+            return (Opaque(words) if zone else Alter(words),)
         whole = left.mask if left.mask is not None else _ALL
+        if left.field in _MATCHED_LATER:
+            return (Opaque(words),)
         if left.field not in {Field.MARK, Field.CONNECTION_MARK, Field.TOS, Field.TTL}:
             return (Alter(words),)
         match value:
@@ -298,7 +341,7 @@ class _Statements:
                 return (Write(left.field, 0, ~bits & whole),)
             case {"^": [inner, int(bits)]} if _same(inner, left):
                 return (Write(left.field, bits, 0),)
-            case {"meta": _} | {"ct": _}:
+            case {"meta": _} | {"ct": _} if WIDTHS.get(left_of(value).field) == WIDTHS[left.field]:
                 return (Copy(left_of(value).field, left.field, _ALL),)
             case dict():
                 return (Opaque(words),)
@@ -334,42 +377,3 @@ def _bare(key: Json) -> Json:
 
 def _listed(value: Json) -> list[str]:
     return value if isinstance(value, list) else [value]
-
-
-def _words(part: Json) -> str:
-    """Return a JSON expression in approximate nft syntax."""
-    match part:
-        case {"match": {"left": left, "op": op, "right": right}}:
-            return f"{_words(left)} {op} {_words(right)}".replace(" == ", " ")
-        case {"payload": {"protocol": protocol, "field": name}}:
-            return f"{protocol} {name}"
-        case {"meta": {"key": key}} | {"ct": {"key": key}}:
-            return f"{next(iter(part))} {key}"
-        case {"prefix": {"addr": base, "len": length}}:
-            return f"{base}/{length}"
-        case {"range": [low, high]}:
-            return f"{_words(low)}-{_words(high)}"
-        case {"set": list(values)}:
-            return "{ " + ", ".join(_words(value) for value in values) + " }"
-        case {"concat": list(values)}:
-            return " . ".join(_words(value) for value in values)
-        case {"vmap": {"key": key, "data": data}}:
-            return f"{_words(key)} vmap {_words(data)}"
-        case {"mangle": {"key": key, "value": value}}:
-            return f"{_words(key)} set {_words(value)}"
-        case {"redirect": {"port": port}}:
-            return f"redirect to :{_words(port)}"
-        case {"jump": {"target": name}} | {"goto": {"target": name}}:
-            return f"{next(iter(part))} {name}"
-        case {"counter": _}:
-            return "counter"
-        case {"elem": {"val": inner, **_rest}}:
-            return _words(inner)
-        case [*values]:
-            return ",".join(_words(value) for value in values)
-        case dict():
-            return " ".join(f"{key} {_words(v)}".strip() for key, v in part.items())
-        case None:
-            return ""
-        case _:
-            return str(part)

@@ -201,6 +201,9 @@ def spans(name: Field, value: Json) -> list[tuple[int, int]]:
             width = 128 if ":" in base else 32
             low = address(base) >> (width - length) << (width - length)
             return [(low, low + (1 << (width - length)) - 1)]
+        case {"prefix": {"addr": int(base), "len": int(length)}} if name in WIDTHS:
+            size = 1 << (WIDTHS[name] - length)
+            return [(base & -size, (base & -size) + size - 1)]
         case {"range": [low, high]}:
             return [(number(name, low), number(name, high))]
         case {"elem": {"val": inner, **rest}}:

@@ -17,7 +17,9 @@ from pytest_fsmredir.rules.space import LOOPBACK, Environment, Space
 from pytest_fsmredir.rules.vocabulary import NEW
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
+FIN: Final = 1
 SYN: Final = 2
+ACK: Final = 16
 APPLICATION_UID: Final = 1000
 _HIGHEST_ID = 2**32 - 2  # the highest number means "no user" (chown(2))
 
@@ -214,7 +216,11 @@ class Domain:
         first = self._space.within(
             tuple(b if i in {3, 5, 6, 7} else 0 for i, b in enumerate(syn)), ((SYN, SYN),)
         )
-        return self._space.bdd.both(first, self.only(Field.PROTOCOL, ((TCP, TCP),)))
+        first = self._space.bdd.both(first, self.only(Field.PROTOCOL, ((TCP, TCP),)))
+        broadcast = joined((a, a) for a in self._pod.broadcast)
+        if self._family == 6 or not broadcast:
+            return first
+        return self._space.bdd.minus(first, self.only(Field.DESTINATION, broadcast))
 
     def _all(self, sets: Iterable[int]) -> int:
         found = ALL

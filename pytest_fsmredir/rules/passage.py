@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pytest_fsmredir.rules.bdd import ALL, NONE, Bdd
 from pytest_fsmredir.rules.chains import Batch, Batches, count_steps
-from pytest_fsmredir.rules.ends import Asked, End, EndKind, Ends, Move, Observer
+from pytest_fsmredir.rules.ends import SOURCE_CHANGED, Asked, End, EndKind, Ends, Move, Observer
 from pytest_fsmredir.rules.errors import TooComplexError
 from pytest_fsmredir.rules.forms import (
     Accept,
@@ -33,7 +33,7 @@ from pytest_fsmredir.rules.forms import (
 )
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.ruleset import Routing, RuleSet
-from pytest_fsmredir.rules.space import Bits, Environment, Space, constant
+from pytest_fsmredir.rules.space import LOOPBACK, Bits, Environment, Space, constant
 
 STEP_LIMIT = 250_000
 """Limit of rules that one pass evaluates; a batch counts as one rule."""
@@ -207,11 +207,11 @@ class Passage:
             case Opaque(what):
                 self.end(End(EndKind.OPAQUE, what), hit)
             case Redirect(port):
-                self._move(Move(self._here(), port), hit)
+                self._redirect(port, hit)
             case Destination(address, port):
                 self._move(Move(address, port), hit)
             case Source():
-                self._alter("its source", hit)
+                self._alter(SOURCE_CHANGED, hit)
                 self._translate(hit)
             case Tproxy(port, ends):
                 self._intercept(port, hit)
@@ -258,13 +258,27 @@ class Passage:
         moves = self._verdicts.moves
         moves[move] = self.bdd.either(moves.get(move, NONE), hit)
 
-    def _here(self) -> int:
-        """Return the address that REDIRECT sets: loopback for outgoing packets, else the pod's."""
+    def _redirect(self, port: int | None, hit: int) -> None:
+        """Move packets to this host: to loopback, or to the interface that they arrive by.
+
+        ``REDIRECT`` takes the first address of that interface (linux/net/netfilter,
+        nf_nat_redirect.c).
+        """
         family = self.space.family
-        own = [a for owned in self.model.surroundings.own(family).values() for a in owned]
-        if self._verdicts.hook is Hook.OUTPUT or not own:
-            return 0x7F000001 if family == 4 else 1
-        return own[0]
+        if self._verdicts.hook is Hook.OUTPUT:
+            self._move(Move(LOOPBACK[family][0] | 1, port), hit)
+            return
+        own = {name: owned for name, owned in self.model.surroundings.own(family).items() if owned}
+        last = next(reversed(own), None)
+        for name, owned in own.items():
+            number = self.space.index(name)
+            some = self.bdd.both(hit, self.space.within(self.at[Field.IN], ((number, number),)))
+            some = hit if name == last else some
+            if some != NONE:
+                self._move(Move(owned[0], port), some)
+                hit = self.bdd.minus(hit, some)
+        if not own:
+            self._move(Move(LOOPBACK[family][0] | 1, port), hit)
 
     def _intercept(self, port: int | None, hit: int) -> None:
         self.intercepted = self.bdd.either(self.intercepted, hit)

@@ -34,6 +34,7 @@ class Surroundings:
             interface that no rule names exists as well.
         reserved: Addresses of its loopback interface that no host has: the reserved ones of IPv6
             (RFC 4291, section 4). Istio's tool gives ``::6`` to it.
+        broadcast: The broadcast addresses of its networks, which no TCP connection has.
     """
 
     addresses: Mapping[str, Sequence[str]] = field(
@@ -41,6 +42,7 @@ class Surroundings:
     )
     closed: bool = False
     reserved: Sequence[int] = ()
+    broadcast: Sequence[int] = ()
 
     @classmethod
     def of(
@@ -58,9 +60,12 @@ class Surroundings:
         """
         found: dict[str, list[str]] = {}
         reserved: list[int] = []
+        broadcast: list[int] = []
         for family, routing in sorted(rules.routing.items()):
             for route in routing.tables.get("local", ()):
                 low, high = route.destination
+                if route.kind == "broadcast":
+                    broadcast.append(low)
                 host = ip_address(low) if family == 4 else IPv6Address(low)
                 if low != high or route.kind != "local" or host.is_link_local:
                     continue
@@ -74,7 +79,9 @@ class Surroundings:
             owned.sort(key=lambda name: places.get(name, last))
         devices = sorted(found, key=lambda d: min(places.get(name, last) for name in found[d]))
         owned_by = {device: tuple(found[device]) for device in devices}
-        return cls(owned_by, closed=closed, reserved=tuple(reserved)) if found else None
+        if not found:
+            return None
+        return cls(owned_by, closed, tuple(reserved), tuple(dict.fromkeys(broadcast)))
 
     def own(self, family: int) -> dict[str, list[int]]:
         """Return the addresses of one IP version as numbers, by interface."""

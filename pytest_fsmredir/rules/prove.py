@@ -10,11 +10,12 @@ from pytest_fsmredir.model.checks import Level
 from pytest_fsmredir.model.flow import Direction, Route
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
-from pytest_fsmredir.rules.bdd import ALL, NONE, Intervals
+from pytest_fsmredir.rules.bdd import NONE, Intervals
 from pytest_fsmredir.rules.document import Duty, duties
-from pytest_fsmredir.rules.ends import Asked, End, EndKind, Ends
+from pytest_fsmredir.rules.ends import NO_ROUTE, SOURCE_CHANGED, Asked, End, EndKind, Ends
 from pytest_fsmredir.rules.errors import TooComplexError
 from pytest_fsmredir.rules.forms import Field, Number
+from pytest_fsmredir.rules.later import Connections, opened
 from pytest_fsmredir.rules.packet import (
     ICMP,
     ICMPV6,
@@ -29,7 +30,6 @@ from pytest_fsmredir.rules.ruleset import RuleSet, parts
 from pytest_fsmredir.rules.seek import Seeker, Taste, one
 from pytest_fsmredir.rules.space import Space
 from pytest_fsmredir.rules.trace import Path, follow
-from pytest_fsmredir.rules.vocabulary import ESTABLISHED
 from pytest_fsmredir.rules.walk import Walk
 
 _KINDS: Final = {
@@ -61,7 +61,8 @@ class Finding:
         path: The path of the simplest of these flows.
         decider: The rule that decides, or None if no rule matches.
         depends: Conditions that are not understood and decide the result; empty if it is certain.
-        later: The finding is about a packet after the first of a connection.
+        following: The path of a later packet, if the finding is about one.
+        answers: Whether the later packet is an answer.
     """
 
     duty: Duty
@@ -69,7 +70,18 @@ class Finding:
     path: Path
     decider: Asked | None
     depends: tuple[str, ...] = ()
-    later: bool = False
+    following: Path | None = None
+    answers: bool = False
+
+    @property
+    def later(self) -> bool:
+        """Whether it is about a packet after the first of a connection."""
+        return self.following is not None
+
+    @property
+    def shown(self) -> Path:
+        """The path on which the cause lies."""
+        return self.following or self.path
 
     @property
     def packet(self) -> Packet:
@@ -176,24 +188,20 @@ class Prover:
         yield _RARE, tuple((n, n) for n in rest)
 
     def _later(self, direction: Direction, opening: int) -> Iterator[Finding]:
-        """Find packets after the first that do not arrive where their connection leads."""
-        bdd = self.space.bdd
-        first = self.seeker.passed(direction)
-        at = environment(self.space, direction, {Field.PROTOCOL: TCP})
-        at[Field.STATE] = self.space.constant(Field.STATE, ESTABLISHED)
-        at[Field.CONNECTION_MARK] = first.way.at[Field.CONNECTION_MARK]
-        at[Field.TCP_FLAGS] = tuple(
-            self.space.constant(Field.TCP_FLAGS, 16)[i] if i in {3, 6} else bit
-            for i, bit in enumerate(at[Field.TCP_FLAGS])
-        )
-        ends = first.way.ends
-        arrived = bdd.union(some for end, some in ends.items() if end.kind in set(_KINDS.values()))
-        arrived = bdd.both(arrived, opening)
-        second = Walk(self.model, at, earlier=first).send(direction, ALL)
-        for end, some in second.items():
-            if end.kind in {EndKind.DROPPED, EndKind.REFUSED, EndKind.CHANGED}:
-                flows = bdd.both(some, arrived)
-                yield from self._found(direction, LATER, end, flows, later=True)
+        """Find packets after the first, and answers, that do not arrive."""
+        for lost in Connections(self.seeker, direction, opening).lost():
+            flows = lost.flows
+            while flows != NONE:
+                packet = self.seeker.plainest(direction, flows)
+                following = lost.follow(packet)
+                path, decider = follow(self.model, opened(packet)), following.decider
+                depends = self._unknown(lost.flows)
+                if lost.end.kind is EndKind.OPAQUE:
+                    depends = (lost.end.detail,)
+                yield Finding(LATER, lost.end, path, decider, depends, following, lost.answers)
+                decided = NONE if decider is None else lost.decided(decider)
+                rest = self.space.bdd.minus(flows, decided)
+                flows = NONE if rest == flows else rest
 
     def _differing(
         self, direction: Direction, duty: Duty, flows: int, ends: Ends
@@ -234,9 +242,7 @@ class Prover:
             depends = self._doubts(path, end) or ("a condition that is not understood",)
             yield Finding(duty, end, path, path.decider, depends)
 
-    def _found(
-        self, direction: Direction, duty: Duty, end: End, flows: int, *, later: bool = False
-    ) -> Iterator[Finding]:
+    def _found(self, direction: Direction, duty: Duty, end: End, flows: int) -> Iterator[Finding]:
         """Yield one finding for each rule, or failed condition, that decides flows."""
         bdd = self.space.bdd
         shown: list[Asked] | None = None
@@ -247,9 +253,7 @@ class Prover:
             depends = (end.detail,) if end.kind is EndKind.OPAQUE else ()
             owed = _owed(duty, end, packet)
             if owed is not None:
-                yield Finding(owed, end, path, decider, depends, later)
-            if later:
-                return
+                yield Finding(owed, end, path, decider, depends)
             try:
                 shown = shown or self.seeker.shown(direction, flows)
                 rest = bdd.minus(flows, self.seeker.alike(path, shown))
@@ -264,9 +268,12 @@ class Prover:
         """Return the conditions not understood that a finding depends on."""
         if end.kind is EndKind.OPAQUE:
             return (end.detail,)
+        return self._unknown(*(c for asked in path.asked for c in asked.conditions))
+
+    def _unknown(self, *sets: int) -> tuple[str, ...]:
+        """Return the conditions not understood that sets of packets depend on."""
         names = {free.variable: free.test.what for free in self.space.free}
-        bdd = self.space.bdd
-        used = {v for asked in path.asked for c in asked.conditions for v in bdd.support(c)}
+        used = {v for some in sets for v in self.space.bdd.support(some)} if names else set()
         return tuple(names[v] for v in sorted(used) if v in names)
 
 
@@ -283,10 +290,14 @@ def _owed(duty: Duty, end: End, packet: Packet) -> Duty | None:
     if packet.protocol == TCP and packet.tcp_flags & (PSH | URG):
         sentence = "SPEC-1.6" if packet.direction is Direction.OUTBOUND else "SPEC-2.6"
         return Duty(duty.route, sentence, Level.SHOULD)
+    inbound = packet.direction is Direction.INBOUND
+    if inbound and duty.route is Route.SIDECAR_INBOUND and end.detail == SOURCE_CHANGED:
+        return Duty(duty.route, "SPEC-2.3", Level.MUST)
     if packet.mark == 0:
         return duty
     if end.kind is EndKind.DIRECT:
         must = duty.level is Level.MUST and duty.route is Route.SIDECAR_OUTBOUND
         return Duty(duty.route, "SPEC-4.8", Level.MUST) if must else duty
     # An implementation needs reserved marks, whose packets it delivers inside the pod (SPEC-5.6).
-    return None if end.kind is EndKind.LOST else Duty(duty.route, "SPEC-5.6", Level.SHOULD)
+    kept = end.kind is EndKind.LOST and not end.detail.startswith(NO_ROUTE)
+    return None if kept else Duty(duty.route, "SPEC-5.6", Level.SHOULD)

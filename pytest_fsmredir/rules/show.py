@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pytest_fsmredir.rules.bdd import NONE
 from pytest_fsmredir.rules.compare import Change
 from pytest_fsmredir.rules.ends import Asked
 from pytest_fsmredir.rules.forms import Chain, Goto, Jump, Rule, Unknown
 from pytest_fsmredir.rules.hygiene import IdleRule
+from pytest_fsmredir.rules.packet import ACK, SYN
 from pytest_fsmredir.rules.prove import Finding
 from pytest_fsmredir.rules.ruleset import RuleSet, parts
 from pytest_fsmredir.rules.trace import Path, first_failing
@@ -53,12 +55,24 @@ def finding_lines(number: int, finding: Finding) -> Iterator[str]:
     """Yield the difference that a finding describes, and the rule that causes it."""
     duty = finding.duty
     wanted = "the fate of its connection" if finding.later else duty.route.value
+    about = f"{subsequent(finding)}: " if finding.later else ""
     yield f"{number}. {duty.level.value} {duty.sentence}: {finding.packet}"
     seen = finding.end if not finding.depends else " or ".join(map(str, finding.path.ends))
-    yield f"   expected {wanted}; these rules: {seen}"
-    yield f"   {reason(finding.path)}"
+    yield f"   expected {wanted}; these rules: {about}{seen}"
+    yield f"   {reason(finding.shown)}"
     for what in finding.depends:
         yield f"   not certain: it depends on {what}"
+
+
+def subsequent(finding: Finding) -> str:
+    """Return which packets after the first of a connection a finding is about."""
+    words = "its answers" if finding.answers else "its later packets"
+    if finding.following is None:
+        return words
+    later = finding.following.packet
+    flags = SYN if later.tcp_flags == ACK else later.tcp_flags
+    unusual = replace(later, tcp_flags=flags, mark=0, interface="eth0").unusual()
+    return f"{words} ({', '.join(unusual)})" if unusual else words
 
 
 def change_lines(number: int, change: Change) -> Iterator[str]:

@@ -98,12 +98,15 @@ class Space:
         """The variables of tests that are not understood."""
         return tuple(self._free.values())
 
+    def variables(self, name: Field) -> range:
+        """Return the variables of a field."""
+        return range(self._first[name], self._first[name] + width_of(name, self.family))
+
     def symbol(self, name: Field) -> Bits:
         """Return a field as variables, so that it can have any value."""
         found = self._symbols.get(name)
         if found is None:
-            numbers = range(self._first[name], self._first[name] + width_of(name, self.family))
-            found = self._symbols[name] = tuple(map(self.bdd.variable, numbers))
+            found = self._symbols[name] = tuple(map(self.bdd.variable, self.variables(name)))
         return found
 
     def constant(self, name: Field, number: int) -> Bits:

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
 from pytest_fsmredir.rules.bdd import NONE, joined
-from pytest_fsmredir.rules.ends import End, EndKind, Ends, Move, Observer
+from pytest_fsmredir.rules.ends import NO_ROUTE, SOURCE_CHANGED, End, EndKind, Ends, Move, Observer
 from pytest_fsmredir.rules.forms import DEVICE_HOOKS, Chain, Field, Hook, Kind
 from pytest_fsmredir.rules.passage import Model, Passage
 from pytest_fsmredir.rules.pod import NOWHERE
@@ -34,7 +34,7 @@ _USUAL_TABLES: Final = frozenset({"local", "main", "default"})
 _BROAD: Final = {4: (0xE0000000, 2**32 - 1), 6: (0xFF << 120, 2**128 - 1)}
 
 
-class _Stage(NamedTuple):
+class Stage(NamedTuple):
     """One base chain of a hook, or all of its NAT base chains together."""
 
     hook: Hook
@@ -55,7 +55,7 @@ class Walk:
         model: Model,
         at: Environment,
         *,
-        earlier: Walk | None = None,
+        earlier: Sequence[tuple[Hook, Move, int]] | None = None,
         observer: Observer | None = None,
     ) -> None:
         """Prepare the pass.
@@ -63,7 +63,7 @@ class Walk:
         Args:
             model: The rules that the packets pass.
             at: Their initial fields.
-            earlier: The pass of their connections' first packets; NAT then repeats its decisions.
+            earlier: The moves of their connections' first packets, which NAT repeats.
             observer: Called for each rule that is evaluated.
         """
         self.way = Passage(model, dict(at), observer)
@@ -85,17 +85,17 @@ class Walk:
             self._through(stages, packets, self._leave)
         return self.way.ends
 
-    def _stages(self, hook: Hook) -> list[_Stage]:
+    def _stages(self, hook: Hook) -> list[Stage]:
         chains = self._model.hooks[hook]
         if hook in DEVICE_HOOKS:
-            return [_Stage(hook, (chain,), False) for chain in chains]
+            return [Stage(hook, (chain,), False) for chain in chains]
         turn = _NAT[hook]
         nat = tuple(chain for chain in chains if chain.kind is Kind.NAT)
-        others = [_Stage(hook, (c,), False) for c in chains if c.kind is not Kind.NAT]
+        others = [Stage(hook, (c,), False) for c in chains if c.kind is not Kind.NAT]
         before = [stage for stage in others if stage.chains[0].priority < turn]
-        return [*before, _Stage(hook, nat, True), *others[len(before) :]]
+        return [*before, Stage(hook, nat, True), *others[len(before) :]]
 
-    def _through(self, stages: Sequence[_Stage], packets: int, then: Callable[[int], None]) -> None:
+    def _through(self, stages: Sequence[Stage], packets: int, then: Callable[[int], None]) -> None:
         for number, stage in enumerate(stages):
             if packets == NONE:
                 return
@@ -130,7 +130,7 @@ class Walk:
             found[Field.PORT] = self._space.constant(Field.PORT, move.port)
         return found
 
-    def _pass(self, stage: _Stage, packets: int) -> int:
+    def _pass(self, stage: Stage, packets: int) -> int:
         """Pass a base chain other than NAT; return the packets that it accepts."""
         (chain,), way = stage.chains, self.way
         elsewhere = self._elsewhere(chain, packets)
@@ -159,7 +159,7 @@ class Walk:
         here = self._space.within(self.way.at[name], joined((n, n) for n in known))
         return self._bdd.minus(packets, here)
 
-    def _translate(self, stage: _Stage, packets: int) -> tuple[int, dict[Move, int]]:
+    def _translate(self, stage: Stage, packets: int) -> tuple[int, dict[Move, int]]:
         """Apply NAT; return the unchanged packets, and the others by new destination."""
         bdd, way = self._bdd, self.way
         if self._decided(stage.hook):
@@ -194,7 +194,7 @@ class Walk:
 
     def _repeat(self, hook: Hook, packets: int) -> tuple[int, dict[Move, int]]:
         found: dict[Move, int] = {}
-        for where, move, some in self._earlier.moves if self._earlier else ():
+        for where, move, some in self._earlier or ():
             if where is hook:
                 found[move] = self._bdd.both(packets, some)
         for some in found.values():
@@ -209,7 +209,7 @@ class Walk:
         for kind, device, some in self._looked_up(packets):
             name = "lo" if kind in _HERE else device
             if kind in NOWHERE or name not in self._space.interfaces:
-                self.way.end(End(EndKind.LOST, f"a route of type {kind}"), some)
+                self.way.end(End(EndKind.LOST, f"{NO_ROUTE} {kind}"), some)
                 continue
             bits = self._space.constant(Field.OUT, self._space.index(name))
             if some == packets:
@@ -225,8 +225,7 @@ class Walk:
         led = self._bdd.union(self._space.holds(rule.test, self.way.at) for rule in special)
         unusual = self._model.unusual_routes
         there = self._space.within(self.way.at[Field.DESTINATION], unusual)
-        led = self._bdd.either(led, there)
-        led = self._bdd.both(packets, led)
+        led = self._bdd.both(packets, self._bdd.either(led, there))
         if led == NONE:
             return packets
         return self._bdd.either(self._bdd.minus(packets, led), self._route(led))
@@ -313,11 +312,10 @@ class Walk:
         counts. The kernel looks the source up in the main table unless a rule says otherwise.
         """
         settings, lost = self._model.rules.settings, NONE
-        prefix = "net.ipv4.conf"
-        everywhere = settings.get(f"{prefix}.all.rp_filter", "0")
+        everywhere = settings.get("net.ipv4.conf.all.rp_filter", "0")
         routes = self._model.routing.tables.get("main", ())
         for device in self._model.surroundings.addresses if self._space.family == 4 else ():
-            if max(everywhere, settings.get(f"{prefix}.{device}.rp_filter", "0")) != "1":
+            if max(everywhere, settings.get(f"net.ipv4.conf.{device}.rp_filter", "0")) != "1":
                 continue
             number = self._space.index(device)
             arriving = self._space.within(self.way.at[Field.IN], ((number, number),))
@@ -335,6 +333,11 @@ class Walk:
     def _settle(self, packets: int, *, here: bool) -> None:
         """Record the fate of packets that are delivered in the pod or have left it."""
         bdd, way = self._bdd, self.way
+        if here and not self._leaves:
+            # The sidecar judges a client by its address (SPEC-2.3).
+            hidden = bdd.both(packets, way.altered.get(SOURCE_CHANGED, NONE))
+            way.end(End(EndKind.CHANGED, SOURCE_CHANGED), hidden)
+            packets = bdd.minus(packets, hidden)
         caught = bdd.both(packets, way.intercepted) if here else NONE
         way.end(End(EndKind.ELSEWHERE), self._captured(caught, way.at[Field.TPROXY_PORT]))
         packets = bdd.minus(packets, caught)

@@ -98,6 +98,12 @@ UNUSUAL: dict[str, Make] = {
 """SYNs that are valid, but that common clients do not send."""
 
 
+def with_ip_options(family: int) -> dict[str, Make]:
+    """Return a SYN with options in the IP header; IPv6 has extension headers instead."""
+    no_operation = unlike(ip_options=bytes([1, 1, 1, 1]))
+    return {"with options in the IP header": no_operation} if family == 4 else {}
+
+
 def variations(family: int) -> dict[str, Make]:
     """Return SYNs that clients of an IP version may send, by the name of the difference."""
     return _COMMON | _OF_FAMILY[family]
