@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     privileges.acquire("auto")
     if arguments.all_checks_only:
-        print_found(names, arguments.jobs, arguments.timeout)
+        print_found(names, arguments.jobs, arguments.timeout, arguments.json)
         return 0
     if arguments.selfcheck:
         return print_seen(names, arguments.jobs, arguments.timeout)
@@ -92,7 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", default="0", help="seed of the sample (default: 0)")
     parser.add_argument("--list", action="store_true", help="list the mutants and exit")
     parser.add_argument("--verbose", "-v", action="store_true", help="a line for each mutant")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts to a file")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write the verdicts to a file; with --all-checks-only, continue it",
+    )
     parser.add_argument(
         "--all-checks-only",
         action="store_true",

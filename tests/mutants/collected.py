@@ -21,6 +21,8 @@ from tests.mutants.catalogue import (
     long_lists,
     looks,
     marks,
+    native,
+    other_means,
     other_protocols,
     owner,
     ports,
@@ -32,6 +34,7 @@ from tests.mutants.catalogue import (
     reruns,
     reserved,
     scopes,
+    subtle,
     sweeps,
     udp,
 )
@@ -43,6 +46,8 @@ _GROUPS: tuple[tuple[tuple[Mutant, ...], str], ...] = (
     (left_behind.MUTANTS, "LO INIT V6"),
     (limits.MUTANTS, "IN OUT IPX UID RES LO CT"),
     (beyond_rules.MUTANTS, "ALL"),
+    (native.MUTANTS, "ALL"),
+    (subtle.MUTANTS, "ALL"),
     (looks.MUTANTS, "OUT IN RES UID IPX"),
     (owner.MUTANTS, "UID OUT RES"),
     (marks.MUTANTS, "UID PROTO OUT"),
@@ -67,6 +72,7 @@ _GROUPS: tuple[tuple[tuple[Mutant, ...], str], ...] = (
     (loads.MUTANTS, "INIT COEX IPX LIFE PROTO"),
     (idle.MUTANTS, "CT"),
     (equivalent.MUTANTS, ""),
+    (other_means.MUTANTS, ""),
 )
 """Mutants, and the prefixes of the checks about the part that they break, plainest first."""
 

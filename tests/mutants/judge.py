@@ -47,6 +47,7 @@ class Trial:
         naming: Whether its explanation names the rule that is wrong; None if no rule is, or if that
             was not asked.
         why: The explanation.
+        proof: What a check of every flow proved, or why not; empty for other checks.
     """
 
     check: str
@@ -56,6 +57,7 @@ class Trial:
     seconds: float
     naming: bool | None = None
     why: str = ""
+    proof: str = ""
 
     def __str__(self) -> str:
         return f"{self.check}[{self.point}]"
@@ -117,7 +119,7 @@ class Judge:
         try:
             result = decide(check, Variant(self._backend.name, iptables, point.family), mesh)
             row, seconds = result.row, time.perf_counter() - began
-            trial = Trial(check.id, point, row.outcome, row.reason, seconds)
+            trial = Trial(check.id, point, row.outcome, row.reason, seconds, proof=row.proof)
             if row.outcome not in _VIOLATED or self._original is None:
                 return trial
             named = naming(check, result.claim, mesh, self._backend, self._original)

@@ -13,6 +13,7 @@ from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.model.checks import Check, Level
+from pytest_fsmredir.model.claims import PROVED
 from pytest_fsmredir.model.outcomes import Outcome
 from pytest_fsmredir.suite import catalogue
 from pytest_fsmredir.suite.judgement import EVERY_FLOW
@@ -37,6 +38,7 @@ class Verdict:
         killer: The trial that killed it; None if none did.
         trials: Number of trials.
         errors: Trials that the harness could not decide.
+        unproved: What the checks of every flow say that they did not prove.
         seconds: Their total duration.
     """
 
@@ -45,6 +47,7 @@ class Verdict:
     killer: Trial | None = None
     trials: int = 0
     errors: list[Trial] = field(default_factory=list)
+    unproved: set[str] = field(default_factory=set)
     seconds: float = 0.0
 
     @property
@@ -55,6 +58,8 @@ class Verdict:
     def count(self, trial: Trial, level: Level) -> None:
         """Count a trial of a check of that level."""
         self.trials += 1
+        if trial.proof not in {"", PROVED}:
+            self.unproved.add(trial.proof)
         if trial.outcome is Outcome.ERROR:
             self.errors.append(trial)
         elif trial.outcome is _KILLS[level]:

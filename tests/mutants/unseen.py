@@ -105,6 +105,13 @@ KINDS = (
          "*-cloud-agent", "*-gateway", "*-second-route", "sidecar-captured-link-local",
          "*-metadata", "*-primary-address*"),
     ),
+    Kind(
+        "rules of nft, answers, and exemptions of two conditions at once",
+        "It dials samples, and no sample meets both conditions.",
+        ("native-*", "subtly-*", "*answers*", "later-flags-*", "zone-for-*", "handed-over-*",
+         "options-stripped", "class-of-sidecar-*", "port-without-route", "marked-by-port-*",
+         "address-blocked-*"),
+    ),
 )  # fmt: skip
 
 

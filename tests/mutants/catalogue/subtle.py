@@ -1,0 +1,162 @@
+"""Exemptions and losses by two conditions at once, by marks of connections, sets and routes."""
+
+from __future__ import annotations
+
+from tests.mutants.changes import before, first, in_turn
+from tests.mutants.correct import IN, OUT, Tag
+from tests.mutants.loading import followed_by, preceded_by
+from tests.mutants.mutant import Mutant
+from tests.mutants.rules import Rule
+
+_BOTH = "for ip in 'ip -4' 'ip -6'; do {0}; done"
+
+
+def _spared(name: str, what: str, words: str) -> Mutant:
+    return Mutant(
+        name=f"subtly-out-{name}",
+        what=f"outbound TCP is exempt {what}",
+        source="B41: an exemption of two conditions",
+        rules=before(Tag.CAPTURE_OUT, Rule("", OUT, words)),
+    )
+
+
+def _opened(name: str, what: str, words: str) -> Mutant:
+    return Mutant(
+        name=f"subtly-in-{name}",
+        what=f"inbound TCP is exempt {what}",
+        source="B41: an exemption of two conditions",
+        rules=before(Tag.CAPTURE_IN, Rule("", IN, words)),
+    )
+
+
+def _harmed(name: str, what: str, *harm: Rule) -> Mutant:
+    return Mutant(name=name, what=what, source="B70: a rule of another program", rules=first(*harm))
+
+
+def _routed(name: str, what: str, script: str) -> Mutant:
+    return Mutant(
+        name=name, what=what, source="B70: a route that outlives its purpose",
+        load=followed_by(_BOTH.format(script)),
+    )  # fmt: skip
+
+
+MUTANTS = (
+    _spared("user-to-port", "to one port for one user",
+            "-p tcp --dport 5432 -m owner --uid-owner 999"),
+    _spared("port-pair", "from one port to the same one", "-p tcp --sport 5432 --dport 5432"),
+    _spared("class-to-port", "of one class to some ports",
+            "-p tcp --dport 60000: -m dscp --dscp 0x0a"),
+    _spared("group-from-ports", "of one group from some ports",
+            "-p tcp --sport 41000:41010 -m owner --gid-owner 4321"),
+    _spared("mark-of-user", "with one mark for one user",
+            "-m mark --mark 0x55 -m owner --uid-owner 999"),
+    _spared("either-port", "if one of its ports is 5432", "-p tcp -m multiport --ports 5432"),
+    _spared("fast-repeats", "if it was dialled a moment ago",
+            "-m recent --name dialled --rdest --update --seconds 60 --hitcount 3"),
+    _spared("after-bytes", "by bytes", "-m connbytes --connbytes 0:100 --connbytes-dir original"
+            " --connbytes-mode bytes -p tcp --dport 5432"),
+    _spared("original-range", "to a range of original ports",
+            "-p tcp -m conntrack --ctorigdstport 5432:5440"),
+    _spared("interface-type", "to addresses that are local to no interface",
+            "-p tcp --dport 5432 -m addrtype --dst-type UNICAST --limit-iface-out"),
+    _opened("low-to-high", "from low ports to high ones", "-p tcp --sport 1:1023 --dport 60000:"),
+    _opened("class-from-range", "of one class from a range",
+            "-p tcp --sport 40000:50000 -m dscp --dscp 0x2e"),
+    _opened("length-to-port", "of one length to one port",
+            "-p tcp --dport 5432 -m length --length 60:80"),
+    _opened("ecn-to-port", "with a flag to one port", "-p tcp --dport 5432 -m ecn --ecn-tcp-cwr"),
+    _opened("expired-source", "from one source port by a string",
+            "-p tcp --sport 54321 -m u32 --u32 0>>28=4:6"),
+    Mutant(
+        name="subtly-out-by-connection-mark",
+        what="outbound TCP to one port is exempt by the mark of its connection",
+        source="B59: a mark of another mesh",
+        rules=in_turn(
+            first(Rule("", "OUTPUT", "-p tcp --dport 5432", "CONNMARK --set-mark 7",
+                       table="mangle")),
+            before(Tag.CAPTURE_OUT, Rule("", OUT, "-m connmark --mark 7")),
+        ),
+    ),
+    Mutant(
+        name="subtly-in-by-restored-mark",
+        what="inbound TCP from low ports is exempt by a mark that is saved and restored",
+        source="B59: a mark of another mesh",
+        rules=in_turn(
+            first(
+                Rule("", "PREROUTING", "-p tcp --sport 1:1023", "MARK --set-xmark 0x100/0x100",
+                     table="mangle"),
+                Rule("", "PREROUTING", "-p tcp", "CONNMARK --save-mark", table="mangle"),
+                Rule("", "PREROUTING", "-p tcp", "MARK --set-xmark 0x0/0xffffffff", table="mangle"),
+                Rule("", "PREROUTING", "-p tcp", "CONNMARK --restore-mark", table="mangle"),
+            ),
+            before(Tag.CAPTURE_IN, Rule("", IN, "-m mark --mark 0x100/0x100")),
+        ),
+    ),
+    Mutant(
+        name="subtly-out-at-second-call",
+        what="a chain that is called twice exempts at its second call what it marks at its first",
+        source="B59: a mark of another mesh",
+        rules=before(
+            Tag.CAPTURE_OUT,
+            Rule("", OUT, "", "MESH_TWICE"),
+            Rule("", OUT, "", "MESH_TWICE"),
+            Rule("", "MESH_TWICE", "-m mark --mark 0x100/0x100", "ACCEPT"),
+            Rule("", "MESH_TWICE", "-p tcp --dport 5432", "MARK --set-xmark 0x100/0x100"),
+        ),
+    ),
+    Mutant(
+        name="subtly-out-by-goto",
+        what="a chain returns to the caller of the chain that goes to it",
+        source="B41: -g in place of -j",
+        rules=before(
+            Tag.CAPTURE_OUT,
+            Rule("", OUT, "-p tcp --dport 5432", "-g MESH_NOTHING"),
+            Rule("", "MESH_NOTHING", "-p udp", "RETURN"),
+        ),
+    ),
+    _harmed("later-flags-dropped", "segments that end a connection are dropped on one port",
+            Rule("", "OUTPUT", "-p tcp --dport 5432 --tcp-flags FIN,ACK FIN,ACK", "DROP",
+                 table="mangle")),
+    _harmed("answers-dropped-on-one-port", "answers of the pod to one client port are dropped",
+            Rule("", "OUTPUT", "-p tcp --dport 54321 -m conntrack --ctdir REPLY", "DROP",
+                 table="filter")),
+    _harmed("long-answers-dropped", "long answers of the sidecar are dropped",
+            Rule("", "OUTPUT", "-p tcp --sport 15003 -m length --length 900:65535", "DROP",
+                 table="filter")),
+    _harmed("answers-of-server-dropped", "answers of one port of servers are dropped",
+            Rule("", "INPUT", "-i eth0 -p tcp --sport 5432 -m conntrack --ctstate ESTABLISHED",
+                 "DROP", table="filter")),
+    _harmed("zone-for-answers", "answers to one port are looked for in another zone",
+            Rule("", "OUTPUT", "-p tcp --dport 5432", "CT --zone-reply 7", table="raw")),
+    _harmed("zone-for-port", "one port has a zone of its own",
+            Rule("", "OUTPUT", "-p tcp --dport 5432", "CT --zone 7", table="raw")),
+    _harmed("handed-over-to-outbound", "TPROXY hands inbound TCP of one port to the wrong listener",
+            Rule("", "PREROUTING", "-i eth0 -p tcp --dport 5432", "TPROXY --on-port 15001",
+                 table="mangle")),
+    _harmed("options-stripped", "the sidecar's connections lose an option",
+            Rule("", "OUTPUT", "-p tcp --syn -m owner --uid-owner 1500",
+                 "TCPOPTSTRIP --strip-options timestamp", table="mangle")),
+    _harmed("class-of-sidecar-by-port", "the sidecar's connections to one port get a class",
+            Rule("", "POSTROUTING", "-p tcp --dport 5432", "DSCP --set-dscp 0x08", table="mangle")),
+    _routed("port-without-route", "a routing rule prohibits TCP to one port",
+            "$ip rule del ipproto tcp dport 5432 prohibit 2>/dev/null;"
+            " $ip rule add ipproto tcp dport 5432 prohibit"),
+    Mutant(
+        name="marked-by-port-routed-away",
+        what="a mark that a rule sets for one port leads to a table without routes",
+        source="B70: a route that outlives its purpose",
+        rules=first(Rule("", "OUTPUT", "-p tcp --dport 5432", "MARK --set-mark 0x66",
+                         table="mangle")),
+        load=preceded_by(_BOTH.format(
+            "$ip rule del fwmark 0x66 lookup 166 2>/dev/null; $ip rule add fwmark 0x66 lookup 166;"
+            " $ip route replace blackhole default table 166")),
+    ),
+    Mutant(
+        name="address-blocked-by-transform",
+        what="a policy of IPsec blocks one address",
+        source="B70: a policy that no listing of rules shows",
+        load=followed_by(
+            "ip xfrm policy update dir out src 0.0.0.0/0 dst 203.0.113.5/32 action block"
+        ),
+    ),
+)  # fmt: skip
