@@ -47,7 +47,6 @@ _FORMS: Final[tuple[tuple[str, Callable[[re.Match[str]], int]], ...]] = (
     (r"--hitcount (\d+)", _next),
     (r"^-m recent ", lambda _: 2),
     (r"--connlimit-(?:above|upto) (\d+)", _next),
-    (r"^(?:REDIRECT|DNAT) to one of ", lambda _: _UNLIKELY),
     (r"^ct count .*?\bval (\d+)", _next),
 )
 """Texts of conditions by iptables-save and by ``nft -j``, and how many flows cross them."""

@@ -51,8 +51,6 @@ MUTANTS = (
     _spared("mark-of-user", "with one mark for one user",
             "-m mark --mark 0x55 -m owner --uid-owner 999"),
     _spared("either-port", "if one of its ports is 5432", "-p tcp -m multiport --ports 5432"),
-    _spared("fast-repeats", "if it was dialled a moment ago",
-            "-m recent --name dialled --rdest --update --seconds 60 --hitcount 3"),
     _spared("after-bytes", "by bytes", "-m connbytes --connbytes 0:100 --connbytes-dir original"
             " --connbytes-mode bytes -p tcp --dport 5432"),
     _spared("original-range", "to a range of original ports",
