@@ -69,6 +69,15 @@ class Batches:
         self._joined.update(other._joined)
         self._single.update(other._single)
 
+    def leave_out(self, chain: Chain, number: int, reduced: Chain) -> None:
+        """Use the batches of a chain for the same chain without the rule of one number."""
+        found = []
+        for batch in self.of(chain, single=False):
+            kept = [rule for rule in batch.rules if rule.number != number]
+            if kept:
+                found.append(batch if len(kept) == len(batch.rules) else _batch(kept))
+        self._joined[id(reduced)] = found
+
     def of(self, chain: Chain, *, single: bool) -> list[Batch]:
         """Return the batches of a chain, in order."""
         store = self._single if single else self._joined

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.rules.bdd import NONE
 from pytest_fsmredir.rules.ends import Ends
-from pytest_fsmredir.rules.packet import environment
+from pytest_fsmredir.rules.packet import environment, unseen
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.ruleset import RuleSet
@@ -38,7 +38,8 @@ def changes(
         surroundings: The pod of both rule sets.
     """
     names = (*surroundings.interfaces(old), *surroundings.interfaces(new))
-    space = Space(family, tuple(dict.fromkeys(names)), surroundings.local(family))
+    local = surroundings.local(family)
+    space = Space(family, tuple(dict.fromkeys(names)), local, unseen(old, new))
     pair = tuple(Seeker(Model(rules, space, surroundings)) for rules in (old, new))
     for direction in Direction:
         yield from _changes(pair[0], pair[1], direction)

@@ -10,7 +10,7 @@ from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.rules.bdd import ALL, NONE, contains
 from pytest_fsmredir.rules.ends import Asked, Ends
 from pytest_fsmredir.rules.forms import AllOf, Chain, Field, Number, Rule, Test
-from pytest_fsmredir.rules.packet import environment
+from pytest_fsmredir.rules.packet import environment, unseen
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.ruleset import RuleSet
@@ -115,7 +115,8 @@ class AllPackets:
         Raises:
             TooComplexError: The rules exceed the limits of the analysis.
         """
-        space = Space(family, surroundings.interfaces(rules), surroundings.local(family))
+        names, local = surroundings.interfaces(rules), surroundings.local(family)
+        space = Space(family, names, local, unseen(rules))
         model = Model(rules, space, surroundings)
         return cls(model, tuple(_passed(model, start) for start in starts(space)))
 

@@ -12,7 +12,7 @@ from pytest_fsmredir.model.reserved import SIDECAR_UID
 from pytest_fsmredir.rules.bdd import ALL, Intervals, joined, outside
 from pytest_fsmredir.rules.forms import Field
 from pytest_fsmredir.rules.pod import Surroundings
-from pytest_fsmredir.rules.ruleset import Routing
+from pytest_fsmredir.rules.ruleset import Routing, RuleSet
 from pytest_fsmredir.rules.space import LOOPBACK, Environment, Space
 from pytest_fsmredir.rules.vocabulary import NEW
 
@@ -119,6 +119,22 @@ USUAL: Final[Mapping[str, object]] = {
     "interface": "eth0", "mark": 0, "tos": 0, "ttl": 64, "length": 60, "fragment": 0,
     "link_type": 0, "tcp_flags": SYN, "icmp_type": 0, "icmp_code": 0,
 }  # fmt: skip
+
+
+_PLAIN: Final[Mapping[Field, int]] = {
+    Field.GID: 0, Field.MARK: 0, Field.TOS: 0, Field.TTL: 64, Field.ICMP_CODE: 0,
+    Field.FRAGMENT: 0, Field.LINK_TYPE: 0, Field.SOURCE_PORT: 40000,
+}  # fmt: skip
+"""The values that usual packets have in fields of which the document says nothing."""
+
+
+def unseen(*every: RuleSet) -> dict[Field, int]:
+    """Return usual values of the fields that no rule reads or writes.
+
+    Packets that differ in these fields alone have the same fate, so one value stands for all.
+    """
+    mentioned = frozenset[Field]().union(*(rules.mentioned() for rules in every))
+    return {name: number for name, number in _PLAIN.items() if name not in mentioned}
 
 
 def protocol_name(number: int) -> str:
@@ -282,5 +298,5 @@ class Domain:
 
 __all__ = [
     "APPLICATION_UID", "ATTRIBUTES", "ICMP", "ICMPV6", "SIDECAR_UID", "SYN", "TCP", "UDP", "USUAL",
-    "Domain", "Packet", "environment", "protocol_name", "text_of",
+    "Domain", "Packet", "environment", "protocol_name", "text_of", "unseen",
 ]  # fmt: skip

@@ -23,6 +23,7 @@ from pytest_fsmredir.rules.packet import (
     UDP,
     Packet,
     environment,
+    unseen,
 )
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import Surroundings
@@ -127,7 +128,7 @@ class Prover:
         self.policy, self.family = policy, family
         self.surroundings = surroundings or Surroundings()
         names = self.surroundings.interfaces(rules, policy.network_interface_exclusion_list)
-        self.space = Space(family, names, self.surroundings.local(family))
+        self.space = Space(family, names, self.surroundings.local(family), unseen(rules))
         self.model = Model(rules, self.space, self.surroundings)
         self.seeker = Seeker(self.model, taste)
         self._domain = self.seeker.domain

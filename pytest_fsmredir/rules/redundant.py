@@ -132,7 +132,9 @@ def _without(model: Model, chain: Chain, number: int) -> Model:
     key = (chain.origin, chain.table, chain.name)
     reduced = replace(chain, rules=kept)
     rules = replace(model.rules, chains={**model.rules.chains, key: reduced})
-    return model.with_rules(rules)
+    made = model.with_rules(rules)
+    made.batches.leave_out(chain, number, reduced)
+    return made
 
 
 def _matters_not(without: Model, every: Sequence[_Matching], key: tuple[int, int]) -> bool:

@@ -5,7 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pytest_fsmredir.rules.forms import AllOf, AnyOf, Chain, Hook, Not, Test
+from pytest_fsmredir.rules.forms import (
+    AddressType,
+    AllOf,
+    AnyOf,
+    Chain,
+    Copy,
+    Equal,
+    Field,
+    Hook,
+    Interface,
+    Not,
+    Number,
+    Rule,
+    Test,
+    Write,
+)
+
+_FIRST = {Field.FIRST_SOURCE_PORT: Field.SOURCE_PORT, Field.CONNECTION_MARK: Field.MARK}
+"""Fields that take the value of another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +97,30 @@ class RuleSet:
     def target(self, chain: Chain, name: str) -> Chain | None:
         """Return the chain of that name that a rule of ``chain`` jumps to."""
         return self.chains.get((chain.origin, chain.table, name))
+
+    def mentioned(self) -> frozenset[Field]:
+        """Return the fields that a rule or the choice of a routing table reads or writes."""
+        rules = [rule for chain in self.chains.values() for rule in chain.rules]
+        tests = [condition.test for rule in rules for condition in rule.conditions]
+        tests += [rule.test for routing in self.routing.values() for rule in routing.rules]
+        found = {name for test in tests for part in parts(test) for name in _read(part)}
+        found |= {name for rule in rules for name in _moved(rule)}
+        return frozenset(found | {_FIRST[name] for name in found if name in _FIRST})
+
+
+def _read(test: Test) -> Iterator[Field]:
+    if isinstance(test, (Number, Interface, AddressType)):
+        yield test.field
+    elif isinstance(test, Equal):
+        yield from (test.left, test.right)
+
+
+def _moved(rule: Rule) -> Iterator[Field]:
+    for action in rule.actions:
+        if isinstance(action, Write):
+            yield action.field
+        elif isinstance(action, Copy):
+            yield from (action.source, action.target)
 
 
 def parts(test: Test) -> Iterator[Test]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from pytest_fsmredir.rules.bdd import ALL, NONE, Bdd, Intervals, contains, joined, outside
@@ -77,12 +78,26 @@ class Space:
         free: Variables of tests that are not understood, in order of first use.
     """
 
-    def __init__(self, family: int, interfaces: Sequence[str], local: Intervals) -> None:
+    def __init__(
+        self,
+        family: int,
+        interfaces: Sequence[str],
+        local: Intervals,
+        fixed: Mapping[Field, int] = MappingProxyType({}),
+    ) -> None:
+        """Number the variables.
+
+        Args:
+            family: 4 or 6.
+            interfaces: Their names.
+            local: The addresses that lead to the pod itself.
+            fixed: Fields with one value in all packets; sets are smaller without their bits.
+        """
         self.family, self.bdd = family, Bdd()
         if len(interfaces) >= 1 << INTERFACE_WIDTH:
             raise TooComplexError(f"{len(interfaces)} interfaces are named")
         self.interfaces = (NO_INTERFACE, *interfaces)
-        self._local = local
+        self._local, self._fixed = local, fixed
         self._free: dict[int, Free] = {}
         self._known: dict[int, tuple[Test, Bits, int]] = {}
         self._first: dict[Field, int] = {}
@@ -103,8 +118,10 @@ class Space:
         return range(self._first[name], self._first[name] + width_of(name, self.family))
 
     def symbol(self, name: Field) -> Bits:
-        """Return a field as variables, so that it can have any value."""
+        """Return a field as variables, so that it can have any value; as a constant if fixed."""
         found = self._symbols.get(name)
+        if found is None and name in self._fixed:
+            found = self._symbols[name] = self.constant(name, self._fixed[name])
         if found is None:
             found = self._symbols[name] = tuple(map(self.bdd.variable, self.variables(name)))
         return found
@@ -123,6 +140,8 @@ class Space:
 
     def value(self, example: Mapping[int, bool], name: Field) -> int:
         """Return the value of a field in an example; bits that the example leaves open are 0."""
+        if name in self._fixed:
+            return self._fixed[name]
         first = self._first[name]
         number = 0
         for i in range(width_of(name, self.family)):

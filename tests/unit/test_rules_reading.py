@@ -25,6 +25,7 @@ from pytest_fsmredir.rules.forms import (
     Unknown,
     Write,
 )
+from pytest_fsmredir.rules.packet import unseen
 from pytest_fsmredir.rules.reading import read_text
 from pytest_fsmredir.rules.ruleset import RuleSet
 
@@ -253,3 +254,32 @@ def test_listing_of_nft_ends_where_it_is_complete() -> None:
     text = "\n".join([nft(base('a "{', "output")), *lines, "default via 10.2.0.1 dev eth0"])
     found = read_text(text)
     assert {each.table for each in found.chains.values()} >= {"nat", "t"}
+
+
+@pytest.mark.parametrize(
+    ("line", "varies"),
+    [
+        ("-A OUTPUT -m owner --gid-owner 7 -j ACCEPT", {Field.GID}),
+        ("-A OUTPUT -m mark --mark 7 -j ACCEPT", {Field.MARK}),
+        ("-A OUTPUT -m connmark ! --mark 7 -j ACCEPT", {Field.MARK}),
+        ("-A OUTPUT -p tcp --sport 7 -j ACCEPT", {Field.SOURCE_PORT}),
+        ("-A OUTPUT -m conntrack --ctorigsrcport 7 -j ACCEPT", {Field.SOURCE_PORT}),
+        ("-A OUTPUT -j CONNMARK --save-mark", {Field.MARK}),
+        ("-A OUTPUT -j TTL --ttl-set 7", {Field.TTL}),
+        ("-A OUTPUT -j DSCP --set-dscp 7", {Field.TOS}),
+        ("-A OUTPUT -m dscp --dscp 7 -j DROP", {Field.TOS}),
+        ("-A OUTPUT -f -j DROP", {Field.FRAGMENT}),
+        ("-A OUTPUT -p icmp -m icmp --icmp-type 3/4 -j DROP", {Field.ICMP_CODE}),
+        ("-A OUTPUT -d 10.0.0.1 -j DROP", set()),
+    ],
+)
+def test_field_that_a_rule_reads_or_writes_varies(line: str, varies: set[Field]) -> None:
+    """Catches: a proof for one value of a field on which the fate of packets depends."""
+    plain = set(unseen(read_text("*mangle\n:OUTPUT ACCEPT\nCOMMIT")))
+    assert plain - set(unseen(read_text(f"*mangle\n:OUTPUT ACCEPT\n{line}\nCOMMIT"))) == varies
+
+
+def test_field_that_chooses_a_routing_table_varies() -> None:
+    """Catches: a proof that follows packets of one mark, although another one is routed apart."""
+    rules = read_text("*nat\nCOMMIT\n100:\tfrom all fwmark 0x1 lookup 100")
+    assert Field.MARK not in unseen(rules)
