@@ -268,6 +268,10 @@ class Interactive:
         """Whether it has ended."""
         return self._process.poll() is not None
 
+    def wait(self) -> None:
+        """Wait for its end."""
+        self._process.wait()
+
     def stop(self) -> None:
         """Kill it if it has not ended."""
         if not self.ended:

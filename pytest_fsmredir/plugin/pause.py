@@ -10,10 +10,9 @@ from contextlib import contextmanager
 import pytest
 
 from pytest_fsmredir.backends.protocols import JudgedMesh, Suspect
-from pytest_fsmredir.config.parsing import NETNS
-from pytest_fsmredir.config.settings import Settings
-from pytest_fsmredir.errors import SettingsError
+from pytest_fsmredir.errors import BackendError, SettingsError
 from pytest_fsmredir.model.outcomes import Row
+from pytest_fsmredir.text import printable
 
 _SHEET = """
 paused at {check}[{variant}], as root in the pod {address}; "exit" goes on
@@ -48,7 +47,10 @@ class Pause:
             )  # fmt: skip
             sys.stdout.write(sheet)
             sys.stdout.flush()
-            mesh.enter(pod)
+            try:
+                mesh.enter(pod)
+            except BackendError as error:  # such as a cluster that admits no container; go on
+                sys.stdout.write(f"no shell: {printable(str(error))}\n")
 
 
 @contextmanager
@@ -65,18 +67,16 @@ def terminal(config: pytest.Config) -> Iterator[None]:
         capture.resume()
 
 
-def require_terminal(settings: Settings, config: pytest.Config) -> None:
+def require_terminal(config: pytest.Config) -> None:
     """Require what a pause needs.
 
     Raises:
-        SettingsError: The run is distributed, has no terminal, or uses another backend.
+        SettingsError: The run is distributed, or has no terminal.
     """
     if config.getoption("dist", "no") != "no" or hasattr(config, "workerinput"):
         raise SettingsError(
             "--fsm-pause-on-fail: workers of pytest-xdist have no terminal: leave out -n"
         )
-    if settings.backends != (NETNS,):
-        raise SettingsError("--fsm-pause-on-fail: only the backend netns can open a shell in a pod")
     with terminal(config):
         if not (os.isatty(0) and os.isatty(1)):
             raise SettingsError("--fsm-pause-on-fail: standard input or output is not a terminal")

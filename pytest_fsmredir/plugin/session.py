@@ -116,7 +116,7 @@ def prepare(config: pytest.Config) -> list[ConformanceHooks | BenchmarkHooks]:
         if settings.pause_on_fail:
             from pytest_fsmredir.plugin.pause import Pause, require_terminal
 
-            require_terminal(settings, config)
+            require_terminal(config)
             runner.pause = Pause(config)
         if not config.option.collectonly and not is_worker(config):
             _make_ready(hooks)

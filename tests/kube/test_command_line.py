@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start(kind: KindOptions, tmp_path: Path) -> Start:
-    """Starts pytest on the session's cluster, in an empty directory."""
+def command(kind: KindOptions) -> list[str]:
+    """The command line that runs pytest on the session's cluster."""
     kubeconfig = Path(handle_of(kind).kubeconfig_path).absolute()
     options = [
         f"--cluster-name={kind.name}",
@@ -50,11 +51,16 @@ def start(kind: KindOptions, tmp_path: Path) -> Start:
         *([f"--kind-bin={kind.kind}"] if kind.kind else []),
         *([f"--kind-kubectl-bin={kind.kubectl}"] if kind.kubectl else []),
     ]
-    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
+
+
+@pytest.fixture
+def start(command: list[str], tmp_path: Path) -> Start:
+    """Starts pytest on the session's cluster, in an empty directory."""
 
     def started(*arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*argv, *arguments], cwd=tmp_path, text=True,
+            [*command, *arguments], cwd=tmp_path, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
@@ -139,6 +145,31 @@ def destinations(capture: bytes) -> set[int]:
         found |= {packet.destination.port} if packet.opens else set()
         at += 16 + length
     return found
+
+
+def test_shell_opens_in_the_pod_of_a_failure(command: list[str], tmp_path: Path) -> None:
+    """Catches: a shell that is not in the pod, or may not read its rules."""
+    ours, theirs = pty.openpty()
+    asked = ["--fsm-backend", "kind", "--fsm-init-cmd", "true", "--fsm-check", "OUT-001"]
+    how = ["--fsm-conformance", "--fsm-ip", "4", "--fsm-evidence", "off", "--fsm-pause-on-fail"]
+    run = subprocess.Popen(
+        [*command, *how, *asked], cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    lines = b"iptables-save -V; setpriv --reuid=1000 --clear-groups id -u; exit\n"
+    os.write(ours, lines)
+    printed = b""
+    with suppress(OSError):  # EIO: the other side is closed
+        while piece := os.read(ours, 65536):
+            printed += piece
+    os.close(ours)
+
+    assert run.wait(LIMIT_S) == pytest.ExitCode.TESTS_FAILED, printed.decode()
+    sheet, _, shell = printed.decode().partition("try\r\n")
+    assert "paused at OUT-001[kind-nft-v4], as root in the pod 10." in sheet
+    assert "(nf_tables)\r\n1000\r\n" in shell
+    assert "verdict: nonconformant" in shell
 
 
 def test_rules_file_programs_real_pods(start: Start, tmp_path: Path) -> None:

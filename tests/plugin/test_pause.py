@@ -6,11 +6,19 @@ import os
 import pty
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from pytest_fsmredir.errors import BackendError
+from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
+from pytest_fsmredir.plugin.pause import Pause
 from tests.plugin.conftest import Project
+
+if TYPE_CHECKING:
+    from pytest_fsmredir.backends.protocols import JudgedMesh, Suspect
 
 RUN = ("--fsm-init-cmd", "true", "--fsm-ip", "4", "--fsm-check", "OUT-001")
 
@@ -47,6 +55,27 @@ def test_a_pause_without_a_terminal_is_refused(project: Project) -> None:
     ended = project.conform("--fsm-pause-on-fail", *RUN)
     assert ended.status == pytest.ExitCode.USAGE_ERROR
     assert "--fsm-pause-on-fail: standard input or output is not a terminal" in ended.output
+
+
+class NoShell:
+    """A mesh whose cluster admits no container."""
+
+    def enter(self, _pod: object) -> None:
+        raise BackendError("pod web takes no ephemeral container")
+
+
+def test_run_goes_on_where_no_shell_opens(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches: a cluster without ephemeral containers ends the run, or hides the reason."""
+    monkeypatch.setattr("pytest_fsmredir.plugin.pause.terminal", nullcontext)
+    row = Row(check="OUT-001", variant=Variant("kind", "nft", 4), outcome=Outcome.FAIL)
+    pod = SimpleNamespace(address="10.1.0.5")
+    Pause(pytestconfig)(row, cast("JudgedMesh", NoShell()), cast("Suspect", pod))
+
+    written = capsys.readouterr().out
+    assert "paused at OUT-001[kind-nft-v4]" in written
+    assert written.endswith("no shell: pod web takes no ephemeral container\n")
 
 
 def test_a_pause_of_workers_is_refused(project: Project) -> None:

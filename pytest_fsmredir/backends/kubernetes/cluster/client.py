@@ -42,15 +42,18 @@ class Cluster:
 
     Attributes:
         options: Command line options of pytest_fsmredir's commands that name the same cluster.
+        kubectl: A command line that starts with kubectl and names the same cluster.
     """
 
     options: tuple[str, ...] = ()
+    kubectl: tuple[str, ...] = ("kubectl",)
 
     def __init__(self, kubeconfig: Path | None, context: str | None = None) -> None:
         self.options = (
             *(("--kubeconfig", str(kubeconfig.absolute())) if kubeconfig else ()),
             *(("--context", context) if context else ()),
         )
+        self.kubectl = ("kubectl", *self.options)
         kubernetes = _kubernetes()
         configuration = kubernetes.client.Configuration()
         try:

@@ -185,6 +185,7 @@ def named_site(name: str, *, kind: str = "", kubectl: str = "") -> Iterator[Kind
 def running_site(handle: KindCluster) -> Iterator[KindSite]:
     """Use a running kind cluster for the block, given its handle."""
     with closing(Cluster(handle.kubeconfig_path)) as cluster:
+        cluster.kubectl = (str(handle.kubectl_path), *cluster.options)
         # Name the cluster and not its kubeconfig, which may be a temporary file.
         programs = ("--kind-bin", str(handle.kind_path), "--kind-kubectl-bin")
         cluster.options = ("--kind-cluster", handle.name, *programs, str(handle.kubectl_path))

@@ -15,6 +15,7 @@ from pytest_fsmredir.backends.facets import MadeFacets
 from pytest_fsmredir.backends.kubernetes.mesh.capturing import captured
 from pytest_fsmredir.backends.kubernetes.mesh.fates_observed import Witnessing
 from pytest_fsmredir.backends.kubernetes.mesh.fates_recorded import Recording
+from pytest_fsmredir.backends.kubernetes.mesh.pausing import enter
 from pytest_fsmredir.backends.kubernetes.mesh.places import KubeOutside, KubePlace
 from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod, own_pod
 from pytest_fsmredir.backends.kubernetes.mesh.source import MeshSource
@@ -211,8 +212,8 @@ class KubeMesh:
         ]
 
     def enter(self, pod: Pod) -> None:
-        """Not offered here: kubectl exec opens a shell."""
-        raise BackendError(f"no shell was opened in the pod {pod.address}: use kubectl exec")
+        """Run a shell in a pod on the terminal of this process, until it ends."""
+        enter(own_pod(pod), self.iptables)
 
     def mark(self) -> int:
         """Return the number of known acceptances."""

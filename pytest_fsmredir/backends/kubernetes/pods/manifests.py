@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -28,10 +29,7 @@ from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.sidecars.recorder import HEALTH_UID
 
 _LIBRARIES = "libraries.zip"
-_WITH_VARIANT_FIRST = [
-    "/bin/sh",
-    "-c",
-    """
+_VARIANT_FIRST = """
 export PATH="$PATH:/usr/sbin:/sbin"
 tools=/tmp/fsmredir-tools
 mkdir -p $tools
@@ -40,15 +38,29 @@ mkdir -p $tools
     ln -sf "$(command -v $family-$FSM_IPTABLES$tool)" $tools/$family$tool
   done
 done
-cd "$(mktemp -d)" || exit
-PATH="$tools:$PATH" exec "$@" </dev/null
-""",
-    "sh",
-]
-"""Run the remaining arguments with the iptables programs of the wanted variant first on PATH.
+export PATH="$tools:$PATH"
+"""
+"""Put the iptables programs of the variant in FSM_IPTABLES first on PATH.
 
 The variant native has no such programs; its nft is on PATH in the image.
 """
+
+_WITH_VARIANT_FIRST = [
+    "/bin/sh",
+    "-c",
+    f"""{_VARIANT_FIRST}
+cd "$(mktemp -d)" || exit
+exec "$@" </dev/null
+""",
+    "sh",
+]
+"""Run the remaining arguments with the iptables programs of the wanted variant first on PATH."""
+
+
+def shell_command(iptables: IptablesVariant, prompt: str) -> list[str]:
+    """Return the command of an interactive shell with the programs of a variant first on PATH."""
+    settings = f"export FSM_IPTABLES={iptables.value} PS1={shlex.quote(prompt)} HOME=/"
+    return ["/bin/sh", "-c", f"{settings}\n{_VARIANT_FIRST}\ncd /; exec /bin/sh -i"]
 
 
 class AgentIn(StrEnum):
