@@ -10,9 +10,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from os import SEEK_END
 from pathlib import Path
-from typing import IO
 
 from pytest_fsmredir.errors import CommandError
 
@@ -71,8 +69,7 @@ def run_any(
         CommandError: It could not be started.
     """
     with _memory() as source, _memory() as out, _memory() as err:
-        source.write(stdin.encode())
-        source.seek(0)
+        _put(source, stdin.encode())
         process = _started(argv, (source, out, err), env, cwd, group=0 if apart else None)
         ended = False
         try:
@@ -90,7 +87,7 @@ def run_any(
 
 def _started(
     argv: Sequence[str],
-    files: tuple[IO[bytes], IO[bytes], IO[bytes]],
+    files: tuple[int, int, int],
     env: Mapping[str, str] | None,
     cwd: Path | None,
     group: int | None,
@@ -122,9 +119,25 @@ def _ends(pid: int, timeout_s: float, killed_by: int | None) -> bool:
         os.close(handle)
 
 
-def _memory() -> IO[bytes]:
-    """Return an unnamed file in memory."""
-    return os.fdopen(os.memfd_create("fsmredir"), "w+b")
+@contextmanager
+def _memory() -> Iterator[int]:
+    """Yield the descriptor of an unnamed file in memory.
+
+    A file object would cost more than the start of a small program.
+    """
+    memory = os.memfd_create("fsmredir")
+    try:
+        yield memory
+    finally:
+        os.close(memory)
+
+
+def _put(memory: int, content: bytes) -> None:
+    """Write a file in memory, and return to its start."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(memory, left) :]
+    os.lseek(memory, 0, os.SEEK_SET)
 
 
 class Survivor:
@@ -193,7 +206,7 @@ kill -KILL 0
 class Running:
     """A program that runs in parallel and ends with this process."""
 
-    def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], errors: int) -> None:
         self._process, self._errors = process, errors
 
     def errors(self) -> str:
@@ -205,7 +218,7 @@ class Running:
         if self._process.returncode is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.communicate()
-            self._errors.close()
+            os.close(self._errors)
 
 
 def spawn(
@@ -236,7 +249,7 @@ def spawn(
     Raises:
         CommandError: It could not be started.
     """
-    errors = _memory()
+    errors = os.memfd_create("fsmredir")
     try:
         process = subprocess.Popen(
             ["/bin/sh", "-c", _KEEPER, "sh", last_words, *argv],
@@ -244,7 +257,7 @@ def spawn(
             user=uid, group=gid, extra_groups=(), pass_fds=inherited, start_new_session=True,
         )  # fmt: skip
     except OSError as error:
-        errors.close()
+        os.close(errors)
         raise CommandError(argv, 127, str(error)) from None
     return Running(process, errors)
 
@@ -315,6 +328,7 @@ def held(argv: Sequence[str]) -> Iterator[HeldProgram]:
                 process.kill()
 
 
-def _tail(stream: IO[bytes]) -> str:
-    stream.seek(max(0, stream.seek(0, SEEK_END) - OUTPUT_LIMIT))
-    return stream.read().decode(errors="replace")
+def _tail(memory: int) -> str:
+    size = os.fstat(memory).st_size
+    kept = min(size, OUTPUT_LIMIT)
+    return os.pread(memory, kept, size - kept).decode(errors="replace")

@@ -6,6 +6,7 @@ import atexit
 import os
 import tempfile
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 from pytest_fsmredir import procs
@@ -13,12 +14,20 @@ from pytest_fsmredir import procs
 # Standard input reaches its end when this process ends, even by SIGKILL. PATH may lack rm.
 _REMOVE_AFTERWARDS = 'PATH=/usr/bin:/bin${PATH:+:$PATH}; read -r line; rm -rf -- "$1"'
 
+_numbers = count(1)
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - nothing there is guessed: mkdtemp makes it ours alone
 
 
-def directory(purpose: str) -> Path:
-    """Return a new temporary directory. It is removed when this process ends."""
-    return Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=_base()))
+def directory(purpose: str, inside: Path | None = None) -> Path:
+    """Return a new temporary directory. It is removed when this process ends.
+
+    Args:
+        purpose: The start of its name.
+        inside: A temporary directory of this process to hold it; None for the common one.
+    """
+    made = (inside or _base()) / f"{purpose}-{os.getpid()}-{next(_numbers)}"
+    made.mkdir(mode=0o700)
+    return made
 
 
 @cache

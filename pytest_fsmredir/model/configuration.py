@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ PORT_LISTS = (ListName.OUTBOUND_PORT_EXCLUSION, ListName.INBOUND_PORT_EXCLUSION)
 _INTERFACE = re.compile(r"[^\s/:,\0]+")
 _INTERFACE_BYTES = 15  # IFNAMSIZ less the NUL (linux/if.h)
 _DECIMAL = re.compile(r"[0-9]{1,5}")
+_MESH_CONFIG_KEYS = [name.mesh_config_key for name in ListName]
 
 T = TypeVar("T")
 
@@ -154,7 +156,7 @@ def _reject_annotations(annotations: object) -> None:
 
 
 def _reject_lists(traffic: object) -> None:
-    known = [name.mesh_config_key for name in ListName]
+    known = _MESH_CONFIG_KEYS
     if not isinstance(traffic, Mapping):
         raise MeshConfigError(
             f"MeshConfig spec.traffic: {traffic!r} must be a mapping such as"
@@ -183,6 +185,7 @@ def parse_port(text: str) -> int:
     return int(text)
 
 
+@lru_cache(maxsize=1 << 14)
 def parse_ip_range(text: str) -> Network:
     """Return a CIDR range; host bits are cleared, so ``2.2.2.2/24`` is ``2.2.2.0/24``.
 

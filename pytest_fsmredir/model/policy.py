@@ -21,20 +21,32 @@ class ListName(StrEnum):
     @property
     def annotation(self) -> str | None:
         """Key of the pod annotation, or None for the interface list, which has mesh scope only."""
-        if self is ListName.NETWORK_INTERFACE_EXCLUSION:
-            return None
-        return "flomesh.io/" + self.value.replace("_", "-")
+        return _ANNOTATIONS[self]
 
     @property
     def mesh_config_key(self) -> str:
         """Key under ``spec.traffic`` of a MeshConfig, such as ``outboundPortExclusionList``."""
-        first, *rest = self.value.split("_")
-        return first + "".join("IP" if word == "ip" else word.capitalize() for word in rest)
+        return _MESH_CONFIG_KEYS[self]
 
     @property
     def variable(self) -> str:
         """Name of the environment variable of the contract."""
         return "FSM_" + self.value.upper()
+
+
+def _annotation(name: ListName) -> str | None:
+    if name is ListName.NETWORK_INTERFACE_EXCLUSION:
+        return None
+    return "flomesh.io/" + name.value.replace("_", "-")
+
+
+def _mesh_config_key(name: ListName) -> str:
+    first, *rest = name.value.split("_")
+    return first + "".join("IP" if word == "ip" else word.capitalize() for word in rest)
+
+
+_ANNOTATIONS = {name: _annotation(name) for name in ListName}
+_MESH_CONFIG_KEYS = {name: _mesh_config_key(name) for name in ListName}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
