@@ -17,6 +17,9 @@ from pytest_fsmredir.rules.vocabulary import address
 NOWHERE: Final = frozenset({"blackhole", "unreachable", "prohibit"})
 """Types of routes whose packets are lost (ip-route(8))."""
 
+USUAL_TABLES: Final = frozenset({"local", "main", "default"})
+"""The routing tables that every packet is looked up in. Only a routing rule leads to others."""
+
 EXAMPLE_ADDRESSES = ("10.244.0.10", "fd00:10:244::a")
 """A pod's default addresses; they lie in the pod range of the document's examples."""
 
@@ -102,6 +105,8 @@ class Surroundings:
     def unusual(self, routing: Routing, family: int) -> Intervals:
         """Return the destinations of routes that lead to nowhere, or to the pod for foreign ones.
 
+        The tables that a further routing rule leads to do not count.
+
         Args:
             routing: The pod's routing.
             family: IP version.
@@ -111,7 +116,8 @@ class Surroundings:
         if family == 6:
             own = joined([*own, _LINK_LOCAL])  # each interface has such an address
         foreign = outside(own, width)
-        routes = [route for table in routing.tables.values() for route in table]
+        tables = (table for name, table in routing.tables.items() if name in USUAL_TABLES)
+        routes = [route for table in tables for route in table]
         nowhere = [route.destination for route in routes if route.kind in NOWHERE]
         here = joined(route.destination for route in routes if route.kind == "local")
         return joined([*nowhere, *common(here, foreign)])

@@ -20,7 +20,7 @@ from pytest_fsmredir.rules.bdd import NONE, joined
 from pytest_fsmredir.rules.ends import NO_ROUTE, SOURCE_CHANGED, End, EndKind, Ends, Move, Observer
 from pytest_fsmredir.rules.forms import DEVICE_HOOKS, Chain, Field, Hook, Kind
 from pytest_fsmredir.rules.passage import Model, Passage
-from pytest_fsmredir.rules.pod import NOWHERE
+from pytest_fsmredir.rules.pod import NOWHERE, USUAL_TABLES
 from pytest_fsmredir.rules.ruleset import PolicyRule, Route
 from pytest_fsmredir.rules.space import LOOPBACK, Bits, Environment
 from pytest_fsmredir.rules.vocabulary import INVALID, NEW, RELATED, UNTRACKED
@@ -30,7 +30,8 @@ _TRACKING: Final = -200
 _NAT: Final = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
 _OF_DESTINATION: Final = frozenset({Hook.PREROUTING, Hook.OUTPUT})
 _HERE: Final = frozenset({"local", "broadcast", "anycast"})
-_USUAL_TABLES: Final = frozenset({"local", "main", "default"})
+_BY_LO: Final = frozenset({"local", "anycast"})
+"""Types of routes whose outgoing packets pass lo; those of a broadcast leave by its interface."""
 _BROAD: Final = {4: (0xE0000000, 2**32 - 1), 6: (0xFF << 120, 2**128 - 1)}
 
 
@@ -207,7 +208,7 @@ class Walk:
         """Route packets again; return those that have an outgoing interface."""
         routed = NONE
         for kind, device, some in self._looked_up(packets):
-            name = "lo" if kind in _HERE else device
+            name = "lo" if kind in _BY_LO else device
             if kind in NOWHERE or name not in self._space.interfaces:
                 self.way.end(End(EndKind.LOST, f"{NO_ROUTE} {kind}"), some)
                 continue
@@ -221,7 +222,7 @@ class Walk:
 
     def _led_astray(self, packets: int) -> int:
         """Route packets that an additional routing rule or an unusual route leads elsewhere."""
-        special = [r for r in self._model.routing.rules if r.table not in _USUAL_TABLES]
+        special = [r for r in self._model.routing.rules if r.table not in USUAL_TABLES]
         led = self._bdd.union(self._space.holds(rule.test, self.way.at) for rule in special)
         unusual = self._model.unusual_routes
         there = self._space.within(self.way.at[Field.DESTINATION], unusual)

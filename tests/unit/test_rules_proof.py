@@ -71,6 +71,30 @@ def test_redirect_to_the_same_port_changes_nothing() -> None:
     assert findings([*lines[:first], other, *lines[first:]], policy) != []
 
 
+ROUTES = """\
+0: from all lookup local
+100: from all fwmark 0x53b lookup 133
+32766: from all lookup main
+default via 10.2.0.1 dev eth0
+10.7.0.0/24 dev net1 proto kernel scope link src 10.7.0.9
+local 10.2.0.9 dev eth0 table local
+local 127.0.0.0/8 dev lo table local
+broadcast 10.2.0.255 dev eth0 table local
+local 10.7.0.9 dev net1 table local
+local default dev lo table 133
+"""
+
+
+def test_table_that_only_marks_lead_to_is_not_for_others() -> None:
+    """Catches: flows of a pod with TPROXY that the model sends where only marked packets go."""
+    policy = replace(Policy(), network_interface_exclusion_list=("net1",))
+    rules = read_text("\n".join([*reference(policy), ROUTES]))
+    pod = Surroundings.of(rules, ["10.2.0.9"], closed=True)
+    prover = Prover(rules, policy, 4, pod)
+    found = [f for each in Direction for f in prover.prove(each).findings]
+    assert [str(f.packet) for f in found if f.packet.mark != 0x53B] == []
+
+
 def planted(chance: random.Random, family: int) -> tuple[str, str]:
     """Return (chain, conditions) of an exemption that the policy does not contain."""
     address = (
