@@ -124,17 +124,16 @@ def scene_of(site: Sandbox, family: int) -> ProbeTargets:
     return ProbeTargets(
         family=family,
         server=SERVER[family],
-        pod=_address_on(site, 0, family),
+        pod=_addresses_on(site, 0, family)[0],
         loopback=LOOPBACK[family],
         silent=SILENT[family],
-        second=_address_on(site, 1, family) if with_second else None,
+        second=next(iter(_addresses_on(site, 1, family)), None) if with_second else None,
         beyond=str(behind[10]) if with_second else None,
     )
 
 
-def _address_on(site: Sandbox, link: int, family: int) -> str:
-    addresses = site.links[link].addresses
-    return next(each for each in addresses if ip_address(each).version == family)
+def _addresses_on(site: Sandbox, link: int, family: int) -> list[str]:
+    return [each for each in site.links[link].addresses if ip_address(each).version == family]
 
 
 def _how(probe: ProbeFlow) -> tuple[Transport, bool, int | None]:

@@ -20,7 +20,7 @@ from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.flow import Claim, Flow
 from pytest_fsmredir.model.oracle import expected, level_of
 from pytest_fsmredir.model.reserved import SIDECAR_UID
-from pytest_fsmredir.probing.aim import ProbeFlow, probes
+from pytest_fsmredir.probing.aim import ProbeTargets, can_be_dialled, probes
 from pytest_fsmredir.probing.search import search
 from pytest_fsmredir.probing.trial import verdicts
 
@@ -67,7 +67,8 @@ class ReplayChecks:
         ) -> None:
             pod, asked = self._pod(mesh), self._capture.configuration
             pod.connect(mesh.server, 8080)  # shows whether the sidecar dials itself
-            found = search(mesh, pod, programs, kernel, taps, forged, level, asked)
+            beyond = self._beyond(mesh.family)
+            found = search(mesh, pod, programs, kernel, taps, forged, level, asked, beyond)
             agrees = self._with_gaps(found.agrees)
             if not agrees:  # the question records the proof in the result of the check
                 raise Unmet(agrees)
@@ -81,11 +82,10 @@ class ReplayChecks:
     def _verdicts(self, mesh: NetnsMesh, pod: NetnsPod, level: Level) -> Iterator[Claim]:
         """Send the flows of a level at the edges of the policy, and yield the claim about each."""
         policy, own = self._capture.configuration.policy(), pod.addresses
-        scene = scene_of(pod.site, mesh.family)
-        flows = (self._on_interface(each) for each in probes(policy, scene))
+        scene = self._scene(mesh, pod)
         chosen = [
             each
-            for each in flows
+            for each in probes(policy, scene)
             if level_of(policy, each.flow, scene.pod) is level and self._applies(each.flow, own)
         ]
         with closing(NetnsHosts(mesh.backend, pod.site, scene)) as hosts:
@@ -93,11 +93,24 @@ class ReplayChecks:
             for _, claim in verdicts(chosen, hosts, oracle, listening=True):
                 yield claim
 
-    def _on_interface(self, probe: ProbeFlow) -> ProbeFlow:
-        """Return a flow on the primary interface of the captured pod, whatever its name is."""
+    def _scene(self, mesh: NetnsMesh, pod: NetnsPod) -> ProbeTargets:
+        """Return the addresses around the pod, with the names of its interfaces."""
         names = [each.name for each in self._capture.interfaces]
-        place = {"eth0": 0, "net1": 1}[probe.flow.interface]
-        return probe._replace(flow=replace(probe.flow, interface=names[min(place, len(names) - 1)]))
+        return replace(
+            scene_of(pod.site, mesh.family),
+            interfaces=(names[0], names[min(1, len(names) - 1)]),
+            beyond=self._beyond(mesh.family),
+        )
+
+    def _beyond(self, family: int) -> str | None:
+        """Return an address that a route leads to by the second interface; None without one."""
+        names = [each.name for each in self._capture.interfaces][1:2]
+        for network, device in self._capture.ways_out(family):
+            host = str(network[min(10, network.num_addresses - 1)])
+            leads = device in names and self._capture.interface_to(host) == device
+            if leads and can_be_dialled(host) and host not in self._capture.addresses:
+                return host
+        return None
 
     def _applies(self, flow: Flow, own: tuple[str, ...]) -> bool:
         return self._claims_hairpin or not (

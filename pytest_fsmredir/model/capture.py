@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_interface
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 from typing import Final
 
 from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.listings import ways_out
 from pytest_fsmredir.model.policy import ListName
 
 READ_BY_A_MESH: Final = frozenset(
@@ -95,6 +97,35 @@ class Capture:
     def addresses(self) -> tuple[str, ...]:
         """Every address of the pod, without loopback, in the order of the file."""
         return tuple(host for interface in self.interfaces for host in interface.hosts)
+
+    def interface_of(self, address: str) -> str:
+        """Return the interface with an address of the pod; the primary one for another address."""
+        owners = (each.name for each in self.interfaces if address in each.hosts)
+        return next(owners, self.interfaces[0].name)
+
+    def interface_to(self, host: str) -> str:
+        """Return the interface of the most specific route to a remote address.
+
+        It is the primary one if no route of the main table leads there.
+        """
+        address = ip_address(host)
+        found = {
+            network.prefixlen: device
+            for network, device in reversed(self.ways_out(address.version))
+            if address in network
+        }
+        return found[max(found)] if found else self.interfaces[0].name
+
+    def ways_out(self, family: int) -> list[tuple[IPv4Network | IPv6Network, str]]:
+        """Return the destination and the interface of each route of an IP version."""
+        names = {each.name for each in self.interfaces}
+        everywhere = "0.0.0.0/0" if family == 4 else "::/0"
+        found = []
+        for text, device in ways_out(self.listings.get(f"route{family}", "")):
+            with suppress(ValueError):  # the replay rejects a wrong line and names it
+                network = ip_network(everywhere if text == "default" else text, strict=False)
+                found += [(network, device)] if device in names else []
+        return found
 
     @property
     def families(self) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pytest_fsmredir.errors import CaptureError
@@ -17,6 +17,34 @@ KEPT: Final = (
 
 _COUNTERS = re.compile(r"^\[\d+:\d+\] ")
 _POLICY_COUNTERS = re.compile(r"^(:\S+ \S+) \[\d+:\d+\]$")
+
+
+ROUTE_KINDS: Final = frozenset(
+    {
+        "anycast", "blackhole", "broadcast", "local", "multicast", "prohibit", "throw", "unicast",
+        "unreachable",
+    }
+)  # fmt: skip
+"""The types of a route, with which its line can begin (ip-route(8))."""
+
+
+def word_after(words: Sequence[str], name: str) -> str:
+    """Return the word after another one; empty if there is none."""
+    return words[words.index(name) + 1] if name in words[:-1] else ""
+
+
+def ways_out(listing: str) -> Iterator[tuple[str, str]]:
+    """Yield (destination, interface) of each ordinary route of the main table.
+
+    Args:
+        listing: The output of ``ip route show table all``.
+    """
+    for words in map(str.split, listing.splitlines()):
+        if not words or word_after(words, "table"):
+            continue
+        kind = words.pop(0) if words[0] in ROUTE_KINDS else "unicast"
+        if words and kind == "unicast":
+            yield words[0], word_after(words, "dev")
 
 
 def without_counters(listing: str) -> str:

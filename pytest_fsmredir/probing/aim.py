@@ -69,8 +69,9 @@ class ProbeTargets:
         pod: The pod's primary address.
         loopback: The loopback address.
         silent: An outside address that answers nothing.
-        second: The pod's address on its interface ``net1``; None when it has no such interface.
-        beyond: A remote address that ``net1`` leads to.
+        second: The pod's address on its second interface; None when it has no such interface.
+        beyond: A remote address that the second interface leads to.
+        interfaces: The names of the pod's first and second interface.
         answered: Ranges that the outside answers for, in addition to the server; None for every
             address.
     """
@@ -82,6 +83,7 @@ class ProbeTargets:
     silent: str
     second: str | None = None
     beyond: str | None = None
+    interfaces: tuple[str, str] = ("eth0", "net1")
     answered: tuple[Network, ...] | None = None
 
 
@@ -167,10 +169,9 @@ def _inbound(policy: Policy, scene: ProbeTargets) -> Iterator[Flow]:
     listed = ports_at((*policy.inbound_port_exclusion_list, *RESERVED_PORTS))
     foreign = policy.outbound_port_exclusion_list[:_FEW]
     for port in (_ordinary_port(policy), *listed, *foreign):
-        if _has_meaning_inbound(policy, "eth0", port):
-            yield Flow(Direction.INBOUND, Address(scene.pod, port))
-        if scene.second is not None and _has_meaning_inbound(policy, "net1", port):
-            yield Flow(Direction.INBOUND, Address(scene.second, port), interface="net1")
+        for name, address in zip(scene.interfaces, (scene.pod, scene.second), strict=True):
+            if address is not None and _has_meaning_inbound(policy, name, port):
+                yield Flow(Direction.INBOUND, Address(address, port), interface=name)
 
 
 def _has_meaning_inbound(policy: Policy, interface: str, port: int) -> bool:
@@ -221,7 +222,7 @@ def _free(ports: Sequence[int]) -> Iterator[int]:
 
 
 def _from_pod(scene: ProbeTargets, address: str, port: int, uid: int) -> Flow:
-    interface = "net1" if address == scene.beyond else "eth0"
+    interface = scene.interfaces[address == scene.beyond]
     return Flow(Direction.OUTBOUND, Address(address, port), uid=uid, interface=interface)
 
 

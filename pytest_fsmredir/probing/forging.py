@@ -43,6 +43,7 @@ class Means:
         taps: Shows the packets on the pod's link.
         forged: Sends packets made by hand.
         policy: The policy of the pod.
+        interface: The pod's first interface, which the packets pass.
     """
 
     mesh: Mesh
@@ -50,6 +51,7 @@ class Means:
     taps: Taps
     forged: ForgedPackets
     policy: Policy
+    interface: str = "eth0"
 
 
 class Forger:
@@ -57,7 +59,7 @@ class Forger:
 
     def __init__(self, means: Means) -> None:
         self._mesh, self._pod, self._policy = means.mesh, means.pod, means.policy
-        self._taps, self._forged = means.taps, means.forged
+        self._taps, self._forged, self._first = means.taps, means.forged, means.interface
         self._ports = count(_FIRST)
         self._unanswered = 0
 
@@ -83,7 +85,7 @@ class Forger:
 
     def _can(self, packet: Packet) -> bool:
         """Whether the packet can be forged, and forged packets are still seen to pass."""
-        plain = not packet.gid and not packet.mark and packet.interface == "eth0"
+        plain = not packet.gid and not packet.mark and packet.interface == self._first
         return plain and self._unanswered < _UNANSWERED_AT_MOST
 
     def _try(self, packet: Packet, route: Route, made: dict[str, syns.Make]) -> str | None:
@@ -137,7 +139,9 @@ class Forger:
 
     def _required(self, to: Address) -> Route:
         """Return the route of a connection from outside to an address of the pod."""
-        return expected(self._policy, Flow(Direction.INBOUND, to), self._pod.addresses)
+        return expected(
+            self._policy, Flow(Direction.INBOUND, to, interface=self._first), self._pod.addresses
+        )
 
     def _follow(self, to: Address) -> Address:
         """Send a usual SYN of the sidecar, which leaves the pod (SPEC-4.1)."""

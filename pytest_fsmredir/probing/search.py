@@ -108,8 +108,10 @@ def search(
         )
     except RulesError as why:
         return _unread(f"the rules were not understood: {why}")
-    sender = Sender(mesh, pod, kernel, beyond, found.seeker.model.surroundings)
-    hunt = _Hunt(found, sender, Forger(Means(mesh, pod, taps, forged, policy)), mesh.timeout_s)
+    around = found.seeker.model.surroundings
+    sender = Sender(mesh, pod, kernel, beyond, around)
+    means = Means(mesh, pod, taps, forged, policy, next(iter(around.addresses)))
+    hunt = _Hunt(found, sender, Forger(means), mesh.timeout_s)
     hunt.open += found.remarks
     for finding in [f for f in found.findings if f.duty.level is level][:_SENT_AT_MOST]:
         hunt.judge(finding)

@@ -21,9 +21,6 @@ from pytest_fsmredir.rules.packet import ICMP, ICMPV6, SYN, TCP, UDP
 from pytest_fsmredir.rules.seek import Seeker, Taste, one, usual_taste
 from pytest_fsmredir.rules.vocabulary import INVALID, NEW, address
 
-SECOND: Final = "net1"
-"""The name of a pod's second interface."""
-
 ECN_SYN: Final = 0xC2
 SYN_ACK: Final = 0x12
 ECHO_TYPE: Final = {ICMP: 8, ICMPV6: 128}
@@ -134,13 +131,13 @@ def _leaving(seeker: Seeker, highest_id: int, beyond: str | None) -> Sequence[in
 
 def _remote(seeker: Seeker, beyond: str | None) -> int:
     """Return the packets to remote addresses, each by the interface that leads to it."""
-    bdd, only, names = seeker.space.bdd, seeker.domain.only, seeker.space.interfaces
-    first = next(name for name in names if name and name != "lo")
+    bdd, only, index = seeker.space.bdd, seeker.domain.only, seeker.space.index
+    first, *others = seeker.model.surroundings.addresses
     usual = only(Field.DESTINATION, dialled(seeker.space.family))
-    found = bdd.both(usual, only(Field.IN, one(names.index(first))))
-    if beyond is not None and SECOND in names:
+    found = bdd.both(usual, only(Field.IN, one(index(first))))
+    if beyond is not None and others:
         there = only(Field.DESTINATION, one(address(beyond)))
-        found = bdd.either(found, bdd.both(there, only(Field.IN, one(names.index(SECOND)))))
+        found = bdd.either(found, bdd.both(there, only(Field.IN, one(index(others[0])))))
     return found
 
 

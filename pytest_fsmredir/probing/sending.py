@@ -43,6 +43,8 @@ class Sender:
     ) -> None:
         self._mesh, self.pod, self._kernel, self.beyond = mesh, pod, kernel, beyond
         own = surroundings.own(mesh.family)
+        self._first, *others = surroundings.addresses
+        self._second = next(iter(others), None)
         self._devices = {address: name for name, owned in own.items() for address in owned}
 
     def send(self, packet: Packet) -> Fate | None:
@@ -108,7 +110,7 @@ class Sender:
             "gid": packet.gid,
             "source": self._source(packet),
             "prepare": _prepared(packet),
-            "interface": "eth0" if packet.interface == "lo" else packet.interface,
+            "interface": self._first if packet.interface == "lo" else packet.interface,
         }
         return self.pod if outbound else self._mesh.client, _host(packet), how
 
@@ -145,8 +147,8 @@ class Sender:
         if outbound and (host.is_loopback or str(host) in self.pod.addresses):
             return packet.interface == "lo"
         if outbound and str(host) == self.beyond:
-            return packet.interface == "net1"
-        if outbound and packet.interface != "eth0":
+            return packet.interface == self._second
+        if outbound and packet.interface != self._first:
             return False
         return any(a <= remote <= b for a, b in ANSWERED[packet.family]) and not any(
             a <= remote <= b for a, b in NOT_ANSWERED[packet.family]

@@ -42,20 +42,32 @@ local fd00:2::9 dev eth0 table local proto kernel metric 0 pref medium
 """
 
 
-def captured(project: Project, variant: str, *, whole: bool, complete: bool = True) -> None:
-    """Capture a pod whose list has 16 ports; a multiport match takes 15."""
+def captured(
+    project: Project, variant: str, *, whole: bool, complete: bool = True, routes: str = ROUTES
+) -> None:
+    """Capture a pod whose list has 16 ports; a multiport match takes 15.
+
+    Args:
+        project: Where to write the files.
+        variant: That of the rules; ``both`` has those of IPv6 in the other one.
+        whole: Whether the rules exempt all 16 ports.
+        complete: Whether nothing is missing in the file.
+        routes: The routes of the pod.
+    """
+    variants = ("legacy", "nft") if variant == "both" else (variant, variant)
+    programs = ("iptables-save", "127.0.0.0/8"), ("ip6tables-save", "::1/128")
     lists = ",".join(map(str, PORTS))
     rules = "".join(
         SAVE.format(
-            heading=HEADINGS[variant].format(program),
+            heading=HEADINGS[kind].format(program),
             loopback=loopback,
             first=",".join(map(str, PORTS[:15])),
             second=f"-A TO_OUT -p tcp --dport {PORTS[15]} -j RETURN\n" if whole else "",
         )
-        for program, loopback in (("iptables-save", "127.0.0.0/8"), ("ip6tables-save", "::1/128"))
+        for kind, (program, loopback) in zip(variants, programs, strict=True)
     )
     project.write(
-        rules=rules + ROUTES + ('{"nftables": []}\n' if complete else ""),
+        rules=rules + routes + ('{"nftables": []}\n' if complete else ""),
         pod__yaml=f'annotations: {{flomesh.io/outbound-port-exclusion-list: "{lists}"}}\n',
     )
     files = ["--rules", "rules", "--annotations", "pod.yaml", "-o", "pod.capture"]
@@ -74,6 +86,28 @@ def test_rebuilt_pod_with_correct_rules_passes(project: Project, variant: str) -
     assert f"POD-001[netns-{variant}-v6]" not in ended.output
     assert ended.verdict == "partial"
     assert "its verdict is at best partial" in ended.output
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_pod_with_rules_of_both_variants_is_rebuilt(project: Project, whole: bool) -> None:
+    """Catches: a replay that loads the rules of one variant alone."""
+    captured(project, "both", whole=whole)
+    ended = project.conform(
+        "--fsm-replay", "pod.capture", "--fsm-check", "POD-001", "--fsm-report", "out"
+    )
+    assert ended.outcomes("POD-001") == (["pass", "pass"] if whole else ["fail", "fail"])
+
+
+def test_pod_with_ipv6_alone_is_rebuilt(project: Project) -> None:
+    """Catches: a replay that needs an IPv4 address, or that gives the pod one."""
+    six = "".join(line for line in ROUTES.splitlines(keepends=True) if "fd00" in line)
+    captured(project, "nft", whole=True, routes=six)
+    ended = project.conform(
+        "--fsm-replay", "pod.capture", "--fsm-check", "POD-*,V6-00*,OUT-001", "--fsm-report", "out"
+    )
+    assert ended.status == 0, ended.output
+    assert ended.outcomes("POD-001") == ["pass"]
+    assert "proved for every address" in ended.output
 
 
 def test_rebuilt_pod_is_proved(project: Project) -> None:

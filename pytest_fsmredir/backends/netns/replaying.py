@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.configurations import asked_for
@@ -25,13 +26,14 @@ from pytest_fsmredir.backends.netns.programs import Confinement
 from pytest_fsmredir.backends.netns.sabotage import Disturbance
 from pytest_fsmredir.backends.netns.sandbox import Sandbox
 from pytest_fsmredir.backends.netns.wiring import CLIENT, NODE, SERVER, VethLink
+from pytest_fsmredir.backends.places import is_loopback
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError, ConfigurationError, NotApplicableError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.model.capture import Capture
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.facets import Facet, needs_met_by
-from pytest_fsmredir.model.flow import Flow, Protocol
+from pytest_fsmredir.model.flow import Direction, Flow, Protocol
 from pytest_fsmredir.model.oracle import expected, level_of
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.traffic.dial import Dial
@@ -224,6 +226,14 @@ class ReplayMesh(NetnsMesh):
         self._pods.append(pod)
         return pod
 
+    def on_interface(self, flow: Flow) -> Flow:
+        """Return a flow with the interface of the captured pod that it passes."""
+        capture, host = self._one.capture, flow.destination.host
+        inside = host in capture.addresses or is_loopback(host)
+        if flow.direction is Direction.OUTBOUND and not inside:
+            return replace(flow, interface=capture.interface_to(host))
+        return replace(flow, interface=capture.interface_of(host))
+
     def require_alike(self, flow: Flow) -> None:
         """Require that the lists of both pods decide equally about a flow.
 
@@ -249,7 +259,7 @@ class _Checked(NetnsPlace):
     def _flow(
         self, to: Place | str, port: int, dial: Dial, protocol: Protocol = Protocol.TCP
     ) -> Flow:
-        flow = super()._flow(to, port, dial, protocol)
+        flow = self._mesh.on_interface(super()._flow(to, port, dial, protocol))
         self._mesh.require_alike(flow)
         return flow
 

@@ -8,14 +8,9 @@ from ipaddress import ip_address, ip_network
 from typing import Final
 
 from pytest_fsmredir.errors import CaptureError
+from pytest_fsmredir.model.listings import ROUTE_KINDS, word_after
 from pytest_fsmredir.model.reserved import GATEWAY
 
-_KINDS: Final = frozenset(
-    {
-        "anycast", "blackhole", "broadcast", "local", "multicast", "prohibit", "throw", "unicast",
-        "unreachable",
-    }
-)  # fmt: skip
 _BY_KERNEL: Final = frozenset({"anycast", "multicast"})
 _WITHOUT_DEVICE: Final = frozenset({"blackhole", "prohibit", "throw", "unreachable"})
 _KEPT: Final = ("src", "table", "metric")
@@ -51,11 +46,11 @@ def commands(
 def _route(
     words: list[str], family: int, devices: Collection[str], own: Collection[str], where: str
 ) -> Iterator[str]:
-    kind = words.pop(0) if words and words[0] in _KINDS else "unicast"
+    kind = words.pop(0) if words and words[0] in ROUTE_KINDS else "unicast"
     if not words or kind in _BY_KERNEL:
         return
     target = _target(words[0], family, where)
-    device = _after(words, "dev")
+    device = word_after(words, "dev")
     kept = [text for name in _KEPT for text in _pair(words, name)]
     if kind in _WITHOUT_DEVICE:
         yield " ".join(["route replace", kind, target, *kept])
@@ -109,10 +104,6 @@ def _rules(listing: str, family: int) -> Iterator[str]:
         yield "rule del priority 0"
 
 
-def _after(words: list[str], name: str) -> str:
-    return words[words.index(name) + 1] if name in words[:-1] else ""
-
-
 def _pair(words: list[str], name: str) -> list[str]:
-    value = _after(words, name)
+    value = word_after(words, name)
     return [name, value] if value else []
