@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_fsmredir.report.plots import plots
 from pytest_fsmredir.report.sums import SUMS, digests_of, sums_text
-from pytest_fsmredir.text import one_line
+from pytest_fsmredir.text import counted, one_line
 
 FOLDER = "benchmark"
 """The directory of the plots in a report."""
@@ -89,7 +89,8 @@ def _table(point: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {each['entries']:,} ranges: {one_line(each['refused'])}"
         for missing in each.get("notMeasured", ()):
             what, why = f"{missing['load']} {missing['case']}", one_line(missing["reason"])
-            yield f"  {each['entries']:,} ranges: {what} not measured: {why}"
+            times = counted(missing["rounds"], "round")
+            yield f"  {each['entries']:,} ranges: {what} not measured in {times}: {why}"
 
 
 def _key(figure: Mapping[str, Any]) -> tuple[str, str]:

@@ -201,7 +201,7 @@ def test_what_cannot_be_measured_has_a_reason() -> None:
     assert large == {"entries": 15, "rounds": 0, "refused": "the list is too long", "figures": []}
     reason = "the connection arrived nowhere"
     assert small["notMeasured"] == [
-        {"load": "connections", "case": "captured", "reason": reason},
+        {"load": "connections", "case": "captured", "reason": reason, "rounds": 3},
     ]
     assert {each["metric"] for each in small["figures"]} == {"programming", "rule memory"}
 
@@ -209,6 +209,21 @@ def test_what_cannot_be_measured_has_a_reason() -> None:
 def test_one_round_is_singular() -> None:
     """Catches: "1 rounds"."""
     assert next(benchmark_lines(measured(SimulatedBench(), rounds=1))) == "<nft> & v4: 1 round"
+
+
+def test_load_that_fails_once_is_measured_in_later_rounds() -> None:
+    """Catches: one lost connection on a busy machine that ends a row for the whole benchmark."""
+
+    class OnceLost(SimulatedBench):
+        @contextmanager
+        def pair(self, entries: int) -> Iterator[Pair]:
+            with super().pair(entries) as made:
+                yield made
+            self.lost = ()
+
+    found = measured(OnceLost(lost=(0, 15)))["points"][0]["lists"]
+    assert [each["notMeasured"][0]["rounds"] for each in found if "notMeasured" in each] == [1]
+    assert {each["figures"][-1]["metric"] for each in found} == {"connect p50"}
 
 
 def test_table_names_ratio_and_reasons() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from pytest_fsmredir.backends.measuring import UnmeasuredError
@@ -36,6 +36,15 @@ def who_accepts(listeners: Mapping[str, socket.socket], timeout_s: float) -> str
     name = names[ready[0][0]]
     abort(listeners[name].accept()[0])
     return name
+
+
+def drain(listeners: Iterable[socket.socket]) -> None:
+    """Reset the connections that wait at some listeners, such as those of a load that failed."""
+    for listener in listeners:
+        poll = select.poll()
+        poll.register(listener, select.POLLIN)
+        while poll.poll(0):
+            abort(listener.accept()[0])
 
 
 @contextmanager

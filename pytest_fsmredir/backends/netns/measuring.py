@@ -20,7 +20,7 @@ from pytest_fsmredir.backends.measuring import (
     Side,
     UnmeasuredError,
 )
-from pytest_fsmredir.backends.netns.accepting import WORDS, answering, who_accepts
+from pytest_fsmredir.backends.netns.accepting import WORDS, answering, drain, who_accepts
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.counters import Counter
 from pytest_fsmredir.backends.netns.kernel_memory import Enter, memory_gauge
@@ -302,6 +302,7 @@ class NetnsPair:
         listener = self._acceptor(side, route.acceptor)
         names = ("outbound", "inbound", "app", "server")
         every = {name: self._acceptor(side, name) for name in names}
+        drain(every.values())
         (probe,) = self._clients(route, 1)
         with probe:
             try:

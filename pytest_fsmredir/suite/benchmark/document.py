@@ -77,8 +77,8 @@ def _of_list(
     missing = measured.unmeasured.get(entries, {})
     if missing:
         found["notMeasured"] = [
-            {"load": str(load), "case": str(case), "reason": why}
-            for (load, case), why in missing.items()
+            {"load": str(load), "case": str(case), "reason": reasons[-1], "rounds": len(reasons)}
+            for (load, case), reasons in missing.items()
         ]
     samples = measured.samples.get(entries, {})
     found["figures"] = [

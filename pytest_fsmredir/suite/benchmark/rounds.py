@@ -61,6 +61,9 @@ class Sample:
 
 Key = tuple[Metric, Case | None]
 
+TRIES = 3
+"""Failures of a load after which it is given up. A busy machine may lose a connection once."""
+
 
 @dataclass
 class Measured:
@@ -69,13 +72,13 @@ class Measured:
     Attributes:
         samples: The values of all rounds, by number of entries and by metric and case.
         refused: Why the implementation refused a list, by its number of entries.
-        unmeasured: Why a load could not be measured, by number of entries.
+        unmeasured: Why a load could not be measured, by number of entries; one reason a failure.
         rounds: The rounds that were made, by number of entries.
     """
 
     samples: dict[int, dict[Key, list[Sample]]] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
-    unmeasured: dict[int, dict[tuple[Load, Case], str]] = field(default_factory=dict)
+    unmeasured: dict[int, dict[tuple[Load, Case], list[str]]] = field(default_factory=dict)
     rounds: dict[int, int] = field(default_factory=dict)
 
     def complete(self, asked: Asked) -> bool:
@@ -141,14 +144,14 @@ def _compare(
     missing = measured.unmeasured.setdefault(entries, {})
     sides = [each for each in pair.sides if each is not Side.TRACKED or case in OF_TRACKED]
     order = draw.sample(sides, len(sides))
-    if what in missing:
+    if len(missing.get(what, ())) == TRIES:
         return
     found: dict[Side, Mapping[Metric, float]] = {}
     try:
         for side in order:
             found[side] = pair.measure(side, load, case)
     except UnmeasuredError as why:
-        missing[what] = str(why)
+        missing.setdefault(what, []).append(str(why))
         return
     for metric, value in found[Side.RULES].items():
         tracked = found.get(Side.TRACKED, {}).get(metric)
