@@ -1,6 +1,6 @@
 """Measure the performance targets: ``python -m benchmarks [NAMES]``.
 
-The names are bare, flows, fuzz, import, runs, exhaustive and scale; none means all.
+The names are bare, flows, fuzz, import, nodes, runs, exhaustive and scale; none means all.
 
 Each figure is the median of several rounds. If a target is a ratio, both sides are measured
 alternately in the same run, so that a slow or busy machine slows both.
@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.nodes import nodes
 from benchmarks.phases import STARTED
 from pytest_fsmredir.backends.netns import privileges
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
@@ -283,6 +284,7 @@ MEASUREMENTS = {
     "exhaustive": exhaustive,
     "fuzz": fuzz,
     "scale": scale,
+    "nodes": nodes,
     "flows": flows,
 }
 

@@ -70,6 +70,10 @@ def tail(text: str, lines: int = 5) -> str:
     return " | ".join(kept[-lines:]) or "(no output)"
 
 
+class NodeLostError(BackendError):
+    """A node of a cluster runs no pods any more, so it cannot be judged."""
+
+
 class PodStoppedError(FsmRedirError):
     """A check wants a pod that the run does not make again, for a reason already reported."""
 

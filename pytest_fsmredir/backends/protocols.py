@@ -170,6 +170,19 @@ class Backend(Protocol):
             exhaustive: Test whole ranges instead of samples.
             node: The node for all pods, one of the nodes that the backend was made for; empty for
                 any.
+
+        Raises:
+            BackendError: The node cannot be judged.
+        """
+        ...
+
+    def renew(self) -> bool:
+        """Replace what all checks share if it was lost; return whether it was.
+
+        A check that ended in an error because of that can run again.
+
+        Raises:
+            BackendError: It cannot be replaced.
         """
         ...
 

@@ -15,6 +15,7 @@ from pytest_fsmredir.model.checks import Check
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.plugin.collection import CheckItem, conformance_directory
 from pytest_fsmredir.plugin.garbage import leave_out_of_collections
+from pytest_fsmredir.plugin.nodes import NodeVerdicts, in_turn
 from pytest_fsmredir.plugin.progress import SweepProgress
 from pytest_fsmredir.plugin.termination import Termination, drop_frames_without_line
 from pytest_fsmredir.report.hygiene import Hygiene
@@ -63,8 +64,9 @@ class ConformanceHooks:
         self._plan, self._results = runner.plan, runner.results
         self._judgement: Judgement | None = None
         self._hygiene = Hygiene()
-        self._collected: list[str] = []
+        self._collected: list[CheckItem] = []
         self._files: list[Path] = []
+        self._node_verdicts = NodeVerdicts(self._plan, self._results)
         self._shared_cluster = ExitStack()
         self._sections = FailureSections(_ROW)
         self._refusal = ""
@@ -113,12 +115,19 @@ class ConformanceHooks:
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Record the checks before a plugin or an option deselects any."""
         if isinstance(item, CheckItem):
-            self._collected.append(item.name)
+            self._collected.append(item)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Order the checks node by node: the pods of a few nodes exist at a time."""
+        items[:] = in_turn(items)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Compare the remaining checks with the recorded ones."""
         left = [item.name for item in session.items if isinstance(item, CheckItem)]
-        self._hygiene.notice_selection(self._collected, left)
+        collected_names = [item.name for item in in_turn(self._collected)]
+        self._hygiene.notice_selection(collected_names, left)
+        self._node_verdicts.expect(session.items)
 
     def pytest_report_collectionfinish(self, items: Iterable[pytest.Item]) -> list[str]:
         """Report how many checks of each profile will run."""
@@ -157,6 +166,11 @@ class ConformanceHooks:
         if (gate := getattr(report, _GATE_ROW, None)) is not None:
             self._results.record_gate(Row.from_dict(gate))
             self._refusal = self._refusal or report.capstderr
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Print the verdict of a node after its last check."""
+        self._node_verdicts.ended(nodeid, self._reporter())
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(

@@ -145,6 +145,11 @@ def print_verdict(reporter: pytest.TerminalReporter, verdict: Verdict) -> None:
     reporter.write_line(f"verdict: {verdict}", **_MARKUP[verdict])
 
 
+def print_node(reporter: pytest.TerminalReporter, result: NodeResult) -> None:
+    """Print the verdict of one node."""
+    reporter.write_line(_node(result), **_MARKUP[result.verdict])
+
+
 def _named(results: Results, *, verbose: bool) -> Iterator[str]:
     """Yield the lines about checks that need the user's attention."""
     yield from failure_lines(results.rows.values(), verbose=verbose)

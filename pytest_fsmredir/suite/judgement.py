@@ -152,6 +152,28 @@ def judge_run(plan: Plan, results: Results) -> Judgement:
     )
 
 
+def judge_node(plan: Plan, results: Results, backend: str, node: str) -> NodeResult:
+    """Return the result of one node, whose checks have ended.
+
+    Checks without a node that have not ended yet count as not run.
+    """
+    rows = complete(
+        plan.catalogue,
+        [each for each in plan.variants if not each.node or _is_on(each, backend, node)],
+        plan.features,
+        results.rows,
+        plan.selects,
+        declared=plan.declared,
+    )
+    # Whether a waiver is stale is not known before the checks of the other nodes have ended.
+    (result,) = judge_nodes(rows, Measure(strict=plan.settings.strict))
+    return result
+
+
+def _is_on(variant: Variant, backend: str, node: str) -> bool:
+    return (variant.backend, variant.node) == (backend, node)
+
+
 def whole_verdict(
     profiles: Iterable[ProfileResult],
     nodes: Iterable[NodeResult],

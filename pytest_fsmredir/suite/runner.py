@@ -62,6 +62,10 @@ def _ignore(_name: str, _done: int, _total: int | None) -> None:
     pass
 
 
+_RENEWALS = 3
+"""Times that a check runs again because a place that all checks share was lost."""
+
+
 def _go_on(_row: Row, _mesh: JudgedMesh, _pod: Suspect) -> None:
     pass
 
@@ -91,10 +95,25 @@ class Runner:
     def execute(self, check: Check, variant: Variant) -> Result:
         """Run one check if it applies."""
         started = monotonic()
-        self.begin([(check, variant)])
-        result = finished(self._begun.pop((check.id, variant)))
+        result = self._executed(check, variant)
+        for _ in range(_RENEWALS):
+            if result.row.outcome is not Outcome.ERROR or not self._renewed(variant):
+                break
+            result = self._executed(check, variant)
         seconds = round(monotonic() - started, 3)
         return replace(result, row=replace(result.row, seconds=seconds))
+
+    def _executed(self, check: Check, variant: Variant) -> Result:
+        self.begin([(check, variant)])
+        return finished(self._begun.pop((check.id, variant)))
+
+    def _renewed(self, variant: Variant) -> bool:
+        """Whether the backend has replaced a lost place that all checks share."""
+        backend = self._backends.get(variant.backend)
+        try:
+            return backend is not None and backend.renew()
+        except FsmRedirError:
+            return False  # the checks report that the place is lost
 
     def gate_row(self, row: Row) -> Row | None:
         """Return the row of the gate if the gate prevented a check from running."""
@@ -190,7 +209,10 @@ class Runner:
             return undecided(check, variant, error)
         if lacking := _lacking(backend, check, variant):
             return out_of_reach(check, variant, lacking)
-        mesh = self._mesh(backend, variant)
+        try:
+            mesh = self._mesh(backend, variant)
+        except FsmRedirError as error:
+            return undecided(check, variant, error)
         mesh.watch = partial(self.watch, f"{check.id}[{variant}]")
         try:
             if (unmet := self._refusal(variant, mesh)) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from pytest_fsmredir.backends.kubernetes import leftovers
 from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
@@ -11,6 +11,7 @@ from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
 from pytest_fsmredir.backends.kubernetes.agents.manifests import SIDECAR, agent_config_map
 from pytest_fsmredir.backends.kubernetes.cluster import namespaces
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
+from pytest_fsmredir.backends.kubernetes.cluster.nodes import nodes_of
 from pytest_fsmredir.backends.kubernetes.cluster.remote import needs_met
 from pytest_fsmredir.backends.kubernetes.mesh.fates_observed import Witnessing
 from pytest_fsmredir.backends.kubernetes.mesh.fates_recorded import Recording
@@ -21,13 +22,14 @@ from pytest_fsmredir.backends.kubernetes.mesh.source import World
 from pytest_fsmredir.backends.kubernetes.mesh.workloads import KubeWorkloads
 from pytest_fsmredir.backends.kubernetes.pods.injectors import Inject
 from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
+from pytest_fsmredir.backends.kubernetes.pods.nodes_in_turn import NodesInTurn
 from pytest_fsmredir.backends.kubernetes.pods.orders import Order, PooledPod
 from pytest_fsmredir.backends.kubernetes.pods.pool import PodPool
 from pytest_fsmredir.backends.kubernetes.pods.probed_pods import ProbedPods
 from pytest_fsmredir.backends.kubernetes.pods.workload_objects import WorkloadObjects
 from pytest_fsmredir.backends.places import SIDECAR_PORTS, is_loopback
 from pytest_fsmredir.backends.protocols import Wanted
-from pytest_fsmredir.errors import PodStoppedError
+from pytest_fsmredir.errors import BackendError, PodStoppedError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.facets import needs_met_by
 from pytest_fsmredir.model.flow import Address, Direction, Fate
@@ -119,6 +121,7 @@ class KubernetesBackend:
             self._undo = undo.pop_all()
         self._up = False
         self._remote_ranges: Sequence[str] = ()
+        self._turns = self._in_turn(())
 
     def offers(self, family: int) -> frozenset[str]:
         """Return the needs of checks that this backend meets on an IP version."""
@@ -147,15 +150,31 @@ class KubernetesBackend:
         return [*self.pool.remarks, *slow]
 
     def prepare(self, wanted: Iterable[Wanted]) -> None:
-        """Make the pods that checks will need, all at once.
+        """Make the pods that the checks on the first nodes will need, all at once.
 
         Raises:
             BackendError: A pod cannot come up.
         """
-        functions = list(wanted)
+        self._turns = self._in_turn(list(wanted))
+        self._turns.begin()
+
+    def _in_turn(self, wanted: Sequence[Wanted]) -> NodesInTurn:
+        return NodesInTurn(
+            self.pool.cluster,
+            wanted,
+            make=self._start,
+            wait=self.pool.watcher.wait,
+            remove=self._discard,
+        )
+
+    def _start(self, functions: Sequence[Wanted]) -> list[PooledPod]:
+        """Start the pods that some checks will need."""
         early = plan(functions, lambda _node: {}, self._timeout_s)
         made = self._make([order for order in early if is_final(order)], early)
         self._await_world()
+        for node in dict.fromkeys(each.node for each in functions):
+            with suppress(BackendError):  # the node's own checks report it
+                self._await_host(node)
         late = plan(functions, self.world.addresses, self._timeout_s)
         self._unplanned |= late.unplanned
         known = {site.order.key for site in made if site.order is not None}
@@ -164,13 +183,35 @@ class KubernetesBackend:
         if not self.pool.configure({}):  # else each check reports why the mesh refuses empty lists
             self.probed_pods.make(late.probed_pods)
             self.workload_objects.make(late.templates)
-        self.pool.watcher.wait(made)
+        return made
+
+    def renew(self) -> bool:
+        """Replace the server and the client if their links were lost; return whether they were.
+
+        Raises:
+            BackendError: No new place comes up.
+        """
+        lost = [site for site in (self.world.server, self.world.client) if _is_lost(site)]
+        for site in lost:
+            alive = [each.name for each in nodes_of(self.pool.cluster) if not each.trouble]
+            nodes = [name for name in self.world.nodes if name in alive]
+            fresh = self.pool.place(self.pool.name("place"), *nodes)
+            self.pool.watcher.wait([fresh])
+            self.world = self.world.replaced(site, fresh)
+            self.remove(site)
+        return bool(lost)
 
     def mesh(
         self, family: int, iptables: IptablesVariant, *, exhaustive: bool, node: str = ""
     ) -> KubeMesh:
-        """Return the mesh for one run of one check; the caller closes it."""
+        """Return the mesh for one run of one check; the caller closes it.
+
+        Raises:
+            BackendError: The node cannot be judged.
+        """
         self._await_world()
+        self._catch_up(self._turns.reach(node))
+        self._await_host(node)
         return KubeMesh(
             self,
             family,
@@ -220,6 +261,7 @@ class KubernetesBackend:
 
     def link(self, site: PooledPod) -> AgentLink:
         """Return the link to a pod's agents."""
+        self._turns.use(site)
         return self.pool.links.of(site)
 
     def remove(self, site: PooledPod) -> None:
@@ -232,9 +274,32 @@ class KubernetesBackend:
 
     def _await_world(self) -> None:
         if not self._up:
-            self.pool.watcher.wait(self.world.sites)
+            self.pool.watcher.wait([self.world.server, self.world.client])
+            if "" in self.world.nodes:
+                self._await_host("")
             self._remote_ranges = self._answered()
             self._up = True
+
+    def _await_host(self, node: str) -> None:
+        """Wait for the host-network pod of a node."""
+        if not self.world.nodes[node].addresses:
+            self.pool.watcher.wait([self.world.nodes[node]])
+
+    def _catch_up(self, sites: Iterable[PooledPod]) -> None:
+        """Fetch what agents accepted in a check that ended when it lost a link.
+
+        Otherwise the next flow to the same pod would count these acceptances as its own.
+        """
+        for site in sites:
+            if site.link is not None:
+                with suppress(BackendError):  # its next check reports that it is lost, too
+                    self.acceptance_log.fetch([site.link])
+
+    def _discard(self, site: PooledPod) -> None:
+        """Remove a pod that no later check needs."""
+        if not self._keep and site.order is not None:
+            self._shared.pop(site.order.key, None)
+            self.pool.discard(site)
 
     def _make(self, orders: Sequence[Order], of: Orders) -> list[PooledPod]:
         """Make pods, and file them as shared or spare."""
@@ -245,6 +310,10 @@ class KubernetesBackend:
                 self._shared[site.order.key] = site
         self.pool.keep_spare(site for site in sites if id(site.order) in fresh)
         return sites
+
+
+def _is_lost(site: PooledPod) -> bool:
+    return site.link is not None and bool(site.link.lost)
 
 
 def _is_ordinary(fate: Fate, site: PooledPod) -> bool:

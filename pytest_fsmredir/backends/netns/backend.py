@@ -138,6 +138,10 @@ class NetnsBackend:
     def prepare(self, wanted: Iterable[Wanted]) -> None:
         """Do nothing: creating a pod on demand is fast enough."""
 
+    def renew(self) -> bool:
+        """Return False: nothing of this machine's namespaces gets lost."""
+        return False
+
     def mesh(
         self, family: int, iptables: IptablesVariant, *, exhaustive: bool, node: str = ""
     ) -> NetnsMesh:

@@ -15,6 +15,7 @@ from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
 from pytest_fsmredir.backends.kubernetes.mesh.surroundings import Acceptances, Fates
 from pytest_fsmredir.backends.kubernetes.pods.orders import PooledPod
 from pytest_fsmredir.backends.places import BasePlace, End, OutsidePlace, Surroundings
+from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.flow import Address, Fate, Flow, Protocol
 from pytest_fsmredir.traffic.dial import Dial
 
@@ -100,8 +101,13 @@ class KubePlace(BasePlace):
         return partial(self._unlisten, number)
 
     def _unlisten(self, number: Json) -> None:
-        if not self.link.lost:  # a lost link means that the agent and its listener have ended
+        if self.link.lost:
+            return  # the agent and its listener have ended
+        try:
             self.link.ask(APP, "unlisten", number=number)
+        except BackendError:
+            if not self.link.lost:
+                raise
 
     def _reported(self, flow: Flow, name: str, **arguments: Json) -> Fate:
         """Have the agent send a datagram or an echo request, and return its fate."""

@@ -31,10 +31,10 @@ class World:
     client: PooledPod
     nodes: Mapping[str, PooledPod]
 
-    @property
-    def sites(self) -> tuple[PooledPod, ...]:
-        """The pods of all places."""
-        return (self.server, self.client, *self.nodes.values())
+    def replaced(self, old: PooledPod, new: PooledPod) -> World:
+        """Return the world with another pod in the place of the server or the client."""
+        server, client = (new if each is old else each for each in (self.server, self.client))
+        return World(server, client, self.nodes)
 
     def addresses(self, node: str) -> dict[str, dict[int, str]]:
         """Return the known addresses by place and IP version, as seen by pods on a node."""

@@ -73,14 +73,20 @@ def close_links(sites: Iterable[PooledPod]) -> None:
         end_guest(site)
         if site.link is not None:
             site.link.close()
-        elif site.stream is not None and _came(site.stream):
-            site.stream.result().close()
+        elif site.stream is not None:
+            close_stream(site.stream)
 
 
 def end_guest(site: PooledPod) -> None:
     """End our container for evidence in a pod, if there is one."""
     if site.guest is not None and _came(site.guest):
         site.guest.result().close()
+
+
+def close_stream(stream: Future[ExecStream]) -> None:
+    """Close a stream that was to be opened, if it was."""
+    if _came(stream):
+        stream.result().close()
 
 
 def _came(stream: Future[Any]) -> bool:

@@ -18,6 +18,7 @@ from pytest_fsmredir.backends.kubernetes.pods import manifests
 from pytest_fsmredir.backends.kubernetes.pods.agent_links import (
     AgentLinks,
     close_links,
+    close_stream,
     end_guest,
 )
 from pytest_fsmredir.backends.kubernetes.pods.injectors import Injection
@@ -73,7 +74,7 @@ class PodPool:
         self.watcher = Watcher(
             cluster, namespace, images, self.links, init_timeout_s=init_timeout_s
         )
-        self._sites: list[PooledPod] = []
+        self._sites: dict[int, PooledPod] = {}  # by identity: a pod changes
         injection.begin(namespace)
 
     def place(self, name: str, *nodes: str, host_network: bool = False) -> PooledPod:
@@ -81,7 +82,7 @@ class PodPool:
         site = PooledPod(name, (APP,))
         pod = manifests.place(name, self.images, host_network=host_network)
         self.create(pinned(pod, *nodes))
-        self._sites.append(site)
+        self._file([site])
         return site
 
     def join(self, pod: Object) -> PooledPod:
@@ -90,7 +91,7 @@ class PodPool:
         addresses = sorted((each["ip"] for each in status["podIPs"]), key=lambda each: ":" in each)
         site = PooledPod(metadata["name"], (APP,), addresses=tuple(addresses))
         self.links.dial(site, Ephemeral(self.cluster, metadata["namespace"], self.images.pod))
-        self._sites.append(site)
+        self._file([site])
         return site
 
     def make(self, orders: Iterable[Order]) -> list[PooledPod]:
@@ -112,7 +113,7 @@ class PodPool:
                     if error is not None:
                         self._refuse(site, error)
         self._injection.check()
-        self._sites += sites
+        self._file(sites)
         return sites
 
     def name(self, prefix: str) -> str:
@@ -168,7 +169,7 @@ class PodPool:
         """
         sites = [PooledPod(name, agents or self._injection.agents, order) for name in names]
         self.watcher.wait(sites)
-        self._sites += sites
+        self._file(sites)
         return sites
 
     def keep_spare(self, sites: Iterable[PooledPod]) -> None:
@@ -201,17 +202,29 @@ class PodPool:
     def remove(self, site: PooledPod) -> None:
         """Delete a pod; do not wait for its end."""
         end_guest(site)
+        self._sites.pop(id(site), None)
         if site.link is not None:
             site.link.close()
         self._hands.submit(self.cluster.delete, f"{self._pods}/{site.name}")
+
+    def discard(self, site: PooledPod) -> None:
+        """Delete a pod that is not needed any more, used or not; do not wait for its end."""
+        if site.order is not None and site in (spare := self._spare[site.order.key]):
+            spare.remove(site)
+        if site.link is None and site.stream is not None:
+            site.stream.add_done_callback(close_stream)
+        self.remove(site)
 
     def close(self) -> None:
         """Close the links to all agents, and restore the mesh."""
         self._hands.shutdown(cancel_futures=True)
         try:
-            close_links(self._sites)
+            close_links(self._sites.values())
         finally:
             self._injection.end()
+
+    def _file(self, sites: Iterable[PooledPod]) -> None:
+        self._sites |= {id(site): site for site in sites}
 
     def _inject(self, site: PooledPod) -> ApiError | None:
         """Create a pod of the mesh, and return the error if it was refused."""
