@@ -72,6 +72,7 @@ def search(
     level: Level,
     configuration: Configuration | None = None,
     beyond: str | None = None,
+    listed: tuple[str, str] | None = None,
 ) -> Search:
     """Search for a flow that a pod treats differently from what the document requires.
 
@@ -87,13 +88,15 @@ def search(
         level: The requirement level of the sentences to test.
         configuration: The configuration of the pod; the default has no lists.
         beyond: A remote address that the pod's second interface leads to, if it has one.
+        listed: The listings of the pod, as :func:`.listing.read_rules` returns them; None reads
+            them.
 
     Raises:
         BackendError: A flow has the fate that the document requires, but the model of the rules
             predicts another fate.
     """
     policy = (configuration or Configuration()).policy()
-    printed, why = read_rules(programs, pod)
+    printed, why = listed or read_rules(programs, pod)
     if why:
         return _unread(f"the rules could not be read: {why}")
     learnt = programs.memory.of(_Learnt)

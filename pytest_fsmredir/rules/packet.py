@@ -123,9 +123,11 @@ USUAL: Final[Mapping[str, object]] = {
 
 _PLAIN: Final[Mapping[Field, int]] = {
     Field.GID: 0, Field.MARK: 0, Field.TOS: 0, Field.TTL: 64, Field.ICMP_CODE: 0,
-    Field.FRAGMENT: 0, Field.LINK_TYPE: 0, Field.SOURCE_PORT: 40000,
+    Field.FRAGMENT: 0, Field.LINK_TYPE: 0,
 }  # fmt: skip
-"""The values that usual packets have in fields of which the document says nothing."""
+"""The values that usual packets have in fields of which the document says nothing.
+
+The source port is not among them: an answer has it as its destination port."""
 
 
 def unseen(*every: RuleSet) -> dict[Field, int]:

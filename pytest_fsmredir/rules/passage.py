@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 
@@ -31,6 +31,7 @@ from pytest_fsmredir.rules.forms import (
     Untrack,
     Write,
 )
+from pytest_fsmredir.rules.orders import Orders
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.ruleset import Routing, RuleSet
 from pytest_fsmredir.rules.space import LOOPBACK, Bits, Environment, Space, constant
@@ -50,11 +51,12 @@ class Model:
         unusual_routes: Destinations that the routing leads to the pod itself or to nowhere, without
             the pod's own addresses.
         hooks: The base chains of each hook, in order.
+        orders: The order of the NAT chains of a hook.
     """
 
     def __init__(self, rules: RuleSet, space: Space, surroundings: Surroundings) -> None:
         self.rules, self.space, self.surroundings = rules, space, surroundings
-        self.batches = Batches(rules)
+        self.batches, self.orders = Batches(rules), Orders(space)
         self.routing: Routing = surroundings.routing(rules, space.family)
         self.unusual_routes = surroundings.unusual(self.routing, space.family)
         self.hooks = {hook: rules.at(hook, space.family) for hook in Hook}
@@ -124,6 +126,24 @@ class Passage:
             return self.bdd.either(self._verdicts.accepted, rest), self._verdicts
         self.end(End(EndKind.DROPPED, f"by the policy of {chain.name}"), rest)
         return self._verdicts.accepted, self._verdicts
+
+    def nat(self, hook: Hook, chains: Sequence[Chain], packets: int) -> tuple[int, dict[Move, int]]:
+        """Pass the NAT chains of a hook; return the unchanged packets, and the others by target."""
+        bdd, passed = self.bdd, NONE
+        found: dict[Move, int] = {}
+        for where, order in self.model.orders.of(hook, chains):
+            waiting = bdd.both(packets, where)
+            for chain in order:
+                through, verdicts = self.base(hook, chain, waiting)
+                for move, some in verdicts.moves.items():
+                    found[move] = bdd.either(found.get(move, NONE), some)
+                done = bdd.both(verdicts.translated, through)
+                waiting = bdd.minus(through, done)
+                for some in verdicts.moves.values():
+                    done = bdd.minus(done, some)
+                passed = bdd.either(passed, done)
+            passed = bdd.either(passed, waiting)
+        return passed, found
 
     def end(self, end: End, packets: int) -> None:
         """Record the fate of packets."""

@@ -269,7 +269,8 @@ class Prover:
         """Return the conditions not understood that a finding depends on."""
         if end.kind is EndKind.OPAQUE:
             return (end.detail,)
-        return self._unknown(*(c for asked in path.asked for c in asked.conditions))
+        sets = {some for asked in path.asked for some in (*asked.conditions, asked.reached)}
+        return self._unknown(*sets)
 
     def _unknown(self, *sets: int) -> tuple[str, ...]:
         """Return the conditions not understood that sets of packets depend on."""

@@ -22,9 +22,6 @@ from pytest_fsmredir.rules.forms import (
     Write,
 )
 
-_FIRST = {Field.FIRST_SOURCE_PORT: Field.SOURCE_PORT, Field.CONNECTION_MARK: Field.MARK}
-"""Fields that take the value of another one."""
-
 
 @dataclass(frozen=True, slots=True)
 class PolicyRule:
@@ -105,7 +102,8 @@ class RuleSet:
         tests += [rule.test for routing in self.routing.values() for rule in routing.rules]
         found = {name for test in tests for part in parts(test) for name in _read(part)}
         found |= {name for rule in rules for name in _moved(rule)}
-        return frozenset(found | {_FIRST[name] for name in found if name in _FIRST})
+        # A packet that belongs to a connection can have any mark.
+        return frozenset(found | ({Field.MARK} if Field.CONNECTION_MARK in found else set()))
 
 
 def _read(test: Test) -> Iterator[Field]:

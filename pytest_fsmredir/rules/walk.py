@@ -168,18 +168,8 @@ class Walk:
         if self._earlier is not None:
             return self._repeat(stage.hook, packets)
         waiting = bdd.minus(packets, way.untracked)
-        passed = bdd.minus(packets, waiting)
-        found: dict[Move, int] = {}
-        for chain in stage.chains:
-            through, verdicts = way.base(stage.hook, chain, waiting)
-            for move, some in verdicts.moves.items():
-                found[move] = bdd.either(found.get(move, NONE), some)
-            done = bdd.both(verdicts.translated, through)
-            waiting = bdd.minus(through, done)
-            for some in verdicts.moves.values():
-                done = bdd.minus(done, some)
-            passed = bdd.either(passed, done)
-        return bdd.either(passed, waiting), found
+        passed, found = way.nat(stage.hook, stage.chains, waiting)
+        return bdd.either(passed, bdd.minus(packets, waiting)), found
 
     def _decided(self, hook: Hook) -> bool:
         """Whether NAT does not ask its rules: it decides once for each connection and each end.

@@ -262,8 +262,6 @@ def test_listing_of_nft_ends_where_it_is_complete() -> None:
         ("-A OUTPUT -m owner --gid-owner 7 -j ACCEPT", {Field.GID}),
         ("-A OUTPUT -m mark --mark 7 -j ACCEPT", {Field.MARK}),
         ("-A OUTPUT -m connmark ! --mark 7 -j ACCEPT", {Field.MARK}),
-        ("-A OUTPUT -p tcp --sport 7 -j ACCEPT", {Field.SOURCE_PORT}),
-        ("-A OUTPUT -m conntrack --ctorigsrcport 7 -j ACCEPT", {Field.SOURCE_PORT}),
         ("-A OUTPUT -j CONNMARK --save-mark", {Field.MARK}),
         ("-A OUTPUT -j TTL --ttl-set 7", {Field.TTL}),
         ("-A OUTPUT -j DSCP --set-dscp 7", {Field.TOS}),

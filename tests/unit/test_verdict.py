@@ -72,6 +72,18 @@ def test_violated_should_counts_when_strict() -> None:
     assert verdict_of(row(Outcome.WARN), strict=True) is Verdict.NONCONFORMANT
 
 
+@pytest.mark.parametrize(
+    ("other", "proved"), [(Outcome.PASS, True), (Outcome.FAIL, False), (Outcome.ERROR, False)]
+)
+def test_profile_that_fails_is_not_called_proved(other: Outcome, proved: bool) -> None:
+    """Catches: a failed profile whose line reads as if everything were right."""
+    every_flow = Row(check="ALL-001", variant=V4, outcome=Outcome.PASS, probes=1, proof="proved")
+    (result,) = judge(
+        [(Profile.CORE, every_flow), (Profile.CORE, row(other))], Measure(strict=False)
+    )
+    assert (result.proved, bool(result.proof)) == (proved, proved)
+
+
 def test_run_that_observed_no_flow_is_invalid() -> None:
     """Catches: a conformant verdict from checks that observed nothing."""
     assert verdict_of(row(Outcome.PASS, probes=0)) is Verdict.INVALID
