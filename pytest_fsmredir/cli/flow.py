@@ -17,8 +17,10 @@ from pathlib import Path
 from pytest_fsmredir.backends.netns import preflight, privileges
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.pods import NetnsPod
+from pytest_fsmredir.backends.places import APP_UID
 from pytest_fsmredir.cli.cluster_options import add_cluster_options
 from pytest_fsmredir.errors import FsmRedirError, PreflightError, SettingsError
+from pytest_fsmredir.model.captured_sidecar import remarks_on, users_to_send_as
 from pytest_fsmredir.model.claims import Unmet
 from pytest_fsmredir.model.flow import Address, Claim, Fate
 from pytest_fsmredir.model.oracle import expected
@@ -79,6 +81,7 @@ def _sent_now(arguments: argparse.Namespace, undo: ExitStack) -> Judged:
             f"{error.name} is missing; install it: pip install 'pytest-fsmredir[kind]'"
         ) from None
     reject_in(arguments)
+    arguments.uid = APP_UID if arguments.uid is None else arguments.uid
     if not 0 <= arguments.uid <= _HIGHEST_UID:
         raise SettingsError(f"--uid {arguments.uid}: there is no such user")
 
@@ -100,6 +103,10 @@ def _rebuilt(arguments: argparse.Namespace, undo: ExitStack) -> Judged:
     mesh = backend.mesh(family, backend.iptables, exhaustive=False)
     undo.enter_context(closing(mesh))
     pod = mesh.pod(annotations=capture.annotations, mesh_config=capture.traffic)
+    for remark in remarks_on(capture):
+        sys.stderr.write(f"note: {printable(remark)}\n")
+    if arguments.uid is None:
+        arguments.uid = next(iter(users_to_send_as(capture, mesh.highest_id)), APP_UID)
     fate = _fate(arguments, mesh, pod, host, port)
     judged = claim(expected(capture.configuration.policy(), fate.flow, pod.addresses), fate)
     return judged, _lines(judged, mesh, pod)
@@ -175,6 +182,11 @@ def _parser() -> argparse.ArgumentParser:
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument("--out", metavar="IP:PORT", help="from the pod to this destination")
     way.add_argument("--in", dest="into", metavar="[IP:]PORT", help="from outside to the pod")
-    parser.add_argument("--uid", type=int, default=1000, metavar="N", help="default: 1000")
+    parser.add_argument(
+        "--uid",
+        type=int,
+        metavar="N",
+        help=f"default: the user of the first container in the FILE, else {APP_UID}",
+    )
     add_cluster_options(parser.add_argument_group("the cluster of a running pod"))
     return parser

@@ -13,6 +13,7 @@ from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.pods import NetnsPod
 from pytest_fsmredir.fuzz.network import NetnsHosts, scene_of
 from pytest_fsmredir.model.capture import Capture
+from pytest_fsmredir.model.captured_sidecar import users_to_send_as
 from pytest_fsmredir.model.checks import Check, Level, Profile
 from pytest_fsmredir.model.claims import PROVED, Proven, Unmet, require
 from pytest_fsmredir.model.facets import Body, needs_of
@@ -100,6 +101,7 @@ class ReplayChecks:
             scene_of(pod.site, mesh.family),
             interfaces=(names[0], names[min(1, len(names) - 1)]),
             beyond=self._beyond(mesh.family),
+            users=users_to_send_as(self._capture, mesh.highest_id),
         )
 
     def _beyond(self, family: int) -> str | None:

@@ -71,6 +71,7 @@ class ProbeTargets:
         silent: An outside address that answers nothing.
         second: The pod's address on its second interface; None when it has no such interface.
         beyond: A remote address that the second interface leads to.
+        users: Further users of the application.
         interfaces: The names of the pod's first and second interface.
         answered: Ranges that the outside answers for, in addition to the server; None for every
             address.
@@ -83,6 +84,7 @@ class ProbeTargets:
     silent: str
     second: str | None = None
     beyond: str | None = None
+    users: tuple[int, ...] = ()
     interfaces: tuple[str, str] = ("eth0", "net1")
     answered: tuple[Network, ...] | None = None
 
@@ -152,7 +154,7 @@ def _outbound(policy: Policy, scene: ProbeTargets) -> Iterator[Flow]:
         *policy.inbound_port_exclusion_list[:_FEW],
         *_OTHER_PORTS,
     ]
-    uids = (*APP_UIDS, SIDECAR_UID)
+    uids = tuple(dict.fromkeys((*APP_UIDS, *scene.users, SIDECAR_UID)))
     users = cycle(uids)
     for uid in uids:
         yield _from_pod(scene, addresses[0], ports[0], uid)

@@ -188,7 +188,8 @@ def simplicity(probe: ProbeFlow | None) -> tuple[object, ...]:
         return ()
     flow = probe.flow
     uids = (None, *APP_UIDS, SIDECAR_UID)
-    return (probe.source_port is not None, flow.protocol is Protocol.UDP, uids.index(flow.uid))
+    user = uids.index(flow.uid) if flow.uid in uids else len(uids)
+    return (probe.source_port is not None, flow.protocol is Protocol.UDP, user)
 
 
 def settings_text(configuration: Configuration) -> str:

@@ -48,6 +48,8 @@ class NetnsMesh:
     """
 
     python = sys.executable
+    _pod_type: type[NetnsPod] = NetnsPod
+    _outside_type: type[NetnsOutside] = NetnsOutside
 
     def __init__(
         self,
@@ -66,9 +68,10 @@ class NetnsMesh:
         self.watch: Callable[[int, int | None], None] = lambda _done, _total: None
         self.undo = ExitStack()
         self.confinement: Confinement = backend.confinement
-        self.server = NetnsOutside(self, backend.outside, SERVER[family], 0)
-        self.client = NetnsOutside(self, backend.outside, CLIENT[family], 0)
-        self.node = NetnsOutside(self, backend.outside, NODE[family], 0)
+        self.server, self.client, self.node = (
+            self._outside_type(self, backend.outside, addresses[family], 0)
+            for addresses in (SERVER, CLIENT, NODE)
+        )
         self._pods: list[NetnsPod] = []
         self._makers = tuple(facets)
         self._facets = MadeFacets(self, self._makers)
@@ -217,6 +220,6 @@ class NetnsMesh:
         for known in self._pods:
             if known.site is site:
                 return known
-        pod = NetnsPod(self, site)
+        pod = self._pod_type(self, site)
         self._pods.append(pod)
         return pod

@@ -25,12 +25,13 @@ from pytest_fsmredir.backends.netns.pods import NetnsPod
 from pytest_fsmredir.backends.netns.programs import Confinement
 from pytest_fsmredir.backends.netns.sabotage import Disturbance
 from pytest_fsmredir.backends.netns.sandbox import Sandbox
-from pytest_fsmredir.backends.netns.wiring import CLIENT, NODE, SERVER, VethLink
+from pytest_fsmredir.backends.netns.wiring import VethLink
 from pytest_fsmredir.backends.places import is_loopback
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError, ConfigurationError, NotApplicableError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.model.capture import Capture
+from pytest_fsmredir.model.captured_sidecar import remarks_on
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.facets import Facet, needs_met_by
 from pytest_fsmredir.model.flow import Direction, Flow, Protocol
@@ -85,7 +86,7 @@ class ReplayBackend(NetnsBackend):
         self._rebuilt: Sandbox | None = None
         own = tuple(each for each in families if each in capture.families)
         super().__init__(implementation, families=own, timeout_s=timeout_s, privileged=True)
-        self.remarks = (_AT_BEST,)
+        self.remarks = (_AT_BEST, *remarks_on(capture))
 
     def offers(self, family: int) -> frozenset[str]:
         """Return the needs that it can meet for an IP version; both versions have the same."""
@@ -137,12 +138,36 @@ class ReplayBackend(NetnsBackend):
         raise NotApplicableError("the check needs a new pod, and a replay has one pod")
 
 
+class _Checked(NetnsPlace):
+    """A place whose flows are compared with the lists before they are sent."""
+
+    _mesh: ReplayMesh
+
+    def _flow(
+        self, to: Place | str, port: int, dial: Dial, protocol: Protocol = Protocol.TCP
+    ) -> Flow:
+        flow = self._mesh.on_interface(super()._flow(to, port, dial, protocol))
+        self._mesh.require_alike(flow)
+        return flow
+
+
+class _Pod(_Checked, NetnsPod):
+    """The rebuilt pod."""
+
+
+class _Outside(_Checked, NetnsOutside):
+    """A host outside the pod."""
+
+
 class ReplayMesh(NetnsMesh):
     """The mesh of one check of a replay.
 
     A check runs if the document requires the same of each of its flows in the captured pod as in
     the pod that the check asks for.
     """
+
+    _pod_type = _Pod
+    _outside_type = _Outside
 
     def __init__(
         self,
@@ -161,9 +186,6 @@ class ReplayMesh(NetnsMesh):
         self._asked = Policy()
         self._wanted: Configuration | None = None
         self._unseen = False
-        self.server = _Outside(self, backend.outside, SERVER[family], 0)
-        self.client = _Outside(self, backend.outside, CLIENT[family], 0)
-        self.node = _Outside(self, backend.outside, NODE[family], 0)
 
     def another(self) -> NetnsMesh:
         """Return a further mesh of the same kind; the caller closes it."""
@@ -217,15 +239,6 @@ class ReplayMesh(NetnsMesh):
         """
         raise NotApplicableError("the check runs the implementation, and a replay has none")
 
-    def adopt(self, site: Sandbox) -> NetnsPod:
-        """Return the check's one handle of the pod."""
-        for known in self._pods:
-            if known.site is site:
-                return known
-        pod = _Pod(self, site)
-        self._pods.append(pod)
-        return pod
-
     def on_interface(self, flow: Flow) -> Flow:
         """Return a flow with the interface of the captured pod that it passes."""
         capture, host = self._one.capture, flow.destination.host
@@ -249,27 +262,6 @@ class ReplayMesh(NetnsMesh):
         ]
         if duties[0] != duties[1]:
             raise NotApplicableError(_OTHER_LISTS)
-
-
-class _Checked(NetnsPlace):
-    """A place whose flows are compared with the lists before they are sent."""
-
-    _mesh: ReplayMesh
-
-    def _flow(
-        self, to: Place | str, port: int, dial: Dial, protocol: Protocol = Protocol.TCP
-    ) -> Flow:
-        flow = self._mesh.on_interface(super()._flow(to, port, dial, protocol))
-        self._mesh.require_alike(flow)
-        return flow
-
-
-class _Pod(_Checked, NetnsPod):
-    """The rebuilt pod."""
-
-
-class _Outside(_Checked, NetnsOutside):
-    """A host outside the pod."""
 
 
 def links_of(capture: Capture, families: tuple[int, ...]) -> tuple[VethLink, ...]:
