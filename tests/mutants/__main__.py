@@ -15,6 +15,7 @@ from pytest_fsmredir.backends.netns import privileges
 from pytest_fsmredir.suite import catalogue
 from tests.mutants.collected import by_name, matching
 from tests.mutants.every_flow import print_found
+from tests.mutants.hints import remember
 from tests.mutants.matrix import print_matrix
 from tests.mutants.parallel import cores, spread
 from tests.mutants.printing import as_document, line, summary
@@ -67,6 +68,13 @@ def _judge(names: Sequence[str], arguments: argparse.Namespace) -> int:
             sys.stdout.flush()
     seconds = time.perf_counter() - began
     sys.stdout.write(summary(verdicts, catalogue.load(), seconds) + "\n")
+    if arguments.remember:
+        killers = {
+            verdict.mutant: str(verdict.killer)
+            for verdict in verdicts
+            if verdict.killer and verdict.killable
+        }
+        remember(killers, frozenset(matching()))
     if arguments.json:
         arguments.json.write_text(json.dumps(as_document(verdicts, seconds), indent=1) + "\n")
     return 0 if all(verdict.as_expected for verdict in verdicts) else 1
@@ -97,6 +105,11 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="write the verdicts to a file; with --all-checks-only, continue it",
+    )
+    parser.add_argument(
+        "--remember",
+        action="store_true",
+        help="write which check killed each mutant: it runs first from then on",
     )
     parser.add_argument(
         "--all-checks-only",

@@ -18,6 +18,7 @@ from pytest_fsmredir.model.outcomes import Outcome
 from pytest_fsmredir.suite import catalogue
 from pytest_fsmredir.suite.judgement import EVERY_FLOW
 from tests.mutants.collected import by_name, own_prefixes
+from tests.mutants.hints import hint
 from tests.mutants.judge import MATRIX, VARIANTS, Judge, Point, Trial, new_backend
 from tests.mutants.loading import loads_correctly
 from tests.mutants.mutant import Mutant, MutantImplementation
@@ -69,7 +70,8 @@ class Verdict:
 def judge_mutant(name: str, timeout_s: float, *, full: bool, why: bool = False) -> Verdict:
     """Run the checks on a mutant until one kills it.
 
-    The checks about the part that the mutant breaks run first, then the others.
+    The check that killed it last runs first, then those about the part that the mutant breaks, then
+    the others. Checks of every flow run last, because each costs as much as twenty others.
 
     Args:
         name: The mutant's.
@@ -81,7 +83,7 @@ def judge_mutant(name: str, timeout_s: float, *, full: bool, why: bool = False) 
     mutant = by_name(name)
     verdict = Verdict(name, mutant.killable)
     judge = _judge(MutantImplementation(mutant), timeout_s, privileged=mutant.privileged, why=why)
-    for check, point in _order(name):
+    for check, point in ordered(name):
         if not judge.applies(check, point):
             continue
         if full or mutant.killable or _is_worth_a_trial(mutant, check, point):
@@ -155,15 +157,20 @@ def _backend(timeout_s: float) -> NetnsBackend:
     return new_backend(MutantImplementation(by_name(ORIGINAL)), timeout_s)
 
 
-def _order(name: str) -> Iterator[tuple[Check, Point]]:
-    """Yield the checks about the broken part on every point, and then the others."""
+def ordered(name: str) -> Iterator[tuple[Check, Point]]:
+    """Yield the check that killed it last, then those about the broken part, then the others."""
     prefixes = own_prefixes(name)
     checks = [check for check in catalogue.load().checks if check.level in _KILLS]
     own = [check for prefix in prefixes for check in checks if _prefix(check) == prefix]
     others = [check for check in checks if _prefix(check) not in prefixes]
-    for group in (own, others):
+    plain = [check for check in others if not check.id.startswith(EVERY_FLOW)]
+    dear = [check for check in others if check.id.startswith(EVERY_FLOW)]
+    known = hint(name)
+    first = [(check, known[1]) for check in checks if known and check.id == known[0]]
+    yield from first
+    for group in (own, plain, dear):
         for point in MATRIX:
-            yield from ((check, point) for check in group)
+            yield from (trial for check in group if (trial := (check, point)) not in first)
 
 
 def _prefix(check: Check) -> str:
