@@ -25,8 +25,8 @@ _SECTIONS: Final[Mapping[str, str]] = {
     "iptables6 nft": "ip6tables-nft-save -c",
     "iptables4 legacy": "iptables-legacy-save -c",
     "iptables6 legacy": "ip6tables-legacy-save -c",
-    "legacy4": "cat /proc/net/ip_tables_names",
-    "legacy6": "cat /proc/net/ip6_tables_names",
+    "legacy4": "lines_of /proc/net/ip_tables_names",
+    "legacy6": "lines_of /proc/net/ip6_tables_names",
     "rule4": "ip -4 rule show",
     "rule6": "ip -6 rule show",
     "route4": "ip -4 route show table all",
@@ -40,6 +40,19 @@ _SECTIONS: Final[Mapping[str, str]] = {
     "nft": "nft -j list ruleset",
 }
 """Listings by name, and the commands that print them."""
+
+_FUNCTIONS: Final = r"""
+lines_of() { while IFS= read -r line; do printf '%s\n' "$line"; done <"$1"; }
+some_in() { [ -e "$1" ] && { [ ! -r "$1" ] || read -r line <"$1"; }; }
+"""
+"""Functions of the shell, which cost less than programs: print a file; ask whether one has a line,
+or may have one."""
+
+_ONLY_IF: Final = {
+    "iptables4 legacy": "some_in /proc/net/ip_tables_names",
+    "iptables6 legacy": "some_in /proc/net/ip6_tables_names",
+}
+"""When a listing can have any content: the kernel names the legacy tables in a file."""
 
 PLAIN: Final = {
     "iptables4": "iptables-save -c",
@@ -66,6 +79,7 @@ def command(
     """
     tables = Path(nft_tables.__file__).read_text(encoding="utf-8")
     lines = [
+        _FUNCTIONS,
         # List each variant with its own programs, or with the plain ones if there are no others.
         "command -v iptables-nft-save >/dev/null || command -v iptables-legacy-save >/dev/null ||"
         " plain=1",
@@ -94,14 +108,17 @@ def recounting(printed: str) -> list[str]:
         for name, text in sections(printed).items()
         if name in known and ("-A " in text or '{"rule"' in text)
     ]
-    return ["/bin/sh", "-c", "\n".join([*lines, "exit 0"])]
+    return ["/bin/sh", "-c", "\n".join([_FUNCTIONS, *lines, "exit 0"])]
 
 
 def _printing(name: str, words: str) -> str:
-    program = words.split()[0]
+    program, only_if = words.split()[0], _ONLY_IF.get(name)
+    words = f"{words} 2>/dev/null; status=$?"
+    if only_if:
+        words = f"status=0; if {only_if}; then {words}; fi"
     return (
         f"printf '\\n{_MARK} {name}\\n'; status={_MISSING};"
-        f" if command -v {program} >/dev/null; then {words} 2>/dev/null; status=$?; fi;"
+        f" if command -v {program} >/dev/null; then {words}; fi;"
         f" printf '\\n{_MARK} status %s\\n' $status"
     )
 
