@@ -45,6 +45,12 @@ REPLIED = inbound(8080, ORIGIN)
             "rule #2 of OUT exempts uid 1340, not uid 1500",
         ),
         (
+            outbound(SERVER, 9010).direct,
+            (("9001:9015", "9001:9009,9011:9015"),),
+            "no rule of OUT exempts port 9010: 2 rules list 15 of the 16 excluded ports,"
+            " port 9009 in rule #4",
+        ),
+        (
             inbound(15904, Acceptor.SIDECAR_INBOUND).direct,
             (),
             "no rule of IN exempts port 15904: rule #1 lists 1 of the 5 reserved ports",

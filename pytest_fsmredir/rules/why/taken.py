@@ -162,16 +162,34 @@ def _incomplete(case: Case, topic: Topic, close: list[Near]) -> Iterator[Blame]:
         has = _span(case, topic, values)
         why = f"{named(near.spot)} exempts {_name(topic)} {has}, not {topic.what}"
         yield Blame(why, (of(near.spot), Place(near.spot.chain)))
-    legal = [(n, v) for n, v in alike if v is not None and topic.items and topic.is_item(v)]
-    legal = [(n, v) for n, v in legal if covered(v, topic.items)]
-    if legal and topic.field is Field.PORT:
-        near, values = max(legal, key=lambda each: covered(each[1], topic.items))
-        count, total = covered(values, topic.items), len(topic.items)
-        why = f"no rule of {label(near.spot.chain)} exempts {topic.what}: {_short(near.spot)} lists"
-        why += f" {count} of the {total} {topic.kind}"
+    if topic.field is Field.PORT:
+        yield from _unlisted(case, topic, [(n, v) for n, v in alike if v is not None])
+
+
+def _unlisted(case: Case, topic: Topic, alike: list[tuple[Near, Intervals]]) -> Iterator[Blame]:
+    """Explain a list of ports that lacks the flow's port: the rules that hold the others."""
+    legal = [(near, values) for near, values in alike if topic.is_item(values)]
+    if not legal:
+        return
+    port = case.sending.packet.port
+    chain = legal[0][0].spot.chain
+    why = f"no rule of {label(chain)} exempts {topic.what}:"
+    total = len({*topic.items})
+    if len(legal) == 1:
+        near, values = legal[0]
+        count = topic.listed_in(values)
+        why = f"{why} {_short(near.spot)} lists {count} of the {total} {topic.kind}"
         if count == _MULTIPORT and "multiport" in near.spot.rule.text:
             why += ", and one multiport match takes 15"
-        yield Blame(why, (of(near.spot), Place(near.spot.chain)))
+        yield Blame(why, (of(near.spot), Place(chain)))
+        return
+    count = topic.listed_in(joined(span for _, values in legal for span in values))
+    near, beside = min(
+        ((near, end) for near, values in legal for span in values for end in span),
+        key=lambda each: (each[1] > port, abs(each[1] - port)),
+    )
+    why = f"{why} {len(legal)} rules list {count} of the {total} {topic.kind}"
+    yield Blame(f"{why}, port {beside} in {_short(near.spot)}", (of(near.spot), Place(chain)))
 
 
 def _part(case: Case, topic: Topic, parts: list[tuple[Near, Intervals]]) -> Iterator[Blame]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.policy import Network, Policy
@@ -25,7 +27,7 @@ _MISTAKEN = {
 """The field that a wrong rule compares instead."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Topic:
     """One reason why a flow has its fate.
 
@@ -76,17 +78,36 @@ class Topic:
 
     def is_part(self, values: Intervals) -> bool:
         """Whether a rule's values lie in the items that contain the flow's value."""
-        return _are_inside(values, self.own)
+        return _are_inside(values, joined(self.own))
 
     def is_inside(self, values: Intervals) -> bool:
         """Whether a rule's values lie in items of the list."""
-        return _are_inside(values, self.items)
+        return _are_inside(values, self._spans)
 
     def is_item(self, values: Intervals) -> bool:
         """Whether a rule's values are just items of the list."""
         if self.field is Field.DESTINATION:
-            return all(span in self.items for span in values)
+            return all(span in self._each for span in values)
         return self.is_inside(values)
+
+    def listed_in(self, values: Intervals) -> int:
+        """Return how many items of a list of ports a rule's values contain."""
+        return sum(
+            bisect_right(self._ports, high) - bisect_left(self._ports, low)
+            for low, high in joined(values)
+        )
+
+    @cached_property
+    def _spans(self) -> Intervals:
+        return joined(self.items)
+
+    @cached_property
+    def _each(self) -> frozenset[tuple[int, int]]:
+        return frozenset(self.items)
+
+    @cached_property
+    def _ports(self) -> list[int]:
+        return sorted({low for low, _ in self.items})
 
 
 def exempting(case: Case) -> Iterator[Topic]:
@@ -158,8 +179,7 @@ def _each(numbers: tuple[int, ...]) -> Intervals:
     return tuple((number, number) for number in numbers)
 
 
-def _are_inside(values: Intervals, items: Intervals) -> bool:
-    spans = joined(items)
+def _are_inside(values: Intervals, spans: Intervals) -> bool:
     return all(contains(spans, low) and contains(spans, high) for low, high in values)
 
 
