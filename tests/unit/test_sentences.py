@@ -8,11 +8,18 @@ from ipaddress import ip_network
 import pytest
 
 from pytest_fsmredir.model.flow import Acceptor, Claim
+from pytest_fsmredir.rules.pod import Surroundings
+from pytest_fsmredir.rules.prove import LATER
+from pytest_fsmredir.rules.reading import read_text
+from pytest_fsmredir.rules.why.explain import explain, searched
+from pytest_fsmredir.rules.why.peculiar import peculiar
+from pytest_fsmredir.rules.why.scene import Scene
 from tests.unit.test_evidence import (
     CLIENT,
     ORIGIN,
     POD,
     POLICY,
+    RULES,
     SERVER,
     SIXTEENTH,
     TO_OUT,
@@ -149,3 +156,50 @@ def test_an_exemption_before_the_rule_of_the_sidecars_own_flows_is_not_called_wr
     assert why(claim, gone(SIXTEENTH), (UID, first)).why == (
         "rule #2 of OUT is for this flow, but stands behind rule #1, which exempts dport 9016"
     )
+
+
+def test_a_rule_that_stops_open_connections_is_named() -> None:
+    """Catches: blame for the redirect that the first packet of such a connection meets."""
+    late = "*filter\n-A INPUT -m conntrack --ctstate ESTABLISHED -j DROP\nCOMMIT\n"
+    pod = Surroundings({"eth0": (POD,)}, closed=True)
+    found = searched(
+        Scene(rules=read_text(late + RULES), pod=pod, policy=POLICY), 4, spec=LATER.sentence
+    )
+    assert found is not None
+    assert found.why.startswith("by rule #1 of filter INPUT, state ESTABLISHED of open connections")
+
+
+def test_an_accept_that_hides_the_rules_of_others_is_named() -> None:
+    """Catches: a jump that is said to exempt the flow."""
+    rest = "-A OUTPUT -p tcp -m tcp --dport 9016 -j REDIRECT --to-ports 5305"
+    jump = "-A OUTPUT -p tcp -j OUT"
+    accepting = SIXTEENTH.replace("RETURN", "ACCEPT")
+    claim = outbound(SERVER, 9016, by=ORIGIN).direct
+    wanted = replace(claim, expected="accepted on port 5305")
+    assert why(wanted, (jump, f"{jump}\n{rest}"), (SIXTEENTH, accepting)).why == (
+        "rule #5 of OUT accepts dport 9016, so that no later rule of the hook sees this flow"
+    )
+
+
+def test_an_exemption_of_one_address_of_the_pod_is_named() -> None:
+    """Catches: an exemption that is said to be missing, though it has the first address only."""
+    own = f"-A OUT -d {POD} -j RETURN\n{UID}"
+    text = RULES.replace(UID, own)
+    pod = Surroundings({"eth0": (POD,), "eth1": ("10.79.0.4",)}, closed=True)
+    policy = replace(POLICY, outbound_ip_range_exclusion_list=())
+    scene = Scene(rules=read_text(text.replace(f"{NO_RANGE}\n", "")), pod=pod, policy=policy)
+    found = explain(outbound("10.79.0.4", 80).direct, scene)
+    assert found.why == (
+        "rule #1 of OUT exempts only 10.77.0.4/32, not the pod's address 10.79.0.4"
+    )
+
+
+def test_a_rule_for_packets_that_the_model_leaves_out_is_named() -> None:
+    """Catches: silence about the one rule that stops packets."""
+    reset = "*filter\n-A INPUT -p tcp --tcp-flags RST RST -j DROP\nCOMMIT\n"
+    blame = peculiar(read_text(reset + RULES), 4)
+    assert blame is not None
+    assert blame.why.endswith(
+        "rule #1 of filter INPUT stops packets with protocol tcp and --tcp-flags RST RST"
+    )
+    assert peculiar(read_text(RULES), 4) is None

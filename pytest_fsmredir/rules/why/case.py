@@ -131,13 +131,16 @@ class Case:
 
     def with_match(self, rule: Rule) -> EndKind:
         """Return the packet's fate if a rule matched it."""
-        return self._fate(self._replacing(rule, replace(rule, conditions=())))
+        return self.with_other(rule, replace(rule, conditions=()))
 
     def leading_to(self, rule: Rule, chain: Chain) -> EndKind:
         """Return the packet's fate if a rule led to another chain."""
-        other = replace(rule, actions=(Jump(chain.name),))
+        return self.with_other(rule, replace(rule, actions=(Jump(chain.name),)))
+
+    def with_other(self, rule: Rule, other: Rule) -> EndKind:
+        """Return the packet's fate if another rule stood in the place of a rule."""
         return self._fate(
-            self._edited(lambda own: [other if r is rule else r for r in own], [rule])
+            self._edited(lambda own: [other if each is rule else each for each in own], [rule])
         )
 
     def changes_nothing(self, rule: Rule) -> bool:
@@ -197,9 +200,6 @@ class Case:
     def _lacking(self, rules: Sequence[Rule]) -> RuleSet:
         gone = {id(rule) for rule in rules}
         return self._edited(lambda own: [rule for rule in own if id(rule) not in gone], rules)
-
-    def _replacing(self, rule: Rule, new: Rule) -> RuleSet:
-        return self._edited(lambda own: [new if each is rule else each for each in own], [rule])
 
     def _edited(self, edit: Callable[[list[Rule]], list[Rule]], rules: Sequence[Rule]) -> RuleSet:
         """Return the rules with edited chains: those that contain one of some rules."""

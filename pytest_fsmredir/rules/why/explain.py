@@ -25,6 +25,7 @@ from pytest_fsmredir.rules.why.blame import (
 from pytest_fsmredir.rules.why.case import Case
 from pytest_fsmredir.rules.why.missed import missed
 from pytest_fsmredir.rules.why.pathline import path_line
+from pytest_fsmredir.rules.why.peculiar import peculiar
 from pytest_fsmredir.rules.why.scene import Scene
 from pytest_fsmredir.rules.why.sending import KINDS, of_packet, sendings
 from pytest_fsmredir.rules.why.taken import taken
@@ -111,7 +112,8 @@ def searched(
         case = scene.case(of_packet(finding.packet, KINDS[finding.duty.route]))
         blame = _of_finding(finding, case)
         return _explanation(case, Blame(f"{blame.why} (such as {finding.packet})", blame.places))
-    return None
+    rest = peculiar(scene.rules, family) if like is None else None
+    return None if rest is None else Explanation("", rest.why, rest.places)
 
 
 def _distance(finding: Finding, spec: str, like: Case | None) -> tuple[bool, ...]:
@@ -136,6 +138,7 @@ def _of_finding(finding: Finding, case: Case) -> Blame:
     if decider is not None and (finding.later or case.end is case.sending.wanted):
         what = matched(decider.rule, case.family) or "every packet"
         later = " of open connections" if finding.later else ""
+        later = " of answers" if finding.answers else later
         return Blame(f"by {named(decider)}, {what}{later} is {finding.end}", (of(decider),))
     return blamed(case)
 

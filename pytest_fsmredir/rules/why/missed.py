@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
 from pytest_fsmredir.rules.ends import Asked, EndKind
-from pytest_fsmredir.rules.forms import Chain, Field, Hook, Kind, Redirect, Rule, Untrack
+from pytest_fsmredir.rules.forms import (
+    Accept,
+    Chain,
+    Field,
+    Hook,
+    Kind,
+    Redirect,
+    Return,
+    Rule,
+    Untrack,
+)
 from pytest_fsmredir.rules.why.blame import (
     Blame,
     Near,
@@ -34,8 +45,9 @@ def missed(case: Case) -> Blame:
 
 
 def _explanations(case: Case) -> Iterator[Blame]:
+    yield from _accepted(case)
     wrong = removable(case)
-    if wrong:
+    if wrong and is_sparing(wrong[0].rule):
         yield _exempted(case, wrong)
     close = nears(case)
     topics = list(capturing(case))
@@ -45,6 +57,18 @@ def _explanations(case: Case) -> Iterator[Blame]:
     yield from _empty(case, sparing=True)
     yield from _no_jump(case)
     yield from _other_family(case)
+
+
+def _accepted(case: Case) -> Iterator[Blame]:
+    """Explain an exemption that ends the base chain, where it should only leave its own chain."""
+    decider = case.path.decider
+    if decider is None or not any(isinstance(a, Accept) for a in decider.rule.actions):
+        return
+    returning = replace(decider.rule, actions=(Return(),))
+    if case.with_other(decider.rule, returning) is case.sending.wanted:
+        what = matched(decider.rule, case.family, without=(Field.PROTOCOL,)) or "every packet"
+        why = f"{named(decider)} accepts {what}, so that no later rule of the hook sees this flow"
+        yield Blame(why, (of(decider),))
 
 
 def _exempted(case: Case, wrong: list[Asked]) -> Blame:

@@ -26,7 +26,7 @@ from pytest_fsmredir.rules.why.blame import (
     removable,
 )
 from pytest_fsmredir.rules.why.case import Case, Spot
-from pytest_fsmredir.rules.why.topics import Topic, capturing, covered, exempting, ranges
+from pytest_fsmredir.rules.why.topics import ADDRESSES, Topic, capturing, covered, exempting, ranges
 from pytest_fsmredir.rules.why.words import (
     effect,
     label,
@@ -162,6 +162,10 @@ def _incomplete(case: Case, topic: Topic, close: list[Near]) -> Iterator[Blame]:
         has = _span(case, topic, values)
         why = f"{named(near.spot)} exempts {_name(topic)} {has}, not {topic.what}"
         yield Blame(why, (of(near.spot), Place(near.spot.chain)))
+    if topic.kind == ADDRESSES:
+        for near, values in ((n, v) for n, v in alike if v is not None and topic.is_item(v)):
+            why = f"{named(near.spot)} exempts only {_span(case, topic, values)}, not {topic.what}"
+            yield Blame(why, (of(near.spot), Place(near.spot.chain)))
     if topic.field is Field.PORT:
         yield from _unlisted(case, topic, [(n, v) for n, v in alike if v is not None])
 

@@ -6,13 +6,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.policy import Network, Policy
 from pytest_fsmredir.model.reserved import SERVED_PORTS, SIDECAR_UID
 from pytest_fsmredir.rules.bdd import Intervals, contains, joined
 from pytest_fsmredir.rules.forms import Field, Interface, Number, Rule
-from pytest_fsmredir.rules.packet import TCP, protocol_name
+from pytest_fsmredir.rules.packet import TCP, protocol_name, text_of
 from pytest_fsmredir.rules.space import LOOPBACK
 from pytest_fsmredir.rules.why.case import Case
 from pytest_fsmredir.rules.why.words import leaves, span_words
@@ -25,6 +26,8 @@ _MISTAKEN = {
     Field.IN: Field.OUT,
 }
 """The field that a wrong rule compares instead."""
+ADDRESSES: Final = "addresses of the pod"
+"""The kind of a reason that is about the pod's own addresses."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,10 @@ def _addresses(case: Case) -> Iterator[Topic]:
         yield Topic(Field.DESTINATION, loopback, f"loopback destination {what}", "addresses")
     if packet.interface == "lo":
         yield Topic(Field.OUT, (), "traffic inside the pod (interface lo)", "interfaces", ("lo",))
+        own = [address for owned in case.pod.own(family).values() for address in owned]
+        if packet.destination in own:
+            what = f"the pod's address {text_of(packet.destination, family)}"
+            yield Topic(Field.DESTINATION, _each(tuple(own)), what, ADDRESSES)
     excluded = ranges(case.policy.outbound_ip_range_exclusion_list, family)
     if any(low <= packet.destination <= high for low, high in excluded):
         yield _range(packet.destination, excluded, family, "excluded ranges")
