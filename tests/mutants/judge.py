@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
+from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.model.checks import Check
 from pytest_fsmredir.model.outcomes import Outcome, Variant
 from pytest_fsmredir.suite.deciding import decide
-from tests.mutants.naming import naming
+from tests.mutants.naming import naming, recording
 
 VARIANTS = ("nft", "legacy")
 FAMILIES = (4, 6)
@@ -116,13 +117,15 @@ class Judge:
         began = time.perf_counter()
         iptables = IptablesVariant(point.iptables)
         mesh = self._backend.mesh(point.family, iptables, exhaustive=False)
+        explains = self._original is not None
+        foreign = recording(mesh) if explains and Need.FOREIGN_RULES in check.needs else []
         try:
             result = decide(check, Variant(self._backend.name, iptables, point.family), mesh)
             row, seconds = result.row, time.perf_counter() - began
             trial = Trial(check.id, point, row.outcome, row.reason, seconds, proof=row.proof)
             if row.outcome not in _VIOLATED or self._original is None:
                 return trial
-            named = naming(check, result.claim, mesh, self._backend, self._original)
+            named = naming(check, result.claim, mesh, self._backend, self._original, foreign)
             return replace(trial, naming=named.names, why=named.why)
         finally:
             self.pods = mesh.pod_names()

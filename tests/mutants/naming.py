@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
+from pytest_fsmredir.backends.base import Pod
+from pytest_fsmredir.backends.facets import ForeignPrograms
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
-from pytest_fsmredir.backends.netns.pods import NetnsPod
-from pytest_fsmredir.implementations.base import Implementation, Refused
+from pytest_fsmredir.backends.netns.pods import NetnsPod, own_pod
+from pytest_fsmredir.backends.netns.programs import no_limit
+from pytest_fsmredir.implementations.base import Completed, Implementation, Refused
 from pytest_fsmredir.model.checks import Check
 from pytest_fsmredir.model.flow import Claim
 from pytest_fsmredir.rules import live
@@ -20,6 +25,34 @@ from pytest_fsmredir.suite.explaining import explained, scene_of
 
 Key = tuple[str, str, str]
 Spot = tuple[str, str, str, int]
+
+
+class Foreign(NamedTuple):
+    """A program that a check ran in a pod and that is not of the implementation.
+
+    Attributes:
+        pod: The name of the pod.
+        argv: The program and its arguments.
+        stdin: Its input.
+    """
+
+    pod: str
+    argv: Sequence[str]
+    stdin: str
+
+
+def recording(mesh: NetnsMesh) -> list[Foreign]:
+    """Return a list that gets every foreign program that the check runs from now on."""
+    found: list[Foreign] = []
+    programs = mesh.facet(ForeignPrograms)
+    run = programs.run
+
+    def recorded(pod: Pod, argv: Sequence[str], stdin: str = "") -> Completed:
+        found.append(Foreign(own_pod(pod).name, argv, stdin))
+        return run(pod, argv, stdin)
+
+    programs.run = recorded  # type: ignore[method-assign]
+    return found
 
 
 class Naming(NamedTuple):
@@ -41,8 +74,11 @@ def naming(
     mesh: NetnsMesh,
     backend: NetnsBackend,
     original: Implementation,
+    foreign: Sequence[Foreign] = (),
 ) -> Naming:
     """Explain a failure as a run does, and compare the pod with a correct one.
+
+    A pod in which the programming failed has no rules to compare: the failure tells why it failed.
 
     Args:
         check: The failed check.
@@ -50,12 +86,17 @@ def naming(
         mesh: Its mesh, not closed yet.
         backend: The backend of the mesh.
         original: The correct implementation.
+        foreign: The foreign programs that the check ran; the correct pod gets their rules, too.
     """
+    given = list(foreign)  # to explain the failure runs further programs
     found = explained(check, claim, mesh) or Explanation("", "no pod had a part in it")
     answers = []
     for pod in mesh.suspects(None if claim is None else claim.fate):
+        if not pod.site.programming.accepted:
+            continue
+        own = [each for each in given if each.pod == pod.name]
         with suppress(Refused):  # no rules are correct for a configuration that has to be refused
-            correct = _correct_rules(pod, mesh, backend, original)
+            correct = _correct_rules(pod, mesh, backend, original, own)
             answers.append(names_the_change(found, scene_of(pod, mesh).rules, correct))
     visible = [answer for answer in answers if answer is not None]
     return Naming(any(visible) if visible else None, f"{found.why}\n{found.path}")
@@ -93,7 +134,11 @@ def differences(actual: RuleSet, correct: RuleSet) -> tuple[set[Spot], set[Key]]
 
 
 def _correct_rules(
-    pod: NetnsPod, mesh: NetnsMesh, backend: NetnsBackend, original: Implementation
+    pod: NetnsPod,
+    mesh: NetnsMesh,
+    backend: NetnsBackend,
+    original: Implementation,
+    foreign: Sequence[Foreign],
 ) -> RuleSet:
     """Return the rules that the correct implementation loads for the pod's configuration."""
     larger = len(pod.interfaces) > 1
@@ -102,6 +147,10 @@ def _correct_rules(
         pod.configuration, larger, families.pop() if len(families) == 1 else None
     )
     try:
+        node = replace(backend.confinement, limit=no_limit)
+        others = site.init_run(backend.foreign_toolbox(mesh.iptables), node)
+        for each in foreign:
+            others.run(each.argv, each.stdin)
         run = site.init_run(backend.toolbox(mesh.iptables), backend.confinement)
         original.program(run)
         return live.read(run.run(live.command()).stdout)

@@ -23,7 +23,7 @@ def peculiar(rules: RuleSet, family: int) -> Blame | None:
         if does:
             what = matched(spot.rule, family)
             packets = f"packets with {what}" if what else "every packet"
-            why = f"the model finds no wrong flow, but {named(spot)} {does} {packets}"
+            why = f"the model finds no wrong flow, but {named(spot)} {does.format(packets)}"
             return Blame(why, (Place(spot.chain, spot.rule.number),))
     return None
 
@@ -35,17 +35,17 @@ def _spots(rules: RuleSet, family: int) -> Iterator[Spot]:
 
 
 def _deed(rule: Rule, family: int) -> str:
-    """Return what a peculiar rule does; empty for one that is as it should be."""
+    """Return what a peculiar rule does to ``{}``; empty for one that is as it should be."""
     if any(isinstance(action, (Drop, Reject)) for action in rule.actions):
-        return "" if _values(rule, Field.STATE) == {INVALID} else "stops"
+        return "" if _values(rule, Field.STATE) == {INVALID} else "stops {}"
     if any(isinstance(action, Opaque) for action in rule.actions):
-        return "does what the model does not understand to"
+        return "does what the model does not understand to {}"
     if "ct timeout" in rule.text:
-        return "changes when tracking forgets connections of"
+        return "sets for how long tracking knows the connections of {}"
     moves = any(isinstance(action, MOVING) for action in rule.actions)
     protocols = _values(rule, Field.PROTOCOL)
     if moves and protocols and TCP not in protocols:
-        return f"sends to {effect(rule.actions, family)}"
+        return f"sends {{}} to {effect(rule.actions, family)}"
     return ""
 
 
