@@ -58,6 +58,18 @@ REPLIED = inbound(8080, ORIGIN)
             " port 9009 in rule #4",
         ),
         (
+            outbound(SERVER, 80, uid=1500, by=Acceptor.SIDECAR_INBOUND).direct,
+            ((UID, UID.replace("-j RETURN", "-p tcp -j REDIRECT --to-ports 15003")),),
+            "rule #1 of OUT sends uid 1500 to 15003, but has to exempt it",
+        ),
+        (
+            LEAKED.captured_outbound,
+            ((LAST, LAST.replace("-p tcp", "-p tcp -m length --length 0:60")),),
+            "the model expects captured outbound; seen: accepted by the destination itself;"
+            " rule #6 of OUT takes only protocol tcp and length 0…60, which is not known of every"
+            " packet",
+        ),
+        (
             inbound(15904, Acceptor.SIDECAR_INBOUND).direct,
             (),
             "no rule of IN exempts port 15904: rule #1 lists 1 of the 5 reserved ports",

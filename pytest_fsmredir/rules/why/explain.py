@@ -232,6 +232,13 @@ def unrecorded(case: Case) -> Blame | None:
             what = matched(asked.rule, case.family)
             why = f"{named(asked)} takes {what}, which is not known of this flow"
             return Blame(why, (of(asked),))
+    for asked in case.hits:
+        tests = [test for c in asked.rule.conditions for test, _ in leaves(c.test)]
+        unsure = any(test.field in _UNRECORDED for test in tests)
+        if unsure and case.without(asked.rule) is not case.sending.wanted:
+            what = matched(asked.rule, case.family)
+            why = f"{named(asked)} takes only {what}, which is not known of every packet"
+            return Blame(why, (of(asked),))
     return None
 
 

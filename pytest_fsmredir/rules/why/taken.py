@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT, SERVED_PORTS
 from pytest_fsmredir.rules.bdd import Intervals, contains, joined
 from pytest_fsmredir.rules.ends import Asked, EndKind
-from pytest_fsmredir.rules.forms import Field, Rule
+from pytest_fsmredir.rules.forms import Field, Return, Rule
 from pytest_fsmredir.rules.packet import TCP, protocol_name
 from pytest_fsmredir.rules.space import LOOPBACK
 from pytest_fsmredir.rules.why.blame import (
@@ -18,6 +19,7 @@ from pytest_fsmredir.rules.why.blame import (
     behind,
     elsewhere,
     exempting_level,
+    is_sparing,
     jumps_to,
     named,
     nears,
@@ -74,6 +76,7 @@ def _explanations(case: Case) -> Iterator[Blame]:
     for topic in topics:
         yield from _by_property(topic, case, close)
     for topic in topics:
+        yield from _misused(case, topic)
         yield from _elsewhere(case, topic)
     if not topics:
         yield from _inverted(case)
@@ -230,6 +233,18 @@ def _by_property(topic: Topic, case: Case, close: list[Near]) -> Iterator[Blame]
             yield Blame(f"{why} ({lacks})", (of(near.spot), Place(chain)))
 
 
+def _misused(case: Case, topic: Topic) -> Iterator[Blame]:
+    """Explain a rule for the very thing that has to be exempt, with another action."""
+    for asked in case.stack:
+        values = topic.value_in(asked.rule)
+        if values is None or topic.negated_in(asked.rule) or not topic.is_item(values):
+            continue
+        returning = replace(asked.rule, actions=(Return(),))
+        if case.with_other(asked.rule, returning) is case.sending.wanted:
+            why = f"{named(asked)} sends {topic.what} to {_target(case)}, but has to exempt it"
+            yield Blame(why, (of(asked),))
+
+
 def _elsewhere(case: Case, topic: Topic) -> Iterator[Blame]:
     """Explain an exemption in another chain, or for the other IP version only."""
     level = _level(case)
@@ -264,7 +279,7 @@ def _is_of_other_way(case: Case, topic: Topic) -> bool:
 
 def _exempts(topic: Topic, rule: Rule, case: Case) -> bool:
     values = topic.value_in(rule)
-    if values is None:
+    if values is None or not is_sparing(rule):
         return False
     if topic.field is Field.PORT:
         number = case.sending.packet.port
