@@ -344,9 +344,11 @@ class NetnsPair:
     def _stream(self, side: Side, case: Case) -> dict[Metric, float]:
         route, listener = self._aimed(side, case)
         (client,) = self._clients(route, 1)
-        client.connect(route.to)
-        accepted, _ = listener.accept()
-        rate = stream(client, accepted, self._bench.amounts.stream, self._bench.timeout_s)
+        with client:
+            client.connect(route.to)
+            accepted, _ = listener.accept()
+            with accepted:
+                rate = stream(client, accepted, self._bench.amounts.stream, self._bench.timeout_s)
         return {Metric.STREAM: rate}
 
     def _datagrams(self, side: Side, case: Case) -> dict[Metric, float]:
