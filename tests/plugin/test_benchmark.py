@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -75,6 +76,28 @@ def test_benchmark_follows_a_verdict_and_its_report_is_accepted(project: Project
     assert ended.outcomes() == ["pass"]
     assert (project.path / "out/benchmark/stream.svg").exists()
     assert main(["verify", str(project.path / "out")]) == 0
+
+
+def test_time_to_the_first_byte_through_a_sidecar(project: Project) -> None:
+    """Catches: a row that no sidecar makes, or that a direct connection makes.
+
+    A program of ours stands in for Pipy, because no binary of Pipy comes with the tests.
+    """
+    python = shutil.which("python3", path="/usr/local/bin:/usr/bin")
+    if python is None:
+        pytest.skip("needs a Python that every user can start")
+    program = project.path / "pipy"
+    text = Path(__file__).with_name("stand_in_pipy.py").read_text()
+    program.write_text(f"#!{python}\n{text}")
+    program.chmod(0o755)
+    ended = project.pytest(*SMALL, "--fsm-sidecar=pipy", f"--fsm-pipy-bin={program}")
+    assert ended.status == pytest.ExitCode.OK, ended.output
+    found = json.loads((project.path / "out/benchmark.json").read_text())
+    for each in found["points"][0]["lists"]:
+        figures = {each.get("case"): each for each in each["figures"] if "first" in each["metric"]}
+        assert "captured" in figures, ended.output
+        assert figures["captured"]["value"] > 0
+    assert "first byte" not in found["notMeasured"]
 
 
 def test_failing_implementation_is_named(project: Project) -> None:
