@@ -14,6 +14,7 @@ import yaml
 from pytest_fsmredir.errors import CaptureError, ConfigurationError
 from pytest_fsmredir.model.capture import Capture, CapturedInterface, CapturedListener
 from pytest_fsmredir.model.configuration import parse_interface
+from pytest_fsmredir.model.listings import KEPT
 
 VERSION: Final = 1
 TAKEN_FROM: Final = ("pod", "node", "files")
@@ -21,6 +22,8 @@ _LONGEST: Final = 64 * 1024 * 1024
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9.-]*")
 _SETTING = re.compile(r"net(\.[A-Za-z0-9_@/-]+){2,8}")
 _HIGHEST_UID = 2**32 - 2
+_CUT_OFF = "its last key leftOut, so it may be cut off"
+_OF_IPTABLES = re.compile(r"\*\S+|:\S+ \S+.*|(\[\d+:\d+\] )?-\S+ .*|COMMIT|#.*|")
 
 T = TypeVar("T")
 
@@ -134,13 +137,14 @@ def _capture(root: yaml.Node) -> Capture:
         "annotations": _mapping_of(_text),
         "meshConfig": _mapping_of(_list_of(_scalar)),
         "settings": _settings,
-        "listings": _mapping_of(_text),
+        "listings": _listings,
         "leftOut": _list_of(_text),
     }
     found = _fields(root, "", known, required=("fsmredir-capture", "pod", "interfaces"))
     interfaces: tuple[CapturedInterface, ...] = found["interfaces"]
     if not interfaces or not interfaces[0].addresses:
         _fail(root, "interfaces", "the pod has no address: name its primary interface first")
+    _require_different(root, interfaces)
     capture = Capture(
         pod=found["pod"],
         taken_from=found.get("takenFrom", "files"),
@@ -152,7 +156,7 @@ def _capture(root: yaml.Node) -> Capture:
         traffic=found.get("meshConfig", {}),
         settings=found.get("settings", {}),
         listings=found.get("listings", {}),
-        left_out=found.get("leftOut", ()),
+        left_out=found.get("leftOut", (_CUT_OFF,)),
     )
     try:
         capture.configuration.policy()
@@ -254,8 +258,48 @@ def _address(node: yaml.Node, path: str) -> str:
     text = _text(node, path)
     if "/" in text and "%" not in text:
         with suppress(ValueError):
-            return str(ip_interface(text))
+            found = ip_interface(text)
+            if found.ip.is_loopback or found.ip.is_multicast or found.ip.is_unspecified:
+                _fail(node, path, f"{text!r} is no address of a pod: leave it out")
+            return str(found)
     _fail(node, path, f"{text!r} is not an address with a prefix length, such as 10.1.2.3/24")
+
+
+def _require_different(root: yaml.Node, interfaces: Sequence[CapturedInterface]) -> None:
+    """Require that no name and no address belongs to two interfaces."""
+    names = [each.name for each in interfaces]
+    hosts = [host for each in interfaces for host in each.hosts]
+    for kind, every in (("interface", names), ("address", hosts)):
+        if twice := [each for each in every if every.count(each) > 1]:
+            _fail(root, "interfaces", f"the {kind} {twice[0]!r} is there twice: keep one")
+
+
+def _listings(node: yaml.Node, path: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in _pairs(node, path).items():
+        if name not in KEPT:
+            _fail(value, path, f"there is no listing {name!r}; known: {', '.join(KEPT)}")
+        found[name] = _text(value, f"{path}.{name}")
+        if name.startswith("iptables"):
+            _require_whole(value, f"{path}.{name}", found[name])
+    return found
+
+
+def _require_whole(node: yaml.Node, path: str, listing: str) -> None:
+    """Require that each line is one of ``iptables-save``, and that no table is cut off."""
+    table = ""
+    for number, line in enumerate(map(str.strip, listing.splitlines()), 1):
+        where = f"{path}, line {number} of the listing"
+        if not _OF_IPTABLES.fullmatch(line):
+            _fail(node, where, f"{line!r} is not a line of iptables-save")
+        if line.startswith("*"):
+            table = line
+        elif line == "COMMIT":
+            table = ""
+        elif not table and line and not line.startswith("#"):
+            _fail(node, where, f"{line!r} is in no table: the line *TABLE before it is missing")
+    if table:
+        _fail(node, path, f"the table {table[1:]} does not end with COMMIT: the file is cut off")
 
 
 def _listener(node: yaml.Node, path: str) -> CapturedListener:

@@ -76,6 +76,19 @@ def test_file_is_read_as_it_was_written(saved: Saved) -> None:
         (SHORT.replace("a/b", "../b"), "line 2: pod: '../b' is not NAMESPACE/NAME"),
         (SHORT.replace("/24", "/99"), "line 4: interfaces[0].addresses[0]: '10.0.0.1/99'"),
         (SHORT + "settings: {kernel.x: '1'}\n", "'kernel.x' is not a kernel setting"),
+        (SHORT.replace("10.0.0.1/24", "127.0.0.1/8"), "'127.0.0.1/8' is no address of a pod"),
+        (SHORT + "- {name: eth0, addresses: []}\n", "the interface 'eth0' is there twice"),
+        (
+            SHORT + "- {name: eth1, addresses: [10.0.0.1/32]}\n",
+            "the address '10.0.0.1' is there twice",
+        ),
+        (SHORT + "listings: {iptables5: ''}\n", "there is no listing 'iptables5'; known: ipset,"),
+        (
+            SHORT + "listings:\n  iptables4: |\n    *nat\n    -A X -j Y",
+            "the table nat does not end with",
+        ),
+        (SHORT + "listings:\n  iptables4: |\n    rules\n", "'rules' is not a line of iptables"),
+        (SHORT + "listings:\n  iptables4: |\n    -A X -j Y\n", "'-A X -j Y' is in no table"),
         (SHORT + "meshConfig: {ports: [1]}\n", "no such list"),
     ],
 )
@@ -108,3 +121,15 @@ def test_contradicting_options_are_rejected(capsys: pytest.CaptureFixture[str]) 
     """Catches: a command that ignores one of two sources."""
     assert main(["shop/web", "--rules", "x"]) == 2
     assert "in one way" in capsys.readouterr().err
+
+
+def test_file_that_may_be_cut_off_has_a_gap() -> None:
+    """Catches: a proof about the first half of a file."""
+    assert "may be cut off" in parse_capture(SHORT).left_out[0]
+    assert parse_capture(SHORT + "leftOut: []\n").left_out == ()
+
+
+def test_route_without_an_interface_is_named() -> None:
+    """Catches: a rebuilt pod that lacks a route, without a word."""
+    with pytest.raises(CaptureError, match="the route names no interface"):
+        list(commands({"route4": "default via 10.2.0.1\n"}, 4, ["eth0"], ["10.2.0.9"]))

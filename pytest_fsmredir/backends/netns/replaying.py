@@ -25,7 +25,7 @@ from pytest_fsmredir.backends.netns.pods import NetnsPod
 from pytest_fsmredir.backends.netns.programs import Confinement
 from pytest_fsmredir.backends.netns.sabotage import Disturbance
 from pytest_fsmredir.backends.netns.sandbox import Sandbox
-from pytest_fsmredir.backends.netns.wiring import VethLink
+from pytest_fsmredir.backends.netns.wiring import CLIENT, NODE, SERVER, SILENT, VethLink
 from pytest_fsmredir.backends.places import is_loopback
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError, ConfigurationError, NotApplicableError
@@ -37,6 +37,7 @@ from pytest_fsmredir.model.facets import Facet, needs_met_by
 from pytest_fsmredir.model.flow import Direction, Flow, Protocol
 from pytest_fsmredir.model.oracle import expected, level_of
 from pytest_fsmredir.model.policy import Policy
+from pytest_fsmredir.model.reserved import GATEWAY
 from pytest_fsmredir.traffic.dial import Dial
 
 _KEPT: frozenset[type] = frozenset(
@@ -48,6 +49,7 @@ _UNSEEN: frozenset[type] = frozenset({ForgedPackets, ForeignPrograms})
 _AT_BEST = (
     "a replay judges one pod, not the program that set its rules, so its verdict is at best partial"
 )
+_OURS = (CLIENT, GATEWAY, NODE, SERVER, SILENT)
 _OTHER_LISTS = "the check needs a pod with other lists"
 _OFFERED = needs_met_by(_FACETS) | {
     Need.ANSWERING_SIDECAR,
@@ -85,6 +87,12 @@ class ReplayBackend(NetnsBackend):
         self.iptables = IptablesVariant.NFT
         self._rebuilt: Sandbox | None = None
         own = tuple(each for each in families if each in capture.families)
+        ours = [each[family] for each in _OURS for family in (4, 6)]
+        if taken := [each for each in capture.addresses if each in ours]:
+            raise BackendError(
+                f"the pod has the address {taken[0]}, which a host outside has in a replay: give"
+                " the pod another one in the whole file"
+            )
         super().__init__(implementation, families=own, timeout_s=timeout_s, privileged=True)
         self.remarks = (_AT_BEST, *remarks_on(capture))
 

@@ -16,7 +16,7 @@ from pytest_fsmredir.cli.capture.node import listed_on_node
 from pytest_fsmredir.cli.cluster_options import add_cluster_options
 from pytest_fsmredir.errors import FsmRedirError, PreflightError, SettingsError
 from pytest_fsmredir.model.capture import Capture
-from pytest_fsmredir.model.capture_file import capture_text, read_capture
+from pytest_fsmredir.model.capture_file import capture_text, parse_capture, read_capture
 from pytest_fsmredir.text import counted, printable
 
 
@@ -30,7 +30,9 @@ def main(argv: Sequence[str]) -> int:
         capture = _captured(arguments)
         if arguments.redact:
             capture = _redacted(capture)
-        _write(capture_text(capture), arguments.output)
+        text = capture_text(capture)
+        parse_capture(text)  # a file that no replay can read is better found now
+        _write(text, arguments.output)
     except FsmRedirError as why:
         sys.stderr.write(f"not captured: {printable(str(why))}\n")
         return 2

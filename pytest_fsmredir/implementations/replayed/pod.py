@@ -27,8 +27,11 @@ import json, os, sys
 for name, value in json.load(sys.stdin):
     path = "/proc/sys/" + name
     if os.path.exists(path):
-        with open(path, "w") as file:
-            file.write(value)
+        try:
+            with open(path, "w") as file:
+                file.write(value)
+        except OSError as why:
+            sys.exit(f"{name} = {value}: {why.strerror}")
 """
 _PER_INTERFACE: Final = ("net.ipv4.conf.", "net.ipv6.conf.")
 _PACKAGES: Final = {"ipset": "ipset", "nft": "nftables", "ip": "iproute2"}

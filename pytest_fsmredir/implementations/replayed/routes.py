@@ -57,6 +57,8 @@ def _route(
     elif kind != "unicast":
         if not _is_made(target, own) and device in ("lo", *devices):
             yield " ".join(["route replace", kind, target, "dev", device, *kept])
+    elif not device:
+        raise CaptureError(f"{where}: the route names no interface: 'dev' is missing")
     elif device in devices:
         on_link = family == 6 and target.startswith("fe80")
         hop = [] if on_link else ["via", GATEWAY[family]]
