@@ -271,7 +271,9 @@ class _Hunt:
         # Another change is not visible in a fate.
         unseen = finding.later or (finding.end.kind is EndKind.CHANGED and not hidden)
         late = self.unanswered > _SLOW_AT_MOST
-        fate = None if unseen or late else self.sender.send(self._alike(finding))
+        elsewhere = finding.end.kind is EndKind.ELSEWHERE
+        send = self.sender.send_to_its_address if elsewhere else self.sender.send
+        fate = None if unseen or late else send(self._alike(finding))
         if fate is None:
             self._send_otherwise(finding)
             return

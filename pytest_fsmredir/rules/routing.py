@@ -10,7 +10,7 @@ from typing import Final
 from pytest_fsmredir.rules.forms import TRUE, AllOf, Field, Interface, Not, Number, Test, Unknown
 from pytest_fsmredir.rules.lexer import fault
 from pytest_fsmredir.rules.ruleset import PolicyRule, Route, Routing
-from pytest_fsmredir.rules.vocabulary import integer, network
+from pytest_fsmredir.rules.vocabulary import PROTOCOLS, integer, named, network, span
 
 _KINDS: Final = frozenset(
     {
@@ -80,7 +80,13 @@ def _selector(word: str, value: str, family: int) -> Test:
         case "uidrange":
             low, _, high = value.partition("-")
             return Number(Field.UID, ((integer(low), integer(high)),))
-        case "ipproto" | "sport" | "dport" | "oif" | "tos" | "dsfield":
+        case "ipproto":
+            protocol = named(value, PROTOCOLS)
+            return Number(Field.PROTOCOL, ((protocol, protocol),))
+        case "sport" | "dport":
+            name = Field.SOURCE_PORT if word == "sport" else Field.PORT
+            return Number(name, (span(value, "-", 65535),))
+        case "oif" | "tos" | "dsfield":
             return Unknown(f"{word} {value}")
         case _:
             return TRUE if word in {"proto", "protocol"} else Unknown(f"{word} {value}")

@@ -180,3 +180,40 @@ def test_redirection_goes_to_the_address_of_the_interface() -> None:
     addresses = {"eth0": 0x0A4D0001, "net1": 0x0A4E0001}
     found = prover.prove(Direction.INBOUND).findings
     assert all(addresses[f.packet.interface] != f.packet.destination for f in found)
+
+
+@pytest.mark.parametrize("selectors", ["ipproto tcp dport 5432", "sport 5000-5010"])
+def test_routing_rule_for_ports_is_understood(selectors: str) -> None:
+    """Catches: connections to one port that a routing rule refuses, which are only a doubt."""
+    routes = [
+        "0:\tfrom all lookup local",
+        f"100:\tfrom all {selectors} prohibit",
+        "32766:\tfrom all lookup main",
+        "local 10.244.0.10 dev eth0 table local",
+        "local 127.0.0.0/8 dev lo table local",
+        "default via 10.244.0.1 dev eth0",
+    ]
+    found = findings([*reference(Policy()), *routes], Policy())
+    assert found
+    assert not any(f.depends for f in found)
+    outbound = [f.packet for f in found if not f.later]
+    ports = {p.port if "dport" in selectors else p.source_port for p in outbound}
+    assert ports <= ({5432} if "dport" in selectors else set(range(5000, 5011)))
+
+
+def test_tcp_to_a_broadcast_address_does_not_count() -> None:
+    """Catches: a doubt about connections that the kernel refuses to open."""
+    routes = [
+        "0:\tfrom all lookup local",
+        "100:\tfrom all fwmark 0x6600 lookup 166",
+        "32766:\tfrom all lookup main",
+        "local 10.244.0.10 dev eth0 table local",
+        "broadcast 10.244.0.255 dev eth0 table local",
+        "local 127.0.0.0/8 dev lo table local",
+        "default via 10.244.0.1 dev eth0",
+        "default via 10.244.0.1 dev eth0 table 166",
+    ]
+    text = "\n".join([*reference(Policy()), *routes])
+    rules = read_text(text)
+    prover = Prover(rules, Policy(), 4, Surroundings.of(rules, closed=True))
+    assert prover.prove(Direction.OUTBOUND).proved

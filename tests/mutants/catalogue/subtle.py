@@ -149,12 +149,4 @@ MUTANTS = (
             "$ip rule del fwmark 0x66 lookup 166 2>/dev/null; $ip rule add fwmark 0x66 lookup 166;"
             " $ip route replace blackhole default table 166")),
     ),
-    Mutant(
-        name="address-blocked-by-transform",
-        what="a policy of IPsec blocks one address",
-        source="B70: a policy that no listing of rules shows",
-        load=followed_by(
-            "ip xfrm policy update dir out src 0.0.0.0/0 dst 203.0.113.5/32 action block"
-        ),
-    ),
 )  # fmt: skip
