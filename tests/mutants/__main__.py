@@ -18,6 +18,7 @@ from tests.mutants.every_flow import print_found
 from tests.mutants.hints import remember
 from tests.mutants.matrix import print_matrix
 from tests.mutants.parallel import cores, spread
+from tests.mutants.planted import print_planted
 from tests.mutants.printing import as_document, line, summary
 from tests.mutants.runner import ORIGINAL, Verdict, judge_mutant
 from tests.mutants.selfcheck import print_seen
@@ -37,6 +38,8 @@ def main(argv: Sequence[str]) -> int:
             sys.stdout.write(f"{name}: {by_name(name).what} [{by_name(name).source}]\n")
         return 0
     privileges.acquire("auto")
+    if arguments.planted:
+        return print_planted(arguments.planted, arguments.seed, arguments.jobs, arguments.timeout)
     if arguments.all_checks_only:
         print_found(names, arguments.jobs, arguments.timeout, arguments.json)
         return 0
@@ -97,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sample", type=int, default=0, metavar="N", help="judge N mutants, drawn by the seed"
     )
-    parser.add_argument("--seed", default="0", help="seed of the sample (default: 0)")
+    parser.add_argument("--seed", default="0", help="seed of what is drawn (default: 0)")
     parser.add_argument("--list", action="store_true", help="list the mutants and exit")
     parser.add_argument("--verbose", "-v", action="store_true", help="a line for each mutant")
     parser.add_argument(
@@ -115,6 +118,13 @@ def _parser() -> argparse.ArgumentParser:
         "--all-checks-only",
         action="store_true",
         help="judge by the checks ALL-* alone, and list the mutants that they do not find",
+    )
+    parser.add_argument(
+        "--planted",
+        type=int,
+        default=0,
+        metavar="N",
+        help="judge N random exemptions by the checks ALL-* alone, drawn by the seed",
     )
     parser.add_argument(
         "--selfcheck",

@@ -82,7 +82,7 @@ def judge_mutant(name: str, timeout_s: float, *, full: bool, why: bool = False) 
     began = time.perf_counter()
     mutant = by_name(name)
     verdict = Verdict(name, mutant.killable)
-    judge = _judge(MutantImplementation(mutant), timeout_s, privileged=mutant.privileged, why=why)
+    judge = judge_of(MutantImplementation(mutant), timeout_s, privileged=mutant.privileged, why=why)
     for check, point in ordered(name):
         if not judge.applies(check, point):
             continue
@@ -123,7 +123,7 @@ def judge_by_every_flow(name: str, timeout_s: float) -> Verdict:
     began = time.perf_counter()
     mutant = by_name(name)
     verdict = Verdict(name, mutant.killable)
-    judge = _judge(MutantImplementation(mutant), timeout_s, privileged=mutant.privileged)
+    judge = judge_of(MutantImplementation(mutant), timeout_s, privileged=mutant.privileged)
     checks = [check for check in catalogue.load().checks if check.id.startswith(EVERY_FLOW)]
     for point in MATRIX[:2]:
         for check in checks:
@@ -137,13 +137,14 @@ def matrix_row(name: str, points: Sequence[Point], timeout_s: float) -> list[Tri
     """Run every check on a mutant."""
     checks = [check for check in catalogue.load().checks if check.level in _KILLS]
     mutant = by_name(name)
-    judge = _judge(MutantImplementation(mutant), timeout_s, privileged=mutant.privileged)
+    judge = judge_of(MutantImplementation(mutant), timeout_s, privileged=mutant.privileged)
     return list(judge.run_all(checks, points))
 
 
-def _judge(
+def judge_of(
     implementation: Implementation, timeout_s: float, *, privileged: bool = False, why: bool = False
 ) -> Judge:
+    """Return a judge of an implementation, with the hosts and spare pods of this process."""
     backend = _backend(timeout_s)
     backend.judge_next(implementation, privileged=privileged)
     original = MutantImplementation(by_name(ORIGINAL)) if why else None
