@@ -25,7 +25,8 @@ from pytest_fsmredir.text import printable
 API_VERSION = "fsmredir/v1"
 
 # The kernel chooses the client's port, which differs between otherwise equal runs.
-_SOURCE_PORT = re.compile(r"(source [^\s(),]+:|\bsport )\d+")
+# A rule can name one, too.
+_SOURCE_PORT = re.compile(r"(source [^\s(),]+:|(?<!--)(?<!tcp )(?<!udp )(?<!th )\bsport )\d+")
 
 _CLIENT_PORT = re.compile(r"(?<=[\d\]]):\d+$")
 

@@ -41,8 +41,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.planted:
         return print_planted(arguments.planted, arguments.seed, arguments.jobs, arguments.timeout)
     if arguments.all_checks_only:
-        print_found(names, arguments.jobs, arguments.timeout, arguments.json)
-        return 0
+        return print_found(names, arguments.jobs, arguments.timeout, arguments.json)
     if arguments.selfcheck:
         return print_seen(names, arguments.jobs, arguments.timeout)
     if arguments.matrix:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 from tests.mutants.collected import by_name
 from tests.mutants.parallel import spread
 from tests.mutants.runner import Verdict, judge_by_every_flow
+from tests.mutants.unfound import kind_of
 
 
-def print_found(names: Sequence[str], jobs: int, timeout_s: float, file: Path | None) -> None:
-    """Judge the killable mutants. Print those that no check ALL-* kills, and the share found.
+def print_found(names: Sequence[str], jobs: int, timeout_s: float, file: Path | None) -> int:
+    """Judge the killable mutants by the checks ALL-* alone. Print those that they do not find.
 
     Args:
         names: The mutants.
@@ -23,20 +25,37 @@ def print_found(names: Sequence[str], jobs: int, timeout_s: float, file: Path | 
         timeout_s: Seconds after which a flow counts as unanswered.
         file: A file of JSON lines to which each verdict is added at once. Mutants that it has
             already are not judged again. None to write none.
+
+    Returns:
+        0 if the checks find the mutants that they have to find and no others; else 1.
     """
     killable = [name for name in names if by_name(name).killable]
-    found = 0
+    marked: Counter[str] = Counter()
+    found = wrong = 0
     for result in _results(killable, jobs, timeout_s, file):
-        if result["killer"] is not None:
-            found += 1
-            continue
-        sys.stdout.write(f"{result['mutant']}: {by_name(result['mutant']).what}\n")
-        proved = "; ".join(result["unproved"]) or "nothing" if not result["errors"] else ""
-        sys.stdout.write(f"    not proved: {proved[:300]}\n" if proved else "")
-        for error in result["errors"][:1]:
-            sys.stdout.write(f"    not decided: {error}\n")
-        sys.stdout.flush()
-    sys.stdout.write(f"{found} of {len(killable)} mutants found by ALL-* alone\n")
+        kind = kind_of(result["mutant"])
+        marked.update([kind.name] if kind else [])
+        found += kind is None and result["killer"] is not None
+        if (kind is None) != (result["killer"] is not None):
+            wrong += 1
+            sys.stdout.write("\n".join([*_lines(result), ""]))
+            sys.stdout.flush()
+    kinds = ", ".join(f"{count} {kind}" for kind, count in marked.most_common())
+    sys.stdout.write(
+        f"{found} of {len(killable) - marked.total()} mutants that show in rules found by ALL-*"
+        f" alone; {marked.total()} do not show ({kinds}); {wrong} not as expected\n"
+    )
+    return int(wrong > 0)
+
+
+def _lines(result: dict[str, Any]) -> Iterator[str]:
+    name, killer = result["mutant"], result["killer"]
+    if killer is not None:
+        yield f"FOUND: {name} by {killer}, although {kind_of(name)} says that it does not show"
+        return
+    yield f"NOT FOUND: {name}: {by_name(name).what}"
+    yield f"    not proved: {'; '.join(result['unproved'])[:300] or 'nothing'}"
+    yield from (f"    not decided: {error}" for error in result["errors"][:1])
 
 
 def _results(
