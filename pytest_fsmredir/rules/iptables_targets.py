@@ -25,6 +25,9 @@ from pytest_fsmredir.rules.forms import (
 from pytest_fsmredir.rules.vocabulary import DSCP, address, integer, named
 
 _ALL = 2**32 - 1
+LISTENED: Final = ("0.0.0.0", "127.0.0.1", "::", "::1")  # noqa: S104
+"""Addresses that lead TPROXY to a listener on every address."""
+
 Options = Mapping[str, str]
 """Values of a target's options by name; the empty string if an option has no value."""
 
@@ -58,6 +61,8 @@ def actions_of(target: str, options: Options) -> tuple[Action, ...]:
     Raises:
         ValueError: A value is malformed.
     """
+    if target == "SET" and any(option.startswith("--map-") for option in options):
+        return (Opaque("-j SET with the marks of a set"),)
     if target in SILENT:
         return ()
     read = _TARGETS.get(target)
@@ -130,6 +135,8 @@ def split_target(text: str) -> tuple[str, str]:
 
 def _tproxy(options: Options) -> tuple[Action, ...]:
     port = integer(options.get("--on-port", "0"))
+    if options.get("--on-ip", LISTENED[0]) not in LISTENED:
+        return (Opaque(f"TPROXY to {options['--on-ip']}"),)
     writes: tuple[Action, ...] = ()
     if "--tproxy-mark" in options:
         value, mask = _masked(options["--tproxy-mark"])

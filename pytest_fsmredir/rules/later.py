@@ -10,8 +10,8 @@ from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.reserved import SIDECAR_UID
 from pytest_fsmredir.rules.bdd import ALL, NONE
 from pytest_fsmredir.rules.ends import Asked, End, EndKind, Ends, Move, Observer
-from pytest_fsmredir.rules.forms import Field, Hook
-from pytest_fsmredir.rules.packet import ACK, SYN, TCP, Packet, environment
+from pytest_fsmredir.rules.forms import Field, Hook, Number
+from pytest_fsmredir.rules.packet import ACK, FIN, PSH, RST, SYN, TCP, URG, Packet, environment
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.seek import Seeker, one
 from pytest_fsmredir.rules.space import Environment
@@ -23,6 +23,9 @@ _HEADER: Final = (Field.TCP_FLAGS, Field.LENGTH, Field.TOS, Field.TTL)
 """What differs from packet to packet of a connection."""
 
 _STOPPED: Final = frozenset({EndKind.DROPPED, EndKind.REFUSED, EndKind.OPAQUE})
+_ACK_AT, _SYN_AT = 3, 6
+"""Places of the bits of flags, from the highest one."""
+
 _ARRIVED: Final = frozenset({EndKind.DIRECT, EndKind.CAPTURED_OUTBOUND, EndKind.CAPTURED_INBOUND})
 _TURNED: Final = {
     Field.SOURCE: Field.DESTINATION,
@@ -78,12 +81,14 @@ class Lost:
         answers: Whether these packets are answers.
         flows: The connections: the first packet, with the header of the lost one.
         follow: Returns the path of the lost packet of one of them.
+        plain: Those that lose a packet without SYN.
         decided: Returns the connections of which one rule decides.
     """
 
     end: End
     answers: bool
     flows: int
+    plain: int
     follow: Callable[[Packet], Path]
     decided: Callable[[Asked], int]
 
@@ -107,6 +112,7 @@ class Connections:
         """
         self._seeker, self._direction, self._opening = seeker, direction, opening
         self._model, self._space, self._bdd = seeker.model, seeker.space, seeker.space.bdd
+        self._symbols = {Field.TCP_FLAGS: self._space.symbol(Field.TCP_FLAGS)}
         self._first = seeker.passed(direction)
         # The header of a later packet says nothing about that of the first one.
         self._moves = [(where, move, self._freed(some)) for where, move, some in self._first.moves]
@@ -116,8 +122,27 @@ class Connections:
         for kind in self._kinds():
             for end, some in self._pass(kind).items():
                 flows = self._bdd.both(some, kind.flows)
+                flows = self._bdd.both(flows, self._sent(kind))
                 if end.kind in _STOPPED and flows != NONE:
-                    yield Lost(end, kind.answers, flows, *self._means(kind))
+                    plain = self._bdd.minus(flows, self._with(SYN))
+                    yield Lost(end, kind.answers, flows, plain, *self._means(kind))
+
+    def _with(self, *flags: int) -> int:
+        """Return the packets that have some flag."""
+        return self._bdd.union(
+            self._space.holds(Number(Field.TCP_FLAGS, one(flag), flag), self._symbols)
+            for flag in flags
+        )
+
+    def _sent(self, kind: _Kind) -> int:
+        """Return the later packets that a kernel sends: those of a handshake carry no data."""
+        bdd = self._bdd
+        ending = bdd.both(self._with(FIN), self._with(RST))
+        if not kind.answers:
+            return bdd.opposite(ending)
+        short = self._seeker.domain.only(Field.LENGTH, ((0, 100),))
+        opening = bdd.minus(short, self._with(FIN, RST, PSH, URG))
+        return bdd.minus(bdd.either(bdd.opposite(self._with(SYN)), opening), ending)
 
     def _means(self, kind: _Kind) -> tuple[Callable[[Packet], Path], Callable[[Asked], int]]:
         shown: list[Asked] = []
@@ -125,7 +150,7 @@ class Connections:
         def follow(packet: Packet) -> Path:
             asked: list[Asked] = []
             ends = self._pass(kind, packet, asked.append)
-            flags = packet.tcp_flags & ~SYN | ACK
+            flags = (packet.tcp_flags if kind.answers else packet.tcp_flags & ~SYN) | ACK
             return Path(replace(packet, tcp_flags=flags), tuple(ends), tuple(asked))
 
         def decided(decider: Asked) -> int:
@@ -183,8 +208,9 @@ class Connections:
             moves = first.moves
         at[Field.CONNECTION_MARK] = first.way.at[Field.CONNECTION_MARK]
         acknowledged = self._space.constant(Field.TCP_FLAGS, ACK)
+        set_ = {_ACK_AT} if kind.answers else {_ACK_AT, _SYN_AT}
         at[Field.TCP_FLAGS] = tuple(
-            acknowledged[i] if i in {3, 6} else bit for i, bit in enumerate(at[Field.TCP_FLAGS])
+            acknowledged[i] if i in set_ else bit for i, bit in enumerate(at[Field.TCP_FLAGS])
         )
         if not kind.answers:
             walk = Walk(self._model, at, earlier=moves, observer=observer)

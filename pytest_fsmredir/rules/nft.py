@@ -36,6 +36,7 @@ from pytest_fsmredir.rules.forms import (
     Untrack,
     Write,
 )
+from pytest_fsmredir.rules.iptables_targets import LISTENED
 from pytest_fsmredir.rules.nft_text import words_of
 from pytest_fsmredir.rules.nft_values import (
     WIDTHS,
@@ -363,6 +364,8 @@ def _target(kind: str, host: Json, port: Json) -> Action:
     if kind == "redirect":
         return Redirect(port)
     if kind == "tproxy":
+        if host and host not in LISTENED:
+            raise NotUnderstoodError
         return Tproxy(port, ends=False)
     return Destination(address(host) if host else None, port)
 

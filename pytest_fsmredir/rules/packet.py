@@ -19,7 +19,10 @@ from pytest_fsmredir.rules.vocabulary import NEW
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 FIN: Final = 1
 SYN: Final = 2
+RST: Final = 4
+PSH: Final = 8
 ACK: Final = 16
+URG: Final = 32
 APPLICATION_UID: Final = 1000
 _HIGHEST_ID = 2**32 - 2  # the highest number means "no user" (chown(2))
 

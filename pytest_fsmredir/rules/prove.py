@@ -19,8 +19,10 @@ from pytest_fsmredir.rules.later import Connections, opened
 from pytest_fsmredir.rules.packet import (
     ICMP,
     ICMPV6,
+    PSH,
     TCP,
     UDP,
+    URG,
     Packet,
     environment,
     unseen,
@@ -48,7 +50,6 @@ _RARE: Final = Duty(Route.DIRECT, "SPEC-5.4", Level.SHOULD)
 LATER: Final = Duty(Route.DIRECT, "SPEC-1.5", Level.MUST)
 """A later packet of a connection has to arrive, whichever route the connection took."""
 
-PSH, URG = 8, 32
 FINDING_LIMIT: Final = 200
 
 
@@ -193,7 +194,8 @@ class Prover:
         for lost in Connections(self.seeker, direction, opening).lost():
             flows = lost.flows
             while flows != NONE:
-                packet = self.seeker.plainest(direction, flows)
+                plain = self.space.bdd.both(flows, lost.plain)
+                packet = self.seeker.plainest(direction, flows if plain == NONE else plain)
                 following = lost.follow(packet)
                 path, decider = follow(self.model, opened(packet)), following.decider
                 depends = self._unknown(lost.flows)

@@ -48,7 +48,7 @@ def read_sets(lines: Sequence[tuple[int, str]]) -> dict[str, IpSet]:
             case ["create", name, kind, *options]:
                 found[name] = _created(kind, options)
             case ["add", name, member, *options] if name in found:
-                found[name].members.append(member)
+                found[name].members.append(f"{member}*" if "wildcard" in options else member)
                 if "nomatch" in options:
                     found[name].unclear = "it has members that are exceptions"
                 if "timeout" in options:
@@ -95,6 +95,8 @@ def _created(kind: str, options: Sequence[str]) -> IpSet:
     made = IpSet(method, tuple(dimensions.split(",")), 6 if "inet6" in options else 4)
     if "timeout" in options:
         made.unclear = "its members time out"
+    if {"netmask", "bitmask"} & set(options):
+        made.unclear = "a member stands for a network"
     return made
 
 

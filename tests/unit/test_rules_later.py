@@ -217,3 +217,56 @@ def test_tcp_to_a_broadcast_address_does_not_count() -> None:
     rules = read_text(text)
     prover = Prover(rules, Policy(), 4, Surroundings.of(rules, closed=True))
     assert prover.prove(Direction.OUTBOUND).proved
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "-A OUTPUT -p tcp -m tcp --tcp-flags SYN,ACK SYN,ACK -d 198.51.100.0/24 -j DROP",
+        "-A INPUT -i eth0 -p tcp -m tcp --sport 7000 --tcp-flags SYN,ACK SYN,ACK -j DROP",
+    ],
+)
+def test_lost_answer_to_the_first_packet_is_found(rule: str) -> None:
+    """Catches: a connection whose first packet arrives, and which never opens."""
+    found = with_rule("filter", rule)
+    assert {(f.answers, f.decider.rule.text if f.decider else "") for f in found} == {(True, rule)}
+
+
+@pytest.mark.parametrize(
+    "flags", ["SYN,FIN SYN,FIN", "SYN,RST SYN,RST", "FIN,RST FIN,RST", "ALL NONE"]
+)
+def test_packets_that_no_kernel_sends_do_not_count(flags: str) -> None:
+    """Catches: a rule against malformed packets that counts as one that loses answers."""
+    assert not [
+        f
+        for f in with_rule("filter", f"-A INPUT -p tcp -m tcp --tcp-flags {flags} -j DROP")
+        if f.later
+    ]
+
+
+def test_listener_of_tproxy_on_another_address_is_a_doubt() -> None:
+    """Catches: a packet for an address that nobody has, which counts as captured."""
+    rule = "-A PREROUTING -i eth0 -p tcp -m tcp --dport 5432 -j TPROXY --on-port 15003"
+    assert not with_rule("mangle", f"{rule} --on-ip 127.0.0.1")
+    assert all(f.depends for f in with_rule("mangle", f"{rule} --on-ip 10.9.9.9"))
+    assert with_rule("mangle", f"{rule} --on-ip 10.9.9.9")
+
+
+@pytest.mark.parametrize(
+    ("made", "member"),
+    [
+        ("bitmap:ip range 203.0.0.0-203.0.255.255 netmask 24", "203.0.113.0"),
+        ("hash:ip family inet hashsize 1024 maxelem 65536 netmask 24", "203.0.113.0"),
+        ("hash:net,iface family inet", "203.0.113.0/24,et wildcard"),
+    ],
+)
+def test_member_of_a_set_that_stands_for_more_is_not_read_as_itself(made: str, member: str) -> None:
+    """Catches: an exemption of a network that counts as one of its first address."""
+    sets = [f"create s {made}", f"add s {member}"]
+    match = "dst,dst" if "iface" in made else "dst"
+    rule = f"-A OUTPUT -p tcp -m set --match-set s {match} -j RETURN"
+    lines = reference(Policy())
+    at = next(n for n, line in enumerate(lines) if line.startswith("-A PREROUTING"))
+    found = findings([*sets, *lines[:at], rule, *lines[at:]], Policy())
+    assert found
+    assert all(f.depends or f.packet.interface.startswith("et") for f in found)
