@@ -49,9 +49,9 @@ def print_found(names: Sequence[str], jobs: int, timeout_s: float, file: Path | 
 
 
 def _lines(result: dict[str, Any]) -> Iterator[str]:
-    name, killer = result["mutant"], result["killer"]
-    if killer is not None:
-        yield f"FOUND: {name} by {killer}, although {kind_of(name)} says that it does not show"
+    name, killer, kind = result["mutant"], result["killer"], kind_of(result["mutant"])
+    if kind is not None:
+        yield f"FOUND: {name} by {killer}, and the mark says that it does not show: {kind.name}"
         return
     yield f"NOT FOUND: {name}: {by_name(name).what}"
     yield f"    not proved: {'; '.join(result['unproved'])[:300] or 'nothing'}"

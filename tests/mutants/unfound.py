@@ -43,8 +43,8 @@ KINDS = (
         second-run-does-nothing second-run-appends second-run-keeps-inbound
         second-run-keeps-outbound second-run-takes-away second-run-empties-nat
         second-family-if-it-can only-with-a-sidecar done-when-other-variant-holds-rules
-        done-when-lock-is-held needs-more-capabilities one-command-a-line failures-hidden
-        failures-of-commands-hidden lock-not-waited-for programmed-in-background restored-over-all
+        done-when-lock-is-held needs-more-capabilities  failures-hidden
+        failures-of-commands-hidden lock-not-waited-for  restored-over-all
         nat-flushed-first filter-flushed-first mangle-flushed-first raw-flushed-first
         everything-flushed-first prerouting-flushed-after nat-input-emptied-after
         nat-postrouting-emptied-after raw-prerouting-emptied-after mangle-prerouting-emptied-after
@@ -73,7 +73,7 @@ KINDS = (
         empty-range-is-everything negated-range-taken upper-case-range-skipped
         unusual-ipv6-form-skipped ipv6-unabbreviated-skipped port-0-is-any
         bad-list-found-after-ipv4 bad-list-found-after-ipv6 refused-run-flushes-ipv4
-        refused-run-flushes-ipv6 refused-in-silence refuses-without-lists
+        refused-run-flushes-ipv6 refused-in-silence
         """,
     ),
     _kind(
@@ -173,7 +173,8 @@ KINDS = (
         "addresses",
         "It affects link-local, multicast and broadcast addresses, which a proof leaves out.",
         """
-        multicast-dropped broadcast-dropped multicast-captured inbound-exempts-link-local
+        multicast-dropped broadcast-dropped groups-dropped-in multicast-dropped-in
+        broadcast-dropped-in multicast-captured inbound-exempts-link-local
         inbound-exempts-own-link-local sidecar-captured-link-local
         """,
     ),
