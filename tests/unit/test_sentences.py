@@ -85,6 +85,11 @@ REPLIED = inbound(8080, ORIGIN)
             f"rule #1 of IN exempts source {CLIENT.host}/32, but no list is about sources",
         ),
         (
+            REPLIED.captured_inbound,
+            (("-j REDIRECT --to-ports 15003", "-j REDIRECT"),),
+            "rule #3 of IN sends this flow to the same port, not to 15003",
+        ),
+        (
             LEAKED.captured_outbound,
             (("--dports 9016", "! --dports 9016"),),
             "rule #5 of OUT exempts dport not 9016: the match is inverted",

@@ -36,7 +36,15 @@ from pytest_fsmredir.rules.why.blame import (
 from pytest_fsmredir.rules.why.case import Case
 from pytest_fsmredir.rules.why.topics import Topic, capturing
 from pytest_fsmredir.rules.why.withdrawn import HAIRPIN, history
-from pytest_fsmredir.rules.why.words import label, leaves, listed, matched, span_words, unmet
+from pytest_fsmredir.rules.why.words import (
+    effect,
+    label,
+    leaves,
+    listed,
+    matched,
+    span_words,
+    unmet,
+)
 
 
 def missed(case: Case) -> Blame:
@@ -46,6 +54,7 @@ def missed(case: Case) -> Blame:
 
 def _explanations(case: Case) -> Iterator[Blame]:
     yield from _accepted(case)
+    yield from _to_its_own_port(case)
     wrong = removable(case)
     if wrong and is_sparing(wrong[0].rule):
         yield _exempted(case, wrong)
@@ -69,6 +78,17 @@ def _accepted(case: Case) -> Iterator[Blame]:
         what = matched(decider.rule, case.family, without=(Field.PROTOCOL,)) or "every packet"
         why = f"{named(decider)} accepts {what}, so that no later rule of the hook sees this flow"
         yield Blame(why, (of(decider),))
+
+
+def _to_its_own_port(case: Case) -> Iterator[Blame]:
+    """Explain a redirect to the port that the flow has already."""
+    right = (Redirect(_port(case)),)
+    for asked in reversed(case.hits):
+        other = replace(asked.rule, actions=right)
+        if _redirects(asked.rule) and case.with_other(asked.rule, other) is case.sending.wanted:
+            what = effect(asked.rule.actions, case.family)
+            why = f"{named(asked)} sends this flow to {what}, not to {_port(case)}"
+            yield Blame(why, (of(asked),))
 
 
 def _exempted(case: Case, wrong: list[Asked]) -> Blame:
