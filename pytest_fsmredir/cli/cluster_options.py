@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Final
+
+TIMEOUT_S: Final = 5.0
+"""When the answer to a flow of a command counts as missing: the default of --fsm-timeout."""
 
 
 def add_cluster_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

@@ -18,7 +18,7 @@ from pytest_fsmredir.backends.netns import preflight, privileges
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.netns.pods import NetnsPod
 from pytest_fsmredir.backends.places import APP_UID
-from pytest_fsmredir.cli.cluster_options import add_cluster_options
+from pytest_fsmredir.cli.cluster_options import TIMEOUT_S, add_cluster_options
 from pytest_fsmredir.errors import FsmRedirError, PreflightError, SettingsError
 from pytest_fsmredir.model.captured_sidecar import remarks_on, users_to_send_as
 from pytest_fsmredir.model.claims import Unmet
@@ -34,7 +34,6 @@ from pytest_fsmredir.suite.backends import rebuilding
 from pytest_fsmredir.suite.explaining import scene_of
 from pytest_fsmredir.text import printable
 
-_TIMEOUT_S = 5.0  # as --fsm-timeout
 _HIGHEST_UID = 2**31 - 1
 _FILES = (".yaml", ".yml", ".json")
 _OF_CLUSTERS = ("kubeconfig", "context", "kind_cluster", "pod_image")
@@ -95,7 +94,7 @@ def _rebuilt(arguments: argparse.Namespace, undo: ExitStack) -> Judged:
     for option in _OF_CLUSTERS:
         if getattr(arguments, option):
             raise SettingsError(f"--{option.replace('_', '-')} has no effect with a FILE")
-    capture, make = rebuilding(Path(arguments.pod), _TIMEOUT_S)
+    capture, make = rebuilding(Path(arguments.pod), TIMEOUT_S)
     host, port = _sendable(arguments, capture.addresses, capture.families)
     family = Address(host, port).family
     privileges.acquire("auto", ("python", "-m", "pytest_fsmredir", "flow"))

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from pytest_fsmredir.backends.kubernetes.agents.guest import Guest, join
 from pytest_fsmredir.backends.kubernetes.agents.single_flow import Observed, send
 from pytest_fsmredir.cli.cluster_access import cluster_access
+from pytest_fsmredir.cli.cluster_options import TIMEOUT_S
 from pytest_fsmredir.cli.pod.finding import Found, find, parse_name
 from pytest_fsmredir.errors import BackendError, FsmRedirError, PreflightError, SettingsError
 from pytest_fsmredir.model.flow import (
@@ -27,8 +28,6 @@ from pytest_fsmredir.probing.judge import claim
 from pytest_fsmredir.rules import live
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.why.scene import Scene
-
-_TIMEOUT_S = 5.0  # as --fsm-timeout
 
 Lines = Iterator[tuple[str, str]]
 Explain = Callable[[Claim, Scene], Lines]
@@ -65,7 +64,7 @@ def sent_now(
     route = Route.DIRECT if found.not_in_mesh else expected(policy, flow, own)
     guest = join(access.cluster, namespace, name, access.image, arguments.uid)
     undo.enter_context(closing(guest))
-    seen = send(guest, flow.destination, arguments.uid, own, timeout_s=_TIMEOUT_S)
+    seen = send(guest, flow.destination, arguments.uid, own, timeout_s=TIMEOUT_S)
     judged = judged_by(seen, flow, route)
     return judged, _lines(judged, found, lambda: _scene(guest, flow, own, policy), explain)
 

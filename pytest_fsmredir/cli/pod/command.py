@@ -15,7 +15,7 @@ from pytest_fsmredir.backends.kubernetes.backend import KubernetesBackend
 from pytest_fsmredir.backends.kubernetes.pods.injectors import by_hand
 from pytest_fsmredir.backends.kubernetes.pods.manifests import AgentIn, Images
 from pytest_fsmredir.cli.cluster_access import cluster_access
-from pytest_fsmredir.cli.cluster_options import add_cluster_options
+from pytest_fsmredir.cli.cluster_options import TIMEOUT_S, add_cluster_options
 from pytest_fsmredir.cli.pod.aiming import Aim, aim
 from pytest_fsmredir.cli.pod.finding import Found, find, parse_name
 from pytest_fsmredir.cli.pod.hosts import KubeHosts
@@ -30,8 +30,6 @@ from pytest_fsmredir.model.reserved import SERVED_PORTS
 from pytest_fsmredir.probing.aim import ProbeFlow
 from pytest_fsmredir.probing.trial import SILENCE, SILENT_ENOUGH, verdicts
 from pytest_fsmredir.text import printable
-
-_TIMEOUT_S = 5.0  # as --fsm-timeout
 
 
 def main(argv: Sequence[str]) -> int:
@@ -62,7 +60,7 @@ def _judge(arguments: argparse.Namespace, undo: ExitStack) -> int:
         access.cluster,
         by_hand(None),
         images=Images(pod=access.image, agent_in=AgentIn.EPHEMERAL),
-        timeout_s=_TIMEOUT_S,
+        timeout_s=TIMEOUT_S,
         name="cluster",
         answered=lambda: access.ranges,
         nodes=(found.node,),
