@@ -26,7 +26,7 @@ from pytest_fsmredir.rules.forms import (
     Write,
 )
 from pytest_fsmredir.rules.packet import unseen
-from pytest_fsmredir.rules.reading import read_text
+from pytest_fsmredir.rules.reading import read_text, saved_listings
 from pytest_fsmredir.rules.ruleset import RuleSet
 
 
@@ -281,3 +281,13 @@ def test_field_that_chooses_a_routing_table_varies() -> None:
     """Catches: a proof that follows packets of one mark, although another one is routed apart."""
     rules = read_text("*nat\nCOMMIT\n100:\tfrom all fwmark 0x1 lookup 100")
     assert Field.MARK not in unseen(rules)
+
+
+def test_headings_of_our_own_print_separate_the_ip_versions() -> None:
+    """Catches: ``reference print``, whose rules of IPv6 are read as those of IPv4."""
+    rules = "# {}-restore --noflush\n*nat\n-N A\n-A A -d {} -j RETURN\nCOMMIT\n"
+    text = rules.format("iptables", "127.0.0.0/8") + rules.format("ip6tables", "::1/128")
+    listings, _ = saved_listings(text)
+    assert list(listings) == ["iptables4", "iptables6"]
+    assert "::1/128" in listings["iptables6"]
+    assert len(read_text(text).chains) >= 2
