@@ -58,6 +58,7 @@ KINDS = (
         "other rules",
         "The fate of packets changes only together with rules of others.",
         """
+        others-never-reached marks-overwritten
         outbound-ports-accepted inbound-ports-accepted excluded-ranges-accepted udp-untracked
         sidecar-accepted-before-others captured-accepted-before-others tables-of-nftables-deleted
         """,
@@ -133,7 +134,7 @@ KINDS = (
         "A setting of the kernel is wrong, and no rule.",
         """
         localhost-routed localhost-routed-and-not-captured forwarding-on ping-ignored-by-sysctl
-        link-taken-down default-route-lost mtu-lowered reverse-path-strict ephemeral-ports-few
+          mtu-lowered  ephemeral-ports-few
         conntrack-table-small
         """,
     ),
@@ -170,10 +171,10 @@ KINDS = (
         """,
     ),
     _kind(
-        "addresses",
-        "It affects link-local, multicast and broadcast addresses, which a proof leaves out.",
+        "left out",
+        "A proof leaves out link-local, multicast and broadcast addresses, and forwarded packets.",
         """
-        multicast-dropped broadcast-dropped groups-dropped-in multicast-dropped-in
+        forwarded-dropped multicast-dropped broadcast-dropped groups-dropped-in multicast-dropped-in
         broadcast-dropped-in multicast-captured inbound-exempts-link-local
         inbound-exempts-own-link-local sidecar-captured-link-local
         """,
