@@ -43,7 +43,7 @@ def print_found(names: Sequence[str], jobs: int, timeout_s: float, file: Path | 
     kinds = ", ".join(f"{count} {kind}" for kind, count in marked.most_common())
     sys.stdout.write(
         f"{found} of {len(killable) - marked.total()} mutants that show in rules found by ALL-*"
-        f" alone; {marked.total()} do not show ({kinds}); {wrong} not as expected\n"
+        f" alone; {marked.total()} do not show ({kinds or 'none'}); {wrong} not as expected\n"
     )
     return int(wrong > 0)
 
