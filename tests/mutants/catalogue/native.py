@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pytest_fsmredir.implementations.base import Target
 from pytest_fsmredir.model.reserved import OUTBOUND_PORT
+from tests.mutants.correct import NEVER_OPEN
 from tests.mutants.loading import Plan, must
 from tests.mutants.mutant import Mutant
 from tests.neutral.lists import Lists
@@ -57,7 +58,7 @@ def _lists(pod: Target) -> Lists:
         excluded=tuple(map(str, policy.outbound_ip_range_exclusion_list)),
         included=tuple(map(str, policy.outbound_ip_range_inclusion_list)),
         outbound=policy.outbound_port_exclusion_list,
-        inbound=policy.inbound_port_exclusion_list,
+        inbound=tuple(p for p in policy.inbound_port_exclusion_list if p not in NEVER_OPEN),
         interfaces=policy.network_interface_exclusion_list,
     )
 

@@ -86,8 +86,8 @@ MUTANTS = (
           load=followed_by(_IN_BOTH.format(
               "$ip rule del fwmark 0x6600 lookup 166 2>/dev/null;"
               " $ip rule add fwmark 0x6600 lookup 166;"
-              " $ip route show table main | grep default |"
-              " while read route; do $ip route replace $route table 166; done"))),
+              " $ip route show table main |"
+              " while read -r route; do $ip route replace $route table 166; done"))),
     _same("natively", "the rules are those of nft, without iptables", load=Natively()),
     _same("natively-by-map", "a verdict map lets all but TCP pass",
           load=Natively(dispatch="meta l4proto vmap { tcp : continue, 0-5 : return,"
