@@ -26,7 +26,7 @@ from pytest_fsmredir.model.flow import Protocol as Transport
 from pytest_fsmredir.model.reserved import ANY, LOOPBACK
 from pytest_fsmredir.probing import search as every_flow
 from pytest_fsmredir.probing.aim import RESERVED_PORTS, ProbeFlow, ProbeTargets
-from pytest_fsmredir.probing.listing import read_rules
+from pytest_fsmredir.probing.listing import Listing, read_rules
 from pytest_fsmredir.traffic.dial import Dial
 from pytest_fsmredir.traffic.host import Host
 
@@ -93,7 +93,7 @@ class NetnsTrialNetwork(NetnsHosts):
     def __init__(self, kind: NetnsMesh, configuration: Configuration) -> None:
         """Make a pod like those of a mesh."""
         self._kind, self._configuration = kind, configuration
-        self._listed: tuple[str, str] | None = None
+        self._listing: Listing | None = None
         with_second = bool(configuration.policy().network_interface_exclusion_list)
         site = kind.backend.new_site(configuration, with_second)
         super().__init__(kind.backend, site, scene_of(site, kind.family))
@@ -107,7 +107,7 @@ class NetnsTrialNetwork(NetnsHosts):
         """Compare every flow of a level with the rules in the pod, and send those that differ."""
         with closing(self._kind.another()) as mesh:
             pod, programs = mesh.adopt(self._site), mesh.facet(ForeignPrograms)
-            self._listed = self._listed or read_rules(programs, pod)
+            self._listing = self._listing or read_rules(programs, pod)
             return every_flow.search(
                 mesh,
                 pod,
@@ -118,7 +118,8 @@ class NetnsTrialNetwork(NetnsHosts):
                 level,
                 self._configuration,
                 self.scene.beyond,
-                self._listed,
+                listing=self._listing,
+                sums_up=False,
             ).agrees
 
 

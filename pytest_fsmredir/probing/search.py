@@ -22,7 +22,7 @@ from pytest_fsmredir.model.flow import Claim, Direction, Fate
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.rule_use import RuleUse
 from pytest_fsmredir.probing.forging import Forger, Means
-from pytest_fsmredir.probing.listing import read_rules, without_counters
+from pytest_fsmredir.probing.listing import Listing, read_rules, without_changes
 from pytest_fsmredir.probing.rule_use import RuleKey, rule_use
 from pytest_fsmredir.probing.sendable import (
     occurring,
@@ -30,7 +30,7 @@ from pytest_fsmredir.probing.sendable import (
     taste,
 )
 from pytest_fsmredir.probing.sending import Sender, payload
-from pytest_fsmredir.probing.validation import Confirmed, Ends, Trace, validate
+from pytest_fsmredir.probing.validation import Confirmed, Ends, Trace, Validation, validate
 from pytest_fsmredir.rules import live, show
 from pytest_fsmredir.rules.counting import HELD, flows_to_cross
 from pytest_fsmredir.rules.ends import SOURCE_CHANGED, End, EndKind
@@ -72,7 +72,9 @@ def search(
     level: Level,
     configuration: Configuration | None = None,
     beyond: str | None = None,
-    listed: tuple[str, str] | None = None,
+    *,
+    listing: Listing | None = None,
+    sums_up: bool = True,
 ) -> Search:
     """Search for a flow that a pod treats differently from what the document requires.
 
@@ -88,21 +90,21 @@ def search(
         level: The requirement level of the sentences to test.
         configuration: The configuration of the pod; the default has no lists.
         beyond: A remote address that the pod's second interface leads to, if it has one.
-        listed: The listings of the pod, as :func:`.listing.read_rules` returns them; None reads
-            them.
+        listing: The rules of the pod if they were already read.
+        sums_up: Whether the result contains the use of each rule, which is costly.
 
     Raises:
         BackendError: A flow has the fate that the document requires, but the model of the rules
             predicts another fate.
     """
     policy = (configuration or Configuration()).policy()
-    printed, why = listed or read_rules(programs, pod)
+    printed, why = listing or read_rules(programs, pod)
     if why:
         return _unread(f"the rules could not be read: {why}")
     learnt = programs.memory.of(_Learnt)
     try:
         found = learnt.compared(
-            without_counters(printed),
+            without_changes(printed),
             policy,
             mesh.family,
             tuple(pod.addresses),
@@ -120,24 +122,28 @@ def search(
         hunt.judge(finding)
     use = None
     if not hunt.wrong:
-        use = _validated(mesh, partial(programs.tracing, pod), found, sender, learnt)
+        _validate(mesh, partial(programs.tracing, pod), found, sender, learnt)
+        use = _use(found, learnt) if sums_up else None
     return Search(_agreement(hunt.wrong, "; ".join(hunt.open) or PROVED, use, hunt.cause))
 
 
-def _validated(
-    mesh: Mesh, trace: Trace, found: _Compared, sender: Sender, learnt: _Learnt
-) -> RuleUse:
+def _validate(mesh: Mesh, trace: Trace, found: _Compared, sender: Sender, learnt: _Learnt) -> None:
     """Validate the model of a pod's rules by packets; checks that share a pod do it once.
 
     Raises:
         BackendError: The kernel treats a packet differently from what the model predicts.
     """
-    if found.use is None:
+    if found.shown is None:
         seeker = found.seeker
         able = partial(sendable, seeker, mesh.client.address, mesh.highest_id, sender.beyond)
-        ends, every = Ends(sender.pod, mesh.client, sender.send), occurring(seeker)
-        done = validate(trace, seeker, every, able, ends, learnt.confirmed)
-        found.use = rule_use(seeker, done, every, learnt.needed)
+        ends = Ends(sender.pod, mesh.client, sender.send)
+        found.shown = validate(trace, seeker, occurring(seeker), able, ends, learnt.confirmed)
+
+
+def _use(found: _Compared, learnt: _Learnt) -> RuleUse | None:
+    """Return the use of the rules of a validated pod; checks that share a pod find it once."""
+    if found.use is None and found.shown is not None:
+        found.use = rule_use(found.seeker, found.shown, occurring(found.seeker), learnt.needed)
     return found.use
 
 
@@ -176,12 +182,14 @@ class _Compared:
         findings: The differences.
         remarks: What was not compared.
         seeker: Finds packets for the rules.
-        use: What packets showed about the rules; None until they were sent.
+        shown: What packets showed about the conditions of rules; None until they were sent.
+        use: The use of the rules; None until it is asked for.
     """
 
     findings: tuple[Finding, ...]
     remarks: tuple[str, ...]
     seeker: Seeker
+    shown: Validation | None = None
     use: RuleUse | None = None
 
     def predicts(self, finding: Finding, fate: Fate) -> bool:
@@ -271,9 +279,7 @@ class _Hunt:
         # Another change is not visible in a fate.
         unseen = finding.later or (finding.end.kind is EndKind.CHANGED and not hidden)
         late = self.unanswered > _SLOW_AT_MOST
-        elsewhere = finding.end.kind is EndKind.ELSEWHERE
-        send = self.sender.send_to_its_address if elsewhere else self.sender.send
-        fate = None if unseen or late else send(self._alike(finding))
+        fate = None if unseen or late else self.sender.send(self._alike(finding))
         if fate is None:
             self._send_otherwise(finding)
             return
