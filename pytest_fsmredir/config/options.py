@@ -176,11 +176,12 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             "fuzz",
-            "number of generated policies to try on each variant (needs the extra fuzz)",
-            "whole number",
+            "number of generated policies to try on each variant, or the first and the last one"
+            " (needs the extra fuzz)",
+            "policies",
             "fuzz",
             default="0",
-            metavar="N",
+            metavar="N|A-B",
             again=True,
             suite=True,
         ),

@@ -106,6 +106,19 @@ def whole_number(given: Given) -> int:
     return int(given.text)
 
 
+def policies(given: Given) -> range:
+    """Return generated policies, counted from 0, of ``200`` or ``58-200``, which count from 1."""
+    first, dash, last = given.text.rpartition("-")
+    numbers = [each for each in (first, last) if each.isascii() and each.isdecimal()]
+    chosen = range(int(first) - 1 if dash else 0, int(last)) if len(numbers) > len(dash) else None
+    if chosen is None or (dash and not (chosen and chosen.start >= 0)):
+        raise SettingsError(
+            f"{given.where}: {given.text!r} is neither a number of policies nor a first and a last"
+            " one: write 50, or 21-50"
+        )
+    return chosen
+
+
 def rounds(given: Given) -> int:
     """Return a number of rounds, from 1 to 1,000."""
     number = whole_number(given)
@@ -176,6 +189,7 @@ PARSERS = {
     "flag": Parser("flag", boolean),
     "seconds": Parser("seconds, more than 0 and at most 3600", seconds),
     "whole number": Parser("whole number from 0 up", whole_number),
+    "policies": Parser("whole number from 0 up, or the first and the last one", policies),
     "rounds": Parser("whole number from 1 to 1000", rounds),
     "entries": Parser("list of whole numbers", entries),
     "IP versions": Parser("text", ip_versions),

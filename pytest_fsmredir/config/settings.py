@@ -105,7 +105,7 @@ class Settings:
         timeout_s: Seconds after which a flow counts as unanswered.
         init_timeout_s: Seconds after which an init command is killed.
         init_privileged: Whether the init container is privileged.
-        fuzz: How many policies to generate for each variant; 0 for none.
+        fuzz: Which generated policies to try on each variant, counted from 0; empty for none.
         seed: Seed of the generated policies.
         benchmark: Whether to measure what the implementation costs.
         benchmark_entries: Numbers of list entries to measure with.
@@ -142,7 +142,7 @@ class Settings:
     timeout_s: float
     init_timeout_s: float
     init_privileged: bool
-    fuzz: int
+    fuzz: range
     seed: int
     benchmark: bool
     benchmark_entries: tuple[int, ...]

@@ -98,13 +98,17 @@ class Campaign:
         """Flows judged in all searches."""
         return self._trials.flows
 
-    def search(self, *, policies: int, seed: int, level: Level) -> CampaignResult:
+    def search(self, *, policies: int, seed: int, level: Level, without: int = 0) -> CampaignResult:
         """Try configurations until one shows a disagreement of a level, and shrink it.
 
         Args:
             policies: The most configurations to try. A seed always yields the same first ones.
             seed: The seed of the draws.
             level: Disagreements of other levels are ignored.
+            without: How many of the first configurations are left out.
+
+        Raises:
+            KeyboardInterrupt: The user ended the search; the message says where it can go on.
         """
         started, pods, flows = time.monotonic(), self._trials.pods, self._trials.flows
         self._effort_left = None
@@ -113,7 +117,15 @@ class Campaign:
             return level in self._tried(configuration)
 
         drawn = Draws(self._strategy, seed, shows_one)
-        tried = drawn.first(policies)
+        try:
+            tried = drawn.first(policies, without=without)
+        except KeyboardInterrupt as end:
+            raise type(end)(
+                f"{end}; "
+                * bool(str(end))
+                + f"{drawn.drawn} of {policies - without} policies of seed {seed} agree: go on with"
+                f" --fsm-seed {seed} --fsm-fuzz {without + drawn.drawn + 1}-{policies}"
+            ) from end
         unproved = [why for why in self._trials.unproved.values() if why]
         different = len(self._trials.unproved)
         proved = different - len(unproved)

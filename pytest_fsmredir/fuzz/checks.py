@@ -25,11 +25,11 @@ class GeneratedChecks:
         checks: FUZ-001 for MUST sentences, FUZ-002 for SHOULD sentences.
     """
 
-    def __init__(self, *, policies: int, seed: int, features: frozenset[Feature]) -> None:
+    def __init__(self, *, policies: range, seed: int, features: frozenset[Feature]) -> None:
         """Prepare checks.
 
         Args:
-            policies: Number of policies to generate for each variant.
+            policies: Which policies of the seed to try on each variant, counted from 0.
             seed: The seed of the generator.
             features: The features that the implementation claims; other lists stay empty.
         """
@@ -40,7 +40,12 @@ class GeneratedChecks:
     def _check(self, check_id: str, level: Level) -> Check:
         def test_generated_policies_are_followed(mesh: NetnsMesh) -> None:
             campaign = self._campaign(mesh)
-            found = campaign.search(policies=self._policies, seed=self._seed, level=level)
+            found = campaign.search(
+                policies=self._policies.stop,
+                seed=self._seed,
+                level=level,
+                without=self._policies.start,
+            )
             mesh.observed += campaign.flows
             if found.disagreement is not None:
                 raise Unmet(found.disagreement.claim)

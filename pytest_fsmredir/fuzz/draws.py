@@ -27,6 +27,7 @@ class Draws(Generic[T]):
     Attributes:
         wanted: The wanted values in the order of the draws; after complete shrinking, the last is
             the smallest.
+        drawn: Number of values drawn and judged by :meth:`first`.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Draws(Generic[T]):
                 to end the shrinking.
         """
         self.wanted: list[T] = []
+        self.drawn = 0
         self._seed = seed
 
         @hypothesis.settings(
@@ -64,20 +66,27 @@ class Draws(Generic[T]):
 
         self._draw = draw
 
-    def first(self, count: int) -> int:
-        """Draw up to ``count`` values, the simplest first, and return their number.
+    def first(self, count: int, *, without: int = 0) -> int:
+        """Draw up to ``count`` values, the simplest first, and return the number of those judged.
 
         The first wanted value ends the draws.
+
+        Args:
+            count: The number of values.
+            without: How many of the first ones are left out.
         """
         draw_from = self._draw.hypothesis.fuzz_one_input  # type: ignore[attr-defined]  # not typed
         source = random.Random(self._seed)  # noqa: S311 - no secret
-        drawn = 0
+        self.drawn = 0
         with suppress(_Found):
             for number in range(count):
                 entropy = source.randbytes(_ENTROPY) if number else bytes(_ENTROPY)
-                drawn += 1
-                draw_from(entropy)
-        return drawn
+                if number >= without:
+                    draw_from(entropy)
+                    self.drawn += 1
+            return self.drawn
+        self.drawn += 1
+        return self.drawn
 
     def shrink(self) -> None:
         """Search for smaller wanted values than the one found."""

@@ -165,7 +165,7 @@ def _planned(settings: Settings, config: pytest.Config) -> Plan:
     undeclared = (InitCommand, InCluster, ReplayedPod)
     inferred = isinstance(implementation, undeclared) or settings.rules is not None
     claimed = claims(implementation, settings.features, inferred=inferred)
-    generated = _generated(settings, implementation, claimed.features)
+    generated = _generated(settings, implementation, claimed.features, config)
     checks = Catalogue([*catalogue.load().checks, *generated])
     _reject_unknown(settings, checks)
     reject_unusable(settings.waivers, checks, datetime.now(UTC).date())
@@ -277,7 +277,10 @@ def _require_program(command: InitCommand, where: str) -> None:
 
 
 def _generated(
-    settings: Settings, implementation: Implementation, features: frozenset[Feature]
+    settings: Settings,
+    implementation: Implementation,
+    features: frozenset[Feature],
+    config: pytest.Config,
 ) -> tuple[Check, ...]:
     if isinstance(implementation, ReplayedPod):
         from pytest_fsmredir.fuzz.replay import ReplayChecks
@@ -285,7 +288,7 @@ def _generated(
         return ReplayChecks(implementation.capture, features).checks
     if not settings.fuzz:
         return ()
-    require_hypothesis()
+    require_hypothesis(map(str, config.invocation_params.args))
     from pytest_fsmredir.fuzz.checks import GeneratedChecks
 
     return GeneratedChecks(policies=settings.fuzz, seed=settings.seed, features=features).checks

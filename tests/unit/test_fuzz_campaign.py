@@ -147,6 +147,37 @@ def test_pod_that_follows_the_policy_passes() -> None:
     assert (results[1].pods, results[1].flows) == (0, 0)
 
 
+def test_search_goes_on_where_an_earlier_one_ended() -> None:
+    """Catches: a resumed search tries other policies, or judges the first ones again."""
+    whole, first, rest = campaign(), campaign(), campaign()
+    together = whole.search(policies=9, seed=SEED, level=MUST)
+    parts = [
+        first.search(policies=4, seed=SEED, level=MUST),
+        rest.search(policies=9, seed=SEED, level=MUST, without=4),
+    ]
+
+    assert [part.policies for part in parts] == [4, 5]
+    assert sum(part.flows for part in parts) == together.flows
+
+
+def test_interrupted_search_says_how_to_go_on() -> None:
+    """Catches: what an interrupted search has judged is lost."""
+    seen: list[Policy] = []
+
+    def interrupted(policy: Policy) -> Policy:
+        seen.append(policy)
+        if len(seen) == 4:
+            raise KeyboardInterrupt("terminated by SIGTERM")
+        return policy
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        campaign(interrupted).search(policies=30, seed=SEED, level=MUST, without=2)
+    assert str(caught.value) == (
+        f"terminated by SIGTERM; 3 of 28 policies of seed {SEED} agree:"
+        f" go on with --fsm-seed {SEED} --fsm-fuzz 6-30"
+    )
+
+
 def test_limit_of_fifteen_ports_is_shown_with_sixteen() -> None:
     """Catches: a missed limit of 15 ports, or a counterexample that lists a hundred ports."""
     found = campaign(limit=15).search(policies=40, seed=SEED, level=MUST).disagreement

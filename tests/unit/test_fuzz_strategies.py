@@ -252,7 +252,14 @@ def test_missing_hypothesis_is_explained(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("pytest_fsmredir.fuzz.find_spec", lambda _: None)
 
     with pytest.raises(PreflightError, match=r"pip install 'pytest-fsmredir\[fuzz\]'"):
-        require_hypothesis()
+        require_hypothesis([])
+
+
+def test_option_of_hypothesis_is_refused() -> None:
+    """Catches: a seed for hypothesis that seems to choose the policies, and has no effect."""
+    require_hypothesis(["--fsm-fuzz=3", "--fsm-seed=4"])
+    with pytest.raises(PreflightError, match=r"--hypothesis-seed has no effect .* --fsm-seed"):
+        require_hypothesis(["--fsm-fuzz=3", "--hypothesis-seed=4"])
 
 
 def test_features_of_all_lists_are_known() -> None:

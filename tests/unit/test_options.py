@@ -48,6 +48,16 @@ def test_every_layer_wins_over_the_next(project: Project, monkeypatch: pytest.Mo
     assert seen == [5, 1, 2, 3, 4]
 
 
+def test_generated_policies_are_a_number_or_a_part(project: Project) -> None:
+    """Catches: a resumed run leaves out a policy, or tries one twice."""
+    assert project.settings(fuzz="0").fuzz == range(0)
+    assert project.settings(fuzz="200").fuzz == range(200)
+    assert project.settings(fuzz="58-200").fuzz == range(57, 200)
+    for wrong in ("-5", "0-3", "5-3", "3-", "many", "1-2-3", "1.5"):
+        with pytest.raises(SettingsError, match="write 50, or 21-50"):
+            project.settings(fuzz=wrong)
+
+
 def test_options_file_accepts_all_options_except_a_few(project: Project) -> None:
     """Catches: an option that the file does not accept."""
     project.write(
