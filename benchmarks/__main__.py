@@ -16,6 +16,7 @@ system, of 10,000 of them, one after the other, without the time to create the p
 
 from __future__ import annotations
 
+import atexit
 import os
 import resource
 import socket
@@ -26,10 +27,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from benchmarks.nodes import nodes
 from benchmarks.phases import STARTED
+from benchmarks.workers import NOTES
 from pytest_fsmredir.backends.netns import privileges
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.kernel import set_owner
@@ -166,13 +169,18 @@ def bare() -> None:
 
 def exhaustive() -> None:
     """Measure a run over every TCP port in both directions, alone and with two workers."""
-    arguments = ["--fsm-exhaustive", "--fsm-ip=4"]
-    alone = _run(arguments)
-    print(f"{_described('every port both ways', [alone])}   (target: 20 s of processor time)")
-    shared = _run([*arguments, "-n", "2"])
+    arguments, alone, shared = ["--fsm-exhaustive", "--fsm-ip=4"], list[Run](), list[Run]()
+    for _ in range(3):
+        alone.append(_run(arguments))
+        shared.append(_run([*arguments, "-n", "2"]))
+    print(f"{_described('every port both ways', alone)}   (target: 20 s of processor time)")
+    pairs = list(zip(alone, shared, strict=True))
+    seen = statistics.median(one.wall_s / two.wall_s for one, two in pairs)
+    idle = statistics.median(one.processor_s / (two.own_s + two.longest_s) for one, two in pairs)
     print(
-        f"{_described('the same with -n 2', [shared])}"
-        f"   {alone.wall_s / shared.wall_s:5.2f} times as fast (target: 1.8)"
+        f"{_described('the same with -n 2', shared)}   {seen:5.2f} times as fast (target: 1.8);"
+        f" {idle:.2f} on two idle cores, by the processor time of the controller and of the longer"
+        f" worker, which has {statistics.median(two.share for two in shared):.0%} of both"
     )
 
 
@@ -255,11 +263,25 @@ class Run:
         wall_s: Seconds from its start to its end.
         processor_s: Seconds of processor time, with all programs that it started.
         mebibytes: Its peak memory.
+        own_s: Seconds of processor time of the first process alone.
+        workers_s: Those of each worker, with all programs that it started.
     """
 
     wall_s: float
     processor_s: float
     mebibytes: float
+    own_s: float
+    workers_s: tuple[float, ...]
+
+    @property
+    def longest_s(self) -> float:
+        """Seconds of processor time of the worker that needs most."""
+        return max(self.workers_s)
+
+    @property
+    def share(self) -> float:
+        """The share of that worker in the processor time of all workers."""
+        return self.longest_s / sum(self.workers_s)
 
 
 def _described(label: str, measured: Sequence[Run]) -> str:
@@ -272,17 +294,40 @@ def _described(label: str, measured: Sequence[Run]) -> str:
 
 def _run(arguments: Iterable[str]) -> Run:
     """Return the cost of one conformance run in an empty directory."""
-    argv = [sys.executable, "-m", "pytest", "--fsm-conformance", "-q", "-p", "no:cacheprovider"]
-    with tempfile.TemporaryDirectory() as empty:
+    plugins = ["-p", "no:cacheprovider", "-p", "benchmarks.workers"]
+    argv = [sys.executable, "-m", "pytest", "--fsm-conformance", "-q", *plugins]
+    with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as notes:
         started = time.perf_counter()
         process = subprocess.Popen(
-            [*argv, *arguments], cwd=empty, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*argv, *arguments],
+            cwd=empty,
+            env=_environment() | {NOTES: notes},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
+        noted = {path.name: float(path.read_text()) for path in Path(notes).iterdir()}
     if status != 0:
         print(f"  (the run ended with status {os.waitstatus_to_exitcode(status)})")
-    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    processor, own = usage.ru_utime + usage.ru_stime, noted.pop("controller", 0.0)
+    return Run(seconds, processor, usage.ru_maxrss / 1024, own, tuple(noted.values()))
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a user's run: this folder's modules, compiled if they were used."""
+    root = str(Path(__file__).parents[1])
+    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    kept = {key: text for key, text in os.environ.items() if key != _NO_CACHE}
+    return kept | {"PYTHONPATH": paths, "PYTHONPYCACHEPREFIX": _compiled()}
+
+
+@cache
+def _compiled() -> str:
+    """Return a folder for compiled modules, which ends with this process."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return folder.name
 
 
 MEASUREMENTS = {
