@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,9 +84,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if not is_requested(config):
         reject_unused(config)
         return
+    from pytest_fsmredir.layout import CompiledFinder
     from pytest_fsmredir.plugin.garbage import collect_rarely
 
-    collect_rarely(config)  # before the many imports of the next line
+    collect_rarely(config)  # this and the next are for the many imports that follow
+    finder = CompiledFinder()
+    sys.meta_path.insert(0, finder)
+    config.add_cleanup(lambda: sys.meta_path.remove(finder))
     from pytest_fsmredir.plugin.session import prepare
 
     hooks = prepare(config)

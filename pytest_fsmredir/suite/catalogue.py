@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -73,7 +72,7 @@ def load_module(name: str) -> ModuleType:
     return module
 
 
-class _CheckLoader(SourceFileLoader):
+class _CheckLoader(layout.CompiledLoader):
     """Compiles a file of checks with its assertions.
 
     ``python -O`` and pytest's ``--assert`` do not change them: a compiled file without assertions
