@@ -109,7 +109,7 @@ KINDS = (
         "rules of nft, answers, and exemptions of two conditions at once",
         "It dials samples, and no sample meets both conditions.",
         ("native-*", "subtly-*", "*answers*", "later-flags-*", "zone-for-*", "handed-over-*",
-         "options-stripped", "class-of-sidecar-*", "port-without-route", "marked-by-port-*"),
+         "port-without-route", "marked-by-port-*"),
     ),
 )  # fmt: skip
 

@@ -82,6 +82,13 @@ MUTANTS = (
           load=_table("clamp", "chain output { type filter hook postrouting priority -150;"
                       " meta skuid 1500 tcp flags syn tcp option maxseg size set 536; }"),
           why="the document says nothing about the size of segments"),
+    _same("options-stripped", "the sidecar's connections lose the option for timestamps",
+          first(_mangled("OUTPUT", "-p tcp --syn -m owner --uid-owner 1500",
+                         "TCPOPTSTRIP --strip-options timestamp")),
+          why="the document says nothing about the options of a segment"),
+    _same("class-by-port", "TCP to one port gets a service class as it leaves",
+          first(_mangled("POSTROUTING", "-p tcp --dport 5432", "DSCP --set-dscp 0x08")),
+          why="the document says nothing about the service class of TCP"),
     _same("rule-of-an-own-mark", "packets with a mark use another table with the same routes",
           load=followed_by(_IN_BOTH.format(
               "$ip rule del fwmark 0x6600 lookup 166 2>/dev/null;"

@@ -135,11 +135,6 @@ MUTANTS = (
     _harmed("handed-over-to-outbound", "TPROXY hands inbound TCP of one port to the wrong listener",
             Rule("", "PREROUTING", "-i eth0 -p tcp --dport 5432", "TPROXY --on-port 15001",
                  table="mangle")),
-    _harmed("options-stripped", "the sidecar's connections lose an option",
-            Rule("", "OUTPUT", "-p tcp --syn -m owner --uid-owner 1500",
-                 "TCPOPTSTRIP --strip-options timestamp", table="mangle")),
-    _harmed("class-of-sidecar-by-port", "the sidecar's connections to one port get a class",
-            Rule("", "POSTROUTING", "-p tcp --dport 5432", "DSCP --set-dscp 0x08", table="mangle")),
     _routed("port-without-route", "a routing rule prohibits TCP to one port",
             "$ip rule del ipproto tcp dport 5432 prohibit 2>/dev/null;"
             " $ip rule add ipproto tcp dport 5432 prohibit"),
