@@ -18,7 +18,7 @@ from tests.mutants.judge import FAMILIES, Point, Trial
 from tests.mutants.mutant import Mutant, MutantImplementation
 from tests.mutants.parallel import spread
 from tests.mutants.rules import Rule, Rules
-from tests.mutants.runner import judge_of
+from tests.mutants.runner import ORIGINAL, judge_of
 
 VARIANTS = ("nft", "legacy", "native")
 
@@ -89,14 +89,15 @@ def planted(seed: int) -> Planted:
 def judge_planted(seed: int, timeout_s: float) -> Finding:
     """Judge the rule set of a seed by the checks of every flow, until one of them fails."""
     made = planted(seed)
-    judge = judge_of(MutantImplementation(made.mutant), timeout_s)
+    original = "same-natively" if made.point.iptables == "native" else ORIGINAL
+    judge = judge_of(MutantImplementation(made.mutant), timeout_s, why=True, original=original)
     trials: list[Trial] = []
     for check in catalogue.load().checks:
         if check.id.startswith(EVERY_FLOW) and judge.applies(check, made.point):
             trial = judge.run(check, made.point)
             trials.append(trial)
             if trial.outcome in {"fail", "warn"}:
-                named = made.condition in trial.detail
+                named = made.condition in trial.detail or bool(trial.naming)
                 return Finding(seed, made.mutant.what, True, named, trial.detail)
     errors = [f"{trial}: {trial.detail}" for trial in trials if trial.outcome == "error"]
     return Finding(seed, made.mutant.what, False, False, "; ".join(errors))

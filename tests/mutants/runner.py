@@ -142,13 +142,18 @@ def matrix_row(name: str, points: Sequence[Point], timeout_s: float) -> list[Tri
 
 
 def judge_of(
-    implementation: Implementation, timeout_s: float, *, privileged: bool = False, why: bool = False
+    implementation: Implementation,
+    timeout_s: float,
+    *,
+    privileged: bool = False,
+    why: bool = False,
+    original: str = ORIGINAL,
 ) -> Judge:
     """Return a judge of an implementation, with the hosts and spare pods of this process."""
     backend = _backend(timeout_s)
     backend.judge_next(implementation, privileged=privileged)
-    original = MutantImplementation(by_name(ORIGINAL)) if why else None
-    return Judge(implementation, backend, timeout_s, original)
+    explaining = MutantImplementation(by_name(original)) if why else None
+    return Judge(implementation, backend, timeout_s, explaining)
 
 
 @cache
