@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -35,8 +36,8 @@ STARTED = "BENCHMARK_STARTED"
 """The environment variable with the start of the process, in seconds of the monotonic clock."""
 
 PHASES = (
-    "start", "collection", "pods", "programming", "flows", "waiting", "proofs", "checks", "removal",
-    "report",
+    "start", "collection", "backend", "pods", "programming", "flows", "waiting", "proofs", "checks",
+    "removal", "report",
 )  # fmt: skip
 DEAREST = 20
 
@@ -165,8 +166,21 @@ class Profile:
             yield _row(name, spent)
 
     def _instrument(self) -> None:
-        """Make the suite's functions count for their phases."""
+        """Make the suite's functions count for their phases.
+
+        With the backend kind, "backend" is the image and the cluster, "pods" waits until all pods
+        are up, and a flow counts as long as an agent takes to reply.
+        """
+        in_clusters: list[tuple[Any, str, str]] = []
+        if find_spec("kubernetes") and find_spec("requests"):
+            from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
+            from pytest_fsmredir.backends.kubernetes.pods.pool import PodPool
+
+            in_clusters = [(AgentLink, "_exchange", "flows"), (PodPool, "take", "pods")]
         for owner, name, phase in (
+            *in_clusters,
+            (Runner, "_made", "backend"),
+            (Runner, "prepare", "pods"),
             (Sandbox, "__init__", "pods"),
             (NetnsBackend, "new_site", "pods"),
             (Sandbox, "program", "programming"),
