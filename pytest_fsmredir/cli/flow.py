@@ -69,7 +69,7 @@ def _sent(arguments: argparse.Namespace, undo: ExitStack) -> int:
 def _is_live(pod: str) -> bool:
     """Whether a pod of a cluster is named, and not a file."""
     path = Path(pod)
-    return not path.exists() and pod.count("/") == 1 and path.suffix not in _FILES
+    return not path.is_file() and pod.count("/") == 1 and path.suffix not in _FILES
 
 
 def _sent_now(arguments: argparse.Namespace, undo: ExitStack) -> Judged:

@@ -21,7 +21,7 @@ from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnecti
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
 from pytest_fsmredir.backends.kubernetes.agents.once import run_once
 from pytest_fsmredir.backends.kubernetes.cluster import remote
-from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
+from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object, _exit_status
 from pytest_fsmredir.backends.kubernetes.cluster.kind import KindSite
 from pytest_fsmredir.backends.kubernetes.cluster.remote import needs_met, unused_ranges
 from pytest_fsmredir.backends.kubernetes.mesh.planning import Orders, plan
@@ -315,6 +315,24 @@ def test_token_of_a_kubeconfig_is_sent(tmp_path: Path, monkeypatch: pytest.Monke
             cluster.get("/version")
 
     assert sent == ["Bearer hush"]
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ('{"status": "Success"}', 0),
+        ('{"details": {"causes": [{"reason": "ExitCode", "message": "3"}]}}', 3),
+        ('{"status": "Failure", "message": "no such program"}', "it was not started: no such"),
+        ("", "the stream: it was cut"),
+    ],
+)
+def test_end_of_a_program_in_a_container(said: str, found: int | str) -> None:
+    """Catches: a listing that was never made, or was cut, counts as an empty one."""
+    if isinstance(found, int):
+        assert _exit_status(said) == found
+    else:
+        with pytest.raises(BackendError, match=found):
+            _exit_status(said)
 
 
 class Ended(Cluster):

@@ -124,7 +124,7 @@ class Cluster:
                 socket.update(timeout=left)
             over = not socket.is_open()
             out, err = socket.read_channel(1), socket.read_channel(2)
-            status = int(socket.returncode) if over else 0
+            status = _exit_status(socket.read_channel(3)) if over else 0
         except Exception as error:  # such as a cut stream, or a program that does not exist
             raise ApiError(f"{argv[0]} in {pod}", 0, _why(error)) from None
         finally:
@@ -259,8 +259,28 @@ def _kubernetes() -> Any:  # noqa: ANN401 - the client has no types
     return kubernetes
 
 
+def _exit_status(said: str) -> int:
+    """Return the exit status in the Status object that ends an exec stream.
+
+    Raises:
+        ApiError: The program was not started, or the stream was cut.
+    """
+    if not said:
+        raise ApiError("the stream", 0, "it was cut")
+    status = json.loads(said)
+    if status.get("status") == "Success":
+        return 0
+    causes = (status.get("details") or {}).get("causes") or ()
+    for cause in causes:
+        if cause.get("reason") == "ExitCode":
+            return int(cause["message"])
+    raise ApiError("it was not started", 0, str(status.get("message", said)))
+
+
 def _why(error: Exception) -> str:
     """Return the error message of the API server or the network."""
+    if isinstance(error, ApiError):
+        return str(error)
     body = getattr(error, "body", None)
     return _said(body) if isinstance(body, str) and body else f"{type(error).__name__}: {error}"
 
