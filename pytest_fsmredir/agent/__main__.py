@@ -1,10 +1,12 @@
 """``serve NAME`` runs an agent that relays can connect to.
 
-``stdio NAME`` runs an agent that uses its standard streams, without a relay.
+``stdio NAME`` runs an agent that uses its standard streams, without a relay. ``observe ARGUMENTS``
+sends one flow: it runs the command of that name with arguments in JSON, and prints the result.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +20,9 @@ def main(argv: Sequence[str]) -> int:
     """Run one action, and return the exit status."""
     action, name = argv
     server = Server()
+    if action == "observe":
+        sys.stdout.write(json.dumps(server.commands.observe(**json.loads(name))))
+        return 0
     if action == "stdio":
         server.attend(name)
         server.run()

@@ -1,6 +1,6 @@
 """``flow FILE`` or ``flow NAMESPACE/POD``: send one flow; print what is expected and seen, and why.
 
-A file's pod is rebuilt here; a pod of a cluster sends the flow itself.
+A file's pod is rebuilt here; a running pod sends the flow itself.
 
 Exit status: 0 as expected, 1 the flow differs, 2 not sent (the reason is on standard error).
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from ipaddress import ip_address
 from pathlib import Path
@@ -37,6 +37,7 @@ from pytest_fsmredir.text import printable
 _HIGHEST_UID = 2**31 - 1
 _FILES = (".yaml", ".yml", ".json")
 _OF_CLUSTERS = ("kubeconfig", "context", "kind_cluster", "pod_image")
+_OF_NODES = ("annotations", "mesh_config")
 
 Judged = tuple[Claim, Iterator[tuple[str, str]]]
 """A judged flow, and what to print about it."""
@@ -60,7 +61,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _sent(arguments: argparse.Namespace, undo: ExitStack) -> int:
-    judged, lines = (_sent_now if _is_live(arguments.pod) else _rebuilt)(arguments, undo)
+    if (arguments.pod is None) == (arguments.from_node is None):
+        raise SettingsError("give a FILE, NAMESPACE/POD, or --from-node PID: one of them")
+    if arguments.from_node is not None:
+        judged, lines = _from_node(arguments)
+    else:
+        judged, lines = (_sent_now if _is_live(arguments.pod) else _rebuilt)(arguments, undo)
     for name, text in lines:
         sys.stdout.write(f"{name:<12} {printable(text)}\n")
     return 0 if judged.holds else 1
@@ -74,26 +80,48 @@ def _is_live(pod: str) -> bool:
 
 def _sent_now(arguments: argparse.Namespace, undo: ExitStack) -> Judged:
     try:
-        from pytest_fsmredir.cli.live_flow import reject_in, sent_now
+        from pytest_fsmredir.cli.live_flow import sent_now
     except ImportError as error:
         raise PreflightError(
             f"{error.name} is missing; install it: pip install 'pytest-fsmredir[kind]'"
         ) from None
-    reject_in(arguments)
+    _reject(arguments, _OF_NODES, "with NAMESPACE/POD")
+    return sent_now(arguments, undo, _target_of_running(arguments), _explained)
+
+
+def _from_node(arguments: argparse.Namespace) -> Judged:
+    from pytest_fsmredir.cli.node_flow import sent_from_node
+
+    _reject(arguments, _OF_CLUSTERS, "with --from-node")
+    return sent_from_node(arguments, _target_of_running(arguments), _explained)
+
+
+def _target_of_running(arguments: argparse.Namespace) -> Callable[[Sequence[str]], Address]:
+    """Return the function that chooses the destination, given the addresses of a running pod.
+
+    Raises:
+        SettingsError: The flow is not one that the pod can send.
+    """
+    if arguments.into:
+        raise SettingsError(
+            "--in takes a client outside, and with a running pod nothing else is touched: give a"
+            " FILE, or judge the pod: python -m pytest_fsmredir pod NAMESPACE/POD"
+        )
     arguments.uid = APP_UID if arguments.uid is None else arguments.uid
     if not 0 <= arguments.uid <= _HIGHEST_UID:
         raise SettingsError(f"--uid {arguments.uid}: there is no such user")
+    return lambda own: _sendable(arguments, own, {Address(host, 0).family for host in own})
 
-    def target(own: Sequence[str]) -> Address:
-        return _sendable(arguments, own, {Address(host, 0).family for host in own})
 
-    return sent_now(arguments, undo, target, _explained)
+def _reject(arguments: argparse.Namespace, names: Sequence[str], where: str) -> None:
+    """Require that every option has an effect."""
+    for name in names:
+        if getattr(arguments, name):
+            raise SettingsError(f"--{name.replace('_', '-')} has no effect {where}")
 
 
 def _rebuilt(arguments: argparse.Namespace, undo: ExitStack) -> Judged:
-    for option in _OF_CLUSTERS:
-        if getattr(arguments, option):
-            raise SettingsError(f"--{option.replace('_', '-')} has no effect with a FILE")
+    _reject(arguments, (*_OF_CLUSTERS, *_OF_NODES), "with a FILE")
     capture, make = rebuilding(Path(arguments.pod), TIMEOUT_S)
     host, port = _sendable(arguments, capture.addresses, capture.families)
     family = Address(host, port).family
@@ -177,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
         " container that ends with the command; or from the pod of a file that the command capture"
         " wrote, which is rebuilt on this machine.",
     )
-    parser.add_argument("pod", metavar="FILE or NAMESPACE/POD")
+    parser.add_argument("pod", nargs="?", metavar="FILE or NAMESPACE/POD")
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument("--out", metavar="IP:PORT", help="from the pod to this destination")
     way.add_argument("--in", dest="into", metavar="[IP:]PORT", help="from outside to the pod")
@@ -187,5 +215,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"default: the user of the first container in the FILE, else {APP_UID}",
     )
+    node = parser.add_argument_group("without access to the cluster")
+    node.add_argument(
+        "--from-node",
+        type=int,
+        metavar="PID",
+        help="on the node of the pod, as root: send from the network of this process of the pod",
+    )
+    node.add_argument(
+        "--annotations", type=Path, metavar="FILE", help="the Pod, or its annotations alone"
+    )
+    node.add_argument("--mesh-config", type=Path, metavar="FILE", help="the MeshConfig")
     add_cluster_options(parser.add_argument_group("the cluster of a running pod"))
     return parser

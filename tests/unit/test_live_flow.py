@@ -10,8 +10,8 @@ from pytest_fsmredir.__main__ import main
 from pytest_fsmredir.agent.commands import Commands
 from pytest_fsmredir.agent.forms import Report, bytes_of, sighting_of
 from pytest_fsmredir.agent.pod import NumberedEngine
-from pytest_fsmredir.backends.kubernetes.agents.single_flow import Observed
-from pytest_fsmredir.cli.live_flow import judged_by
+from pytest_fsmredir.backends.observing import Observed
+from pytest_fsmredir.cli.observed_flow import judged_by
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Direction, Flow, Route
 from pytest_fsmredir.traffic.witness import Sighting

@@ -97,7 +97,7 @@ def _on_node(arguments: argparse.Namespace) -> Capture:
         configuration=configuration_in(pod, arguments.mesh_config),
         addresses=[str(each["ip"]) for each in (pod.get("status") or {}).get("podIPs") or ()],
     )
-    return reading.read(listed_on_node(arguments.from_node), known)
+    return reading.read(listed_on_node(arguments.from_node, reading.command(sys.executable)), known)
 
 
 def _in_file(arguments: argparse.Namespace) -> Capture:

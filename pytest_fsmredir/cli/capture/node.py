@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_fsmredir.backends.netns.programs import find, run_here
-from pytest_fsmredir.cli.capture.reading import command
 from pytest_fsmredir.errors import BackendError, SettingsError, tail
 
 
-def listed_on_node(pid: int) -> str:
-    """Return what the command printed in the network namespace of a process.
+def listed_on_node(pid: int, argv: Sequence[str]) -> str:
+    """Return what a command printed in the network namespace of a process.
+
+    Args:
+        pid: The process.
+        argv: The command.
 
     Raises:
         SettingsError: There is no such process.
@@ -24,10 +27,9 @@ def listed_on_node(pid: int) -> str:
             " --output go-template --template {{.info.pid}} CONTAINER' prints it"
         )
     nsenter = find("nsenter", "install it: apt-get install util-linux")
-    argv = [nsenter, "--target", str(pid), "--net", *command(sys.executable)]
-    done = run_here(argv)
+    done = run_here([nsenter, "--target", str(pid), "--net", *argv])
     if done.status != 0:
         raise BackendError(
-            f"the network of process {pid} cannot be read: {tail(done.stderr)}; run this as root"
+            f"the network of process {pid} cannot be used: {tail(done.stderr)}; run this as root"
         )
     return done.stdout
