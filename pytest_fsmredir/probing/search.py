@@ -293,6 +293,11 @@ class _Hunt:
             self._doubt(finding)
         elif hidden:  # NAT may choose the same source
             self.open.append(f"its source may change: {finding.packet}")
+        elif (
+            finding.end.kind is EndKind.ELSEWHERE and finding.packet.direction is Direction.INBOUND
+        ):
+            # The same listener answers at every address of the pod.
+            self.open.append(f"another address of the pod gets: {finding.packet}")
         elif self.found.predicts(finding, fate):
             raise BackendError(_contradiction(finding, fate))
         else:

@@ -273,10 +273,11 @@ class _Run:
             return None
         return path, self._difference(path, traced) or _other_fate(path, fate)
 
-    def _stray(self, packet: Packet) -> Fate:
+    def _stray(self, packet: Packet) -> Fate | None:
         """Send an answer to nothing, and return the fate of a flow that follows it.
 
-        The kernel has handled the answer when the flow behind it has arrived.
+        The kernel has handled the answer when the flow behind it has arrived. None if both have
+        one source port: the trace tells them apart by it.
         """
         forged = _forged(packet)
         if packet.direction is Direction.OUTBOUND:
@@ -285,6 +286,8 @@ class _Run:
         else:
             self.tracing.inject(self.ends.client, forged)
             fate = self.ends.client.connect(self.ends.pod, _ORDINARY)
+        if fate.client is None or fate.client[1] == packet.source_port:
+            return None
         return replace(fate, client=forged.source)
 
     def _difference(self, path: Path, traced: frozenset[TracedRule]) -> str:
