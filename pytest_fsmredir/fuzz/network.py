@@ -97,6 +97,7 @@ class NetnsTrialNetwork(NetnsHosts):
         with_second = bool(configuration.policy().network_interface_exclusion_list)
         site = kind.backend.new_site(configuration, with_second)
         super().__init__(kind.backend, site, scene_of(site, kind.family))
+        self._undo.callback(site.host.engine.forget_log)
         self._undo.callback(site.close)
 
     def program(self) -> Programming:

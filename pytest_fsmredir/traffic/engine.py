@@ -87,13 +87,14 @@ class Engine:
         self.brief: list[BriefEnd] | None = None
         self.ends: WeakValueDictionary[int, End] = WeakValueDictionary()
         self._log: list[Acceptance] = []
+        self._forgotten = 0
         self._witnesses: list[Witness] = []
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
 
     @property
     def log(self) -> list[Acceptance]:
-        """Acceptances in the order they happened; ``log[n].serial == n``."""
+        """Acceptances in the order they happened; their serials count on from the first."""
         self.catch_up()
         return self._log
 
@@ -111,7 +112,15 @@ class Engine:
         """Log the acceptances that the witnesses report."""
         for witness in self._witnesses:
             for seen in witness():
-                self._log.append(Acceptance(len(self._log), *seen))
+                self._log.append(Acceptance(self._next_serial(), *seen))
+
+    def forget_log(self) -> None:
+        """Empty the log, so that a long search needs no more memory than a short one.
+
+        No flow may be open: it finds its path in the log.
+        """
+        self._forgotten += len(self.log)
+        self._log.clear()
 
     def watch(self, sock: Watchable, events: int, handler: Handler) -> None:
         """Call ``handler(events)`` whenever the socket is ready; a broken socket always is."""
@@ -172,7 +181,7 @@ class Engine:
     ) -> Acceptance:
         """Log an acceptance and return it."""
         log = self.log
-        acceptance = Acceptance(len(log), by, local, peer, original)
+        acceptance = Acceptance(self._next_serial(), by, local, peer, original)
         log.append(acceptance)
         return acceptance
 
@@ -181,6 +190,9 @@ class Engine:
         self._handlers.clear()
         self._witnesses.clear()
         self._epoll.close()
+
+    def _next_serial(self) -> int:
+        return self._forgotten + len(self._log)
 
     def _serve(self, timeout_s: float) -> bool:
         ready = self._epoll.poll(timeout_s)

@@ -56,6 +56,20 @@ def test_late_acceptance_of_an_earlier_flow_is_not_in_the_path(engine: Engine) -
     assert len(engine.log) == 2
 
 
+def test_forgotten_log_gives_no_serial_twice(engine: Engine) -> None:
+    """Catches: a long search whose log grows with each flow, or two acceptances of one serial."""
+    host = ContainerHost(engine, OwnedSockets(), timeout_s=5.0)
+    serials = []
+    with closing(host.listen(Address("127.0.0.1", 0))) as listener:
+        for _ in range(3):
+            with host.open(Flow(Direction.OUTBOUND, listener.address)) as connection:
+                serials += [hop.serial for hop in connection.path]
+                assert connection.answered_by == connection.path[0]
+            engine.forget_log()
+    assert serials == [0, 1, 2]
+    assert engine.log == []
+
+
 def _fail(sock: socket.socket) -> None:
     raise ZeroDivisionError(sock)
 
