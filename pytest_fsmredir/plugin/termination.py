@@ -24,11 +24,14 @@ class Terminated(KeyboardInterrupt):
 
     Attributes:
         number: The signal.
+        frame: What it interrupted.
     """
 
-    def __init__(self, text: str, number: int = signal.SIGTERM) -> None:
+    def __init__(
+        self, text: str, number: int = signal.SIGTERM, frame: FrameType | None = None
+    ) -> None:
         super().__init__(text)
-        self.number = number
+        self.number, self.frame = number, frame
 
 
 class Termination:
@@ -39,6 +42,7 @@ class Termination:
 
     def __init__(self) -> None:
         self._ours: list[signal.Signals] = []
+        self._ends = False
         self._report = sys.unraisablehook
 
     def watch(self) -> None:
@@ -66,9 +70,11 @@ class Termination:
         for number in self._ours:
             signal.signal(number, action)
 
-    def _interrupt(self, number: int, _frame: FrameType | None) -> None:
-        self.ignore()
-        raise Terminated(f"terminated by {signal.Signals(number).name}", number)
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._ends:
+            return
+        self._ends = True
+        raise Terminated(f"terminated by {signal.Signals(number).name}", number, frame)
 
     def _lost(self, unraisable: sys.UnraisableHookArgs) -> None:
         """Send a signal again that arrived in a finalizer, from which no exception gets out."""
@@ -76,10 +82,22 @@ class Termination:
         if not isinstance(end, Terminated):
             self._report(unraisable)
             return
-        for number in self._ours:
-            signal.signal(number, self._interrupt)
-        # Not at once: the finalizer has not ended yet.
-        threading.Timer(_SOON_S, os.kill, (os.getpid(), end.number)).start()
+        self._later(end)
+
+    def _later(self, end: Terminated) -> None:
+        threading.Timer(_SOON_S, self._again, [end]).start()
+
+    def _again(self, end: Terminated) -> None:
+        """Send a signal again once the main thread has left what lost it."""
+        stack = sys._current_frames().get(threading.main_thread().ident or 0)
+        while stack is not None:
+            if stack is end.frame or stack.f_code is Termination._lost.__code__:
+                self._later(end)
+                return
+            stack = stack.f_back
+        self._ends = False
+        if self._ours:
+            os.kill(os.getpid(), end.number)
 
 
 def drop_frames_without_line(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
