@@ -16,7 +16,7 @@ import requests
 
 from pytest_fsmredir import Mesh, Probe, ProbeBy
 from pytest_fsmredir.agent.forms import Report
-from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive
+from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive, template_libraries
 from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnection
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
 from pytest_fsmredir.backends.kubernetes.agents.once import run_once
@@ -143,6 +143,12 @@ def test_planning_that_ends_early_is_visible() -> None:
     orders = plan([wanted], lambda _node: {}, timeout_s=1.0)
     assert orders.unplanned == {"test_of_three": "ValueError: three"}
     assert len(orders.shared) == 1
+
+
+def test_agent_and_template_libraries_fit_into_a_config_map() -> None:
+    """Catches: no rules file can be judged in a cluster, because its files are too large."""
+    files = {"agent.pyz": agent_archive(), "libraries.zip": template_libraries()}
+    assert sum(map(len, files.values())) < (1 << 20) - (1 << 15)  # the rules need room, too
 
 
 @pytest.fixture

@@ -71,14 +71,15 @@ def template_libraries() -> bytes:
         for package in ("jinja2", "markupsafe"):  # both work without their compiled parts
             (folder,) = map(Path, import_module(package).__path__)
             for file in sorted(folder.rglob("*.py")):
-                _add_module(archive, file, folder.parent)
+                # Without docstrings: both archives share a ConfigMap, which holds 1 MiB.
+                _add_module(archive, file, folder.parent, optimize=2)
     return packed.getvalue()
 
 
-def _add_module(archive: zipfile.ZipFile, file: Path, root: Path) -> None:
+def _add_module(archive: zipfile.ZipFile, file: Path, root: Path, *, optimize: int = 0) -> None:
     name, source = str(file.relative_to(root)), file.read_bytes()
     _add(archive, name, source)
-    _add(archive, f"{name}c", _compiled(source, name))
+    _add(archive, f"{name}c", _compiled(source, name, optimize))
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
@@ -87,12 +88,12 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(entry, content)
 
 
-def _compiled(source: bytes, name: str) -> bytes:
+def _compiled(source: bytes, name: str, optimize: int) -> bytes:
     """Return the bytecode of a module; a Python of another version uses the source instead.
 
     The bytecode is an unchecked hash-based pyc (PEP 552), because times in the archive are fixed.
     """
-    code = marshal.dumps(compile(source, name, "exec", dont_inherit=True, optimize=0))
+    code = marshal.dumps(compile(source, name, "exec", dont_inherit=True, optimize=optimize))
     flags = (1).to_bytes(4, "little")
     return MAGIC_NUMBER + flags + source_hash(source) + code
 
@@ -102,4 +103,4 @@ def _files() -> list[Path]:
     for name in _SHIPPED:
         path = _PACKAGE / name
         found += sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    return found
+    return [file for file in found if not file.is_relative_to(_PACKAGE / "model" / "redacting")]
