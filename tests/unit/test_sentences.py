@@ -165,6 +165,15 @@ def test_an_inverted_range_captures_what_is_not_included() -> None:
     assert found.why == "rule #5 of OUT is inverted: it captures all but 192.0.2.0/24"
 
 
+def test_two_rules_that_capture_more_than_is_included_are_not_hidden_by_each_other() -> None:
+    """Catches: blame for the redirect in its own chain, because no rule alone is the cause."""
+    wide = "".join(f"-A OUT -p tcp -d {net} {TO_OUT}\n" for net in ("192.0.0.0/2", "192.0.0.0/3"))
+    found = why(outbound("203.0.113.9", 80).direct, gone(NO_RANGE), (LAST, wide), policy=INCLUSIVE)
+    assert found.why == (
+        "rule #5 of OUT captures destination 192.0.0.0/2, but no list includes 203.0.113.9"
+    )
+
+
 def test_an_exemption_before_the_rule_of_the_sidecars_own_flows_is_not_called_wrong() -> None:
     """Catches: a list that is said not to name a port which it names."""
     own = f"-A OUT -p tcp -o lo -m owner --uid-owner 1500 {TO_OUT.replace('15001', '15003')}"

@@ -10,7 +10,7 @@ from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT, SERVED_P
 from pytest_fsmredir.rules.bdd import Intervals, contains, joined
 from pytest_fsmredir.rules.ends import Asked, EndKind
 from pytest_fsmredir.rules.forms import Field, Return, Rule
-from pytest_fsmredir.rules.packet import TCP, protocol_name
+from pytest_fsmredir.rules.packet import TCP, protocol_name, text_of
 from pytest_fsmredir.rules.space import LOOPBACK
 from pytest_fsmredir.rules.why.blame import (
     Blame,
@@ -35,6 +35,7 @@ from pytest_fsmredir.rules.why.words import (
     leaves,
     listed,
     matched,
+    mentions,
     span_words,
     unmet,
 )
@@ -323,6 +324,11 @@ def _not_included(case: Case) -> Iterator[Blame]:
     """Explain that destinations are captured that no inclusion list names."""
     if not case.policy.outbound_ip_range_inclusion_list:
         return
+    for asked in case.stack:
+        if mentions(asked.rule, Field.DESTINATION, Field.SOURCE):
+            what = matched(asked.rule, case.family, without=(Field.PROTOCOL,))
+            to = text_of(case.sending.packet.destination, case.family)
+            yield Blame(f"{named(asked)} captures {what}, but no list includes {to}", (of(asked),))
     level = exempting_level(case)
     for asked in [*([level] if level else []), *reversed(case.stack)]:
         if case.without(asked.rule) is case.sending.wanted:
