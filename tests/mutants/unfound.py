@@ -74,7 +74,7 @@ KINDS = (
         empty-range-is-everything negated-range-taken upper-case-range-skipped
         unusual-ipv6-form-skipped ipv6-unabbreviated-skipped port-0-is-any
         bad-list-found-after-ipv4 bad-list-found-after-ipv6 refused-run-flushes-ipv4
-        refused-run-flushes-ipv6 refused-in-silence
+        refused-run-flushes-ipv6 refused-in-silence blanks-not-trimmed blank-ends-list
         """,
     ),
     _kind(
