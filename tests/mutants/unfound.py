@@ -75,6 +75,7 @@ KINDS = (
         unusual-ipv6-form-skipped ipv6-unabbreviated-skipped port-0-is-any
         bad-list-found-after-ipv4 bad-list-found-after-ipv6 refused-run-flushes-ipv4
         refused-run-flushes-ipv6 refused-in-silence blanks-not-trimmed blank-ends-list
+        included-range-after-blank-lost
         """,
     ),
     _kind(
@@ -86,7 +87,7 @@ KINDS = (
         everything-excluded-uninstalls included-ranges-everything-of-both-versions
         excluded-ranges-by-source-too included-ranges-by-source-too
         excluded-ranges-own-address-uninstalls inclusion-decided-per-family
-        inclusion-before-own-address
+        inclusion-before-own-address included-doubles-cancel
         mesh-outbound-ip-range-exclusion-dropped-with-pod-outbound-ip-range-inclusion
         mesh-outbound-ip-range-exclusion-dropped-with-pod-outbound-port-exclusion
         mesh-outbound-ip-range-exclusion-dropped-with-pod-inbound-port-exclusion
