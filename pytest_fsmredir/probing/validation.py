@@ -23,7 +23,7 @@ from pytest_fsmredir.model.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PO
 from pytest_fsmredir.rules import show
 from pytest_fsmredir.rules.bdd import ALL, NONE
 from pytest_fsmredir.rules.ends import EndKind
-from pytest_fsmredir.rules.forms import Chain, Field
+from pytest_fsmredir.rules.forms import Chain, Field, Hook
 from pytest_fsmredir.rules.goals import Goal, Key, Sets, Way, goals, reached
 from pytest_fsmredir.rules.packet import (
     APPLICATION_UID,
@@ -191,6 +191,19 @@ class _Run:
     def _usual(self) -> Sets:
         return {way: self._plain(way, some) for way, some in self._answered.items()}
 
+    @cached_property
+    def _tied(self) -> frozenset[str]:
+        """The programs that have chains of one hook and one priority.
+
+        Which chain the kernel calls first, no listing shows, and the other one may see no packet.
+        """
+        found: dict[tuple[Hook, int], set[str]] = {}
+        for hook, chains in self.seeker.model.hooks.items():
+            for chain in chains:
+                if chain.rules or not chain.accepts:
+                    found.setdefault((hook, chain.priority), set()).add(chain.origin)
+        return frozenset().union(*(each for each in found.values() if len(each) > 1))
+
     def reach(self, goal: Goal) -> None:
         """Send a packet that reaches a goal, if no earlier packet did."""
         chosen = None if goal.key in self.reached else self._chosen(goal)
@@ -293,11 +306,13 @@ class _Run:
     def _difference(self, path: Path, traced: frozenset[TracedRule]) -> str:
         """Return how the kernel's trace differs from a path; empty if it does not."""
         seen = {place for rule in traced if (place := self._place(rule)) is not None}
+        seen = {place for place in seen if place[0] not in self._tied}
         sure, possible = set[_Place](), set[_Place]()
         for asked in path.asked:
             whole = self._longest(asked.chain)[asked.rule.number] == len(asked.rule.conditions)
             if whole and asked.hit != NONE:
-                into = sure if asked.hit == ALL else possible
+                certain = asked.hit == ALL and asked.chain.origin not in self._tied
+                into = sure if certain else possible
                 into.add((*_name(asked.chain), asked.rule.number))
         for places, verb in ((sure - seen, "does not match"), (seen - sure - possible, "matches")):
             for origin, table, chain, number in sorted(places):
