@@ -83,6 +83,7 @@ KINDS = (
         "It shows in a pod with lists that no check of every flow has.",
         """
         inbound-exclusion-opens-reserved excluded-ranges-everything-skipped
+        interface-exclusion-by-kind
         included-ranges-everything-skipped included-ranges-on-eth0-only
         everything-excluded-uninstalls included-ranges-everything-of-both-versions
         excluded-ranges-by-source-too included-ranges-by-source-too

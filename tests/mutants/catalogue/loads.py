@@ -17,8 +17,10 @@ def _half(text: str) -> str:
 
 
 def _without_last(text: str) -> str:
-    head, *lines = text.removesuffix("COMMIT\n").splitlines()
-    return "\n".join([head, *lines[:-1], "COMMIT", ""])
+    """Drop the last line of the first table, which is nat."""
+    lines = text.splitlines()
+    del lines[lines.index("COMMIT") - 1]
+    return "\n".join([*lines, ""])
 
 
 def _each(command: str) -> str:
@@ -45,7 +47,7 @@ MUTANTS = (
     ),
     Mutant(
         name="last-line-lost",
-        what="the last rule is lost: no jump from OUTPUT",
+        what="the last rule of nat is lost: no jump from OUTPUT",
         source="B02: istio/istio PR 59544, a cut buffer",
         text=_without_last,
     ),
