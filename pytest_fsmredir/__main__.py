@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -29,6 +30,9 @@ usage: python -m pytest_fsmredir COMMAND [ARGUMENT ...]
   rules show|path|check|diff    ask what the rules in a file or a pod do with packets; see --help
 """
 
+
+_READER_GONE = 141
+"""The exit status that shells give a program whose reader ended first (128 + SIGPIPE)."""
 
 _MODULES = {
     "capture": "cli.capture.command",
@@ -78,5 +82,17 @@ def _with_client(module: str, arguments: list[str], lacking: int = 1) -> int:
     return status
 
 
+def _main_of_a_pipe() -> int:
+    """Run a command; end quietly if the reader of its output ended first, such as ``head``."""
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python writes what is left at its end, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _READER_GONE
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_main_of_a_pipe())
