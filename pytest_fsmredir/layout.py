@@ -81,11 +81,11 @@ def _is_kept_by_python(source: str) -> bool:
 @cache
 def _user_cache() -> str | None:
     """Return the folder of the user's cache; None if it is that of another user, as after su."""
-    parent = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     try:
+        parent = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         own = parent.stat().st_uid == os.geteuid()
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home, as in a container
         return None
     return str(parent / "pytest-fsmredir") if own else None
 

@@ -62,6 +62,17 @@ def test_module_is_compiled_once_where_nothing_may_be_written(
     assert sys.pycache_prefix is None
 
 
+def test_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: a run that does not start in a container whose user has no entry in passwd."""
+
+    def no_home(_path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    assert layout._user_cache.__wrapped__() is None
+
+
 def test_modules_of_others_are_left_to_others() -> None:
     """Catches: a finder that changes how the tests of a user are imported."""
     finder = layout.CompiledFinder()
