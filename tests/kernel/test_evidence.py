@@ -333,7 +333,7 @@ def test_rules_that_cannot_be_read_blame_no_rule(
 
     def without_iptables(pod: Pod, argv: Sequence[str]) -> Completed:
         return run(
-            pod, [word.replace("-save -c", "-gone").replace("nft -j", "no-nft") for word in argv]
+            pod, [word.replace("-save", "-gone").replace("nft -j", "no-nft") for word in argv]
         )
 
     monkeypatch.setattr(failed.mesh, "inspect", without_iptables)

@@ -97,14 +97,14 @@ def test_internal_error_writes_a_report(project: Project) -> None:
 
 
 BROKEN = """
-import pytest_fsmredir.suite.runner as runner
+import pytest_fsmredir.suite.explaining as explaining
 
 
 def explained(*given):
     raise KeyError("an error of ours")
 
 
-runner.explained = explained
+explaining.explained = explained
 """
 
 
