@@ -92,6 +92,8 @@ CONFIGURATIONS = (
     *(Configuration({}, {key: [item, item]}) for key, item in ONE.items()),
     Configuration({_EXCLUDED: "2001:db8:0:0:0:0:0:1/128"}),
     Configuration({_EXCLUDED: "2001:DB8::/32"}),
+    Configuration({_EXCLUDED: "1.1.1.1/32,1.1.1.2/32"}),
+    Configuration({_INCLUDED: "1.1.1.1/32,1.1.1.2/32"}),
     Configuration({_EXCLUDED: "fd00::/8,0.0.0.0/0"}),
     Configuration({_EXCLUDED: "10.77.0.0/24,fd77:1::/64"}),
     Configuration({_INCLUDED: "0.0.0.0/0, 10.0.0.0/8"}),

@@ -89,6 +89,7 @@ KINDS = (
         excluded-ranges-by-source-too included-ranges-by-source-too
         excluded-ranges-own-address-uninstalls inclusion-decided-per-family
         inclusion-before-own-address included-doubles-cancel
+        excluded-addresses-merged included-addresses-merged
         mesh-outbound-ip-range-exclusion-dropped-with-pod-outbound-ip-range-inclusion
         mesh-outbound-ip-range-exclusion-dropped-with-pod-outbound-port-exclusion
         mesh-outbound-ip-range-exclusion-dropped-with-pod-inbound-port-exclusion

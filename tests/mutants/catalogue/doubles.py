@@ -94,6 +94,16 @@ def _without_neighbours(ports: Listed) -> Listed:
     return tuple(port for port in ports if len(ports) > 12 or port - 1 not in ports)
 
 
+def _addresses_merged(ranges: Listed) -> Listed:
+    """Return the ranges, and the two addresses of one prefix for each two neighbours.
+
+    The prefix holds another address where the first neighbour is odd.
+    """
+    single = {each for each in ranges if each.prefixlen == each.max_prefixlen}
+    firsts = (each for each in single if any(each[0] + 1 == other[0] for other in single))
+    return (*ranges, *sorted(each.supernet() for each in firsts))
+
+
 def _each(name: str, what: str, edit: Callable[[Listed], Listed]) -> Iterator[Mutant]:
     for listed in (_OUT, _IN):
         way = listed.value.partition("_")[0]
@@ -156,6 +166,18 @@ MUTANTS = (
         what="an included range that follows a greater one of its version is lost",
         source=_SOURCE,
         policy=items(_INCLUDED, _ascending_by_version),
+    ),
+    Mutant(
+        name="excluded-addresses-merged",
+        what="two excluded addresses side by side become a range of two, whatever its alignment",
+        source=_SOURCE,
+        policy=items(_EXCLUDED, _addresses_merged),
+    ),
+    Mutant(
+        name="included-addresses-merged",
+        what="two included addresses side by side become a range of two, whatever its alignment",
+        source=_SOURCE,
+        policy=items(_INCLUDED, _addresses_merged),
     ),
     Mutant(
         name="unusual-ipv6-form-skipped",
