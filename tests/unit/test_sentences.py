@@ -229,3 +229,12 @@ def test_a_rule_for_packets_that_the_model_leaves_out_is_named() -> None:
         "rule #1 of filter INPUT stops packets with protocol tcp and --tcp-flags RST RST"
     )
     assert peculiar(read_text(RULES), 4) is None
+
+
+def test_a_rule_against_connection_tracking_is_not_said_to_change_the_packet() -> None:
+    """Catches: a search for a changed field, though the rule changes none."""
+    raw = "*raw\n-A OUTPUT -p tcp -m owner --uid-owner 1500 -j CT --notrack\nCOMMIT\n"
+    pod = Surroundings({"eth0": (POD,)}, closed=True)
+    scene = Scene(rules=read_text(raw + RULES), pod=pod, policy=POLICY)
+    found = explain(outbound(SERVER, 80, uid=1500, by=ORIGIN).direct, scene)
+    assert found.why.endswith("rule #1 of raw OUTPUT takes the packet out of connection tracking")

@@ -245,7 +245,11 @@ def unrecorded(case: Case) -> Blame | None:
 def changing(case: Case) -> Blame | None:
     """Name a rule that changes the packet on its way."""
     for asked in reversed(case.hits):
-        if any(isinstance(action, _CHANGING) for action in asked.rule.actions):
+        changes = [each for each in asked.rule.actions if isinstance(each, _CHANGING)]
+        if changes and all(isinstance(each, Untrack) for each in changes):
+            why = f"{named(asked)} takes the packet out of connection tracking"
+            return Blame(why, (of(asked),))
+        if changes:
             return Blame(f"{named(asked)} changes the packet", (of(asked),))
     for spot in case.every():
         # Source NAT of a redirected connection, which the walk leaves out.
