@@ -125,7 +125,9 @@ class Judge:
             trial = Trial(check.id, point, row.outcome, row.reason, seconds, proof=row.proof)
             if row.outcome not in _VIOLATED or self._original is None:
                 return trial
-            named = naming(check, result.claim, mesh, self._backend, self._original, foreign)
+            named = naming(
+                check, result.claim, mesh, self._backend, self._original, foreign, row.reason
+            )
             return replace(trial, naming=named.names, why=named.why)
         finally:
             self.pods = mesh.pod_names()

@@ -75,8 +75,11 @@ def naming(
     backend: NetnsBackend,
     original: Implementation,
     foreign: Sequence[Foreign] = (),
+    reason: str = "",
 ) -> Naming:
     """Explain a failure as a run does, and compare the pod with a correct one.
+
+    A check of every flow gives the line of the rule that decided in its reason.
 
     A pod in which the programming failed has no rules to compare: the failure tells why it failed.
 
@@ -87,6 +90,7 @@ def naming(
         backend: The backend of the mesh.
         original: The correct implementation.
         foreign: The foreign programs that the check ran; the correct pod gets their rules, too.
+        reason: The reason of the failure.
     """
     given = list(foreign)  # to explain the failure runs further programs
     found = explained(check, claim, mesh) or Explanation("", "no pod had a part in it")
@@ -97,13 +101,15 @@ def naming(
         own = [each for each in given if each.pod == pod.name]
         with suppress(Refused):  # no rules are correct for a configuration that has to be refused
             correct = _correct_rules(pod, mesh, backend, original, own)
-            answers.append(names_the_change(found, scene_of(pod, mesh).rules, correct))
+            answers.append(names_the_change(found, scene_of(pod, mesh).rules, correct, reason))
     visible = [answer for answer in answers if answer is not None]
     return Naming(any(visible) if visible else None, f"{found.why}\n{found.path}")
 
 
-def names_the_change(found: Explanation, actual: RuleSet, correct: RuleSet) -> bool | None:
-    """Whether an explanation names a rule that differs, or the chain in which one is missing.
+def names_the_change(
+    found: Explanation, actual: RuleSet, correct: RuleSet, reason: str = ""
+) -> bool | None:
+    """Whether a failure names a rule that differs, or the chain in which one is missing.
 
     Returns:
         None if the rules do not differ, so that no explanation can name a rule.
@@ -115,7 +121,10 @@ def names_the_change(found: Explanation, actual: RuleSet, correct: RuleSet) -> b
     missing = {spot[:3] for spot in named if spot[3] == 0}
     # A chain that no table has yet has no origin.
     gaps |= {("", table, chain) for _, table, chain in gaps}
-    return bool(named & changed) or bool(missing & gaps)
+    lines = {_lines(actual.chains[spot[:3]])[spot[3] - 1] for spot in changed}
+    decided = [line.partition("; decided by ")[2] for line in reason.splitlines()]
+    in_reason = any(text.endswith(f" {line}") for text in decided for line in lines)
+    return bool(named & changed) or bool(missing & gaps) or in_reason
 
 
 def differences(actual: RuleSet, correct: RuleSet) -> tuple[set[Spot], set[Key]]:
