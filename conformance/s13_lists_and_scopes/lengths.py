@@ -190,7 +190,7 @@ def test_every_flow_follows_long_lists(
 ) -> None:
     """With dozens of ranges and more than 100 ports of both scopes in each exclusion list, every
     connection that there can be MUST follow them."""
-    # 105 ports fill the matches of 15 ports, and another one has a match of its own.
+    # One match holds 15 ports, so 105 ports fill 7 matches, and one more port needs another match.
     sizes = (106, 105) if mesh.family == 4 else (105, 106)
     outbound, inbound = _ports(sizes[0] - len(RESERVED_PORTS)), _ports(sizes[1])
     ranges = (*NESTED_RANGES[mesh.family], *AWKWARD_RANGES[mesh.family])

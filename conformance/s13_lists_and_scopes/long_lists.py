@@ -133,7 +133,7 @@ def test_exclusion_list_of_thousands_is_not_cut(mesh: Mesh, programmer: Programm
     if programmer.try_program(pod, annotations=lists, kill_after_s=ENOUGH_S).accepted:
         for n in UNLISTED:
             assert pod.connect(_addresses(mesh)[n], 8081).captured_outbound
-        assert pod.connect(hosts[-1], 8081).direct  # nobody listens on 8080 yet
+        assert pod.connect(hosts[-1], 8081).direct  # port 8080 has no listener yet
         for host in _told_hosts(mesh, pod, Route.DIRECT, hosts, f"{OF_IPV6}f:1"):
             fate = pod.connect(host, 8080, answer=False)
             assert fate.refused or fate.direct

@@ -65,8 +65,10 @@ def _sent(arguments: argparse.Namespace, undo: ExitStack) -> int:
         raise SettingsError("give a FILE, NAMESPACE/POD, or --from-node PID: one of them")
     if arguments.from_node is not None:
         judged, lines = _from_node(arguments)
+    elif _is_live(arguments.pod):
+        judged, lines = _sent_now(arguments, undo)
     else:
-        judged, lines = (_sent_now if _is_live(arguments.pod) else _rebuilt)(arguments, undo)
+        judged, lines = _rebuilt(arguments, undo)
     for name, text in lines:
         sys.stdout.write(f"{name:<12} {printable(text)}\n")
     return 0 if judged.holds else 1
