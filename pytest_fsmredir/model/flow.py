@@ -312,6 +312,17 @@ class Fate:
         holds = bool(self.path) and self.path[0].peer == source
         return Claim(holds, f"accepted from {source}", self)
 
+    @property
+    def at_dialled_address(self) -> Claim:
+        """Accepted first by a socket with the dialled address and port as its own.
+
+        A flow that a rule of the pod redirects to another address of the pod arrives there with
+        the dialled one as its original destination. It misses a server that is bound to the
+        dialled address.
+        """
+        holds = bool(self.path) and self.path[0].local == self.flow.destination
+        return Claim(holds, f"accepted at {self.flow.destination} itself", self)
+
     def translated_to(self, destination: Address) -> Claim:
         """First accepted with that address as destination."""
         holds = bool(self.path) and self.path[0].destination == destination

@@ -18,24 +18,20 @@ from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.checks import Level
 from pytest_fsmredir.model.claims import PROVED, Proven
 from pytest_fsmredir.model.configuration import Configuration
-from pytest_fsmredir.model.flow import Claim, Direction, Fate
+from pytest_fsmredir.model.flow import Claim, Direction, Fate, Route
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.rule_use import RuleUse
 from pytest_fsmredir.probing.forging import Forger, Means
 from pytest_fsmredir.probing.listing import Listing, read_rules, without_changes
 from pytest_fsmredir.probing.rule_use import RuleKey, rule_use
-from pytest_fsmredir.probing.sendable import (
-    occurring,
-    sendable,
-    taste,
-)
+from pytest_fsmredir.probing.sendable import occurring, sendable, taste
 from pytest_fsmredir.probing.sending import Sender, payload
 from pytest_fsmredir.probing.validation import Confirmed, Ends, Trace, Validation, validate
 from pytest_fsmredir.rules import live, show
 from pytest_fsmredir.rules.counting import HELD, flows_to_cross
 from pytest_fsmredir.rules.ends import SOURCE_CHANGED, End, EndKind
 from pytest_fsmredir.rules.errors import RulesError
-from pytest_fsmredir.rules.packet import FIN, SYN, Packet
+from pytest_fsmredir.rules.packet import FIN, SYN, TCP, Packet
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.prove import Finding, Prover
 from pytest_fsmredir.rules.seek import Seeker
@@ -286,18 +282,18 @@ class _Hunt:
         judged = self.sender.claim(finding.duty.route, finding.packet, fate)
         if hidden and judged.holds and fate.client is not None:
             judged = fate.came_from(fate.client)
+        seen, moved = fate.seen, finding.end.kind is EndKind.ELSEWHERE
+        moved = moved and finding.packet.protocol == TCP and finding.duty.route is Route.DIRECT
+        if moved and judged.holds:  # one listener answers at every address of the pod
+            judged = fate.at_dialled_address
+            seen = f"{seen}, at {fate.accepted.local}"
         if not judged.holds:
             self.cause = self.cause or judged
-            self._blame(finding, fate.seen)
+            self._blame(finding, seen)
         elif finding.depends:
             self._doubt(finding)
         elif hidden:  # NAT may choose the same source
             self.open.append(f"its source may change: {finding.packet}")
-        elif (
-            finding.end.kind is EndKind.ELSEWHERE and finding.packet.direction is Direction.INBOUND
-        ):
-            # The same listener answers at every address of the pod.
-            self.open.append(f"another address of the pod gets: {finding.packet}")
         elif self.found.predicts(finding, fate):
             raise BackendError(_contradiction(finding, fate))
         else:

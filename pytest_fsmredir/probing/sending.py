@@ -74,17 +74,6 @@ class Sender:
             prepare=_prepared(packet),
         )
 
-    def send_to_its_address(self, packet: Packet) -> Fate | None:
-        """Send a flow to a listener that the pod has on that address alone.
-
-        Any listener accepts a flow that goes to another address of the pod.
-        """
-        host = _host(packet)
-        if packet.protocol != TCP or host not in self.pod.addresses or packet.port in _LISTENERS:
-            return self.send(packet)
-        with self.pod.listening(packet.port, host=host):
-            return self.send(packet)
-
     def instead(self, packet: Packet, end: End) -> Iterator[Packet]:
         """Yield packets to send in place of one, if their fate is the same.
 

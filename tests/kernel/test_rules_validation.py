@@ -8,7 +8,14 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from pytest_fsmredir.backends.facets import ForeignPrograms, ForgedPackets, KernelSettings, Taps
+from pytest_fsmredir.backends.base import Pod
+from pytest_fsmredir.backends.facets import (
+    ForeignPrograms,
+    ForgedPackets,
+    KernelSettings,
+    SecondInterface,
+    Taps,
+)
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.mesh import NetnsMesh
 from pytest_fsmredir.backends.pod_parts import Memory
@@ -16,6 +23,7 @@ from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant, Target
 from pytest_fsmredir.implementations.reference.programming import Reference
 from pytest_fsmredir.model.checks import MUST
+from pytest_fsmredir.model.claims import PROVED
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Fate
 from pytest_fsmredir.model.rule_use import RuleUse
@@ -64,7 +72,10 @@ def mesh_of(backend: NetnsBackend, variant: str, family: int) -> Iterator[NetnsM
 
 
 def searched(mesh: NetnsMesh, *, fresh: bool = False) -> Search:
-    pod = mesh.pod(annotations=LISTS.annotations, fresh=fresh)
+    return search_of(mesh, mesh.pod(annotations=LISTS.annotations, fresh=fresh))
+
+
+def search_of(mesh: NetnsMesh, pod: Pod) -> Search:
     programs, kernel = mesh.facet(ForeignPrograms), mesh.facet(KernelSettings)
     taps, forged = mesh.facet(Taps), mesh.facet(ForgedPackets)
     return searching.search(mesh, pod, programs, kernel, taps, forged, MUST, LISTS)
@@ -167,3 +178,28 @@ def test_listener_that_is_dialled_directly_contradicts_nothing() -> None:
         mesh_of(backend, "nft", 4) as mesh,
     ):
         assert searched(mesh).agrees
+
+
+class _Moved(Reference):
+    """The reference, with an excluded inbound port redirected to itself."""
+
+    def program(self, target: Target) -> None:
+        """Program one pod."""
+        super().program(target)
+        words = "-t nat -I PREROUTING -p tcp --dport 8443 -j REDIRECT"
+        assert target.run(["iptables", *words.split()]).status == 0
+
+
+def test_redirect_to_another_address_of_the_pod_is_found() -> None:
+    """Catches: a server bound to one address of two, whose clients the other address gets."""
+    with (
+        closing(NetnsBackend(_Moved(), families=(4,), timeout_s=5.0)) as backend,
+        mesh_of(backend, "nft", 4) as mesh,
+    ):
+        second = mesh.facet(SecondInterface)
+        pod = second.pod(annotations=LISTS.annotations)
+        found = search_of(mesh, pod).agrees
+        moved = f"to {second.address(pod)}:8443: accepted by"
+        assert (found.holds, found.status) == (False, PROVED)
+        assert moved in found.seen
+        assert f"at {pod.address}:8443" in found.seen

@@ -325,6 +325,17 @@ def test_wrong_route_is_reported_with_the_expected_route() -> None:
     assert "expected accepted by the sidecar's inbound listener, then the dest" in repr(wanted)
 
 
+@pytest.mark.parametrize(("host", "holds"), [("10.77.0.1", True), ("10.77.0.2", False)])
+def test_redirect_to_another_address_misses_the_dialled_one(host: str, holds: bool) -> None:
+    """Catches: a server that is bound to one address, and whose clients another address gets."""
+    caller, server = Address("203.0.113.20", 40000), Address("10.77.0.1", 6379)
+    hop = Acceptance(0, Acceptor.ORIGIN, Address(host, 6379), caller, server)
+    fate = Fate(Flow(Direction.INBOUND, server), caller, (hop,))
+
+    assert fate.direct  # the kernel tells the listener the dialled address
+    assert bool(fate.at_dialled_address) is holds
+
+
 def test_missing_acceptance_is_an_explained_failure() -> None:
     """Catches: ``None`` in ``fate.accepted.peer``, or an error that blames the harness."""
     flow = Flow(Direction.OUTBOUND, Address("192.0.2.1", 80), uid=1000)
