@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 
@@ -15,12 +15,14 @@ class NamedRule(NamedTuple):
         number: Its place in the chain, from 1.
         text: The rule in the syntax of its program.
         why: Why it is in a list; empty if the list itself says so.
+        shared: Whether packets of both IP versions pass its chain, as in an nft table ``inet``.
     """
 
     chain: str
     number: int
     text: str
     why: str = ""
+    shared: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -67,6 +69,22 @@ class RuleUse:
     def shown(self) -> int:
         """The number of conditions that were shown."""
         return self.conditions - len(self.unshown)
+
+    def judged_with(self, others: Sequence[RuleUse]) -> RuleUse:
+        """Return this use without the rules that act, or are needed, in another IP version.
+
+        Args:
+            others: The use of the rules of the same pods, for the other IP versions of the run.
+        """
+        acting = {r.key for use in others for r in (*use.hit, *use.missed) if r.shared}
+        spare = {r.key for use in others for r in use.redundant}
+        return replace(
+            self,
+            idle=tuple(r for r in self.idle if not (r.shared and r.key in acting)),
+            redundant=tuple(
+                r for r in self.redundant if not (r.shared and r.key in acting - spare)
+            ),
+        )
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> RuleUse:

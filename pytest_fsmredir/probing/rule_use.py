@@ -180,7 +180,8 @@ def _named(rules: Iterable[tuple[Chain, Rule]]) -> tuple[NamedRule, ...]:
 
 
 def _name(chain: Chain, rule: Rule) -> NamedRule:
-    return NamedRule(f"{chain.table} {chain.name}", rule.number, _PREFIX.sub("", rule.text))
+    text, shared = _PREFIX.sub("", rule.text), len(chain.families) > 1
+    return NamedRule(f"{chain.table} {chain.name}", rule.number, text, shared=shared)
 
 
 def _why(idle: IdleRule) -> str:

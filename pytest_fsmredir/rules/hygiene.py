@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -145,6 +145,23 @@ def idle_rules(packets: AllPackets) -> list[IdleRule]:
         for rule in chain.rules
         if rule.actions and not seen.acts(rule) and concerns(rule, family)
     ]
+
+
+def never_acting(idle: Mapping[int, Sequence[IdleRule]]) -> dict[int, list[IdleRule]]:
+    """Return the rules that no packet of any IP version can match, by IP version.
+
+    Args:
+        idle: The rules that no packet of an IP version can match, by that version.
+    """
+
+    def acts(rule: Rule, chain: Chain, family: int) -> bool:
+        spare = any(each.rule is rule for each in idle[family])
+        return family in chain.families and concerns(rule, family) and not spare
+
+    return {
+        family: [each for each in rules if not any(acts(each.rule, each.chain, f) for f in idle)]
+        for family, rules in idle.items()
+    }
 
 
 class _Seen:

@@ -82,9 +82,10 @@ def change_lines(number: int, change: Change) -> Iterator[str]:
         yield f"   {words}: {' or '.join(map(str, path.ends))}; {reason(path)}"
 
 
-def idle_line(idle: IdleRule) -> str:
-    """Return which rule no packet matches, and why."""
-    return f"never acts: {_place(idle.rule)}, because {idle.why}: {_brief(idle.rule)}"
+def idle_line(idle: IdleRule, family: int) -> str:
+    """Return which rule no packet of an IP version matches, and why."""
+    where = f" in IPv{family}" if len(idle.chain.families) > 1 else ""
+    return f"never acts{where}: {_place(idle.rule)}, because {idle.why}: {_brief(idle.rule)}"
 
 
 def reason(path: Path) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.model.rule_use import NamedRule, RuleUse
-from pytest_fsmredir.report.rules import rule_lines, rules_document
+from pytest_fsmredir.report.rules import rule_lines, rules_document, uses
 
 CAPTURE = NamedRule("nat OUT", 2, "-j CAPTURE")
 EXEMPT = NamedRule("nat OUT", 1, "-d 10.0.0.0/8 -j RETURN")
@@ -66,6 +66,38 @@ def test_line_of_a_variant_is_short() -> None:
     assert lines(use) == [
         "netns nft IPv4: 1 of 2 hit; 1 never acts (OUTPUT #9: behind #8); 1 redundant (OUT #1)"
     ]
+
+
+SHARED = NamedRule("mesh four", 1, "drop", shared=True)
+IN_IPV4, IN_IPV6 = Variant("netns", "native", 4), Variant("netns", "native", 6)
+
+
+@pytest.mark.parametrize(
+    ("spare", "left"),
+    [
+        (RuleUse(idle=(SHARED,)), RuleUse()),
+        (RuleUse(hit=(SHARED,), redundant=(SHARED,)), RuleUse(hit=(SHARED,))),
+    ],
+)
+def test_rule_that_the_other_ip_version_needs_is_not_called_spare(
+    spare: RuleUse, left: RuleUse
+) -> None:
+    """Catches: a rule of both IP versions that "never acts", although it acts in IPv4."""
+    acting = row(RuleUse(hit=(SHARED,)), variant=IN_IPV4)
+    assert uses([acting, row(spare, variant=IN_IPV6)])[IN_IPV6] == left
+
+
+def test_rule_of_another_table_does_not_act_for_its_twin() -> None:
+    """Catches: a dead rule of ip6tables that is hidden because iptables has the same line."""
+    acting = row(RuleUse(hit=(EXEMPT,)), variant=IN_IPV4)
+    (_, line) = rule_lines([acting, row(RuleUse(idle=(EXEMPT,)), variant=IN_IPV6)])
+    assert line.endswith("1 never acts (OUT #1)")
+
+
+def test_judgement_of_a_shared_rule_names_the_ip_version() -> None:
+    """Catches: a rule that "never acts" in a run of one IP version, which did not try the other."""
+    line, *_ = rule_lines([row(RuleUse(idle=(SHARED,)), variant=IN_IPV6)])
+    assert line.endswith("1 never acts (four #1 in IPv6)")
 
 
 def test_conditions_that_were_not_validated_are_counted() -> None:

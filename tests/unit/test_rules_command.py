@@ -121,3 +121,42 @@ def test_bad_input_is_named(
     """Catches: a traceback, or an exit status that means "differences"."""
     assert main(["rules", *(text.format(saved=saved) for text in arguments)]) == 2
     assert message in capsys.readouterr().err
+
+
+def inet(first: str, *rules: str) -> str:
+    """An nft table of both IP versions whose chain ``four`` gets the packets of one jump."""
+    where = '"family": "inet", "table": "mesh"'
+    base = '"type": "filter", "hook": "output", "prio": 0, "policy": "accept"'
+    jump = '{"jump": {"target": "four"}}'
+    items = [
+        f'{{"chain": {{{where}, "name": "out", {base}}}}}',
+        f'{{"chain": {{{where}, "name": "four"}}}}',
+        f'{{"rule": {{{where}, "chain": "out", "expr": [{first}{jump}]}}}}',
+        *(f'{{"rule": {{{where}, "chain": "four", "expr": [{rule}]}}}}' for rule in rules),
+    ]
+    return f'{{"nftables": [{", ".join(items)}]}}\n'
+
+
+IPV4 = '{"match": {"op": "==", "left": {"meta": {"key": "nfproto"}}, "right": "ipv4"}}, '
+DROP = '{"drop": null}'
+
+
+def test_rule_that_acts_in_one_ip_version_acts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches: a rule of an nft table of both IP versions that "never acts", but drops IPv4."""
+    file = tmp_path / "rules.json"
+    file.write_text(inet(IPV4, DROP))
+    main(["rules", "check", str(file)])
+    assert "never acts" not in capsys.readouterr().out
+
+
+def test_rule_that_acts_in_no_ip_version_is_named_for_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches: a rule that no packet reaches, and of which the command says nothing."""
+    file = tmp_path / "rules.json"
+    file.write_text(inet("", DROP, '{"accept": null}'))
+    main(["rules", "check", str(file)])
+    found = [line for line in capsys.readouterr().out.splitlines() if "never acts" in line]
+    assert [line.split(":")[0] for line in found] == ["never acts in IPv4", "never acts in IPv6"]

@@ -19,7 +19,7 @@ from pytest_fsmredir.errors import FsmRedirError
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.rules import show
 from pytest_fsmredir.rules.compare import changes
-from pytest_fsmredir.rules.hygiene import AllPackets, idle_rules
+from pytest_fsmredir.rules.hygiene import AllPackets, idle_rules, never_acting
 from pytest_fsmredir.rules.packet import APPLICATION_UID
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import EXAMPLE_ADDRESSES
@@ -164,9 +164,10 @@ def _check(arguments: argparse.Namespace) -> int:
     ]
     took = time.perf_counter() - started
     status = _report(proofs, asked.rules, asked.families, took)
-    for family in asked.families:
-        for idle in idle_rules(AllPackets.of(asked.rules, family, asked.pod)):
-            print(show.idle_line(idle))
+    idle = {f: idle_rules(AllPackets.of(asked.rules, f, asked.pod)) for f in asked.families}
+    for family, rules in never_acting(idle).items():
+        for each in rules:
+            print(show.idle_line(each, family))
     return status
 
 
