@@ -156,7 +156,7 @@ def _inside(signature: Signature) -> tuple[str, Level] | None:
     sidecar = "sidecar" in signature
     reserved = "served" in signature or "sidecar's port" in signature
     if sidecar and reserved:
-        return None  # the sidecar dials itself; FSM's localProxyMode PodIP translates such calls
+        return None  # SPEC-7.4 leaves it open
     if "own" in signature:
         return ("SPEC-7.4" if sidecar else "SPEC-7.3"), Level.SHOULD
     if "first loopback" in signature:

@@ -15,6 +15,7 @@ from pytest_fsmredir.rules.forms import Field
 from pytest_fsmredir.rules.packet import Domain
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.space import Space
+from pytest_fsmredir.suite.catalogue import document
 
 POD = Surroundings({"eth0": ("10.244.0.10", "10.244.0.11", "fd00::a"), "net1": ("10.9.0.1",)})
 PORTS = (1, 22, 80, 443, 6379, 15000, 15001, 15003, 15010, 15901, 15904, 65535)
@@ -97,6 +98,17 @@ def agrees(seed: int, flows: int) -> None:
         decided = duty_of(made, one, signature, POD.texts()) is not None
         wanted_routes = {expected(made, one, POD.texts())} if decided else set()
         assert routes == wanted_routes, f"{seed}: {one} in {made}"
+
+
+@pytest.mark.parametrize("host", ["10.244.0.10", "127.0.0.1"])
+@pytest.mark.parametrize("port", [15000, 15010])
+def test_own_call_of_a_reserved_port_is_open_as_the_sentence_says(host: str, port: int) -> None:
+    """Catches: a proof and a document of which one alone leaves the sidecar's own call open."""
+    for uid, is_open in ((1500, True), (1000, False)):
+        one = Flow(Direction.OUTBOUND, Address(host, port), uid=uid)
+        duty = duty_of(Policy(), one, signature_of(Policy(), one, 4, POD), POD.texts())
+        assert (duty is None) is is_open
+    assert "calls of reserved ports are left open" in document()["SPEC-7.4"].text
 
 
 @pytest.mark.parametrize("seed", range(60))
