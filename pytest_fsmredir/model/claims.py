@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType
 from typing import NamedTuple
@@ -90,6 +90,19 @@ class Statement(BaseClaim):
 
 
 PROVED = "proved"
+DEPENDS = "it depends on "
+"""How a reason for "not proved" begins that names a condition of which a flow shows no result."""
+_AND = "; "
+
+
+def reasons_of(statuses: Iterable[str]) -> list[str]:
+    """Return why claims are not proved, each reason once; empty if all are proved.
+
+    Args:
+        statuses: The status of each claim: ``proved``, or reasons joined by semicolons.
+    """
+    some = (reason for status in statuses for reason in status.split(_AND))
+    return [reason for reason in dict.fromkeys(some) if reason not in {"", PROVED}]
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)

@@ -16,7 +16,7 @@ from pytest_fsmredir.backends.base import Mesh, Pod
 from pytest_fsmredir.backends.facets import ForeignPrograms, ForgedPackets, KernelSettings, Taps
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.checks import Level
-from pytest_fsmredir.model.claims import PROVED, Proven
+from pytest_fsmredir.model.claims import DEPENDS, PROVED, Proven
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Claim, Direction, Fate, Route
 from pytest_fsmredir.model.policy import Policy
@@ -342,19 +342,19 @@ class _Hunt:
 
     def _doubt(self, finding: Finding) -> None:
         """Look for a flow for which a condition that is not understood has the other result."""
-        what = finding.depends[0]
+        what = f"{DEPENDS}{finding.dependence}"
         crossing = max(filter(None, map(flows_to_cross, finding.depends)), default=None)
         if crossing is None:
             seen = self.forger.wrong_header(finding.packet, finding.duty.route)
         elif crossing > _CROSSED_AT_MOST:
-            self.open.append(f"it depends on {what}, which takes {crossing} flows to cross")
+            self.open.append(f"{what}, which takes {crossing} flows to cross")
             return
         else:
             seen = self._repeated(finding, crossing)
         if seen:
             self._blame(finding, seen)
         else:
-            self.open.append(f"it depends on {what}")
+            self.open.append(what)
 
     def _repeated(self, finding: Finding, times: int) -> str:
         """Send a flow repeatedly; return the first fate that is wrong, empty if there is none."""

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_fsmredir.config.parsing import NETNS
 from pytest_fsmredir.model.checks import Profile
+from pytest_fsmredir.model.claims import DEPENDS, reasons_of
 from pytest_fsmredir.model.outcomes import IptablesVariant, Outcome, Row
 from pytest_fsmredir.report.failures import failure_lines, wrapped
 from pytest_fsmredir.report.reasons import not_run
@@ -39,6 +40,7 @@ _WORDS = {
     Outcome.NOT_RUN: "not run",
 }
 
+_ASKED_AT_MOST = 3
 _PROOF_WIDTH = 160  # characters; the report has the whole text
 _NO_IPV6 = (
     "IPv6 is not covered: TCP over IPv6 bypasses the sidecar in both directions (V6-001, V6-002)."
@@ -134,6 +136,8 @@ def summary(
     for node in judgement.nodes:
         reporter.write_line(_node(node), **_MARKUP[node.verdict])
     print_verdict(reporter, judgement.verdict)
+    for line in _unproved(judgement):
+        reporter.write_line(line, yellow=True)
     if shown := [os.path.relpath(file) for file in files]:
         reporter.write_line(f"{'report':<12} {'  '.join(shown)}")
     if _is_demonstration(plan, judgement):
@@ -148,6 +152,28 @@ def print_verdict(reporter: pytest.TerminalReporter, verdict: Verdict) -> None:
 def print_node(reporter: pytest.TerminalReporter, result: NodeResult) -> None:
     """Print the verdict of one node."""
     reporter.write_line(_node(result), **_MARKUP[result.verdict])
+
+
+def _unproved(judgement: Judgement) -> Iterator[str]:
+    """Yield what a conformant verdict leaves open because a rule asks for more than the flow."""
+    if judgement.verdict is not Verdict.CONFORMANT:
+        return
+    asked: dict[str, list[Profile]] = {}
+    for profile, row in judgement.rows:
+        for reason in reasons_of([row.proof]):
+            if reason.startswith(DEPENDS):
+                what = reason.removeprefix(DEPENDS).split(", which takes ")[0]
+                asked.setdefault(what, []).append(profile)
+    if asked:
+        profiles = dict.fromkeys(each for some in asked.values() for each in some)
+        more = len(asked) - _ASKED_AT_MOST
+        named = [*list(asked)[:_ASKED_AT_MOST], *([f"and {more} more"] if more > 0 else [])]
+        yield from wrapped(
+            f"not proved: {', '.join(profiles)}. The verdict is about the flows that were sent."
+            f" Another flow, or the same flow later, can have another fate, because the rules have"
+            f" {', '.join(named)}",
+            "         ",
+        )
 
 
 def _named(results: Results, *, verbose: bool) -> Iterator[str]:

@@ -14,7 +14,7 @@ from pytest_fsmredir.rules.bdd import NONE, Intervals
 from pytest_fsmredir.rules.document import Duty, duties
 from pytest_fsmredir.rules.ends import NO_ROUTE, SOURCE_CHANGED, Asked, End, EndKind, Ends
 from pytest_fsmredir.rules.errors import TooComplexError
-from pytest_fsmredir.rules.forms import Field, Number
+from pytest_fsmredir.rules.forms import Field, Number, Unknown
 from pytest_fsmredir.rules.later import Connections, opened
 from pytest_fsmredir.rules.packet import (
     ICMP,
@@ -89,6 +89,16 @@ class Finding:
     def packet(self) -> Packet:
         """The simplest of these flows."""
         return self.path.packet
+
+    @property
+    def dependence(self) -> str:
+        """The first condition that it depends on, and the chain of its rule if that is known."""
+        what = self.depends[0]
+        for asked in self.shown.asked:
+            tests = (part for each in asked.rule.conditions for part in parts(each.test))
+            if any(isinstance(part, Unknown) and part.what == what for part in tests):
+                return f"{what} (in {asked.chain.name})"
+        return what
 
 
 @dataclass(slots=True)

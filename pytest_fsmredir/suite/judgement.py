@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from pytest_fsmredir.config.waivers import Waiver, stale
 from pytest_fsmredir.model.checks import Catalogue, Check, Profile
-from pytest_fsmredir.model.claims import PROVED
+from pytest_fsmredir.model.claims import PROVED, reasons_of
 from pytest_fsmredir.model.features import Feature
 from pytest_fsmredir.model.outcomes import Outcome, Row, Variant
 from pytest_fsmredir.model.rule_use import RuleUse
@@ -330,8 +330,7 @@ def of_every_flow(checks: Iterable[str]) -> frozenset[str]:
 def _proof(rows: list[Row]) -> str:
     checks = of_every_flow(row.check for row in rows)
     about_all = [row for row in rows if row.check in checks]
-    reasons = list(dict.fromkeys(row.proof for row in about_all if row.proof not in {"", PROVED}))
-    if reasons:
+    if reasons := reasons_of(row.proof for row in about_all):
         return f"not proved: {'; '.join(reasons)}"
     if not about_all or not all(row.proof and row.outcome is Outcome.PASS for row in about_all):
         return ""

@@ -243,6 +243,7 @@ def test_unknown_condition_is_a_doubt() -> None:
     found = findings(lines, Policy(outbound_port_exclusion_list=(9001, 9002, 9003)))
     assert found
     assert all(f.depends == ("-m bpf --object-pinned x",) for f in found)
+    assert {f.dependence for f in found} == {"-m bpf --object-pinned x (in OUTPUT)"}
 
 
 def test_unknown_condition_without_effect_is_not_a_doubt() -> None:

@@ -94,6 +94,21 @@ def test_first_run_ends_with_a_next_step() -> None:
     assert shown(own)[-1] == "verdict: conformant"
 
 
+def test_conformant_run_names_the_rules_that_no_flow_decides() -> None:
+    """Catches: a verdict "conformant" alone for rules that start to drop next year."""
+    proof = "it depends on -m time --datestart 2037 (in OUTPUT); not sent: a packet"
+    counted = "it depends on -m limit (in IN), which takes 900 flows to cross"
+    passed = [row("OUT-001", Outcome.PASS, variant) for variant in (V4, V6)]
+    run = run_of(
+        *(replace(one, proof=text) for one, text in zip(passed, (proof, counted), strict=True))
+    )
+    run = run._replace(plan=replace(run.plan, catalogue=Catalogue([check("OUT-001")])))
+    lines = shown(run)
+    told = " ".join(line.strip() for line in lines[lines.index("verdict: conformant") + 1 :])
+    assert told.startswith("not proved: core, ipv6. The verdict is about the flows that were sent")
+    assert told.endswith(" have -m time --datestart 2037 (in OUTPUT), -m limit (in IN)")
+
+
 def test_profiles_to_be_run_are_counted() -> None:
     """Catches: a user who does not know how many checks are left."""
     line = collected([Profile.IPV6, Profile.CORE, Profile.CORE])

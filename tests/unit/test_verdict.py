@@ -67,6 +67,17 @@ def test_verdict_of_a_profile_is_that_of_its_worst_row(
     assert verdict_of(*map(row, outcomes)) is verdict
 
 
+def test_reason_of_several_checks_is_named_once() -> None:
+    """Catches: a line of a profile that repeats one condition until nothing else fits."""
+    limit, unsent = "it depends on -m limit (in OUT)", "not sent: a packet"
+    rows = [
+        Row(check=name, variant=V4, outcome=Outcome.PASS, probes=1, proof=proof)
+        for name, proof in (("ALL-001", f"{limit}; {limit}"), ("ALL-002", f"{limit}; {unsent}"))
+    ]
+    (result,) = judge([(Profile.CORE, each) for each in rows], Measure(strict=False))
+    assert result.proof == f"not proved: {limit}; {unsent}"
+
+
 def test_violated_should_counts_when_strict() -> None:
     """Catches: a ``--fsm-strict`` that changes the exit status but not the verdict."""
     assert verdict_of(row(Outcome.WARN), strict=True) is Verdict.NONCONFORMANT

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_fsmredir.model.claims import PROVED
+from pytest_fsmredir.model.claims import reasons_of
 from pytest_fsmredir.model.outcomes import Outcome, Variant
 from pytest_fsmredir.report.benchmark import benchmark_lines
 from pytest_fsmredir.report.groups import Group, grouped
@@ -125,7 +125,7 @@ def _unproved(document: Document, profile: str) -> Iterator[str]:
             by_outcome.setdefault("no proof", []).append(row["id"])
     for outcome, ids in by_outcome.items():
         yield f"{', '.join(dict.fromkeys(ids))}: {outcome.replace('-', ' ')}"
-    yield from dict.fromkeys(row["proof"] for row in rows if row.get("proof", PROVED) != PROVED)
+    yield from reasons_of(row.get("proof", "") for row in rows)
 
 
 def _title(every: list[Item], group: Group) -> str:
