@@ -24,7 +24,7 @@ from pytest_fsmredir.model.rule_use import RuleUse
 from pytest_fsmredir.probing.forging import Forger, Means
 from pytest_fsmredir.probing.listing import Listing, read_rules, without_changes
 from pytest_fsmredir.probing.rule_use import RuleKey, rule_use
-from pytest_fsmredir.probing.sendable import occurring, sendable, taste
+from pytest_fsmredir.probing.sendable import Reach, occurring, sendable, taste
 from pytest_fsmredir.probing.sending import Sender, payload
 from pytest_fsmredir.probing.validation import Confirmed, Ends, Trace, Validation, validate
 from pytest_fsmredir.rules import live, show
@@ -110,7 +110,9 @@ def search(
     except RulesError as why:
         return _unread(f"the rules were not understood: {why}")
     around = found.seeker.model.surroundings
-    sender = Sender(mesh, pod, kernel, beyond, around)
+    space, client = found.seeker.space, mesh.client.address
+    reach = Reach(space, around, client, mesh.highest_id, beyond)
+    sender = Sender(mesh, pod, kernel, reach)
     means = Means(mesh, pod, taps, forged, policy, next(iter(around.addresses)))
     hunt = _Hunt(found, sender, Forger(means), mesh.timeout_s)
     hunt.open += found.remarks
@@ -118,12 +120,14 @@ def search(
         hunt.judge(finding)
     use = None
     if not hunt.wrong:
-        _validate(mesh, partial(programs.tracing, pod), found, sender, learnt)
+        _validate(mesh, partial(programs.tracing, pod), found, sender, reach, learnt)
         use = _use(found, learnt) if sums_up else None
     return Search(_agreement(hunt.wrong, "; ".join(hunt.open) or PROVED, use, hunt.cause))
 
 
-def _validate(mesh: Mesh, trace: Trace, found: _Compared, sender: Sender, learnt: _Learnt) -> None:
+def _validate(
+    mesh: Mesh, trace: Trace, found: _Compared, sender: Sender, reach: Reach, learnt: _Learnt
+) -> None:
     """Validate the model of a pod's rules by packets; checks that share a pod do it once.
 
     Raises:
@@ -131,7 +135,7 @@ def _validate(mesh: Mesh, trace: Trace, found: _Compared, sender: Sender, learnt
     """
     if found.shown is None:
         seeker = found.seeker
-        able = partial(sendable, seeker, mesh.client.address, mesh.highest_id, sender.beyond)
+        able = partial(sendable, seeker, reach)
         ends = Ends(sender.pod, mesh.client, sender.send)
         found.shown = validate(trace, seeker, occurring(seeker), able, ends, learnt.confirmed)
 

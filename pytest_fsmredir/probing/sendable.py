@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from pytest_fsmredir.model.flow import Direction
@@ -14,11 +14,13 @@ from pytest_fsmredir.model.reserved import (
     SIDECAR_UID,
 )
 from pytest_fsmredir.probing.aim import ANSWERED, NOT_ANSWERED
-from pytest_fsmredir.rules.bdd import ALL, Intervals, common, joined, outside
+from pytest_fsmredir.rules.bdd import ALL, NONE, Intervals, common, joined, outside
 from pytest_fsmredir.rules.forms import Field
 from pytest_fsmredir.rules.goals import Way
-from pytest_fsmredir.rules.packet import ICMP, ICMPV6, SYN, TCP, UDP
+from pytest_fsmredir.rules.packet import ATTRIBUTES, ICMP, ICMPV6, SYN, TCP, UDP, Packet
+from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.seek import Seeker, Taste, one, usual_taste
+from pytest_fsmredir.rules.space import Environment, Space
 from pytest_fsmredir.rules.vocabulary import INVALID, NEW, address
 
 ECN_SYN: Final = 0xC2
@@ -87,68 +89,156 @@ def occurring(seeker: Seeker) -> dict[Way, int]:
     }
 
 
-def sendable(
-    seeker: Seeker, client: str, highest_id: int, beyond: str | None = None
-) -> dict[Way, int]:
-    """Return the packets that the suite can send, by direction and state.
+class Reach:
+    """The first packets of the flows that sockets here can open, and whose fate is observable.
 
-    Args:
-        seeker: The pod's rules.
-        client: The address of the client outside.
-        highest_id: The highest user and group id that can own flows.
-        beyond: An address that the pod's second interface leads to; None if it has none.
+    One rule answers for sets of packets and for a single packet.
     """
-    found = {}
-    for way, ends in (
-        (Direction.OUTBOUND, _leaving(seeker, highest_id, beyond)),
-        (Direction.INBOUND, _entering(seeker)),
-    ):
-        from_client = seeker.domain.only(Field.SOURCE, one(address(client)))
-        echo = _unmarked(seeker) if way is Direction.OUTBOUND else from_client
-        flags = _FLAGS if way is Direction.OUTBOUND else one(SYN)
-        found[way, NEW] = _all(seeker, [*ends, _protocols(seeker, flags, echo)])
-        found[way, INVALID] = _both(seeker, [*ends, _unmarked(seeker), _answers(seeker)])
-    return found
+
+    def __init__(
+        self,
+        space: Space,
+        surroundings: Surroundings,
+        client: str,
+        highest_id: int,
+        beyond: str | None = None,
+    ) -> None:
+        """Describe a pod and what is around it.
+
+        Args:
+            space: The packets of one IP version in the pod.
+            surroundings: The addresses of the pod.
+            client: The address of the client outside.
+            highest_id: The highest user and group id that can own flows.
+            beyond: An address that the pod's second interface leads to; None if it has none.
+        """
+        self._space, self.surroundings = space, surroundings
+        self._client, self._highest_id, self._beyond = client, highest_id, beyond
+        self._symbols = {name: space.symbol(name) for name in (Field.IN, *ATTRIBUTES)}
+
+    def opens(self, packet: Packet) -> bool:
+        """Whether a flow with this first packet can be sent."""
+        space = self._space
+        at = {name: space.constant(name, n) for name, n in packet.fields(space).items()}
+        return NONE not in (self._ends(packet.direction, at), self._kinds(packet.direction, at))
+
+    def opening(self, direction: Direction) -> int:
+        """Return the first packets of all flows of a direction that can be sent."""
+        return self._space.bdd.both(self.ends(direction), self._kinds(direction, self._symbols))
+
+    def ends(self, direction: Direction) -> int:
+        """Return the packets between a user of the pod, or the client, and what answers."""
+        return self._ends(direction, self._symbols)
+
+    def _ends(self, direction: Direction, at: Environment) -> int:
+        here = self.surroundings.own(self._space.family)
+        if direction is Direction.INBOUND:  # the link of an interface leads to its addresses
+            homes = (
+                self._all(at, {Field.IN: self._number(name), Field.DESTINATION: _each(owned)})
+                for name, owned in here.items()
+            )
+            remote = self._all(at, {Field.SOURCE: dialled(self._space.family)})
+            return self._space.bdd.both(self._space.bdd.union(homes), remote)
+        ids = ((0, self._highest_id),)
+        local = self.surroundings.local(self._space.family)
+        places = {"lo": local}
+        for name, some in zip(here, (self._usual(local), self._hidden()), strict=False):
+            places[name] = some
+        found = self._space.bdd.union(
+            self._all(at, {Field.IN: self._number(name), Field.DESTINATION: some})
+            for name, some in places.items()
+        )
+        owners = self._all(at, {Field.UID: ids, Field.GID: ids})
+        return self._space.bdd.both(found, owners)
+
+    def _usual(self, local: Intervals) -> Intervals:
+        """Return the addresses behind the first interface."""
+        family = self._space.family
+        return common(dialled(family), outside(local, 32 if family == 4 else 128))
+
+    def _hidden(self) -> Intervals:
+        """Return the addresses behind the second interface."""
+        return () if self._beyond is None else one(address(self._beyond))
+
+    def _kinds(self, direction: Direction, at: Environment) -> int:
+        """Return the SYNs, datagrams and echo requests that the suite's sockets send."""
+        family = self._space.family
+        outbound = direction is Direction.OUTBOUND
+        icmp = ICMP if family == 4 else ICMPV6
+        short, none = ((0, LONGEST),), one(0)
+        echo = {
+            Field.PROTOCOL: one(icmp), Field.LENGTH: short, Field.TOS: none, Field.MARK: none,
+            Field.GID: none, Field.TTL: one(_TTL), Field.ICMP_TYPE: one(ECHO_TYPE[icmp]),
+            Field.ICMP_CODE: none,
+        }  # fmt: skip
+        if not outbound:
+            echo[Field.SOURCE] = one(address(self._client))
+        kinds: Sequence[Mapping[Field, Intervals]] = (
+            {
+                Field.PROTOCOL: one(TCP), Field.LENGTH: one(SYN_LENGTH[family]),
+                Field.TOS: PLAIN_TOS, Field.TCP_FLAGS: _FLAGS if outbound else one(SYN),
+            },
+            {
+                Field.PROTOCOL: one(UDP), Field.LENGTH: short, Field.TOS: PLAIN_TOS,
+                Field.GID: none,
+            },
+            echo,
+        )  # fmt: skip
+        return self._space.bdd.union(self._all(at, kind) for kind in kinds)
+
+    def _all(self, at: Environment, spans: Mapping[Field, Intervals]) -> int:
+        """Return the packets whose fields lie in these intervals."""
+        found = ALL
+        for name, some in spans.items():
+            found = self._space.bdd.both(found, self._space.within(at[name], some))
+        return found
+
+    def _number(self, interface: str) -> Intervals:
+        return one(self._space.index(interface))
 
 
-def _leaving(seeker: Seeker, highest_id: int, beyond: str | None) -> Sequence[int]:
+def sendable(seeker: Seeker, reach: Reach) -> dict[Way, int]:
+    """Return the usual packets that the suite can send, by direction and state.
+
+    Those that open flows have the usual length and no port of the sidecar as their source.
+    """
     bdd, only, family = seeker.space.bdd, seeker.domain.only, seeker.space.family
-    local = seeker.model.surroundings.local(family)
-    owned = only(Field.DESTINATION, local)
-    # A call of the sidecar to its own ports may never end.
-    to_itself = bdd.both(
-        bdd.both(owned, only(Field.UID, one(SIDECAR_UID))), only(Field.PORT, _OWN_PORTS)
-    )
-    return [
-        seeker.domain.of(Direction.OUTBOUND),
-        seeker.domain.likely(Direction.OUTBOUND, seeker.model.routing),
-        only(Field.UID, ((0, highest_id),)),
-        only(Field.GID, ((0, highest_id),)),
-        bdd.either(owned, _remote(seeker, beyond)),
-        bdd.opposite(to_itself),
+    usual = [
+        only(Field.LENGTH, one(SYN_LENGTH[family])),
+        only(Field.SOURCE_PORT, outside(_OWN_PORTS, 16)),
     ]
-
-
-def _remote(seeker: Seeker, beyond: str | None) -> int:
-    """Return the packets to remote addresses, each by the interface that leads to it."""
-    bdd, only, index = seeker.space.bdd, seeker.domain.only, seeker.space.index
-    first, *others = seeker.model.surroundings.addresses
-    usual = only(Field.DESTINATION, dialled(seeker.space.family))
-    found = bdd.both(usual, only(Field.IN, one(index(first))))
-    if beyond is not None and others:
-        there = only(Field.DESTINATION, one(address(beyond)))
-        found = bdd.either(found, bdd.both(there, only(Field.IN, one(index(others[0])))))
+    found = {}
+    for way in Direction:
+        outbound = way is Direction.OUTBOUND
+        some = _both(
+            seeker,
+            [
+                seeker.domain.of(way),
+                seeker.domain.likely(way, seeker.model.routing),
+                bdd.opposite(_to_itself(seeker)) if outbound else only(Field.TTL, one(_TTL)),
+                reach.ends(way),
+            ],
+        )
+        found[way, NEW] = _both(seeker, [some, reach.opening(way), *usual])
+        found[way, INVALID] = _both(seeker, [some, _unmarked(seeker), _answers(seeker)])
     return found
 
 
-def _entering(seeker: Seeker) -> Sequence[int]:
-    only, family = seeker.domain.only, seeker.space.family
-    return [
-        seeker.domain.of(Direction.INBOUND),
-        seeker.domain.likely(Direction.INBOUND, seeker.model.routing),
-        only(Field.SOURCE, dialled(family)),
-        only(Field.TTL, one(_TTL)),
-    ]
+def _to_itself(seeker: Seeker) -> int:
+    """Return the calls of the sidecar to its own ports, which may never end."""
+    only, local = seeker.domain.only, seeker.model.surroundings.local(seeker.space.family)
+    return _both(
+        seeker,
+        [
+            only(Field.DESTINATION, local),
+            only(Field.UID, one(SIDECAR_UID)),
+            only(Field.PORT, _OWN_PORTS),
+        ],
+    )
+
+
+def _each(numbers: Iterable[int]) -> Intervals:
+    return joined((n, n) for n in numbers)
 
 
 def _unmarked(seeker: Seeker) -> int:
@@ -171,32 +261,6 @@ def _answers(seeker: Seeker) -> int:
     length = only(Field.LENGTH, one(STRAY_LENGTH[family]))
     kind = seeker.space.bdd.union(_both(seeker, kind) for kind in kinds)
     return _both(seeker, [kind, *plain, length])
-
-
-def _protocols(seeker: Seeker, flags: Intervals, echo: int) -> int:
-    """Return packets that open TCP connections, datagrams, and echo requests."""
-    only, family = seeker.domain.only, seeker.space.family
-    icmp = ICMP if family == 4 else ICMPV6
-    tos = only(Field.TOS, PLAIN_TOS)
-    ungrouped = only(Field.GID, one(0))
-    kinds = [
-        [only(Field.PROTOCOL, one(TCP)), tos, only(Field.TCP_FLAGS, flags)],
-        [only(Field.PROTOCOL, one(UDP)), tos, ungrouped],
-        [
-            only(Field.PROTOCOL, one(icmp)), echo, ungrouped, only(Field.TOS, one(0)),
-            only(Field.ICMP_TYPE, one(ECHO_TYPE[icmp])), only(Field.ICMP_CODE, one(0)),
-        ],
-    ]  # fmt: skip
-    return seeker.space.bdd.union(_both(seeker, kind) for kind in kinds)
-
-
-def _all(seeker: Seeker, sets: Sequence[int]) -> int:
-    only = seeker.domain.only
-    usual = [
-        only(Field.LENGTH, one(SYN_LENGTH[seeker.space.family])),
-        only(Field.SOURCE_PORT, outside(_OWN_PORTS, 16)),
-    ]
-    return _both(seeker, [*sets, *usual])
 
 
 def _both(seeker: Seeker, sets: Sequence[int]) -> int:

@@ -15,12 +15,10 @@ from pytest_fsmredir.backends.base import Mesh, Place, Pod
 from pytest_fsmredir.backends.facets import KernelSettings
 from pytest_fsmredir.model.flow import Acceptor, Address, Claim, Direction, Fate, Route
 from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
-from pytest_fsmredir.probing.aim import ANSWERED, NOT_ANSWERED
 from pytest_fsmredir.probing.judge import claim
-from pytest_fsmredir.probing.sendable import ECN_SYN, LONGEST, SYN_LENGTH
+from pytest_fsmredir.probing.sendable import ECN_SYN, LONGEST, SYN_LENGTH, Reach
 from pytest_fsmredir.rules.ends import SOURCE_CHANGED, End
 from pytest_fsmredir.rules.packet import ICMP, ICMPV6, SYN, TCP, UDP, Packet, text_of
-from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.dial import Dialling, Prepare
 
@@ -38,18 +36,16 @@ class Sender:
         mesh: Mesh,
         pod: Pod,
         kernel: KernelSettings,
-        beyond: str | None,
-        surroundings: Surroundings,
+        reach: Reach,
     ) -> None:
-        self._mesh, self.pod, self._kernel, self.beyond = mesh, pod, kernel, beyond
-        own = surroundings.own(mesh.family)
-        self._first, *others = surroundings.addresses
-        self._second = next(iter(others), None)
+        self._mesh, self.pod, self._kernel, self._reach = mesh, pod, kernel, reach
+        own = reach.surroundings.own(mesh.family)
+        self._first = next(iter(own))
         self._devices = {address: name for name, owned in own.items() for address in owned}
 
     def send(self, packet: Packet) -> Fate | None:
         """Send a flow whose first packet equals the given one; None if that is impossible here."""
-        if not self._can(packet):
+        if not self._reach.opens(packet):
             return None
         with _source_to_spare():
             return self._sent(packet)
@@ -96,7 +92,7 @@ class Sender:
 
     def open(self, packet: Packet) -> Connection | None:
         """Open a connection whose first packet equals the given one; None if impossible here."""
-        if packet.protocol != TCP or packet.tcp_flags != SYN or not self._can(packet):
+        if packet.protocol != TCP or packet.tcp_flags != SYN or not self._reach.opens(packet):
             return None
         place, to, how = self._dialled(packet)
         with _source_to_spare():
@@ -113,49 +109,6 @@ class Sender:
             "interface": self._first if packet.interface == "lo" else packet.interface,
         }
         return self.pod if outbound else self._mesh.client, _host(packet), how
-
-    def _can(self, packet: Packet) -> bool:
-        echo = {ICMP: 8, ICMPV6: 128}
-        if packet.protocol in echo:
-            if packet.length > LONGEST:
-                return False
-            plain = packet.icmp_type == echo[packet.protocol] and packet.icmp_code == 0
-            plain = plain and not (packet.tos or packet.mark) and packet.ttl == 64
-            return plain and (packet.direction is Direction.OUTBOUND or not self._foreign(packet))
-        if packet.protocol not in {TCP, UDP}:
-            return False
-        outbound = packet.direction is Direction.OUTBOUND
-        if packet.protocol == TCP and packet.tcp_flags not in (
-            {SYN, ECN_SYN} if outbound else {SYN}
-        ):
-            return False
-        if packet.protocol == UDP and packet.gid:
-            return False
-        if packet.protocol == TCP and packet.length != SYN_LENGTH[packet.family]:
-            return False
-        if packet.length > LONGEST or packet.tos & 3:
-            return False
-        return self._reachable(packet)
-
-    def _reachable(self, packet: Packet) -> bool:
-        """Whether the outside answers for the remote address of a packet."""
-        outbound = packet.direction is Direction.OUTBOUND
-        if not outbound and packet.interface != self._devices.get(packet.destination):
-            return False  # the outside sends to an address by the link of its interface
-        remote = packet.destination if outbound else packet.source
-        host = ip_address(text_of(remote, packet.family))
-        if outbound and (host.is_loopback or str(host) in self.pod.addresses):
-            return packet.interface == "lo"
-        if outbound and str(host) == self.beyond:
-            return packet.interface == self._second
-        if outbound and packet.interface != self._first:
-            return False
-        return any(a <= remote <= b for a, b in ANSWERED[packet.family]) and not any(
-            a <= remote <= b for a, b in NOT_ANSWERED[packet.family]
-        )
-
-    def _foreign(self, packet: Packet) -> bool:
-        return text_of(packet.source, packet.family) != self._mesh.client.address
 
     def _source(self, packet: Packet) -> Address | None:
         """Return the source to bind; None if the kernel's choice is sufficient."""

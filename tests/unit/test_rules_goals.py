@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_fsmredir.model.flow import Direction
-from pytest_fsmredir.probing.sendable import occurring, sendable
+from pytest_fsmredir.probing.sendable import Reach, occurring, sendable
 from pytest_fsmredir.rules.goals import Goal, goals, reached
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import Surroundings
@@ -22,6 +22,10 @@ def seeker(*rules: str, table: str = "nat", chains: str = "") -> Seeker:
     found, pod = read_text(text), Surroundings(closed=True)
     space = Space(4, pod.interfaces(found), pod.local(4))
     return Seeker(Model(found, space, pod))
+
+
+def reach(made: Seeker) -> Reach:
+    return Reach(made.space, made.model.surroundings, CLIENT, 65535)
 
 
 def texts(wanted: list[Goal]) -> list[tuple[str, str, bool]]:
@@ -64,7 +68,7 @@ RULES = (
 def test_flow_of_a_goal_reaches_it() -> None:
     """Catches: a flow that fails two conditions, or that an earlier rule takes."""
     made = seeker(*RULES, chains=":OUT - [0:0]")
-    for goal in goals(made, sendable(made, CLIENT, 65535)):
+    for goal in goals(made, sendable(made, reach(made))):
         for (direction, state), flows in goal.flows.items():
             packet = made.plainest(direction, flows, state)
             met = {reached(asked) for asked in follow(made.model, packet).asked}
@@ -103,7 +107,7 @@ def test_stray_packets_are_among_the_flows() -> None:
 def test_flows_that_cannot_be_sent_are_left_out() -> None:
     """Catches: a flow with another interface, protocol or flag, which the suite cannot send."""
     made = seeker("-A OUTPUT -j RETURN")
-    (goal,) = goals(made, sendable(made, CLIENT, 65535))
+    (goal,) = goals(made, sendable(made, reach(made)))
     for (direction, state), flows in goal.flows.items():
         packet = made.plainest(direction, flows, state)
         assert packet.interface in {"eth0", "lo"}
