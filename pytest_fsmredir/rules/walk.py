@@ -72,6 +72,9 @@ class Walk:
         self._model, self._space, self._bdd = model, model.space, model.space.bdd
         self._start, self._earlier = dict(at), earlier
         self._moved = self._leaves = False
+        self._exit = self.way.at[
+            Field.OUT
+        ]  # by the last route; OUTPUT still asks for the first one
         self._opening = {self._space.constant(Field.STATE, state) for state in (NEW, RELATED)}
 
     def send(self, direction: Direction, packets: int) -> Ends:
@@ -81,6 +84,7 @@ class Walk:
             self._arrive(packets)
         else:
             packets = self._led_astray(packets)
+            self.way.at[Field.OUT] = self._exit
             hooks = (Hook.OUTPUT, Hook.POSTROUTING, Hook.EGRESS)
             stages = [stage for hook in hooks for stage in self._stages(hook)]
             self._through(stages, packets, self._leave)
@@ -100,6 +104,8 @@ class Walk:
         for number, stage in enumerate(stages):
             if packets == NONE:
                 return
+            if stage.hook is Hook.POSTROUTING:
+                self.way.at[Field.OUT] = self._exit
             if not stage.nat:
                 packets = self._pass(stage, packets)
                 continue
@@ -116,12 +122,12 @@ class Walk:
     @contextmanager
     def _apart(self, fields: Environment) -> Iterator[None]:
         """Continue the block with other values of some fields, and restore them afterwards."""
-        at, moved = self.way.at, self._moved
+        at, moved, by = self.way.at, self._moved, self._exit
         self.way.at = {**at, **fields}
         try:
             yield
         finally:
-            self.way.at, self._moved = at, moved
+            self.way.at, self._moved, self._exit = at, moved, by
 
     def _target(self, move: Move) -> Environment:
         found = {Field.TRANSLATED: self._space.constant(Field.TRANSLATED, 1)}
@@ -195,7 +201,11 @@ class Walk:
     # Routing.
 
     def _route(self, packets: int) -> int:
-        """Route packets again; return those that have an outgoing interface."""
+        """Route packets again; return those that have an outgoing interface.
+
+        The other chains of OUTPUT still ask for the interface of the first route
+        (linux/netfilter.h, nf_hook: the state of a hook is made once).
+        """
         routed = NONE
         for kind, device, some in self._looked_up(packets):
             name = "lo" if kind in _BY_LO else device
@@ -203,10 +213,8 @@ class Walk:
                 self.way.end(End(EndKind.LOST, f"{NO_ROUTE} {kind}"), some)
                 continue
             bits = self._space.constant(Field.OUT, self._space.index(name))
-            if some == packets:
-                self.way.at[Field.OUT] = bits if self._moved else self._chosen(some, bits)
-            else:
-                self.way.at[Field.OUT] = self._chosen(some, bits)
+            alone = some == packets and self._moved
+            self._exit = bits if alone else self._chosen(some, bits)
             routed = self._bdd.either(routed, some)
         return routed
 
@@ -222,7 +230,7 @@ class Walk:
         return self._bdd.either(self._bdd.minus(packets, led), self._route(led))
 
     def _chosen(self, where: int, bits: Bits) -> Bits:
-        pairs = zip(self.way.at[Field.OUT], bits, strict=True)
+        pairs = zip(self._exit, bits, strict=True)
         return tuple(self._bdd.choose(where, new, old) for old, new in pairs)
 
     def _looked_up(self, packets: int) -> list[tuple[str, str, int]]:

@@ -1,4 +1,4 @@
-"""NAT chains of one priority, whose order the kernel shows in no listing."""
+"""The order of chains and routes: NAT chains of one priority, whose order no listing shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_fsmredir.implementations.reference.rules import (
     creation,
     rule_sets,
 )
-from pytest_fsmredir.model.flow import Direction
+from pytest_fsmredir.model.flow import Direction, Route
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.rules import live
 from pytest_fsmredir.rules.errors import TooComplexError
@@ -67,3 +67,18 @@ def test_many_chains_of_one_priority_are_refused() -> None:
             rules.chains[f"{origin} {number}", table, name] = chain
     with pytest.raises(TooComplexError, match="have one priority"):
         findings(rules)
+
+
+@pytest.mark.parametrize(
+    ("rule", "lost"),
+    [
+        ("*filter\n-A OUTPUT ! -o lo -d 127.0.0.0/8 -p tcp -j DROP", True),
+        ("*filter\n-A OUTPUT -o lo -d 127.0.0.1/32 -p tcp --dport 15001 -j DROP", False),
+        ("*mangle\n-A POSTROUTING ! -o lo -d 127.0.0.0/8 -p tcp -j DROP", False),
+        ("*mangle\n-A POSTROUTING -o lo -d 127.0.0.1/32 -p tcp --dport 15001 -j DROP", True),
+    ],
+)
+def test_output_asks_for_the_interface_of_the_first_route(rule: str, lost: bool) -> None:
+    """Catches: a captured packet that leaves by lo already in OUTPUT, not from POSTROUTING on."""
+    found = findings(both(f"{reference()}{rule}\nCOMMIT\n", EMPTY))
+    assert any(f.duty.route is Route.SIDECAR_OUTBOUND for f in found) is lost

@@ -95,6 +95,11 @@ MUTANTS = (
               " $ip rule add fwmark 0x6600 lookup 166;"
               " $ip route show table main |"
               " while read -r route; do $ip route replace $route table 166; done"))),
+    _same("captured-to-be-on-lo-dropped", "captured packets on lo are dropped, which none is yet",
+          first(Rule("", "OUTPUT", "-o lo -p tcp --dport 15001 -m conntrack --ctstate DNAT", "DROP",
+                     table="filter")),
+          why="all of OUTPUT asks for the interface of the first route (nf_hook, linux/netfilter.h)"
+          ),
     _same("natively", "the rules are those of nft, without iptables", load=Natively()),
     _same("natively-by-map", "a verdict map lets all but TCP pass",
           load=Natively(dispatch="meta l4proto vmap { tcp : continue, 0-5 : return,"
