@@ -121,13 +121,14 @@ class BasePlace(WithoutFirstPackets, ABC):
         flow = self._flow(to, port, asked, Protocol.UDP)
         dial = self._completed(asked, flow)
         with ONE_AT_A_TIME:
-            return self._send(self._sent(flow, answer=dial.answer), dial, payload)
+            fate = self._send(self._sent(flow, answer=dial.answer), dial, payload)
+            return _with_payload(fate, payload)
 
     def ping(self, to: Place | str, *, uid: int | None = None, payload: bytes = b"") -> Fate:
         """Send one ICMP echo request."""
         with ONE_AT_A_TIME:
             flow = self._flow(to, 0, Dial(uid=uid), Protocol.ICMP)
-            return self._ping(self._sent(flow), payload)
+            return _with_payload(self._ping(self._sent(flow), payload), payload)
 
     def listen(self, port: int, *, host: str | None = None, uid: int | None = None) -> None:
         """Listen for TCP until the check ends."""
@@ -311,6 +312,11 @@ def suspects_of(fate: Fate, pods: Sequence[Pod]) -> list[Pod]:
 def is_loopback(host: str) -> bool:
     """Whether an address is a loopback address."""
     return host.startswith("127.") or host == "::1"
+
+
+def _with_payload(fate: Fate, payload: bytes) -> Fate:
+    """Return the fate of a datagram or an echo request with the length of what it carried."""
+    return replace(fate, sent=fate.sent._replace(payload=len(payload)))
 
 
 def remote_subnet(family: int, number: int) -> IPv4Network | IPv6Network:

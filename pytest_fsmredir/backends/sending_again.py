@@ -54,9 +54,9 @@ def _send(client: Place, pod: Place, fate: Fate) -> None:
     place = pod if outbound else client
     host, port = flow.destination
     if flow.protocol is Protocol.ICMP:
-        place.ping(host, uid=flow.uid)
+        place.ping(host, uid=flow.uid, payload=bytes(fate.sent.payload))
     elif flow.protocol is Protocol.UDP:
-        place.datagram(host, port, **_as_before(fate))
+        place.datagram(host, port, payload=bytes(fate.sent.payload), **_as_before(fate))
     else:
         place.connect(host, port, gid=fate.sent.gid, **_as_before(fate))
 
@@ -77,7 +77,7 @@ def _as_before(fate: Fate) -> Sending:
     found = Sending()
     if fate.flow.uid is not None:
         found["uid"] = fate.flow.uid
-    if sent != PLAIN._replace(gid=sent.gid, port=sent.port):
+    if sent != PLAIN._replace(gid=sent.gid, port=sent.port, payload=sent.payload):
         found["prepare"] = prepare
     if sent.port and fate.client is not None:
         found["source"] = Address(fate.client.host, sent.port)

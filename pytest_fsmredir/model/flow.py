@@ -123,6 +123,7 @@ class Sent(NamedTuple):
         tos: The TOS or traffic class byte.
         ttl: The TTL or hop limit.
         port: The source port that the check chose; 0 if the kernel chose one.
+        payload: Length of the data in a datagram or an echo request, in bytes.
     """
 
     gid: int = 0
@@ -130,6 +131,7 @@ class Sent(NamedTuple):
     tos: int = 0
     ttl: int = 64
     port: int = 0
+    payload: int = 0
 
 
 PLAIN = Sent()

@@ -18,7 +18,7 @@ from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
 from pytest_fsmredir.probing.judge import claim
 from pytest_fsmredir.probing.sendable import ECN_SYN, LONGEST, SYN_LENGTH, Reach
 from pytest_fsmredir.rules.ends import SOURCE_CHANGED, End
-from pytest_fsmredir.rules.packet import ICMP, ICMPV6, SYN, TCP, UDP, Packet, text_of
+from pytest_fsmredir.rules.packet import ICMP, ICMPV6, SYN, TCP, UDP, Packet, headers_of, text_of
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.dial import Dialling, Prepare
 
@@ -152,8 +152,7 @@ def payload(later: Packet) -> bytes:
 
 def _payload(packet: Packet) -> bytes:
     """Return the payload of a datagram or an echo request of the packet's length."""
-    headers = {UDP: 8, ICMP: 16, ICMPV6: 16}[packet.protocol] + (20 if packet.family == 4 else 40)
-    return bytes(max(packet.length - headers, 0))
+    return bytes(max(packet.length - headers_of(packet.protocol, packet.family), 0))
 
 
 def _prepared(packet: Packet) -> Prepare | None:

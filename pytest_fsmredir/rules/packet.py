@@ -110,6 +110,14 @@ class Packet:
         return f"[{host}]:{port}" if self.family == 6 else f"{host}:{port}"
 
 
+def headers_of(protocol: int, family: int) -> int:
+    """Return the length of what precedes the payload of a datagram or an echo request of ours.
+
+    An echo request has a token of 8 bytes behind its header.
+    """
+    return {UDP: 8, ICMP: 16, ICMPV6: 16}[protocol] + (20 if family == 4 else 40)
+
+
 ATTRIBUTES: Final[Mapping[Field, str]] = {
     Field.PROTOCOL: "protocol", Field.SOURCE: "source", Field.DESTINATION: "destination",
     Field.SOURCE_PORT: "source_port", Field.PORT: "port", Field.UID: "uid", Field.GID: "gid",

@@ -7,7 +7,16 @@ from ipaddress import ip_network
 
 import pytest
 
-from pytest_fsmredir.model.flow import Acceptor, Claim
+from pytest_fsmredir.model.flow import (
+    Acceptor,
+    Address,
+    Claim,
+    Direction,
+    Fate,
+    Flow,
+    Protocol,
+    Sent,
+)
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.prove import LATER
 from pytest_fsmredir.rules.reading import read_text
@@ -238,3 +247,16 @@ def test_a_rule_against_connection_tracking_is_not_said_to_change_the_packet() -
     scene = Scene(rules=read_text(raw + RULES), pod=pod, policy=POLICY)
     found = explain(outbound(SERVER, 80, uid=1500, by=ORIGIN).direct, scene)
     assert found.why.endswith("rule #1 of raw OUTPUT takes the packet out of connection tracking")
+
+
+@pytest.mark.parametrize(("payload", "blamed"), [(1372, True), (1371, False)])
+def test_length_of_a_datagram_is_known(payload: int, blamed: bool) -> None:
+    """Catches: "which is not known of this flow" about a length that the failure names."""
+    flow = Flow(Direction.OUTBOUND, Address(SERVER, 53), Protocol.UDP, uid=1000)
+    sent = Sent(payload=payload)
+    fate = Fate(flow, Address(POD, 40000), (), "forbidden", sent=sent)
+    long = "*filter\n-A OUTPUT -p udp -m length --length 1400:65535 -j DROP\nCOMMIT\n"
+    said = why(fate.direct, ("*nat", f"{long}*nat")).why
+    drops = "rule #1 of filter OUTPUT drops packets with protocol udp and length 1400…65535"
+    assert (said == drops) is blamed
+    assert "not known of this flow" not in said

@@ -9,6 +9,7 @@ from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
 from pytest_fsmredir.rules.bdd import ALL, NONE
 from pytest_fsmredir.rules.ends import Asked, EndKind
 from pytest_fsmredir.rules.forms import Alter, Copy, Field, Hook, Source, Untrack, Write
+from pytest_fsmredir.rules.packet import TCP
 from pytest_fsmredir.rules.prove import Finding, Prover
 from pytest_fsmredir.rules.why.blame import (
     CAPTURED,
@@ -221,20 +222,18 @@ def doubtful(case: Case) -> Blame | None:
 
 def unrecorded(case: Case) -> Blame | None:
     """Name a rule that compares a field of the packet that is not known of a flow."""
+    is_tcp = case.sending.packet.protocol == TCP
+    hidden = _UNRECORDED if is_tcp else _UNRECORDED - {Field.LENGTH}
     for asked in case.path.asked:
         failing = case.failing(asked.rule)
         fields = {test.field for condition in failing for test, _ in leaves(condition.test)}
-        if (
-            failing
-            and fields <= _UNRECORDED
-            and case.with_match(asked.rule) is not case.sending.wanted
-        ):
+        if failing and fields <= hidden and case.with_match(asked.rule) is not case.sending.wanted:
             what = matched(asked.rule, case.family)
             why = f"{named(asked)} takes {what}, which is not known of this flow"
             return Blame(why, (of(asked),))
     for asked in case.hits:
         tests = [test for c in asked.rule.conditions for test, _ in leaves(c.test)]
-        unsure = any(test.field in _UNRECORDED for test in tests)
+        unsure = any(test.field in hidden for test in tests)
         if unsure and case.without(asked.rule) is not case.sending.wanted:
             what = matched(asked.rule, case.family)
             why = f"{named(asked)} takes only {what}, which is not known of every packet"

@@ -8,7 +8,7 @@ from typing import Final
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
 from pytest_fsmredir.rules.ends import EndKind
-from pytest_fsmredir.rules.packet import TCP, UDP, Packet, text_of
+from pytest_fsmredir.rules.packet import TCP, UDP, Packet, headers_of, text_of
 from pytest_fsmredir.rules.why.blame import Place
 from pytest_fsmredir.rules.why.case import Case
 from pytest_fsmredir.rules.why.loaded import Blocks, blocks, routing, without_idle
@@ -65,7 +65,7 @@ def send(host, port, source, own_port, uid, gid):
     try:
         {settings}sock.bind((source, int(own_port)))
         sock.connect((host, int(port)))
-        sock.send(b"?")
+        sock.send({data})
         print(sock.recv(99).decode())
     except OSError as error:
         print(error)
@@ -203,7 +203,15 @@ def _traffic(case: Case) -> dict[str, str]:
         "listeners": "\n".join(listeners),
         "sender": sender,
         "settings": _settings(packet),
+        "data": _data(packet),
     }
+
+
+def _data(packet: Packet) -> str:
+    """Return what the script sends; a datagram has the packet's length."""
+    if packet.protocol == TCP:
+        return 'b"?"'
+    return f'b"?" * {max(packet.length - headers_of(packet.protocol, packet.family), 0)}'
 
 
 def _settings(packet: Packet) -> str:

@@ -22,7 +22,16 @@ from pytest_fsmredir.model.oracle import expected
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.reserved import SIDECAR_UID
 from pytest_fsmredir.rules.ends import EndKind
-from pytest_fsmredir.rules.packet import APPLICATION_UID, ICMP, ICMPV6, TCP, UDP, Packet, text_of
+from pytest_fsmredir.rules.packet import (
+    APPLICATION_UID,
+    ICMP,
+    ICMPV6,
+    TCP,
+    UDP,
+    Packet,
+    headers_of,
+    text_of,
+)
 from pytest_fsmredir.rules.pod import Surroundings
 
 KINDS: Final = {
@@ -146,9 +155,16 @@ def _packet(flow: Flow, client: Address | None, sent: Sent, pod: Surroundings) -
         mark=sent.mark,
         tos=sent.tos,
         ttl=sent.ttl,
-        length=60 if family == 4 else 80,
+        length=_length(protocol[flow.protocol], family, sent),
         icmp_type=(8 if family == 4 else 128) if flow.protocol is Protocol.ICMP else 0,
     )
+
+
+def _length(protocol: int, family: int, sent: Sent) -> int:
+    """Return the length of a packet; that of a SYN is the usual one, as options may be missing."""
+    if protocol != TCP:
+        return headers_of(protocol, family) + sent.payload
+    return 60 if family == 4 else 80
 
 
 def _forwarded(fate: Fate, pod: Surroundings) -> SentPacket | None:
