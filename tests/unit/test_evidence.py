@@ -357,6 +357,20 @@ def test_a_failure_without_a_flow_is_explained_by_a_search() -> None:
     )
 
 
+def test_example_of_a_search_goes_the_way_of_the_failed_check() -> None:
+    """Catches: an outgoing example for an inbound SYN that a limit drops."""
+    limit = "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -m limit --limit 10/sec -j ACCEPT"
+    rest = "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j DROP"
+    filtered = f"*filter\n-A INPUT {limit}\n-A INPUT {rest}\nCOMMIT\n"
+    pod = Surroundings({"eth0": (POD,)}, closed=True)
+    scene = Scene(rules=read_text(filtered + RULES), pod=pod, policy=POLICY)
+    found = searched(scene, 4, spec="SPEC-2.7")
+    assert found is not None
+    example = found.why.partition("(such as ")[2]
+    assert f" to {POD}:" in example
+    assert "by uid" not in example
+
+
 def test_redirect_in_a_base_chain_that_takes_too_little() -> None:
     """Catches: a sentence about a jump to a chain without a name."""
     to_chain = ("-A OUTPUT -p tcp -j OUT", "-A OUTPUT -p tcp -m tcp --dport 8080 " + TO_OUT)

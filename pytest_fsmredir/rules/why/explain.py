@@ -125,9 +125,15 @@ def _distance(finding: Finding, spec: str, like: Case | None) -> tuple[bool, ...
         packet.direction is not other.direction,
         like is not None and KINDS[finding.duty.route] is not like.sending.wanted,
         finding.duty.sentence != spec,
+        _section(finding.duty.sentence) != _section(spec),
         finding.later,
         bool(finding.depends),
     )
+
+
+def _section(sentence: str) -> str:
+    """Return the section of a sentence's id; most of them are about one direction."""
+    return sentence.partition(".")[0]
 
 
 def _of_finding(finding: Finding, case: Case) -> Blame:
