@@ -18,6 +18,7 @@ from pytest_fsmredir.model.outcomes import IptablesVariant, Outcome, Row
 from pytest_fsmredir.report.failures import failure_lines, wrapped
 from pytest_fsmredir.report.reasons import not_run
 from pytest_fsmredir.report.rules import rule_lines
+from pytest_fsmredir.report.uncovered import uncovered_ipv6
 from pytest_fsmredir.report.version import suite_version
 from pytest_fsmredir.suite.judgement import Judgement, NodeResult, ProfileResult, Verdict
 from pytest_fsmredir.suite.plan import Plan
@@ -42,11 +43,6 @@ _WORDS = {
 
 _ASKED_AT_MOST = 3
 _PROOF_WIDTH = 160  # characters; the report has the whole text
-_NO_IPV6 = (
-    "IPv6 is not covered: TCP over IPv6 bypasses the sidecar in both directions (V6-001, V6-002)."
-    " The other checks of IPv6 fail for this reason. Cover IPv6, or declare that it is not claimed:"
-    " --fsm-features=-ipv6"
-)
 
 _NEXT = """\
 next         judge your own, by the command that programs a pod or by its rules:
@@ -214,8 +210,8 @@ def _notices(
         yield "trouble", results.trouble
     if results.interrupted:
         yield "interrupted", "before the end: these are the results so far"
-    if _is_open_over_ipv6(judgement):
-        yield "ipv6", _NO_IPV6
+    if hint := uncovered_ipv6(row for _, row in judgement.rows):
+        yield "ipv6", hint
     for what in results.remarks:
         yield "note", what
     for what in results.kept:
@@ -224,15 +220,6 @@ def _notices(
         yield "left behind", what
     if found := "; ".join(remarks):
         yield "note", found
-
-
-def _is_open_over_ipv6(judgement: Judgement) -> bool:
-    """Whether IPv4 is captured in both directions, and IPv6 in neither."""
-    seen = {(row.check, row.variant.family): row.outcome for _, row in judgement.rows}
-    plain = ("OUT-001", "IN-001")
-    return all(seen.get((check, 4)) is Outcome.PASS for check in plain) and all(
-        seen.get((check, 6)) is Outcome.FAIL for check in plain
-    )
 
 
 def _is_demonstration(plan: Plan, judgement: Judgement) -> bool:

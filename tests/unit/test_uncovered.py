@@ -1,78 +1,55 @@
-"""The search for leaks over IPv6 where IPv6 is declared as not claimed."""
+"""What a run says about IPv6 that an implementation leaves out."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
-
 import pytest
 
-from pytest_fsmredir.errors import BackendError
-from pytest_fsmredir.implementations.select import Claims, ClaimSource
-from pytest_fsmredir.model.outcomes import Outcome, Variant
-from pytest_fsmredir.suite import catalogue, runner
-from pytest_fsmredir.suite.plan import Plan
-from pytest_fsmredir.suite.results import Results
-from pytest_fsmredir.suite.runner import Runner
+from pytest_fsmredir.model.outcomes import Outcome, Row
+from pytest_fsmredir.report.uncovered import uncovered_ipv6
+from tests.unit.runs import V4, V6
+
+PASS, FAIL, WARN = Outcome.PASS, Outcome.FAIL, Outcome.WARN
 
 
-class OpenPlace:
-    """A pod or a place outside the mesh, all of whose flows bypass the sidecar."""
-
-    address = "fd00::1"
-
-    def connect(self, _to: object, _port: int) -> SimpleNamespace:
-        return SimpleNamespace(direct=True, avoided=lambda *_: False)
-
-    def listen(self, _port: int, *, host: str, uid: int) -> None:
-        assert (host, uid) == (self.address, 1500)
+def told(v6: dict[str, Outcome], v4: Outcome = PASS) -> str:
+    rows = [Row(check=check, variant=V4, outcome=v4) for check in ("OUT-001", "IN-001")]
+    rows += [Row(check=check, variant=V6, outcome=outcome) for check, outcome in v6.items()]
+    return uncovered_ipv6(rows).partition(". ")[0]
 
 
-class KindOfTwoFamilies:
-    """A backend of dual-stack pods in Kubernetes."""
-
-    families, remarks = (4, 6), ()
-
-    def __init__(self, pod: OpenPlace | None) -> None:
-        self._pod = pod
-
-    def mesh(self, *_: object, **__: object) -> SimpleNamespace:
-        place = OpenPlace()
-        return SimpleNamespace(pod=self._made, client=place, server=place, close=lambda: None)
-
-    def _made(self) -> OpenPlace:
-        if self._pod is None:
-            raise BackendError("no room on the node")
-        return self._pod
+@pytest.mark.parametrize(
+    ("leaks", "words"),
+    [
+        (WARN, "bypasses the sidecar"),
+        (PASS, "is blocked"),
+        (Outcome.NOT_RUN, "is not captured"),
+    ],
+)
+def test_words_tell_a_leak_from_a_block(leaks: Outcome, words: str) -> None:
+    """Catches: "bypasses the sidecar" of an implementation that rejects all TCP over IPv6."""
+    seen = {"OUT-001": FAIL, "IN-001": FAIL, "V6-001": leaks, "V6-002": leaks}
+    wanted = f"IPv6 is not covered: TCP over IPv6 {words} in both directions (OUT-001, IN-001)"
+    assert told(seen) == wanted
 
 
-def remarks_on(backend: KindOfTwoFamilies, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Run two checks of IPv6 that are not claimed, and return the remarks."""
-    monkeypatch.setattr(runner, "make_backend", lambda *_, **__: backend)
-    variant = Variant("kind", "nft", 6)
-    plan = Plan(
-        settings=cast("Any", SimpleNamespace(exhaustive=False)),
-        catalogue=catalogue.load(),
-        implementation=cast("Any", None),
-        variants=(variant,),
-        claims=Claims(frozenset(), ClaimSource.DECLARED),
-    )
-    running = Runner(plan, Results("not needed", {}))
-    for check_id in ("V6-001", "V6-002"):
-        row = running.execute(plan.catalogue[check_id], variant).row
-        assert row.outcome is Outcome.UNSUPPORTED
-    return running.results.remarks
+def test_each_direction_has_its_own_words() -> None:
+    """Catches: one word for two fates."""
+    seen = {"OUT-001": FAIL, "IN-001": FAIL, "V6-001": PASS, "V6-002": WARN}
+    wanted = "outbound TCP over IPv6 is blocked and inbound TCP over IPv6 bypasses the sidecar"
+    assert told(seen) == f"IPv6 is not covered: {wanted} (OUT-001, IN-001)"
 
 
-def test_leak_in_kubernetes_is_shown_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches: a declaration hides a leak of real pods, which netns would show."""
-    remarks = remarks_on(KindOfTwoFamilies(OpenPlace()), monkeypatch)
+def test_one_direction_is_enough_for_a_hint() -> None:
+    """Catches: no way out for an implementation that covers one direction of IPv6."""
+    seen = {"OUT-001": FAIL, "IN-001": PASS, "V6-001": PASS}
+    wanted = "IPv6 is covered in part: outbound TCP over IPv6 is blocked (OUT-001)"
+    assert told(seen) == wanted
 
-    assert [each.rpartition(" (")[2] for each in remarks] == ["V6-001)", "V6-002)", "RES-003)"]
 
-
-def test_search_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches: a search that could not be made looks like one that found no leak."""
-    (remark,) = remarks_on(KindOfTwoFamilies(None), monkeypatch)
-
-    assert "the search for leaks over IPv6 failed: no room on the node" in remark
+@pytest.mark.parametrize(
+    ("v4", "v6"),
+    [(PASS, {"OUT-001": PASS, "IN-001": PASS}), (PASS, {}), (FAIL, {"OUT-001": FAIL})],
+)
+def test_other_runs_get_no_hint(v4: Outcome, v6: dict[str, Outcome]) -> None:
+    """Catches: a hint about IPv6 for a fault of both IP versions."""
+    assert told(v6, v4) == ""
