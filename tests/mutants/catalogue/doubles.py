@@ -17,6 +17,8 @@ _SOURCE = "B65"
 _OUT, _IN = ListName.OUTBOUND_PORT_EXCLUSION, ListName.INBOUND_PORT_EXCLUSION
 _EXCLUDED = ListName.OUTBOUND_IP_RANGE_EXCLUSION
 _INCLUDED = ListName.OUTBOUND_IP_RANGE_INCLUSION
+_PORTS, _RANGES = (_OUT, _IN), (_EXCLUDED, _INCLUDED)
+_WORDS = {_OUT: "outbound", _IN: "inbound", _EXCLUDED: "excluded", _INCLUDED: "included"}
 
 Kept = Callable[[int, int], bool]
 """Whether an item is kept that the annotation and the MeshConfig name so many times."""
@@ -104,14 +106,28 @@ def _addresses_merged(ranges: Listed) -> Listed:
     return (*ranges, *sorted(each.supernet() for each in firsts))
 
 
-def _each(name: str, what: str, edit: Callable[[Listed], Listed]) -> Iterator[Mutant]:
-    for listed in (_OUT, _IN):
-        way = listed.value.partition("_")[0]
+def _each(
+    lists: Sequence[ListName], name: str, what: str, edit: Callable[[Listed], Listed]
+) -> Iterator[Mutant]:
+    """Yield a mutant for each list; its word stands in the name and in the description."""
+    for listed in lists:
+        word = _WORDS[listed]
         yield Mutant(
-            name=f"{way}-ports-{name}",
-            what=f"{way} port exclusion: {what}",
+            name=name.format(word),
+            what=what.format(word),
             source=_SOURCE,
             policy=items(listed, edit),
+        )
+
+
+def _lost_if_in_both() -> Iterator[Mutant]:
+    for listed, other in (_PORTS, _PORTS[::-1]):
+        yield Mutant(
+            name=f"{_WORDS[listed]}-port-of-both-directions-lost",
+            what=f"a port that the {_WORDS[other]} list names as well is not exempt"
+            f" {_WORDS[listed]}",
+            source=_SOURCE,
+            policy=_lost_if_in(listed, other),
         )
 
 
@@ -138,47 +154,21 @@ def _whole(text: str) -> Sequence[Network]:
 
 
 MUTANTS = (
-    *(mutant for listed in (_OUT, _IN, _EXCLUDED, _INCLUDED) for mutant in _doubled(listed)),
-    *_each("ascending-only", "a port that follows a greater one is lost", _ascending),
-    *_each("two-apart-merged", "two ports side by side take in the one between", _merged_pairs),
-    *_each("close-ones-merged", "in a short list the port between two counts", _merged_close),
-    *_each("short-followers-lost", "in a short list neighbours are lost", _without_neighbours),
-    Mutant(
-        name="outbound-port-of-both-directions-lost",
-        what="a port that the inbound list names as well is not exempt outbound",
-        source=_SOURCE,
-        policy=_lost_if_in(_OUT, _IN),
-    ),
-    Mutant(
-        name="inbound-port-of-both-directions-lost",
-        what="a port that the outbound list names as well is not exempt inbound",
-        source=_SOURCE,
-        policy=_lost_if_in(_IN, _OUT),
-    ),
-    Mutant(
-        name="excluded-ranges-ascending-only",
-        what="an excluded range that follows a greater one of its version is lost",
-        source=_SOURCE,
-        policy=items(_EXCLUDED, _ascending_by_version),
-    ),
-    Mutant(
-        name="included-ranges-ascending-only",
-        what="an included range that follows a greater one of its version is lost",
-        source=_SOURCE,
-        policy=items(_INCLUDED, _ascending_by_version),
-    ),
-    Mutant(
-        name="excluded-addresses-merged",
-        what="two excluded addresses side by side become a range of two, whatever its alignment",
-        source=_SOURCE,
-        policy=items(_EXCLUDED, _addresses_merged),
-    ),
-    Mutant(
-        name="included-addresses-merged",
-        what="two included addresses side by side become a range of two, whatever its alignment",
-        source=_SOURCE,
-        policy=items(_INCLUDED, _addresses_merged),
-    ),
+    *(mutant for listed in (*_PORTS, *_RANGES) for mutant in _doubled(listed)),
+    *_each(_PORTS, "{}-ports-ascending-only",
+           "{} port exclusion: a port that follows a greater one is lost", _ascending),
+    *_each(_PORTS, "{}-ports-two-apart-merged",
+           "{} port exclusion: two ports side by side take in the one between", _merged_pairs),
+    *_each(_PORTS, "{}-ports-close-ones-merged",
+           "{} port exclusion: in a short list the port between two counts", _merged_close),
+    *_each(_PORTS, "{}-ports-short-followers-lost",
+           "{} port exclusion: in a short list neighbours are lost", _without_neighbours),
+    *_lost_if_in_both(),
+    *_each(_RANGES, "{}-ranges-ascending-only",
+           "an {} range that follows a greater one of its version is lost", _ascending_by_version),
+    *_each(_RANGES, "{}-addresses-merged",
+           "two {} addresses side by side become a range of two, whatever its alignment",
+           _addresses_merged),
     Mutant(
         name="unusual-ipv6-form-skipped",
         what="an IPv6 range that is not written as in RFC 5952 is dropped",
@@ -191,4 +181,4 @@ MUTANTS = (
         source=_SOURCE,
         read=Reader(ranges=_whole),
     ),
-)
+)  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.mutants.changes import before, first, in_turn
+from functools import partial
+
+from tests.mutants.changes import Change, before, first, in_turn
 from tests.mutants.correct import IN, OUT, Tag
 from tests.mutants.loading import followed_by, preceded_by
 from tests.mutants.mutant import Mutant
@@ -11,21 +13,25 @@ from tests.mutants.rules import Rule
 _BOTH = "for ip in 'ip -4' 'ip -6'; do {0}; done"
 
 
-def _spared(name: str, what: str, words: str) -> Mutant:
+_CAPTURES = {"out": (Tag.CAPTURE_OUT, OUT), "in": (Tag.CAPTURE_IN, IN)}
+
+
+def _exempt(way: str, name: str, what: str, words: str) -> Mutant:
+    tag, chain = _CAPTURES[way]
     return Mutant(
-        name=f"subtly-out-{name}",
-        what=f"outbound TCP is exempt {what}",
+        name=f"subtly-{way}-{name}",
+        what=f"{way}bound TCP is exempt {what}",
         source="B41: an exemption of two conditions",
-        rules=before(Tag.CAPTURE_OUT, Rule("", OUT, words)),
+        rules=before(tag, Rule("", chain, words)),
     )
 
 
-def _opened(name: str, what: str, words: str) -> Mutant:
+_spared, _opened = partial(_exempt, "out"), partial(_exempt, "in")
+
+
+def _marked(name: str, what: str, *changes: Change) -> Mutant:
     return Mutant(
-        name=f"subtly-in-{name}",
-        what=f"inbound TCP is exempt {what}",
-        source="B41: an exemption of two conditions",
-        rules=before(Tag.CAPTURE_IN, Rule("", IN, words)),
+        name=name, what=what, source="B59: a mark of another mesh", rules=in_turn(*changes)
     )
 
 
@@ -65,21 +71,13 @@ MUTANTS = (
     _opened("ecn-to-port", "with a flag to one port", "-p tcp --dport 5432 -m ecn --ecn-tcp-cwr"),
     _opened("expired-source", "from one source port by a string",
             "-p tcp --sport 54321 -m u32 --u32 0>>28=4:6"),
-    Mutant(
-        name="subtly-out-by-connection-mark",
-        what="outbound TCP to one port is exempt by the mark of its connection",
-        source="B59: a mark of another mesh",
-        rules=in_turn(
+    _marked("subtly-out-by-connection-mark",
+            "outbound TCP to one port is exempt by the mark of its connection",
             first(Rule("", "OUTPUT", "-p tcp --dport 5432", "CONNMARK --set-mark 7",
                        table="mangle")),
-            before(Tag.CAPTURE_OUT, Rule("", OUT, "-m connmark --mark 7")),
-        ),
-    ),
-    Mutant(
-        name="subtly-in-by-restored-mark",
-        what="inbound TCP from low ports is exempt by a mark that is saved and restored",
-        source="B59: a mark of another mesh",
-        rules=in_turn(
+            before(Tag.CAPTURE_OUT, Rule("", OUT, "-m connmark --mark 7"))),
+    _marked("subtly-in-by-restored-mark",
+            "inbound TCP from low ports is exempt by a mark that is saved and restored",
             first(
                 Rule("", "PREROUTING", "-p tcp --sport 1:1023", "MARK --set-xmark 0x100/0x100",
                      table="mangle"),
@@ -87,21 +85,16 @@ MUTANTS = (
                 Rule("", "PREROUTING", "-p tcp", "MARK --set-xmark 0x0/0xffffffff", table="mangle"),
                 Rule("", "PREROUTING", "-p tcp", "CONNMARK --restore-mark", table="mangle"),
             ),
-            before(Tag.CAPTURE_IN, Rule("", IN, "-m mark --mark 0x100/0x100")),
-        ),
-    ),
-    Mutant(
-        name="subtly-out-at-second-call",
-        what="a chain that is called twice exempts at its second call what it marks at its first",
-        source="B59: a mark of another mesh",
-        rules=before(
-            Tag.CAPTURE_OUT,
-            Rule("", OUT, "", "MESH_TWICE"),
-            Rule("", OUT, "", "MESH_TWICE"),
-            Rule("", "MESH_TWICE", "-m mark --mark 0x100/0x100", "ACCEPT"),
-            Rule("", "MESH_TWICE", "-p tcp --dport 5432", "MARK --set-xmark 0x100/0x100"),
-        ),
-    ),
+            before(Tag.CAPTURE_IN, Rule("", IN, "-m mark --mark 0x100/0x100"))),
+    _marked("subtly-out-at-second-call",
+            "a chain that is called twice exempts at its second call what it marks at its first",
+            before(
+                Tag.CAPTURE_OUT,
+                Rule("", OUT, "", "MESH_TWICE"),
+                Rule("", OUT, "", "MESH_TWICE"),
+                Rule("", "MESH_TWICE", "-m mark --mark 0x100/0x100", "ACCEPT"),
+                Rule("", "MESH_TWICE", "-p tcp --dport 5432", "MARK --set-xmark 0x100/0x100"),
+            )),
     Mutant(
         name="subtly-out-by-goto",
         what="a chain returns to the caller of the chain that goes to it",
