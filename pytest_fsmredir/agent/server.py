@@ -121,11 +121,13 @@ class Server:
 
     def listen(self, path: Path) -> None:
         """Accept callers on a Unix socket."""
-        path.unlink(missing_ok=True)
+        coming = path.with_suffix(".coming")
+        coming.unlink(missing_ok=True)
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._sock.bind(str(path))
-        os.chmod(path, 0o666)  # noqa: PTH101, S103 - the containers of the pod have other users
+        self._sock.bind(str(coming))
+        os.chmod(coming, 0o666)  # noqa: PTH101, S103 - the containers of the pod have other users
         self._sock.listen()
+        coming.replace(path)  # a relay that sees it can connect
         self._sock.setblocking(False)
         self.engine.watch(self._sock, READABLE, self._accept)
 

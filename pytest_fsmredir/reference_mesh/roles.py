@@ -20,7 +20,7 @@ CERTIFICATE = Path("/etc/fsmredir/certificate")
 READY_S = 60.0
 """Seconds that the application waits for the sidecar to open its ports."""
 
-_LOOK_S = 0.02
+_LOOK_S = 0.02  # seconds between two tries: no event tells that a port of others is open
 
 
 def main(argv: Sequence[str]) -> int:
