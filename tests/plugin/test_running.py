@@ -151,6 +151,25 @@ def test_own_tests_run_together_with_the_suite(project: Project) -> None:
     assert "2 passed" in ended.output
 
 
+LOOKS_FOR_GARBAGE = """\
+import gc
+made = []
+def pytest_runtest_teardown():
+    made.append([])
+def pytest_unconfigure():
+    tracked = {id(each) for each in gc.get_objects()}
+    print("left to collect:", sum(id(each) in tracked for each in made))
+"""
+
+
+def test_only_garbage_of_own_tests_is_collected_at_the_end(project: Project) -> None:
+    """Catches: five collections of all that a run made, or an own test whose leaks go unseen."""
+    project.write(looking__py=LOOKS_FOR_GARBAGE, test_own__py="def test_own(): pass\n")
+    few = ("-p", "looking", "--fsm-check=OUT-001", "--fsm-ip=4")
+    assert "left to collect: 0" in project.conform(*few).output
+    assert "left to collect: 2" in project.conform(*few, "test_own.py").output
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_run_reports_its_results(project: Project, number: signal.Signals) -> None:
     """Catches: a signal that waits for an init command, prints nothing, or leaves it running."""
