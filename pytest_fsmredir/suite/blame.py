@@ -6,6 +6,7 @@ Only a claim, or an assertion in the check's own file, blames the implementation
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,9 @@ from types import TracebackType
 
 from pytest_fsmredir.model.checks import Check
 from pytest_fsmredir.model.claims import BaseClaim, Unmet, false_claims
+
+_BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
+"""The fields of a statement that hold further ones (ast, "Abstract Grammar")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,15 @@ def _assertions(file: str) -> tuple[ast.Assert, ...]:
         tree = ast.parse(Path(file).read_bytes())
     except (OSError, SyntaxError):  # compiled from a text that is not a file
         return ()
-    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Assert))
+    return tuple(each for each in _statements(tree) if isinstance(each, ast.Assert))
+
+
+def _statements(block: ast.AST) -> Iterator[ast.AST]:
+    """Yield the statements below a node, without their expressions, which are most of a tree."""
+    for name in _BLOCKS:
+        for statement in getattr(block, name, ()):
+            yield statement
+            yield from _statements(statement)
 
 
 def _holds(statement: ast.Assert, line: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -51,6 +52,30 @@ LONG = Claim(
 def asserts_a_claim(_mesh: object) -> None:
     fate = SimpleNamespace(direct=LONG)
     assert fate.direct
+
+
+def asserts_in_many_blocks(_mesh: object) -> None:
+    for fate in (SimpleNamespace(direct=LONG),):
+        with nullcontext():
+            try:
+                next(iter(()))
+            except StopIteration:
+                match fate:
+                    case None:
+                        return
+                    case _:
+                        assert fate.direct
+
+
+def asserts_in_the_last_block(_mesh: object) -> None:
+    while True:
+        try:
+            break
+        finally:
+            if LONG:
+                pass
+            else:
+                assert SimpleNamespace(direct=LONG).direct
 
 
 def asserts_a_refusal(_mesh: object) -> None:
@@ -154,6 +179,13 @@ def test_long_claim_is_not_truncated() -> None:
     assert (row.outcome, row.expected, row.seen) == (Outcome.FAIL, "direct", "x" * 400)
     assert row.flow == "tcp from uid 1000 to 192.0.2.1:80"
     assert row.reason.endswith("x" * 400)
+
+
+@pytest.mark.parametrize("function", [asserts_in_many_blocks, asserts_in_the_last_block])
+def test_claim_is_found_in_any_block(function: Callable[..., None]) -> None:
+    """Catches: an assertion that is not found because a block holds it, such as ``finally``."""
+    row = decided(function).row
+    assert (row.expected, row.flow) == ("direct", "tcp from uid 1000 to 192.0.2.1:80")
 
 
 def test_accepted_configuration_is_shown_in_full() -> None:
