@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -145,7 +145,7 @@ class Row:
 
         Pytest-xdist sends them from a worker by ``execnet.dumps``, which accepts exact types only.
         """
-        document: dict[str, Any] = _plain(asdict(self))
+        document: dict[str, Any] = _plain(self)
         return document
 
     @classmethod
@@ -165,6 +165,8 @@ class Row:
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a row holds
     if isinstance(value, str):
         return str(value)
+    if is_dataclass(value):  # asdict() copies every value, which takes ten times as long
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, dict):
         return {str(key): _plain(each) for key, each in value.items()}
     return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
