@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import select
+import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
 from pytest_fsmredir.backends.netns import namespace as namespaces
+from pytest_fsmredir.backends.netns import wiring
+from pytest_fsmredir.backends.netns.losses import losses
 from pytest_fsmredir.backends.netns.namespace import Namespace
 from pytest_fsmredir.backends.netns.routing import add_address, add_blackhole, add_route, set_up
 from pytest_fsmredir.errors import BackendError
@@ -60,3 +64,48 @@ def test_namespace_that_cannot_be_made_is_an_error(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(namespaces, "_visitors", [])
     with pytest.raises(PermissionError):
         Namespace()
+
+
+def test_settings_follow_a_request_that_waits_for_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: a write to ip_forward that keeps a core busy while others change links."""
+    link, lost = wiring.link_of(1, "eth0", (4,), kind=0), list[str]()
+    monkeypatch.setattr(wiring, "write_settings", lambda _: lost.extend(losses([link])))
+    with closing(Namespace()) as world, closing(Namespace()) as pod:
+        wiring.wire_pod(pod, world, (link,))
+
+    assert lost[0] == "the link eth0 is down or gone"  # and lo is up
+
+
+def test_no_icmp_error_of_a_pod_is_suppressed() -> None:
+    """Catches: a pod that refuses the first six datagrams of a client, and no other."""
+    link = wiring.link_of(1, "eth0", (4,), kind=0)
+    with ExitStack() as undo:
+        world, pod = (undo.enter_context(closing(Namespace())) for _ in range(2))
+        wiring.wire_world(world, (4,))
+        wiring.wire_pod(pod, world, (link,))
+        for number in range(20):
+            with world.socket(4, socket.SOCK_DGRAM) as sock:
+                sock.connect((link.addresses[0], 40000 + number))
+                sock.send(b"?")
+                poll = select.poll()
+                poll.register(sock, 0)
+                assert poll.poll(5000), f"datagram {number} got no answer"
+
+
+def test_first_streams_of_a_user_are_made_together(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches: a visit to the namespace for each of the first flows, which costs as much as one."""
+    counts: list[int] = []
+
+    def made(count: int, *key: int) -> list[socket.socket]:
+        counts.append(count)
+        return make(count, *key)
+
+    make = namespaces._make
+    monkeypatch.setattr(namespaces, "_make", made)
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        for _ in range(5):
+            namespace.socket(4, kind, uid=1000).close()
+
+    assert counts == [4, 8, 1, 2, 4]

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 _INTERRUPTIBLE_S = 0.5  # how long a Ctrl-C may go unnoticed at worst
 
-_LARGEST_BATCH = 256
+_STREAMS_AT_FIRST, _LARGEST_BATCH = 4, 256
 
 _Key = tuple[int, int, int, int, int]
 
@@ -39,7 +39,7 @@ class Namespace:
         self.descriptor = visiting(_unshared)
         self._inside: set[int] = set()
         self._stock: dict[_Key, list[socket.socket]] = defaultdict(list)
-        self._batch: dict[_Key, int] = defaultdict(lambda: 1)
+        self._batch: dict[_Key, int] = {}
 
     def run(self, work: Callable[[], T]) -> T:
         """Call a function inside the namespace and return its result.
@@ -78,7 +78,9 @@ class Namespace:
         key = (family, kind, proto, uid, gid)
         stock = self._stock[key]
         if not stock:
-            count = self._batch[key]
+            # Of other kinds, many users often have one each.
+            at_first = _STREAMS_AT_FIRST if kind == socket.SOCK_STREAM else 1
+            count = self._batch.get(key, at_first)
             hears = kind == socket.SOCK_RAW and proto != socket.IPPROTO_RAW
             self._batch[key] = 1 if hears else min(2 * count, _LARGEST_BATCH)
             stock.extend(self.run(lambda: _make(count, *key)))

@@ -41,6 +41,7 @@ BEHIND_SECOND_INTERFACE = {4: "198.19.0.0/16", 6: "2001:db8:ffff::/48"}
 _SO_RCVBUFFORCE = 33  # linux/socket.h
 _TAP_BUFFER = 64 * 1024 * 1024  # a limit, not an allocation: bulk transfers pass the taps, too
 
+_LOOPBACK = 1  # its number in every namespace (LOOPBACK_IFINDEX, linux/net.h)
 _OWN_TABLE, _LAST = 100, 40000  # of routes; priority of the rule that is asked last
 _EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
@@ -48,8 +49,8 @@ _EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 # link; the kernel reads the values when a link is created. By default the kernel suppresses the
 # seventh ICMP error in a row.
 _QUIET = {
-    "ipv4/icmp_ratelimit": "0",
-    "ipv4/icmp_ratemask": "0",  # icmp_msgs_per_sec limits what the mask names (icmpv4_global_allow)
+    # Both limits are of the types that it names (icmpv4_mask_allow, linux/net/ipv4/icmp.c).
+    "ipv4/icmp_ratemask": "0",
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
 }
@@ -147,9 +148,11 @@ def wire_pod(pod: Namespace, world: Namespace, links: tuple[VethLink, ...]) -> N
     addresses = [a for link in links for a in link.addresses if family_of(a) == 6]
 
     def inside() -> None:
-        write_settings(settings)
         with closing(Netlink()) as netlink, closing(Readiness()) as readiness:
-            netlink.ask(set_up(netlink.index("lo")))
+            # This sleeps until the kernel's lock of all links is free. A write to ip_forward does
+            # not: it is tried again at once, without end (restart_syscall), if the lock is taken.
+            netlink.ask(set_up(_LOOPBACK))
+            write_settings(settings)
             for link in links:
                 _wire_inside(link, netlink, world, with_default=link is links[0])
                 world.netlink.ask(*_outside(link, world.netlink))
