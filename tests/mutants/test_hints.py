@@ -9,6 +9,9 @@ from tests.mutants.collected import MUTANTS
 from tests.mutants.judge import Point
 from tests.mutants.runner import ordered
 
+WITHOUT_NOTE_AT_MOST = 50
+"""A mutant without a note costs as much as twenty others, or as hundreds."""
+
 NAME = next(mutant.name for mutant in MUTANTS if mutant.killable)
 
 
@@ -28,3 +31,12 @@ def test_hint_that_names_no_check_has_no_effect(monkeypatch: pytest.MonkeyPatch)
     plain = list(ordered(NAME))
     monkeypatch.setattr(hints, "killers", lambda: {NAME: "GONE-001[nft-v4]"})
     assert list(ordered(NAME)) == plain
+
+
+def test_nearly_every_mutant_has_a_note() -> None:
+    """Catches: notes that age while mutants are added, so that a run takes three times as long."""
+    noted = hints.killers()
+    lacking = [mutant.name for mutant in MUTANTS if mutant.killable and mutant.name not in noted]
+    assert len(lacking) <= WITHOUT_NOTE_AT_MOST, (
+        f"run: python -m tests.mutants --remember {' '.join(lacking)}"
+    )
