@@ -87,7 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from pytest_fsmredir.layout import CompiledFinder
     from pytest_fsmredir.plugin.garbage import collect_rarely
 
-    collect_rarely(config)  # this and the next are for the many imports that follow
+    config.add_cleanup(collect_rarely())  # this and the next are for the many imports that follow
     finder = CompiledFinder()
     sys.meta_path.insert(0, finder)
     config.add_cleanup(lambda: sys.meta_path.remove(finder))

@@ -6,8 +6,7 @@ A run makes many objects, and very few that only a collection frees.
 from __future__ import annotations
 
 import gc
-
-import pytest
+from collections.abc import Callable
 
 _YOUNG_OBJECTS = 400_000
 """New objects after which the garbage collector runs; the default is some 700 to 2,000.
@@ -17,12 +16,12 @@ Now it takes half of that, and the process grows by a tenth.
 """
 
 
-def collect_rarely(config: pytest.Config) -> None:
-    """Let the garbage collector run rarely until the end of the session."""
+def collect_rarely() -> Callable[[], None]:
+    """Let the garbage collector run rarely, and return a function that ends that."""
     young, *older = gc.get_threshold()
     gc.set_threshold(max(young, _YOUNG_OBJECTS), *older)
-    config.add_cleanup(lambda: gc.set_threshold(young, *older))
     leave_out_of_collections()
+    return lambda: gc.set_threshold(young, *older)
 
 
 def leave_out_of_collections() -> None:

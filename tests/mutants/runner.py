@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pytest_fsmredir.implementations.base import Implementation
 from pytest_fsmredir.model.checks import Check, Level
 from pytest_fsmredir.model.claims import PROVED
 from pytest_fsmredir.model.outcomes import Outcome
+from pytest_fsmredir.plugin.garbage import collect_rarely
 from pytest_fsmredir.suite import catalogue
 from pytest_fsmredir.suite.judgement import EVERY_FLOW
 from tests.mutants.collected import by_name, own_prefixes
@@ -23,7 +23,7 @@ from tests.mutants.judge import MATRIX, VARIANTS, Judge, Point, Trial, new_backe
 from tests.mutants.loading import loads_correctly
 from tests.mutants.mutant import Mutant, MutantImplementation
 
-_DIFFER_BY_VARIANT = {Need.PROGRAMMING, Need.FOREIGN_RULES, Need.BOTH_VARIANTS, Need.SABOTAGE}
+_DIFFER_BY_VARIANT = {Need.FOREIGN_RULES, Need.BOTH_VARIANTS, Need.SABOTAGE}
 
 ORIGINAL = "same-unchanged"
 _KILLS = {Level.MUST: Outcome.FAIL, Level.SHOULD: Outcome.WARN}
@@ -86,7 +86,7 @@ def judge_mutant(name: str, timeout_s: float, *, full: bool, why: bool = False) 
     for check, point in ordered(name):
         if not judge.applies(check, point):
             continue
-        if full or mutant.killable or _is_worth_a_trial(mutant, check, point):
+        if full or mutant.killable or is_worth_a_trial(mutant, check, point):
             verdict.count(judge.run(check, point), check.level)
             if verdict.killer is not None:
                 break
@@ -94,28 +94,31 @@ def judge_mutant(name: str, timeout_s: float, *, full: bool, why: bool = False) 
     return verdict
 
 
-def _is_worth_a_trial(mutant: Mutant, check: Check, point: Point) -> bool:
+def is_worth_a_trial(mutant: Mutant, check: Check, point: Point) -> bool:
     """Whether a check runs on a point to confirm that it passes an equivalent mutant.
 
     The original runs every check on every point. Each other equivalent mutant runs one check in
     four, on one of its families, in rotation, so that together they run all checks.
 
     The second variant of iptables uses the same connection tracking, translation and matches of
-    the kernel. So a mutant that loads its rules like the original runs only two kinds of checks
-    there: those about the exit of the programs, and those about foreign rules.
+    the kernel. So a mutant that loads its rules like the original runs a check on both variants
+    only if the check disturbs the programs or adds foreign rules. Checks that program a pod
+    themselves, and those of every flow, which need foreign programs only to read the rules, run on
+    one of the variants, in rotation; the others run on the first.
     """
     if mutant.name == ORIGINAL:
         return True
     draw = crc32(f"{mutant.name} {check.id}".encode())
-    return (
-        draw % 4 == 0
-        and point.family == check.families[(draw >> 2) % len(check.families)]
-        and (
-            point.iptables == VARIANTS[0]
-            or not loads_correctly(mutant.load)
-            or bool(check.needs & _DIFFER_BY_VARIANT)
-        )
-    )
+    if draw % 4 or point.family != check.families[(draw >> 2) % len(check.families)]:
+        return False
+    if not loads_correctly(mutant.load):
+        return True
+    in_turn = VARIANTS[(draw >> 3) % len(VARIANTS)]
+    if check.id.startswith(EVERY_FLOW):
+        return point.iptables == in_turn
+    if check.needs & _DIFFER_BY_VARIANT:
+        return True
+    return point.iptables == (in_turn if Need.PROGRAMMING in check.needs else VARIANTS[0])
 
 
 def judge_by_every_flow(name: str, timeout_s: float) -> Verdict:
@@ -151,7 +154,10 @@ def judge_of(
 ) -> Judge:
     """Return a judge of an implementation, with the hosts and spare pods of this process."""
     backend = _backend(timeout_s)
+    learnt = backend.memory
     backend.judge_next(implementation, privileged=privileged)
+    # What the kernel confirmed of the text of a rule holds for every mutant that loads it.
+    backend.memory = learnt
     explaining = MutantImplementation(by_name(original)) if why else None
     return Judge(implementation, backend, timeout_s, explaining)
 
@@ -159,7 +165,7 @@ def judge_of(
 @cache
 def _backend(timeout_s: float) -> NetnsBackend:
     """Return the backend of this process. Its hosts and spare pods serve many mutants."""
-    gc.freeze()  # exclude the catalogue, which stays, from garbage collection
+    collect_rarely()  # never the catalogue, which stays
     return new_backend(MutantImplementation(by_name(ORIGINAL)), timeout_s)
 
 
