@@ -85,7 +85,7 @@ KINDS = (
         inbound-exclusion-opens-reserved excluded-ranges-everything-skipped
         interface-exclusion-by-kind
         included-ranges-everything-skipped included-ranges-on-eth0-only
-        everything-excluded-uninstalls included-ranges-everything-of-both-versions
+        included-ranges-everything-of-both-versions
         excluded-ranges-by-source-too included-ranges-by-source-too
         excluded-ranges-own-address-uninstalls inclusion-decided-per-family
         inclusion-before-own-address included-doubles-cancel
