@@ -6,7 +6,7 @@ loaded on first use: pytest imports this package in every run of an environment 
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # importing it would be a quarter of the start of a relay in a pod
+TYPE_CHECKING = False  # an agent starts in each pod of a run, so import little
 if TYPE_CHECKING:
     from pytest_fsmredir.backends.base import Mesh as Mesh
     from pytest_fsmredir.backends.base import Place as Place

@@ -1,7 +1,8 @@
-"""``serve NAME`` runs an agent that relays can connect to.
+"""``stdio NAME`` runs an agent that takes commands from its standard input.
 
-``stdio NAME`` runs an agent that uses its standard streams, without a relay. ``observe ARGUMENTS``
-sends one flow: it runs the command of that name with arguments in JSON, and prints the result.
+``serve NAME`` runs an agent that takes them from a Unix socket; the other agent of the pod passes
+them on. ``observe ARGUMENTS`` sends one flow: it runs the command of that name with arguments in
+JSON, and prints the result.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_fsmredir.agent.relay import SOCKETS
-from pytest_fsmredir.agent.server import Server
+from pytest_fsmredir.agent.server import SOCKETS, Server
 
 
 def main(argv: Sequence[str]) -> int:

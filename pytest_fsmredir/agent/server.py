@@ -15,7 +15,11 @@ from typing import Protocol
 
 from pytest_fsmredir.agent.commands import Commands, names
 from pytest_fsmredir.agent.pod import NumberedEngine
+from pytest_fsmredir.agent.reaching import reached
 from pytest_fsmredir.traffic.engine import READABLE
+
+SOCKETS = "/run/fsmredir"
+"""The directory of the agents' sockets; each socket has its agent's name."""
 
 _IDLE_S = 3600.0
 _CHUNK = 1024 * 1024
@@ -66,29 +70,54 @@ class SocketCaller:
 
 
 class StreamCaller:
-    """The only caller of an agent without a relay; it uses the agent's standard streams.
+    """The caller at the agent's standard streams. Lines have the form ``NAME TAB TEXT``.
 
-    The lines have the relay's form, ``NAME TAB TEXT``. The process ends when the input ends.
+    A line for another agent of the pod is passed on to its socket, and so are its replies. The
+    process ends when the input or a connection to another agent ends.
     """
 
     def __init__(self, server: Server, name: str) -> None:
         self._server, self._name = server, name
         self._lines = Lines()
+        self._others: dict[str, socket.socket] = {}
         server.engine.watch(sys.stdin, READABLE, self._ready)
 
     def reply(self, text: str) -> None:
         """Send a line."""
-        data = f"{self._name}\t{text}\n".encode()
-        while data:
-            data = data[os.write(1, data) :]
+        _write(f"{self._name}\t{text}\n".encode())
 
     def _ready(self, _: int) -> None:
         data = os.read(0, _CHUNK)
         if not data:
             sys.exit(0)
         for line in self._lines.whole(data):
-            command = line.partition(b"\t")[2]
-            self._server.inbox.append((self, command))
+            agent, command = line.partition(b"\t")[::2]
+            if agent.decode() == self._name:
+                self._server.inbox.append((self, command))
+            else:
+                self._other(agent.decode()).sendall(command + b"\n")
+
+    def _other(self, name: str) -> socket.socket:
+        """Return the connection to another agent of the pod."""
+        if name not in self._others:
+            sock, lines = self._reached(name), Lines()
+
+            def pass_on(_: int) -> None:
+                data = sock.recv(_CHUNK)
+                if not data:
+                    sys.exit(f"the agent {name} has ended")
+                for line in lines.whole(data):
+                    _write(f"{name}\t".encode() + line + b"\n")
+
+            self._server.engine.watch(sock, READABLE, pass_on)
+            self._others[name] = sock
+        return self._others[name]
+
+    def _reached(self, name: str) -> socket.socket:
+        try:
+            return reached(f"{SOCKETS}/{name}.sock")
+        except OSError as error:
+            sys.exit(f"an agent did not come up: {error}")
 
 
 class Lines:
@@ -127,7 +156,7 @@ class Server:
         self._sock.bind(str(coming))
         os.chmod(coming, 0o666)  # noqa: PTH101, S103 - the containers of the pod have other users
         self._sock.listen()
-        coming.replace(path)  # a relay that sees it can connect
+        coming.replace(path)  # an agent that sees it can connect
         self._sock.setblocking(False)
         self.engine.watch(self._sock, READABLE, self._accept)
 
@@ -155,3 +184,8 @@ class Server:
         except Exception as error:  # report every error to the caller
             return json.dumps({"error": f"{type(error).__name__}: {error}"})
         return json.dumps({"result": result})
+
+
+def _write(data: bytes) -> None:
+    while data:
+        data = data[os.write(1, data) :]

@@ -124,12 +124,42 @@ def test_archive_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
     """Catches: the agent starts only where this package's dependencies are installed."""
     archive = tmp_path / "agent.pyz"
     archive.write_bytes(agent_archive())
-    for arguments in (["relay"], ["reference", "print"]):
+    for arguments in (["stdio", "app"], ["reference", "print"]):
         argv = [sys.executable, "-I", "-S", str(archive), *arguments]
         done = subprocess.run(  # run the archive and not the installed package
-            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+            argv, input=b"", capture_output=True, timeout=30, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_commands_for_another_agent_are_passed_on(tmp_path: Path) -> None:
+    """Catches: the sidecar of a pod gets no commands, or its replies are taken for the agent's."""
+    code = """
+import sys
+from pytest_fsmredir.agent import server
+server.SOCKETS = sys.argv[1]
+agent = server.Server()
+agent.attend("app")
+agent.run()
+"""
+    argv = [sys.executable, "-c", code, str(tmp_path)]
+    with (
+        socket.socket(socket.AF_UNIX) as sidecar,
+        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as agent,
+    ):
+        sidecar.bind(str(tmp_path / "sidecar.sock"))
+        sidecar.listen()
+        assert agent.stdin is not None
+        assert agent.stdout is not None
+        agent.stdin.write(b'sidecar\t["stop", {}]\napp\t["nothing", {}]\n')
+        agent.stdin.flush()
+        caller, _ = sidecar.accept()
+        with caller:
+            assert caller.recv(100) == b'["stop", {}]\n'
+            assert agent.stdout.readline().startswith(b'app\t{"error"')
+            caller.sendall(b'{"result": 1}\n')
+            assert agent.stdout.readline() == b'sidecar\t{"result": 1}\n'
+        assert agent.wait(30) == 1  # the sidecar has ended
 
 
 def test_port_of_another_program(agent: Commands) -> None:

@@ -12,6 +12,7 @@ from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.kubernetes.agents.access import Ephemeral
 from pytest_fsmredir.backends.kubernetes.agents.link import GRACE_S
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster
+from pytest_fsmredir.backends.kubernetes.cluster.kind import in_node, kind_site
 from pytest_fsmredir.backends.kubernetes.kind_backend import KindBackend
 from pytest_fsmredir.backends.kubernetes.mesh.mesh import KubeMesh
 from pytest_fsmredir.backends.kubernetes.mesh.pods import KubePod
@@ -57,6 +58,17 @@ def kill(cluster: Cluster, pod: str, container: str, word: str) -> None:
         assert stream.read_line(GRACE_S) == "done"
 
 
+def kill_in_node(node: str, pod: str, command: str) -> None:
+    """Kill a first process of a container, which no process of the container can."""
+    script = """
+    for process in /proc/[0-9]*; do
+      tr '\\0' '\\n' <$process/environ | grep -qx "HOSTNAME=$0" || continue
+      tr '\\0' ' ' <$process/cmdline | grep -q " $1 " && kill -9 "${process#/proc/}"
+    done 2>/dev/null || true
+    """
+    in_node(node, ["sh", "-c", script, pod, command])
+
+
 def connect_until_it_fails(pod: KubePod, to: Place) -> None:
     """Connect again and again until the kubelet has ended the pod."""
     while True:
@@ -78,13 +90,15 @@ def test_pod_that_is_deleted_during_the_run(judge: Judge, cluster: Cluster) -> N
 
 
 def test_agent_that_is_killed(judge: Judge, cluster: Cluster) -> None:
-    """Catches: after a cut exec stream, the reply to one flow is taken for that to another."""
+    """Catches: after an agent has ended, the run hangs, or mixes up the replies to flows."""
+    with kind_site(replace(judge.options, keep=True)) as site:
+        (node, *_) = site.nodes
     with judge.backend(by_hand(Reference())) as backend, mesh_of(backend) as mesh:
         pod = mesh.pod()
         assert pod.connect(mesh.server, 8080).captured_outbound
-        kill(cluster, pod.site.name, "app", "relay")
-        with pytest.raises(BackendError, match=f"pod {pod.site.name} was lost: .* ended"):
-            pod.connect(mesh.server, 8080)
+        kill_in_node(node, pod.site.name, "serve sidecar")
+        with pytest.raises(BackendError, match=f"pod {pod.site.name} was lost: .* has ended"):
+            connect_until_it_fails(pod, mesh.server)
     assert not namespaces(cluster)
 
 

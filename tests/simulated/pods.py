@@ -72,7 +72,7 @@ class Agent:
 
 
 class Relay:
-    """Joins the agents of a pod in one stream, as the relay in a container does."""
+    """Joins the agents of a pod in one stream, as the agent of the application does."""
 
     def __init__(self, agents: Mapping[str, Agent], say: Say, cut: Callable[[], None]) -> None:
         self._lines = Lines()

@@ -10,7 +10,7 @@ from contextlib import suppress
 from hashlib import sha1
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from tests.simulated.cluster import NotFoundError, SimulatedCluster
 from tests.simulated.pods import Relay, status_text
@@ -32,8 +32,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Return objects, or open a stream to the agents of a pod."""
         parts = self._parts()
-        if parts[-1:] == ["exec"]:
-            self._exec(parts[3], parts[5])
+        if parts[-1:] == ["attach"]:
+            self._attach(parts[3], parts[5])
         else:
             self._answer(parts, None)
 
@@ -102,16 +102,13 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _exec(self, namespace: str, name: str) -> None:
-        self.cluster.requests["GET exec"] += 1
-        query = parse_qs(urlsplit(self.path).query)
-        command = query["command"]
+    def _attach(self, namespace: str, name: str) -> None:
+        self.cluster.requests["GET attach"] += 1
         try:
-            found = self.cluster.agents(namespace, name)
+            agents = self.cluster.agents(namespace, name)
         except NotFoundError as error:
             self._send(500, status_text(str(error), 500))
             return
-        agents = {each: found[each] for each in command[command.index("relay") + 1 :]}
         key = self.headers["Sec-WebSocket-Key"].encode()
         accept = b64encode(sha1(key + _MAGIC).digest())  # noqa: S324 - RFC 6455 asks for it
         self.send_response(101)

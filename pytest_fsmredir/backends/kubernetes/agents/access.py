@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive
-from pytest_fsmredir.backends.kubernetes.agents.manifests import AGENT_CONTAINER, relay_command
+from pytest_fsmredir.backends.kubernetes.agents.manifests import AGENT_CONTAINER
 from pytest_fsmredir.backends.kubernetes.cluster.client import ApiError, Cluster, ExecStream, Object
 from pytest_fsmredir.backends.kubernetes.cluster.containers import hopeless
 from pytest_fsmredir.errors import BackendError, DeadlineError
@@ -129,16 +129,16 @@ class Access(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Relayed:
-    """Agents in the pod's regular containers, joined by a relay in one of them."""
+class Attached:
+    """Agents in the pod's regular containers; the application's passes lines on to the others."""
 
     cluster: Cluster
     namespace: str
 
     def open(self, pod: str, agents: Sequence[str]) -> ExecStream:
-        """Start a relay, and return its streams."""
-        argv = relay_command(agents)
-        return self.cluster.exec(self.namespace, pod, AGENT_CONTAINER, argv)
+        """Attach to the application's agent, and return its streams."""
+        del agents
+        return self.cluster.attach(self.namespace, pod, AGENT_CONTAINER)
 
 
 @dataclass(frozen=True, slots=True)

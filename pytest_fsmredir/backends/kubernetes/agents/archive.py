@@ -25,9 +25,6 @@ _SHIPPED = (
 )  # fmt: skip
 _MAIN = """\
 import sys
-if sys.argv[1:2] == ["relay"]:
-    from pytest_fsmredir.agent.relay import relay
-    sys.exit(relay(sys.argv[2:]))
 if sys.argv[1:2] == ["reference"]:
     from pytest_fsmredir.implementations.reference.command import main
     sys.exit(main(sys.argv[2:]))
@@ -47,7 +44,7 @@ sys.exit(main(sys.argv[1:]))
 def agent_archive() -> bytes:
     """Return the executable archive.
 
-    Its actions are ``serve NAME``, ``relay NAME...``, ``stdio NAME``, ``reference apply``,
+    Its actions are ``stdio NAME``, ``serve NAME``, ``observe ARGUMENTS``, ``reference apply``,
     ``rules LIBRARIES FILE`` and ``mesh ROLE``.
 
     Any Python from 3.11 on can run it. A Python of this minor version need not compile the modules

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive
 from pytest_fsmredir.backends.kubernetes.cluster.client import Object
@@ -15,11 +15,6 @@ AGENT = "fsmredir-agent"
 ARCHIVE = "agent.pyz"
 MOUNTED = "/fsmredir/agent"
 PYTHON = ["python3", "-I", "-S", f"{MOUNTED}/{ARCHIVE}"]
-
-
-def relay_command(agents: Sequence[str]) -> list[str]:
-    """Return the command that joins the agents of a pod in one stream."""
-    return [*PYTHON, "relay", *agents]
 
 
 def agent_config_map(files: Mapping[str, bytes]) -> Object:

@@ -107,7 +107,17 @@ class Cluster:
         Raises:
             ApiError: The program could not be started.
         """
-        return ExecStream(self._attached(namespace, pod, container, argv), f"{namespace}/{pod}")
+        opened = self._opened("exec", namespace, pod, container, command=list(argv))
+        return ExecStream(opened, f"{namespace}/{pod}")
+
+    def attach(self, namespace: str, pod: str, container: str) -> ExecStream:
+        """Return the standard streams of the program of a container.
+
+        Raises:
+            ApiError: The container does not run.
+        """
+        opened = self._opened("attach", namespace, pod, container)
+        return ExecStream(opened, f"{namespace}/{pod}")
 
     def run(
         self, namespace: str, pod: str, container: str, argv: Sequence[str], within_s: float
@@ -117,7 +127,7 @@ class Cluster:
         Raises:
             ApiError: The program could not be started, or did not end in time.
         """
-        socket = self._attached(namespace, pod, container, argv, stdin=False)
+        socket = self._opened("exec", namespace, pod, container, command=list(argv), stdin=False)
         end = monotonic() + within_s
         try:
             while socket.is_open() and (left := end - monotonic()) > 0:
@@ -133,25 +143,27 @@ class Cluster:
             raise ApiError(f"{argv[0]} in {pod}", 0, f"it has not ended after {within_s:.0f} s")
         return status, out, err
 
-    def _attached(
+    def _opened(
         self,
+        how: str,
         namespace: str,
         pod: str,
         container: str,
-        argv: Sequence[str],
         *,
         stdin: bool = True,
+        **command: list[str],
     ) -> Any:  # noqa: ANN401 - the client has no types
+        """Return the streams of ``exec`` or ``attach``."""
         kubernetes = _kubernetes()
         # stream() replaces the request function of its client permanently, so use a new client.
         core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(self._configuration))
         try:
             return kubernetes.stream.stream(
-                core.connect_get_namespaced_pod_exec,
+                getattr(core, f"connect_get_namespaced_pod_{how}"),
                 pod,
                 namespace,
                 container=container,
-                command=list(argv),
+                **command,
                 stdin=stdin,
                 stdout=True,
                 stderr=True,
@@ -161,7 +173,7 @@ class Cluster:
             )
         except Exception as error:
             status = getattr(error, "status", 0) or 0
-            raise ApiError(f"exec in {pod}", status, _why(error)) from None
+            raise ApiError(f"{how} in {pod}", status, _why(error)) from None
 
     def close(self) -> None:
         """Close the connections to the API server."""

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from pytest_fsmredir.backends.kubernetes.agents.acceptance_log import AcceptanceLog
-from pytest_fsmredir.backends.kubernetes.agents.access import Access, Ephemeral, Relayed
+from pytest_fsmredir.backends.kubernetes.agents.access import Access, Attached, Ephemeral
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
 from pytest_fsmredir.backends.kubernetes.agents.manifests import APP
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, ExecStream
@@ -39,9 +39,12 @@ class AgentLinks:
         hands: Executor,
     ) -> None:
         self._acceptance_log, self._timeout_s, self._hands = acceptance_log, timeout_s, hands
-        ephemeral, relayed = Ephemeral(cluster, namespace, images.pod), Relayed(cluster, namespace)
-        self._outside: Access = relayed
-        self._in_mesh: Access = ephemeral if images.agent_in is AgentIn.EPHEMERAL else relayed
+        ephemeral, attached = (
+            Ephemeral(cluster, namespace, images.pod),
+            Attached(cluster, namespace),
+        )
+        self._outside: Access = attached
+        self._in_mesh: Access = ephemeral if images.agent_in is AgentIn.EPHEMERAL else attached
 
     def dial(self, site: PooledPod, access: Access | None = None) -> Future[ExecStream]:
         """Start to open the stream to a pod's agents.

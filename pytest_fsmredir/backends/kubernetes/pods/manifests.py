@@ -206,6 +206,8 @@ def _pod(name: str, annotations: Mapping[str, str], image: str) -> Object:
     app = {
         "name": AGENT_CONTAINER,
         **_agent(image, APP),
+        "command": [*PYTHON, "stdio", APP],
+        "stdin": True,
         "securityContext": {"runAsUser": 0, "runAsGroup": 0},
     }
     return {
