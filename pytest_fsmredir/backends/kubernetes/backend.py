@@ -48,6 +48,7 @@ class KubernetesBackend:
         answered: Returns the ranges outside the cluster that its nodes answer for, as soon as pods
             have addresses.
         keep: Do not delete the namespace at the end.
+        fleeting: The cluster is deleted at the end, so nobody has to delete the namespace.
         nodes: Names of the nodes that a mesh can be pinned to; empty to let the scheduler choose.
         on_nodes: Make a host-network pod on each node, which needs the right to make such pods.
             Without these pods no place answers for addresses outside the cluster.
@@ -72,6 +73,7 @@ class KubernetesBackend:
         name: str = "kind",
         answered: Callable[[], Sequence[str]] = tuple,
         keep: bool = False,
+        fleeting: bool = False,
         nodes: Sequence[str] = (),
         on_nodes: bool = True,
     ) -> None:
@@ -96,7 +98,7 @@ class KubernetesBackend:
             undo.enter_context(leftovers.guarded(cluster, injection.mesh_namespace))
             files = agent_config_map(injection.files)
             namespace = undo.enter_context(
-                namespaces.namespace(cluster, keep=keep, config_map=files)
+                namespaces.namespace(cluster, keep=keep, fleeting=fleeting, config_map=files)
             )
             self.pool = PodPool(
                 cluster,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -53,6 +54,7 @@ def kind_cluster_context(
     Args:
         options: The options of pytest-kind.
         find_images: Returns the images of the containers, after it has put them into Docker.
+            Another thread calls it, so that a cluster can be made meanwhile.
         handle: A running cluster of the caller, to use instead.
 
     Raises:
@@ -60,12 +62,17 @@ def kind_cluster_context(
         BackendError: The cluster could not be made.
     """
     preflight(options)
-    images = find_images()
-    needed = images.needed
     with ExitStack() as undo:
-        made = kind_site(options, needed) if handle is None else running_site(handle)
+        builder = undo.enter_context(ThreadPoolExecutor(1, thread_name_prefix="fsmredir-build"))
+        finding = builder.submit(find_images)
+        made = (
+            kind_site(options, lambda: finding.result().needed)
+            if handle is None
+            else running_site(handle)
+        )
         site = undo.enter_context(made)
-        for image in needed:
+        images = finding.result()
+        for image in images.needed:
             image_in_nodes(site, image)
         yield ClusterContext(site, images, lambda: undo.enter_context(remote_ranges(site)))
 
@@ -116,6 +123,7 @@ class KindBackend(KubernetesBackend):
                 name="kind",
                 answered=context.answered if answers else tuple,
                 keep=keep,
+                fleeting=context.site.fleeting,
                 nodes=nodes,
             )
             self._context_undo = undo.pop_all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,11 +86,13 @@ class KindSite:
         handle: The handle of pytest-kind.
         cluster: The API of the cluster.
         nodes: Names of its node containers.
+        fleeting: It is deleted at the end, so nothing in it has to be removed before.
     """
 
     handle: KindCluster
     cluster: Cluster
     nodes: tuple[str, ...]
+    fleeting: bool = False
 
 
 def preflight(options: KindOptions) -> None:
@@ -114,13 +116,15 @@ def preflight(options: KindOptions) -> None:
 
 
 @contextmanager
-def kind_site(options: KindOptions, images: Sequence[str] = ()) -> Iterator[KindSite]:
+def kind_site(
+    options: KindOptions, images: Callable[[], Sequence[str]] = tuple
+) -> Iterator[KindSite]:
     """Provide a kind cluster for the block; use a running one and leave it as it was.
 
     Args:
         options: The options of pytest-kind.
-        images: Images in Docker that :func:`image_in_nodes` will need. If the cluster has to be
-            made, they are loaded while kind makes it.
+        images: Returns images in Docker that :func:`image_in_nodes` will need. If the cluster has
+            to be made, another thread calls it and loads them while kind makes the cluster.
 
     Raises:
         BackendError: kind could not make the cluster.
@@ -134,7 +138,7 @@ def kind_site(options: KindOptions, images: Sequence[str] = ()) -> Iterator[Kind
             undo.callback(handle.delete)
         with _loading(handle, images) if made else nullcontext():
             _bring_up(handle, options.config or _OUR_CONFIG, made=made)
-        yield undo.enter_context(running_site(handle))
+        yield undo.enter_context(running_site(handle, fleeting=made and not options.keep))
 
 
 def kind_nodes(options: KindOptions) -> tuple[Node, ...]:
@@ -182,14 +186,14 @@ def named_site(name: str, *, kind: str = "", kubectl: str = "") -> Iterator[Kind
 
 
 @contextmanager
-def running_site(handle: KindCluster) -> Iterator[KindSite]:
+def running_site(handle: KindCluster, *, fleeting: bool = False) -> Iterator[KindSite]:
     """Use a running kind cluster for the block, given its handle."""
     with closing(Cluster(handle.kubeconfig_path)) as cluster:
         cluster.kubectl = (str(handle.kubectl_path), *cluster.options)
         # Name the cluster and not its kubeconfig, which may be a temporary file.
         programs = ("--kind-bin", str(handle.kind_path), "--kind-kubectl-bin")
         cluster.options = ("--kind-cluster", handle.name, *programs, str(handle.kubectl_path))
-        yield KindSite(handle, cluster, _node_names(handle))
+        yield KindSite(handle, cluster, _node_names(handle), fleeting)
 
 
 def handle_of(options: KindOptions) -> KindCluster:
@@ -253,11 +257,11 @@ def _bring_up(handle: KindCluster, config: Path, *, made: bool) -> None:
 
 
 @contextmanager
-def _loading(handle: KindCluster, images: Sequence[str]) -> Iterator[None]:
+def _loading(handle: KindCluster, images: Callable[[], Sequence[str]]) -> Iterator[None]:
     """Load images while kind makes a cluster in the block.
 
-    Nodes accept images long before the cluster is up. Errors are ignored here, because
-    :func:`image_in_nodes` loads what is missing and reports its errors.
+    Nodes accept images long before the cluster is up. Errors are ignored here: the caller gets
+    those of ``images`` itself, and :func:`image_in_nodes` loads what is missing.
     """
     over = Event()
     loader = Thread(target=_load_early, args=(handle, images, over), name="fsmredir-images")
@@ -269,7 +273,7 @@ def _loading(handle: KindCluster, images: Sequence[str]) -> Iterator[None]:
         loader.join()
 
 
-def _load_early(handle: KindCluster, images: Sequence[str], over: Event) -> None:
+def _load_early(handle: KindCluster, images: Callable[[], Sequence[str]], over: Event) -> None:
     retrying = Retrying(
         stop=stop_when_event_set(over),
         sleep=sleep_using_event(over),
@@ -277,8 +281,9 @@ def _load_early(handle: KindCluster, images: Sequence[str], over: Event) -> None
         retry=retry_if_exception_type(CommandError) | retry_if_result(lambda ready: not ready),
     )
     with suppress(FsmRedirError, RetryError):
+        needed = images()
         retrying(_takes_images, handle)
-        for image in images:
+        for image in needed:
             _load(handle, image)
 
 

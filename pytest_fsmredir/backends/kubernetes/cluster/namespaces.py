@@ -31,12 +31,15 @@ _NAMESPACES = "/api/v1/namespaces"
 
 
 @contextmanager
-def namespace(cluster: Cluster, *, keep: bool, config_map: Object | None = None) -> Iterator[str]:
+def namespace(
+    cluster: Cluster, *, keep: bool, fleeting: bool = False, config_map: Object | None = None
+) -> Iterator[str]:
     """Make a namespace for the block.
 
     Args:
         cluster: The cluster to use.
         keep: Do not delete the namespace, so that the user can inspect it.
+        fleeting: Do not delete the namespace, because the cluster itself is deleted.
         config_map: The object that holds the agent; None for a namespace without it.
     """
     run = f"{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(3)}"
@@ -50,7 +53,7 @@ def namespace(cluster: Cluster, *, keep: bool, config_map: Object | None = None)
         _have_service_account(cluster, f"{path}/serviceaccounts")
         yield name
     finally:
-        if not keep:
+        if not (keep or fleeting):
             cluster.delete(f"{_NAMESPACES}/{name}")
 
 

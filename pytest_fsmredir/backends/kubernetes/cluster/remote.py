@@ -89,9 +89,11 @@ def remote_ranges(site: KindSite) -> Iterator[Sequence[str]]:
     with ExitStack() as undo:
         for node in site.nodes:
             removing = [f"route del {route}" for route in routes]
-            undo.enter_context(procs.guarded(_ip_command(node, removing)))
+            if not site.fleeting:
+                undo.enter_context(procs.guarded(_ip_command(node, removing)))
             _ip(node, [f"route replace {route}" for route in routes])
-            undo.callback(_ip, node, removing)
+            if not site.fleeting:
+                undo.callback(_ip, node, removing)
         yield ranges
 
 
