@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -76,10 +77,12 @@ class StreamCaller:
     process ends when the input or a connection to another agent ends.
     """
 
-    def __init__(self, server: Server, name: str) -> None:
+    def __init__(self, server: Server, name: str, beside: Mapping[str, socket.socket]) -> None:
         self._server, self._name = server, name
         self._lines = Lines()
         self._others: dict[str, socket.socket] = {}
+        for other, sock in beside.items():
+            self._join(other, sock)
         server.engine.watch(sys.stdin, READABLE, self._ready)
 
     def reply(self, text: str) -> None:
@@ -100,24 +103,24 @@ class StreamCaller:
     def _other(self, name: str) -> socket.socket:
         """Return the connection to another agent of the pod."""
         if name not in self._others:
-            sock, lines = self._reached(name), Lines()
-
-            def pass_on(_: int) -> None:
-                data = sock.recv(_CHUNK)
-                if not data:
-                    sys.exit(f"the agent {name} has ended")
-                for line in lines.whole(data):
-                    _write(f"{name}\t".encode() + line + b"\n")
-
-            self._server.engine.watch(sock, READABLE, pass_on)
-            self._others[name] = sock
+            try:
+                self._join(name, reached(f"{SOCKETS}/{name}.sock"))
+            except OSError as error:
+                sys.exit(f"an agent did not come up: {error}")
         return self._others[name]
 
-    def _reached(self, name: str) -> socket.socket:
-        try:
-            return reached(f"{SOCKETS}/{name}.sock")
-        except OSError as error:
-            sys.exit(f"an agent did not come up: {error}")
+    def _join(self, name: str, sock: socket.socket) -> None:
+        lines = Lines()
+
+        def pass_on(_: int) -> None:
+            data = sock.recv(_CHUNK)
+            if not data:
+                sys.exit(f"the agent {name} has ended")
+            for line in lines.whole(data):
+                _write(f"{name}\t".encode() + line + b"\n")
+
+        self._server.engine.watch(sock, READABLE, pass_on)
+        self._others[name] = sock
 
 
 class Lines:
@@ -160,9 +163,14 @@ class Server:
         self._sock.setblocking(False)
         self.engine.watch(self._sock, READABLE, self._accept)
 
-    def attend(self, name: str) -> None:
-        """Read the commands for the agent of that name from standard input."""
-        StreamCaller(self, name)
+    def attend(self, name: str, beside: Mapping[str, socket.socket]) -> None:
+        """Read the commands for the agent of that name from standard input.
+
+        Args:
+            name: Its name.
+            beside: Connections to the agents beside it, by name; others have a Unix socket.
+        """
+        StreamCaller(self, name, beside)
 
     def run(self) -> None:
         """Run commands until the process ends."""

@@ -139,7 +139,7 @@ import sys
 from pytest_fsmredir.agent import server
 server.SOCKETS = sys.argv[1]
 agent = server.Server()
-agent.attend("app")
+agent.attend("app", {})
 agent.run()
 """
     argv = [sys.executable, "-c", code, str(tmp_path)]

@@ -123,8 +123,9 @@ class Kubelets:
         lists = {name: text for name, text in annotations.items() if "exclusion" in name}
         site = self._backend.new_site(Configuration(annotations=lists), second_interface=False)
         site.sidecar.stop()
-        names = [each["name"] for each in pod["spec"]["containers"]]
-        agents = {name: Agent(name, site) for name in names if name in ("app", "sidecar")}
+        containers = pod["spec"]["containers"]
+        names = {*(each["name"] for each in containers), *containers[-1].get("command", ())}
+        agents = {name: Agent(name, site) for name in ("app", "sidecar") if name in names}
         for agent in agents.values():
             agent.ready.wait()
         if pod["spec"].get("initContainers"):

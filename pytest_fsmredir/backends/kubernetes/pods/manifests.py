@@ -19,7 +19,12 @@ from pytest_fsmredir.backends.kubernetes.agents.manifests import (
 )
 from pytest_fsmredir.backends.kubernetes.cluster.client import Object
 from pytest_fsmredir.backends.kubernetes.cluster.namespaces import MANAGED_BY, OURS
-from pytest_fsmredir.backends.kubernetes.pods.injection import INJECTION, Parts, injected
+from pytest_fsmredir.backends.kubernetes.pods.injection import (
+    INJECTION,
+    SIDECAR_NAME,
+    Parts,
+    injected,
+)
 from pytest_fsmredir.errors import PreflightError
 from pytest_fsmredir.implementations.base import Implementation, IptablesVariant
 from pytest_fsmredir.implementations.init_command import InitCommand
@@ -28,7 +33,7 @@ from pytest_fsmredir.implementations.rules_file import RulesFile
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.sidecars.recorder import HEALTH_UID
 
-_LIBRARIES = "libraries.zip"
+_LIBRARIES, _SOCKETS = "libraries.zip", "sockets"
 _VARIANT_FIRST = """
 export PATH="$PATH:/usr/sbin:/sbin"
 tools=/tmp/fsmredir-tools
@@ -131,13 +136,29 @@ def mesh_pod(
 ) -> Object:
     """Return a pod that this package injects.
 
-    A bare pod has the sidecar and no init container, so it has no rules.
+    A bare pod has the sidecar and no init container, so it has no rules. In a pod with lists, our
+    sidecar is a process of the application's container: a container of its own would cost the node
+    a fifth of the pod, and no rule can tell the two from each other. Pods without lists, and those
+    with more containers, have all containers as FSM injects them.
     """
     parts = _parts(images, init_command, iptables)
     made = injected(_with_agent(pod), configuration.mesh_config_document(), parts)
     if bare:
         del made["spec"]["initContainers"]
+    if images.sidecar_is_ours and any(configuration.effective().values()):
+        _move_in(made["spec"])
     return made
+
+
+def _move_in(spec: Object) -> None:
+    """Move the sidecar into the container of the application, if these are all containers."""
+    if [each["name"] for each in spec["containers"]] != [SIDECAR_NAME, AGENT_CONTAINER]:
+        return
+    sidecar, app = spec["containers"]
+    app |= {"command": [*app["command"], SIDECAR], "env": sidecar["env"]}
+    app["volumeMounts"] = [each for each in app["volumeMounts"] if each["name"] != _SOCKETS]
+    spec["volumes"] = [each for each in spec["volumes"] if each["name"] != _SOCKETS]
+    spec["containers"] = [app]
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +260,7 @@ def _agent(image: str, name: str) -> dict[str, object]:
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": [*PYTHON, "serve", name],
-        "volumeMounts": [_agent_mount(), {"name": "sockets", "mountPath": "/run/fsmredir"}],
+        "volumeMounts": [_agent_mount(), {"name": _SOCKETS, "mountPath": "/run/fsmredir"}],
     }
 
 
@@ -254,7 +275,7 @@ def _with_agent(pod: Object) -> Object:
 def _volumes() -> list[Object]:
     return [
         {"name": "agent", "configMap": {"name": AGENT}},
-        {"name": "sockets", "emptyDir": {}},
+        {"name": _SOCKETS, "emptyDir": {}},
     ]
 
 
