@@ -70,3 +70,20 @@ def test_mutants_share_what_the_kernel_confirmed(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(runner, "_backend", lambda _timeout_s: backend)
     judge_of(MutantImplementation(by_name(ORIGINAL)), 1.0)
     assert backend.memory is learnt
+
+
+def test_silence_of_a_killable_mutant_costs_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: a run that mostly waits, or an equivalent mutant that a late answer kills."""
+
+    class Known(Exception):
+        pass
+
+    def judge_of(_: object, timeout_s: float, **_more: object) -> None:
+        raise Known(timeout_s)
+
+    monkeypatch.setattr(runner, "judge_of", judge_of)
+    killable = next(mutant.name for mutant in MUTANTS if mutant.killable)
+    with pytest.raises(Known, match=r"^0\.25$"):
+        runner.judge_mutant(killable, 1.0, full=False)
+    with pytest.raises(Known, match=r"^1\.0$"):
+        runner.judge_mutant(ORIGINAL, 1.0, full=False)
