@@ -29,8 +29,7 @@ ORIGINAL = "same-unchanged"
 _BRIEFLY = 0.25
 """Share of the timeout after which a flow of a killable mutant counts as unanswered.
 
-Silence kills one such mutant in seven, and each of them waits for the timeout twice: a failure that
-may come from a late answer is tried again. The original passes every check with this share, too.
+Silence kills one such mutant in seven. The original passes every check with this share, too.
 """
 _KILLS = {Level.MUST: Outcome.FAIL, Level.SHOULD: Outcome.WARN}
 
@@ -96,7 +95,8 @@ def judge_mutant(name: str, timeout_s: float, *, full: bool, why: bool = False) 
         if not judge.applies(check, point):
             continue
         if full or mutant.killable or is_worth_a_trial(mutant, check, point):
-            verdict.count(judge.run(check, point), check.level)
+            trial = judge.run(check, point, expects_failure=mutant.killable)
+            verdict.count(trial, check.level)
             if verdict.killer is not None:
                 break
     verdict.seconds = time.perf_counter() - began
@@ -110,24 +110,22 @@ def is_worth_a_trial(mutant: Mutant, check: Check, point: Point) -> bool:
     four, on one of its families, in rotation, so that together they run all checks.
 
     The second variant of iptables uses the same connection tracking, translation and matches of
-    the kernel. So a mutant that loads its rules like the original runs a check on both variants
-    only if the check disturbs the programs or adds foreign rules. Checks that program a pod
-    themselves, and those of every flow, which need foreign programs only to read the rules, run on
-    one of the variants, in rotation; the others run on the first.
+    the kernel. So only checks that disturb the programs or add foreign rules run on both variants.
+    The others run on one, in rotation. If the mutant loads its rules like the original, that is the
+    first one, but for checks that program a pod themselves and those of every flow, which need
+    foreign programs only to read the rules.
     """
     if mutant.name == ORIGINAL:
         return True
     draw = crc32(f"{mutant.name} {check.id}".encode())
     if draw % 4 or point.family != check.families[(draw >> 2) % len(check.families)]:
         return False
-    if not loads_correctly(mutant.load):
+    every_flow = check.id.startswith(EVERY_FLOW)
+    if check.needs & _DIFFER_BY_VARIANT and not every_flow:
         return True
-    in_turn = VARIANTS[(draw >> 3) % len(VARIANTS)]
-    if check.id.startswith(EVERY_FLOW):
-        return point.iptables == in_turn
-    if check.needs & _DIFFER_BY_VARIANT:
-        return True
-    return point.iptables == (in_turn if Need.PROGRAMMING in check.needs else VARIANTS[0])
+    alike = loads_correctly(mutant.load) and Need.PROGRAMMING not in check.needs
+    turn = 0 if alike and not every_flow else draw >> 3
+    return point.iptables == VARIANTS[turn % len(VARIANTS)]
 
 
 def judge_by_every_flow(name: str, timeout_s: float) -> Verdict:

@@ -6,53 +6,58 @@ import pytest
 
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.pod_parts import Memory
-from pytest_fsmredir.model.checks import Level
+from pytest_fsmredir.model.checks import Check, Level
 from pytest_fsmredir.suite import catalogue
 from pytest_fsmredir.suite.judgement import EVERY_FLOW
 from tests.mutants import runner
 from tests.mutants.collected import MUTANTS, by_name
-from tests.mutants.judge import MATRIX, VARIANTS
+from tests.mutants.judge import MATRIX, VARIANTS, Point
 from tests.mutants.loading import loads_correctly
-from tests.mutants.mutant import MutantImplementation
+from tests.mutants.mutant import Mutant, MutantImplementation
 from tests.mutants.runner import ORIGINAL, is_worth_a_trial, judge_of
 
 _CHECKS = [check for check in catalogue.load().checks if check.level is not Level.INFO]
-_USUAL = [
-    mutant
-    for mutant in MUTANTS
-    if not mutant.killable and mutant.name != ORIGINAL and loads_correctly(mutant.load)
-]
-"""Equivalent mutants that load their rules like the original."""
+_CHANGED = [mutant for mutant in MUTANTS if not mutant.killable and mutant.name != ORIGINAL]
+"""The equivalent mutants but the original."""
+_DISTURBING = {Need.FOREIGN_RULES, Need.BOTH_VARIANTS, Need.SABOTAGE}
+
+
+def _points(mutant: Mutant, check: Check) -> list[Point]:
+    return [point for point in MATRIX if is_worth_a_trial(mutant, check, point)]
 
 
 def test_equivalents_together_run_every_check() -> None:
     """Catches: a draw that leaves out a check, one of its families, or the second variant."""
     ran = {
-        (check.id, point)
-        for mutant in _USUAL
+        (check, point)
+        for mutant in _CHANGED
+        if loads_correctly(mutant.load)
         for check in _CHECKS
-        for point in MATRIX
-        if is_worth_a_trial(mutant, check, point)
+        for point in _points(mutant, check)
     }
     families = {(check.id, family) for check in _CHECKS for family in check.families}
-    assert families == {(id_, point.family) for id_, point in ran}
-    both = {
-        check.id
-        for check in _CHECKS
-        if check.id.startswith(EVERY_FLOW)
-        or check.needs & {Need.PROGRAMMING, Need.FOREIGN_RULES, Need.SABOTAGE}
-    }
-    assert {(id_, variant) for id_ in both for variant in VARIANTS} <= {
-        (id_, point.iptables) for id_, point in ran
+    assert families == {(check.id, point.family) for check, point in ran}
+    by_variant = [c.id for c in _CHECKS if c.needs & {Need.PROGRAMMING, Need.FOREIGN_RULES}]
+    assert {(id_, variant) for id_ in by_variant for variant in VARIANTS} <= {
+        (check.id, point.iptables) for check, point in ran
     }
 
 
-def test_check_of_every_flow_runs_on_one_point() -> None:
-    """Catches: a run in which these checks take most of the time, because of two variants."""
-    every_flow = [check for check in _CHECKS if check.id.startswith(EVERY_FLOW)]
-    for mutant in _USUAL:
-        for check in every_flow:
-            assert sum(is_worth_a_trial(mutant, check, point) for point in MATRIX) <= 1
+def test_mutant_that_loads_otherwise_is_judged_on_both_variants() -> None:
+    """Catches: a false alarm that only the programs of the second variant show."""
+    for mutant in _CHANGED:
+        if not loads_correctly(mutant.load):
+            plain = [check for check in _CHECKS if not check.needs & _DISTURBING]
+            points = {point for check in plain for point in _points(mutant, check)}
+            assert points == set(MATRIX)
+
+
+def test_only_checks_that_disturb_programs_run_on_both_variants() -> None:
+    """Catches: a run that takes twice as long, because most checks run on both variants."""
+    for mutant in _CHANGED:
+        for check in _CHECKS:
+            disturbs = check.needs & _DISTURBING and not check.id.startswith(EVERY_FLOW)
+            assert len(_points(mutant, check)) in ({0, 2} if disturbs else {0, 1})
 
 
 def test_mutants_share_what_the_kernel_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
