@@ -31,6 +31,20 @@ def run(name: str, directory: Path, *arguments: str, **environment: str) -> tupl
     return done.returncode, done.stdout + done.stderr
 
 
+def test_tests_run_with_optimised_python() -> None:
+    """Catches: settings of the project that turn pytest's warning about -O into an error."""
+    folder = SCRIPTS.parent
+    done = subprocess.run(
+        [sys.executable, "-O", "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "--co"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == pytest.ExitCode.OK, done.stdout + done.stderr
+
+
 @pytest.mark.kernel
 @pytest.mark.usefixtures("namespaces")
 def test_action_shows_a_failure_and_its_verdict(project: Project) -> None:
