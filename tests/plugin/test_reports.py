@@ -96,21 +96,11 @@ def test_internal_error_writes_a_report(project: Project) -> None:
     SCHEMA.validate(ended.report)
 
 
-BROKEN = """
-import pytest_fsmredir.suite.explaining as explaining
-
-
-def explained(*given):
-    raise KeyError("an error of ours")
-
-
-explaining.explained = explained
-"""
-
-
 def test_error_in_an_explanation_changes_no_outcome(project: Project) -> None:
-    """Catches: a failure that becomes our error while its rules are read."""
-    project.write(conftest__py=BROKEN)
-    ended = project.conform("--fsm-init-cmd=true", "--fsm-check=OUT-001", "--fsm-ip=4")
+    """Catches: a failure that becomes our error while it is explained."""
+    project.write(yaml__py="")  # stands for a broken installation of what writes the evidence
+    ended = project.conform(
+        "--fsm-init-cmd=true", "--fsm-check=OUT-001", "--fsm-ip=4", PYTHONPATH=str(project.path)
+    )
     assert ended.verdict == "nonconformant", ended.output
-    assert "the suite could not explain this: KeyError" in ended.output
+    assert "the suite could not explain this: AttributeError" in ended.output
