@@ -6,13 +6,9 @@ import os
 import signal
 import sys
 import threading
-from types import FrameType
-from typing import TYPE_CHECKING
+from types import FrameType, TracebackType
 
 import pytest
-
-if TYPE_CHECKING:
-    from _pytest._code.code import TracebackEntry
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 """Signals that supervisors, CI runners and closing terminals send."""
@@ -104,13 +100,29 @@ def drop_frames_without_line(excinfo: pytest.ExceptionInfo[BaseException]) -> No
     """Remove the frames that pytest cannot print from the traceback of an interrupt.
 
     A signal can interrupt an instruction that belongs to no line. ``tb_lineno`` of that frame is
-    ``None``, and the terminal reporter of pytest subtracts one from it.
+    ``None``, and the terminal reporter of pytest subtracts one from it. It does so for the
+    exceptions that the interrupt was raised from, too.
     """
-    excinfo.traceback = excinfo.traceback.filter(_has_line)
+    excinfo.traceback = excinfo.traceback.filter(lambda entry: _has_line(entry._rawentry))
+    error: BaseException | None = excinfo.value
+    cleaned: set[int] = set()
+    while error is not None and id(error) not in cleaned:
+        cleaned.add(id(error))
+        error.__traceback__ = _with_lines(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
-def _has_line(entry: TracebackEntry) -> bool:
-    try:
-        return entry.lineno >= 0
-    except TypeError:
-        return False
+def _with_lines(traceback: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames that have no line."""
+    frames = []
+    while traceback is not None:
+        frames.append(traceback)
+        traceback = traceback.tb_next
+    for frame in reversed(frames):
+        if _has_line(frame):
+            frame.tb_next, traceback = traceback, frame
+    return traceback
+
+
+def _has_line(traceback: TracebackType) -> bool:
+    return traceback.tb_lineno is not None

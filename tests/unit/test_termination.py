@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_fsmredir.plugin.termination import Terminated, Termination
+from pytest_fsmredir.plugin.termination import Terminated, Termination, drop_frames_without_line
 
 
 @pytest.fixture
@@ -43,3 +43,24 @@ def test_released_signals_have_their_default_action_again(termination: Terminati
     termination.release()
     assert sys.unraisablehook != termination._lost
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def interrupt() -> None:
+    """Raise from an instruction that belongs to no line."""
+    raise Terminated("terminated by SIGTERM")
+
+
+interrupt.__code__ = interrupt.__code__.replace(co_linetable=b"")
+
+
+def test_interrupt_without_a_line_can_be_printed() -> None:
+    """Catches: a crash of pytest's reporter in place of the sentence that says how to go on."""
+    try:
+        try:
+            interrupt()
+        except Terminated as end:
+            raise Terminated(f"{end}; go on with 44-5000") from end
+    except Terminated:
+        excinfo = pytest.ExceptionInfo[BaseException].from_current()
+    drop_frames_without_line(excinfo)
+    assert "go on with 44-5000" in str(excinfo.getrepr())
