@@ -170,28 +170,46 @@ def test_only_garbage_of_own_tests_is_collected_at_the_end(project: Project) -> 
     assert "left to collect: 2" in project.conform(*few, "test_own.py").output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted_run_reports_its_results(project: Project, number: signal.Signals) -> None:
-    """Catches: a signal that waits for an init command, prints nothing, or leaves it running."""
+def interrupted(project: Project, number: signal.Signals, command: str, *options: str) -> str:
+    """Send a signal to a run once its init command opens ``ready``; return what the run prints."""
     ready = project.path / "ready"
     os.mkfifo(ready)
-    marker = f"sleep 9{os.getpid()}"
-    command = f'[ "$POD_IP" = 10.77.0.1 ] || {{ echo >{ready}; {marker}; }}'
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
     run = subprocess.Popen(
         [*argv, "--fsm-conformance", "--fsm-report=out", "--fsm-init-cmd", command,
-         "--fsm-init-timeout=300", "--fsm-check=OUT-001,OPX-001"],
+         "--fsm-init-timeout=300", *options],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=project.path,
         # Under nohup or in a shell's background job these tests inherit an ignored signal.
         preexec_fn=partial(signal.signal, number, signal.SIG_DFL),
     )  # fmt: skip
-    ready.read_text()  # returns once the command is at work in the second pod
+    ready.read_text()  # returns once the command opens it
     run.send_signal(number)
     output, _ = run.communicate(timeout=120)  # less than the 300 s limit of the command
-    assert run.returncode == pytest.ExitCode.INTERRUPTED
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, output
     assert "interrupted  before the end" in output
-    assert "verdict: nonconformant" in output
     assert "ended: interrupted" in (project.path / "out/report.yaml").read_text()
+    return output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_run_reports_its_results(project: Project, number: signal.Signals) -> None:
+    """Catches: a signal that waits for an init command, prints nothing, or leaves it running."""
+    marker = f"sleep 9{os.getpid()}"
+    command = f'[ "$POD_IP" = 10.77.0.1 ] || {{ echo >{project.path}/ready; {marker}; }}'
+    output = interrupted(project, number, command, "--fsm-check=OUT-001,OPX-001")
+    assert "verdict: nonconformant" in output
+    assert project.left_running(marker) == []
+
+
+def test_interrupted_search_says_where_to_go_on(project: Project) -> None:
+    """Catches: a search of thousands of policies that has to begin again, or leaves a pod."""
+    marker, count = f"sleep 9{os.getpid()}", project.path / "count"
+    wait = f"echo >{project.path}/ready; {marker}"
+    apply = f"{sys.executable} -m pytest_fsmredir reference apply"
+    command = f"echo >>{count}; [ $(wc -l <{count}) -lt 6 ] || {{ {wait}; }}; {apply}"
+    options = ("--fsm-fuzz=1-5000", "--fsm-seed=7", "--fsm-check=FUZ-001", "--fsm-ip=4")
+    output = interrupted(project, signal.SIGTERM, command, *options)
+    assert re.search(r"go on with --fsm-seed 7 --fsm-fuzz \d+-5000", output), output
     assert project.left_running(marker) == []
 
 

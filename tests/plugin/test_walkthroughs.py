@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.plugin.conftest import Project
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = {"tutorial.md": 3, "how-to/reproduce.md": 4}
+PAGES = {"tutorial.md": 3, "how-to/reproduce.md": 4, "how-to/fuzz.md": 2}
 """The pages, with the number of their outputs."""
 
 _BLOCK = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
