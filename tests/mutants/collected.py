@@ -10,6 +10,7 @@ from tests.mutants.catalogue import (
     combined,
     doubles,
     equivalent,
+    equivalent_loads,
     families,
     headers,
     icmp,
@@ -72,6 +73,7 @@ _GROUPS: tuple[tuple[tuple[Mutant, ...], str], ...] = (
     (loads.MUTANTS, "INIT COEX IPX LIFE PROTO"),
     (idle.MUTANTS, "CT"),
     (equivalent.MUTANTS, ""),
+    (equivalent_loads.MUTANTS, ""),
     (other_means.MUTANTS, ""),
 )
 """Mutants, and the prefixes of the checks about the part that they break, plainest first."""

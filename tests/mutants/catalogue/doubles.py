@@ -9,9 +9,9 @@ from typing import Any
 
 from pytest_fsmredir.model.configuration import Configuration, parse_ip_range
 from pytest_fsmredir.model.policy import ListName, Network, Policy
-from tests.mutants.catalogue.readers import Reader
 from tests.mutants.mutant import Mutant
 from tests.mutants.policies import Listed, PolicyChange, items
+from tests.mutants.reader import Reader
 
 _SOURCE = "B65"
 _OUT, _IN = ListName.OUTBOUND_PORT_EXCLUSION, ListName.INBOUND_PORT_EXCLUSION

@@ -3,72 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address, ip_network
-from typing import TypeVar
 
 from pytest_fsmredir.errors import AnnotationError
 from pytest_fsmredir.model.configuration import (
     IP_RANGE_LISTS,
     PORT_LISTS,
     Configuration,
-    parse_interface,
     parse_ip_range,
     parse_port,
 )
-from pytest_fsmredir.model.policy import ListName, Network, Policy
+from pytest_fsmredir.model.policy import ListName, Network
 from tests.mutants.mutant import Mutant
-
-T = TypeVar("T")
-
-Ports = Callable[[str], Sequence[int]]
-Ranges = Callable[[str], Sequence[Network]]
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Reads raw lists, item by item; an item yields zero, one or several values."""
-
-    ports: Ports = lambda text: [parse_port(text)]
-    ranges: Ranges = lambda text: [parse_ip_range(text)]
-    lists: Callable[[Configuration], dict[ListName, tuple[str, ...]]] = lambda configuration: (
-        configuration.effective()
-    )
-
-    def __call__(self, configuration: Configuration, earlier: Sequence[Configuration]) -> Policy:
-        """Return the policy."""
-        del earlier
-        lists = self.lists(configuration)
-        try:
-            ports = [_flat(self.ports(item) for item in lists[name]) for name in PORT_LISTS]
-            ranges = [_flat(self.ranges(item) for item in lists[name]) for name in IP_RANGE_LISTS]
-            interfaces = map(parse_interface, lists[ListName.NETWORK_INTERFACE_EXCLUSION])
-            return Policy(
-                outbound_ip_range_exclusion_list=ranges[0],
-                outbound_ip_range_inclusion_list=ranges[1],
-                outbound_port_exclusion_list=ports[0],
-                inbound_port_exclusion_list=ports[1],
-                network_interface_exclusion_list=tuple(interfaces),
-            )
-        except ValueError as why:
-            raise AnnotationError(str(why)) from None
-
-
-def _flat(found: Iterable[Sequence[T]]) -> tuple[T, ...]:
-    return tuple(dict.fromkeys(item for items in found for item in items))
-
-
-def _or_none(parse: Callable[[str], T]) -> Callable[[str], Sequence[T]]:
-    """Skip items that cannot be parsed."""
-
-    def read(text: str) -> Sequence[T]:
-        try:
-            return [parse(text)]
-        except ValueError:
-            return []
-
-    return read
+from tests.mutants.reader import Ports, Ranges, Reader, or_none
 
 
 def _number(text: str) -> int:
@@ -222,7 +170,7 @@ def _of_mesh_unchecked(
         for name in names:
             of_mesh = set(map(str, configuration.traffic.get(name.mesh_config_key, ())))
             found[name] = tuple(
-                item for item in found[name] if item not in of_mesh or _or_none(parse)(item)
+                item for item in found[name] if item not in of_mesh or or_none(parse)(item)
             )
         return found
 
@@ -290,7 +238,7 @@ def _last_decides(configuration: Configuration) -> dict[ListName, tuple[str, ...
     for name in (*PORT_LISTS, *IP_RANGE_LISTS):
         parse: Callable[[str], object] = parse_port if name in PORT_LISTS else parse_ip_range
         *before, last = lists[name] or ("",)
-        kept = [item for item in before if _or_none(parse)(item)]
+        kept = [item for item in before if or_none(parse)(item)]
         lists[name] = (*kept, last) if lists[name] else ()
     return lists
 
@@ -304,7 +252,7 @@ def _ranges(name: str, what: str, source: str, ranges: Ranges) -> Mutant:
 
 
 MUTANTS = (
-    _ports("bad-port-skipped", "a malformed port is skipped", "B14, F02", _or_none(parse_port)),
+    _ports("bad-port-skipped", "a malformed port is skipped", "B14, F02", or_none(parse_port)),
     _ports("large-port-skipped", "port 70000 is accepted and forgotten", "F02", _positive),
     _ports("large-port-wraps", "port 70000 is taken as 4464", "F02: 16 bits", _modulo),
     _ports("port-clamped", "a port out of range is moved into it", "F02", _clamped),
@@ -338,7 +286,7 @@ MUTANTS = (
         read=Reader(lists=_last_decides),
     ),
     _ranges(
-        "bad-range-skipped", "a malformed range is skipped", "B14, F03", _or_none(parse_ip_range)
+        "bad-range-skipped", "a malformed range is skipped", "B14, F03", or_none(parse_ip_range)
     ),
     Mutant(
         name="bare-address-accepted",
