@@ -123,8 +123,8 @@ def test_run_without_the_suite_ignores_the_options_file(project: Project) -> Non
         test_own__py="import sys\n"
         "def test_light():\n"
         "    ours = {name for name in sys.modules if name.startswith('pytest_fsmredir.')}\n"
-        "    rows = ('config', 'config.declaring', 'config.option', 'config.options')\n"
-        "    light = ('plugin', 'plugin.fixtures', *rows)\n"
+        "    rows = 'declaring', 'option', 'options', 'pod_options'\n"
+        "    light = {'plugin', 'plugin.fixtures', 'config', *(f'config.{row}' for row in rows)}\n"
         "    assert ours == {f'pytest_fsmredir.{name}' for name in light}\n",
     )
     ended = project.pytest()
