@@ -7,7 +7,6 @@ import subprocess
 import sys
 import zipfile
 from contextlib import closing
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import cast
 
@@ -20,10 +19,7 @@ from pytest_fsmredir.backends.kubernetes.agents.archive import agent_archive, te
 from pytest_fsmredir.backends.kubernetes.agents.connection import RemoteConnection
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
 from pytest_fsmredir.backends.kubernetes.agents.once import run_once
-from pytest_fsmredir.backends.kubernetes.cluster import remote
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object, _exit_status
-from pytest_fsmredir.backends.kubernetes.cluster.kind import KindSite
-from pytest_fsmredir.backends.kubernetes.cluster.remote import needs_met, unused_ranges
 from pytest_fsmredir.backends.kubernetes.mesh.planning import Orders, plan
 from pytest_fsmredir.backends.kubernetes.pods import images
 from pytest_fsmredir.backends.kubernetes.pods.causes import breakage
@@ -33,78 +29,13 @@ from pytest_fsmredir.backends.kubernetes.pods.records import init_record, pod_ya
 from pytest_fsmredir.backends.kubernetes.pods.states import PodStage, state_of
 from pytest_fsmredir.backends.needs import Need
 from pytest_fsmredir.backends.protocols import Wanted
-from pytest_fsmredir.errors import BackendError, DeadlineError, PreflightError
+from pytest_fsmredir.errors import BackendError, PreflightError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Address, Direction, Flow
-from pytest_fsmredir.model.vocabulary import REMOTE_HOSTS
 from pytest_fsmredir.suite import catalogue
 
 OUTBOUND_PORTS = "flomesh.io/outbound-port-exclusion-list"
-
-NODES = {
-    "items": [
-        {"spec": {"podCIDRs": ["10.111.0.0/24"]}},
-    ]
-}
-
-
-class NewCluster(Cluster):
-    """A cluster whose first pod gets its address some time after its creation."""
-
-    def __init__(self, address: str, looks: int) -> None:
-        self._address, self._looks = address, looks
-
-    def get(self, path: str, **query: object) -> Object:
-        """Return an object of the API."""
-        del query
-        if path == "/api/v1/nodes":
-            return NODES
-        if path.endswith("/services/kubernetes"):
-            return {"spec": {"clusterIP": "10.112.0.1"}}
-        self._looks -= 1
-        known = [{"ip": self._address}] if self._looks < 0 else []
-        node = {"spec": {"hostNetwork": True}, "status": {"podIPs": [{"ip": "172.18.0.2"}]}}
-        return {"items": [node, {"spec": {}, "status": {"podIPs": known}}]}
-
-
-@pytest.fixture(autouse=True)
-def interfaces(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses of the node's interfaces; a test can add some."""
-    found = ["172.18.0.2"]
-
-    def shown(_node: str, _argv: object) -> str:
-        return json.dumps([{}, {"addr_info": [*({"local": each} for each in found), {}]}])
-
-    monkeypatch.setattr(remote, "in_node", shown)
-    return found
-
-
-def site(address: str, looks: int = 0) -> KindSite:
-    return KindSite(None, NewCluster(address, looks), ("one",))
-
-
-def test_ranges_wait_for_an_address_of_a_pod_in_a_new_cluster() -> None:
-    assert "10.244.0.0/15" not in unused_ranges(site("10.244.0.7", looks=2))
-
-
-def test_ranges_of_other_clusters_are_free() -> None:
-    free = unused_ranges(site("10.111.0.7"))
-    assert {"10.244.0.0/15", "10.96.0.0/15", "198.18.0.0/15"} <= set(free)
-
-
-def test_range_of_another_bridge_of_a_node_is_not_free(interfaces: list[str]) -> None:
-    """Catches: an implementation blamed for a destination that the node itself cannot reach."""
-    interfaces.append("10.244.0.1")
-    assert "10.244.0.0/15" not in unused_ranges(site("10.111.0.7"))
-
-
-def test_no_range_is_free_when_the_ranges_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    def give_up(*_: object) -> None:
-        raise DeadlineError("waited for a pod with an address")
-
-    monkeypatch.setattr(remote, "eventually", give_up)
-    assert not unused_ranges(site("10.244.0.7"))
 
 
 def test_every_probed_application_is_made_early() -> None:
@@ -220,15 +151,6 @@ def test_pods_of_a_check_are_on_its_node() -> None:
         assert {template.order.node for template in orders.templates} <= {"n-1"}
 
 
-def test_ipv6_has_listeners_where_pods_have_ipv6() -> None:
-    """Catches: IPv6 checks that fail because no listener has an IPv6 address."""
-    assert Need.REMOTE_ADDRESSES in needs_met(unused_ranges(site("fd00:10:244::7")), 6)
-    assert Need.REMOTE_ADDRESSES not in needs_met(unused_ranges(site("2a00::7")), 6)
-    four = unused_ranges(site("10.111.0.7"))
-    assert Need.REMOTE_ADDRESSES in needs_met(four, 4)
-    assert Need.REMOTE_ADDRESSES not in needs_met(four, 6)
-
-
 class Logs(Cluster):
     """A cluster that has the logs of some containers."""
 
@@ -276,16 +198,6 @@ def test_container_that_did_not_start_is_not_a_refusal() -> None:
 
     assert state.stage is PodStage.BROKEN
     assert state.reason == "fsm-init could not be started: StartError: runc create failed"
-
-
-def test_every_address_that_a_check_dials_directly_is_answered() -> None:
-    """Catches: a correct implementation that fails on kind, and packets sent to strangers."""
-    for family, address in ((4, "10.111.0.7"), (6, "fd00:10:111::7")):
-        ranges = unused_ranges(site(address))
-        assert {Need.REMOTE_ADDRESSES, Need.PRIVATE_ADDRESSES} <= needs_met(ranges, family)
-        answered = [ip_network(each) for each in ranges]
-        named = map(ip_address, REMOTE_HOSTS[family])
-        assert [each for each in named if not any(each in network for network in answered)] == []
 
 
 def test_connection_of_an_agent_has_all_that_a_connection_has() -> None:
