@@ -112,14 +112,7 @@ class KubernetesBackend:
             undo.callback(self.pool.close)
             self.probed_pods = ProbedPods(self.pool)
             self.workload_objects = WorkloadObjects(self.pool)
-            # Only the named nodes are sure to take our pods.
-            server, client = (self.pool.place(name, *nodes) for name in ("server", "client"))
-            hosts = {
-                node: self.pool.place(f"node-{number}", node, host_network=True)
-                for number, node in enumerate(nodes or ("",), 1)
-                if on_nodes
-            }
-            self.world = World(server, client, hosts or dict.fromkeys(nodes or ("",), client))
+            self.world = _world(self.pool, nodes or ("",), on_nodes=on_nodes)
             self._undo = undo.pop_all()
         self._up = False
         self._remote_ranges: Sequence[str] = ()
@@ -312,6 +305,24 @@ class KubernetesBackend:
                 self._shared[site.order.key] = site
         self.pool.keep_spare(site for site in sites if id(site.order) in fresh)
         return sites
+
+
+def _world(pool: PodPool, nodes: Sequence[str], *, on_nodes: bool) -> World:
+    """Create the places outside the mesh.
+
+    Args:
+        pool: Creates the pods.
+        nodes: The named nodes, which alone are sure to take our pods; one empty name for any node.
+        on_nodes: Whether pods in the network of a node are permitted.
+    """
+    server, client = (pool.place(name, *nodes) for name in ("server", "client"))
+    if not on_nodes:
+        return World(server, client, dict.fromkeys(nodes, client))
+    hosts = {
+        node: pool.place(f"node-{number}", node, host_network=True)
+        for number, node in enumerate(nodes, 1)
+    }
+    return World(server, client, hosts)
 
 
 def _is_lost(site: PooledPod) -> bool:
