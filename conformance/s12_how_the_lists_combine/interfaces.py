@@ -21,6 +21,9 @@ from pytest_fsmredir import (
 )
 from pytest_fsmredir.model.vocabulary import EXAMPLE_PORTS, MESH_EXCLUDED_INTERFACES
 
+LONGEST_NAME = "net1-of-15-byte"
+"""The longest name of an interface (IFNAMSIZ in linux/if.h counts a final zero)."""
+
 section = Section(12, Profile.EXCLUSIONS, {Feature.NETWORK_INTERFACE_EXCLUSION})
 
 
@@ -34,10 +37,12 @@ def _assert_direct_on_eth0(mesh: Mesh, pod: Pod) -> None:
     assert mesh.client.connect(pod, 8080).direct
 
 
-def _assert_captured_on_net1(mesh: Mesh, pod: Pod, second: SecondInterface) -> None:
+def _assert_captured_on_net1(
+    mesh: Mesh, pod: Pod, second: SecondInterface, name: str = "net1"
+) -> None:
     beyond, own = second.remote_address(), second.interface_address(pod)
-    assert pod.connect(beyond, 8080, interface="net1").captured_outbound
-    assert mesh.client.connect(own, 8080, interface="net1").captured_inbound
+    assert pod.connect(beyond, 8080, interface=name).captured_outbound
+    assert mesh.client.connect(own, 8080, interface=name).captured_inbound
 
 
 def _assert_direct_on_net1(mesh: Mesh, pod: Pod, second: SecondInterface) -> None:
@@ -90,14 +95,19 @@ def test_interface_names_are_compared_in_full(mesh: Mesh, second: SecondInterfac
 
 
 @section.check("MULTI-005", "12.5", families=(4,))
-def test_interface_name_too_long_is_never_half_honoured(mesh: Mesh) -> None:
+def test_interface_name_too_long_is_never_half_honoured(
+    mesh: Mesh, programmer: Programmer, second: SecondInterface
+) -> None:
     """An interface name that is longer than the kernel allows SHOULD be refused or match
     nothing."""
-    lists = {MESH_EXCLUDED_INTERFACES: ["eth0-and-twelve-bytes"]}
+    control, pod = (second.bare_pod(interface=LONGEST_NAME) for _ in range(2))
 
-    _assert_captured_on_eth0(mesh, mesh.pod())
-    if mesh.try_pod(mesh_config=lists).accepted:
-        _assert_captured_on_eth0(mesh, mesh.pod(mesh_config=lists))
+    programmer.program(control)
+    _assert_captured_on_net1(mesh, control, second, LONGEST_NAME)
+    lists = {MESH_EXCLUDED_INTERFACES: [f"{LONGEST_NAME}-and-more"]}
+    if programmer.try_program(pod, mesh_config=lists).accepted:
+        _assert_captured_on_eth0(mesh, pod)
+        _assert_captured_on_net1(mesh, pod, second, LONGEST_NAME)
 
 
 @section.check("INIT-016", "12.5", profile=Profile.LIFECYCLE, families=(4,))

@@ -255,8 +255,12 @@ class SecondInterface(Protocol):
         """Return such a pod, programmed; see :meth:`pytest_fsmredir.backends.base.Mesh.pod`."""
         ...
 
-    def bare_pod(self) -> Pod:
-        """Return such a pod, fresh and unprogrammed."""
+    def bare_pod(self, *, interface: str = "net1") -> Pod:
+        """Return such a pod, fresh and unprogrammed.
+
+        Args:
+            interface: The name of the second interface.
+        """
         ...
 
     def address(self, pod: Pod) -> str:
@@ -264,11 +268,11 @@ class SecondInterface(Protocol):
         ...
 
     def interface_address(self, pod: Pod) -> str:
-        """Return the address of the interface ``net1``."""
+        """Return the address of the second interface."""
         ...
 
     def remote_address(self) -> str:
-        """Return a remote address that ``net1`` leads to."""
+        """Return a remote address that the second interface leads to."""
         ...
 
 

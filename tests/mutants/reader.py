@@ -29,6 +29,7 @@ class Reader:
 
     ports: Ports = lambda text: [parse_port(text)]
     ranges: Ranges = lambda text: [parse_ip_range(text)]
+    interface: Callable[[str], str] = parse_interface
     lists: Callable[[Configuration], dict[ListName, tuple[str, ...]]] = lambda configuration: (
         configuration.effective()
     )
@@ -40,7 +41,7 @@ class Reader:
         try:
             ports = [_flat(self.ports(item) for item in lists[name]) for name in PORT_LISTS]
             ranges = [_flat(self.ranges(item) for item in lists[name]) for name in IP_RANGE_LISTS]
-            interfaces = map(parse_interface, lists[ListName.NETWORK_INTERFACE_EXCLUSION])
+            interfaces = map(self.interface, lists[ListName.NETWORK_INTERFACE_EXCLUSION])
             return Policy(
                 outbound_ip_range_exclusion_list=ranges[0],
                 outbound_ip_range_inclusion_list=ranges[1],

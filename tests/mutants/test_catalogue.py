@@ -99,6 +99,7 @@ CONFIGURATIONS = (
     Configuration({_INCLUDED: "0.0.0.0/0, 10.0.0.0/8"}),
     Configuration({_INCLUDED: "1.1.1.1/32"}, {"outboundIPRangeInclusionList": ["1.1.1.1/32"]}),
     Configuration({}, {"networkInterfaceExclusionList": ["net1"]}),
+    Configuration({}, {"networkInterfaceExclusionList": ["a-name-of-over-15-bytes"]}),
     Configuration({_OUTBOUND: "6379,7070"}, {"outboundPortExclusionList": [7070, 9090]}),
     Configuration({_INBOUND: "6379,7070"}, {"inboundPortExclusionList": [7070, 9090]}),
     Configuration({_EXCLUDED: "1.1.1.1/32"}, {"outboundIPRangeExclusionList": ["3.3.3.3/32"]}),

@@ -68,6 +68,7 @@ KINDS = (
         "The configuration is refused, or read in another way than as lists of the pod.",
         """
         empty-annotation-clears-mesh bad-port-skipped large-port-skipped large-port-wraps
+        interface-name-cut
         port-clamped port-by-leading-digits port-span-by-its-ends port-with-zero-is-octal
         port-0-skipped bad-item-skipped-unless-last bad-range-skipped bare-address-is-a-network
         short-range-by-inet-aton bad-port-of-mesh-skipped bad-range-of-mesh-skipped

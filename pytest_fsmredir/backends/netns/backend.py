@@ -33,7 +33,7 @@ from pytest_fsmredir.backends.netns.sabotage import (
 )
 from pytest_fsmredir.backends.netns.sandbox import MakeSidecar, Sandbox
 from pytest_fsmredir.backends.netns.steps import Steps, steps
-from pytest_fsmredir.backends.netns.wiring import VethLink, wire_world
+from pytest_fsmredir.backends.netns.wiring import SECOND_INTERFACE, VethLink, wire_world
 from pytest_fsmredir.backends.pod_parts import Memory
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.backends.protocols import Wanted
@@ -176,7 +176,12 @@ class NetnsBackend:
         return self._shared[key]
 
     def new_site(
-        self, configuration: Configuration, second_interface: bool, family: int | None = None
+        self,
+        configuration: Configuration,
+        second_interface: bool,
+        family: int | None = None,
+        *,
+        interface: str = SECOND_INTERFACE,
     ) -> Sandbox:
         """Return a new, unprogrammed pod.
 
@@ -184,9 +189,10 @@ class NetnsBackend:
             configuration: The configuration of its next programming.
             second_interface: Give it a second interface and a second address.
             family: Its only IP version; None for all versions of the backend.
+            interface: The name of the second interface.
         """
         if second_interface:
-            site = self._site(self._links.larger())
+            site = self._site(self._links.larger(interface))
         elif family is None or self.families == (family,):
             site = self._reserve.take()
         else:

@@ -24,7 +24,11 @@ from pytest_fsmredir.backends.netns.programming import (
     NetnsProgrammer,
     NetnsSabotage,
 )
-from pytest_fsmredir.backends.netns.wiring import BEHIND_SECOND_INTERFACE, wire_nested
+from pytest_fsmredir.backends.netns.wiring import (
+    BEHIND_SECOND_INTERFACE,
+    SECOND_INTERFACE,
+    wire_nested,
+)
 from pytest_fsmredir.backends.places import APP_UID
 from pytest_fsmredir.traffic.host import Host
 
@@ -74,20 +78,20 @@ class NetnsSecondInterface(SecondInterface):
             annotations, mesh_config, fresh=fresh, second_interface=True
         )
 
-    def bare_pod(self) -> NetnsPod:
+    def bare_pod(self, *, interface: str = SECOND_INTERFACE) -> NetnsPod:
         """Return an unprogrammed pod."""
-        return self._mesh.new_pod(second_interface=True)
+        return self._mesh.new_pod(second_interface=True, interface=interface)
 
     def address(self, pod: Pod) -> str:
         """Return the second address on the first interface."""
         return own_pod(pod).address_on(0, 1)
 
     def interface_address(self, pod: Pod) -> str:
-        """Return the address of the interface ``net1``."""
+        """Return the address of the second interface."""
         return own_pod(pod).address_on(1, 0)
 
     def remote_address(self) -> str:
-        """Return a remote address that ``net1`` leads to."""
+        """Return a remote address that the second interface leads to."""
         return str(ip_network(BEHIND_SECOND_INTERFACE[self._mesh.family])[10])
 
 

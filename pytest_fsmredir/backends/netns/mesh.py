@@ -20,7 +20,7 @@ from pytest_fsmredir.backends.netns.programs import Confinement
 from pytest_fsmredir.backends.netns.sabotage import Disturbance
 from pytest_fsmredir.backends.netns.sandbox import Sandbox
 from pytest_fsmredir.backends.netns.source import NetnsSource
-from pytest_fsmredir.backends.netns.wiring import CLIENT, NODE, SERVER
+from pytest_fsmredir.backends.netns.wiring import CLIENT, NODE, SECOND_INTERFACE, SERVER
 from pytest_fsmredir.backends.places import (
     is_loopback,
     remote_subnet,
@@ -150,11 +150,13 @@ class NetnsMesh:
         configuration: Configuration | None = None,
         *,
         second_interface: bool = False,
+        interface: str = SECOND_INTERFACE,
         single_family: bool = False,
     ) -> NetnsPod:
         """Return a new, unprogrammed pod, which is removed when the check ends."""
         only = self.family if single_family else None
-        site = self.backend.new_site(configuration or Configuration(), second_interface, only)
+        asked = configuration or Configuration()
+        site = self.backend.new_site(asked, second_interface, only, interface=interface)
         self.undo.callback(site.close)
         return self.adopt(site)
 

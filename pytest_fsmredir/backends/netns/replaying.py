@@ -25,7 +25,14 @@ from pytest_fsmredir.backends.netns.pods import NetnsPod
 from pytest_fsmredir.backends.netns.programs import Confinement
 from pytest_fsmredir.backends.netns.sabotage import Disturbance
 from pytest_fsmredir.backends.netns.sandbox import Sandbox
-from pytest_fsmredir.backends.netns.wiring import CLIENT, NODE, SERVER, SILENT, VethLink
+from pytest_fsmredir.backends.netns.wiring import (
+    CLIENT,
+    NODE,
+    SECOND_INTERFACE,
+    SERVER,
+    SILENT,
+    VethLink,
+)
 from pytest_fsmredir.backends.places import is_loopback
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError, ConfigurationError, NotApplicableError
@@ -136,7 +143,12 @@ class ReplayBackend(NetnsBackend):
         return self.rebuilt(iptables)
 
     def new_site(
-        self, configuration: Configuration, second_interface: bool, family: int | None = None
+        self,
+        configuration: Configuration,
+        second_interface: bool,
+        family: int | None = None,
+        *,
+        interface: str = SECOND_INTERFACE,
     ) -> Sandbox:
         """Raise: there is one pod.
 

@@ -58,11 +58,15 @@ class Links:
         self._single += 1
         return (link_of(self._single, "eth0", (family,), kind=0),)
 
-    def larger(self) -> tuple[VethLink, ...]:
-        """Return the links of the next pod with a second address and a second interface."""
+    def larger(self, interface: str) -> tuple[VethLink, ...]:
+        """Return the links of the next pod with a second address and a second interface.
+
+        Args:
+            interface: The name of the second interface.
+        """
         self._larger += 1
         number = self._larger
         primary = link_of(number, "eth0", self._families, kind=0)
         extra = link_of(number, "eth0", self._families, kind=2).addresses
         both = VethLink("eth0", primary.outside, primary.addresses + extra, number)
-        return (both, link_of(number, "net1", self._families, kind=1))
+        return (both, link_of(number, interface, self._families, kind=1))

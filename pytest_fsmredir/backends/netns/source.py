@@ -10,6 +10,7 @@ from pytest_fsmredir.backends.netns.programs import Confinement, Toolbox
 from pytest_fsmredir.backends.netns.sabotage import Disturbance
 from pytest_fsmredir.backends.netns.sandbox import Sandbox
 from pytest_fsmredir.backends.netns.steps import Steps
+from pytest_fsmredir.backends.netns.wiring import SECOND_INTERFACE
 from pytest_fsmredir.backends.pod_parts import Memory
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.implementations.base import IptablesVariant
@@ -44,7 +45,12 @@ class NetnsSource(Protocol):
         ...
 
     def new_site(
-        self, configuration: Configuration, second_interface: bool, family: int | None = None
+        self,
+        configuration: Configuration,
+        second_interface: bool,
+        family: int | None = None,
+        *,
+        interface: str = SECOND_INTERFACE,
     ) -> Sandbox:
         """Return a new, unprogrammed pod; with a family, it has only that IP version."""
         ...

@@ -36,6 +36,7 @@ SERVER = {4: "198.51.100.10", 6: "2001:db8:5::10"}
 CLIENT = {4: "203.0.113.20", 6: "2001:db8:c::20"}
 SILENT = {4: "203.0.113.99", 6: "2001:db8:c::99"}
 NODE = {4: "192.0.2.1", 6: "2001:db8:a::1"}
+SECOND_INTERFACE = "net1"
 BEHIND_SECOND_INTERFACE = {4: "198.19.0.0/16", 6: "2001:db8:ffff::/48"}
 
 _SO_RCVBUFFORCE = 33  # linux/socket.h

@@ -11,6 +11,7 @@ from pytest_fsmredir.model.configuration import (
     IP_RANGE_LISTS,
     PORT_LISTS,
     Configuration,
+    parse_interface,
     parse_ip_range,
     parse_port,
 )
@@ -252,6 +253,12 @@ def _ranges(name: str, what: str, source: str, ranges: Ranges) -> Mutant:
 
 
 MUTANTS = (
+    Mutant(
+        name="interface-name-cut",
+        what="a name of an interface that is too long is cut to 15 bytes",
+        source="catalogue MULTI-005",
+        read=Reader(interface=lambda text: parse_interface(text[:15])),
+    ),
     _ports("bad-port-skipped", "a malformed port is skipped", "B14, F02", or_none(parse_port)),
     _ports("large-port-skipped", "port 70000 is accepted and forgotten", "F02", _positive),
     _ports("large-port-wraps", "port 70000 is taken as 4464", "F02: 16 bits", _modulo),
