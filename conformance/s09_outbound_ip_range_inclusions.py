@@ -8,16 +8,13 @@ from pytest_fsmredir import (
     MUST,
     Address,
     Feature,
-    ForeignPrograms,
-    ForgedPackets,
-    KernelSettings,
     Mesh,
     Need,
     Profile,
     Programmer,
+    SearchTools,
     SecondInterface,
     Section,
-    Taps,
     range_of,
     ranges_around,
     search_pod,
@@ -106,13 +103,11 @@ def test_inclusion_of_the_own_address_captures_nothing_else(
 
 
 @section.check("ALL-005", "9.2", needs={Need.CLIENT_ADDRESSES})
-def test_every_flow_follows_the_included_ranges(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
-) -> None:
+def test_every_flow_follows_the_included_ranges(mesh: Mesh, tools: SearchTools) -> None:
     """With dozens of included IP ranges of both scopes, exactly the connections to their addresses
     MUST be captured, of all that there can be."""
     ranges, example = AWKWARD_RANGES[mesh.family], EXAMPLE_INCLUSIONS[mesh.family][INCLUDED_RANGES]
     before, after = AROUND_INCLUSIONS[mesh.family]
     lists = {INCLUDED_RANGES: ",".join([before, example, *ranges[:-10], after])}
     of_mesh = {MESH_INCLUDED_RANGES: ranges[-10:]}
-    assert search_pod(mesh, programs, kernel, taps, forged, MUST, lists, mesh_config=of_mesh).agrees
+    assert search_pod(mesh, tools, MUST, lists, mesh_config=of_mesh).agrees

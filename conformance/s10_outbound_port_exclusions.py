@@ -6,16 +6,13 @@ from pytest_fsmredir import (
     MUST,
     Address,
     Feature,
-    ForeignPrograms,
-    ForgedPackets,
-    KernelSettings,
     Mesh,
     Need,
     Profile,
     Programmer,
+    SearchTools,
     SecondInterface,
     Section,
-    Taps,
     search_pod,
 )
 from pytest_fsmredir.model.vocabulary import (
@@ -100,20 +97,14 @@ def test_reserved_numbers_can_be_excluded_outbound(mesh: Mesh, programmer: Progr
 
 
 @section.check("ALL-003", "10.1", features=PORT_EXCLUSIONS, needs={Need.CLIENT_ADDRESSES})
-def test_every_flow_follows_the_port_lists(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
-) -> None:
+def test_every_flow_follows_the_port_lists(mesh: Mesh, tools: SearchTools) -> None:
     """With port exclusions, exactly the connections to the listed ports MUST be direct, of all
     that there can be."""
-    assert search_pod(mesh, programs, kernel, taps, forged, MUST, EXAMPLE_PORTS).agrees
+    assert search_pod(mesh, tools, MUST, EXAMPLE_PORTS).agrees
 
 
 @section.check("ALL-010", "10.1", needs={Need.CLIENT_ADDRESSES})
-def test_every_flow_follows_the_outbound_port_list(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
-) -> None:
+def test_every_flow_follows_the_outbound_port_list(mesh: Mesh, tools: SearchTools) -> None:
     """With an outbound port exclusion alone, exactly the connections to its port MUST be direct,
     of all that there can be."""
-    assert search_pod(
-        mesh, programs, kernel, taps, forged, MUST, {EXCLUDED_OUTBOUND_PORTS: "5432"}
-    ).agrees
+    assert search_pod(mesh, tools, MUST, {EXCLUDED_OUTBOUND_PORTS: "5432"}).agrees

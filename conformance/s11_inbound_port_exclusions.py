@@ -6,16 +6,13 @@ from pytest_fsmredir import (
     MUST,
     Address,
     Feature,
-    ForeignPrograms,
-    ForgedPackets,
-    KernelSettings,
     Mesh,
     Need,
     Profile,
+    SearchTools,
     SecondInterface,
     Section,
     Sidecars,
-    Taps,
     search_pod,
 )
 from pytest_fsmredir.model.vocabulary import EXCLUDED_INBOUND_PORTS, SEED_INBOUND_PORTS
@@ -84,11 +81,7 @@ def test_excluded_inbound_port_is_direct_at_every_address(
 
 
 @section.check("ALL-011", "11.1", needs={Need.CLIENT_ADDRESSES})
-def test_every_flow_follows_the_inbound_port_list(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
-) -> None:
+def test_every_flow_follows_the_inbound_port_list(mesh: Mesh, tools: SearchTools) -> None:
     """With an inbound port exclusion alone, exactly the connections to its port MUST be direct, of
     all that there can be."""
-    assert search_pod(
-        mesh, programs, kernel, taps, forged, MUST, {EXCLUDED_INBOUND_PORTS: "9443"}
-    ).agrees
+    assert search_pod(mesh, tools, MUST, {EXCLUDED_INBOUND_PORTS: "9443"}).agrees

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_fsmredir.backends.facets import NestedContainers as NestedContainers
     from pytest_fsmredir.backends.facets import Programmer as Programmer
     from pytest_fsmredir.backends.facets import Sabotage as Sabotage
+    from pytest_fsmredir.backends.facets import SearchTools as SearchTools
     from pytest_fsmredir.backends.facets import SecondInterface as SecondInterface
     from pytest_fsmredir.backends.facets import Sidecars as Sidecars
     from pytest_fsmredir.backends.facets import SingleFamily as SingleFamily
@@ -78,7 +79,8 @@ _NAMES = {
     "backends.base": ("Mesh", "Place", "Pod"),
     "backends.facets": (
         "FarEnds", "ForeignPrograms", "ForgedPackets", "KernelSettings", "NestedContainers",
-        "Programmer", "Sabotage", "SecondInterface", "Sidecars", "SingleFamily", "Taps",
+        "Programmer", "Sabotage", "SearchTools", "SecondInterface", "Sidecars", "SingleFamily",
+        "Taps",
     ),
     "backends.needs": ("Need",),
     "backends.programming": ("Programming",),

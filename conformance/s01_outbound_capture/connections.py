@@ -8,16 +8,13 @@ from pytest_fsmredir import (
     MUST,
     Acceptor,
     Address,
-    ForeignPrograms,
-    ForgedPackets,
-    KernelSettings,
     Mesh,
     Need,
     Profile,
+    SearchTools,
     SecondInterface,
     Section,
     Sidecars,
-    Taps,
     Workloads,
     search_pod,
 )
@@ -132,23 +129,18 @@ def test_ipv4_mapped_connection_is_captured(mesh: Mesh) -> None:
 
 
 @section.check("ALL-001", "1.1", needs={Need.CLIENT_ADDRESSES})
-def test_every_flow_is_treated_as_required(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
-) -> None:
+def test_every_flow_is_treated_as_required(mesh: Mesh, tools: SearchTools) -> None:
     """Every TCP connection, whatever its addresses, ports, user, group and header, MUST go where
     it has to in a pod without lists, and UDP and ICMP MUST pass untouched."""
-    assert search_pod(mesh, programs, kernel, taps, forged, MUST, {}).agrees
+    assert search_pod(mesh, tools, MUST, {}).agrees
 
 
 @section.check("ALL-008", "1.1", needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_of_two_interfaces_is_treated_as_required(
     mesh: Mesh,
-    programs: ForeignPrograms,
-    kernel: KernelSettings,
-    taps: Taps,
-    forged: ForgedPackets,
+    tools: SearchTools,
     second: SecondInterface,
 ) -> None:
     """In a pod with two interfaces and several addresses, every TCP connection MUST go where it
     has to."""
-    assert search_pod(mesh, programs, kernel, taps, forged, MUST, {}, second).agrees
+    assert search_pod(mesh, tools, MUST, {}, second).agrees

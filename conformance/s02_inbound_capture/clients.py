@@ -14,10 +14,10 @@ from pytest_fsmredir import (
     Flow,
     ForeignPrograms,
     ForgedPackets,
-    KernelSettings,
     Mesh,
     Need,
     Profile,
+    SearchTools,
     SecondInterface,
     Section,
     Taps,
@@ -169,12 +169,9 @@ def test_ip_options_of_a_client_do_not_leak(mesh: Mesh) -> None:
 @section.check("ALL-012", "2.4", needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_of_two_interfaces_is_treated_as_recommended(
     mesh: Mesh,
-    programs: ForeignPrograms,
-    kernel: KernelSettings,
-    taps: Taps,
-    forged: ForgedPackets,
+    tools: SearchTools,
     second: SecondInterface,
 ) -> None:
     """In a pod with two interfaces and several addresses, every connection to another address than
     the first one SHOULD be captured inbound."""
-    assert search_pod(mesh, programs, kernel, taps, forged, SHOULD, {}, second).agrees
+    assert search_pod(mesh, tools, SHOULD, {}, second).agrees

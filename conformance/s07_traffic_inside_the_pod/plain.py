@@ -7,16 +7,13 @@ from pytest_fsmredir import (
     Acceptor,
     Address,
     Feature,
-    ForeignPrograms,
-    ForgedPackets,
-    KernelSettings,
     Mesh,
     Need,
     Profile,
+    SearchTools,
     SecondInterface,
     Section,
     Sidecars,
-    Taps,
     Workloads,
     search_pod,
 )
@@ -153,9 +150,7 @@ def test_own_address_is_direct_on_an_excluded_outbound_port(mesh: Mesh) -> None:
 
 
 @section.check("ALL-002", "7.3", needs={Need.CLIENT_ADDRESSES})
-def test_every_flow_is_treated_as_recommended(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
-) -> None:
+def test_every_flow_is_treated_as_recommended(mesh: Mesh, tools: SearchTools) -> None:
     """Every connection inside the pod, and every rarer packet, SHOULD go where it has to in a pod
     without lists."""
-    assert search_pod(mesh, programs, kernel, taps, forged, SHOULD, {}).agrees
+    assert search_pod(mesh, tools, SHOULD, {}).agrees

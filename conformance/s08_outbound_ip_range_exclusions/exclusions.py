@@ -10,15 +10,13 @@ from pytest_fsmredir import (
     Address,
     Feature,
     ForeignPrograms,
-    ForgedPackets,
-    KernelSettings,
     Mesh,
     Need,
     Profile,
     Programmer,
+    SearchTools,
     SecondInterface,
     Section,
-    Taps,
     range_of,
     ranges_around,
     search_pod,
@@ -124,23 +122,16 @@ def test_exclusion_of_the_own_address_exempts_nothing_else(
 
 
 @section.check("ALL-004", "8.2", needs={Need.CLIENT_ADDRESSES})
-def test_every_flow_follows_the_excluded_ranges(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
-) -> None:
+def test_every_flow_follows_the_excluded_ranges(mesh: Mesh, tools: SearchTools) -> None:
     """With IP range exclusions, exactly the connections to listed addresses MUST be direct, of all
     that there can be."""
-    assert search_pod(
-        mesh, programs, kernel, taps, forged, MUST, EXAMPLE_EXCLUSIONS[mesh.family]
-    ).agrees
+    assert search_pod(mesh, tools, MUST, EXAMPLE_EXCLUSIONS[mesh.family]).agrees
 
 
 @section.check("ALL-013", "8.2", features=EXCLUSIONS, needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_of_two_interfaces_follows_the_exclusions(
     mesh: Mesh,
-    programs: ForeignPrograms,
-    kernel: KernelSettings,
-    taps: Taps,
-    forged: ForgedPackets,
+    tools: SearchTools,
     second: SecondInterface,
 ) -> None:
     """In a pod with two interfaces and all exclusion lists, exactly the connections to listed
@@ -149,4 +140,4 @@ def test_every_flow_of_two_interfaces_follows_the_exclusions(
     # Ports have to be exempt on either interface in addresses that no range exempts.
     ranges = {4: beyond, 6: RANGES_OF_THE_OTHER_FAMILY[6]}
     lists = {**EXAMPLE_PORTS, EXCLUDED_RANGES: ranges[mesh.family]}
-    assert search_pod(mesh, programs, kernel, taps, forged, MUST, lists, second).agrees
+    assert search_pod(mesh, tools, MUST, lists, second).agrees

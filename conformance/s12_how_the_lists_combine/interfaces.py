@@ -6,17 +6,14 @@ from pytest_fsmredir import (
     MUST,
     SHOULD,
     Feature,
-    ForeignPrograms,
-    ForgedPackets,
-    KernelSettings,
     Mesh,
     Need,
     Pod,
     Profile,
     Programmer,
+    SearchTools,
     SecondInterface,
     Section,
-    Taps,
     search_pod,
 )
 from pytest_fsmredir.model.vocabulary import EXAMPLE_PORTS, MESH_EXCLUDED_INTERFACES
@@ -138,32 +135,22 @@ _WITH_PORTS = {
 @section.check("ALL-009", "12.5", features=_WITH_PORTS, needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_follows_the_interface_list(
     mesh: Mesh,
-    programs: ForeignPrograms,
-    kernel: KernelSettings,
-    taps: Taps,
-    forged: ForgedPackets,
+    tools: SearchTools,
     second: SecondInterface,
 ) -> None:
     """With one of two interfaces excluded, exactly the connections that use it SHOULD be direct,
     of all that there can be."""
     lists = {MESH_EXCLUDED_INTERFACES: ["net1"]}
-    assert search_pod(
-        mesh, programs, kernel, taps, forged, SHOULD, EXAMPLE_PORTS, second, lists
-    ).agrees
+    assert search_pod(mesh, tools, SHOULD, EXAMPLE_PORTS, second, lists).agrees
 
 
 @section.check("ALL-015", "12.1", features=_WITH_PORTS, needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_follows_the_other_lists_beside_the_interface_list(
     mesh: Mesh,
-    programs: ForeignPrograms,
-    kernel: KernelSettings,
-    taps: Taps,
-    forged: ForgedPackets,
+    tools: SearchTools,
     second: SecondInterface,
 ) -> None:
     """With one of two interfaces excluded, each port list MUST act in its own direction only, and
     reserved ports keep their meaning, on the other interface."""
     lists = {MESH_EXCLUDED_INTERFACES: ["net1"]}
-    assert search_pod(
-        mesh, programs, kernel, taps, forged, MUST, EXAMPLE_PORTS, second, lists
-    ).agrees
+    assert search_pod(mesh, tools, MUST, EXAMPLE_PORTS, second, lists).agrees

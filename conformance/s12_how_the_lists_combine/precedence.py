@@ -8,16 +8,13 @@ from pytest_fsmredir import (
     MUST,
     SHOULD,
     Feature,
-    ForeignPrograms,
-    ForgedPackets,
-    KernelSettings,
     Mesh,
     Need,
     Pod,
     Profile,
     Programmer,
+    SearchTools,
     Section,
-    Taps,
     range_of,
     search_pod,
 )
@@ -202,22 +199,18 @@ def test_exclusions_of_the_mesh_win_over_a_pods_inclusions(
 
 
 @section.check("ALL-006", "12.3", features=ALL_LISTS, needs={Need.CLIENT_ADDRESSES})
-def test_every_flow_follows_all_lists(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
-) -> None:
+def test_every_flow_follows_all_lists(mesh: Mesh, tools: SearchTools) -> None:
     """With all four lists at once, every connection SHOULD follow them, and exclusions first."""
     lists = _all_lists(mesh)
-    assert search_pod(mesh, programs, kernel, taps, forged, SHOULD, lists).agrees
+    assert search_pod(mesh, tools, SHOULD, lists).agrees
 
 
 @section.check("ALL-014", "12.1", features=ALL_LISTS, needs={Need.CLIENT_ADDRESSES})
-def test_every_flow_follows_each_list_in_its_own_direction(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
-) -> None:
+def test_every_flow_follows_each_list_in_its_own_direction(mesh: Mesh, tools: SearchTools) -> None:
     """With all four lists at once, each list MUST act in its own direction only, on every
     connection that there can be."""
     lists = _all_lists(mesh)
-    assert search_pod(mesh, programs, kernel, taps, forged, MUST, lists).agrees
+    assert search_pod(mesh, tools, MUST, lists).agrees
 
 
 def _all_lists(mesh: Mesh) -> dict[str, str]:

@@ -11,17 +11,14 @@ from pytest_fsmredir import (
     Case,
     Direction,
     Feature,
-    ForeignPrograms,
-    ForgedPackets,
-    KernelSettings,
     Mesh,
     Need,
     Place,
     Profile,
     Programmer,
     Route,
+    SearchTools,
     Section,
-    Taps,
     ends,
     range_of,
     search_pod,
@@ -185,9 +182,7 @@ def test_plain_exclusion_items_of_either_scope_keep_their_meaning(mesh: Mesh) ->
 
 
 @section.check("ALL-007", "13.7", features=EXCLUSIONS, needs={Need.CLIENT_ADDRESSES})
-def test_every_flow_follows_long_lists(
-    mesh: Mesh, programs: ForeignPrograms, kernel: KernelSettings, taps: Taps, forged: ForgedPackets
-) -> None:
+def test_every_flow_follows_long_lists(mesh: Mesh, tools: SearchTools) -> None:
     """With dozens of ranges and more than 100 ports of both scopes in each exclusion list, every
     connection that there can be MUST follow them."""
     # One match holds 15 ports, so 105 ports fill 7 matches, and one more port needs another match.
@@ -204,7 +199,7 @@ def test_every_flow_follows_long_lists(
         MESH_EXCLUDED_INBOUND_PORTS: inbound[:10],
         MESH_EXCLUDED_RANGES: ranges[-10:],
     }
-    assert search_pod(mesh, programs, kernel, taps, forged, MUST, lists, mesh_config=of_mesh).agrees
+    assert search_pod(mesh, tools, MUST, lists, mesh_config=of_mesh).agrees
 
 
 def _text(items: Iterable[object]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from pytest_fsmredir.backends.base import Place, Pod
@@ -17,7 +18,7 @@ from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import Completed
 from pytest_fsmredir.model.claims import Statement
-from pytest_fsmredir.model.facets import Facet, facet, needs_met_by
+from pytest_fsmredir.model.facets import Facet, facet, needs_met_by, together
 from pytest_fsmredir.traffic.connection import Connection
 from pytest_fsmredir.traffic.correspondent import Correspondent
 from pytest_fsmredir.traffic.packet import Packet
@@ -239,6 +240,24 @@ class KernelSettings(Protocol):
     def forget_gateway(self, pod: Pod) -> None:
         """Make a fresh pod resolve its gateway's link address again when it next sends a packet."""
         ...
+
+
+@together
+@dataclass(frozen=True)
+class SearchTools:
+    """What a search of every flow needs: the facets that read rules, and that send any packet.
+
+    Attributes:
+        programs: Read the rules of a pod.
+        kernel: Makes connections request ECN.
+        taps: Show packets that no socket sends.
+        forged: Sends them.
+    """
+
+    programs: ForeignPrograms
+    kernel: KernelSettings
+    taps: Taps
+    forged: ForgedPackets
 
 
 @facet(Need.SECOND_INTERFACE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, get_type_hints
 
 from pytest_fsmredir.errors import CatalogueError
 
@@ -16,6 +16,7 @@ Class = TypeVar("Class", bound=type)
 Facet = TypeVar("Facet")
 
 _NEEDS = "__fsm_needs__"
+_PARTS = "__fsm_parts__"
 
 
 class FacetSource(Protocol):
@@ -38,6 +39,13 @@ def facet(*needs: str) -> Callable[[Class], Class]:
         return kind
 
     return mark
+
+
+def together(kind: Class) -> Class:
+    """Register a dataclass of facets; a check that asks for it asks for each of them."""
+    parts = tuple(get_type_hints(kind).values())
+    setattr(kind, _PARTS, parts)
+    return facet(*(need for part in parts for need in _needs(part)))(kind)
 
 
 def needs_of(id: str, function: Body, declared: Iterable[str]) -> frozenset[str]:
@@ -64,8 +72,14 @@ def call(function: Body, mesh: FacetSource) -> Iterable[None]:
     Returns:
         The pauses of the check; empty if it does not pause.
     """
-    arguments = (mesh.facet(kind) if kind else mesh for kind in _parameters(function))
+    arguments = (_made(mesh, kind) if kind else mesh for kind in _parameters(function))
     return function(*arguments) or ()
+
+
+def _made(mesh: FacetSource, kind: type) -> object:
+    """Return a facet, or several together."""
+    parts: tuple[type, ...] = vars(kind).get(_PARTS, ())
+    return kind(*map(mesh.facet, parts)) if parts else mesh.facet(kind)
 
 
 @cache

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pytest_fsmredir.backends.base import Mesh
-from pytest_fsmredir.backends.facets import (
-    ForeignPrograms,
-    ForgedPackets,
-    KernelSettings,
-    SecondInterface,
-    Taps,
-)
+from pytest_fsmredir.backends.facets import SearchTools, SecondInterface
 from pytest_fsmredir.model.checks import Level
 from pytest_fsmredir.model.claims import require
 from pytest_fsmredir.model.configuration import Configuration
@@ -20,10 +14,7 @@ from pytest_fsmredir.probing.search import Search, search
 
 def search_pod(
     mesh: Mesh,
-    programs: ForeignPrograms,
-    kernel: KernelSettings,
-    taps: Taps,
-    forged: ForgedPackets,
+    tools: SearchTools,
     level: Level,
     annotations: Mapping[str, str],
     second: SecondInterface | None = None,
@@ -33,10 +24,7 @@ def search_pod(
 
     Args:
         mesh: The mesh of the check.
-        programs: Reads the rules of the pod.
-        kernel: Asks for ECN.
-        taps: Show packets that no socket sends.
-        forged: Sends them.
+        tools: Read the rules of the pod, and send any packet.
         level: The requirement level of the sentences to test.
         annotations: The annotations of the pod.
         second: Makes the pod, with a second interface.
@@ -54,4 +42,5 @@ def search_pod(
     require(pod.connect(mesh.server, 8080).captured_outbound)
     require(mesh.client.connect(pod, 8080).captured_inbound)
     configuration = Configuration(annotations, lists)
+    programs, kernel, taps, forged = tools.programs, tools.kernel, tools.taps, tools.forged
     return search(mesh, pod, programs, kernel, taps, forged, level, configuration, beyond)

@@ -77,9 +77,9 @@ def recorded(check: Check) -> Recording:
     return mesh.recording
 
 
-def _searched(mesh: _Mesh, *given: Any) -> _Thing:  # noqa: ANN401 - facets, level, annotations
+def _searched(mesh: _Mesh, *given: Any) -> _Thing:  # noqa: ANN401 - tools, level, annotations
     """Record what :func:`pytest_fsmredir.probing.search_pod.search_pod` sends in any case."""
-    pod = mesh.pod(annotations=given[5])
+    pod = mesh.pod(annotations=given[2])
     _ = pod.connect(mesh.server, 8080).captured_outbound
     _ = mesh.client.connect(pod, 8080).captured_inbound
     return _Thing(mesh, "search of all flows")

@@ -6,7 +6,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_fsmredir import Mesh, Need, Profile, Sabotage, Section, Taps, Workloads
+from pytest_fsmredir import (
+    ForeignPrograms,
+    ForgedPackets,
+    KernelSettings,
+    Mesh,
+    Need,
+    Profile,
+    Sabotage,
+    SearchTools,
+    Section,
+    Taps,
+    Workloads,
+)
 from pytest_fsmredir.backends.facets import MadeFacets
 from pytest_fsmredir.backends.netns.facets import FACETS
 from pytest_fsmredir.backends.netns.packets import NetnsTaps
@@ -54,6 +66,19 @@ def test_check_gets_what_its_signature_asks_for() -> None:
     """Catches: facets in the wrong order, or a mesh in place of a facet."""
     call(of_mesh_and_taps, FakeMesh())
     call(of_workloads, FakeMesh())
+
+
+def test_facets_that_belong_together_are_made_together() -> None:
+    """Catches: a search that runs without one of its facets, or with two swapped."""
+
+    def search(mesh: Mesh, tools: SearchTools) -> None:
+        del mesh
+        names = [*map(str, (tools.programs, tools.kernel, tools.taps, tools.forged))]
+        assert names == ["ForeignPrograms", "KernelSettings", "Taps", "ForgedPackets"]
+
+    call(search, FakeMesh())
+    apart = (ForeignPrograms, KernelSettings, Taps, ForgedPackets)
+    assert marked(search).needs == needs_met_by(apart)
 
 
 def test_needs_follow_from_the_signature() -> None:
