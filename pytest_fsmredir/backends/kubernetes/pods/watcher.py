@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Event
 
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay
+from tenacity import (
+    RetryError,
+    Retrying,
+    retry_if_result,
+    sleep_using_event,
+    stop_after_delay,
+)
 
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
 from pytest_fsmredir.backends.kubernetes.pods.agent_links import AgentLinks
@@ -62,14 +69,22 @@ class Watcher:
         self._cluster, self._namespace, self._images = cluster, namespace, images
         self._links, self._init_timeout_s = links, init_timeout_s
 
-    def wait(self, sites: Sequence[PooledPod]) -> None:
+    def wait(self, sites: Sequence[PooledPod], over: Event | None = None) -> None:
         """Wait until pods are up, or refused by the implementation.
+
+        Args:
+            sites: The pods; each is told as soon as it has arrived.
+            over: Ends the wait early.
 
         Raises:
             BackendError: A pod cannot come up, and the implementation is not at fault.
-            DeadlineError: Some pods are not up in time.
+            DeadlineError: Some pods are not up in time, or the wait has ended early.
         """
+        over = over or Event()
         waiting = {site.name: site for site in sites if site.programming.accepted}
+        for site in sites:
+            if site.name not in waiting:
+                site.arrived()
         states: dict[str, PodState] = {}
         progress = PodProgress()
 
@@ -83,12 +98,13 @@ class Watcher:
                 states[name] = state_of(pod, patience_s)
                 waiting[name].has_health = _has_health(pod)
                 if self._settled(waiting[name], states[name]):
-                    del waiting[name]
+                    waiting.pop(name).arrived()
             return bool(waiting)
 
         overall = stop_after_delay(POD_READY_S)
         retrying = Retrying(
-            stop=lambda state: overall(state) or progress.idle_s > STUCK_S,
+            stop=lambda state: overall(state) or progress.idle_s > STUCK_S or over.is_set(),
+            sleep=sleep_using_event(over),
             wait=lambda _: LOOK_S * (1 + len(waiting) // _FEW),
             retry=retry_if_result(bool),
         )
