@@ -225,9 +225,12 @@ def unless(condition: str) -> Load:
 def one_by_one(pod: Target, plans: Sequence[Plan]) -> None:
     """Run one command per line, as the first meshes did: a failure leaves half of the rules."""
     for plan in plans:
+        table = ""
         for line in plan.creation.splitlines():
-            if line.startswith("-"):
-                must(pod.run([plan.program, "--wait", "5", "-t", "nat", *line.split()]))
+            if line.startswith("*"):
+                table = line[1:]
+            elif line.startswith("-"):
+                must(pod.run([plan.program, "--wait", "5", "-t", table, *line.split()]))
 
 
 def flushing(pod: Target, plans: Sequence[Plan]) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from ipaddress import ip_network
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from pytest_fsmredir.errors import ConfigurationError
-from pytest_fsmredir.implementations.base import Refused
+from pytest_fsmredir.implementations.base import Completed, Refused, Target
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.policy import Policy
 from tests.mutants.collected import MUTANTS
 from tests.mutants.correct import Case, correct
-from tests.mutants.loading import Plan, install
+from tests.mutants.loading import Plan, install, one_by_one
 from tests.mutants.mutant import Mutant, same_text
 from tests.mutants.rules import creation, removal, renewal
 
@@ -185,3 +188,19 @@ def test_removal_removes_all_that_creation_added() -> None:
 def test_plan_edits_what_is_loaded() -> None:
     rules = correct(Case(Policy(), 4, OWN[4]))
     assert Plan(4, rules, str.lower).creation == Plan(4, rules, same_text).creation.lower()
+
+
+def test_rules_that_are_loaded_one_by_one_go_into_their_own_tables() -> None:
+    """Catches: a mutant that no pod accepts, because a rule of ``mangle`` is added to ``nat``."""
+    ran: list[Sequence[str]] = []
+
+    def run(argv: Sequence[str], stdin: str = "") -> Completed:
+        ran.append(argv)
+        return Completed(0, stdin, "")
+
+    plan = Plan(4, correct(Case(Policy(), 4, ("10.77.0.2",))), str)
+    one_by_one(cast("Target", SimpleNamespace(run=run)), [plan])
+
+    tables = {argv[4]: [each for each in ran if each[4] == argv[4]] for argv in ran}
+    assert set(tables) == {"nat", "mangle"}
+    assert all("DROP" not in argv for argv in tables["nat"])

@@ -50,8 +50,7 @@ KINDS = (
         nat-postrouting-emptied-after raw-prerouting-emptied-after mangle-prerouting-emptied-after
         mangle-input-emptied-after mangle-forward-emptied-after mangle-postrouting-emptied-after
         filter-forward-emptied-after policy-of-input-reset policy-of-forward-reset
-        policy-of-output-reset conntrack-flushed open-flows-reset
-        setting-written-without-privileges namespace-entered-without-privileges
+        policy-of-output-reset conntrack-flushed open-flows-reset one-command-a-line
         """,
     ),
     _kind(
@@ -138,8 +137,7 @@ KINDS = (
         "A setting of the kernel is wrong, and no rule.",
         """
         localhost-routed localhost-routed-and-not-captured forwarding-on ping-ignored-by-sysctl
-          mtu-lowered  ephemeral-ports-few
-        conntrack-table-small
+        mtu-lowered ephemeral-ports-few
         """,
     ),
     _kind(
