@@ -14,7 +14,7 @@ from pytest_fsmredir.rules.forms import Chain, Rule
 from pytest_fsmredir.rules.goals import Goal, Sets
 from pytest_fsmredir.rules.hygiene import AllPackets, IdleRule, concerns, idle_rules
 from pytest_fsmredir.rules.packet import TCP, UDP, Packet, protocol_name
-from pytest_fsmredir.rules.redundant import decides, redundant_rules
+from pytest_fsmredir.rules.redundant import Deciding, redundant_rules
 from pytest_fsmredir.rules.seek import Seeker
 
 _PREFIX = re.compile(r"(\[\d+:\d+\] )?-A \S+ ")
@@ -107,12 +107,13 @@ def _spare(
 
 def _note_needed(seeker: Seeker, done: Validation, every: Sets, needed: set[RuleKey]) -> None:
     """Add the rules that decide the fate of one of the packets that they match."""
+    deciding = Deciding(seeker)
     for goal in done.wanted:
         key = _key(seeker, goal.chain, goal.rule)
         if goal.condition is not None or key in needed:
             continue
         matching = goal.within(seeker, every)
-        if any(decides(seeker, goal.chain, goal.rule, way, some) for way, some in matching):
+        if any(deciding.decides(goal.chain, goal.rule, way, some) for way, some in matching):
             needed.add(key)
 
 

@@ -8,9 +8,8 @@ verdict.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import ip_address
 
 from pytest_fsmredir.backends.base import Mesh, Pod
 from pytest_fsmredir.backends.facets import ForeignPrograms, ForgedPackets, KernelSettings, Taps
@@ -18,31 +17,27 @@ from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.checks import Level
 from pytest_fsmredir.model.claims import DEPENDS, PROVED, Proven
 from pytest_fsmredir.model.configuration import Configuration
-from pytest_fsmredir.model.flow import Claim, Direction, Fate, Route
-from pytest_fsmredir.model.policy import Policy
+from pytest_fsmredir.model.flow import Claim, Fate, Route
 from pytest_fsmredir.model.rule_use import RuleUse
+from pytest_fsmredir.probing.compared import Compared, Learnt
 from pytest_fsmredir.probing.forging import Forger, Means
 from pytest_fsmredir.probing.listing import Listing, read_rules, without_changes
-from pytest_fsmredir.probing.rule_use import RuleKey, rule_use
-from pytest_fsmredir.probing.sendable import Reach, occurring, sendable, taste
+from pytest_fsmredir.probing.rule_use import rule_use
+from pytest_fsmredir.probing.sendable import Reach, occurring, sendable
 from pytest_fsmredir.probing.sending import Sender, payload
-from pytest_fsmredir.probing.validation import Confirmed, Ends, Trace, Validation, validate
-from pytest_fsmredir.rules import live, show
+from pytest_fsmredir.probing.validation import Ends, Trace, validate
+from pytest_fsmredir.rules import show
 from pytest_fsmredir.rules.counting import HELD, flows_to_cross
 from pytest_fsmredir.rules.ends import SOURCE_CHANGED, End, EndKind
 from pytest_fsmredir.rules.errors import RulesError
-from pytest_fsmredir.rules.packet import FIN, SYN, TCP, Packet
-from pytest_fsmredir.rules.pod import Surroundings
-from pytest_fsmredir.rules.prove import Finding, Prover
-from pytest_fsmredir.rules.seek import Seeker
+from pytest_fsmredir.rules.packet import FIN, TCP, Packet
+from pytest_fsmredir.rules.prove import Finding
 from pytest_fsmredir.rules.trace import follow
 
 _SENT_AT_MOST = 60
 _SLOW = frozenset({EndKind.DROPPED, EndKind.LOST, EndKind.FORWARDED})
 _SLOW_AT_MOST = 12
 """Limit of unanswered flows, each of which takes a whole timeout."""
-_PODS_AT_MOST = 8
-"""Limit of pods whose diagrams are kept for further checks."""
 _CROSSED_AT_MOST = 400
 """Limit of flows that are sent to cross a condition that counts them."""
 
@@ -97,7 +92,7 @@ def search(
     printed, why = listing or read_rules(programs, pod)
     if why:
         return _unread(f"the rules could not be read: {why}")
-    learnt = programs.memory.of(_Learnt)
+    learnt = programs.memory.of(Learnt)
     try:
         found = learnt.compared(
             without_changes(printed),
@@ -106,41 +101,45 @@ def search(
             tuple(pod.addresses),
             mesh.highest_id,
             beyond,
+            mesh.client.address,
         )
+        around = found.seeker.model.surroundings
+        space, client = found.seeker.space, mesh.client.address
+        reach = Reach(space, around, client, mesh.highest_id, beyond)
+        sender = Sender(mesh, pod, kernel, reach)
+        means = Means(mesh, pod, taps, forged, policy, next(iter(around.addresses)))
+        hunt = _Hunt(found, sender, Forger(means), mesh.timeout_s)
+        return _examined(hunt, level, partial(programs.tracing, pod), learnt, sums_up=sums_up)
     except RulesError as why:
         return _unread(f"the rules were not understood: {why}")
-    around = found.seeker.model.surroundings
-    space, client = found.seeker.space, mesh.client.address
-    reach = Reach(space, around, client, mesh.highest_id, beyond)
-    sender = Sender(mesh, pod, kernel, reach)
-    means = Means(mesh, pod, taps, forged, policy, next(iter(around.addresses)))
-    hunt = _Hunt(found, sender, Forger(means), mesh.timeout_s)
+
+
+def _examined(hunt: _Hunt, level: Level, trace: Trace, learnt: Learnt, *, sums_up: bool) -> Search:
+    """Send the flows of findings; without a wrong one, validate the model by packets."""
+    found, use = hunt.found, None
     hunt.open += found.remarks
     for finding in [f for f in found.findings if f.duty.level is level][:_SENT_AT_MOST]:
         hunt.judge(finding)
-    use = None
     if not hunt.wrong:
-        _validate(mesh, partial(programs.tracing, pod), found, sender, reach, learnt)
+        _validate(trace, found, hunt.sender, learnt)
         use = _use(found, learnt) if sums_up else None
     return Search(_agreement(hunt.wrong, "; ".join(hunt.open) or PROVED, use, hunt.cause))
 
 
-def _validate(
-    mesh: Mesh, trace: Trace, found: _Compared, sender: Sender, reach: Reach, learnt: _Learnt
-) -> None:
+def _validate(trace: Trace, found: Compared, sender: Sender, learnt: Learnt) -> None:
     """Validate the model of a pod's rules by packets; checks that share a pod do it once.
 
     Raises:
         BackendError: The kernel treats a packet differently from what the model predicts.
     """
     if found.shown is None:
-        seeker = found.seeker
-        able = partial(sendable, seeker, reach)
+        seeker, mesh = found.seeker, sender.mesh
+        able = partial(sendable, seeker, sender.reach)
         ends = Ends(sender.pod, mesh.client, sender.send)
         found.shown = validate(trace, seeker, occurring(seeker), able, ends, learnt.confirmed)
 
 
-def _use(found: _Compared, learnt: _Learnt) -> RuleUse | None:
+def _use(found: Compared, learnt: Learnt) -> RuleUse | None:
     """Return the use of the rules of a validated pod; checks that share a pod find it once."""
     if found.use is None and found.shown is not None:
         found.use = rule_use(found.seeker, found.shown, occurring(found.seeker), learnt.needed)
@@ -175,76 +174,6 @@ def _contradiction(finding: Finding, fate: Fate) -> str:
 
 
 @dataclass(slots=True)
-class _Compared:
-    """The differences between the rules of a pod and the document.
-
-    Attributes:
-        findings: The differences.
-        remarks: What was not compared.
-        seeker: Finds packets for the rules.
-        shown: What packets showed about the conditions of rules; None until they were sent.
-        use: The use of the rules; None until it is asked for.
-    """
-
-    findings: tuple[Finding, ...]
-    remarks: tuple[str, ...]
-    seeker: Seeker
-    shown: Validation | None = None
-    use: RuleUse | None = None
-
-    def predicts(self, finding: Finding, fate: Fate) -> bool:
-        """Whether the model predicts the finding's fate for the packet that was actually sent.
-
-        The kernel may have chosen another source. It repeats an unanswered SYN that requests ECN
-        without the request.
-        """
-        packet = finding.packet
-        if fate.client is None or packet.tcp_flags != SYN:
-            return False
-        source, port = fate.client
-        sent = replace(packet, source=int(ip_address(source)), source_port=port)
-        return follow(self.seeker.model, sent).ends == finding.path.ends
-
-
-@dataclass(slots=True)
-class _Learnt:
-    """What the searches of a run learnt.
-
-    Attributes:
-        confirmed: The conditions of rules that the kernel confirmed.
-        needed: The rules that decide the fate of a packet.
-    """
-
-    confirmed: Confirmed = field(default_factory=Confirmed)
-    needed: set[RuleKey] = field(default_factory=set)
-    _pods: dict[tuple[object, ...], _Compared] = field(default_factory=dict)
-
-    def compared(
-        self,
-        printed: str,
-        policy: Policy,
-        family: int,
-        addresses: tuple[str, ...],
-        highest_id: int,
-        beyond: str | None,
-    ) -> _Compared:
-        """Return the differences between rules and document, once for checks that share a pod.
-
-        Raises:
-            RulesError: The rules are not understood.
-        """
-        key = (printed, policy, family, addresses, highest_id, beyond)
-        found = self._pods.get(key)
-        if found is None:
-            if len(self._pods) >= _PODS_AT_MOST:
-                del self._pods[next(iter(self._pods))]
-            found = self._pods[key] = _compared(
-                printed, policy, family, addresses, highest_id, beyond
-            )
-        return found
-
-
-@dataclass(slots=True)
 class _Hunt:
     """Sends the flows of findings.
 
@@ -259,7 +188,7 @@ class _Hunt:
         unanswered: Flows without an answer so far.
     """
 
-    found: _Compared
+    found: Compared
     sender: Sender
     forger: Forger
     timeout_s: float
@@ -374,25 +303,3 @@ class _Hunt:
                 if not self.sender.claim(finding.duty.route, finding.packet, fate).holds:
                     return f"number {number} of equal flows: {fate.seen}"
         return ""
-
-
-def _compared(
-    printed: str,
-    policy: Policy,
-    family: int,
-    addresses: tuple[str, ...],
-    highest_id: int,
-    beyond: str | None,
-) -> _Compared:
-    """Return the differences between rules and document."""
-    rules = live.read(printed)
-    around = Surroundings.of(rules, addresses, closed=True)
-    around = around or Surroundings({"eth0": addresses}, closed=True)
-    prover = Prover(rules, policy, family, around, taste(family, highest_id, beyond))
-    proofs = [prover.prove(direction) for direction in Direction]
-    findings = [f for proof in proofs for f in (*proof.findings, *proof.doubts)]
-    remarks = [
-        *rules.remarks,
-        *("further differences were skipped" for p in proofs if p.more),
-    ]
-    return _Compared(tuple(findings), tuple(remarks), prover.seeker)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from pytest_fsmredir.model.flow import Direction
@@ -18,6 +18,7 @@ from pytest_fsmredir.rules.bdd import ALL, NONE, Intervals, common, joined, outs
 from pytest_fsmredir.rules.forms import Field
 from pytest_fsmredir.rules.goals import Way
 from pytest_fsmredir.rules.packet import ATTRIBUTES, ICMP, ICMPV6, SYN, TCP, UDP, Packet
+from pytest_fsmredir.rules.partition import Spans
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.seek import Seeker, Taste, one, usual_taste
 from pytest_fsmredir.rules.space import Environment, Space
@@ -55,6 +56,20 @@ def dialled(family: int, beyond: str | None = None) -> Intervals:
     hidden = outside(joined(NOT_ANSWERED[family]), width)
     further = [] if beyond is None else one(address(beyond))
     return joined([*common(joined(ANSWERED[family]), hidden), *further])
+
+
+def asked(family: int, client: str, highest_id: int, beyond: str | None) -> Iterator[Spans]:
+    """Yield the numbers by which this module selects packets, by field."""
+    ends = [*dialled(family), *dialled(family, beyond), *one(address(client))]
+    ends += [] if beyond is None else one(address(beyond))
+    yield Field.DESTINATION, tuple(ends)
+    yield Field.PORT, _OWN_PORTS
+    yield Field.UID, ((0, highest_id), *one(SIDECAR_UID))
+    yield Field.GID, ((0, highest_id), *one(0))
+    yield Field.TTL, one(_TTL)
+    yield Field.LENGTH, ((0, LONGEST), *one(STRAY_LENGTH[family]), *one(SYN_LENGTH[family]))
+    yield Field.ICMP_TYPE, tuple((n, n) for n in (*ECHO_TYPE.values(), *REPLY_TYPE.values()))
+    yield Field.ICMP_CODE, one(0)
 
 
 def taste(family: int, highest_id: int, beyond: str | None) -> Taste:
@@ -190,7 +205,7 @@ class Reach:
         """Return the packets whose fields lie in these intervals."""
         found = ALL
         for name, some in spans.items():
-            found = self._space.bdd.both(found, self._space.within(at[name], some))
+            found = self._space.bdd.both(found, self._space.within(name, at[name], some))
         return found
 
     def _number(self, interface: str) -> Intervals:

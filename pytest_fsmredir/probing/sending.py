@@ -38,14 +38,14 @@ class Sender:
         kernel: KernelSettings,
         reach: Reach,
     ) -> None:
-        self._mesh, self.pod, self._kernel, self._reach = mesh, pod, kernel, reach
+        self.mesh, self.pod, self._kernel, self.reach = mesh, pod, kernel, reach
         own = reach.surroundings.own(mesh.family)
         self._first = next(iter(own))
         self._devices = {address: name for name, owned in own.items() for address in owned}
 
     def send(self, packet: Packet) -> Fate | None:
         """Send a flow whose first packet equals the given one; None if that is impossible here."""
-        if not self._reach.opens(packet):
+        if not self.reach.opens(packet):
             return None
         with _source_to_spare():
             return self._sent(packet)
@@ -57,7 +57,7 @@ class Sender:
                 place, to, how = self._dialled(packet)
                 return place.connect(to, packet.port, **how)
         outbound = packet.direction is Direction.OUTBOUND
-        place, to = self.pod if outbound else self._mesh.client, _host(packet)
+        place, to = self.pod if outbound else self.mesh.client, _host(packet)
         uid = packet.uid if outbound else None
         if packet.protocol != UDP:
             return place.ping(to, uid=uid, payload=_payload(packet))
@@ -77,7 +77,7 @@ class Sender:
         flow from it looks as if it had not changed.
         """
         if packet.direction is Direction.INBOUND and packet.protocol in {ICMP, ICMPV6}:
-            yield replace(packet, source=int(ip_address(self._mesh.client.address)))
+            yield replace(packet, source=int(ip_address(self.mesh.client.address)))
         if packet.direction is Direction.OUTBOUND and end.detail == SOURCE_CHANGED:
             names = self._devices.items()
             own = [address for address, name in names if name == packet.interface]
@@ -92,7 +92,7 @@ class Sender:
 
     def open(self, packet: Packet) -> Connection | None:
         """Open a connection whose first packet equals the given one; None if impossible here."""
-        if packet.protocol != TCP or packet.tcp_flags != SYN or not self._reach.opens(packet):
+        if packet.protocol != TCP or packet.tcp_flags != SYN or not self.reach.opens(packet):
             return None
         place, to, how = self._dialled(packet)
         with _source_to_spare():
@@ -108,13 +108,13 @@ class Sender:
             "prepare": _prepared(packet),
             "interface": self._first if packet.interface == "lo" else packet.interface,
         }
-        return self.pod if outbound else self._mesh.client, _host(packet), how
+        return self.pod if outbound else self.mesh.client, _host(packet), how
 
     def _source(self, packet: Packet) -> Address | None:
         """Return the source to bind; None if the kernel's choice is sufficient."""
         port = 0 if packet.source_port == 40000 else packet.source_port
         source = text_of(packet.source, packet.family)
-        usual = {self.pod.address, self._mesh.loopback()}
+        usual = {self.pod.address, self.mesh.loopback()}
         if packet.direction is Direction.OUTBOUND and source in usual and not port:
             return None
         return Address(source, port)

@@ -26,6 +26,7 @@ from pytest_fsmredir.model.reserved import (
 from pytest_fsmredir.rules.bdd import NONE, Intervals, contains, joined, outside
 from pytest_fsmredir.rules.forms import Field
 from pytest_fsmredir.rules.packet import Domain, text_of
+from pytest_fsmredir.rules.partition import Spans
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.space import LOOPBACK, Space
 from pytest_fsmredir.rules.vocabulary import address
@@ -114,6 +115,15 @@ def duties(
                 flows = bdd.both(sets[id(one)], flows)
             found[duty] = bdd.either(found.get(duty, NONE), flows)
     return list(found.items())
+
+
+def mentioned(policy: Policy, family: int, surroundings: Surroundings) -> Iterator[Spans]:
+    """Yield the numbers that the document and a policy mention, by field."""
+    for spans in _address_sets(policy, family, surroundings).values():
+        yield Field.DESTINATION, spans
+    for spans in _port_sets(policy).values():
+        yield Field.PORT, spans
+    yield Field.UID, ((SIDECAR_UID, SIDECAR_UID),)
 
 
 def duty_of(policy: Policy, flow: Flow, signature: Signature, own: Sequence[str]) -> Duty | None:
@@ -238,7 +248,8 @@ def _devices(policy: Policy, space: Space, surroundings: Surroundings) -> list[_
     }
     some = joined(span for spans in numbers.values() for span in spans)
     last = len(space.interfaces) - 1
-    rest = [(low, min(high, last)) for low, high in outside(some, 8) if low <= last]
+    width = space.width(Field.IN)
+    rest = [(low, min(high, last)) for low, high in outside(some, width) if low <= last]
     del surroundings
     plain = _Class(frozenset(), joined((max(low, 1), high) for low, high in rest))
     return [plain, *([_Class(frozenset({"interface"}), some)] if some else [])]

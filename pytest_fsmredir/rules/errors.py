@@ -9,6 +9,10 @@ class RulesError(FsmRedirError):
     """A file of rules cannot be read; the message names the line."""
 
 
+class UndividedError(RulesError):
+    """A diagram is asked about a part of a range of numbers that it does not divide."""
+
+
 class TooComplexError(RulesError):
     """The analysis of the rules needs more memory or steps than the limits allow.
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.rules.bdd import ALL, NONE, contains
+from pytest_fsmredir.rules.divided import divided_space
 from pytest_fsmredir.rules.ends import Asked, Ends
 from pytest_fsmredir.rules.forms import AllOf, Chain, Field, Number, Rule, Test
-from pytest_fsmredir.rules.packet import environment, unseen
+from pytest_fsmredir.rules.packet import environment
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.ruleset import RuleSet
@@ -67,7 +68,7 @@ class Start(NamedTuple):
 def starts(space: Space) -> Iterator[Start]:
     """Yield all packets, by direction and state."""
     lo = space.index("lo")
-    remote = space.bdd.opposite(space.within(space.symbol(Field.IN), ((lo, lo),)))
+    remote = space.bdd.opposite(space.within(Field.IN, space.symbol(Field.IN), ((lo, lo),)))
     for direction in Direction:
         for state in (NEW, ESTABLISHED, RELATED, INVALID):
             at = environment(space, direction, {}, state)
@@ -115,8 +116,8 @@ class AllPackets:
         Raises:
             TooComplexError: The rules exceed the limits of the analysis.
         """
-        names, local = surroundings.interfaces(rules), surroundings.local(family)
-        space = Space(family, names, local, unseen(rules))
+        names = surroundings.interfaces(rules)
+        space = divided_space(rules, family, surroundings, names)
         model = Model(rules, space, surroundings)
         return cls(model, tuple(_passed(model, start) for start in starts(space)))
 

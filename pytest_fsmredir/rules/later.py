@@ -22,6 +22,12 @@ from pytest_fsmredir.rules.walk import Stage, Walk
 _HEADER: Final = (Field.TCP_FLAGS, Field.LENGTH, Field.TOS, Field.TTL)
 """What differs from packet to packet of a connection."""
 
+_SHORT: Final = (0, 100)
+"""Lengths of packets without data, in bytes."""
+
+LATER_ASKED: Final = ((Field.LENGTH, (_SHORT,)),)
+"""What is asked about later packets besides what the rules ask."""
+
 _STOPPED: Final = frozenset({EndKind.DROPPED, EndKind.REFUSED, EndKind.OPAQUE})
 _ACK_AT, _SYN_AT = 3, 6
 """Places of the bits of flags, from the highest one."""
@@ -140,7 +146,7 @@ class Connections:
         ending = bdd.both(self._with(FIN), self._with(RST))
         if not kind.answers:
             return bdd.opposite(ending)
-        short = self._seeker.domain.only(Field.LENGTH, ((0, 100),))
+        short = self._seeker.domain.only(Field.LENGTH, (_SHORT,))
         opening = bdd.minus(short, self._with(FIN, RST, PSH, URG))
         return bdd.minus(bdd.either(bdd.opposite(self._with(SYN)), opening), ending)
 

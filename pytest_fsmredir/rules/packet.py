@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -11,6 +11,7 @@ from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.reserved import SIDECAR_UID
 from pytest_fsmredir.rules.bdd import ALL, Intervals, joined, outside
 from pytest_fsmredir.rules.forms import Field
+from pytest_fsmredir.rules.partition import Spans
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.ruleset import Routing, RuleSet
 from pytest_fsmredir.rules.space import LOOPBACK, Environment, Space
@@ -24,7 +25,10 @@ PSH: Final = 8
 ACK: Final = 16
 URG: Final = 32
 APPLICATION_UID: Final = 1000
-_HIGHEST_ID = 2**32 - 2  # the highest number means "no user" (chown(2))
+_IDS: Final = (0, 2**32 - 2)  # the highest number means "no user" (chown(2))
+_TTLS: Final = (1, 255)
+_PORTS: Final = (1, 65535)
+_LENGTHS: Final = (40, 65535)
 
 _NOT_DIALLED: Final[Mapping[int, Intervals]] = {
     4: ((0, 0x00FFFFFF), (0xE0000000, 0xEFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF)),
@@ -189,6 +193,19 @@ def environment(
     return at
 
 
+def domain_spans(family: int, surroundings: Surroundings) -> Iterator[Spans]:
+    """Yield the numbers by which :class:`Domain` selects packets, by field."""
+    own = [(a, a) for owned in surroundings.own(family).values() for a in owned]
+    special = [(a, a) for a in (*surroundings.reserved, *surroundings.broadcast)]
+    yield Field.DESTINATION, (*_NOT_DIALLED[family], *surroundings.local(family), *own, *special)
+    yield Field.UID, (_IDS, (APPLICATION_UID, APPLICATION_UID))
+    yield Field.GID, (_IDS, (0, 0))
+    yield Field.TTL, (_TTLS,)
+    yield Field.PORT, (_PORTS,)
+    yield Field.LENGTH, (_LENGTHS,)
+    yield Field.PROTOCOL, tuple((n, n) for n in (TCP, UDP, ICMP, ICMPV6))
+
+
 class Domain:
     """The packets that can occur in a pod, to which the document applies."""
 
@@ -198,18 +215,18 @@ class Domain:
 
     def only(self, name: Field, spans: Intervals) -> int:
         """Return the packets whose field initially lies in the intervals."""
-        return self._space.within(self._space.symbol(name), spans)
+        return self._space.within(name, self._space.symbol(name), spans)
 
     def of(self, direction: Direction) -> int:
         """Return the packets of one direction, of any protocol."""
         usual = self._all(
             [
-                self.only(Field.UID, ((0, _HIGHEST_ID),)),
-                self.only(Field.GID, ((0, _HIGHEST_ID),)),
-                self.only(Field.TTL, ((1, 255),)),
-                self.only(Field.SOURCE_PORT, ((1, 65535),)),
-                self.only(Field.PORT, ((1, 65535),)),
-                self.only(Field.LENGTH, ((40, 65535),)),
+                self.only(Field.UID, (_IDS,)),
+                self.only(Field.GID, (_IDS,)),
+                self.only(Field.TTL, (_TTLS,)),
+                self.only(Field.SOURCE_PORT, (_PORTS,)),
+                self.only(Field.PORT, (_PORTS,)),
+                self.only(Field.LENGTH, (_LENGTHS,)),
                 self.only(Field.FRAGMENT, ((0, 0),)),
                 self.only(Field.LINK_TYPE, ((0, 0),)),
             ]
@@ -243,7 +260,9 @@ class Domain:
         """Return the TCP packets that open a connection: SYN without ACK, RST and FIN."""
         syn = self._space.symbol(Field.TCP_FLAGS)
         first = self._space.within(
-            tuple(b if i in {3, 5, 6, 7} else 0 for i, b in enumerate(syn)), ((SYN, SYN),)
+            Field.TCP_FLAGS,
+            tuple(b if i in {3, 5, 6, 7} else 0 for i, b in enumerate(syn)),
+            ((SYN, SYN),),
         )
         first = self._space.bdd.both(first, self.only(Field.PROTOCOL, ((TCP, TCP),)))
         broadcast = joined((a, a) for a in self._pod.broadcast)
@@ -311,5 +330,5 @@ class Domain:
 
 __all__ = [
     "APPLICATION_UID", "ATTRIBUTES", "ICMP", "ICMPV6", "SIDECAR_UID", "SYN", "TCP", "UDP", "USUAL",
-    "Domain", "Packet", "environment", "protocol_name", "text_of", "unseen",
+    "Domain", "Packet", "domain_spans", "environment", "protocol_name", "text_of", "unseen",
 ]  # fmt: skip

@@ -48,6 +48,7 @@ class Model:
         space: The packets of one IP version.
         surroundings: The pod.
         routing: The pod's routing.
+        lookups: The routes of each table, in the order in which they count.
         unusual_routes: Destinations that the routing leads to the pod itself or to nowhere, without
             the pod's own addresses.
         hooks: The base chains of each hook, in order.
@@ -58,6 +59,7 @@ class Model:
         self.rules, self.space, self.surroundings = rules, space, surroundings
         self.batches, self.orders = Batches(rules), Orders(space)
         self.routing: Routing = surroundings.routing(rules, space.family)
+        self.lookups = self.routing.lookups()
         self.unusual_routes = surroundings.unusual(self.routing, space.family)
         self.hooks = {hook: rules.at(hook, space.family) for hook in Hook}
 
@@ -292,7 +294,8 @@ class Passage:
         last = next(reversed(own), None)
         for name, owned in own.items():
             number = self.space.index(name)
-            some = self.bdd.both(hit, self.space.within(self.at[Field.IN], ((number, number),)))
+            by = self.space.within(Field.IN, self.at[Field.IN], ((number, number),))
+            some = self.bdd.both(hit, by)
             some = hit if name == last else some
             if some != NONE:
                 self._move(Move(owned[0], port), some)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,12 +10,13 @@ from pytest_fsmredir.model.checks import Level
 from pytest_fsmredir.model.flow import Direction, Route
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
-from pytest_fsmredir.rules.bdd import NONE, Intervals
-from pytest_fsmredir.rules.document import Duty, duties
+from pytest_fsmredir.rules.bdd import NONE, Intervals, joined, outside
+from pytest_fsmredir.rules.divided import divided_space
+from pytest_fsmredir.rules.document import Duty, duties, mentioned
 from pytest_fsmredir.rules.ends import NO_ROUTE, SOURCE_CHANGED, Asked, End, EndKind, Ends
 from pytest_fsmredir.rules.errors import TooComplexError
 from pytest_fsmredir.rules.forms import Field, Number, Unknown
-from pytest_fsmredir.rules.later import Connections, opened
+from pytest_fsmredir.rules.later import LATER_ASKED, Connections, opened
 from pytest_fsmredir.rules.packet import (
     ICMP,
     ICMPV6,
@@ -25,13 +26,12 @@ from pytest_fsmredir.rules.packet import (
     URG,
     Packet,
     environment,
-    unseen,
 )
+from pytest_fsmredir.rules.partition import Spans
 from pytest_fsmredir.rules.passage import Model
 from pytest_fsmredir.rules.pod import Surroundings
 from pytest_fsmredir.rules.ruleset import RuleSet, parts
-from pytest_fsmredir.rules.seek import Seeker, Taste, one
-from pytest_fsmredir.rules.space import Space
+from pytest_fsmredir.rules.seek import Seeker, Taste, one, usual_taste
 from pytest_fsmredir.rules.trace import Path, follow
 from pytest_fsmredir.rules.walk import Walk
 
@@ -135,11 +135,29 @@ class Prover:
         family: int,
         surroundings: Surroundings | None = None,
         taste: Taste | None = None,
+        further: Iterable[Spans] = (),
     ) -> None:
+        """Prepare the comparison.
+
+        Args:
+            rules: What was read in the pod.
+            policy: The pod's policy.
+            family: IP version.
+            surroundings: The pod; the default one has one interface.
+            taste: Which flows count as simple.
+            further: What will be asked about packets besides.
+        """
         self.policy, self.family = policy, family
         self.surroundings = surroundings or Surroundings()
         names = self.surroundings.interfaces(rules, policy.network_interface_exclusion_list)
-        self.space = Space(family, names, self.surroundings.local(family), unseen(rules))
+        taste = taste or usual_taste(family)
+        about = [
+            *mentioned(policy, family, self.surroundings),
+            *taste.wishes,
+            *LATER_ASKED,
+            *further,
+        ]
+        self.space = divided_space(rules, family, self.surroundings, names, about)
         self.model = Model(rules, self.space, self.surroundings)
         self.seeker = Seeker(self.model, taste)
         self._domain = self.seeker.domain
@@ -196,8 +214,7 @@ class Prover:
         known = [UDP, ICMP if self.family == 4 else ICMPV6]
         for number in known:
             yield UNTOUCHED[number], one(number)
-        rest = [n for n in range(256) if n not in {*known, TCP}]
-        yield _RARE, tuple((n, n) for n in rest)
+        yield _RARE, outside(joined((n, n) for n in (*known, TCP)), 8)
 
     def _later(self, direction: Direction, opening: int) -> Iterator[Finding]:
         """Find packets after the first, and answers, that do not arrive."""

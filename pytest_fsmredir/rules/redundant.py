@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.rules.bdd import ALL, NONE
 from pytest_fsmredir.rules.ends import EndKind, Ends
 from pytest_fsmredir.rules.forms import (
@@ -62,31 +63,42 @@ def redundant_rules(
     return found
 
 
-def decides(seeker: Seeker, chain: Chain, rule: Rule, way: Way, matching: int) -> bool:
-    """Whether some packets that match a rule meet another fate without it.
+class Deciding:
+    """Tells whether rules decide the fate of packets."""
 
-    Args:
-        seeker: The rules.
-        chain: The chain that contains the rule.
-        rule: The rule.
-        way: The direction and the state of the packets.
-        matching: The packets, which all match the rule.
-    """
-    direction, state = way
-    without = _without(seeker.model, chain, rule.number)
-    packet = seeker.example(direction, matching, state)
-    at = environment(seeker.space, direction, packet.fields(seeker.space), state)
-    fates = [
-        _by_fate(each, Walk(each, at).send(direction, ALL)).keys()
-        for each in (seeker.model, without)
-    ]
-    if all(len(ends) == 1 for ends in fates) and fates[0] != fates[1]:
-        return True
-    if state != NEW:
-        return False
-    known = _by_fate(seeker.model, seeker.passed(direction).way.ends)
-    start = Start(direction, environment(seeker.space, direction, {}), matching)
-    return _changes(without, start, known)
+    def __init__(self, seeker: Seeker) -> None:
+        self._seeker = seeker
+        self._known: dict[Direction, Ends] = {}
+
+    def decides(self, chain: Chain, rule: Rule, way: Way, matching: int) -> bool:
+        """Whether some packets that match a rule meet another fate without it.
+
+        Args:
+            chain: The chain that contains the rule.
+            rule: The rule.
+            way: The direction and the state of the packets.
+            matching: The packets, which all match the rule.
+        """
+        seeker, (direction, state) = self._seeker, way
+        without = _without(seeker.model, chain, rule.number)
+        if state == NEW:
+            start = Start(direction, environment(seeker.space, direction, {}), matching)
+            known = self._fates(direction)
+            return _differs(without, start, known, matching) or _changes(without, start, known)
+        packet = seeker.example(direction, matching, state)
+        at = environment(seeker.space, direction, packet.fields(seeker.space), state)
+        fates = [
+            _by_fate(each, Walk(each, at).send(direction, ALL)).keys()
+            for each in (seeker.model, without)
+        ]
+        return all(len(ends) == 1 for ends in fates) and fates[0] != fates[1]
+
+    def _fates(self, direction: Direction) -> Ends:
+        found = self._known.get(direction)
+        if found is None:
+            found = _by_fate(self._seeker.model, self._seeker.passed(direction).way.ends)
+            self._known[direction] = found
+        return found
 
 
 class _Matching(NamedTuple):

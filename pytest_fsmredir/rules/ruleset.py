@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 
+from pytest_fsmredir.rules.bdd import Intervals, joined
 from pytest_fsmredir.rules.forms import (
     AddressType,
     AllOf,
@@ -55,6 +57,10 @@ class Route:
     interface: str
 
 
+Lookup = tuple[str, str, Intervals]
+"""Type of some routes, their interface, and their destinations."""
+
+
 @dataclass(frozen=True, slots=True)
 class Routing:
     """The routing of one IP version.
@@ -66,6 +72,27 @@ class Routing:
 
     rules: tuple[PolicyRule, ...]
     tables: Mapping[str, tuple[Route, ...]]
+
+    def lookups(self) -> dict[str, list[Lookup]]:
+        """Return the routes of each table in the order in which they count.
+
+        The longest prefix wins; routes of one length that do the same are joined. Of routes to one
+        prefix the first one counts: the kernel lists them by their metric.
+        """
+        found: dict[str, list[Lookup]] = {}
+        for name, routes in self.tables.items():
+            first = {route.destination: route for route in reversed(routes)}.values()
+            alike = groupby(sorted(first, key=specific), key=specific)
+            found[name] = [
+                (kind, device, joined(route.destination for route in same))
+                for (_, kind, device), same in alike
+            ]
+        return found
+
+
+def specific(route: Route) -> tuple[int, str, str]:
+    """Return a key that sorts the longest prefix first."""
+    return route.destination[1] - route.destination[0], route.kind, route.interface
 
 
 @dataclass(slots=True)

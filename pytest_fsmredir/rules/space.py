@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pytest_fsmredir.rules.bdd import ALL, NONE, Bdd, Intervals, contains, joined, outside
-from pytest_fsmredir.rules.errors import TooComplexError
+from pytest_fsmredir.rules.errors import TooComplexError, UndividedError
 from pytest_fsmredir.rules.forms import (
     AddressType,
     AllOf,
@@ -22,6 +22,7 @@ from pytest_fsmredir.rules.forms import (
     Unknown,
 )
 from pytest_fsmredir.rules.nft_values import WIDTHS
+from pytest_fsmredir.rules.partition import Partitions
 
 Bits = tuple[int, ...]
 """A number's bits, highest first; each is the set of packets in which the bit is 1."""
@@ -29,7 +30,7 @@ Bits = tuple[int, ...]
 Environment = dict[Field, Bits]
 """The value of every field of a packet at one point of its path."""
 
-INTERFACE_WIDTH: Final = 8
+INTERFACE_LIMIT: Final = 255
 FREE_LIMIT: Final = 1024
 """Limit of tests that are not understood; each one is a variable."""
 
@@ -41,15 +42,16 @@ _ORDER: Final = (
 """Variables from the top of a diagram down. Long lists contain ports and destinations, so these
 are at the bottom, where the nodes of one are not repeated for each value of the other."""
 
-_MULTICAST = {4: (0xE0000000, 0xEFFFFFFF), 6: (0xFF << 120, (1 << 128) - 1)}
+MULTICAST: Final = {4: (0xE0000000, 0xEFFFFFFF), 6: (0xFF << 120, (1 << 128) - 1)}
+BROAD: Final = {4: (0xE0000000, 2**32 - 1), 6: (0xFF << 120, 2**128 - 1)}
+"""Multicast, and addresses of class E; in IPv6 multicast alone."""
+
 LOOPBACK: Final = {4: (0x7F000000, 0x7FFFFFFF), 6: (1, 1)}
 NO_INTERFACE: Final = ""
 
 
 def width_of(name: Field, family: int) -> int:
-    """Return how many bits a field has."""
-    if name in {Field.IN, Field.OUT}:
-        return INTERFACE_WIDTH
+    """Return how many bits the numbers of a field have; interfaces have no numbers."""
     if name in {Field.SOURCE, Field.DESTINATION, Field.FIRST_SOURCE, Field.FIRST_DESTINATION}:
         return 32 if family == 4 else 128
     return WIDTHS[name]
@@ -84,6 +86,7 @@ class Space:
         interfaces: Sequence[str],
         local: Intervals,
         fixed: Mapping[Field, int] = MappingProxyType({}),
+        partitions: Partitions = MappingProxyType({}),
     ) -> None:
         """Number the variables.
 
@@ -92,30 +95,44 @@ class Space:
             interfaces: Their names.
             local: The addresses that lead to the pod itself.
             fixed: Fields with one value in all packets; sets are smaller without their bits.
+            partitions: Fields whose bits are the index of a range, not the number itself.
         """
         self.family, self.bdd = family, Bdd()
-        if len(interfaces) >= 1 << INTERFACE_WIDTH:
+        if len(interfaces) > INTERFACE_LIMIT:
             raise TooComplexError(f"{len(interfaces)} interfaces are named")
         self.interfaces = (NO_INTERFACE, *interfaces)
-        self._local, self._fixed = local, fixed
+        self._local, self._fixed, self._partitions = local, fixed, partitions
         self._free: dict[int, Free] = {}
         self._known: dict[int, tuple[Test, Bits, int]] = {}
         self._first: dict[Field, int] = {}
         self._symbols: dict[Field, Bits] = {}
-        self._within: dict[tuple[Bits, Intervals], int] = {}
+        self._within: dict[tuple[Field, Bits, Intervals], int] = {}
+        self._of_rules: dict[int, Intervals] = {}  # _known keeps the tests
+        self._widths = {name: self._width(name) for name in Field}
+        self._constants: dict[tuple[Field, int], Bits] = {}
         number = FREE_LIMIT
         for name in _ORDER:
             self._first[name] = number
-            number += width_of(name, family)
+            number += self.width(name)
 
     @property
     def free(self) -> tuple[Free, ...]:
         """The variables of tests that are not understood."""
         return tuple(self._free.values())
 
+    def width(self, name: Field) -> int:
+        """Return how many bits represent a field."""
+        return self._widths[name]
+
+    def _width(self, name: Field) -> int:
+        if name in {Field.IN, Field.OUT}:
+            return len(self.interfaces).bit_length()
+        partition = self._partitions.get(name)
+        return width_of(name, self.family) if partition is None else partition.width
+
     def variables(self, name: Field) -> range:
         """Return the variables of a field."""
-        return range(self._first[name], self._first[name] + width_of(name, self.family))
+        return range(self._first[name], self._first[name] + self.width(name))
 
     def symbol(self, name: Field) -> Bits:
         """Return a field as variables, so that it can have any value; as a constant if fixed."""
@@ -127,8 +144,24 @@ class Space:
         return found
 
     def constant(self, name: Field, number: int) -> Bits:
-        """Return a field with a fixed value."""
-        return constant(number, width_of(name, self.family))
+        """Return a field with a fixed value; where it is divided, a value of the same range."""
+        found = self._constants.get((name, number))
+        if found is None:
+            partition = self._partitions.get(name)
+            index = number if partition is None else partition.index(number)
+            found = self._constants[name, number] = constant(index, self._widths[name])
+        return found
+
+    def changed(self, name: Field, number: int) -> Bits:
+        """Return a field with a value that can be compared with earlier ones.
+
+        Raises:
+            UndividedError: The number shares its range with others.
+        """
+        partition = self._partitions.get(name)
+        if partition is not None and not partition.is_alone(number):
+            raise UndividedError(f"the number {number} was not expected")
+        return self.constant(name, number)
 
     def index(self, interface: str) -> int:
         """Return the number of an interface.
@@ -144,22 +177,47 @@ class Space:
             return self._fixed[name]
         first = self._first[name]
         number = 0
-        for i in range(width_of(name, self.family)):
+        for i in range(self.width(name)):
             number = number << 1 | example.get(first + i, False)
-        return number
+        partition = self._partitions.get(name)
+        return number if partition is None else partition.lowest(number)
 
-    def within(self, bits: Bits, intervals: Intervals) -> int:
-        """Return the packets in which a number lies in one of the intervals."""
-        number = _fixed(bits)
-        if number is not None:  # a single packet, or a field that NAT wrote
-            return ALL if contains(intervals, number) else NONE
-        found = self._within.get((bits, intervals))
+    def within(self, name: Field, bits: Bits, intervals: Intervals) -> int:
+        """Return the packets in which a field lies in one of the intervals.
+
+        Args:
+            name: The field.
+            bits: Its value.
+            intervals: Disjoint and ascending.
+
+        Raises:
+            UndividedError: The field is divided, and an interval contains a part of a range.
+        """
+        found = self._within.get((name, bits, intervals))
         if found is None:
-            top, given = (1 << len(bits)) - 1, intervals
-            if intervals and intervals[-1][1] > top:
-                intervals = tuple((low, min(high, top)) for low, high in intervals if low <= top)
-            found = self._within[bits, given] = self.bdd.within(bits, intervals)
+            found = self._inside(bits, self._drawn(name, intervals))
+            self._within[name, bits, intervals] = found
         return found
+
+    def _drawn(self, name: Field, intervals: Intervals) -> Intervals:
+        """Return intervals as a diagram has them: as indexes of ranges, where it divides a field.
+
+        Raises:
+            UndividedError: An interval contains a part of a range.
+        """
+        partition, top = self._partitions.get(name), (1 << self._widths[name]) - 1
+        if partition is not None:
+            return partition.indexes(intervals)
+        if intervals and intervals[-1][1] > top:
+            return tuple((low, min(high, top)) for low, high in intervals if low <= top)
+        return intervals
+
+    def _inside(self, bits: Bits, drawn: Intervals) -> int:
+        number = _fixed(bits)
+        if number is None:
+            return self.bdd.within(bits, drawn)
+        # A single packet, or a field that NAT wrote.
+        return ALL if contains(drawn, number) else NONE
 
     def holds(self, test: Test, at: Environment) -> int:
         """Return the packets for which a test holds with the given field values."""
@@ -188,10 +246,15 @@ class Space:
         if known is not None and known[1] == bits:
             return known[2]
         if isinstance(test, Number):
+            if test.mask is not None and test.field in self._partitions:
+                raise UndividedError(f"a mask of {test.field} was not expected")
             kept = bits if test.mask is None else _masked(bits, test.mask)
-            found = self.within(kept, test.values)
+            drawn = self._of_rules.get(id(test))
+            if drawn is None:
+                drawn = self._of_rules[id(test)] = self._drawn(test.field, test.values)
+            found = self._inside(kept, drawn)
         elif isinstance(test, Interface):
-            found = self.within(bits, self._numbers(test.names))
+            found = self.within(test.field, bits, self._numbers(test.names))
         else:
             found = self._of_type(test, bits)
         self._known[id(test)] = (test, bits, found)  # keeping the test keeps its id unique
@@ -206,19 +269,20 @@ class Space:
         return joined((number, number) for number in matching)
 
     def _of_type(self, test: AddressType, bits: Bits) -> int:
-        multicast = (_MULTICAST[self.family],)
+        multicast = (MULTICAST[self.family],)
         broadcast = ((2**32 - 1, 2**32 - 1),) if self.family == 4 else ()
         special = joined([*self._local, *multicast, *broadcast])
         known = {
             "LOCAL": self._local,
             "MULTICAST": multicast,
             "BROADCAST": broadcast,
-            "UNICAST": outside(special, len(bits)),
+            "UNICAST": outside(special, width_of(test.field, self.family)),
         }
         found = NONE
         for kind in test.types:
             if kind in known:
-                found = self.bdd.either(found, self.within(bits, known[kind]))
+                some = self.within(test.field, bits, known[kind])
+                found = self.bdd.either(found, some)
             else:
                 found = self.bdd.either(found, self.bdd.variable(self._variable(test)))
         return found

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
 from typing import Final, NamedTuple
 
 from pytest_fsmredir.model.flow import Direction
 from pytest_fsmredir.model.reserved import INBOUND_PORT, OUTBOUND_PORT
-from pytest_fsmredir.rules.bdd import NONE, joined
+from pytest_fsmredir.rules.bdd import NONE, Intervals, joined
 from pytest_fsmredir.rules.ends import NO_ROUTE, SOURCE_CHANGED, End, EndKind, Ends, Move, Observer
 from pytest_fsmredir.rules.forms import DEVICE_HOOKS, Chain, Field, Hook, Kind
 from pytest_fsmredir.rules.passage import Model, Passage
 from pytest_fsmredir.rules.pod import NOWHERE, USUAL_TABLES
-from pytest_fsmredir.rules.ruleset import PolicyRule, Route
-from pytest_fsmredir.rules.space import LOOPBACK, Bits, Environment
+from pytest_fsmredir.rules.ruleset import PolicyRule, specific
+from pytest_fsmredir.rules.space import BROAD, LOOPBACK, Bits, Environment
 from pytest_fsmredir.rules.vocabulary import INVALID, NEW, RELATED, UNTRACKED
 
 _TRACKING: Final = -200
@@ -32,7 +31,6 @@ _OF_DESTINATION: Final = frozenset({Hook.PREROUTING, Hook.OUTPUT})
 _HERE: Final = frozenset({"local", "broadcast", "anycast"})
 _BY_LO: Final = frozenset({"local", "anycast"})
 """Types of routes whose outgoing packets pass lo; those of a broadcast leave by its interface."""
-_BROAD: Final = {4: (0xE0000000, 2**32 - 1), 6: (0xFF << 120, 2**128 - 1)}
 
 
 class Stage(NamedTuple):
@@ -132,9 +130,9 @@ class Walk:
     def _target(self, move: Move) -> Environment:
         found = {Field.TRANSLATED: self._space.constant(Field.TRANSLATED, 1)}
         if move.address is not None:
-            found[Field.DESTINATION] = self._space.constant(Field.DESTINATION, move.address)
+            found[Field.DESTINATION] = self._space.changed(Field.DESTINATION, move.address)
         if move.port is not None:
-            found[Field.PORT] = self._space.constant(Field.PORT, move.port)
+            found[Field.PORT] = self._space.changed(Field.PORT, move.port)
         return found
 
     def _pass(self, stage: Stage, packets: int) -> int:
@@ -163,7 +161,7 @@ class Walk:
             return NONE
         name = Field.IN if chain.hook is Hook.INGRESS else Field.OUT
         known = [self._space.index(d) for d in chain.devices if d in self._space.interfaces]
-        here = self._space.within(self.way.at[name], joined((n, n) for n in known))
+        here = self._space.within(name, self.way.at[name], joined((n, n) for n in known))
         return self._bdd.minus(packets, here)
 
     def _translate(self, stage: Stage, packets: int) -> tuple[int, dict[Move, int]]:
@@ -223,7 +221,7 @@ class Walk:
         special = [r for r in self._model.routing.rules if r.table not in USUAL_TABLES]
         led = self._bdd.union(self._space.holds(rule.test, self.way.at) for rule in special)
         unusual = self._model.unusual_routes
-        there = self._space.within(self.way.at[Field.DESTINATION], unusual)
+        there = self._to(unusual)
         led = self._bdd.both(packets, self._bdd.either(led, there))
         if led == NONE:
             return packets
@@ -247,24 +245,28 @@ class Walk:
         if rule.table is None:
             yield "unreachable", "", asking
             return
-        routes = self._model.routing.tables.get(rule.table, ())
-        # The longest prefix wins; routes of one length that do the same are looked up at once.
-        # Of routes to one prefix the first one counts: the kernel lists them by their metric.
-        first = {route.destination: route for route in reversed(routes)}.values()
-        for (_, kind, device), alike in groupby(sorted(first, key=_specific), key=_specific):
+        for kind, device, spans in self._model.lookups.get(rule.table, ()):
             if asking == NONE:
                 return
-            spans = joined(route.destination for route in alike)
-            some = self._bdd.both(asking, self._space.within(self.way.at[Field.DESTINATION], spans))
+            some = self._bdd.both(asking, self._to(spans))
             asking = self._bdd.minus(asking, some)
             if some != NONE and kind != "throw":
                 yield kind, device, some
 
     # Arrival and departure.
 
+    def _to(self, spans: Intervals) -> int:
+        """Return the packets to some addresses."""
+        return self._space.within(Field.DESTINATION, self.way.at[Field.DESTINATION], spans)
+
+    def _by(self, name: Field, interface: str) -> int:
+        """Return the packets that arrive or leave by an interface."""
+        number = self._space.index(interface)
+        return self._space.within(name, self.way.at[name], ((number, number),))
+
     def _leave(self, packets: int) -> None:
         lo = self._space.index("lo")
-        inside = self._bdd.both(packets, self._space.within(self.way.at[Field.OUT], ((lo, lo),)))
+        inside = self._bdd.both(packets, self._by(Field.OUT, "lo"))
         self._settle(self._bdd.minus(packets, inside), here=False)
         if inside != NONE:
             by_lo = {
@@ -300,7 +302,7 @@ class Walk:
         if self._space.family == 4 and names:
             return NONE
         loopback = (LOOPBACK[self._space.family],)
-        lost = self._bdd.both(packets, self._space.within(self.way.at[Field.DESTINATION], loopback))
+        lost = self._bdd.both(packets, self._to(loopback))
         self.way.end(End(EndKind.LOST, "loopback, from outside"), lost)
         return lost
 
@@ -316,11 +318,10 @@ class Walk:
         for device in self._model.surroundings.addresses if self._space.family == 4 else ():
             if max(everywhere, settings.get(f"net.ipv4.conf.{device}.rp_filter", "0")) != "1":
                 continue
-            number = self._space.index(device)
-            arriving = self._space.within(self.way.at[Field.IN], ((number, number),))
-            left = self._bdd.both(packets, arriving)
-            for route in sorted(routes, key=_specific):
-                by = self._space.within(self.way.at[Field.SOURCE], (route.destination,))
+            left = self._bdd.both(packets, self._by(Field.IN, device))
+            for route in sorted(routes, key=specific):
+                source = self.way.at[Field.SOURCE]
+                by = self._space.within(Field.SOURCE, source, (route.destination,))
                 some = self._bdd.both(left, by)
                 left = self._bdd.minus(left, some)
                 if route.interface != device:
@@ -361,7 +362,8 @@ class Walk:
             (EndKind.CAPTURED_INBOUND, INBOUND_PORT),
         )
         for kind, number in listeners:
-            some = self._bdd.both(packets, self._space.within(port, ((number, number),)))
+            some = self._space.within(Field.PORT, port, ((number, number),))
+            some = self._bdd.both(packets, some)
             self.way.end(End(kind), some)
             packets = self._bdd.minus(packets, some)
         return packets
@@ -377,9 +379,7 @@ class Walk:
         """Return the packets to an address of the pod: no other packets reach a socket."""
         family = self._space.family
         own = self._model.surroundings.local(family)
-        bits = self.way.at[Field.DESTINATION]
-        broad = self._space.within(bits, (_BROAD[family],))
-        known = self._bdd.both(packets, self._bdd.either(self._space.within(bits, own), broad))
+        known = self._bdd.both(packets, self._bdd.either(self._to(own), self._to((BROAD[family],))))
         stray = self._bdd.minus(packets, known)
         self.way.end(End(EndKind.LOST, "nothing listens for it"), stray)
         return known
@@ -391,8 +391,3 @@ class Walk:
             for name, words in names.items()
         ]
         return [*self.way.altered.items(), *seen]
-
-
-def _specific(route: Route) -> tuple[int, str, str]:
-    """Return a key that sorts the longest prefix first."""
-    return route.destination[1] - route.destination[0], route.kind, route.interface
