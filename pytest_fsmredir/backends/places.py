@@ -319,6 +319,7 @@ def _with_payload(fate: Fate, payload: bytes) -> Fate:
     return replace(fate, sent=fate.sent._replace(payload=len(payload)))
 
 
+@lru_cache
 def remote_subnet(family: int, number: int) -> IPv4Network | IPv6Network:
     """Return a range of 256 reserved addresses (RFC 2544, RFC 3849)."""
     v4, v6 = f"198.18.{2 * number}.0/24", f"2001:db8:{number + 16:x}::/120"

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, get_type_hints
 import pytest
 
 from pytest_fsmredir.agent.dialling import dial_form, dial_of
-from pytest_fsmredir.backends.places import BasePlace, without_loop
+from pytest_fsmredir.backends.places import BasePlace, remote_subnet, without_loop
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.claims import Unmet
 from pytest_fsmredir.model.flow import (
@@ -170,3 +170,9 @@ def test_default_value_is_empty_for_an_agent() -> None:
     """Catches: commands that repeat what both ends know."""
     assert dial_form(Dial()) == {}
     assert dial_of(None) == Dial()
+
+
+def test_range_of_a_number_is_made_once() -> None:
+    """Catches: a list of thousands of addresses for which each range is parsed again."""
+    assert remote_subnet(4, 40) is remote_subnet(4, 40)
+    assert str(remote_subnet(6, 40)) == "2001:db8:38::/120"
