@@ -34,9 +34,6 @@ from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.facets import needs_met_by
 from pytest_fsmredir.model.flow import Address, Direction, Fate
 
-FIRST = 8
-"""Number of pods that start before all others of a run: those of the plainest checks."""
-
 
 class KubernetesBackend:
     """Pods in a namespace of a cluster, programmed by an init container.
@@ -161,28 +158,23 @@ class KubernetesBackend:
             self.pool.cluster,
             wanted,
             make=self._start,
-            wait=self._receive,
+            wait=self.pool.watcher.wait,
             remove=self._discard,
         )
 
     def _start(self, functions: Sequence[Wanted]) -> list[PooledPod]:
-        """Start the pods that some checks will need.
-
-        Those of the first checks start together with the world, before all others, so that these
-        checks can begin soon.
-        """
+        """Start the pods that some checks will need."""
         early = plan(functions, lambda _node: {}, self._timeout_s)
-        first = [order for order in early.shared.values() if is_final(order)][:FIRST]
-        made = self._make(first, early)
+        made = self._make([order for order in early if is_final(order)], early)
         self._await_world()
         for node in dict.fromkeys(each.node for each in functions):
             with suppress(BackendError):  # the node's own checks report it
                 self._await_host(node)
         late = plan(functions, self.world.addresses, self._timeout_s)
         self._unplanned |= late.unplanned
-        shared = {order.key for order in first}
-        missing = [o for o in late.shared.values() if o.key not in shared]
-        made += self._make([o for o in [*missing, *late.fresh] if is_final(o)], late)
+        known = {site.order.key for site in made if site.order is not None}
+        missing = [o for o in late if is_final(o) and o.key not in known]
+        made += self._make(missing, late)
         if not self.pool.configure({}):  # else each check reports why the mesh refuses empty lists
             self.probed_pods.make(late.probed_pods)
             self.workload_objects.make(late.templates)
@@ -230,7 +222,6 @@ class KubernetesBackend:
         """Return the pod with these settings that checks share."""
         if order.key not in self._shared:
             self._shared[order.key] = self.pool.take(order)
-        self.pool.arrivals.wait(self._shared[order.key])
         return self._shared[order.key]
 
     def fresh_site(self, order: Order) -> PooledPod:
@@ -288,18 +279,6 @@ class KubernetesBackend:
         """Wait for the host-network pod of a node."""
         if not self.world.nodes[node].addresses:
             self.pool.watcher.wait([self.world.nodes[node]])
-
-    def _receive(self, sites: Sequence[PooledPod]) -> None:
-        """Wait for the pods of a node, or only for the first one if no node is named.
-
-        Checks then begin while the other pods start. A named node may be lost, which its error
-        tells best while nothing runs there.
-        """
-        if any(site.ordered.node for site in sites):
-            self.pool.watcher.wait(sites)
-        elif sites:
-            self.pool.arrivals.expect(sites)
-            self.pool.arrivals.wait(sites[0])
 
     def _catch_up(self, sites: Iterable[PooledPod]) -> None:
         """Fetch what agents accepted in a check that ended when it lost a link.

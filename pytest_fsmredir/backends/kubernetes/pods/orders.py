@@ -54,8 +54,7 @@ class PooledPod:
         addresses: Addresses of the pod, IPv4 first.
         programming: Result of the init container.
         has_health: The pod has a health responder.
-        arrival: Done when the pod is up or refused; None for a pod that nobody awaits meanwhile.
-        stream: The stream to the agents, once it is being opened.
+        stream: The exec stream to the agents, once it is being opened.
         link: The link to the agents, once it is open.
         guest: Our container for evidence, once it was asked for.
     """
@@ -66,15 +65,9 @@ class PooledPod:
     addresses: tuple[str, ...] = ()
     programming: Programming = field(default_factory=lambda: Programming(accepted=True))
     has_health: bool = False
-    arrival: Future[None] | None = None
     stream: Future[ExecStream] | None = None
     link: AgentLink | None = None
     guest: Future[Guest] | None = None
-
-    def arrived(self) -> None:
-        """Let those go on who wait for the pod."""
-        if self.arrival is not None:
-            self.arrival.set_result(None)
 
     @property
     def ordered(self) -> Order:

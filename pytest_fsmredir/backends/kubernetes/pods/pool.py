@@ -21,7 +21,6 @@ from pytest_fsmredir.backends.kubernetes.pods.agent_links import (
     close_stream,
     end_guest,
 )
-from pytest_fsmredir.backends.kubernetes.pods.arrivals import Arrivals
 from pytest_fsmredir.backends.kubernetes.pods.injectors import Injection
 from pytest_fsmredir.backends.kubernetes.pods.manifests import Images
 from pytest_fsmredir.backends.kubernetes.pods.orders import Order, PooledPod
@@ -50,7 +49,6 @@ class PodPool:
         images: The images of the containers.
         links: The links to the agents in the pods.
         watcher: Waits for pods.
-        arrivals: Waits for pods while checks run.
     """
 
     def __init__(
@@ -76,7 +74,6 @@ class PodPool:
         self.watcher = Watcher(
             cluster, namespace, images, self.links, init_timeout_s=init_timeout_s
         )
-        self.arrivals = Arrivals(self.watcher)
         self._sites: dict[int, PooledPod] = {}  # by identity: a pod changes
         injection.begin(namespace)
 
@@ -184,9 +181,7 @@ class PodPool:
     def take(self, order: Order) -> PooledPod:
         """Return an unused pod: a spare one, or a new one."""
         if spare := self._spare[order.key]:
-            site = spare.popleft()
-            self.arrivals.wait(site)
-            return site
+            return spare.popleft()
         made = self.make([order])
         self.watcher.wait(made)
         return made[0]
@@ -222,7 +217,6 @@ class PodPool:
 
     def close(self) -> None:
         """Close the links to all agents, and restore the mesh."""
-        self.arrivals.close()
         self._hands.shutdown(cancel_futures=True)
         try:
             close_links(self._sites.values())

@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import Event
 
-from tenacity import (
-    RetryError,
-    Retrying,
-    retry_if_result,
-    sleep_using_event,
-    stop_after_delay,
-)
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay
 
 from pytest_fsmredir.backends.kubernetes.cluster.client import Cluster, Object
 from pytest_fsmredir.backends.kubernetes.pods.agent_links import AgentLinks
@@ -69,22 +62,14 @@ class Watcher:
         self._cluster, self._namespace, self._images = cluster, namespace, images
         self._links, self._init_timeout_s = links, init_timeout_s
 
-    def wait(self, sites: Sequence[PooledPod], over: Event | None = None) -> None:
+    def wait(self, sites: Sequence[PooledPod]) -> None:
         """Wait until pods are up, or refused by the implementation.
-
-        Args:
-            sites: The pods; each is told as soon as it has arrived.
-            over: Ends the wait early.
 
         Raises:
             BackendError: A pod cannot come up, and the implementation is not at fault.
-            DeadlineError: Some pods are not up in time, or the wait has ended early.
+            DeadlineError: Some pods are not up in time.
         """
-        over = over or Event()
         waiting = {site.name: site for site in sites if site.programming.accepted}
-        for site in sites:
-            if site.name not in waiting:
-                site.arrived()
         states: dict[str, PodState] = {}
         progress = PodProgress()
 
@@ -98,13 +83,12 @@ class Watcher:
                 states[name] = state_of(pod, patience_s)
                 waiting[name].has_health = _has_health(pod)
                 if self._settled(waiting[name], states[name]):
-                    waiting.pop(name).arrived()
+                    del waiting[name]
             return bool(waiting)
 
         overall = stop_after_delay(POD_READY_S)
         retrying = Retrying(
-            stop=lambda state: overall(state) or progress.idle_s > STUCK_S or over.is_set(),
-            sleep=sleep_using_event(over),
+            stop=lambda state: overall(state) or progress.idle_s > STUCK_S,
             wait=lambda _: LOOK_S * (1 + len(waiting) // _FEW),
             retry=retry_if_result(bool),
         )
