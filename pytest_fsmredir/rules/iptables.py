@@ -213,6 +213,8 @@ class _Reader:
             raise ValueError(f"the chain {parsed.target!r} is not declared")
         elif parsed.target:
             actions = actions_of(parsed.target, options_of(parsed.rest))
+            if parsed.target == "CT" and "--timeout" in parsed.rest:
+                self._into.limit_time(f"line {line.number}, -j CT --timeout")
         conditions = tuple(parsed.conditions)
         return Rule(conditions, actions, line.number, line.text, place, line.packets)
 

@@ -63,6 +63,9 @@ PLAIN: Final = {
 _PLAIN_QUEUES: Final = frozenset({"noqueue", "noop", "pfifo_fast", "fq_codel", "fq", "mq"})
 """Queueing disciplines that the kernel sets by itself, without filters (tc(8))."""
 
+_SHORT_LIVED: Final = re.compile(r" hoplimit ([1-9]|[1-5][0-9]|6[0-3])\b")
+"""A route that lets packets live shorter than Linux does by itself (64 hops, ip-sysctl.rst)."""
+
 _MISSING: Final = 127
 _VERSIONS: Final = {"ip": (4,), "ip6": (6,), "inet": (4, 6), "bridge": (4, 6), "netdev": (4, 6)}
 
@@ -253,7 +256,7 @@ def _outside_the_model(sections: Mapping[str, str]) -> list[str]:
         f"a route that changes its packets is not modelled: {line.strip()}"
         for name in ("route4", "route6")
         for line in sections.get(name, "").splitlines()
-        if " encap " in line
+        if " encap " in line or _SHORT_LIVED.search(line)
     ]
     for line in sections.get("queues", "").splitlines():
         kind = line.split()[1:2]

@@ -152,6 +152,8 @@ class _Reader:
         chain = self._into.chains.get(key)
         if chain is None:
             return  # its chain is at a hook that was left out
+        if any("ct timeout" in part for part in body["expr"]):
+            self._into.limit_time(f"a rule of {body['chain']} with ct timeout")
         place = chain.rules[-1].number + 1 if chain.rules else 1
         text = " ".join(words_of(part) for part in body["expr"])
         packets = next((p["counter"]["packets"] for p in body["expr"] if _counts(p)), None)

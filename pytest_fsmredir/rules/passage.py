@@ -48,7 +48,7 @@ class Model:
         space: The packets of one IP version.
         surroundings: The pod.
         routing: The pod's routing.
-        lookups: The routes of each table, in the order in which they count.
+        lookups: The routes that each routing rule uses, in the order in which they count.
         unusual_routes: Destinations that the routing leads to the pod itself or to nowhere, without
             the pod's own addresses.
         hooks: The base chains of each hook, in order.
@@ -59,7 +59,7 @@ class Model:
         self.rules, self.space, self.surroundings = rules, space, surroundings
         self.batches, self.orders = Batches(rules), Orders(space)
         self.routing: Routing = surroundings.routing(rules, space.family)
-        self.lookups = self.routing.lookups()
+        self.lookups = self.routing.lookups(space.family)
         self.unusual_routes = surroundings.unusual(self.routing, space.family)
         self.hooks = {hook: rules.at(hook, space.family) for hook in Hook}
 

@@ -38,16 +38,19 @@ def policy_rule(number: int, line: str, family: int) -> PolicyRule:
     if found is None:
         raise fault(number, "this is not a line of ip rule", line)
     try:
-        tests, table = _selectors(found[3].split(), family)
+        tests, table, ignored = _selectors(found[3].split(), family)
     except (ValueError, StopIteration) as why:
         raise fault(number, str(why) or "the line is cut short", line) from None
     test: Test = AllOf(tuple(tests))
-    return PolicyRule(int(found[1]), Not(test) if found[2] else test, table, line.strip())
+    test = Not(test) if found[2] else test
+    return PolicyRule(int(found[1]), test, table, line.strip(), ignored)
 
 
-def _selectors(words: Sequence[str], family: int) -> tuple[list[Test], str | None]:
+def _selectors(words: Sequence[str], family: int) -> tuple[list[Test], str | None, int]:
+    """Return the tests, the table, and the prefix length up to which its routes are ignored."""
     tests: list[Test] = []
     table: str | None = None
+    ignored = -1
     rest = iter(words)
     for word in rest:
         if word in {"lookup", "table"}:
@@ -55,11 +58,13 @@ def _selectors(words: Sequence[str], family: int) -> tuple[list[Test], str | Non
             table = _TABLES.get(name, name)
         elif word in {"unreachable", "blackhole", "prohibit"}:
             table = None
-        elif word in {"suppress_prefixlength", "suppress_ifgroup", "goto", "nop"}:
+        elif word == "suppress_prefixlength":
+            ignored = integer(next(rest))
+        elif word == "nop":
             tests.append(Unknown(" ".join(words)))
         else:
             tests.append(_selector(word, next(rest), family))
-    return tests, table
+    return tests, table, ignored
 
 
 def _selector(word: str, value: str, family: int) -> Test:

@@ -34,12 +34,14 @@ class PolicyRule:
         test: Holds for the packets that the rule applies to.
         table: The table; None if the rule itself decides (blackhole, unreachable).
         text: The line.
+        ignored: The prefix length up to which it ignores routes (``suppress_prefixlength``).
     """
 
     priority: int
     test: Test
     table: str | None
     text: str
+    ignored: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +75,23 @@ class Routing:
     rules: tuple[PolicyRule, ...]
     tables: Mapping[str, tuple[Route, ...]]
 
-    def lookups(self) -> dict[str, list[Lookup]]:
-        """Return the routes of each table in the order in which they count.
+    def lookups(self, family: int) -> dict[tuple[str, int], list[Lookup]]:
+        """Return the routes that each rule uses, by its table and the length that it ignores.
 
-        The longest prefix wins; routes of one length that do the same are joined. Of routes to one
-        prefix the first one counts: the kernel lists them by their metric.
+        They are in the order in which they count. The longest prefix wins; routes of one length
+        that do the same are joined. Of routes to one prefix the first one counts: the kernel lists
+        them by their metric.
         """
-        found: dict[str, list[Lookup]] = {}
-        for name, routes in self.tables.items():
-            first = {route.destination: route for route in reversed(routes)}.values()
-            alike = groupby(sorted(first, key=specific), key=specific)
-            found[name] = [
+        found: dict[tuple[str, int], list[Lookup]] = {}
+        for name, ignored in {(rule.table or "", rule.ignored) for rule in self.rules}:
+            longest = 1 << (32 if family == 4 else 128) - max(ignored, 0)
+            first = {
+                route.destination: route
+                for route in reversed(self.tables.get(name, ()))
+                if ignored < 0 or route.destination[1] - route.destination[0] < longest - 1
+            }
+            alike = groupby(sorted(first.values(), key=specific), key=specific)
+            found[name, ignored] = [
                 (kind, device, joined(route.destination for route in same))
                 for (_, kind, device), same in alike
             ]
@@ -117,6 +125,12 @@ class RuleSet:
         """Return the base chains that packets of a family pass at a hook, in order."""
         found = [c for c in self.chains.values() if c.hook is hook and family in c.families]
         return sorted(found, key=lambda chain: chain.priority)
+
+    def limit_time(self, where: str) -> None:
+        """Note a rule that decides how long a connection without packets is remembered."""
+        remark = f"a time limit of connection tracking is not modelled: {where}"
+        if remark not in self.remarks:
+            self.remarks.append(remark)
 
     def target(self, chain: Chain, name: str) -> Chain | None:
         """Return the chain of that name that a rule of ``chain`` jumps to."""

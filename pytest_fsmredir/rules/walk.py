@@ -245,7 +245,7 @@ class Walk:
         if rule.table is None:
             yield "unreachable", "", asking
             return
-        for kind, device, spans in self._model.lookups.get(rule.table, ()):
+        for kind, device, spans in self._model.lookups[rule.table, rule.ignored]:
             if asking == NONE:
                 return
             some = self._bdd.both(asking, self._to(spans))

@@ -270,3 +270,22 @@ def test_member_of_a_set_that_stands_for_more_is_not_read_as_itself(made: str, m
     found = findings([*sets, *lines[:at], rule, *lines[at:]], Policy())
     assert found
     assert all(f.depends or f.packet.interface.startswith("et") for f in found)
+
+
+@pytest.mark.parametrize(("length", "lost"), [(0, True), (-1, False)])
+def test_routing_rule_can_ignore_short_prefixes(length: int, lost: bool) -> None:
+    """Catches: a default route that counts although a routing rule suppresses it."""
+    suppressed = f" suppress_prefixlength {length}" if length >= 0 else ""
+    routes = [
+        "0:\tfrom all lookup local",
+        f"90:\tfrom all fwmark 0x99 lookup main{suppressed}",
+        "91:\tfrom all fwmark 0x99 unreachable",
+        "32766:\tfrom all lookup main",
+        "local 10.244.0.10 dev eth0 table local",
+        "local 127.0.0.0/8 dev lo table local",
+        "default via 10.244.0.1 dev eth0",
+        "10.244.0.0/16 dev eth0",
+    ]
+    found = findings([*reference(Policy()), *routes], Policy())
+    assert {f.packet.mark for f in found} == ({0x99} if lost else set())
+    assert not any(f.packet.destination >> 16 == 0x0AF4 for f in found)

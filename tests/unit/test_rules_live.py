@@ -130,12 +130,19 @@ def test_rules_that_can_be_missing_are_not_blamed(
         ("transforms", "src ::/0 dst 203.0.113.5/32\n\tdir out action block", "ip xfrm"),
         ("neighbours", "10.0.0.7 dev eth0 lladdr 02:00:00:00:00:99 PERMANENT", "neighbour"),
         ("queues", "qdisc noqueue 0: dev lo root\nqdisc tbf 1: dev eth0 root rate 1Mbit", "tbf"),
+        ("route4", "default via 169.254.1.1 dev eth0 onlink hoplimit 3", "hoplimit 3"),
     ],
 )
 def test_what_the_model_leaves_out_is_named(listing: str, text: str, remark: str) -> None:
     """Catches: a proof about a pod that loses packets outside its rules and routes."""
     (found,) = live.read(printed(0, '{"nftables": []}', **{listing: text})).remarks
     assert remark in found
+
+
+def test_route_with_the_usual_hop_limit_is_not_named() -> None:
+    """Catches: a pod that is never proved, because a router advertised its hop limit."""
+    route = "default via fe80::1 dev eth0 proto ra metric 1024 hoplimit 64 pref medium"
+    assert live.read(printed(0, '{"nftables": []}', route6=route)).remarks == []
 
 
 def test_default_queues_are_not_named() -> None:

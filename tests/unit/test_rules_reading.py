@@ -291,3 +291,18 @@ def test_headings_of_our_own_print_separate_the_ip_versions() -> None:
     assert list(listings) == ["iptables4", "iptables6"]
     assert "::1/128" in listings["iptables6"]
     assert len(read_text(text).chains) >= 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "*raw\n-A OUTPUT -p tcp -m tcp --dport 5432 -j CT --timeout short\nCOMMIT",
+        """{"nftables": [{"chain": {"family": "ip", "table": "x", "name": "y", "type": "filter",
+        "hook": "output", "prio": -150, "policy": "accept"}},
+        {"rule": {"family": "ip", "table": "x", "chain": "y", "expr": [{"ct timeout": "z"}]}}]}""",
+    ],
+)
+def test_time_limit_of_connections_is_named(text: str) -> None:
+    """Catches: a proof about a pod whose rules let connection tracking forget idle connections."""
+    (remark,) = read_text(text).remarks
+    assert "time limit" in remark

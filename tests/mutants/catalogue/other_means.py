@@ -95,6 +95,10 @@ MUTANTS = (
               " $ip rule add fwmark 0x6600 lookup 166;"
               " $ip route show table main |"
               " while read -r route; do $ip route replace $route table 166; done"))),
+    _same("default-route-looked-up-last", "the main table is looked up twice, the default last",
+          load=followed_by(_IN_BOTH.format(
+              "$ip rule del lookup main suppress_prefixlength 0 2>/dev/null;"
+              " $ip rule add lookup main suppress_prefixlength 0 pref 90"))),
     _same("captured-to-be-on-lo-dropped", "captured packets on lo are dropped, which none is yet",
           first(Rule("", "OUTPUT", "-o lo -p tcp --dport 15001 -m conntrack --ctstate DNAT", "DROP",
                      table="filter")),
