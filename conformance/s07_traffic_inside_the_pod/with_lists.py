@@ -54,7 +54,8 @@ def test_own_address_is_direct_although_included(mesh: Mesh) -> None:
     """The application's connection to its pod's own address SHOULD be direct under an inclusion
     list, whether or not that holds the address."""
     outside = mesh.pod(annotations={INCLUDED_RANGES: range_of(mesh.server)})
-    inside = mesh.pod(annotations={INCLUDED_RANGES: EVERYWHERE[mesh.family]})
+    both = f"{range_of(mesh.client)},{EVERYWHERE[mesh.family]}"
+    inside = mesh.pod(annotations={INCLUDED_RANGES: both})
 
     for pod in (outside, inside):
         assert pod.connect(mesh.server, 8080).captured_outbound

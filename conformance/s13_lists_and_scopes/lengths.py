@@ -79,11 +79,16 @@ def _odd(place: Place) -> list[str]:
 def _plain(network: IPv4Network | IPv6Network) -> dict[str, IPv4Network | IPv6Network]:
     """Return odd items that can mean one range only, and that range.
 
-    RFC 1918 writes 10/8 and 192.168/16; RFC 4291 allows no such form for IPv6.
+    RFC 1918 writes 10/8 and 192.168/16; RFC 4291 allows no such form for IPv6. To inet_aton(3), and
+    to iptables, a number with a leading zero is octal, to other programs decimal.
     """
     single = ip_network(network[7])
-    short = {} if network.version == 6 else {str(network).replace(".0/", "/"): network}
-    return {str(network[7]): single, **short}
+    if network.version == 6:
+        return {str(network[7]): single}
+    a, b, c, _ = str(network[0]).split(".")
+    short, masked = str(network).replace(".0/", "/"), network.with_netmask
+    padded = f"{a}.{b}.{int(c):03}.0/24"
+    return {str(network[7]): single, **dict.fromkeys((short, masked, padded), network)}
 
 
 def _next_to(place: Place) -> str:
@@ -167,8 +172,9 @@ def test_odd_ranges_are_refused_or_honoured(
 @section.check("OIX-019", "13.8", needs={Need.REMOTE_ADDRESSES})
 def test_plain_exclusion_items_of_either_scope_keep_their_meaning(mesh: Mesh) -> None:
     """An exclusion list of either scope with an address without a prefix length, or with a range
-    in short form, MUST be refused, or exempt what it names and nothing else."""
-    for item, network in _plain(mesh.subnet(40)).items():
+    in short form, with a mask or with a leading zero, MUST be refused, or exempt what it names and
+    nothing else."""
+    for item, network in _plain(mesh.subnet(12)).items():
         for lists in (
             {"annotations": {EXCLUDED_RANGES: item}},
             {"mesh_config": {MESH_EXCLUDED_RANGES: [item]}},

@@ -83,7 +83,7 @@ def test_lowest_and_highest_port_can_be_excluded(mesh: Mesh) -> None:
     """The ports 1 and 65535 MUST be honoured in either port list, and the ports next to them stay
     captured."""
     pod = mesh.pod(
-        annotations={EXCLUDED_OUTBOUND_PORTS: "1,65535", EXCLUDED_INBOUND_PORTS: "65535,1"}
+        annotations={EXCLUDED_OUTBOUND_PORTS: "65535,443,1", EXCLUDED_INBOUND_PORTS: "65535,1"}
     )
 
     for port in (2, 32768, 65534):

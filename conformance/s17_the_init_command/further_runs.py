@@ -33,7 +33,11 @@ section = Section(17, Profile.LIFECYCLE, {Feature.OUTBOUND_PORT_EXCLUSION})
 # What a list names from run to run: neither of two items, one, the other or both. The whole walk
 # takes each step from one of these to another; samples of it are walked by two lists at once.
 WHOLE = ("", "X", "", "Y", "", "XY", "X", "Y", "X", "XY", "Y", "XY", "")
-SAMPLE = {4: (("X", "Y", ""), ("", "X", "Y")), 6: (("", "XY", "Y"), ("XY", "X", ""))}
+# In one step of each sample, neither list changes its length, or its first item.
+SAMPLE = {
+    4: (("X", "Y", "X", ""), ("", "X", "Y", "Y")),
+    6: (("", "X", "XY", "Y"), ("XY", "X", "XY", "")),
+}
 PORTS = {"X": 6379, "Y": 7070}
 OF_IPV6 = Address("2001:db8:5::10", 8080)
 

@@ -124,9 +124,9 @@ def _direction(values: Sequence[str], _: Setting) -> Test:
 
 
 def _protocol(values: Sequence[str], _: Setting) -> Test:
-    if values[0].lower() in {"all", "0"}:
+    number = named("ip" if values[0].lower() == "all" else values[0], vocabulary.PROTOCOLS)
+    if number == 0:
         return TRUE
-    number = named(values[0], vocabulary.PROTOCOLS)
     return Number(Field.PROTOCOL, ((number, number),))
 
 

@@ -123,6 +123,12 @@ _NAMES: Final[Mapping[Field, Mapping[str, int]]] = {
     Field.REPLY: {"original": 0, "reply": 1},
     Field.TOS: {**vocabulary.DSCP, **vocabulary.ECN},
 }
+_ICMP_NAMES: Final[Mapping[tuple[str, str], Mapping[str, int]]] = {
+    ("icmp", "type"): vocabulary.ICMP_TYPES,
+    ("icmp", "code"): vocabulary.ICMP_CODES,
+    ("icmpv6", "type"): vocabulary.ICMPV6_TYPES,
+    ("icmpv6", "code"): vocabulary.ICMPV6_CODES,
+}
 ADDRESSES: Final = frozenset(
     {Field.SOURCE, Field.DESTINATION, Field.FIRST_SOURCE, Field.FIRST_DESTINATION}
 )
@@ -181,7 +187,7 @@ def number(name: Field, value: Json) -> int:
         case str() if name in ADDRESSES:
             return address(value)
         case str():
-            return named(value, _NAMES.get(name, {}))
+            return _known(value, _NAMES.get(name, {}))
         case {"|": list(values)} | list(values):
             return sum({number(name, part) for part in values})
         case _:
@@ -215,15 +221,36 @@ def spans(name: Field, value: Json) -> list[tuple[int, int]]:
             return [(single, single)]
 
 
+def _known(name: str, names: Mapping[str, int]) -> int:
+    """Return the number of a name, which nft may know and the model not.
+
+    Raises:
+        NotUnderstoodError: The model has no such name.
+    """
+    try:
+        return named(name, names)
+    except ValueError:
+        raise NotUnderstoodError from None
+
+
 def icmp_number(expression: Json, value: Json) -> Json:
-    """Return an ICMP type value with names replaced by numbers."""
-    match expression, value:
-        case {"payload": {"protocol": "icmp", "field": "type"}}, str(name):
-            return named(name, vocabulary.ICMP_TYPES)
-        case {"payload": {"protocol": "icmpv6", "field": "type"}}, str(name):
-            return named(name, vocabulary.ICMPV6_TYPES)
-        case _, {"set": list(values)}:
-            return {"set": [icmp_number(expression, part) for part in values]}
+    """Return an ICMP type or code with names replaced by numbers."""
+    match expression:
+        case {"payload": {"protocol": str(protocol), "field": str(name)}}:
+            names = _ICMP_NAMES.get((protocol, name))
+        case _:
+            names = None
+    return value if names is None else _numbered(value, names)
+
+
+def _numbered(value: Json, names: Mapping[str, int]) -> Json:
+    match value:
+        case str(name):
+            return _known(name, names)
+        case {"set": list(values)}:
+            return {"set": [_numbered(part, names) for part in values]}
+        case {"range": list(values)}:
+            return {"range": [_numbered(part, names) for part in values]}
         case _:
             return value
 

@@ -40,6 +40,8 @@ KINDS = (
         second-run-keeps-inbound-ports-of-an-empty-list second-run-adds-inbound-ports
         second-run-keeps-included-ranges second-run-keeps-inclusion second-run-removes-first
         second-run-removes-ipv6-first second-run-unhooks-inbound-meanwhile second-run-fails
+        second-run-of-the-same-length-does-nothing
+        second-run-with-the-same-first-items-does-nothing
         second-run-does-nothing second-run-appends second-run-keeps-inbound
         second-run-keeps-outbound second-run-takes-away second-run-empties-nat
         second-family-if-it-can only-with-a-sidecar done-when-other-variant-holds-rules
@@ -70,6 +72,7 @@ KINDS = (
         interface-name-cut
         port-clamped port-by-leading-digits port-span-by-its-ends port-with-zero-is-octal
         port-0-skipped bad-item-skipped-unless-last bad-range-skipped bare-address-is-a-network
+        range-with-zero-is-octal range-with-mask-is-an-address
         short-range-by-inet-aton bad-port-of-mesh-skipped bad-range-of-mesh-skipped
         empty-range-is-everything negated-range-taken upper-case-range-skipped
         unusual-ipv6-form-skipped ipv6-unabbreviated-skipped port-0-is-any
@@ -84,6 +87,8 @@ KINDS = (
         """
         inbound-exclusion-opens-reserved excluded-ranges-everything-skipped
         interface-exclusion-by-kind
+        excluded-ranges-everything-among-others-skipped
+        included-ranges-everything-among-others-skipped
         included-ranges-everything-skipped included-ranges-on-eth0-only
         included-ranges-everything-of-both-versions
         excluded-ranges-by-source-too included-ranges-by-source-too

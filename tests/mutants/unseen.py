@@ -37,7 +37,7 @@ KINDS = (
         "There is no pod to check, or the check itself does not take a malformed list.",
         ("*refuse*", "bad-*", "large-port-*", "port-*", "bare-*", "short-range-*", "*negated*",
          "empty-range-*", "upper-case-*", "blanks-not-*", "opens-after-*", "hooks-swapped",
-         "refused-*", "interface-name-*"),
+         "refused-*", "interface-name-*", "range-with-*"),
     ),
     Kind(
         "connections that are open for a while",

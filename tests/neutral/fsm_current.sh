@@ -23,6 +23,7 @@ is_cidr() { # like Go's ParseCIDR; accepts IPv6
   address=${1%/*}.
   for _ in 1 2 3 4; do
     number "${address%%.*}" 255 || return 1
+    case $address in 0[0-9]*) return 1 ;; esac
     address=${address#*.}
   done
   [ -z "$address" ]

@@ -17,6 +17,7 @@ is_range() { # TEXT; ip6tables validates IPv6 ranges further
   address=${1%/*}.
   for _ in 1 2 3 4; do
     number "${address%%.*}" 0 255 || return 1
+    case $address in 0[0-9]*) return 1 ;; esac # iptables reads 010 as an octal number
     address=${address#*.}
   done
   [ -z "$address" ]

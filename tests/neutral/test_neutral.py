@@ -27,6 +27,7 @@ TODAY = {
     "OPX-007": "the same with 15 ports from either scope",
     "CFG-021": "the same with 32 ports of the mesh",
     "CFG-015": "lists of the MeshConfig are not validated, and iptables takes port 0",
+    "OIX-019": "the same: iptables reads a number with a leading zero as octal",
     "CFG-024": "the same where nothing else is looked at",
     "RES-003": "IPv6 is not programmed: the admin port is open",
     "RES-013": "an inbound exclusion of 15000 is honoured",

@@ -27,7 +27,7 @@ from pytest_fsmredir.rules.forms import (
 )
 from pytest_fsmredir.rules.packet import unseen
 from pytest_fsmredir.rules.reading import read_text, saved_listings
-from pytest_fsmredir.rules.ruleset import RuleSet
+from pytest_fsmredir.rules.ruleset import RuleSet, parts
 
 
 def nat(*lines: str) -> str:
@@ -306,3 +306,40 @@ def test_time_limit_of_connections_is_named(text: str) -> None:
     """Catches: a proof about a pod whose rules let connection tracking forget idle connections."""
     (remark,) = read_text(text).remarks
     assert "time limit" in remark
+
+
+@pytest.mark.parametrize(("name", "number"), [("ipip", 94), ("ipencap", 4), ("ggp", 3), ("st", 5)])
+def test_protocol_has_the_number_of_its_name(name: str, number: int) -> None:
+    """Catches: rules that are not understood, or are about another protocol."""
+    rules = read_text(f"*filter\n-A OUTPUT -p {name} -j DROP\nCOMMIT")
+    ((rule,),) = [chain.rules for chain in rules.chains.values() if chain.rules]
+    assert rule.conditions[0].test == Number(Field.PROTOCOL, ((number, number),))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "field", "right", "test"),
+    [
+        ("icmp", "code", '"frag-needed"', Number(Field.ICMP_CODE, ((4, 4),))),
+        (
+            "icmpv6",
+            "type",
+            '{"range": ["nd-router-solicit", "nd-redirect"]}',
+            Number(Field.ICMP_TYPE, ((133, 137),)),
+        ),
+        ("ip6", "nexthdr", '{"set": ["ip", 43]}', Number(Field.PROTOCOL, ((0, 0), (43, 43)))),
+        ("icmp", "type", '"what-is-new"', None),
+    ],
+)
+def test_names_in_a_listing_of_nft_are_understood(
+    protocol: str, field: str, right: str, test: Number | None
+) -> None:
+    """Catches: one name that makes all rules of a pod unreadable."""
+    left = f'{{"payload": {{"protocol": "{protocol}", "field": "{field}"}}}}'
+    text = f'{{"match": {{"op": "==", "left": {left}, "right": {right}}}}}'
+    rules = read_text(
+        '{"nftables": [{"chain": {"family": "inet", "table": "x", "name": "y"}},'
+        f' {{"rule": {{"family": "inet", "table": "x", "chain": "y", "expr": [{text}]}}}}]}}'
+    )
+    ((rule,),) = [chain.rules for chain in rules.chains.values()]
+    found = list(parts(rule.conditions[0].test))
+    assert test in found if test else any(isinstance(part, Unknown) for part in found)

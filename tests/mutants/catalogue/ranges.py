@@ -239,6 +239,17 @@ def _in_rules(kind: Kind) -> Iterator[tuple[str, str, str, Change]]:
         ),
     )
     yield (
+        "everything-among-others-skipped",
+        "0.0.0.0/0 and ::/0 get no rule if the list names more",
+        "B10: istio/istio 36509",
+        lambda rules, case: tuple(
+            rule
+            for rule in rules
+            if not (rule.tag == tag and rule.match.endswith("/0"))
+            or sum(other.tag == tag for other in rules) == 1
+        ),
+    )
+    yield (
         "by-source",
         "the list is compared with the source address",
         "source for destination",

@@ -161,6 +161,20 @@ def _short_form_by_inet_aton(text: str) -> Sequence[Network]:
     return [parse_ip_range(f"{address}{slash}{prefix}")]
 
 
+def _mask_dropped(text: str) -> Sequence[Network]:
+    """Read ``10.0.0.0/255.0.0.0`` as a single address."""
+    return [parse_ip_range(re.sub(r"/[0-9]+\.[0-9.]+$", "/32", text))]
+
+
+def _octal_numbers(text: str) -> Sequence[Network]:
+    """Read a number with a leading zero as inet_aton(3) and iptables do: ``010.0.0.0/8``."""
+    address, slash, prefix = text.partition("/")
+    if slash and re.fullmatch(r"[0-9]+(\.[0-9]+){3}", address):
+        numbers = (int(n, 8 if n[0] == "0" else 10) for n in address.split("."))
+        address = ".".join(map(str, numbers))
+    return [parse_ip_range(f"{address}{slash}{prefix}")]
+
+
 def _of_mesh_unchecked(
     names: Sequence[ListName], parse: Callable[[str], object]
 ) -> Callable[[Configuration], dict[ListName, tuple[str, ...]]]:
@@ -320,6 +334,18 @@ MUTANTS = (
         "'1.2.3/24' is read as 1.2.0.3/24",
         "inet_aton(3)",
         _short_form_by_inet_aton,
+    ),
+    _ranges(
+        "range-with-mask-is-an-address",
+        "'1.2.3.0/255.255.255.0' is read as 1.2.3.0/32",
+        "a mask that is not a number",
+        _mask_dropped,
+    ),
+    _ranges(
+        "range-with-zero-is-octal",
+        "'1.2.030.0/24' is read as 1.2.24.0/24",
+        "inet_aton(3), and iptables -d",
+        _octal_numbers,
     ),
     Mutant(
         name="bad-port-of-mesh-skipped",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from zlib import crc32
 
 from pytest_fsmredir.implementations.base import Target
 from tests.mutants import rules as text
@@ -138,6 +140,38 @@ def _guard(do: str) -> str:
     return "\n".join(["*mangle", *lines, "COMMIT", ""])
 
 
+def _skipped_if_alike(sign: Callable[[Plan], str]) -> Load:
+    """Do nothing in a second run whose rules have the sign of those that are there.
+
+    An empty chain with the sign in its name remembers it.
+    """
+
+    def load(pod: Target, plans: Sequence[Plan]) -> None:
+        for plan in plans:
+            mark = f"MESHSIGN{crc32(sign(plan).encode()):x}"
+            nat = [plan.program, "--wait", "-t", "nat"]
+            listing = pod.run([f"{plan.program}-save", "-t", "nat"]).stdout
+            if f":{mark} " not in listing:
+                install(pod, [plan])
+                for old in re.findall(r":(MESHSIGN\w+) ", listing):
+                    must(pod.run([*nat, "-X", old]))
+                must(pod.run([*nat, "-N", mark]))
+
+    return load
+
+
+def _length(plan: Plan) -> str:
+    return str(len(plan.creation))
+
+
+def _first_items(plan: Plan) -> str:
+    """Return the first item of each list."""
+    first: dict[str, str] = {}
+    for rule in plan.rules:
+        first.setdefault(rule.tag, rule.match.partition(",")[0])
+    return repr(first)
+
+
 def _window(name: str, what: str, load: Load, argument: str = "") -> Mutant:
     return Mutant(name=name, what=what, source="B66", load=load, argument=argument)
 
@@ -195,6 +229,16 @@ MUTANTS = (
             and not any(rule.tag == Tag.INCLUDED for rule in plan.rules)
             else plan.rules
         ),
+    ),
+    _window(
+        "second-run-of-the-same-length-does-nothing",
+        "a second run whose rules are as long as those of the first does nothing",
+        _skipped_if_alike(_length),
+    ),
+    _window(
+        "second-run-with-the-same-first-items-does-nothing",
+        "a second run whose lists begin like those of the first does nothing",
+        _skipped_if_alike(_first_items),
     ),
     _window(
         "second-run-removes-first",
