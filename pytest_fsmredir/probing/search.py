@@ -7,8 +7,7 @@ verdict.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from pytest_fsmredir.backends.base import Mesh, Pod
@@ -20,6 +19,7 @@ from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Claim, Fate, Route
 from pytest_fsmredir.model.rule_use import RuleUse
 from pytest_fsmredir.probing.compared import Compared, Learnt
+from pytest_fsmredir.probing.doubts import named, repeated
 from pytest_fsmredir.probing.forging import Forger, Means
 from pytest_fsmredir.probing.listing import Listing, read_rules, without_changes
 from pytest_fsmredir.probing.rule_use import rule_use
@@ -27,7 +27,7 @@ from pytest_fsmredir.probing.sendable import Reach, occurring, sendable
 from pytest_fsmredir.probing.sending import Sender, payload
 from pytest_fsmredir.probing.validation import Ends, Trace, validate
 from pytest_fsmredir.rules import show
-from pytest_fsmredir.rules.counting import HELD, flows_to_cross
+from pytest_fsmredir.rules.counting import flows_to_cross
 from pytest_fsmredir.rules.ends import SOURCE_CHANGED, End, EndKind
 from pytest_fsmredir.rules.errors import RulesError
 from pytest_fsmredir.rules.packet import FIN, TCP, Packet
@@ -279,27 +279,26 @@ class _Hunt:
         crossing = max(filter(None, map(flows_to_cross, finding.depends)), default=None)
         if crossing is None:
             seen = self.forger.wrong_header(finding.packet, finding.duty.route)
+            if not seen and self._wrong_by_name(finding):
+                return
         elif crossing > _CROSSED_AT_MOST:
             self.open.append(f"{what}, which takes {crossing} flows to cross")
             return
         else:
-            seen = self._repeated(finding, crossing)
+            seen = repeated(self.sender, finding, crossing)
         if seen:
             self._blame(finding, seen)
         else:
             self.open.append(what)
 
-    def _repeated(self, finding: Finding, times: int) -> str:
-        """Send a flow repeatedly; return the first fate that is wrong, empty if there is none."""
-        held = any(HELD.search(text) for text in finding.depends)
-        with ExitStack() as kept:
-            for number in range(2, times + 2):
-                connection = self.sender.open(finding.packet) if held else None
-                if connection is not None:
-                    kept.callback(connection.close)
-                fate = connection.fate if connection else self.sender.send(finding.packet)
-                if fate is None:
-                    continue
-                if not self.sender.claim(finding.duty.route, finding.packet, fate).holds:
-                    return f"number {number} of equal flows: {fate.seen}"
-        return ""
+    def _wrong_by_name(self, finding: Finding) -> bool:
+        """Send flows with the values that the condition names; whether one is treated wrongly."""
+        for packet in named(self.found.seeker, finding):
+            fate = self.sender.send(packet)
+            judged = None if fate is None else self.sender.claim(finding.duty.route, packet, fate)
+            if judged is not None and not judged.holds:
+                self.cause = self.cause or judged
+                path = follow(self.found.seeker.model, packet)
+                self._blame(replace(finding, path=path), judged.seen)
+                return True
+        return False

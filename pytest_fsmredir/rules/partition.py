@@ -69,12 +69,15 @@ class Partition:
         """Return the lowest number of a range; indexes past the last range mean the last one."""
         return self._starts[min(index, len(self._starts) - 1)]
 
+    def around(self, number: int) -> tuple[int, int]:
+        """Return the lowest and the highest number of the range that contains a number."""
+        following = self.index(number) + 1
+        end = self._starts[following] if following < len(self._starts) else self._past
+        return self._starts[following - 1], end - 1
+
     def is_alone(self, number: int) -> bool:
         """Whether a number has a range of its own."""
-        at = self.index(number)
-        following = at + 1
-        end = self._starts[following] if following < len(self._starts) else self._past
-        return self._starts[at] == number and end == number + 1
+        return self.around(number) == (number, number)
 
     def indexes(self, intervals: Intervals) -> Intervals:
         """Return the indexes of the ranges in some intervals.

@@ -65,6 +65,7 @@ class Finding:
         depends: Conditions that are not understood and decide the result; empty if it is certain.
         following: The path of a later packet, if the finding is about one.
         answers: Whether the later packet is an answer.
+        flows: All of these flows, if the result is not certain.
     """
 
     duty: Duty
@@ -74,6 +75,7 @@ class Finding:
     depends: tuple[str, ...] = ()
     following: Path | None = None
     answers: bool = False
+    flows: int = NONE
 
     @property
     def later(self) -> bool:
@@ -270,7 +272,7 @@ class Prover:
         if flows != NONE:
             path = follow(self.model, self.seeker.plainest(direction, flows))
             depends = self._doubts(path, end) or ("a condition that is not understood",)
-            yield Finding(duty, end, path, path.decider, depends)
+            yield Finding(duty, end, path, path.decider, depends, flows=flows)
 
     def _found(self, direction: Direction, duty: Duty, end: End, flows: int) -> Iterator[Finding]:
         """Yield one finding for each rule, or failed condition, that decides flows."""

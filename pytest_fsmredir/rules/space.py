@@ -182,6 +182,11 @@ class Space:
         partition = self._partitions.get(name)
         return number if partition is None else partition.lowest(number)
 
+    def alike(self, name: Field, number: int) -> Intervals:
+        """Return the numbers of a field that the packets do not tell from a number."""
+        partition = self._partitions.get(name)
+        return ((number, number) if partition is None else partition.around(number),)
+
     def within(self, name: Field, bits: Bits, intervals: Intervals) -> int:
         """Return the packets in which a field lies in one of the intervals.
 

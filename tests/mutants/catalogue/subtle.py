@@ -63,6 +63,10 @@ MUTANTS = (
             "-p tcp -m conntrack --ctorigdstport 5432:5440"),
     _spared("interface-type", "to addresses that are local to no interface",
             "-p tcp --dport 5432 -m addrtype --dst-type UNICAST --limit-iface-out"),
+    _spared("supplementary-group", "of a group that is any group of its user",
+            "-m owner --gid-owner 4321 --suppl-groups"),
+    _spared("answers-port", "from one port, told by its answers",
+            "-p tcp -m conntrack --ctrepldstport 40404"),
     _opened("low-to-high", "from low ports to high ones", "-p tcp --sport 1:1023 --dport 60000:"),
     _opened("class-from-range", "of one class from a range",
             "-p tcp --sport 40000:50000 -m dscp --dscp 0x2e"),
@@ -134,6 +138,11 @@ MUTANTS = (
     _routed("port-without-route", "a routing rule prohibits TCP to one port",
             "$ip rule del ipproto tcp dport 5432 prohibit 2>/dev/null;"
             " $ip rule add ipproto tcp dport 5432 prohibit"),
+    _routed("mark-without-default-route", "a mark of applications has no default route",
+            "$ip rule del fwmark 0x99 lookup main suppress_prefixlength 0 2>/dev/null;"
+            " $ip rule add fwmark 0x99 lookup main suppress_prefixlength 0 pref 90;"
+            " $ip rule del fwmark 0x99 unreachable 2>/dev/null;"
+            " $ip rule add fwmark 0x99 unreachable pref 91"),
     Mutant(
         name="marked-by-port-routed-away",
         what="a mark that a rule sets for one port leads to a table without routes",
