@@ -26,7 +26,7 @@ from pytest_fsmredir.backends.netns import namespace
 from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.backends.netns.sandbox import Sandbox
 from pytest_fsmredir.plugin.collection import CheckItem
-from pytest_fsmredir.probing import search
+from pytest_fsmredir.probing import compared
 from pytest_fsmredir.suite.runner import Runner
 from pytest_fsmredir.traffic.engine import Engine
 from pytest_fsmredir.traffic.host import Host
@@ -190,7 +190,7 @@ class Profile:
             (Engine, "pump", "flows"),
             (Engine, "settle", "flows"),
             (PacketTap, "packets", "flows"),
-            (search, "_compared", "proofs"),
+            (compared, "_compared", "proofs"),
             (Sandbox, "close", "removal"),
             (Runner, "close", "removal"),
         ):
