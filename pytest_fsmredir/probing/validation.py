@@ -278,6 +278,9 @@ class _Run:
         host, port = fate.client
         sent = replace(packet, source=int(ip_address(host)), source_port=port or 1)
         path = follow(self.seeker.model, sent)
+        if sent.tcp_flags != SYN and path.end.kind is EndKind.DROPPED and fate.path:
+            # The kernel repeated the SYN without the request for ECN (RFC 3168, 6.1.1.1).
+            return None
         begins = sent.source_port.to_bytes(2, "big")
         if sent.protocol in {ICMP, ICMPV6}:
             begins = bytes([sent.icmp_type, sent.icmp_code])
