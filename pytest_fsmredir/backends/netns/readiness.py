@@ -38,7 +38,7 @@ class Readiness:
         self._poll = select.poll()  # select(2) does not support descriptors above 1023
         self._poll.register(self._sock, select.POLLIN)
 
-    def wait(self, links: Iterable[str], addresses: Iterable[str], within_s: float = 5.0) -> None:
+    def wait(self, links: Iterable[str], addresses: Iterable[str], within_s: float = 30.0) -> None:
         """Wait until these links carry packets and these IPv6 addresses receive them.
 
         Raises:
