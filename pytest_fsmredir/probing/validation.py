@@ -20,6 +20,7 @@ from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.claims import Unmet
 from pytest_fsmredir.model.flow import Acceptor, Address, Direction, Fate
 from pytest_fsmredir.model.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT, SIDECAR_UID
+from pytest_fsmredir.probing.sendable import ECN_SYN
 from pytest_fsmredir.rules import show
 from pytest_fsmredir.rules.bdd import ALL, NONE
 from pytest_fsmredir.rules.ends import EndKind
@@ -278,7 +279,7 @@ class _Run:
         host, port = fate.client
         sent = replace(packet, source=int(ip_address(host)), source_port=port or 1)
         path = follow(self.seeker.model, sent)
-        if sent.tcp_flags != SYN and path.end.kind is EndKind.DROPPED and fate.path:
+        if sent.tcp_flags == ECN_SYN and path.end.kind is EndKind.DROPPED and fate.path:
             # The kernel repeated the SYN without the request for ECN (RFC 3168, 6.1.1.1).
             return None
         begins = sent.source_port.to_bytes(2, "big")
