@@ -213,7 +213,9 @@ class _Hunt:
             self._send_otherwise(finding)
             return
         judged = self.sender.claim(finding.duty.route, finding.packet, fate)
-        if hidden and judged.holds and fate.client is not None:
+        # No sentence protects the source of a call inside the pod.
+        told = finding.packet.interface != "lo"
+        if hidden and told and judged.holds and fate.client is not None:
             judged = fate.came_from(fate.client)
         seen, moved = fate.seen, finding.end.kind is EndKind.ELSEWHERE
         moved = moved and finding.packet.protocol == TCP and finding.duty.route is Route.DIRECT

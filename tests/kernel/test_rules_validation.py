@@ -180,6 +180,27 @@ def test_listener_that_is_dialled_directly_contradicts_nothing() -> None:
         assert searched(mesh).agrees
 
 
+class _Masked(Reference):
+    """The reference, with a new source for calls inside the pod."""
+
+    def program(self, target: Target) -> None:
+        """Program one pod."""
+        super().program(target)
+        words = "-t nat -A POSTROUTING -o lo -p tcp --dport 15001 -j SNAT --to-source 127.0.0.9"
+        assert target.run(["iptables", *words.split()]).status == 0
+
+
+def test_new_source_of_a_call_inside_the_pod_is_no_failure() -> None:
+    """Catches: a failure for a source that no sentence protects."""
+    with (
+        closing(NetnsBackend(_Masked(), families=(4,), timeout_s=5.0)) as backend,
+        mesh_of(backend, "nft", 4) as mesh,
+    ):
+        found = searched(mesh).agrees
+        assert found.holds, found.seen
+        assert "its source may change" in found.status
+
+
 class _Moved(Reference):
     """The reference, with an excluded inbound port redirected to itself."""
 
