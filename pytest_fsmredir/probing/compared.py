@@ -104,7 +104,7 @@ def _compared(
     client: str,
 ) -> Compared:
     """Return the differences between rules and document."""
-    rules = live.read(printed, (family,))
+    rules = live.read(printed)
     around = Surroundings.of(rules, addresses, closed=True)
     around = around or Surroundings({"eth0": addresses}, closed=True)
     liked, further = taste(family, highest_id, beyond), asked(family, client, highest_id, beyond)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from ipaddress import ip_address
 
 from pytest_fsmredir.backends.base import Pod
 from pytest_fsmredir.backends.facets import ForeignPrograms
@@ -21,26 +19,20 @@ Listing = tuple[str, str]
 """The listings of rules and routes, and why they cannot be read; empty if they can."""
 
 
-def read_rules(programs: ForeignPrograms, pod: Pod, families: Sequence[int] = live.BOTH) -> Listing:
+def read_rules(programs: ForeignPrograms, pod: Pod) -> Listing:
     """Read the rules and routes of a pod, again while the route to one of its addresses is missing.
 
     The kernel lists the routes of IPv6 in several steps, and leaves some out if they change in
     between (``NLM_F_DUMP_INTR``). They change once more after a pod has got its addresses, when
     its link-local address becomes usable.
-
-    Args:
-        programs: Run in the pod.
-        pod: The pod.
-        families: The IP versions whose rules are wanted.
     """
-    own = [address for address in pod.addresses if ip_address(address).version in families]
     printed = ""
     for _ in range(_READ_AT_MOST):
-        done = programs.run(pod, live.command(families=families))
+        done = programs.run(pod, live.command())
         if done.status != 0:
             return "", done.stderr.strip()[:200] or "the program failed"
         printed = done.stdout
-        if all(f"local {address} dev " in printed for address in own):
+        if all(f"local {address} dev " in printed for address in pod.addresses):
             break
     return printed, ""
 

@@ -89,7 +89,7 @@ def search(
             predicts another fate.
     """
     policy = (configuration or Configuration()).policy()
-    printed, why = listing or read_rules(programs, pod, (mesh.family,))
+    printed, why = listing or read_rules(programs, pod)
     if why:
         return _unread(f"the rules could not be read: {why}")
     learnt = programs.memory.of(Learnt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -66,15 +66,12 @@ _PLAIN_QUEUES: Final = frozenset({"noqueue", "noop", "pfifo_fast", "fq_codel", "
 _SHORT_LIVED: Final = re.compile(r" hoplimit ([1-9]|[1-5][0-9]|6[0-3])\b")
 """A route that lets packets live shorter than Linux does by itself (64 hops, ip-sysctl.rst)."""
 
-BOTH: Final = (4, 6)
 _MISSING: Final = 127
 _VERSIONS: Final = {"ip": (4,), "ip6": (6,), "inet": (4, 6), "bridge": (4, 6), "netdev": (4, 6)}
 
 
 def command(
-    python: str = sys.executable,
-    more: Mapping[str, str] = MappingProxyType({}),
-    families: Sequence[int] = BOTH,
+    python: str = sys.executable, more: Mapping[str, str] = MappingProxyType({})
 ) -> list[str]:
     """Return the command to run in the pod; it prints every available listing.
 
@@ -82,19 +79,17 @@ def command(
         python: The program that names the tables of nft if the program ``nft`` fails.
         more: Further listings by name, and the commands that print them; :func:`read` does not
             know them.
-        families: The IP versions whose rules and routes are listed; nft lists those of all.
     """
-    wanted = {**more, **{n: words for n, words in _SECTIONS.items() if _concerns(n, families)}}
     tables = Path(nft_tables.__file__).read_text(encoding="utf-8")
     lines = [
         _FUNCTIONS,
         # List each variant with its own programs, or with the plain ones if there are no others.
         "command -v iptables-nft-save >/dev/null || command -v iptables-legacy-save >/dev/null ||"
         " plain=1",
-        *(_printing(name, words) for name, words in wanted.items()),
+        *(_printing(name, words) for name, words in {**more, **_SECTIONS}.items()),
         "nft=$status",
         'if [ -n "$plain" ]; then :',
-        *(_printing(name, words) for name, words in PLAIN.items() if _concerns(name, families)),
+        *(_printing(name, words) for name, words in PLAIN.items()),
         "fi",
         'if [ "$nft" != 0 ]; then :',
         _printing("tables", f"{shlex.quote(python)} -I -S -c {shlex.quote(tables)}"),
@@ -102,12 +97,6 @@ def command(
         "exit 0",
     ]
     return ["/bin/sh", "-c", "\n".join(lines)]
-
-
-def _concerns(name: str, families: Sequence[int]) -> bool:
-    """Whether a listing is about one of some IP versions, or about all."""
-    version = re.search("[46]", name)
-    return version is None or int(version[0]) in families
 
 
 def recounting(printed: str) -> list[str]:
@@ -137,14 +126,13 @@ def _printing(name: str, words: str) -> str:
     )
 
 
-def read(printed: str, families: Sequence[int] = BOTH) -> RuleSet:
+def read(printed: str) -> RuleSet:
     """Return the rules in the output of the command.
 
     The remarks of the result name the listings that failed.
 
     Args:
         printed: What the command printed.
-        families: The IP versions that were listed.
 
     Raises:
         RulesError: A listing cannot be read.
@@ -154,7 +142,7 @@ def read(printed: str, families: Sequence[int] = BOTH) -> RuleSet:
     for name, text in sections.items():
         _sort(sorter, name, text)
     found = sorter.rules()
-    for family in families:
+    for family in (4, 6):
         if not _lists_iptables(sections, statuses, family):
             found.unread[family] = [f"the rules of iptables for IPv{family} were not listed"]
             found.remarks += found.unread[family]

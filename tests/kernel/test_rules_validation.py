@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
@@ -121,9 +121,9 @@ def test_wrong_model_is_an_error(
 
     read = live.read
 
-    def misread(printed: str, families: Sequence[int]) -> RuleSet:
+    def misread(printed: str) -> RuleSet:
         assert old in printed
-        return read(printed.replace(old, new), families)
+        return read(printed.replace(old, new))
 
     monkeypatch.setattr(live, "read", misread)
     monkeypatch.setattr(Prover, "prove", lambda _, direction: Proof(direction, 4))
