@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, NamedTuple
 
 from pytest_fsmredir.model.flow import Direction, Fate
 from pytest_fsmredir.model.policy import Policy
@@ -55,6 +55,28 @@ class Compared:
         return follow(self.seeker.model, sent).ends == finding.path.ends
 
 
+class Listed(NamedTuple):
+    """The listings of a pod, and what they are compared with.
+
+    Attributes:
+        printed: The listings, without what changes from one reading to the next.
+        policy: The pod's policy.
+        family: IP version.
+        addresses: The pod's addresses.
+        highest_id: The highest user and group id that can own flows.
+        beyond: A remote address that the pod's second interface leads to; None without one.
+        client: The address of the client outside.
+    """
+
+    printed: str
+    policy: Policy
+    family: int
+    addresses: tuple[str, ...]
+    highest_id: int
+    beyond: str | None
+    client: str
+
+
 @dataclass(slots=True)
 class Learnt:
     """What the searches of a run learnt.
@@ -66,44 +88,25 @@ class Learnt:
 
     confirmed: Confirmed = field(default_factory=Confirmed)
     needed: set[RuleKey] = field(default_factory=set)
-    _pods: dict[tuple[object, ...], Compared] = field(default_factory=dict)
+    _pods: dict[Listed, Compared] = field(default_factory=dict)
 
-    def compared(
-        self,
-        printed: str,
-        policy: Policy,
-        family: int,
-        addresses: tuple[str, ...],
-        highest_id: int,
-        beyond: str | None,
-        client: str,
-    ) -> Compared:
+    def compared(self, listed: Listed) -> Compared:
         """Return the differences between rules and document, once for checks that share a pod.
 
         Raises:
             RulesError: The rules are not understood.
         """
-        key = (printed, policy, family, addresses, highest_id, beyond, client)
-        found = self._pods.get(key)
+        found = self._pods.get(listed)
         if found is None:
             if len(self._pods) >= _POD_LIMIT:
                 del self._pods[next(iter(self._pods))]
-            found = self._pods[key] = _compared(
-                printed, policy, family, addresses, highest_id, beyond, client
-            )
+            found = self._pods[listed] = _compared(listed)
         return found
 
 
-def _compared(
-    printed: str,
-    policy: Policy,
-    family: int,
-    addresses: tuple[str, ...],
-    highest_id: int,
-    beyond: str | None,
-    client: str,
-) -> Compared:
+def _compared(listed: Listed) -> Compared:
     """Return the differences between rules and document."""
+    printed, policy, family, addresses, highest_id, beyond, client = listed
     rules = live.read(printed)
     around = Surroundings.of(rules, addresses, closed=True)
     around = around or Surroundings({"eth0": addresses}, closed=True)

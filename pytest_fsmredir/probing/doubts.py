@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
 from pytest_fsmredir.probing.sending import Sender
 from pytest_fsmredir.rules.bdd import NONE
 from pytest_fsmredir.rules.counting import HELD
 from pytest_fsmredir.rules.forms import Field
 from pytest_fsmredir.rules.nft_values import WIDTHS
-from pytest_fsmredir.rules.packet import Packet
+from pytest_fsmredir.rules.packet import ATTRIBUTES, Packet
 from pytest_fsmredir.rules.prove import Finding
 from pytest_fsmredir.rules.seek import Seeker
 
@@ -58,26 +58,9 @@ def named(seeker: Seeker, finding: Finding) -> list[Packet]:
             if some == NONE:
                 continue
             packet = seeker.plainest(packet.direction, some)
-        found[_with(packet, name, number)] = None
+        changed: dict[str, Any] = {ATTRIBUTES[name]: number}
+        found[replace(packet, **changed)] = None
     return list(found)
-
-
-def _with(packet: Packet, name: Field, number: int) -> Packet:
-    match name:
-        case Field.PORT:
-            return replace(packet, port=number)
-        case Field.SOURCE_PORT:
-            return replace(packet, source_port=number)
-        case Field.UID:
-            return replace(packet, uid=number)
-        case Field.GID:
-            return replace(packet, gid=number)
-        case Field.MARK:
-            return replace(packet, mark=number)
-        case Field.DESTINATION:
-            return replace(packet, destination=number)
-        case _:
-            return replace(packet, source=number)
 
 
 def _numbers(texts: Iterable[str]) -> list[int]:

@@ -18,7 +18,7 @@ from pytest_fsmredir.model.claims import DEPENDS, PROVED, Proven
 from pytest_fsmredir.model.configuration import Configuration
 from pytest_fsmredir.model.flow import Claim, Fate, Route
 from pytest_fsmredir.model.rule_use import RuleUse
-from pytest_fsmredir.probing.compared import Compared, Learnt
+from pytest_fsmredir.probing.compared import Compared, Learnt, Listed
 from pytest_fsmredir.probing.doubts import named, repeated
 from pytest_fsmredir.probing.forging import Forger, Means
 from pytest_fsmredir.probing.listing import Listing, read_rules, without_changes
@@ -94,7 +94,7 @@ def search(
         return _unread(f"the rules could not be read: {why}")
     learnt = programs.memory.of(Learnt)
     try:
-        found = learnt.compared(
+        listed = Listed(
             without_changes(printed),
             policy,
             mesh.family,
@@ -103,6 +103,7 @@ def search(
             beyond,
             mesh.client.address,
         )
+        found = learnt.compared(listed)
         around = found.seeker.model.surroundings
         space, client = found.seeker.space, mesh.client.address
         reach = Reach(space, around, client, mesh.highest_id, beyond)

@@ -227,9 +227,8 @@ def _span(rules: Rules, case: Case, kind: Kind) -> Rules:
     return before(kind.tag, new)(rules, case)
 
 
-def _in_rules(kind: Kind) -> Iterator[tuple[str, str, str, Change]]:
-    """Yield (name, what, source, change) of mistakes with the rules of the list."""
-    tag = kind.tag
+def _without_everything(tag: str) -> Iterator[tuple[str, str, str, Change]]:
+    """Yield mistakes with the ranges that contain every address."""
     yield (
         "everything-skipped",
         "0.0.0.0/0 and ::/0 get no rule",
@@ -249,6 +248,12 @@ def _in_rules(kind: Kind) -> Iterator[tuple[str, str, str, Change]]:
             or sum(other.tag == tag for other in rules) == 1
         ),
     )
+
+
+def _in_rules(kind: Kind) -> Iterator[tuple[str, str, str, Change]]:
+    """Yield (name, what, source, change) of mistakes with the rules of the list."""
+    tag = kind.tag
+    yield from _without_everything(tag)
     yield (
         "by-source",
         "the list is compared with the source address",
