@@ -120,7 +120,7 @@ class NetnsTrialNetwork(NetnsHosts):
                 self._configuration,
                 self.scene.beyond,
                 listing=self._listing,
-                sums_up=False,
+                one_of_many=True,
             ).agrees
 
 

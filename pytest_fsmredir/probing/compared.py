@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from pytest_fsmredir.model.flow import Direction, Fate
 from pytest_fsmredir.model.policy import Policy
 from pytest_fsmredir.model.rule_use import RuleUse
+from pytest_fsmredir.probing.rule_texts import forms
 from pytest_fsmredir.probing.rule_use import RuleKey
 from pytest_fsmredir.probing.sendable import asked, taste
 from pytest_fsmredir.probing.validation import Confirmed, Validation
@@ -84,10 +85,12 @@ class Learnt:
     Attributes:
         confirmed: The conditions of rules that the kernel confirmed.
         needed: The rules that decide the fate of a packet.
+        forms: The forms of rules whose model was validated.
     """
 
     confirmed: Confirmed = field(default_factory=Confirmed)
     needed: set[RuleKey] = field(default_factory=set)
+    forms: set[str] = field(default_factory=set)
     _pods: dict[Listed, Compared] = field(default_factory=dict)
 
     def compared(self, listed: Listed) -> Compared:
@@ -102,6 +105,11 @@ class Learnt:
                 del self._pods[next(iter(self._pods))]
             found = self._pods[listed] = _compared(listed)
         return found
+
+    def knows_forms(self, found: Compared) -> bool:
+        """Whether the model of every rule's form was validated."""
+        known = forms(found.seeker)
+        return known is not None and known <= self.forms
 
 
 def _compared(listed: Listed) -> Compared:

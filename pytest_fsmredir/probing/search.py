@@ -22,6 +22,7 @@ from pytest_fsmredir.probing.compared import Compared, Learnt, Listed
 from pytest_fsmredir.probing.doubts import named, repeated
 from pytest_fsmredir.probing.forging import Forger, Means
 from pytest_fsmredir.probing.listing import Listing, read_rules, without_changes
+from pytest_fsmredir.probing.rule_texts import forms
 from pytest_fsmredir.probing.rule_use import rule_use
 from pytest_fsmredir.probing.sendable import Reach, occurring, sendable
 from pytest_fsmredir.probing.sending import Sender, payload
@@ -65,7 +66,7 @@ def search(
     beyond: str | None = None,
     *,
     listing: Listing | None = None,
-    sums_up: bool = True,
+    one_of_many: bool = False,
 ) -> Search:
     """Search for a flow that a pod treats differently from what the document requires.
 
@@ -82,7 +83,9 @@ def search(
         configuration: The configuration of the pod; the default has no lists.
         beyond: A remote address that the pod's second interface leads to, if it has one.
         listing: The rules of the pod if they were already read.
-        sums_up: Whether the result contains the use of each rule, which is costly.
+        one_of_many: Whether many pods differ in their lists only, and flows at the edges of these
+            lists are sent besides. Then the model is validated in the pods in which a form of
+            rules is new, and the result has no use of rules.
 
     Raises:
         BackendError: A flow has the fate that the document requires, but the model of the rules
@@ -110,20 +113,23 @@ def search(
         sender = Sender(mesh, pod, kernel, reach)
         means = Means(mesh, pod, taps, forged, policy, next(iter(around.addresses)))
         hunt = _Hunt(found, sender, Forger(means), mesh.timeout_s)
-        return _examined(hunt, level, partial(programs.tracing, pod), learnt, sums_up=sums_up)
+        trace = partial(programs.tracing, pod)
+        return _examined(hunt, level, trace, learnt, one_of_many=one_of_many)
     except RulesError as why:
         return _unread(f"the rules were not understood: {why}")
 
 
-def _examined(hunt: _Hunt, level: Level, trace: Trace, learnt: Learnt, *, sums_up: bool) -> Search:
+def _examined(
+    hunt: _Hunt, level: Level, trace: Trace, learnt: Learnt, *, one_of_many: bool
+) -> Search:
     """Send the flows of findings; without a wrong one, validate the model by packets."""
     found, use = hunt.found, None
     hunt.open += found.remarks
     for finding in [f for f in found.findings if f.duty.level is level][:_SENT_AT_MOST]:
         hunt.judge(finding)
-    if not hunt.wrong:
+    if not hunt.wrong and not (one_of_many and learnt.knows_forms(found)):
         _validate(trace, found, hunt.sender, learnt)
-        use = _use(found, learnt) if sums_up else None
+        use = None if one_of_many else _use(found, learnt)
     return Search(_agreement(hunt.wrong, "; ".join(hunt.open) or PROVED, use, hunt.cause))
 
 
@@ -138,6 +144,7 @@ def _validate(trace: Trace, found: Compared, sender: Sender, learnt: Learnt) -> 
         able = partial(sendable, seeker, sender.reach)
         ends = Ends(sender.pod, mesh.client, sender.send)
         found.shown = validate(trace, seeker, occurring(seeker), able, ends, learnt.confirmed)
+        learnt.forms |= forms(seeker) or set()
 
 
 def _use(found: Compared, learnt: Learnt) -> RuleUse | None:

@@ -6,7 +6,6 @@ and the kernel's trace and the packet's fate are compared with the path that the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.claims import Unmet
 from pytest_fsmredir.model.flow import Acceptor, Address, Direction, Fate
 from pytest_fsmredir.model.reserved import ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT, SIDECAR_UID
+from pytest_fsmredir.probing.rule_texts import text_alone
 from pytest_fsmredir.probing.sendable import ECN_SYN
 from pytest_fsmredir.rules import show
 from pytest_fsmredir.rules.bdd import ALL, NONE
@@ -87,10 +87,6 @@ _PLAIN: Final = (
 )
 _Goal = tuple[int, str, str, str, str, str]
 """IP version, origin, table, chain, rule and condition."""
-
-_COUNTERS: Final = re.compile(r"^\[\d+:\d+\] |\bcounter packets \d+ bytes \d+")
-_NAMED_ELSEWHERE: Final = re.compile(r"\bset\b|map\b|@|\bjhash\b")
-"""Sets and maps, whose elements differ from pod to pod."""
 
 _SIDECARS: Final = frozenset({ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT})
 
@@ -347,8 +343,8 @@ class _Run:
 
 def _name_of(goal: Goal, seeker: Seeker) -> _Goal | None:
     """Return what a goal is in every pod; None if it depends on more than the rule's text."""
-    text = _COUNTERS.sub("", goal.rule.text)
-    if _NAMED_ELSEWHERE.search(text):
+    text = text_alone(goal.rule.text)
+    if text is None:
         return None
     condition = goal.condition.text if goal.condition else ""
     return seeker.space.family, *_name(goal.chain), text, condition

@@ -15,6 +15,7 @@ from pytest_fsmredir.backends.base import Place
 from pytest_fsmredir.backends.pod_parts import Tracing
 from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.model.flow import Acceptance, Acceptor, Address, Direction, Fate, Flow
+from pytest_fsmredir.probing.rule_texts import forms
 from pytest_fsmredir.probing.sendable import Reach, occurring, sendable
 from pytest_fsmredir.probing.validation import Confirmed, Ends, Validation, validate
 from pytest_fsmredir.rules import live
@@ -176,3 +177,32 @@ def test_plain_syn_that_should_be_dropped_contradicts() -> None:
     plain = ECN.replace(" -m ecn --ecn-tcp-ece", "")
     with pytest.raises(BackendError, match="the model predicts dropped"):
         Kernel(frozenset({OURS}), accepts=True).validated(seeker(iptables4_nft=plain))
+
+
+def in_output(*rules: str) -> Seeker:
+    """Return a seeker of rules in the chain OUTPUT of the table nat."""
+    lines = ["*nat", ":OUTPUT ACCEPT [0:0]", *(f"[7:420] -A OUTPUT {rule}" for rule in rules)]
+    return seeker(iptables4_nft="\n".join([*lines, "COMMIT"]))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("-d 10.0.0.0/8 -j RETURN", "-d 192.168.77.1/32 -j RETURN", True),
+        ("-p tcp -m multiport --dports 1,2", "-p tcp -m multiport --dports 3,4,65535", True),
+        ("-p tcp -m multiport --dports 1,2", "-p tcp -m multiport --dports 1,3:4", False),
+        ("-p tcp -m tcp --dport 1 -j RETURN", "-p tcp -m tcp --sport 1 -j RETURN", False),
+        ("-o eth0 -j RETURN", "-o net1 -j RETURN", False),
+        ("-d 10.0.0.0/8 -j RETURN", "! -d 10.0.0.0/8 -j RETURN", False),
+    ],
+)
+def test_rules_of_one_form_differ_in_numbers_only(one: str, other: str, *, alike: bool) -> None:
+    """Catches: generated policies whose rules were never compared with the kernel."""
+    first, second = forms(in_output(one)), forms(in_output(other))
+    assert first
+    assert (first == second) is alike
+
+
+def test_elements_of_a_set_have_no_form() -> None:
+    """Catches: a rule counts as validated though its set has other elements."""
+    assert forms(in_output("-m set --match-set ports dst -j RETURN")) is None
