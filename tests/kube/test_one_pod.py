@@ -76,6 +76,7 @@ class User:
         )  # fmt: skip
         with closing(pool):
             site = pool.take(Order(Configuration(ANNOTATIONS), IptablesVariant.NFT))
+            pool.watcher.wait([site])
             assert site.programming.accepted
             return site.name
 

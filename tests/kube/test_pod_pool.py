@@ -153,6 +153,7 @@ def test_refusal_by_the_init_container_is_a_programming(
     """Catches: an invalid list that only the init container refuses counts as a fault."""
     with pool_in(reference_mesh, image) as (pool, _):
         site = pool.take(order(outboundIPRangeExclusionList=["10.0.0.0/33"]))
+        pool.watcher.wait([site])
 
     assert repr(site.programming).startswith("refused: the init container exited 1: ")
     assert "10.0.0.0/33" in site.programming.reason

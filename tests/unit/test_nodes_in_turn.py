@@ -145,3 +145,14 @@ def test_lost_link_makes_the_next_check_ask_for_the_node(nodes: Nodes, link: obj
     nodes.turns.use(site)
     with pytest.raises(BackendError, match="was lost"):
         nodes.turns.reach(NAMES[0])
+
+
+def test_node_that_dies_while_a_check_waits_fails_its_later_checks_at_once(nodes: Nodes) -> None:
+    """Catches: a deadline for each pod of a node that died before its pods were up."""
+    nodes.turns.begin()
+    nodes.dead.add(NAMES[0])
+    with pytest.raises(NodeLostError, match="the node n00 was lost"):
+        nodes.turns.wait(nodes.alive[NAMES[0]])
+    with pytest.raises(NodeLostError):
+        nodes.turns.reach(NAMES[0])
+    assert nodes.asked == 1

@@ -147,8 +147,11 @@ class KubernetesBackend:
     def prepare(self, wanted: Iterable[Wanted]) -> None:
         """Make the pods that the checks on the first nodes will need, all at once.
 
+        It waits for one of them, which shows whether pods can come up at all. A check waits for its
+        own pods, so that checks run while other pods start.
+
         Raises:
-            BackendError: A pod cannot come up.
+            BackendError: The pod cannot come up.
         """
         self._turns = self._in_turn(list(wanted))
         self._turns.begin()
@@ -219,14 +222,22 @@ class KubernetesBackend:
         )
 
     def shared_site(self, order: Order) -> PooledPod:
-        """Return the pod with these settings that checks share."""
+        """Return the pod with these settings that checks share.
+
+        Raises:
+            BackendError: It cannot come up.
+        """
         if order.key not in self._shared:
             self._shared[order.key] = self.pool.take(order)
-        return self._shared[order.key]
+        return self._turns.wait(self._shared[order.key])
 
     def fresh_site(self, order: Order) -> PooledPod:
-        """Return an unused pod with these settings."""
-        return self.pool.take(order)
+        """Return an unused pod with these settings.
+
+        Raises:
+            BackendError: It cannot come up.
+        """
+        return self._turns.wait(self.pool.take(order))
 
     def abandon(self, site: PooledPod, fate: Fate) -> None:
         """Stop a pod whose sidecar dials itself: it would use up its node.

@@ -25,6 +25,9 @@ Make = Callable[[Sequence[Wanted]], Sequence[PooledPod]]
 class NodesInTurn:
     """The nodes of a run, in the order of their checks.
 
+    A node has its pods when one of them is up: a cause that all pods share, such as a missing
+    image, shows in the first. A check waits for the pods that it uses.
+
     Args:
         cluster: The cluster to use.
         wanted: The checks; those of one node follow each other.
@@ -85,13 +88,28 @@ class NodesInTurn:
         """Remember that a check uses the link to a pod."""
         self._used[id(site)] = site
 
+    def wait(self, site: PooledPod) -> PooledPod:
+        """Wait until a pod of the mesh is up, or refused by the implementation.
+
+        Raises:
+            BackendError: It cannot come up, or its node was lost.
+        """
+        try:
+            self._wait([site])
+        except BackendError as error:
+            node = site.ordered.node
+            if (lost := self._lost(node)) is not None:
+                self._failed[node] = lost
+            raise lost or error from error
+        return site
+
     def _begin(self, node: str) -> None:
         try:
             due = [each for each in self._due(node) if each not in self._sites]
             self._sites |= {each: [] for each in due}
             for site in self._make([one for each in due for one in self._wanted[each]]):
                 self._sites[site.ordered.node].append(site)
-            self._wait(self._sites[node])
+            self._wait(self._sites[node][:1])
         except BackendError as error:
             self._failed[node] = self._lost(node) or error
 

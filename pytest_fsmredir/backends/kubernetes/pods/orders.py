@@ -10,6 +10,7 @@ from pytest_fsmredir.backends.kubernetes.agents.guest import Guest
 from pytest_fsmredir.backends.kubernetes.agents.link import AgentLink
 from pytest_fsmredir.backends.kubernetes.cluster.client import ExecStream
 from pytest_fsmredir.backends.programming import Programming
+from pytest_fsmredir.errors import BackendError
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.model.configuration import Configuration
 
@@ -53,6 +54,7 @@ class PooledPod:
         order: The order of the pod; None for a place outside the mesh.
         addresses: Addresses of the pod, IPv4 first.
         programming: Result of the init container.
+        trouble: Why the pod cannot come up; None if it is up, refused, or not up yet.
         has_health: The pod has a health responder.
         stream: The exec stream to the agents, once it is being opened.
         link: The link to the agents, once it is open.
@@ -64,10 +66,16 @@ class PooledPod:
     order: Order | None = None
     addresses: tuple[str, ...] = ()
     programming: Programming = field(default_factory=lambda: Programming(accepted=True))
+    trouble: BackendError | None = None
     has_health: bool = False
     stream: Future[ExecStream] | None = None
     link: AgentLink | None = None
     guest: Future[Guest] | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the pod is up, refused by the implementation, or cannot come up."""
+        return bool(self.addresses or self.trouble) or not self.programming.accepted
 
     @property
     def ordered(self) -> Order:

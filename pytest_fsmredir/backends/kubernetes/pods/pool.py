@@ -113,6 +113,7 @@ class PodPool:
                     if error is not None:
                         self._refuse(site, error)
         self._injection.check()
+        self.watcher.expect(sites)
         self._file(sites)
         return sites
 
@@ -179,12 +180,9 @@ class PodPool:
                 self._spare[site.order.key].append(site)
 
     def take(self, order: Order) -> PooledPod:
-        """Return an unused pod: a spare one, or a new one."""
-        if spare := self._spare[order.key]:
-            return spare.popleft()
-        made = self.make([order])
-        self.watcher.wait(made)
-        return made[0]
+        """Return an unused pod, a spare one or a new one; do not wait for it."""
+        spare = self._spare[order.key]
+        return spare.popleft() if spare else self.make([order])[0]
 
     def guest(self, site: PooledPod) -> Guest:
         """Return our container for evidence in a pod; it is added once, with the first failure.
@@ -202,6 +200,7 @@ class PodPool:
     def remove(self, site: PooledPod) -> None:
         """Delete a pod; do not wait for its end."""
         end_guest(site)
+        self.watcher.forget(site)
         self._sites.pop(id(site), None)
         if site.link is not None:
             site.link.close()

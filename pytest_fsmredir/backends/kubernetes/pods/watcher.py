@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay
 
@@ -19,6 +19,7 @@ from pytest_fsmredir.backends.kubernetes.pods.states import (
 )
 from pytest_fsmredir.backends.programming import Programming
 from pytest_fsmredir.errors import BackendError, DeadlineError
+from pytest_fsmredir.text import counted
 
 STUCK_S = 60.0
 """Seconds without any change in the awaited pods after which the wait fails.
@@ -30,7 +31,7 @@ POD_READY_S = 600.0
 """Seconds that a batch may take in all, even while it makes progress."""
 
 LOOK_S = 0.4
-"""Seconds between two looks at the pods; more if many are awaited."""
+"""Seconds between two looks at the pods; more if many are expected."""
 
 IDLE_S = 20.0
 """Seconds without progress in a batch before a pod of it can count as hung."""
@@ -61,60 +62,78 @@ class Watcher:
     ) -> None:
         self._cluster, self._namespace, self._images = cluster, namespace, images
         self._links, self._init_timeout_s = links, init_timeout_s
+        self._expected: dict[str, PooledPod] = {}
+
+    def expect(self, sites: Iterable[PooledPod]) -> None:
+        """Look after pods in every later wait, until they are settled."""
+        self._expected |= {site.name: site for site in sites if not site.is_settled}
+
+    def forget(self, site: PooledPod) -> None:
+        """Look after a pod no longer."""
+        self._expected.pop(site.name, None)
 
     def wait(self, sites: Sequence[PooledPod]) -> None:
-        """Wait until pods are up, or refused by the implementation.
+        """Wait until some pods are up, or refused by the implementation.
 
         Raises:
             BackendError: A pod cannot come up, and the implementation is not at fault.
-            DeadlineError: Some pods are not up in time.
+            DeadlineError: A pod is not up in time.
         """
-        waiting = {site.name: site for site in sites if site.programming.accepted}
+        self.expect(sites)
         states: dict[str, PodState] = {}
         progress = PodProgress()
 
         def look() -> bool:
-            pods = [pod for pod in self._list() if pod["metadata"]["name"] in waiting]
+            if all(site.is_settled for site in sites):
+                return False
+            pods = [pod for pod in self._list() if pod["metadata"]["name"] in self._expected]
             # Pods that start together slow each other down, so progress of one counts for all.
             progress.look([pod["status"] for pod in pods])
             patience_s = self._init_timeout_s if progress.idle_s > IDLE_S else float("inf")
             for pod in pods:
-                name = pod["metadata"]["name"]
-                states[name] = state_of(pod, patience_s)
-                waiting[name].has_health = _has_health(pod)
-                if self._settled(waiting[name], states[name]):
-                    del waiting[name]
-            return bool(waiting)
+                site = self._expected[pod["metadata"]["name"]]
+                states[site.name] = state_of(pod, patience_s)
+                site.has_health = _has_health(pod)
+                self._settle(site, states[site.name])
+            self._expected = {k: v for k, v in self._expected.items() if not v.is_settled}
+            return not all(site.is_settled for site in sites)
 
         overall = stop_after_delay(POD_READY_S)
         retrying = Retrying(
             stop=lambda state: overall(state) or progress.idle_s > STUCK_S,
-            wait=lambda _: LOOK_S * (1 + len(waiting) // _FEW),
+            wait=lambda _: LOOK_S * (1 + len(self._expected) // _FEW),
             retry=retry_if_result(bool),
         )
         try:
             retrying(look)
         except RetryError:
             waited_s = retrying.statistics["delay_since_first_attempt"]
-            seen = [f"{name}: {states.get(name, 'not seen')}" for name in waiting]
-            raise DeadlineError(
-                f"{len(waiting)} of {len(sites)} pods are not up after {waited_s:.0f} s;"
-                f" last seen: {'; '.join(seen[:_NAMED])}"
-            ) from None
+            self._give_up(states, waited_s)
+        for site in sites:
+            if site.trouble is not None:
+                raise site.trouble
 
-    def _settled(self, site: PooledPod, state: PodState) -> bool:
-        """Return whether a pod needs no further wait, and record its result."""
+    def _give_up(self, states: Mapping[str, PodState], waited_s: float) -> None:
+        """Settle all expected pods: none of them has made progress."""
+        seen = [f"{name}: {states.get(name, 'not seen')}" for name in self._expected]
+        error = DeadlineError(
+            f"{counted(len(seen), 'pod')} not up after {waited_s:.0f} s;"
+            f" last seen: {'; '.join(seen[:_NAMED])}"
+        )
+        for site in self._expected.values():
+            site.trouble = error
+        self._expected.clear()
+
+    def _settle(self, site: PooledPod, state: PodState) -> None:
+        """Record the result of a pod, if it has one."""
         where = (self._cluster, self._namespace, site.name, state)
-        if state.stage is PodStage.WAITING:
-            return False
         if state.stage is PodStage.BROKEN:
-            raise BackendError(breakage(*where, self._images.app))
-        if state.stage is PodStage.REFUSED:
+            site.trouble = BackendError(breakage(*where, self._images.app))
+        elif state.stage is PodStage.REFUSED:
             site.programming = Programming(accepted=False, reason=refusal(*where))
-            return True
-        site.addresses = state.addresses
-        self._links.dial(site)
-        return True
+        elif state.stage is PodStage.UP:
+            site.addresses = state.addresses
+            self._links.dial(site)
 
     def _list(self) -> list[Object]:
         # resourceVersion 0 reads the API server's cache, which may be a little old.
