@@ -82,6 +82,6 @@ def test_excluded_inbound_port_is_direct_at_every_address(
 
 @section.check("ALL-011", "11.1", needs={Need.CLIENT_ADDRESSES})
 def test_every_flow_follows_the_inbound_port_list(mesh: Mesh, tools: SearchTools) -> None:
-    """With an inbound port exclusion alone, exactly the connections to its port MUST be direct, of
-    all that there can be."""
-    assert search_pod(mesh, tools, MUST, {EXCLUDED_INBOUND_PORTS: "9443"}).agrees
+    """With an exclusion of the inbound port 53 and no other, exactly the connections to it MUST be
+    direct, of all that there can be."""
+    assert search_pod(mesh, tools, MUST, {EXCLUDED_INBOUND_PORTS: "53"}).agrees

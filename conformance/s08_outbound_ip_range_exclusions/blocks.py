@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from pytest_fsmredir import SIDECAR_UID, Case, Feature, Mesh, Need, Profile, Route, Section
+from pytest_fsmredir import (
+    SIDECAR_UID,
+    Case,
+    Feature,
+    Mesh,
+    Need,
+    Place,
+    Profile,
+    Programmer,
+    Route,
+    Section,
+)
 from pytest_fsmredir.model.vocabulary import (
     EVERYWHERE,
     EXCLUDED_RANGES,
@@ -21,6 +32,36 @@ APART = {
     4: ("64.0.0.0/3", "46.0.0.0/7", "110.0.1.0/24", "110.0.2.0/24", "110.0.3.0/25"),
     6: ("3000::/5", "3c00::/7", "3f00:0:0:1::/64", "3f00:0:0:2::/64", "3f00:0:0:3::/65"),
 }
+
+# Ranges that other programs set apart, and an address of each: services of clusters, shared and
+# private networks, metadata of clouds, class E, NAT64, 6to4 and what discards packets.
+SET_APART = {
+    4: {
+        "10.43.0.0/16": "10.43.0.10",
+        "100.64.0.0/10": "100.64.0.1",
+        "169.254.169.254/32": "169.254.169.254",
+        "172.20.0.0/16": "172.20.0.10",
+        "192.168.0.0/16": "192.168.0.1",
+        "192.0.0.0/24": "192.0.0.192",
+        "240.0.0.0/4": "240.0.0.1",
+    },
+    6: {
+        "fd00:10:96::/112": "fd00:10:96::a",
+        "fd00:ec2::254/128": "fd00:ec2::254",
+        "fec0::/16": "fec0::1",
+        "64:ff9b::/96": "64:ff9b::808:808",
+        "2002::/16": "2002::1",
+        "100::/64": "100::1",
+    },
+}
+
+
+def _of_both(one: Place, other: Place) -> Network:
+    """Return the smallest range that holds the addresses of two places."""
+    network = ip_network(one.address)
+    while ip_address(other.address) not in network:
+        network = network.supernet()
+    return network
 
 
 def _blocks(mesh: Mesh) -> list[Network]:
@@ -107,6 +148,25 @@ def test_seed_example_with_host_bits_holds(
     for address in ("1.1.1.0", "1.1.1.2", "2.2.1.255", "2.2.3.0"):
         assert pod.connect(address, 8080).takes(outside)
     for address in ("1.1.1.1", "2.2.2.0", "2.2.2.2", "2.2.2.3", "2.2.2.255"):
+        assert pod.connect(address, 8080).takes(inside)
+
+
+@section.check_each(
+    Case("OIX-021", "8.2", "ranges set apart elsewhere can be excluded", **EXCLUDING_RANGES),
+    Case("OII-022", "8.2", "ranges set apart elsewhere can be included", **INCLUDING_RANGES),
+    needs={Need.REMOTE_ADDRESSES, Need.PRIVATE_ADDRESSES},
+)
+def test_range_set_apart_elsewhere_is_a_range(
+    mesh: Mesh, programmer: Programmer, *, listed: str, inside: Route, outside: Route
+) -> None:
+    """An address in {done} ranges MUST be {fate} also if it is private, link-local or reserved, or
+    of the network of the pod itself."""
+    pod, neighbour = mesh.bare_pod(), mesh.bare_pod()
+    ranges = (_of_both(pod, neighbour), *SET_APART[mesh.family])
+    programmer.program(pod, annotations={listed: ",".join(map(str, ranges))})
+
+    assert pod.connect(mesh.server, 8080).takes(outside)
+    for address in (neighbour.address, *SET_APART[mesh.family].values()):
         assert pod.connect(address, 8080).takes(inside)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 from pytest_fsmredir import (
     MUST,
     SHOULD,
@@ -16,10 +18,21 @@ from pytest_fsmredir import (
     Section,
     search_pod,
 )
-from pytest_fsmredir.model.vocabulary import EXAMPLE_PORTS, MESH_EXCLUDED_INTERFACES
+from pytest_fsmredir.model.vocabulary import (
+    ALL_LISTS,
+    EXAMPLE_PORTS,
+    EXCLUDED_INBOUND_PORTS,
+    EXCLUDED_OUTBOUND_PORTS,
+    EXCLUDED_RANGES,
+    INCLUDED_RANGES,
+    MESH_EXCLUDED_INTERFACES,
+)
 
 LONGEST_NAME = "net1-of-15-byte"
 """The longest name of an interface (IFNAMSIZ in linux/if.h counts a final zero)."""
+
+BEGINNINGS = ("net1", LONGEST_NAME[:-1])
+"""Names of other interfaces; one ends in a digit, as most do, and one is as long as can be."""
 
 section = Section(12, Profile.EXCLUSIONS, {Feature.NETWORK_INTERFACE_EXCLUSION})
 
@@ -96,15 +109,40 @@ def test_interface_name_too_long_is_never_half_honoured(
     mesh: Mesh, programmer: Programmer, second: SecondInterface
 ) -> None:
     """An interface name that is longer than the kernel allows SHOULD be refused or match
-    nothing."""
+    nothing, and one that the interface's name begins with SHOULD NOT match it."""
     control, pod = (second.bare_pod(interface=LONGEST_NAME) for _ in range(2))
 
-    programmer.program(control)
+    programmer.program(control, mesh_config={MESH_EXCLUDED_INTERFACES: BEGINNINGS})
     _assert_captured_on_net1(mesh, control, second, LONGEST_NAME)
     lists = {MESH_EXCLUDED_INTERFACES: [f"{LONGEST_NAME}-and-more"]}
     if programmer.try_program(pod, mesh_config=lists).accepted:
         _assert_captured_on_eth0(mesh, pod)
         _assert_captured_on_net1(mesh, pod, second, LONGEST_NAME)
+
+
+@section.check(
+    "MULTI-006", "12.5", profile=Profile.INCLUSIONS, features={*ALL_LISTS, *section.features}
+)
+def test_other_lists_act_with_the_interface_list(mesh: Mesh, second: SecondInterface) -> None:
+    """An excluded interface SHOULD be direct although an included range covers the address, and
+    the other lists SHOULD keep their effect on the other interfaces, however long they are."""
+    server, node, beyond = map(
+        str, map(ip_network, (mesh.server.address, mesh.node.address, second.remote_address()))
+    )
+    others, ports = [str(mesh.subnet(20 + n)) for n in range(30)], [*range(21000, 21030), 6379]
+    lists = {
+        INCLUDED_RANGES: ",".join([beyond, *others, node, server]),
+        EXCLUDED_RANGES: ",".join([*others, node]),
+        EXCLUDED_OUTBOUND_PORTS: ",".join(map(str, ports)),
+        EXCLUDED_INBOUND_PORTS: ",".join(map(str, ports)),
+    }
+    pod = second.pod(annotations=lists, mesh_config={MESH_EXCLUDED_INTERFACES: ["net1"]})
+
+    _assert_captured_on_eth0(mesh, pod)
+    _assert_direct_on_net1(mesh, pod, second)
+    for host, port in ((mesh.client, 8080), (mesh.node, 8080), (mesh.server, 6379)):
+        assert pod.connect(host, port).direct
+    assert mesh.client.connect(pod, 6379).direct
 
 
 @section.check("INIT-016", "12.5", profile=Profile.LIFECYCLE, families=(4,))

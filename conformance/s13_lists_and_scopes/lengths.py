@@ -37,12 +37,15 @@ from pytest_fsmredir.model.vocabulary import (
     MESH_EXCLUDED_OUTBOUND_PORTS,
     MESH_EXCLUDED_RANGES,
     NESTED_RANGES,
+    OFTEN_SPARED_PORTS,
+    REMOTE_PORTS,
     RESERVED_PORTS,
 )
 
 section = Section(13, Profile.EXCLUSIONS, {Feature.OUTBOUND_IP_RANGE_EXCLUSION})
 
 T = TypeVar("T")
+USUAL_PORTS = sorted({*REMOTE_PORTS, *OFTEN_SPARED_PORTS} - {8080})  # 8080 has to be captured
 LENGTHS = (31, 300)  # 15 ports are all that one match of iptables holds
 # Lists are cut at such places, or dealt out in portions of such sizes.
 EDGES = frozenset(n + by for n in (0, 15, 16, 32, 64, 100, 128, 200, 256) for by in (0, 1))
@@ -69,11 +72,12 @@ def _telling(items: list[T]) -> list[T]:
     return [item for n, item in enumerate(items) if n in EDGES or n == len(items) - 1]
 
 
-def _odd(place: Place) -> list[str]:
-    """Return lists that no list has to hold, and that can only mean a place's address."""
+def _odd(place: Place, other: Place) -> list[str]:
+    """Return odd lists that can only mean a place's address; one means another place's too."""
     only, bare = range_of(place), ip_address(place.address)
     masked = [f"{bare}/255.255.255.255"] if bare.version == 4 else []
-    return [f"{only},", f",{only}", f"{only},,{only}", str(bare), *masked]
+    lines = f"{range_of(other)}\n{only}"
+    return [f"{only},", f",{only}", f"{only},,{only}", lines, str(bare), *masked]
 
 
 def _plain(network: IPv4Network | IPv6Network) -> dict[str, IPv4Network | IPv6Network]:
@@ -157,11 +161,11 @@ def test_range_lists_of_any_length_hold(
 def test_odd_ranges_are_refused_or_honoured(
     mesh: Mesh, programmer: Programmer, *, listed: str, inside: Route, outside: Route
 ) -> None:
-    """An {kind} list with an empty item, or with an address without a prefix length, MUST be
-    refused, or {act} the addresses that it names and nothing else."""
+    """An {kind} list with an empty item, with a newline in place of a comma, or with an address
+    without a prefix length, MUST be refused, or {act} what it names and nothing else."""
     pod = mesh.bare_pod()
 
-    for value in _odd(mesh.server):
+    for value in _odd(mesh.server, mesh.node):
         if programmer.try_program(pod, annotations={listed: value}).accepted:
             for host in (mesh.client, _next_to(mesh.server)):
                 assert pod.connect(host, 8080).takes(outside)
@@ -193,11 +197,14 @@ def test_every_flow_follows_long_lists(mesh: Mesh, tools: SearchTools) -> None:
     connection that there can be MUST follow them."""
     # One match holds 15 ports, so 105 ports fill 7 matches, and one more port needs another match.
     sizes = (106, 105) if mesh.family == 4 else (105, 106)
-    outbound, inbound = _ports(sizes[0] - len(RESERVED_PORTS)), _ports(sizes[1])
+    own = len(RESERVED_PORTS) + len(USUAL_PORTS)
+    outbound, inbound = _ports(sizes[0] - own), _ports(sizes[1] - len(USUAL_PORTS))
     ranges = (*NESTED_RANGES[mesh.family], *AWKWARD_RANGES[mesh.family])
     lists = {
-        EXCLUDED_OUTBOUND_PORTS: _text([*RESERVED_PORTS, *outbound[10:], outbound[-1]]),
-        EXCLUDED_INBOUND_PORTS: _text(inbound[10:]),
+        EXCLUDED_OUTBOUND_PORTS: _text(
+            [*RESERVED_PORTS, *USUAL_PORTS, *outbound[10:], outbound[-1]]
+        ),
+        EXCLUDED_INBOUND_PORTS: _text([*inbound[10:], *USUAL_PORTS]),
         EXCLUDED_RANGES: _text(ranges[:-10]),
     }
     of_mesh = {

@@ -67,3 +67,20 @@ def or_none(parse: Callable[[str], T]) -> Callable[[str], Sequence[T]]:
             return []
 
     return read
+
+
+def raw(
+    split: Callable[[str], Sequence[str]],
+) -> Callable[[Configuration], dict[ListName, tuple[str, ...]]]:
+    """Split annotations in another way, and use the MeshConfig's lists unchanged."""
+
+    def lists(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
+        found = {}
+        for name in ListName:
+            given = configuration.annotations.get(name.annotation or "")
+            own = tuple(split(given)) if given is not None else ()
+            mesh = tuple(map(str, configuration.traffic.get(name.mesh_config_key, ())))
+            found[name] = (*mesh, *own)
+        return found
+
+    return lists

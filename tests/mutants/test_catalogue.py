@@ -47,6 +47,11 @@ RANGES = ",".join(
         ),
     ]
 )
+SET_APART = (
+    "240.0.0.0/4,100.64.0.0/10,169.254.169.254/32,192.168.0.0/16,fd00::/8,64:ff9b::/96,"
+    "10.77.0.0/24,fd77:1::/64"
+)
+EVERY_LIST = {_OUTBOUND: MANY, _INBOUND: MANY, _EXCLUDED: RANGES, _INCLUDED: RANGES}
 PODS = {_OUTBOUND: "6379", _INBOUND: "7070", _EXCLUDED: "1.1.1.1/32", _INCLUDED: "2.2.2.2/32"}
 ONE: dict[str, object] = {
     "outboundPortExclusionList": 6379,
@@ -105,6 +110,15 @@ CONFIGURATIONS = (
     Configuration({_INCLUDED: "0.0.0.0/0, 10.0.0.0/8"}),
     Configuration({_INCLUDED: "1.1.1.1/32"}, {"outboundIPRangeInclusionList": ["1.1.1.1/32"]}),
     Configuration({}, {"networkInterfaceExclusionList": ["net1"]}),
+    Configuration(EVERY_LIST, {"networkInterfaceExclusionList": ["net1"]}),
+    Configuration(EVERY_LIST),
+    Configuration({_EXCLUDED: SET_APART}),
+    Configuration({_INCLUDED: SET_APART}),
+    Configuration({_OUTBOUND: "53", _INBOUND: "53"}),
+    Configuration({_OUTBOUND: "80,90", _INBOUND: "80,90"}),
+    *(Configuration({_OUTBOUND: text}) for text in ("80\n90", "80;90", "[80,90]")),
+    *(Configuration({_OUTBOUND: text}) for text in ("80x", "4294967376")),
+    *(Configuration({_EXCLUDED: text}) for text in ("10.0.0.0/8/9", "10.0.0.0/-8")),
     Configuration({}, {"networkInterfaceExclusionList": ["a-name-of-over-15-bytes"]}),
     Configuration({_OUTBOUND: "6379,7070"}, {"outboundPortExclusionList": [7070, 9090]}),
     Configuration({_INBOUND: "6379,7070"}, {"inboundPortExclusionList": [7070, 9090]}),

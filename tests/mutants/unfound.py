@@ -78,7 +78,9 @@ KINDS = (
         unusual-ipv6-form-skipped ipv6-unabbreviated-skipped port-0-is-any
         bad-list-found-after-ipv4 bad-list-found-after-ipv6 refused-run-flushes-ipv4
         refused-run-flushes-ipv6 refused-in-silence blanks-not-trimmed blank-ends-list
-        included-range-after-blank-lost
+        included-range-after-blank-lost newline-ends-list newline-deleted semicolon-ends-list
+        bracketed-port-skipped port-in-32-bits port-with-letters range-with-two-prefixes
+        range-with-sign-in-prefix
         """,
     ),
     _kind(
@@ -86,6 +88,24 @@ KINDS = (
         "It shows in a pod with lists that no check of every flow has.",
         """
         inbound-exclusion-opens-reserved excluded-ranges-everything-skipped
+        interface-by-beginning inclusion-before-interface-exclusion
+        outbound-ports-cut-at-15-with-included-ranges
+        inbound-ports-cut-at-15-with-included-ranges
+        excluded-ranges-cut-at-15-with-included-ranges
+        included-ranges-cut-at-15-with-outbound-ports
+        outbound-ports-cut-at-15-with-excluded-interfaces
+        inbound-ports-cut-at-15-with-excluded-interfaces
+        excluded-ranges-cut-at-15-with-excluded-interfaces
+        included-ranges-cut-at-15-with-excluded-interfaces
+        excluded-ranges-ignored-with-excluded-interfaces
+        included-ranges-ignored-with-excluded-interfaces
+        excluded-ranges-of-class-e-lost excluded-ranges-of-shared-networks-lost
+        excluded-ranges-of-link-local-lost excluded-ranges-of-private-networks-lost
+        excluded-ranges-of-unique-local-lost excluded-ranges-of-nat64-lost
+        excluded-ranges-of-own-network-lost included-ranges-of-class-e-lost
+        included-ranges-of-shared-networks-lost included-ranges-of-link-local-lost
+        included-ranges-of-private-networks-lost included-ranges-of-unique-local-lost
+        included-ranges-of-nat64-lost included-ranges-of-own-network-lost
         interface-exclusion-by-kind
         excluded-ranges-everything-among-others-skipped
         included-ranges-everything-among-others-skipped

@@ -37,7 +37,7 @@ KINDS = (
         "There is no pod to check, or the check itself does not take a malformed list.",
         ("*refuse*", "bad-*", "large-port-*", "port-*", "bare-*", "short-range-*", "*negated*",
          "empty-range-*", "upper-case-*", "blanks-not-*", "opens-after-*", "hooks-swapped",
-         "refused-*", "interface-name-*", "range-with-*"),
+         "refused-*", "interface-name-*", "range-with-*", "newline-*", "semicolon-*"),
     ),
     Kind(
         "connections that are open for a while",
@@ -94,7 +94,8 @@ KINDS = (
          "*triple-lost", "*-merged", "*-skipped", "*-followers-*", "*-ascending-*", "mesh-*",
          "empty-annotation-*", "*-first-address", "*-sixteenth-*", "inclusion-decided-*",
          "*-of-both-versions", "*-own-address*", "annotations-leak-*", "blank-ends-*", "split-at-*",
-         "*-after-blank-*", "*-by-kind"),
+         "*-after-blank-*", "*-by-kind", "*-by-beginning", "*-with-excluded-interfaces",
+         "*-before-interface-*", "*-ranges-of-*-lost", "*-ports-of-*-lost"),
     ),
     Kind(
         "places that it does not dial, and what happens behind the pod's interface",

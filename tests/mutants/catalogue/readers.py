@@ -17,7 +17,7 @@ from pytest_fsmredir.model.configuration import (
 )
 from pytest_fsmredir.model.policy import ListName, Network
 from tests.mutants.mutant import Mutant
-from tests.mutants.reader import Ports, Ranges, Reader, or_none
+from tests.mutants.reader import Ports, Ranges, Reader, or_none, raw
 
 
 def _number(text: str) -> int:
@@ -192,28 +192,11 @@ def _of_mesh_unchecked(
     return lists
 
 
-def _raw(
-    split: Callable[[str], Sequence[str]],
-) -> Callable[[Configuration], dict[ListName, tuple[str, ...]]]:
-    """Split annotations in another way, and use the MeshConfig's lists unchanged."""
-
-    def lists(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
-        found = {}
-        for name in ListName:
-            given = configuration.annotations.get(name.annotation or "")
-            own = tuple(split(given)) if given is not None else ()
-            mesh = tuple(map(str, configuration.traffic.get(name.mesh_config_key, ())))
-            found[name] = (*mesh, *own)
-        return found
-
-    return lists
-
-
 def _without_blank(name: ListName) -> Callable[[Configuration], dict[ListName, tuple[str, ...]]]:
     """Drop the items of one annotation that have a blank before or after them."""
 
     def lists(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
-        found = _raw(lambda text: text.split(","))(configuration)
+        found = raw(lambda text: text.split(","))(configuration)
         return {
             listed: tuple(
                 item.strip() for item in items if listed is not name or item == item.strip()
@@ -225,7 +208,7 @@ def _without_blank(name: ListName) -> Callable[[Configuration], dict[ListName, t
 
 
 def _refusing_doubles(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
-    lists = _raw(lambda text: [item.strip() for item in text.split(",")])(configuration)
+    lists = raw(lambda text: [item.strip() for item in text.split(",")])(configuration)
     for name, listed in lists.items():
         if len(set(listed)) != len(listed):
             raise AnnotationError(f"{name} names an item twice")
@@ -238,7 +221,7 @@ def _cancelling_duplicates(
     """Drop items that both scopes name, as a symmetric difference does."""
 
     def lists(configuration: Configuration) -> dict[ListName, tuple[str, ...]]:
-        found = _raw(lambda text: [item.strip() for item in text.split(",")])(configuration)
+        found = raw(lambda text: [item.strip() for item in text.split(",")])(configuration)
         return {
             name: tuple(x for x in items if name not in names or items.count(x) == 1)
             for name, items in found.items()
@@ -380,23 +363,21 @@ MUTANTS = (
         name="blanks-not-trimmed",
         what="a blank before an item makes it malformed",
         source="S-SET: catalogue CFG-005",
-        read=Reader(lists=_raw(lambda text: text.split(","))),
+        read=Reader(lists=raw(lambda text: text.split(","))),
     ),
     Mutant(
         name="blank-ends-list",
         what="an annotation ends at the first blank",
         source="F12: an unquoted shell word",
         read=Reader(
-            lists=_raw(
-                lambda text: text.split()[0].rstrip(",").split(",") if text.split() else [""]
-            )
+            lists=raw(lambda text: text.split()[0].rstrip(",").split(",") if text.split() else [""])
         ),
     ),
     Mutant(
         name="split-at-comma-and-blank-only",
         what="items are split at ', ' only",
         source="S-SET: catalogue CFG-005",
-        read=Reader(lists=_raw(lambda text: text.split(", "))),
+        read=Reader(lists=raw(lambda text: text.split(", "))),
     ),
     Mutant(
         name="doubles-refused",
