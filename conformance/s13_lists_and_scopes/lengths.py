@@ -37,15 +37,13 @@ from pytest_fsmredir.model.vocabulary import (
     MESH_EXCLUDED_OUTBOUND_PORTS,
     MESH_EXCLUDED_RANGES,
     NESTED_RANGES,
-    OFTEN_SPARED_PORTS,
-    REMOTE_PORTS,
     RESERVED_PORTS,
 )
 
 section = Section(13, Profile.EXCLUSIONS, {Feature.OUTBOUND_IP_RANGE_EXCLUSION})
 
 T = TypeVar("T")
-USUAL_PORTS = sorted({*REMOTE_PORTS, *OFTEN_SPARED_PORTS} - {8080})  # 8080 has to be captured
+USUAL_PORTS = (22, 53, 80, 443)  # those that other programs see to themselves
 LENGTHS = (31, 300)  # 15 ports are all that one match of iptables holds
 # Lists are cut at such places, or dealt out in portions of such sizes.
 EDGES = frozenset(n + by for n in (0, 15, 16, 32, 64, 100, 128, 200, 256) for by in (0, 1))
