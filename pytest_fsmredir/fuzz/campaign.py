@@ -17,7 +17,7 @@ from pytest_fsmredir.probing.trial import (
     Disagreement,
     NewTrialNetwork,
     Trials,
-    settings_text,
+    key_of,
     simplicity,
 )
 
@@ -90,7 +90,7 @@ class Campaign:
         self._trials = Trials(new_network, features)
         self._strategy = configurations(families=families, features=features)
         self._shrink_effort = shrink_effort
-        self._known: dict[str, dict[Level, Disagreement]] = {}
+        self._known: dict[bytes, dict[Level, Disagreement]] = {}
         self._effort_left: int | None = None
 
     @property
@@ -147,7 +147,7 @@ class Campaign:
 
     def _tried(self, configuration: Configuration) -> dict[Level, Disagreement]:
         """Return the first disagreement of each level, and none after one on a MUST."""
-        key = settings_text(configuration)
+        key = key_of(configuration)
         if key in self._known:
             return self._known[key]
         if self._effort_left is not None and self._effort_left <= 0:
@@ -170,7 +170,7 @@ class Campaign:
         again = [each for each in every if each.level is level]
         if again:
             return min(again, key=lambda each: (each.probe is None, simplicity(each.probe)))
-        once = self._known[settings_text(configuration)][level]
+        once = self._known[key_of(configuration)][level]
         return replace(once, seen=f"{once.seen}, but not when tried again")
 
 

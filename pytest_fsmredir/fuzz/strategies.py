@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address
 from itertools import product
-from typing import TypeVar
+from typing import TypeVar, overload
 
 from hypothesis import strategies as st
 
@@ -72,8 +72,8 @@ def configurations(
     """
     lengths = LONG if draw(st.sampled_from((False, False, True))) else ()
     places = draw(st.lists(st.one_of([_places(each) for each in families]), min_size=1, max_size=2))
-    near = ranges_at(places)
-    ranges = _lists(st.sampled_from(near), near, lengths)
+    near = RangesAt(places)
+    ranges = _lists(st.sampled_from(range(len(near))).map(near.__getitem__), near, lengths)
     annotations: dict[str, str] = {}
     traffic: dict[str, Sequence[object]] = {}
     for name in ListName:
@@ -88,13 +88,34 @@ def configurations(
     return Configuration(annotations, traffic)
 
 
-def ranges_at(places: Iterable[Place]) -> list[str]:
-    """Return CIDR ranges at and near some addresses; they overlap, nest and keep host bits."""
-    return [
-        f"{place + step}/{prefix}"
-        for place in places
-        for prefix, step in product(_PREFIXES[place.version], _STEPS)
-    ]
+class RangesAt(Sequence[str]):
+    """CIDR ranges at and near some addresses; they overlap, nest and keep host bits.
+
+    A policy needs a few of these hundreds, so each is made on demand.
+    """
+
+    def __init__(self, places: Iterable[Place]) -> None:
+        """Combine the addresses with prefix lengths and steps to neighbours."""
+        self._all = [
+            (place, prefix, step)
+            for place in places
+            for prefix, step in product(_PREFIXES[place.version], _STEPS)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        if isinstance(at, slice):
+            return [self[number] for number in range(*at.indices(len(self)))]
+        place, prefix, step = self._all[at]
+        return f"{place + step}/{prefix}"
 
 
 @st.composite

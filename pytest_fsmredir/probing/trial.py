@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import groupby
 
 from pytest_fsmredir.model.checks import Level
@@ -72,13 +73,13 @@ class Trials:
     Attributes:
         flows: Number of flows judged so far.
         pods: Number of pods made so far.
-        unproved: For each configuration tried, why it is not proved; empty if it is.
+        unproved: For the key of each configuration tried, why it is not proved; empty if it is.
     """
 
     def __init__(self, new_network: NewTrialNetwork, features: frozenset[Feature]) -> None:
         self.flows = 0
         self.pods = 0
-        self.unproved: dict[str, str] = {}
+        self.unproved: dict[bytes, str] = {}
         self._new_network = new_network
         self._claims_hairpin = Feature.HAIRPIN in features
 
@@ -121,7 +122,7 @@ class Trials:
                     cause=found.cause if isinstance(found.cause, Claim) else None,
                     about="every flow",
                 )
-        self.unproved[settings_text(configuration)] = next(filter(None, whys), "")
+        self.unproved[key_of(configuration)] = next(filter(None, whys), "")
 
     def _judge_flows(
         self, configuration: Configuration, policy: Policy, network: TrialNetwork, listening: bool
@@ -197,6 +198,14 @@ def settings_text(configuration: Configuration) -> str:
     annotations = json.dumps(dict(configuration.annotations))
     traffic = json.dumps({name: list(values) for name, values in configuration.traffic.items()})
     return f"annotations: {annotations} and spec.traffic: {traffic}"
+
+
+def key_of(configuration: Configuration) -> bytes:
+    """Return 16 bytes that identify a configuration: a long campaign remembers each that it tried.
+
+    The text of its settings would take a thousand.
+    """
+    return blake2b(settings_text(configuration).encode(), digest_size=16).digest()
 
 
 def _refusal(configuration: Configuration, policy: Policy, reason: str) -> Disagreement:
