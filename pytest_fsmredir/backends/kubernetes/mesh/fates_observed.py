@@ -95,6 +95,12 @@ class HeldFlow:
         return not settled and not self.accepted
 
     @property
+    def forwarder_unseen(self) -> bool:
+        """Whether the far end answered another socket than the client's, and no table shows why."""
+        answered = self.report.answered_by
+        return answered is not None and answered.peer != self.report.client and not self.accepted
+
+    @property
     def ends(self) -> set[Address]:
         """The client addresses that the flow may have at its destination."""
         onward = {each for sighting in self.seen for each in sighting.onward}
@@ -170,6 +176,8 @@ class Witnessing:
         self._look_at_destination(place, holding)
         if silent := [held for held in holding if held.open_question]:
             self._wait(place, ours, silent)
+        if unseen := [held for held in holding if held.forwarder_unseen]:
+            self._look_again(place, ours, unseen)
         for held in holding:
             self._log(held, mark)
         return holding
@@ -188,11 +196,26 @@ class Witnessing:
             held.report, held.seen, held.looping = later.report, later.seen, later.looping
         self._look_at_destination(place, silent)
 
+    def _look_again(
+        self, place: Dialler, ours: KubePod | None, holding: Sequence[HeldFlow]
+    ) -> None:
+        """Read the tables once more for flows whose forwarder they did not show.
+
+        A flow can advance between the read and its banner. The kernel prints a table in parts
+        (seq_read_iter, linux/fs/seq_file.c), so a row can be missing if other sockets close.
+        """
+        if ours is not None:
+            self._read_tables(ours, holding)
+        self._look_at_destination(place, holding)
+
     def _look_at_destination(self, place: Dialler, holding: Sequence[HeldFlow]) -> None:
         """Read the tables of the destination pod, unless the flows also start there."""
         pod = self._mesh.pod_of(holding[0].flow.destination.host)
-        if pod is None or pod.site is place.site:
-            return
+        if pod is not None and pod.site is not place.site:
+            self._read_tables(pod, holding)
+
+    def _read_tables(self, pod: KubePod, holding: Sequence[HeldFlow]) -> None:
+        """Read the tables of a pod for flows, and record what they show."""
         asked = [(held, question) for held in holding for question in _questions(held)]
         if not asked:
             return
@@ -249,7 +272,7 @@ def _held(flow: Flow, form: Json, place: KubePod | None) -> HeldFlow:
 
 
 def _questions(held: HeldFlow) -> Iterator[Question]:
-    """Yield questions for the destination's pod: the client there may be a sidecar."""
+    """Yield the questions of a flow: at its destination, the client may be a sidecar."""
     if not held.accepted and held.report.client is not None:
         yield Question(held.report.client, held.flow.destination, held.report.connected)
     for sighting in held.seen:
