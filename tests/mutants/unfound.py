@@ -99,6 +99,7 @@ KINDS = (
         included-ranges-cut-at-15-with-excluded-interfaces
         excluded-ranges-ignored-with-excluded-interfaces
         included-ranges-ignored-with-excluded-interfaces
+        excluded-ranges-of-two-bits-lost
         excluded-ranges-of-class-e-lost excluded-ranges-of-shared-networks-lost
         excluded-ranges-of-link-local-lost excluded-ranges-of-private-networks-lost
         excluded-ranges-of-unique-local-lost excluded-ranges-of-nat64-lost

@@ -152,6 +152,14 @@ MUTANTS = (
     *_cut_together(),
     *_usual_ports_lost(),
     *_set_apart_lost(),
+    Mutant(
+        name="excluded-ranges-of-two-bits-lost",
+        what="an excluded range with a prefix of one or two bits is lost",
+        source="F03: a table of masks that begins too late",
+        policy=items(
+            _EXCLUDED, lambda ranges: tuple(r for r in ranges if r.prefixlen not in {1, 2})
+        ),
+    ),
     *(
         Mutant(
             name=f"{_WORDS[listed]}-of-own-network-lost",
