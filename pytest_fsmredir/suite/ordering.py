@@ -18,7 +18,7 @@ _PREFIXES = (
 """Prefixes of check ids, plainest first; an unlisted prefix (such as FUZZ) is last."""
 
 _LAST = ("CT-010",)
-"""Checks in two parts. The second part runs as late as possible."""
+"""Checks in two parts. The second part runs as late as possible: their files hold no others."""
 
 Rank = tuple[int, int, str]
 

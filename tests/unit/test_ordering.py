@@ -43,3 +43,11 @@ def test_file_runs_where_its_plainest_check_belongs() -> None:
     """Catches: OUT-001 after a file of special cases that has an earlier prefix."""
     assert rank_of_file(["OUT-005", "OUT-001"]) < rank_of_file(["OUT-002", "LO-001"])
     assert rank_of_file([]) > rank("ZZZZ-001")
+
+
+def test_files_of_checks_in_two_parts_come_last() -> None:
+    """Catches: a file that holds other checks too, so that the run waits for idle connections."""
+    files = [catalogue.checks_in(file) for file in catalogue.files()]
+    files.sort(key=lambda checks: rank_of_file(check.id for check in checks))
+    in_two_parts = [check.in_two_parts for checks in files for check in checks]
+    assert in_two_parts == sorted(in_two_parts)

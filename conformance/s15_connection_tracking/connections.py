@@ -1,15 +1,12 @@
-"""Connections that the kernel tracks: many, alike, lost and idle ones."""
+"""Connections that the kernel tracks: many, alike and lost ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 from pytest_fsmredir import (
     Address,
-    Connection,
     Direction,
-    FarEnds,
     Fate,
     Flow,
     ForeignPrograms,
@@ -17,10 +14,8 @@ from pytest_fsmredir import (
     KernelSettings,
     Mesh,
     Need,
-    Pod,
     Profile,
     Section,
-    Sidecars,
     Taps,
     forge,
 )
@@ -29,26 +24,6 @@ section = Section(15, Profile.CORE)
 
 BEYOND_ANY_WINDOW = 1 << 30
 WITH_DATA = 60  # the longest TCP header, with all its options, in bytes
-PORT = 20091
-QUESTION, NEWS = b"still there?", b"something new"
-
-
-def _port(mesh: Mesh) -> int:
-    """Return a port for each iptables variant: the server listens on them at the same time."""
-    return PORT + list(type(mesh.iptables)).index(mesh.iptables)
-
-
-def _opened(
-    mesh: Mesh, pod: Pod, sidecars: Sidecars, held: ExitStack
-) -> tuple[Connection, Connection]:
-    """Return a connection out of the pod and one into it, both through the sidecar."""
-    port = _port(mesh)
-    with sidecars.forwarding(pod):
-        leaving = held.enter_context(pod.open(mesh.server, port))
-        assert leaving.fate.captured_outbound
-        entering = held.enter_context(mesh.client.open(pod, port))
-        assert entering.fate.captured_inbound
-    return leaving, entering
 
 
 @section.check("CT-001", "15.2")
@@ -214,23 +189,3 @@ def test_many_connections_at_once_are_captured(mesh: Mesh) -> None:
         for _ in range(mesh.crowd):
             connection = held.enter_context(mesh.client.open(pod, 8080))
             assert connection.fate_by_banner.captured_inbound
-
-
-@section.check("CT-010", "15.7")
-def test_idle_connections_carry_data_again(
-    mesh: Mesh, sidecars: Sidecars, far_ends: FarEnds
-) -> Iterator[None]:
-    """A captured connection that was idle for seconds MUST carry data again in either direction,
-    whichever end speaks first, and half-closed too."""
-    pod = mesh.pod(fresh=True)
-    with ExitStack() as held:
-        pairs = [_opened(mesh, pod, sidecars, held) for _ in ("asking", "listening", "half-closed")]
-        for connection in pairs[-1]:
-            far_ends.half_close(connection)
-        idle = far_ends.idling(pod, [connection for pair in pairs for connection in pair])
-        yield
-        for connection in idle.over():
-            if connection in pairs[0]:
-                assert connection.echoes(QUESTION, mesh.timeout_s)
-            else:
-                assert far_ends.hears(connection, NEWS, mesh.timeout_s)
