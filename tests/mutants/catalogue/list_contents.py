@@ -47,7 +47,6 @@ def _together(listed: ListName, other: ListName, edit: Callable[[Listed], Listed
 
 def _cut_together() -> Iterator[Mutant]:
     pairs = [(_OUT, _INCLUDED), (_IN, _INCLUDED), (_EXCLUDED, _INCLUDED), (_INCLUDED, _OUT)]
-    pairs += [(listed, _INTERFACES) for listed in (_OUT, _IN, _EXCLUDED, _INCLUDED)]
     for listed, other in pairs:
         yield Mutant(
             name=f"{_WORDS[listed]}-cut-at-15-with-{_WORDS[other]}",
