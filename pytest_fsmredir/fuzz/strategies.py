@@ -5,7 +5,7 @@ Each value needs only one draw, because draws take most of hypothesis's time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address
 from itertools import product
@@ -47,6 +47,9 @@ _PREFIXES = {
     6: (128, 64, 128, 64, 64, 48, 32, 127, 120, 65, 63, 49, 16, 3, 1, 0),
 }
 _STEPS = (0, 1, -1, 2, 127, 128, 255, 256, -256, 32768, 65536)
+
+_SHAPES = {version: tuple(product(each, _STEPS)) for version, each in _PREFIXES.items()}
+"""Each prefix length with each distance to a neighbour, by IP version."""
 
 Place = IPv4Address | IPv6Address
 
@@ -94,16 +97,12 @@ class RangesAt(Sequence[str]):
     A policy needs a few of these hundreds, so each is made on demand.
     """
 
-    def __init__(self, places: Iterable[Place]) -> None:
-        """Combine the addresses with prefix lengths and steps to neighbours."""
-        self._all = [
-            (place, prefix, step)
-            for place in places
-            for prefix, step in product(_PREFIXES[place.version], _STEPS)
-        ]
+    def __init__(self, places: Sequence[Place]) -> None:
+        """Take the addresses."""
+        self._places = places
 
     def __len__(self) -> int:
-        return len(self._all)
+        return sum(len(_SHAPES[place.version]) for place in self._places)
 
     @overload
     def __getitem__(self, at: int) -> str: ...
@@ -114,8 +113,13 @@ class RangesAt(Sequence[str]):
     def __getitem__(self, at: int | slice) -> str | list[str]:
         if isinstance(at, slice):
             return [self[number] for number in range(*at.indices(len(self)))]
-        place, prefix, step = self._all[at]
-        return f"{place + step}/{prefix}"
+        for place in self._places:
+            shapes = _SHAPES[place.version]
+            if at < len(shapes):
+                prefix, step = shapes[at]
+                return f"{place + step}/{prefix}"
+            at -= len(shapes)
+        raise IndexError
 
 
 @st.composite
