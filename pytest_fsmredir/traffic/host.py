@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import cycle, islice
 
 from pytest_fsmredir.model.flow import Acceptor, Address, Fate, Flow, Route, Sent
+from pytest_fsmredir.model.reserved import ANY, SIDECAR_UID
 from pytest_fsmredir.traffic.connection import Connection, LocalConnection
 from pytest_fsmredir.traffic.dial import PLAIN, Dial, Prepare
 from pytest_fsmredir.traffic.engine import ONE_AT_A_TIME, READABLE, Engine
@@ -39,6 +40,16 @@ from pytest_fsmredir.traffic.sweep import sweep
 BACKLOG = 1024
 WINDOW = 64  # simultaneous flows of one sweep
 
+SIDECAR_PORTS = range(61000, 65000)
+"""Source ports of the sidecar's flows: above those that the kernel chooses for other flows.
+
+The kernel keeps the connection tracking entry of a connection that its server has reset for ten
+seconds. A new connection with the same addresses and ports follows the entry and meets no NAT rule
+(nf_conntrack_tcp_packet, linux/net/netfilter/nf_conntrack_proto_tcp.c). The kernel chooses ports
+from a new start every ten seconds (secure_ipv4_port_ephemeral, linux/net/core/secure_seq.c). So an
+application's flow could get the port of a sidecar's, and pass the sidecar under correct rules.
+"""
+
 
 class Host:
     """Starts flows, listens, and reports fates; the same code serves namespaces and pods.
@@ -51,6 +62,7 @@ class Host:
     def __init__(self, engine: Engine, sockets: SocketMaker, timeout_s: float) -> None:
         self.engine, self.timeout_s = engine, timeout_s
         self._sockets = sockets
+        self._sidecar_ports = cycle(SIDECAR_PORTS)
 
     def open(self, flow: Flow, dial: Dial = PLAIN) -> Connection:
         """Connect, wait for the fate, and return the connection, which the caller closes.
@@ -254,10 +266,24 @@ class Host:
                 dial.prepare(sock)
             if dial.source is not None:
                 sock.bind(as_seen_by(sock, dial.source))
+            elif flow.uid == SIDECAR_UID and dial.prepare is None:
+                self._bind_apart(sock)
         except BaseException:
             sock.close()
             raise
         return sock
+
+    def _bind_apart(self, sock: socket.socket) -> None:
+        """Bind a socket of the sidecar's user to a port of its own, unless all are in use."""
+        host = ANY[6 if sock.family == socket.AF_INET6 else 4]
+        for port in islice(self._sidecar_ports, len(SIDECAR_PORTS)):
+            try:
+                sock.bind((host, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return
 
     def _ask(
         self,

@@ -12,6 +12,9 @@ from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.implementations.reference.programming import Reference
 from pytest_fsmredir.model.configuration import Configuration
+from pytest_fsmredir.model.flow import Fate
+from pytest_fsmredir.model.reserved import SIDECAR_UID
+from pytest_fsmredir.traffic.host import SIDECAR_PORTS
 
 pytestmark = [
     pytest.mark.kernel,
@@ -29,3 +32,26 @@ def test_connections_that_were_reset_are_soon_forgotten() -> None:
         remembered_s = site.namespace.run(SETTING.read_text)
 
     assert remembered_s.strip() == "1"
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_application_never_gets_a_source_port_of_the_sidecar(family: int) -> None:
+    """Catches: an application's flow that follows the sidecar's, which the server has reset."""
+    with (
+        closing(NetnsBackend(Reference(), families=(4, 6), timeout_s=5.0)) as backend,
+        closing(backend.mesh(family, IptablesVariant.NFT, exhaustive=False)) as mesh,
+    ):
+        pod = mesh.pod()
+        own = [pod.connect(mesh.server, 8080, uid=SIDECAR_UID) for _ in range(3)]
+        swept = list(pod.connect_all(mesh.server, [8080] * 3, uid=SIDECAR_UID))
+        others = [pod.connect(mesh.server, 8080, uid=uid) for uid in (0, 1000)]
+
+    assert all(fate.direct for fate in [*own, *swept])
+    assert [_port(fate) for fate in [*own, *swept]] == list(SIDECAR_PORTS[:6])
+    assert all(fate.captured_outbound for fate in others)
+    assert not {_port(fate) for fate in others} & set(SIDECAR_PORTS)
+
+
+def _port(fate: Fate) -> int:
+    assert fate.client is not None
+    return fate.client.port
