@@ -44,14 +44,12 @@ class Subject:
         name: What the column is called.
         how: How it was had and run, in Markdown.
         differences: What it documents otherwise, by the words of the capability.
-        designed: A text that the suite saw wherever the implementation differs by its design.
     """
 
     folder: str
     name: str
     how: str
     differences: Mapping[str, Difference] = field(default_factory=dict)
-    designed: str = ""
 
 
 GROUPS: Mapping[str, tuple[Capability, ...]] = {
@@ -138,15 +136,10 @@ SUBJECTS = (
     Subject(
         "istio",
         "Istio",
-        "The command `istio-iptables`, built from commit 56df41f63e51 of istio/istio, by"
-        " [its adapter](../fixtures/adapters/istio-iptables.sh), with `--fsm-timeout=1`."
-        " The check ALL-007 was left out: it had not ended after eight minutes. Other checks of"
-        " every flow fail over IPv6 for one reason: the tool gives the address `::6` to the pod's"
-        " loopback interface (`tools/common/tproxy/run_linux.go` of istio/istio), so packets to"
-        " that address stay in the pod. The suite has accepted such a reserved address since this"
-        " report was made.",
+        "The package `tools/istio-iptables/pkg/cmd` of istio/istio, commit 56df41f63e51, which"
+        " `pilot-agent istio-iptables` calls. A program that only calls it stood for the command,"
+        " by [its adapter](../fixtures/adapters/istio-iptables.sh).",
         {"A bad port is refused": _ISTIO_VALIDATES},
-        designed="to ::6 ",
     ),
     Subject(
         "linkerd",
@@ -162,13 +155,7 @@ SUBJECTS = (
         "kuma",
         "Kuma",
         "The command `kumactl install transparent-proxy`, built alone from commit 0c7aaec033b7 of"
-        " kumahq/kuma, by [its adapter](../fixtures/adapters/kumactl.sh), with `--fsm-timeout=1`."
-        " The check ALL-007 was left out: it had not ended after eight minutes. The other checks of"
-        " every flow fail over IPv6 for one reason: the tool gives the address `::6` to the pod's"
-        " loopback interface (`pkg/transparentproxy/config/utils.go` of kumahq/kuma), so packets to"
-        " that address stay in the pod. The suite has accepted such a reserved address since this"
-        " report was made.",
-        designed="to ::6 ",
+        " kumahq/kuma, by [its adapter](../fixtures/adapters/kumactl.sh).",
     ),
     Subject(
         "consul",

@@ -102,15 +102,14 @@ def _failing(column: Column, *outcomes: Outcome, designed: bool = False) -> str:
 
 def _by_design(column: Column, row: Row) -> bool:
     """Whether the implementation documents otherwise what this row is about."""
-    subject = column.subject
     documented = {
         check
         for rows in GROUPS.values()
         for capability in rows
-        if capability.words in subject.differences
+        if capability.words in column.subject.differences
         for check in capability.checks
     }
-    return row.check in documented or bool(subject.designed and subject.designed in row.seen)
+    return row.check in documented
 
 
 def _table(
