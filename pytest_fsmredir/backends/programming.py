@@ -54,7 +54,7 @@ class Programming:
         return "programmed" if self.accepted else f"refused: {self.reason}"
 
     def _claim(self, expected: str, *, holds: bool) -> Statement:
-        return Statement(holds=holds, expected=expected, observed=repr(self))
+        return Statement(holds=holds, expected=expected, observed=repr(self), of_packets=False)
 
 
 def _of(configuration: Configuration) -> str:

@@ -72,11 +72,13 @@ class Statement(BaseClaim):
         observed: The actual observation.
         about: The flow that the claim is about; empty if it is not about a flow.
         cause: The false claim about one flow that this claim reports, if there is one.
+        of_packets: Whether it is about packets, so that rules can explain it.
     """
 
     observed: str
     about: str = ""
     cause: BaseClaim | None = None
+    of_packets: bool = True
 
     @property
     def seen(self) -> str:

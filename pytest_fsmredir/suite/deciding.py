@@ -40,6 +40,7 @@ class Result:
         row: The row for the report.
         error: The exception for pytest; None if the run is not a failure.
         claim: The false claim about a flow, if there is one.
+        of_packets: Whether a violation is about packets, so that rules can explain it.
         skipped: Why pytest shows the check as skipped; empty if it does not.
     """
 
@@ -47,6 +48,7 @@ class Result:
     error: Exception | None = None
     skipped: str = ""
     claim: Claim | None = None
+    of_packets: bool = True
 
 
 Course = Generator[None, None, Result]
@@ -140,7 +142,8 @@ def deciding(check: Check, variant: Variant, mesh: JudgedMesh) -> Course:
             return undecided(check, variant, error)
         claim = _about_flow(violation.claim)
         violated = _violated(row, check, mesh.observed, violation)
-        return Result(_with_remark(violated, losses), claim=claim)
+        of_packets = not isinstance(violation.claim, Statement) or violation.claim.of_packets
+        return Result(_with_remark(violated, losses), claim=claim, of_packets=of_packets)
     if mesh.observed == 0:
         return _undecided(row, "the check sent nothing")
     proof = "; ".join(dict.fromkeys(claim.status for claim in proofs()))

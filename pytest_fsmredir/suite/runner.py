@@ -239,7 +239,7 @@ class Runner:
             row = replace(row, symptom=symptom_of(claim.fate, claim.expected, mesh))
         if claim is not None and failed:
             row = replace(row, delivery=Delivery.of(claim.fate))
-        if failed:
+        if failed and result.of_packets:
             row, found = _explained(row, check, claim, mesh)
         if self.evidence.wants(failed=failed):
             written = self.evidence.take(check, row, claim, mesh, found)

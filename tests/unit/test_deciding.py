@@ -195,6 +195,17 @@ def test_accepted_configuration_is_shown_in_full() -> None:
     assert reason.endswith("MeshConfig {'outboundPortExclusionList': [0]}; seen programmed")
 
 
+@pytest.mark.parametrize(
+    ("function", "of_packets"),
+    [(asserts_a_claim, True), (asserts_something_else, True), (asserts_a_refusal, False)],
+)
+def test_only_violations_that_packets_show_are_explained_by_rules(
+    function: Body, *, of_packets: bool
+) -> None:
+    """Catches: a rule that is blamed because a list was accepted."""
+    assert decided(function).of_packets is of_packets
+
+
 def test_assertion_without_a_flow_shows_its_message() -> None:
     """Catches: a failure without an explanation, because it is not about a flow."""
     row = decided(asserts_something_else).row
