@@ -93,10 +93,6 @@ KINDS = (
         inbound-ports-cut-at-15-with-included-ranges
         excluded-ranges-cut-at-15-with-included-ranges
         included-ranges-cut-at-15-with-outbound-ports
-        outbound-ports-cut-at-15-with-excluded-interfaces
-        inbound-ports-cut-at-15-with-excluded-interfaces
-        excluded-ranges-cut-at-15-with-excluded-interfaces
-        included-ranges-cut-at-15-with-excluded-interfaces
         excluded-ranges-ignored-with-excluded-interfaces
         included-ranges-ignored-with-excluded-interfaces
         excluded-ranges-of-two-bits-lost
