@@ -52,7 +52,7 @@ SET_APART = {
         "64:ff9b::/96": "64:ff9b::808:808",
         "2002::/16": "2002::1",
         "100::/64": "100::1",
-        "8000::/2": "8000::1",  # in IPv4, so short a prefix holds others of these
+        "8000::/2": "8000::1",  # an IPv4 range of this size would hold other listed ranges
     },
 }
 

@@ -45,7 +45,7 @@ from pytest_fsmredir.model.vocabulary import (
 section = Section(13, Profile.EXCLUSIONS, {Feature.OUTBOUND_IP_RANGE_EXCLUSION})
 
 T = TypeVar("T")
-USUAL_PORTS = (22, 53, 80, 443)  # those that other programs see to themselves
+USUAL_PORTS = (22, 53, 80, 443)  # ports that other programs treat specially
 LENGTHS = (31, 300)  # 15 ports are all that one match of iptables holds
 # Lists are cut at such places, or dealt out in portions of such sizes.
 EDGES = frozenset(n + by for n in (0, 15, 16, 32, 64, 100, 128, 200, 256) for by in (0, 1))

@@ -83,9 +83,8 @@ def search(
         configuration: The configuration of the pod; the default has no lists.
         beyond: A remote address that the pod's second interface leads to, if it has one.
         listing: The rules of the pod if they were already read.
-        one_of_many: Whether many pods differ in their lists only, and flows at the edges of these
-            lists are sent besides. Then the model is validated in the pods in which a form of
-            rules is new, and the result has no use of rules.
+        one_of_many: Whether many pods differ in their lists only, and the caller sends flows at
+            the edges of these lists. Then only new forms of rules are validated by packets.
 
     Raises:
         BackendError: A flow has the fate that the document requires, but the model of the rules
@@ -108,13 +107,13 @@ def search(
         )
         found = learnt.compared(listed)
         around = found.seeker.model.surroundings
-        space, client = found.seeker.space, mesh.client.address
-        reach = Reach(space, around, client, mesh.highest_id, beyond)
+        reach = Reach(found.seeker.space, around, mesh.client.address, mesh.highest_id, beyond)
         sender = Sender(mesh, pod, kernel, reach)
         means = Means(mesh, pod, taps, forged, policy, next(iter(around.addresses)))
         hunt = _Hunt(found, sender, Forger(means), mesh.timeout_s)
-        trace = partial(programs.tracing, pod)
-        return _examined(hunt, level, trace, learnt, one_of_many=one_of_many)
+        return _examined(
+            hunt, level, partial(programs.tracing, pod), learnt, one_of_many=one_of_many
+        )
     except RulesError as why:
         return _unread(f"the rules were not understood: {why}")
 

@@ -274,7 +274,7 @@ class Host:
         return sock
 
     def _bind_apart(self, sock: socket.socket) -> None:
-        """Bind a socket of the sidecar's user to a port of its own, unless all are in use."""
+        """Bind a socket to the next free port of SIDECAR_PORTS, if there is one."""
         host = ANY[6 if sock.family == socket.AF_INET6 else 4]
         for port in islice(self._sidecar_ports, len(SIDECAR_PORTS)):
             try:

@@ -89,7 +89,7 @@ KINDS = (
     ),
     Kind(
         "lists that the pod does not have",
-        "It judges the lists of its own pod. Such a fault shows in a pod that has the list.",
+        "It judges only the lists that its pod has. Such a fault shows in a pod with the list.",
         ("*-cut-at-*", "*-thousandths-*", "*-byte", "*-4096-*", "*-cancels", "included-doubles-*",
          "*triple-lost", "*-merged", "*-skipped", "*-followers-*", "*-ascending-*", "mesh-*",
          "empty-annotation-*", "*-first-address", "*-sixteenth-*", "inclusion-decided-*",

@@ -114,7 +114,7 @@ class Watcher:
                 raise site.trouble
 
     def _give_up(self, states: Mapping[str, PodState], waited_s: float) -> None:
-        """Settle all expected pods: none of them has made progress."""
+        """Settle all expected pods as not up in time: a later wait for one fails at once."""
         seen = [f"{name}: {states.get(name, 'not seen')}" for name in self._expected]
         error = DeadlineError(
             f"{counted(len(seen), 'pod')} not up after {waited_s:.0f} s;"
