@@ -58,6 +58,7 @@ _NO_CACHE = "PYTHONDONTWRITEBYTECODE"
 _AGAIN = (sys.executable, "-m", "benchmarks")
 PORT = 8080
 POLICIES = 30
+_TAIL = 40  # lines of a failed run
 
 
 def flows() -> None:
@@ -296,20 +297,27 @@ def _run(arguments: Iterable[str]) -> Run:
     """Return the cost of one conformance run in an empty directory."""
     plugins = ["-p", "no:cacheprovider", "-p", "benchmarks.workers"]
     argv = [sys.executable, "-m", "pytest", "--fsm-conformance", "-q", *plugins]
-    with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as notes:
+    with (
+        tempfile.TemporaryDirectory() as empty,
+        tempfile.TemporaryDirectory() as notes,
+        tempfile.TemporaryFile("w+") as printed,
+    ):
         started = time.perf_counter()
         process = subprocess.Popen(
             [*argv, *arguments],
             cwd=empty,
             env=_environment() | {NOTES: notes},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
+        if status != 0:
+            printed.seek(0)
+            tail = printed.readlines()[-_TAIL:]
+            print(f"a run ended with status {os.waitstatus_to_exitcode(status)}:")
+            print("".join(tail))
         noted = {path.name: float(path.read_text()) for path in Path(notes).iterdir()}
-    if status != 0:
-        print(f"  (the run ended with status {os.waitstatus_to_exitcode(status)})")
     processor, own = usage.ru_utime + usage.ru_stime, noted.pop("controller", 0.0)
     return Run(seconds, processor, usage.ru_maxrss / 1024, own, tuple(noted.values()))
 
@@ -344,6 +352,9 @@ MEASUREMENTS = {
 
 def main(names: list[str]) -> int:
     """Run the named measurements, or all."""
+    if {"-h", "--help"} & set(names[:1]):
+        print(__doc__)
+        return 0
     if names[:1] == ["profile"]:
         return profile(names[1:])
     unknown = [name for name in names if name not in MEASUREMENTS]
