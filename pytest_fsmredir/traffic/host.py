@@ -40,8 +40,8 @@ from pytest_fsmredir.traffic.sweep import sweep
 BACKLOG = 1024
 WINDOW = 64  # simultaneous flows of one sweep
 
-SIDECAR_PORTS = range(61000, 65000)
-"""Source ports of the sidecar's flows: above those that the kernel chooses for other flows.
+SIDECAR_PORTS = range(61000, 63000)
+"""Source ports of flows of UID 1500: above those that the kernel chooses for other flows.
 
 The kernel keeps the connection tracking entry of a connection that its server has reset for ten
 seconds. A new connection with the same addresses and ports follows the entry and meets no NAT rule
@@ -49,6 +49,15 @@ seconds. A new connection with the same addresses and ports follows the entry an
 from a new start every ten seconds (secure_ipv4_port_ephemeral, linux/net/core/secure_seq.c). So an
 application's flow could get the port of a sidecar's, and pass the sidecar under correct rules.
 """
+
+FORWARDING_PORTS = range(63000, 65000)
+"""Source ports of flows that our own sidecar forwards.
+
+It may be another process than the one that sends the flows of a check. Both can have a connection
+to one destination at the same time, so they must not share ports: the kernel would refuse the
+second connection (EADDRNOTAVAIL of __inet_check_established, linux/net/ipv4/inet_hashtables.c).
+"""
+_TRIES = 8
 
 
 class Host:
@@ -63,6 +72,7 @@ class Host:
         self.engine, self.timeout_s = engine, timeout_s
         self._sockets = sockets
         self._sidecar_ports = cycle(SIDECAR_PORTS)
+        self._forwarding_ports = cycle(FORWARDING_PORTS)
 
     def open(self, flow: Flow, dial: Dial = PLAIN) -> Connection:
         """Connect, wait for the fate, and return the connection, which the caller closes.
@@ -181,11 +191,15 @@ class Host:
 
     def stream(self, flow: Flow, *, source: Address | None = None) -> Stream | None:
         """Connect without waiting, as a forwarder does; None if the kernel refuses immediately."""
-        sock = self._socket(flow, Dial(source=source))
-        if sock.connect_ex(tuple(flow.destination)) not in (0, errno.EINPROGRESS):
+        for _ in range(_TRIES):
+            sock = self._socket(flow, Dial(source=source), self._forwarding_ports)
+            error = sock.connect_ex(tuple(flow.destination))
+            if error in (0, errno.EINPROGRESS):
+                return Stream(self.engine, sock)
             sock.close()
-            return None
-        return Stream(self.engine, sock)
+            if error != errno.EADDRNOTAVAIL:  # an old connection has this port: try the next
+                break
+        return None
 
     def listen(
         self,
@@ -255,7 +269,7 @@ class Host:
             sock.close()
             raise
 
-    def _socket(self, flow: Flow, dial: Dial) -> socket.socket:
+    def _socket(self, flow: Flow, dial: Dial, ports: Iterator[int] | None = None) -> socket.socket:
         version = 6 if dial.mapped else flow.destination.family
         sock = self._sockets(version, socket.SOCK_STREAM, uid=flow.uid or 0, gid=dial.gid)
         try:
@@ -267,23 +281,11 @@ class Host:
             if dial.source is not None:
                 sock.bind(as_seen_by(sock, dial.source))
             elif flow.uid == SIDECAR_UID and dial.prepare is None:
-                self._bind_apart(sock)
+                _bind_apart(sock, ports or self._sidecar_ports)
         except BaseException:
             sock.close()
             raise
         return sock
-
-    def _bind_apart(self, sock: socket.socket) -> None:
-        """Bind a socket to the next free port of SIDECAR_PORTS, if there is one."""
-        host = ANY[6 if sock.family == socket.AF_INET6 else 4]
-        for port in islice(self._sidecar_ports, len(SIDECAR_PORTS)):
-            try:
-                sock.bind((host, port))
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
-            else:
-                return
 
     def _ask(
         self,
@@ -317,6 +319,19 @@ class Host:
             self.engine.forget(sock)
         path = tuple(self.engine.log[mark:])
         return Fate(flow, own, path, ended[0] if ended else "no answer")
+
+
+def _bind_apart(sock: socket.socket, ports: Iterator[int]) -> None:
+    """Bind a socket to the next free port of a cycle, if there is one."""
+    host = ANY[6 if sock.family == socket.AF_INET6 else 4]
+    for port in islice(ports, len(SIDECAR_PORTS)):
+        try:
+            sock.bind((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return
 
 
 def _aim(sock: socket.socket, destination: tuple[str, int]) -> str | None:

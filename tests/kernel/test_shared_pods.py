@@ -12,9 +12,9 @@ from pytest_fsmredir.backends.netns.backend import NetnsBackend
 from pytest_fsmredir.implementations.base import IptablesVariant
 from pytest_fsmredir.implementations.reference.programming import Reference
 from pytest_fsmredir.model.configuration import Configuration
-from pytest_fsmredir.model.flow import Fate
+from pytest_fsmredir.model.flow import Address, Direction, Fate, Flow
 from pytest_fsmredir.model.reserved import SIDECAR_UID
-from pytest_fsmredir.traffic.host import SIDECAR_PORTS
+from pytest_fsmredir.traffic.host import SIDECAR_PORTS, Host
 
 pytestmark = [
     pytest.mark.kernel,
@@ -50,6 +50,24 @@ def test_application_never_gets_a_source_port_of_the_sidecar(family: int) -> Non
     assert [_port(fate) for fate in [*own, *swept]] == list(SIDECAR_PORTS[:6])
     assert all(fate.captured_outbound for fate in others)
     assert not {_port(fate) for fate in others} & set(SIDECAR_PORTS)
+
+
+def test_forwarded_flow_does_not_block_the_port_of_a_flow_of_uid_1500() -> None:
+    """Catches: the sidecar and the agent of a pod, two processes, connect from the same port."""
+    with (
+        closing(NetnsBackend(Reference(), families=(4,), timeout_s=5.0)) as backend,
+        closing(backend.mesh(4, IptablesVariant.NFT, exhaustive=False)) as mesh,
+    ):
+        site = backend.shared_site(Configuration(), IptablesVariant.NFT, second_interface=False)
+        flow = Flow(Direction.OUTBOUND, Address(mesh.server.address, 8080), uid=SIDECAR_UID)
+        sidecar, agent = (Host(site.host.engine, site.namespace.socket, 5.0) for _ in range(2))
+        with closing(backend.outside.listen(flow.destination)):
+            forwarded = sidecar.stream(flow)
+            assert forwarded is not None
+            with closing(forwarded), closing(agent.open(flow)) as connection:
+                fate = connection.fate
+
+    assert fate.direct
 
 
 def _port(fate: Fate) -> int:
